@@ -1,0 +1,324 @@
+/*
+ * unixipc: local IPC for C and C++ programs on Linux.
+ *
+ *     cc prog.c $(pkg-config --cflags --libs unixipc)
+ *
+ * unixipc(7) is the overview; each function has a page in section 3.
+ *
+ * Generated from the library's source; changes made here are lost.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+
+#ifndef UNIXIPC_H
+#define UNIXIPC_H
+
+#if !defined(__linux__) || !defined(__LP64__)
+#error "unixipc supports Linux on 64-bit (LP64) systems only"
+#endif
+
+/* What the calls take: the types, SOCK_STREAM, IPC_CREAT, SHM_RDONLY, SEM_UNDO and so on. */
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <sys/sem.h>
+#include <time.h>
+
+struct timespec; /* C99's own <time.h> has none */
+
+/**
+ * The version of the header as text; ipc_version returns the library's.
+ */
+#define UNIXIPC_VERSION "0.1.0"
+
+
+/**
+ * The version of the header: incompatible changes.
+ */
+#define UNIXIPC_VERSION_MAJOR 0
+
+/**
+ * The version of the header: additions (while the major version is 0, incompatible changes too).
+ */
+#define UNIXIPC_VERSION_MINOR 1
+
+/**
+ * The version of the header: corrections.
+ */
+#define UNIXIPC_VERSION_PATCH 0
+
+/**
+ * The version of the header as one number, for `#if`: 10203 is 1.2.3.
+ */
+#define UNIXIPC_VERSION_NUMBER (((UNIXIPC_VERSION_MAJOR * 10000) + (UNIXIPC_VERSION_MINOR * 100)) + UNIXIPC_VERSION_PATCH)
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Creates a pair of connected sockets: socketpair(2).
+ *
+ * domain is AF_UNIX; type is SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET, with
+ * SOCK_CLOEXEC and SOCK_NONBLOCK or'ed in where wanted; protocol is 0. The two
+ * descriptors are the caller's to close; after fork both processes have both.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in
+ * the child after fork.
+ *
+ * Returns 0, or -1 with errno and sv as it was:
+ *   EAFNOSUPPORT     the system does not have this domain
+ *   EFAULT           sv is not writable memory of this process
+ *   EINVAL           type is not a socket type, or has an unknown flag
+ *   EMFILE           the process has no descriptor left (RLIMIT_NOFILE)
+ *   ENFILE           the system has no open file left
+ *   ENOBUFS, ENOMEM  no memory is left
+ *   EOPNOTSUPP       this domain has no pairs
+ *   EPROTONOSUPPORT  the domain does not have this protocol
+ *   ESOCKTNOSUPPORT  the domain does not have this type
+ */
+int ipc_socketpair(int domain, int type, int protocol, int sv[2]);
+
+/**
+ * Creates a FIFO: mkfifo(3).
+ *
+ * Its permissions are mode less the bits of the process's umask. The name stays
+ * until somebody unlinks it.
+ *
+ * Does not block, except for the file system. May be called from any thread,
+ * from a signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EACCES        a folder of the path may not be searched, or the last one not written
+ *   EDQUOT        the quota of the file system is used up
+ *   EEXIST        path exists already, be it a FIFO or anything else, a dangling link too
+ *   EFAULT        path is not memory of this process
+ *   EINVAL        mode has the bits of another file type
+ *   ELOOP         too many symbolic links in the path
+ *   ENAMETOOLONG  the path or a part of it is too long
+ *   ENOENT        a folder of the path does not exist, or path is empty
+ *   ENOMEM        the kernel has no memory left
+ *   ENOSPC        the file system is full
+ *   ENOTDIR       a part of the path is not a folder
+ *   EPERM         the file system has no FIFOs
+ *   EROFS         the file system is read-only
+ */
+int ipc_mkfifo(const char *path, mode_t mode);
+
+/**
+ * Makes a key for ipc_shmget and ipc_semget from an existing file: ftok(3).
+ *
+ * The same file and the same lowest eight bits of proj_id give the same key as
+ * the C library's ftok. Only some bits of the file's inode and device go into
+ * it, so two files can have one key; a file that was removed and made anew has
+ * another one.
+ *
+ * Does not block, except for the file system. May be called from any thread,
+ * from a signal handler, and in the child after fork.
+ *
+ * Returns the key, or -1 with errno:
+ *   EACCES        a folder of the path may not be searched
+ *   EFAULT        path is not memory of this process
+ *   ELOOP         too many symbolic links in the path
+ *   ENAMETOOLONG  the path or a part of it is too long
+ *   ENOENT        path does not exist, or is empty
+ *   ENOMEM        the kernel has no memory left
+ *   ENOTDIR       a part of the path is not a folder
+ */
+key_t ipc_ftok(const char *path, int proj_id);
+
+/**
+ * Gets the shared memory segment of a key, or makes one: shmget(2).
+ *
+ * key IPC_PRIVATE makes a new one without a key. size is in bytes, rounded up to
+ * whole pages in memory; for an existing segment it may be less than, but not
+ * more than, the segment's. shmflg is IPC_CREAT, IPC_EXCL, SHM_HUGETLB,
+ * SHM_NORESERVE and the nine permission bits, which no umask changes. A new
+ * segment is all zero bytes. It stays until somebody removes it with
+ * ipc_shmctl(IPC_RMID), whoever dies.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in
+ * the child after fork.
+ *
+ * Returns the identifier (0 is one), or -1 with errno:
+ *   EACCES  the segment's permissions do not grant what shmflg asks for
+ *   EEXIST  IPC_CREAT and IPC_EXCL, and the key has a segment
+ *   EINVAL  size is 0 or over SHMMAX for a new one, or more than an existing one's
+ *   ENFILE  the system has no open file left
+ *   ENOENT  the key has no segment, and IPC_CREAT is not set
+ *   ENOMEM  the kernel has no memory left
+ *   ENOSPC  SHMMNI segments exist, or all would be more than SHMALL pages
+ *   EPERM   SHM_HUGETLB without the right to it
+ */
+int ipc_shmget(key_t key, size_t size, int shmflg);
+
+/**
+ * Attaches a shared memory segment to this process's memory: shmat(2).
+ *
+ * shmaddr NULL lets the system choose where. shmflg is SHM_RDONLY (a write then
+ * is a SIGSEGV), SHM_RND, SHM_EXEC, SHM_REMAP. The segment stays attached until
+ * ipc_shmdt, exec or the process's end; a child made by fork has it too.
+ *
+ * Does not block. May be called from any thread and in the child after fork.
+ *
+ * Returns the address, or (void *)-1 with errno:
+ *   EACCES  the segment's permissions do not grant it
+ *   EIDRM   the segment was removed
+ *   EINVAL  shmid is no segment; shmaddr is not aligned (and no SHM_RND) or taken;
+ *           SHM_REMAP with NULL
+ *   ENFILE  the system has no open file left
+ *   ENOMEM  no address space or memory left
+ */
+void *ipc_shmat(int shmid, const void *shmaddr, int shmflg);
+
+/**
+ * Detaches what ipc_shmat attached at shmaddr: shmdt(2).
+ *
+ * The segment itself stays, unless it was removed and this was the last process
+ * that had it.
+ *
+ * Does not block. May be called from any thread and in the child after fork;
+ * no other thread may still use the memory.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  no segment is attached at shmaddr
+ */
+int ipc_shmdt(const void *shmaddr);
+
+/**
+ * Looks after a shared memory segment: shmctl(2).
+ *
+ * cmd is IPC_STAT, IPC_SET (with buf), IPC_RMID, SHM_LOCK, SHM_UNLOCK (buf is not
+ * looked at), or one of Linux's own: IPC_INFO (buf is a struct shminfo *),
+ * SHM_INFO (a struct shm_info *), SHM_STAT, SHM_STAT_ANY (shmid is an index into
+ * the kernel's table). IPC_RMID lets the segment go when the last process has
+ * detached it.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in
+ * the child after fork.
+ *
+ * Returns 0; for IPC_INFO and SHM_INFO the highest index in use, for SHM_STAT and
+ * SHM_STAT_ANY the identifier; or -1 with errno:
+ *   EACCES     IPC_STAT or SHM_STAT without read permission
+ *   EFAULT     buf is not memory of this process
+ *   EIDRM      the segment was removed
+ *   EINVAL     shmid is no segment, or cmd is unknown
+ *   ENOMEM     SHM_LOCK over RLIMIT_MEMLOCK
+ *   EOVERFLOW  IPC_STAT: an id does not fit its field
+ *   EPERM      IPC_SET, IPC_RMID, SHM_LOCK or SHM_UNLOCK by another than the owner,
+ *              the creator or root; SHM_LOCK with an RLIMIT_MEMLOCK of 0
+ */
+int ipc_shmctl(int shmid, int cmd, struct shmid_ds *buf);
+
+/**
+ * Gets the semaphore set of a key, or makes one: semget(2).
+ *
+ * key IPC_PRIVATE makes a new one without a key. nsems is how many semaphores a
+ * new set has; for an existing one it may be less, or 0. semflg is IPC_CREAT,
+ * IPC_EXCL and the nine permission bits (read and alter), which no umask
+ * changes. On Linux the semaphores of a new set are 0. It stays until somebody
+ * removes it with ipc_semctl(IPC_RMID), whoever dies.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in
+ * the child after fork.
+ *
+ * Returns the identifier (0 is one), or -1 with errno:
+ *   EACCES  the set's permissions do not grant what semflg asks for
+ *   EEXIST  IPC_CREAT and IPC_EXCL, and the key has a set
+ *   EINVAL  nsems is negative or over SEMMSL, 0 for a new set, or more than an
+ *           existing set has
+ *   ENOENT  the key has no set, and IPC_CREAT is not set
+ *   ENOMEM  the kernel has no memory left
+ *   ENOSPC  SEMMNI sets or SEMMNS semaphores exist
+ */
+int ipc_semget(key_t key, int nsems, int semflg);
+
+/**
+ * Does operations on a semaphore set, all at once or none: semop(2).
+ *
+ * Each of the nsops operations adds sem_op to semaphore sem_num, or waits for it
+ * to be 0 where sem_op is 0. The call waits until all can be done at once.
+ * sem_flg is IPC_NOWAIT (EAGAIN instead of waiting) and SEM_UNDO (the kernel
+ * takes the operation back when the process ends, however it ends).
+ *
+ * Blocks. A signal handler that ran ends the wait with EINTR, with SA_RESTART
+ * too. May be called from any thread, from a signal handler, and in the child
+ * after fork, which inherits no undo.
+ *
+ * Returns 0, or -1 with errno and nothing done:
+ *   E2BIG   nsops is over SEMOPM
+ *   EACCES  the set's permissions do not grant it
+ *   EAGAIN  it would have to wait, and IPC_NOWAIT is set
+ *   EFAULT  sops is not memory of this process
+ *   EFBIG   a sem_num is not one of the set's
+ *   EIDRM   the set was removed, now or while waiting
+ *   EINTR   a signal handler ran while waiting
+ *   EINVAL  semid is no set, or nsops is 0
+ *   ENOMEM  no memory left for an undo
+ *   ENOSPC  no undo structure left
+ *   ERANGE  a value would be over SEMVMX, or an undo value over SEMAEM
+ */
+int ipc_semop(int semid, struct sembuf *sops, size_t nsops);
+
+/**
+ * ipc_semop with a limit to the wait: semtimedop(2).
+ *
+ * timeout is relative; NULL waits for ever. It is not changed.
+ *
+ * Blocks. Otherwise as ipc_semop.
+ *
+ * Returns 0, or -1 with errno and nothing done: ipc_semop's, and
+ *   EAGAIN  the time is over too
+ *   EFAULT  timeout is not memory of this process
+ *   EINVAL  timeout is negative, or its tv_nsec 1000000000 or more
+ */
+int ipc_semtimedop(int semid,
+                   struct sembuf *sops,
+                   size_t nsops,
+                   const struct timespec *timeout);
+
+/**
+ * Looks after a semaphore set: semctl(2).
+ *
+ * cmd is IPC_RMID, GETPID, GETNCNT, GETZCNT, GETVAL (three arguments), SETVAL,
+ * GETALL, SETALL, IPC_STAT, IPC_SET, or one of Linux's own: IPC_INFO, SEM_INFO,
+ * SEM_STAT, SEM_STAT_ANY. Where there is a fourth argument it is a union semun,
+ * which the caller defines, as for the original.
+ *
+ * SETVAL and SETALL erase what SEM_UNDO has noted for every process.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in
+ * the child after fork.
+ *
+ * Returns what GETVAL, GETPID, GETNCNT and GETZCNT ask for; for IPC_INFO and
+ * SEM_INFO the highest index in use, for SEM_STAT and SEM_STAT_ANY the
+ * identifier; else 0; or -1 with errno:
+ *   EACCES  the set's permissions do not grant it
+ *   EFAULT  the fourth argument points to no memory of this process
+ *   EIDRM   the set was removed
+ *   EINVAL  semid is no set, semnum none of its semaphores, or cmd is unknown
+ *   ENOMEM  GETALL or SETALL: the kernel has no memory left
+ *   EPERM   IPC_SET or IPC_RMID by another than the owner, the creator or root
+ *   ERANGE  SETVAL or SETALL: a value below 0 or over SEMVMX
+ */
+extern int ipc_semctl(int semid, int semnum, int cmd, ...);
+
+/**
+ * Returns the version of the library that the program runs with, such as "0.1.0".
+ *
+ * UNIXIPC_VERSION is the version of the header that it was compiled with; the
+ * two can differ where a newer shared library was installed since.
+ *
+ * The string is constant and never freed. Does not block; may be called from
+ * any thread, from a signal handler, and in the child after fork. Cannot fail.
+ */
+const char *ipc_version(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* UNIXIPC_H */

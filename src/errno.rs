@@ -1,0 +1,39 @@
+//! Errors: [`Result`] inside, −1 and `errno` outside.
+
+use libc::c_int;
+
+/// A system error number, such as `EINVAL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub c_int);
+
+/// What everything inside the library returns.
+pub type Result<T> = core::result::Result<T, Errno>;
+
+impl Errno {
+    /// The calling thread's `errno`: what the system call that just failed left there.
+    #[must_use]
+    pub fn last() -> Self {
+        // SAFETY: __errno_location returns a pointer that is valid for the calling thread.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: as above; no other thread uses this address.
+        Self(unsafe { *errno })
+    }
+
+    /// The only place that sets `errno`. It is called last, after everything
+    /// that could overwrite it (a guard's `close`) is gone.
+    fn set(self) {
+        // SAFETY: __errno_location returns a pointer that is valid for the calling thread.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: as above; no other thread uses this address.
+        unsafe { *errno = self.0 };
+    }
+}
+
+/// Converts a result to C: the value, or `failed` with `errno` set.
+/// A success leaves `errno` alone.
+pub(crate) fn or_errno<T>(result: Result<T>, failed: T) -> T {
+    result.unwrap_or_else(|errno| {
+        errno.set();
+        failed
+    })
+}

@@ -1,0 +1,10 @@
+//! Every function that C sees. A function here takes C's arguments, calls the
+//! core once and converts the result; no loop and no system call lives here.
+//!
+//! The comments on these functions become `include/unixipc.h`. What they say of
+//! each argument is what a caller has to keep to; a section on safety would only
+//! say it again.
+#![allow(clippy::missing_safety_doc)]
+
+pub mod calls;
+pub mod version;

@@ -1,0 +1,43 @@
+use super::checked_int;
+use crate::errno::{Errno, Result};
+use core::mem::MaybeUninit;
+use libc::{c_char, c_int, key_t, mode_t};
+
+/// `mkfifo(3)`: `mknodat(2)` with the type FIFO, as in every C library of Linux.
+///
+/// # Safety
+///
+/// None beyond the kernel's own checks: it reads `path` and answers `EFAULT` where it cannot.
+pub unsafe fn mkfifo(path: *const c_char, mode: mode_t) -> Result<c_int> {
+    // SAFETY: the kernel only reads `path`, and checks it.
+    checked_int(unsafe {
+        libc::syscall(
+            libc::SYS_mknodat,
+            libc::AT_FDCWD,
+            path,
+            mode | libc::S_IFIFO,
+            0,
+        )
+    })
+}
+
+/// `ftok(3)`: eight bits of `proj_id`, eight of the device, sixteen of the inode,
+/// from the highest down, as both glibc and musl have it: keys must agree with
+/// those of programs that call the C library's.
+///
+/// # Safety
+///
+/// None beyond the kernel's own checks: it reads `path` and answers `EFAULT` where it cannot.
+pub unsafe fn ftok(path: *const c_char, proj_id: c_int) -> Result<key_t> {
+    let mut st = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel only reads `path`, and checks it; `st` is ours.
+    if unsafe { libc::stat(path, st.as_mut_ptr()) } == -1 {
+        return Err(Errno::last());
+    }
+    // SAFETY: stat succeeded, so it filled `st`.
+    let st = unsafe { st.assume_init() };
+    let project = (proj_id as u32 & 0xff) << 24;
+    let device = (st.st_dev as u32 & 0xff) << 16;
+    let inode = st.st_ino as u32 & 0xffff;
+    Ok((project | device | inode) as key_t)
+}

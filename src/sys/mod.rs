@@ -1,0 +1,33 @@
+//! The raw system calls.
+//!
+//! The calls of layer 1 go through `syscall(2)` and not through the C library's
+//! function of the same name. A program that is pointed at unixipc by renaming
+//! (`semop` defined as `ipc_semop` in a preloaded object, or by the linker's
+//! `--wrap`) would otherwise come back to itself for ever. On the supported
+//! ABIs the C library adds nothing to these calls; where it computes something
+//! (`mkfifo`, `ftok`) the same is computed here.
+
+mod fs;
+mod socket;
+mod sysv;
+
+pub use fs::{ftok, mkfifo};
+pub use socket::socketpair;
+pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
+
+use crate::errno::{Errno, Result};
+use libc::{c_int, c_long};
+
+/// Splits what `syscall` returned into a value and an error.
+fn checked(ret: c_long) -> Result<c_long> {
+    if ret == -1 {
+        Err(Errno::last())
+    } else {
+        Ok(ret)
+    }
+}
+
+/// [`checked`], for the calls whose kernel side returns an `int`.
+fn checked_int(ret: c_long) -> Result<c_int> {
+    checked(ret).map(|value| value as c_int)
+}

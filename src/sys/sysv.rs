@@ -1,0 +1,102 @@
+//! System V shared memory and semaphores. Every pointer goes to the kernel
+//! unseen; it checks each and answers `EFAULT`.
+
+use super::{checked, checked_int};
+use crate::errno::Result;
+use core::ptr;
+use libc::{c_int, c_ushort, c_void, key_t, sembuf, semid_ds, seminfo, shmid_ds, size_t, timespec};
+
+/// The fourth argument of `semctl(2)`.
+///
+/// A union, because its bytes may be anything: a caller that passes three
+/// arguments leaves in the fourth register what happened to be there.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub union Semun {
+    /// `SETVAL`
+    pub val: c_int,
+    /// `IPC_STAT`, `IPC_SET`, `SEM_STAT`, `SEM_STAT_ANY`
+    pub buf: *mut semid_ds,
+    /// `GETALL`, `SETALL`
+    pub array: *mut c_ushort,
+    /// `IPC_INFO`, `SEM_INFO`
+    pub info: *mut seminfo,
+}
+
+/// `shmget(2)`.
+pub fn shmget(key: key_t, size: size_t, shmflg: c_int) -> Result<c_int> {
+    // SAFETY: no pointers.
+    checked_int(unsafe { libc::syscall(libc::SYS_shmget, key, size, shmflg) })
+}
+
+/// `shmat(2)`.
+///
+/// # Safety
+///
+/// With `SHM_REMAP`, what is mapped at `shmaddr` is replaced.
+pub unsafe fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> Result<*mut c_void> {
+    // SAFETY: the caller's promise; without SHM_REMAP the kernel maps only what is free.
+    let ret = checked(unsafe { libc::syscall(libc::SYS_shmat, shmid, shmaddr, shmflg) })?;
+    Ok(ptr::with_exposed_provenance_mut(ret as usize))
+}
+
+/// `shmdt(2)`.
+///
+/// # Safety
+///
+/// Nothing uses the mapping at `shmaddr` any more.
+pub unsafe fn shmdt(shmaddr: *const c_void) -> Result<c_int> {
+    // SAFETY: the caller's promise; the kernel unmaps only attached segments.
+    checked_int(unsafe { libc::syscall(libc::SYS_shmdt, shmaddr) })
+}
+
+/// `shmctl(2)`.
+///
+/// # Safety
+///
+/// The kernel may write to `buf` what `cmd` gives out.
+pub unsafe fn shmctl(shmid: c_int, cmd: c_int, buf: *mut shmid_ds) -> Result<c_int> {
+    // SAFETY: the caller's promise.
+    checked_int(unsafe { libc::syscall(libc::SYS_shmctl, shmid, cmd, buf) })
+}
+
+/// `semget(2)`.
+pub fn semget(key: key_t, nsems: c_int, semflg: c_int) -> Result<c_int> {
+    // SAFETY: no pointers.
+    checked_int(unsafe { libc::syscall(libc::SYS_semget, key, nsems, semflg) })
+}
+
+/// `semop(2)`.
+///
+/// # Safety
+///
+/// None beyond the kernel's own checks: it only reads `sops`.
+pub unsafe fn semop(semid: c_int, sops: *mut sembuf, nsops: size_t) -> Result<c_int> {
+    // SAFETY: the kernel only reads `sops`, and checks it.
+    checked_int(unsafe { libc::syscall(libc::SYS_semop, semid, sops, nsops) })
+}
+
+/// `semtimedop(2)`.
+///
+/// # Safety
+///
+/// None beyond the kernel's own checks: it only reads `sops` and `timeout`.
+pub unsafe fn semtimedop(
+    semid: c_int,
+    sops: *mut sembuf,
+    nsops: size_t,
+    timeout: *const timespec,
+) -> Result<c_int> {
+    // SAFETY: the kernel only reads `sops` and `timeout`, and checks them.
+    checked_int(unsafe { libc::syscall(libc::SYS_semtimedop, semid, sops, nsops, timeout) })
+}
+
+/// `semctl(2)`.
+///
+/// # Safety
+///
+/// The kernel may write, where `arg` points, what `cmd` gives out.
+pub unsafe fn semctl(semid: c_int, semnum: c_int, cmd: c_int, arg: Semun) -> Result<c_int> {
+    // SAFETY: the caller's promise; the kernel looks at `arg` only where `cmd` takes one.
+    checked_int(unsafe { libc::syscall(libc::SYS_semctl, semid, semnum, cmd, arg) })
+}
