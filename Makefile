@@ -1,0 +1,156 @@
+# unixipc: `make help` says what there is.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+prefix     ?= /usr/local
+libdir     ?= $(prefix)/lib
+includedir ?= $(prefix)/include
+mandir     ?= $(prefix)/share/man
+DESTDIR    ?=
+
+CARGO      ?= cargo
+PKG_CONFIG ?= pkg-config
+INSTALL    ?= install
+OBJCOPY    ?= objcopy
+# make's own default is `cc`, which is what is wanted; AR's is `ar`.
+
+# Cross-compiling: make TARGET=aarch64-unknown-linux-gnu CC=aarch64-linux-gnu-gcc ...
+TARGET     ?=
+
+version    := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+soversion  := $(firstword $(subst ., ,$(version)))
+soname     := libunixipc.so.$(soversion)
+sofile     := libunixipc.so.$(version)
+
+build      := build
+stage      := $(CURDIR)/$(build)/stage
+cargo_out  := target/$(if $(TARGET),$(TARGET)/)release
+sources    := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs
+exports    := $(shell grep -o 'ipc_[a-z0-9_]*;' packaging/unixipc.map | tr -d ';')
+pages      := $(wildcard man/*.3 man/*.7)
+
+## make               build the shared and the static library
+.PHONY: all
+all: $(build)/$(sofile) $(build)/libunixipc.a
+
+# The library's code and nothing that it does not use, with every name local that
+# is not exported: two Rust libraries then fit into one program.
+$(build)/unixipc.o: $(sources) packaging/unixipc.map Makefile
+	@scripts/need '$(CARGO)' '$(CC)' '$(AR)' '$(OBJCOPY)'
+	@mkdir -p $(build)
+	$(CARGO) rustc --release --locked --lib --crate-type staticlib --target-dir target \
+	    $(if $(TARGET),--target $(TARGET))
+	printf '%s\n' $(exports) >$(build)/exports
+	$(CC) -r -nostdlib -Wl,--gc-sections $(addprefix -Wl$(comma)-u$(comma),$(exports)) \
+	    -o $@ $(cargo_out)/libunixipc.a
+	$(OBJCOPY) --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd \
+	    --keep-global-symbols=$(build)/exports $@
+comma := ,
+
+$(build)/libunixipc.a: $(build)/unixipc.o
+	rm -f $@
+	$(AR) rcsD $@ $<
+
+# The unwinder of Rust's standard library comes from libgcc; linked statically, it
+# leaves the C library as all that the shared library needs.
+$(build)/$(sofile): $(build)/unixipc.o packaging/unixipc.map
+	$(CC) -shared -static-libgcc $(LDFLAGS) -o $@ $< \
+	    -Wl,-soname,$(soname) -Wl,--version-script=packaging/unixipc.map \
+	    -Wl,--gc-sections -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
+	    -Wl,-z,nodelete
+	chmod 0644 $@
+
+## make install       install below prefix; takes DESTDIR= prefix= libdir= includedir= mandir=
+.PHONY: install
+install: all
+	$(INSTALL) -d '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(libdir)/cmake/unixipc' \
+	    '$(DESTDIR)$(includedir)' '$(DESTDIR)$(mandir)/man3' '$(DESTDIR)$(mandir)/man7'
+	$(INSTALL) -m 0644 include/unixipc.h '$(DESTDIR)$(includedir)'
+	$(INSTALL) -m 0644 $(build)/$(sofile) $(build)/libunixipc.a '$(DESTDIR)$(libdir)'
+	ln -sf $(sofile) '$(DESTDIR)$(libdir)/$(soname)'
+	ln -sf $(soname) '$(DESTDIR)$(libdir)/libunixipc.so'
+	$(substitute) packaging/unixipc.pc.in >'$(DESTDIR)$(libdir)/pkgconfig/unixipc.pc'
+	for file in Config ConfigVersion; do \
+	    $(substitute) packaging/cmake/unixipc$$file.cmake.in \
+	        >'$(DESTDIR)$(libdir)/cmake/unixipc'/unixipc$$file.cmake || exit; \
+	done
+	chmod 0644 '$(DESTDIR)$(libdir)/pkgconfig/unixipc.pc' '$(DESTDIR)$(libdir)/cmake/unixipc'/*
+	for page in $(pages); do \
+	    $(INSTALL) -m 0644 $$page '$(DESTDIR)$(mandir)'/man$${page##*.} || exit; \
+	done
+	@$(if $(or $(DESTDIR),$(quiet)),:,echo 'Installed. If the linker searches $(libdir), run ldconfig.')
+
+# The .pc file names what lies below the prefix by ${prefix}, so that pkg-config's
+# --define-prefix can move it; the CMake file finds all from its own place.
+substitute = sed -e 's|@prefix@|$(prefix)|' \
+	-e 's|@libdir@|$(patsubst $(prefix)/%,$${prefix}/%,$(libdir))|' \
+	-e 's|@includedir@|$(patsubst $(prefix)/%,$${prefix}/%,$(includedir))|' \
+	-e 's|@version@|$(version)|g' -e 's|@soversion@|$(soversion)|g' \
+	-e "s|@libdir_to_includedir@|$$(realpath -m --relative-to='$(libdir)' '$(includedir)')|"
+
+## make uninstall     remove what install put there, and the folders that this leaves empty
+.PHONY: uninstall
+uninstall:
+	rm -f '$(DESTDIR)$(includedir)/unixipc.h' '$(DESTDIR)$(libdir)/libunixipc.a' \
+	    '$(DESTDIR)$(libdir)'/libunixipc.so '$(DESTDIR)$(libdir)'/libunixipc.so.$(soversion)* \
+	    '$(DESTDIR)$(libdir)/pkgconfig/unixipc.pc'
+	rm -rf '$(DESTDIR)$(libdir)/cmake/unixipc'
+	cd man && for page in $(notdir $(pages)); do \
+	    rm -f '$(DESTDIR)$(mandir)'/man$${page##*.}/$$page || exit; \
+	done
+	for folder in '$(libdir)/pkgconfig' '$(libdir)/cmake' '$(includedir)' \
+	    '$(mandir)/man3' '$(mandir)/man7'; do \
+	    rmdir -p --ignore-fail-on-non-empty '$(DESTDIR)'"$$folder" 2>/dev/null || :; \
+	done
+
+# What the examples and the tests use: an installation inside the tree.
+.PHONY: stage
+stage: $(build)/stage.done
+$(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a include/unixipc.h Makefile \
+    $(wildcard packaging/*.in packaging/cmake/*.in) $(pages)
+	$(MAKE) --no-print-directory -s install quiet=1 DESTDIR= prefix=$(stage) \
+	    libdir=$(stage)/lib includedir=$(stage)/include mandir=$(stage)/share/man
+	touch $@
+
+## make examples      build the C programs of c_examples/ into build/examples
+.PHONY: examples
+examples: stage
+	@scripts/need '$(CC)' '$(PKG_CONFIG)'
+	PKG_CONFIG_PATH=$(stage)/lib/pkgconfig $(MAKE) --no-print-directory -C c_examples \
+	    out=$(CURDIR)/$(build)/examples LDFLAGS='$(LDFLAGS) -Wl,-rpath,$(stage)/lib'
+
+## make demo          build everything and show the examples at work
+.PHONY: demo
+demo: examples
+	@scripts/need sha256sum
+	@scripts/demo $(build)/examples
+
+## make check         run all tests (those whose tools are missing are named as ignored)
+.PHONY: check
+check: examples
+	@scripts/need '$(CC)' '$(PKG_CONFIG)' readelf
+	scripts/leaves-nothing $(CARGO) test --locked --target-dir target
+
+## make bench         measure, and print tables
+.PHONY: bench
+bench: stage
+	PKG_CONFIG_PATH=$(stage)/lib/pkgconfig $(MAKE) --no-print-directory -C benches run \
+	    out=$(CURDIR)/$(build)/benches LDFLAGS='$(LDFLAGS) -Wl,-rpath,$(stage)/lib'
+
+## make header        make include/unixipc.h, and the golden files of tests/abi, anew from the code
+.PHONY: header
+header:
+	UNIXIPC_BLESS=1 $(CARGO) test --locked --target-dir target \
+	    --test header --test abi --test package -- golden
+
+## make clean         remove everything that was built
+.PHONY: clean
+clean:
+	rm -rf $(build) target
+
+## make help          this list
+.PHONY: help
+help:
+	@sed -n 's/^## //p' Makefile

@@ -1,0 +1,292 @@
+/*
+ * ipc_copy: copies a file through a second process. This process reads it and sends
+ * it; a child receives it and writes the copy. The mechanism between them is the
+ * user's choice. The copy appears under its name only when it is whole and its
+ * digest is that of the original.
+ */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "digest.h"
+#include "progress.h"
+#include "transport.h"
+
+static const struct transport *const transports[] = {&via_socketpair, &via_fifo, &via_shm};
+#define TRANSPORTS (sizeof(transports) / sizeof(*transports))
+
+static const struct transport *transport;
+
+/* The copy's name while it is not complete; empty where there is nothing to remove. */
+static char part[4096 + 8];
+
+static void clean_up(void)
+{
+    if (part[0])
+        unlink(part);
+    if (transport)
+        transport->remove();
+}
+
+static void on_signal(int sig)
+{
+    clean_up();
+    signal(sig, SIG_DFL);
+    raise(sig);
+}
+
+/* The child ended: wakes this process where it waits for the child. */
+static void on_child(int sig)
+{
+    (void)sig;
+    int error = errno;
+    transport->remove();
+    errno = error;
+}
+
+static void handle_signals(void)
+{
+    static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
+        signal(ending[i], on_signal);
+    signal(SIGPIPE, SIG_IGN); /* EPIPE instead */
+    signal(SIGCHLD, on_child);
+}
+
+/* Ends this process because of what errno says, with nothing left behind. */
+static _Noreturn void fail(const char *what)
+{
+    warn("%s", what);
+    clean_up();
+    exit(1);
+}
+
+/* The child: writes what arrives. */
+static _Noreturn void receive(int to, const char *dest)
+{
+    const void *data;
+    ssize_t len;
+
+    while ((len = transport->peek(&data)) > 0) {
+        for (const char *at = data; len > 0;) {
+            ssize_t n = write(to, at, (size_t)len);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n < 0)
+                fail(dest);
+            at += n;
+            len -= n;
+        }
+        if (transport->release() < 0)
+            fail(transport->name);
+    }
+    if (len < 0) {
+        if (errno != EPIPE)
+            fail(transport->name);
+        warnx("the sender ended before all was sent");
+        clean_up();
+        exit(1);
+    }
+    exit(0);
+}
+
+/* This process: sends the file. Returns its length, or -1 where the receiver is gone. */
+static long long send_file(int from, const char *file)
+{
+    unsigned long long done = 0;
+    for (;;) {
+        size_t cap;
+        char *buffer = transport->reserve(&cap);
+        if (!buffer)
+            break;
+        ssize_t n = read(from, buffer, cap);
+        if (n < 0 && errno == EINTR)
+            n = 0;
+        else if (n < 0)
+            fail(file);
+        else if (n == 0)
+            return transport->commit(0) == 0 ? (long long)done : -1;
+        if (n > 0 && transport->commit((size_t)n) < 0)
+            break;
+        done += (unsigned long long)n;
+        progress_at(done);
+    }
+    if (errno != EPIPE)
+        fail(transport->name);
+    return -1;
+}
+
+/* Waits for the child. Returns 0 if it has done its work, else says why not. */
+static int receiver_result(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            fail("waitpid");
+    if (WIFSIGNALED(status))
+        warnx("the receiver was killed by signal %d (%s)", WTERMSIG(status),
+              strsignal(WTERMSIG(status)));
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
+/*
+ * Opens what the copy is written to. A regular file is written under another name in the
+ * same folder first, with the permissions of the original; anything else (/dev/null) is
+ * written to as it is.
+ */
+static int open_dest(const char *dest, const struct stat *from, const char **ret_final)
+{
+    struct stat st;
+    *ret_final = NULL;
+    if (stat(dest, &st) == 0) {
+        if (S_ISDIR(st.st_mode))
+            errx(1, "%s is a folder", dest);
+        if (st.st_dev == from->st_dev && st.st_ino == from->st_ino)
+            errx(1, "%s is the file itself", dest);
+        if (!S_ISREG(st.st_mode)) {
+            int fd = open(dest, O_WRONLY | O_CLOEXEC);
+            if (fd < 0)
+                err(1, "%s", dest);
+            return fd;
+        }
+    }
+    /* A symbolic link stays one: the file that it leads to is replaced. */
+    char *real = realpath(dest, NULL);
+    const char *final = real ? real : dest;
+    if (snprintf(part, sizeof(part), "%s.XXXXXX", final) >= (int)sizeof(part)) {
+        part[0] = '\0';
+        errx(1, "%s: %s", dest, strerror(ENAMETOOLONG));
+    }
+    int fd = mkostemp(part, O_CLOEXEC);
+    if (fd < 0) {
+        part[0] = '\0';
+        err(1, "%s", dest);
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    if (fchmod(fd, from->st_mode & 0777 & ~mask) < 0)
+        fail(dest);
+    *ret_final = final;
+    return fd;
+}
+
+static void copy(const char *file, const char *dest)
+{
+    struct stat st;
+    int from = open(file, O_RDONLY | O_CLOEXEC);
+    if (from < 0 || fstat(from, &st) < 0)
+        err(1, "%s", file);
+    if (S_ISDIR(st.st_mode))
+        errx(1, "%s is a folder", file);
+
+    const char *final;
+    handle_signals();
+    int to = open_dest(dest, &st, &final);
+    if (transport->open() < 0)
+        fail(transport->name);
+
+    double begun = seconds_now();
+    progress_begin(S_ISREG(st.st_mode) ? (unsigned long long)st.st_size : 0);
+    fflush(stdout);
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid < 0)
+        fail("fork");
+    if (pid == 0) {
+        /* Where the sender is killed, the receiver cleans up. */
+        signal(SIGCHLD, SIG_DFL);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+            raise(SIGTERM);
+        transport->keep_receiver();
+        receive(to, dest);
+    }
+    transport->keep_sender();
+    long long len = send_file(from, file);
+    int received = receiver_result(pid);
+    progress_end();
+    if (received < 0 || len < 0) {
+        if (received == 0)
+            warnx("the receiver ended before all was sent");
+        clean_up();
+        exit(1);
+    }
+    double seconds = seconds_now() - begun;
+    signal(SIGCHLD, SIG_DFL); /* the next child is sha256sum */
+
+    const char *check = "not checked: the copy is not a regular file";
+    char hex[2][DIGEST_HEX + 1];
+    if (final && S_ISREG(st.st_mode)) {
+        int copied = open(part, O_RDONLY | O_CLOEXEC);
+        if (copied < 0)
+            fail(dest);
+        if (digest_two((int[]){from, copied}, hex) < 0 || strcmp(hex[0], hex[1]) != 0) {
+            warnx("%s: the copy could not be shown to be the same (did the file change?)", dest);
+            clean_up();
+            exit(1);
+        }
+        check = hex[0];
+    }
+    if (final && rename(part, final) < 0)
+        fail(dest);
+    part[0] = '\0';
+    transport->remove();
+    printf("%-11s %14lld bytes %9.3f s %9.0f MB/s  sha256 %s\n", transport->name, len, seconds,
+           (double)len / 1e6 / seconds, check);
+    if (fflush(stdout) != 0)
+        err(1, "standard output");
+}
+
+static void usage(FILE *out)
+{
+    fprintf(out, "usage: ipc_copy FILE DEST --via MECHANISM\n"
+                 "Copies FILE to DEST through a second process, checks the copy's SHA-256 and\n"
+                 "prints the rate. MECHANISM is one of:");
+    for (size_t i = 0; i < TRANSPORTS; i++)
+        fprintf(out, " %s", transports[i]->name);
+    fputc('\n', out);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"via", required_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    for (int c; (c = getopt_long(argc, argv, "v:h", options, NULL)) != -1;) {
+        switch (c) {
+        case 'v':
+            for (size_t i = 0; i < TRANSPORTS; i++)
+                if (strcmp(optarg, transports[i]->name) == 0)
+                    transport = transports[i];
+            if (!transport) {
+                warnx("--via does not know %s", optarg);
+                usage(stderr);
+                return 2;
+            }
+            break;
+        case 'h':
+            usage(stdout);
+            return 0;
+        default:
+            usage(stderr);
+            return 2;
+        }
+    }
+    if (argc - optind != 2 || !transport) {
+        usage(stderr);
+        return 2;
+    }
+    copy(argv[optind], argv[optind + 1]);
+    return 0;
+}
