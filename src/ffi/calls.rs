@@ -15,7 +15,7 @@ use libc::{c_char, c_int, c_void, key_t, mode_t, sembuf, shmid_ds, size_t, times
 /// Does not block. May be called from any thread, from a signal handler, and in
 /// the child after fork.
 ///
-/// Returns 0, or -1 with errno and sv as it was:
+/// Returns 0, or -1 with errno; the kernel may have written to sv then too:
 ///   EAFNOSUPPORT     the system does not have this domain
 ///   EFAULT           sv is not writable memory of this process
 ///   EINVAL           type is not a socket type, or has an unknown flag
