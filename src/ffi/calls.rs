@@ -103,7 +103,8 @@ pub unsafe extern "C" fn ipc_ftok(path: *const c_char, proj_id: c_int) -> key_t 
 /// Returns the identifier (0 is one), or -1 with errno:
 ///   EACCES  the segment's permissions do not grant what shmflg asks for
 ///   EEXIST  IPC_CREAT and IPC_EXCL, and the key has a segment
-///   EINVAL  size is 0 or over SHMMAX for a new one, or more than an existing one's
+///   EINVAL  size is 0 or over SHMMAX for a new one, or more than an existing one's;
+///           SHM_HUGETLB with a size of page that the system does not have
 ///   ENFILE  the system has no open file left
 ///   ENOENT  the key has no segment, and IPC_CREAT is not set
 ///   ENOMEM  the kernel has no memory left
@@ -124,11 +125,12 @@ pub extern "C" fn ipc_shmget(key: key_t, size: size_t, shmflg: c_int) -> c_int {
 ///
 /// Returns the address, or (void *)-1 with errno:
 ///   EACCES  the segment's permissions do not grant it
-///   EIDRM   the segment was removed
+///   EAGAIN  mlockall(MCL_FUTURE) is in force, and it would be over RLIMIT_MEMLOCK
+///   EIDRM   the segment was removed during the call
 ///   EINVAL  shmid is no segment; shmaddr is not aligned (and no SHM_RND) or taken;
 ///           SHM_REMAP with NULL
 ///   ENFILE  the system has no open file left
-///   ENOMEM  no address space or memory left
+///   ENOMEM  no address space or memory left, or shmaddr is beyond the address space
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shmat(
     shmid: c_int,
@@ -173,8 +175,8 @@ pub unsafe extern "C" fn ipc_shmdt(shmaddr: *const c_void) -> c_int {
 /// SHM_STAT_ANY the identifier; or -1 with errno:
 ///   EACCES     IPC_STAT or SHM_STAT without read permission
 ///   EFAULT     buf is not memory of this process
-///   EIDRM      the segment was removed
-///   EINVAL     shmid is no segment, or cmd is unknown
+///   EIDRM      the segment was removed during the call
+///   EINVAL     shmid is no segment, cmd is unknown, or IPC_SET with an invalid owner
 ///   ENOMEM     SHM_LOCK over RLIMIT_MEMLOCK
 ///   EOVERFLOW  IPC_STAT: an id does not fit its field
 ///   EPERM      IPC_SET, IPC_RMID, SHM_LOCK or SHM_UNLOCK by another than the owner,
@@ -217,7 +219,8 @@ pub extern "C" fn ipc_semget(key: key_t, nsems: c_int, semflg: c_int) -> c_int {
 /// takes the operation back when the process ends, however it ends).
 ///
 /// Blocks. A signal handler that ran ends the wait with EINTR, with SA_RESTART
-/// too. May be called from any thread, from a signal handler, and in the child
+/// too, and so does a stop and continue. The kernel looks at the low 32 bits of
+/// nsops only. May be called from any thread, from a signal handler, and in the child
 /// after fork, which inherits no undo.
 ///
 /// Returns 0, or -1 with errno and nothing done:
@@ -226,8 +229,8 @@ pub extern "C" fn ipc_semget(key: key_t, nsems: c_int, semflg: c_int) -> c_int {
 ///   EAGAIN  it would have to wait, and IPC_NOWAIT is set
 ///   EFAULT  sops is not memory of this process
 ///   EFBIG   a sem_num is not one of the set's
-///   EIDRM   the set was removed, now or while waiting
-///   EINTR   a signal handler ran while waiting
+///   EIDRM   the set was removed during the call
+///   EINTR   a signal handler ran, or the process was stopped, while waiting
 ///   EINVAL  semid is no set, or nsops is 0
 ///   ENOMEM  no memory left for an undo
 ///   ENOSPC  no undo structure left
@@ -278,8 +281,9 @@ unsafe extern "C" {
     /// identifier; else 0; or -1 with errno:
     ///   EACCES  the set's permissions do not grant it
     ///   EFAULT  the fourth argument points to no memory of this process
-    ///   EIDRM   the set was removed
-    ///   EINVAL  semid is no set, semnum none of its semaphores, or cmd is unknown
+    ///   EIDRM   the set was removed during the call
+    ///   EINVAL  semid is no set, semnum none of its semaphores, cmd is unknown, or IPC_SET
+    ///           with an invalid owner
     ///   ENOMEM  GETALL or SETALL: the kernel has no memory left
     ///   EPERM   IPC_SET or IPC_RMID by another than the owner, the creator or root
     ///   ERANGE  SETVAL or SETALL: a value below 0 or over SEMVMX

@@ -1,0 +1,367 @@
+//! What the installed library promises to the linker, the loader and to programs that
+//! were built before: tests/abi/ has it written down, `make header` writes it anew.
+
+mod common;
+
+use common::{assert_golden, root, run, stage, text, trial_with_tools};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use tempfile::TempDir;
+
+/// The shared library's size without its symbols may not be larger.
+const SIZE_LIMIT: u64 = 400 * 1024;
+
+fn main() -> ExitCode {
+    let trial = |name: &str, run: fn() -> Result<(), Failed>| {
+        trial_with_tools(name, &["make", "cc", "readelf"], run)
+    };
+    let trials = vec![
+        trial("golden: symbols.txt lists what is exported", exports),
+        trial(
+            "static library defines the same names and no other",
+            archive,
+        ),
+        trial("header declares what is exported", header),
+        trial("dynamic section", dynamic_section),
+        trial("segments", segments),
+        trial("undefined symbols are the C library's", undefined),
+        trial("mode of the files", modes),
+        trial_with_tools("size", &["make", "cc", "strip"], size),
+        types_trial(),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn golden(name: &str) -> PathBuf {
+    root().join("tests/abi").join(name)
+}
+
+fn shared_library() -> Result<PathBuf, Failed> {
+    Ok(stage::prefix()?.join("lib/libunixipc.so").canonicalize()?)
+}
+
+fn readelf(args: &[&str], file: &Path) -> Result<String, Failed> {
+    let output = run(Command::new("readelf").arg("-W").args(args).arg(file))?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A line of readelf's symbol tables.
+struct Symbol {
+    name: String,
+    version: String,
+    binding: String,
+    section: String,
+}
+
+/// The symbols of a table that are not local.
+fn symbols(table: &str, file: &Path) -> Result<Vec<Symbol>, Failed> {
+    let printed = readelf(&[table], file)?;
+    let mut symbols = Vec::new();
+    for line in printed.lines() {
+        // Num: Value Size Type Bind Vis Ndx Name
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields.len() < 8 || !matches!(fields[4], "GLOBAL" | "WEAK") {
+            continue;
+        }
+        let (name, version) = fields[7].split_once('@').unwrap_or((fields[7], ""));
+        symbols.push(Symbol {
+            name: name.into(),
+            version: version.trim_start_matches('@').into(),
+            binding: fields[4].into(),
+            section: fields[6].into(),
+        });
+    }
+    if symbols.is_empty() {
+        return Err(format!("no symbols were found:\n{printed}").into());
+    }
+    Ok(symbols)
+}
+
+/// The names that the shared library exports, with their versions.
+fn exported() -> Result<Vec<Symbol>, Failed> {
+    let mut symbols = symbols("--dyn-syms", &shared_library()?)?;
+    // A version is a symbol too, with no section.
+    symbols.retain(|symbol| symbol.section != "UND" && symbol.section != "ABS");
+    Ok(symbols)
+}
+
+fn exports() -> Result<(), Failed> {
+    let mut lines: Vec<String> = exported()?
+        .iter()
+        .map(|symbol| format!("{} {}\n", symbol.name, symbol.version))
+        .collect();
+    lines.sort();
+    assert_golden(&golden("symbols.txt"), &lines.concat())
+}
+
+fn archive() -> Result<(), Failed> {
+    let mut symbols = symbols("--symbols", &stage::prefix()?.join("lib/libunixipc.a"))?;
+    symbols.retain(|symbol| symbol.section != "UND");
+    let exported = names(exported()?);
+    compare(
+        "the archive defines",
+        names(symbols),
+        "the shared library exports",
+        exported,
+    )
+}
+
+fn header() -> Result<(), Failed> {
+    let declared = stage::header_functions()?;
+    compare(
+        "the shared library exports",
+        names(exported()?),
+        "the header declares",
+        declared,
+    )
+}
+
+fn names(symbols: Vec<Symbol>) -> BTreeSet<String> {
+    symbols.into_iter().map(|symbol| symbol.name).collect()
+}
+
+fn compare(
+    one: &str,
+    in_one: BTreeSet<String>,
+    two: &str,
+    in_two: BTreeSet<String>,
+) -> Result<(), Failed> {
+    if in_one == in_two {
+        return Ok(());
+    }
+    let only_one: Vec<_> = in_one.difference(&in_two).collect();
+    let only_two: Vec<_> = in_two.difference(&in_one).collect();
+    Err(format!("only {one}: {only_one:?}\nonly {two}: {only_two:?}").into())
+}
+
+/// The values of one kind of entry of the dynamic section.
+fn entries(section: &str, tag: &str) -> Vec<String> {
+    section
+        .lines()
+        .filter(|line| line.contains(&format!("({tag})")))
+        .map(|line| match line.split_once('[') {
+            Some((_, name)) => name.trim_end_matches(']').into(),
+            None => line.split(')').next_back().unwrap_or("").trim().into(),
+        })
+        .collect()
+}
+
+fn dynamic_section() -> Result<(), Failed> {
+    let section = readelf(&["--dynamic"], &shared_library()?)?;
+    let expect = |holds: bool, what: &str| {
+        if holds {
+            Ok(())
+        } else {
+            Err(Failed::from(format!("{what}:\n{section}")))
+        }
+    };
+    expect(
+        entries(&section, "SONAME") == ["libunixipc.so.0"],
+        "the soname",
+    )?;
+    let needed = entries(&section, "NEEDED");
+    let is_libc = |name: &String| {
+        ["libc.so.", "libc.musl-", "ld-linux"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    expect(needed.iter().all(is_libc), "it needs more than libc")?;
+    expect(
+        needed.iter().any(|name| name.starts_with("libc.")),
+        "it needs no libc",
+    )?;
+    expect(
+        entries(&section, "FLAGS").concat().contains("BIND_NOW"),
+        "no BIND_NOW",
+    )?;
+    let flags = entries(&section, "FLAGS_1").concat();
+    expect(flags.contains("NOW"), "no NOW")?;
+    expect(flags.contains("NODELETE"), "no NODELETE")?;
+    expect(!section.contains("TEXTREL"), "text relocations")?;
+    expect(entries(&section, "RPATH").is_empty(), "a search path")?;
+    expect(entries(&section, "RUNPATH").is_empty(), "a search path")
+}
+
+fn segments() -> Result<(), Failed> {
+    let printed = readelf(&["--segments"], &shared_library()?)?;
+    // Type Offset VirtAddr PhysAddr FileSiz MemSiz Flg Align, and Flg may have spaces.
+    let segments: Vec<(&str, String)> = printed
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields.len() >= 8 && fields[1].starts_with("0x"))
+        .map(|fields| (fields[0], fields[6..fields.len() - 1].concat()))
+        .collect();
+    let stack = segments.iter().find(|(kind, _)| *kind == "GNU_STACK");
+    if stack.is_none_or(|(_, flags)| flags != "RW") {
+        return Err(format!("the stack would be executable:\n{printed}").into());
+    }
+    if !segments.iter().any(|(kind, _)| *kind == "GNU_RELRO") {
+        return Err(format!("no GNU_RELRO:\n{printed}").into());
+    }
+    if segments
+        .iter()
+        .any(|(_, flags)| flags.contains('W') && flags.contains('E'))
+    {
+        return Err(format!("writable and executable:\n{printed}").into());
+    }
+    Ok(())
+}
+
+fn undefined() -> Result<(), Failed> {
+    let library = shared_library()?;
+    let needed = entries(&readelf(&["--dynamic"], &library)?, "NEEDED");
+    // musl has no versions; there the loader is the judge.
+    let is_glibc = needed.iter().any(|name| name == "libc.so.6");
+    for symbol in symbols("--dyn-syms", &library)? {
+        if symbol.section != "UND" || symbol.version.starts_with("GLIBC_") {
+            continue;
+        }
+        // What the compiler's start files look for and need not find.
+        let optional = symbol.binding == "WEAK"
+            && (symbol.name.starts_with("_ITM_") || symbol.name == "__gmon_start__");
+        if !optional && (is_glibc || !symbol.version.is_empty()) {
+            return Err(format!("{} {}", symbol.name, symbol.version).into());
+        }
+    }
+    Ok(())
+}
+
+fn modes() -> Result<(), Failed> {
+    let library = shared_library()?;
+    for file in [library.clone(), library.with_file_name("libunixipc.a")] {
+        let mode = fs::metadata(&file)?.permissions().mode() & 0o7777;
+        if mode != 0o644 {
+            return Err(format!("{}: mode {mode:o}", file.display()).into());
+        }
+    }
+    Ok(())
+}
+
+fn size() -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let stripped = folder.path().join("stripped.so");
+    run(Command::new("strip")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(shared_library()?))?;
+    let size = fs::metadata(&stripped)?.len();
+    if size > SIZE_LIMIT {
+        return Err(format!("{size} bytes are more than {SIZE_LIMIT}").into());
+    }
+    Ok(())
+}
+
+/// The comparison of types, on the architecture of the committed description.
+fn types_trial() -> Trial {
+    let name = "golden: unixipc.abi has the types of the functions";
+    let tools = ["make", "cc", "abidw", "abidiff"];
+    if cfg!(target_arch = "x86_64") {
+        trial_with_tools(name, &tools, types)
+    } else {
+        Trial::test(format!("{name} (which is x86-64's)"), || Ok(())).with_ignored_flag(true)
+    }
+}
+
+/// Compares types with abidiff, from the debug information that Rust writes.
+fn types() -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let library = debug_library(folder.path())?;
+    let committed = golden("unixipc.abi");
+    let bless = std::env::var_os("UNIXIPC_BLESS").is_some();
+    if bless && !committed.exists() {
+        return describe(&library, &committed);
+    }
+    let output = Command::new("abidiff")
+        .arg(&committed)
+        .arg(&library)
+        .output()?;
+    match output.status.code() {
+        Some(0) => Ok(()),
+        _ if bless => describe(&library, &committed),
+        _ => Err(format!(
+            "the ABI is not that of {}; `make header` makes that anew\n{}\n{}",
+            committed.display(),
+            output.status,
+            text(&output)
+        )
+        .into()),
+    }
+}
+
+/// Links the library from an archive with debug information, which the one that is
+/// installed does not have. The archive is kept below target/.
+fn debug_library(folder: &Path) -> Result<PathBuf, Failed> {
+    let target = root().join("target/abi-debug");
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    run(Command::new(cargo)
+        .current_dir(root())
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
+        .env_remove("CARGO_BUILD_TARGET")
+        .args([
+            "rustc",
+            "--release",
+            "--locked",
+            "--lib",
+            "--crate-type",
+            "staticlib",
+        ])
+        .arg("--target-dir")
+        .arg(&target))?;
+    let map = root().join("packaging/unixipc.map");
+    let library = folder.join("libunixipc.so");
+    let mut command = Command::new("cc");
+    command
+        .args(["-shared", "-static-libgcc", "-Wl,--gc-sections", "-o"])
+        .arg(&library);
+    command.args(
+        exported()?
+            .iter()
+            .map(|symbol| format!("-Wl,-u,{}", symbol.name)),
+    );
+    command
+        .arg(target.join("release/libunixipc.a"))
+        .arg(format!(
+            "-Wl,-soname,libunixipc.so.0,--version-script={}",
+            map.display()
+        ));
+    run(&mut command)?;
+    Ok(library)
+}
+
+/// Writes the library's description, without what changes from one machine and one
+/// compiler to the next: paths, hashes, and the parts of other crates, which are empty.
+fn describe(library: &Path, file: &Path) -> Result<(), Failed> {
+    let output = run(Command::new("abidw")
+        .args(["--no-corpus-path", "--no-comp-dir-path", "--no-show-locs"])
+        .arg("--drop-undefined-syms")
+        .arg(library))?;
+    let printed = String::from_utf8(output.stdout)?;
+    let mut lines = printed.lines().peekable();
+    let mut kept = String::new();
+    while let Some(line) = lines.next() {
+        if line.trim_start().starts_with("<abi-instr ") {
+            if lines
+                .peek()
+                .is_some_and(|next| next.trim() == "</abi-instr>")
+            {
+                lines.next();
+                continue;
+            }
+            let (start, path) = line
+                .split_once(" path='")
+                .ok_or("an abi-instr without path")?;
+            let (_, rest) = path.split_once('\'').ok_or("a path that does not end")?;
+            kept += start;
+            kept += rest;
+        } else {
+            kept += line;
+        }
+        kept.push('\n');
+    }
+    fs::write(file, kept)?;
+    Ok(())
+}

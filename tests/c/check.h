@@ -1,0 +1,95 @@
+/*
+ * What the test programs share. A program exits 0 (passed), 1 (failed) or 77 (cannot
+ * be run here). It need not limit its own time: the runner does. This header comes
+ * first, since it defines _GNU_SOURCE.
+ */
+#ifndef CHECK_H
+#define CHECK_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <unixipc.h>
+
+#define CANNOT_RUN 77
+
+/* Ends the process with 1 where the expression is false. */
+#define CHECK(expression) \
+    ((expression) ? (void)0 : check_failed(__FILE__, __LINE__, #expression))
+
+__attribute__((noreturn, unused)) static void check_failed(const char *file, int line,
+                                                           const char *expression)
+{
+    int error = errno;
+
+    fprintf(stderr, "%s:%d: %s: errno %d (%s)\n", file, line, expression, error,
+            strerror(error));
+    exit(1);
+}
+
+/* A child that does not outlive this process. */
+__attribute__((unused)) static pid_t check_fork(void)
+{
+    pid_t parent = getpid();
+    pid_t child;
+
+    fflush(NULL);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+        CHECK(getppid() == parent);
+    }
+    return child;
+}
+
+/* Waits for a child's end, which must be exit(0). */
+__attribute__((unused)) static void check_passed(pid_t child)
+{
+    int status;
+
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* Kills a child and reaps it. */
+__attribute__((unused)) static void check_kill(pid_t child)
+{
+    int status;
+
+    CHECK(kill(child, SIGKILL) == 0);
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* A pause between two looks at something that has to come soon. */
+__attribute__((unused)) static void check_pause(void)
+{
+    struct timespec millisecond = {0, 1000000};
+
+    nanosleep(&millisecond, NULL);
+}
+
+/* The name of a file in the folder for temporary files, which is the runner's. */
+__attribute__((unused)) static const char *check_path(const char *name)
+{
+    static char path[4096];
+    const char *folder = getenv("TMPDIR");
+    int length = snprintf(path, sizeof path, "%s/%s", folder != NULL ? folder : "/tmp", name);
+
+    CHECK(length > 0 && (size_t)length < sizeof path);
+    return path;
+}
+
+#endif

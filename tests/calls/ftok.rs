@@ -1,0 +1,241 @@
+//! ftok
+
+use crate::both::{
+    Child, Folder, LIBC, Pages, as_nobody, both, c_path, mount_tmpfs, open_to_all,
+    own_mount_namespace, set_mode,
+};
+use crate::call;
+use libc::*;
+use std::ffi::CStr;
+use std::fs;
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::{MetadataExt, symlink};
+
+const PROJECTS: [c_int; 10] = [
+    0,
+    1,
+    'A' as c_int,
+    127,
+    128,
+    255,
+    256,
+    -1,
+    i32::MIN,
+    i32::MAX,
+];
+
+/// What stands in the folder.
+fn furnish() {
+    fs::write("file", "").unwrap();
+    fs::create_dir("folder").unwrap();
+    symlink("file", "link").unwrap();
+    symlink("nowhere", "dangling").unwrap();
+    symlink("loop", "loop").unwrap();
+    assert_eq!(call!(LIBC.mkfifo(c"fifo".as_ptr(), 0)), Ok(0));
+    // The key takes sixteen bits of the inode: several files, for several patterns.
+    for i in 0..300 {
+        fs::write(format!("folder/{i}"), "").unwrap();
+    }
+}
+
+/// Asks for the key of a file, and compares it also with what it is made of.
+fn check(path: &CStr, meta: &fs::Metadata, project: c_int) {
+    let what = format!("{path:?}, {project}");
+    let got = both(&what, |calls| call!(calls.ftok(path.as_ptr(), project)));
+    let bits =
+        (project as u32) << 24 | (meta.dev() as u32 & 0xff) << 16 | (meta.ino() as u32 & 0xffff);
+    assert_eq!(got, Ok(i64::from(bits as i32)), "{what}");
+}
+
+/// Which bits of a number have been seen set, and which clear.
+#[derive(Default)]
+struct Bits {
+    set: u64,
+    clear: u64,
+}
+
+impl Bits {
+    /// True where one of the bits of `mask` has a value that it had not before.
+    fn new_in(&mut self, mask: u64, number: u64) -> bool {
+        let (set, clear) = (self.set | number & mask, self.clear | !number & mask);
+        let new = (set, clear) != (self.set, self.clear);
+        *self = Self { set, clear };
+        new
+    }
+
+    fn complete(&self, mask: u64) -> bool {
+        self.set == mask && self.clear == mask
+    }
+}
+
+/// Pipes take the system's inode numbers one after the other: each bit that goes
+/// into the key is tried with both values.
+pub fn every_bit_of_the_inode() {
+    let mut seen = Bits::default();
+    for _ in 0..2_000_000 {
+        let mut fds = [-1; 2];
+        // SAFETY: room for two.
+        assert_eq!(unsafe { pipe2(fds.as_mut_ptr(), O_CLOEXEC) }, 0);
+        // SAFETY: two new descriptors, owned by nobody else.
+        let ends = fds.map(|fd| unsafe { fs::File::from_raw_fd(fd) });
+        let meta = ends[0].metadata().unwrap();
+        if seen.new_in(0xffff, meta.ino()) {
+            check(
+                &c_path(format!("/proc/self/fd/{}", fds[0])),
+                &meta,
+                'u' as c_int,
+            );
+        }
+        if seen.complete(0xffff) {
+            return;
+        }
+    }
+    panic!(
+        "never set: {:#x}, never clear: {:#x}",
+        !seen.set, !seen.clear
+    );
+}
+
+/// Each mount of a tmpfs takes the next device number.
+pub fn every_bit_of_the_device() {
+    let _folder = Folder::new();
+    fs::create_dir("mounts").unwrap();
+    let child = Child::start(|| {
+        own_mount_namespace();
+        let mut seen = Bits::default();
+        for _ in 0..2_000 {
+            mount_tmpfs(c"mounts", 0, c"");
+            let meta = fs::metadata("mounts").unwrap();
+            if seen.new_in(0xff, meta.dev()) {
+                check(c"mounts", &meta, 'u' as c_int);
+            }
+            if seen.complete(0xff) {
+                return Ok(0);
+            }
+        }
+        panic!(
+            "never set: {:#x}, never clear: {:#x}",
+            !seen.set, !seen.clear
+        );
+    });
+    assert_eq!(child.outcome(), Ok(0));
+}
+
+pub fn keys() {
+    let _folder = Folder::new();
+    furnish();
+    let mut paths: Vec<String> = [
+        "file",
+        "folder",
+        "folder/",
+        "link",
+        "fifo",
+        ".",
+        "..",
+        "/",
+        "/dev",
+        "/dev/null",
+        "/dev/zero",
+        "/proc",
+        "/proc/version",
+        "/proc/sys/kernel",
+        "/sys",
+        "/dev/shm",
+    ]
+    .map(String::from)
+    .into();
+    paths.extend((0..300).map(|i| format!("folder/{i}")));
+    for path in paths {
+        // A test machine need not have all of them.
+        let Ok(meta) = fs::metadata(&path) else {
+            continue;
+        };
+        let c = c_path(&path);
+        for project in PROJECTS {
+            check(&c, &meta, project);
+        }
+    }
+}
+
+pub fn errors() {
+    let _folder = Folder::new();
+    furnish();
+    for (path, errno) in [
+        ("", ENOENT),
+        ("missing", ENOENT),
+        ("missing/file", ENOENT),
+        ("dangling", ENOENT),
+        ("loop", ELOOP),
+        ("loop/file", ELOOP),
+        ("file/", ENOTDIR),
+        ("file/x", ENOTDIR),
+        ("fifo/x", ENOTDIR),
+    ] {
+        let path = c_path(path);
+        for project in PROJECTS {
+            let got = both(format!("{path:?}"), |calls| {
+                call!(calls.ftok(path.as_ptr(), project))
+            });
+            assert_eq!(got, Err(errno), "{path:?}, {project}");
+        }
+    }
+}
+
+pub fn lengths() {
+    let _folder = Folder::new();
+    furnish();
+    for (path, expected) in [
+        ("n".repeat(255), ENOENT),
+        ("n".repeat(256), ENAMETOOLONG),
+        (format!("{}file", "/".repeat(4095 - 4)), ENOENT),
+        (format!("{}file", "/".repeat(4096 - 4)), ENAMETOOLONG),
+    ] {
+        let c = c_path(&path);
+        let got = both(path.len(), |calls| call!(calls.ftok(c.as_ptr(), 1)));
+        assert_eq!(got, Err(expected), "{} bytes", path.len());
+    }
+}
+
+pub fn pointers() {
+    let pages = Pages::new();
+    let _folder = Folder::new();
+    furnish();
+    for (name, path) in pages.wild::<c_char>() {
+        for project in PROJECTS {
+            let got = both(name, |calls| call!(calls.ftok(path, project)));
+            assert_eq!(got, Err(EFAULT), "{name}");
+        }
+    }
+    let path = pages.put_last(b"file");
+    let got = both("no NUL before an inaccessible page", |calls| {
+        call!(calls.ftok(path.cast(), 1))
+    });
+    assert_eq!(got, Err(EFAULT));
+    let path = pages.put_last(b"file\0");
+    let got = both("NUL as the last byte", |calls| {
+        call!(calls.ftok(path.cast(), 1))
+    });
+    assert!(got.is_ok());
+}
+
+pub fn another_user() {
+    let _folder = Folder::new();
+    furnish();
+    open_to_all();
+    set_mode("file", 0);
+    set_mode("folder", 0o600);
+    as_nobody(|| {
+        for (path, expected) in [
+            ("file", None),
+            ("folder", None),
+            ("fifo", None),
+            ("folder/1", Some(EACCES)),
+            ("folder/missing", Some(EACCES)),
+            ("missing", Some(ENOENT)),
+        ] {
+            let c = c_path(path);
+            let got = both(path, |calls| call!(calls.ftok(c.as_ptr(), 1)));
+            assert_eq!(got.err(), expected, "{path}");
+        }
+    });
+}

@@ -1,0 +1,704 @@
+//! The programs of c_examples/ as their users run them: with clients and servers, with
+//! wrong arguments, killed at a bad moment. Each test is a process with an IPC namespace
+//! and a folder of its own, in which nothing may be left.
+
+mod common;
+
+use common::isolated::is_root;
+use common::stage;
+use std::env::temp_dir;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes, on a machine with other work too.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn example(name: &str) -> Command {
+    let mut command = Command::new(common::root().join("build/examples").join(name));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn output(command: &mut Command) -> Output {
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Runs a program that is to succeed; what it printed on standard output.
+fn succeed(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}",
+        output.status,
+        common::text(&output)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a program that is to fail with this status; what it said on standard error.
+fn fail(command: &mut Command, code: i32) -> String {
+    let output = output(command);
+    let said = common::text(&output);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{command:?}: {}\n{said}",
+        output.status
+    );
+    said
+}
+
+/// Polls until something holds.
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} does not come true");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits for a child, with a limit.
+fn wait(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    wait_until("the end of a child", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
+}
+
+fn signal(pid: u32, signal: i32) {
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
+}
+
+/// A server that has said that it serves; its standard error stays open for what it says later.
+struct Server(
+    Child,
+    #[expect(dead_code, reason = "kept open")] Box<dyn BufRead>,
+);
+
+impl Server {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = Box::new(BufReader::new(child.stderr.take().unwrap()));
+        let ready = said
+            .by_ref()
+            .lines()
+            .any(|line| line.unwrap().contains(" serves "));
+        assert!(ready, "{command:?} ended: {:?}", child.try_wait());
+        Self(child, said)
+    }
+
+    fn end(mut self, sig: i32) -> ExitStatus {
+        signal(self.0.id(), sig);
+        wait(&mut self.0)
+    }
+}
+
+/// The lines of /proc/sysvipc, which is this test's own: segments and semaphore sets.
+fn system_v_objects() -> usize {
+    ["shm", "sem"]
+        .map(|kind| {
+            fs::read_to_string(format!("/proc/sysvipc/{kind}"))
+                .unwrap()
+                .lines()
+                .count()
+                - 1
+        })
+        .iter()
+        .sum()
+}
+
+/// True for a line such as `Sun 22 Nov 2026 13:53:07 +0000`.
+fn is_date(line: &str) -> bool {
+    let fields: Vec<_> = line.split_whitespace().collect();
+    fields.len() >= 5 && fields[3].len() == 4 && fields[4].split(':').count() == 3
+}
+
+mod usage {
+    use super::*;
+
+    const ALL: [&str; 7] = [
+        "socketpair_talk",
+        "fifo_timed",
+        "fifo_timec",
+        "shm_timed",
+        "shm_timec",
+        "shm_race",
+        "ipc_copy",
+    ];
+
+    pub fn help() {
+        for name in ALL {
+            let help = succeed(example(name).arg("--help"));
+            assert!(help.starts_with(&format!("usage: {name}")), "{help}");
+        }
+    }
+
+    pub fn unknown_option() {
+        for name in ALL {
+            let said = fail(example(name).arg("--nonsense"), 2);
+            assert!(said.contains("usage:"), "{said}");
+        }
+    }
+
+    pub fn too_many_arguments() {
+        for name in ALL {
+            fail(example(name).args(["a", "b", "c"]), 2);
+        }
+    }
+
+    pub fn wrong_values() {
+        fail(example("socketpair_talk").args(["--type", "raw"]), 2);
+        fail(example("ipc_copy").args(["a", "b", "--via", "pigeon"]), 2);
+        for args in [
+            ["--seconds", "0"],
+            ["--seconds", "x"],
+            ["--readers", "0"],
+            ["--readers", "65"],
+        ] {
+            fail(example("shm_race").args(args), 2);
+        }
+    }
+}
+
+mod socketpair_talk {
+    use super::*;
+
+    pub fn both_sides_speak() {
+        for kind in ["stream", "dgram"] {
+            let talk = succeed(example("socketpair_talk").args(["--type", kind]));
+            for who in ["parent says", "parent hears", "child  says", "child  hears"] {
+                assert!(talk.contains(who), "{who} is missing from\n{talk}");
+            }
+        }
+    }
+}
+
+mod fifo_time {
+    use super::*;
+
+    fn path() -> PathBuf {
+        temp_dir().join("fifo")
+    }
+
+    fn start() -> Server {
+        Server::start(example("fifo_timed").arg(path()))
+    }
+
+    pub fn each_client_gets_one_date() {
+        let server = start();
+        for _ in 0..100 {
+            let date = succeed(example("fifo_timec").arg(path()));
+            assert!(
+                date.ends_with('\n') && date.lines().count() == 1 && is_date(&date),
+                "{date}"
+            );
+        }
+        server.end(libc::SIGTERM);
+        assert!(!path().exists());
+    }
+
+    pub fn clients_at_once() {
+        let server = start();
+        let mut clients: Vec<_> = (0..50)
+            .map(|_| {
+                example("fifo_timec")
+                    .arg(path())
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        for client in &mut clients {
+            let mut date = String::new();
+            client
+                .stdout
+                .take()
+                .unwrap()
+                .read_to_string(&mut date)
+                .unwrap();
+            assert!(
+                wait(client).success() && date.lines().count() == 1 && is_date(&date),
+                "{date}"
+            );
+        }
+        server.end(libc::SIGINT);
+    }
+
+    /// A client that reads until the end of the session gets one date too.
+    pub fn cat() {
+        let server = start();
+        for _ in 0..50 {
+            let date = succeed(Command::new("cat").arg(path()));
+            assert_eq!(date.lines().count(), 1, "{date}");
+        }
+        server.end(libc::SIGTERM);
+    }
+
+    /// A client that opens and leaves without reading must not stop the server.
+    pub fn client_that_leaves() {
+        let server = start();
+        for _ in 0..20 {
+            drop(File::open(path()).unwrap());
+        }
+        assert!(is_date(&succeed(example("fifo_timec").arg(path()))));
+        server.end(libc::SIGTERM);
+    }
+
+    pub fn left_by_a_dead_server() {
+        start().end(libc::SIGKILL);
+        assert!(fs::metadata(path()).unwrap().file_type().is_fifo());
+        let server = start();
+        assert!(is_date(&succeed(example("fifo_timec").arg(path()))));
+        server.end(libc::SIGTERM);
+        assert!(!path().exists());
+    }
+
+    pub fn not_a_fifo() {
+        fs::write(path(), "a file").unwrap();
+        assert!(fail(example("fifo_timed").arg(path()), 1).contains("not a FIFO"));
+        assert!(fail(example("fifo_timec").arg(path()), 1).contains("not a FIFO"));
+        assert_eq!(fs::read(path()).unwrap(), b"a file");
+        fs::remove_file(path()).unwrap();
+    }
+
+    pub fn no_server() {
+        assert!(fail(example("fifo_timec").arg(path()), 1).contains("start fifo_timed first"));
+    }
+}
+
+mod shm_time {
+    use super::*;
+
+    fn server(args: &[&str]) -> Server {
+        Server::start(example("shm_timed").args(args).arg(temp_dir()))
+    }
+
+    fn client(args: &[&str]) -> Command {
+        let mut command = example("shm_timec");
+        command.args(args).arg(temp_dir());
+        command
+    }
+
+    pub fn clients_see_time_pass() {
+        for args in [&[][..], &["--lock"]] {
+            let server = server(args);
+            let first = succeed(&mut client(args));
+            assert!(is_date(&first), "{first}");
+            wait_until("another date", || succeed(&mut client(args)) != first);
+            assert!(server.end(libc::SIGTERM).success());
+            assert_eq!(system_v_objects(), 0);
+        }
+    }
+
+    pub fn second_server() {
+        let first = server(&[]);
+        let said = fail(example("shm_timed").arg(temp_dir()), 1);
+        assert!(
+            said.contains(&format!("process {} serves", first.0.id())),
+            "{said}"
+        );
+        assert!(is_date(&succeed(&mut client(&[]))));
+        assert!(first.end(libc::SIGTERM).success());
+    }
+
+    pub fn left_by_a_dead_server() {
+        server(&["--lock"]).end(libc::SIGKILL);
+        assert_eq!(system_v_objects(), 2);
+        assert!(fail(&mut client(&[]), 1).contains("has died"));
+        let second = server(&[]);
+        assert!(is_date(&succeed(&mut client(&[]))));
+        assert!(second.end(libc::SIGTERM).success());
+        assert_eq!(system_v_objects(), 0);
+    }
+
+    pub fn no_server() {
+        assert!(fail(&mut client(&[]), 1).contains("start shm_timed first"));
+        let server = server(&[]);
+        assert!(fail(&mut client(&["--lock"]), 1).contains("has no lock"));
+        assert!(server.end(libc::SIGTERM).success());
+    }
+
+    /// Another user's client can read, and cannot write: by the permission bits.
+    pub fn other_user() {
+        fs::set_permissions(temp_dir(), fs::Permissions::from_mode(0o755)).unwrap();
+        let server = server(&[]);
+        let row = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+        let fields: Vec<_> = row.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(fields[2], "644", "{row}");
+        let id: i32 = fields[1].parse().unwrap();
+
+        let mut other = Command::new("true");
+        // SAFETY: only async-signal-safe calls between fork and exec.
+        unsafe {
+            other.pre_exec(move || {
+                libc::setgroups(0, std::ptr::null());
+                libc::setresgid(65534, 65534, 65534);
+                libc::setresuid(65534, 65534, 65534);
+                let denied = libc::shmat(id, std::ptr::null(), 0) as isize == -1
+                    && *libc::__errno_location() == libc::EACCES;
+                let allowed = libc::shmat(id, std::ptr::null(), libc::SHM_RDONLY) as isize != -1;
+                if denied && allowed {
+                    Ok(())
+                } else {
+                    Err(std::io::Error::other("attached"))
+                }
+            });
+        }
+        assert!(other.status().unwrap().success());
+        assert!(server.end(libc::SIGTERM).success());
+    }
+}
+
+mod shm_race {
+    use super::*;
+
+    /// The columns of a row: reads, torn, reads/s, writes/s.
+    fn row(table: &str, guard: &str) -> Vec<u64> {
+        let row = table
+            .lines()
+            .find(|line| line.starts_with(guard))
+            .expect(guard);
+        row[guard.len()..]
+            .split_whitespace()
+            .map(|field| field.parse().unwrap())
+            .collect()
+    }
+
+    pub fn lock_prevents_torn_reads() {
+        let table = succeed(example("shm_race").args(["--seconds", "1"]));
+        let (bare, locked) = (row(&table, "no lock"), row(&table, "semaphore lock"));
+        assert!(bare[1] > 0, "the race was not seen: {table}");
+        assert!(locked[0] > 0 && locked[1] == 0 && locked[3] > 0, "{table}");
+    }
+
+    pub fn interrupted() {
+        let mut race = example("shm_race")
+            .args(["--seconds", "3600"])
+            .spawn()
+            .unwrap();
+        wait_until("a segment", || system_v_objects() > 0);
+        signal(race.id(), libc::SIGINT);
+        assert_eq!(wait(&mut race).code(), Some(128 + libc::SIGINT));
+        assert_eq!(system_v_objects(), 0);
+    }
+}
+
+mod ipc_copy {
+    use super::*;
+
+    const VIAS: [&str; 3] = ["socketpair", "fifo", "shm"];
+
+    fn source(bytes: &[u8]) -> PathBuf {
+        let path = temp_dir().join("source");
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn dest() -> PathBuf {
+        temp_dir().join("dest")
+    }
+
+    fn copy(via: &str, from: &Path, to: &Path) -> Command {
+        let mut command = example("ipc_copy");
+        command.arg(from).arg(to).args(["--via", via]);
+        command
+    }
+
+    fn clean() {
+        for entry in fs::read_dir(temp_dir()).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+
+    /// Only these files are in the folder: no part of a copy is left.
+    fn assert_only(names: &[&str]) {
+        let mut found: Vec<_> = fs::read_dir(temp_dir())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        found.sort();
+        assert_eq!(found, names);
+    }
+
+    pub fn sizes() {
+        // Around the length of a piece, and several of them.
+        for len in [
+            0,
+            1,
+            4096,
+            (256 << 10) - 1,
+            256 << 10,
+            (256 << 10) + 1,
+            5_000_000,
+        ] {
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 7 + i / 251) as u8).collect();
+            let from = source(&bytes);
+            for via in VIAS {
+                let row = succeed(&mut copy(via, &from, &dest()));
+                assert!(
+                    row.starts_with(via) && row.contains(&format!(" {len} bytes ")),
+                    "{row}"
+                );
+                assert!(fs::read(dest()).unwrap() == bytes, "{via} {len}");
+                assert_only(&["dest", "source"]);
+            }
+        }
+        clean();
+    }
+
+    pub fn mode_and_link() {
+        let from = source(b"a script");
+        fs::set_permissions(&from, fs::Permissions::from_mode(0o750)).unwrap();
+        let link = temp_dir().join("link");
+        fs::write(dest(), "old").unwrap();
+        std::os::unix::fs::symlink(dest(), &link).unwrap();
+        succeed(&mut copy("shm", &from, &link));
+        assert_eq!(fs::read(dest()).unwrap(), b"a script");
+        assert_eq!(
+            fs::metadata(dest()).unwrap().permissions().mode() & 0o777,
+            0o750
+        );
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        clean();
+    }
+
+    pub fn bad_arguments() {
+        let from = source(b"x");
+        let nowhere = temp_dir().join("nowhere/dest");
+        for via in VIAS {
+            assert!(fail(&mut copy(via, &nowhere, &dest()), 1).contains("No such file"));
+            assert!(fail(&mut copy(via, &from, &nowhere), 1).contains("No such file"));
+            assert!(fail(&mut copy(via, &temp_dir(), &dest()), 1).contains("is a folder"));
+            assert!(fail(&mut copy(via, &from, &temp_dir()), 1).contains("is a folder"));
+            assert!(fail(&mut copy(via, &from, &from), 1).contains("the file itself"));
+            assert_only(&["source"]);
+        }
+        assert_eq!(fs::read(&from).unwrap(), b"x");
+        clean();
+    }
+
+    pub fn unreadable() {
+        let from = source(b"secret");
+        fs::set_permissions(&from, fs::Permissions::from_mode(0o0)).unwrap();
+        fs::set_permissions(temp_dir(), fs::Permissions::from_mode(0o777)).unwrap();
+        for via in VIAS {
+            let mut command = copy(via, &from, &dest());
+            if is_root() {
+                command.uid(65534).gid(65534);
+            }
+            assert!(fail(&mut command, 1).contains("Permission denied"));
+        }
+        clean();
+    }
+
+    /// /dev/full answers every write with ENOSPC.
+    pub fn full_disk() {
+        let from = source(&vec![1; 3_000_000]);
+        for via in VIAS {
+            let said = fail(&mut copy(via, &from, Path::new("/dev/full")), 1);
+            assert!(said.contains("No space left on device"), "{said}");
+            assert_eq!(system_v_objects(), 0);
+            assert_only(&["source"]);
+        }
+        clean();
+    }
+
+    /// On a real file system without room, nothing of the copy stays.
+    pub fn file_size_limit() {
+        let from = source(&vec![1; 3_000_000]);
+        for via in VIAS {
+            let mut command = copy(via, &from, &dest());
+            // SAFETY: only async-signal-safe calls between fork and exec.
+            unsafe {
+                command.pre_exec(|| {
+                    let limit = libc::rlimit {
+                        rlim_cur: 1_000_000,
+                        rlim_max: 1_000_000,
+                    };
+                    libc::setrlimit(libc::RLIMIT_FSIZE, &limit);
+                    libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+                    Ok(())
+                });
+            }
+            let said = fail(&mut command, 1);
+            assert!(said.contains("File too large"), "{said}");
+            assert_only(&["source"]);
+        }
+        clean();
+    }
+
+    /// A source that never ends and can be paused: a FIFO that the test writes to.
+    fn start_endless(via: &str) -> (Child, File) {
+        let from = temp_dir().join("source");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&from)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let child = copy(via, &from, &dest())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut to = File::create(&from).unwrap();
+        to.write_all(&[7; 1 << 20]).unwrap();
+        (child, to)
+    }
+
+    fn receiver_of(child: &Child) -> u32 {
+        let path = format!("/proc/{0}/task/{0}/children", child.id());
+        let mut receiver = None;
+        wait_until("the receiver", || {
+            let children = fs::read_to_string(&path).unwrap_or_default();
+            receiver = children
+                .split_whitespace()
+                .next()
+                .and_then(|pid| pid.parse().ok());
+            receiver.is_some()
+        });
+        receiver.unwrap()
+    }
+
+    fn said_by(child: &mut Child) -> String {
+        let mut said = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        said
+    }
+
+    pub fn receiver_killed() {
+        for via in VIAS {
+            let (mut child, mut to) = start_endless(via);
+            signal(receiver_of(&child), libc::SIGKILL);
+            // The sender finds out the next time that it sends.
+            wait_until("the end of the sender", || {
+                let _ = to.write_all(&[7; 1 << 16]);
+                child.try_wait().unwrap().is_some()
+            });
+            assert_eq!(wait(&mut child).code(), Some(1));
+            assert!(said_by(&mut child).contains("killed by signal 9"));
+            assert_only(&["source"]);
+            assert_eq!(system_v_objects(), 0);
+            clean();
+        }
+    }
+
+    pub fn sender_killed() {
+        for via in VIAS {
+            let (mut child, to) = start_endless(via);
+            let receiver = receiver_of(&child);
+            wait_until("part of a copy", || {
+                fs::read_dir(temp_dir()).unwrap().count() == 2
+            });
+            signal(child.id(), libc::SIGKILL);
+            assert_eq!(wait(&mut child).signal(), Some(libc::SIGKILL));
+            wait_until("the end of the receiver", || {
+                !Path::new(&format!("/proc/{receiver}")).exists()
+            });
+            assert_only(&["source"]);
+            assert_eq!(system_v_objects(), 0);
+            drop(to);
+            clean();
+        }
+    }
+
+    pub fn interrupted() {
+        for via in VIAS {
+            let (mut child, to) = start_endless(via);
+            receiver_of(&child);
+            wait_until("part of a copy", || {
+                fs::read_dir(temp_dir()).unwrap().count() == 2
+            });
+            signal(child.id(), libc::SIGTERM);
+            assert_eq!(wait(&mut child).signal(), Some(libc::SIGTERM));
+            wait_until("the end", || fs::read_dir(temp_dir()).unwrap().count() == 1);
+            wait_until("the removal", || system_v_objects() == 0);
+            drop(to);
+            clean();
+        }
+    }
+
+    /// More than 32 bits can count: 4 GiB and 3 bytes, of which the file has no block.
+    pub fn large() {
+        let from = temp_dir().join("source");
+        let len = (4_u64 << 30) + 3;
+        File::create(&from).unwrap().set_len(len).unwrap();
+        // To /dev/null: the disk is not what is tested, and 4 GiB of it may not be there.
+        for via in VIAS {
+            let row = succeed(&mut copy(via, &from, Path::new("/dev/null")));
+            assert!(row.contains(&format!(" {len} bytes ")), "{row}");
+        }
+        clean();
+    }
+
+    pub fn progress_bar() {
+        // script(1) gives the program a terminal.
+        let from = temp_dir().join("source");
+        File::create(&from).unwrap().set_len(2 << 30).unwrap();
+        let program = common::root().join("build/examples/ipc_copy");
+        let command = format!(
+            "'{}' '{}' /dev/null --via socketpair",
+            program.display(),
+            from.display()
+        );
+        let shown = succeed(Command::new("script").args(["-qec", &command, "/dev/null"]));
+        assert!(
+            shown.contains('#') && shown.contains('%') && shown.contains("MB/s"),
+            "{shown}"
+        );
+        clean();
+    }
+}
+
+fn main() -> ExitCode {
+    if !common::isolated::is_child() {
+        stage::prefix().expect("the examples are built");
+    }
+    let tests = tests![
+        usage::help,
+        usage::unknown_option,
+        usage::too_many_arguments,
+        usage::wrong_values,
+        socketpair_talk::both_sides_speak,
+        fifo_time::each_client_gets_one_date,
+        fifo_time::clients_at_once,
+        fifo_time::cat,
+        fifo_time::client_that_leaves,
+        fifo_time::left_by_a_dead_server,
+        fifo_time::not_a_fifo,
+        fifo_time::no_server,
+        shm_time::clients_see_time_pass,
+        shm_time::second_server,
+        shm_time::left_by_a_dead_server,
+        shm_time::no_server,
+        shm_race::lock_prevents_torn_reads,
+        shm_race::interrupted,
+        ipc_copy::sizes,
+        ipc_copy::mode_and_link,
+        ipc_copy::bad_arguments,
+        ipc_copy::unreadable,
+        ipc_copy::full_disk,
+        ipc_copy::file_size_limit,
+        ipc_copy::receiver_killed,
+        ipc_copy::sender_killed,
+        ipc_copy::interrupted,
+        ipc_copy::large,
+        ipc_copy::progress_bar,
+    ];
+    common::isolated::main(tests, tests![shm_time::other_user])
+}

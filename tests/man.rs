@@ -1,0 +1,584 @@
+//! The manual pages: every function has one, which agrees with the header, renders
+//! without complaint, and has examples that compile and run.
+
+mod common;
+
+use common::header::{self, Function};
+use common::isolated::{self, Test};
+use common::stage::{self, Link};
+use common::{find_tool, root, run, text};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// The sections that every page on functions has, in this order; others may stand between.
+const SECTIONS: [&str; 9] = [
+    "NAME",
+    "LIBRARY",
+    "SYNOPSIS",
+    "DESCRIPTION",
+    "RETURN VALUE",
+    "ERRORS",
+    "ATTRIBUTES",
+    "EXAMPLES",
+    "SEE ALSO",
+];
+/// What the table under ATTRIBUTES says of each function.
+const ATTRIBUTES: [&str; 3] = ["Thread safety", "Async-signal safety", "After fork"];
+/// Characters that the pages' fonts replace by others where they are not escaped, so
+/// that code would not compile when it is copied from the page.
+const REPLACED: [char; 5] = ['-', '\'', '`', '^', '~'];
+const OVERVIEW: &str = "unixipc.7";
+const C_FLAGS: [&str; 5] = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+
+fn main() -> ExitCode {
+    let has = |tools: &[&str], why| {
+        let missing = tools.iter().any(|tool| find_tool(tool).is_none());
+        missing.then_some(why)
+    };
+    let test = |name, run, ignored| Test { name, run, ignored };
+    let no_compiler = has(
+        &["cc", "make", "pkg-config"],
+        "cc, make or pkg-config is missing",
+    );
+    let tests = vec![
+        test("every function has a page", functions_have_pages, None),
+        test("every page has a function", pages_have_functions, None),
+        test("sections", sections, None),
+        test("versions", versions, None),
+        test("prototypes are the header's", prototypes, None),
+        test("errors are the header's", errors, None),
+        test("attributes of every function", attributes, None),
+        test("overview: functions", overview_functions, None),
+        test("overview: errors and who sets them", overview_errors, None),
+        test("functions that are named exist", references, None),
+        test("examples compile and run", examples, no_compiler),
+        test("mandoc", mandoc, has(&["mandoc"], "mandoc is missing")),
+        test("groff", groff, has(&["groff", "tbl"], "groff is missing")),
+    ];
+    if !isolated::is_child() && no_compiler.is_none() {
+        stage::prefix().expect("the library is built");
+    }
+    isolated::main(Box::leak(tests.into_boxed_slice()), &[])
+}
+
+/// A page that is no alias.
+struct Page {
+    /// Such as `ipc_semop.3`.
+    file: String,
+    source: String,
+}
+
+impl Page {
+    fn open(file: &str) -> Self {
+        Self {
+            file: file.into(),
+            source: fs::read_to_string(folder().join(file))
+                .unwrap_or_else(|error| panic!("man/{file}: {error}")),
+        }
+    }
+
+    /// The page without its suffix.
+    fn name(&self) -> &str {
+        self.file.rsplit_once('.').unwrap().0
+    }
+
+    /// The sections' names and lines.
+    fn sections(&self) -> Vec<(String, Vec<&str>)> {
+        let mut sections = Vec::new();
+        for line in self.source.lines() {
+            if line.starts_with(".SH ") {
+                sections.push((plain(line), Vec::new()));
+            } else if let Some((_, lines)) = sections.last_mut() {
+                lines.push(line);
+            }
+        }
+        sections
+    }
+
+    fn section(&self, name: &str) -> Vec<&str> {
+        let mut sections = self.sections().into_iter();
+        sections
+            .find(|(section, _)| section == name)
+            .unwrap_or_else(|| panic!("{} has no section {name}", self.file))
+            .1
+    }
+
+    /// What stands in a section, in one line.
+    fn section_text(&self, name: &str) -> String {
+        self.section(name)
+            .into_iter()
+            .map(plain)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// The functions that the NAME section lists.
+    fn functions(&self) -> Vec<String> {
+        let text = self.section_text("NAME");
+        let (names, _) = text
+            .split_once(" - ")
+            .unwrap_or_else(|| panic!("{}: no dash in NAME", self.file));
+        names.split(", ").map(|name| name.trim().into()).collect()
+    }
+
+    /// The entries of ERRORS: the errors of each tag, and what is said of them.
+    fn errors(&self) -> Vec<(Vec<String>, String)> {
+        let mut entries: Vec<(Vec<String>, String)> = Vec::new();
+        let mut lines = self.section("ERRORS").into_iter();
+        while let Some(line) = lines.next() {
+            if line == ".TP" {
+                let tag = plain(lines.next().expect("a tag"));
+                let names: Vec<String> = tag.split(", ").map(String::from).collect();
+                for name in &names {
+                    assert!(header::is_errno(name), "{}: ERRORS has {name:?}", self.file);
+                }
+                entries.push((names, String::new()));
+            } else if let Some((_, said)) = entries.last_mut() {
+                *said += &format!("{} ", plain(line));
+            }
+        }
+        entries
+    }
+
+    /// The programs under EXAMPLES.
+    fn programs(&self) -> Vec<String> {
+        let mut programs = Vec::new();
+        let mut lines = self.section("EXAMPLES").into_iter();
+        while lines.by_ref().any(|line| line == ".EX") {
+            let code: Vec<&str> = lines.by_ref().take_while(|line| *line != ".EE").collect();
+            for line in &code {
+                let bare = line.replace("\\-", "");
+                assert!(
+                    !bare.contains(REPLACED) && !bare.starts_with('.'),
+                    "{}: {REPLACED:?} or a first dot is not escaped in {line:?}",
+                    self.file
+                );
+            }
+            let program: String = code.into_iter().map(|line| plain(line) + "\n").collect();
+            if program.contains("main(") {
+                programs.push(program);
+            }
+        }
+        programs
+    }
+}
+
+fn folder() -> PathBuf {
+    root().join("man")
+}
+
+/// The files of man/, and for an alias the file that it stands for.
+fn files() -> BTreeMap<String, Option<String>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder()).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let source = fs::read_to_string(folder().join(&file)).unwrap();
+        let alias = source.strip_prefix(".so man3/").map(|target| {
+            let target = target.strip_suffix('\n').unwrap_or_default();
+            assert!(!target.contains('\n'), "{file} is more than an alias");
+            target.into()
+        });
+        files.insert(file, alias);
+    }
+    files
+}
+
+/// All pages but aliases, of these suffixes.
+fn pages(suffixes: &[&str]) -> Vec<Page> {
+    files()
+        .into_iter()
+        .filter(|(file, alias)| {
+            alias.is_none() && suffixes.iter().any(|suffix| file.ends_with(suffix))
+        })
+        .map(|(file, _)| Page::open(&file))
+        .collect()
+}
+
+fn function_pages() -> Vec<Page> {
+    pages(&[".3"])
+}
+
+/// What the shared library exports.
+fn exports() -> BTreeSet<String> {
+    let map = fs::read_to_string(root().join("packaging/unixipc.map")).unwrap();
+    let exports: BTreeSet<String> = map
+        .split_whitespace()
+        .filter_map(|word| word.strip_suffix(';'))
+        .filter(|word| word.starts_with("ipc_"))
+        .map(String::from)
+        .collect();
+    assert!(!exports.is_empty());
+    exports
+}
+
+/// What the header says of the functions of a page.
+fn declared(page: &Page) -> Vec<Function> {
+    let names = page.functions();
+    let mut functions = header::functions();
+    functions.retain(|function| names.contains(&function.name));
+    assert_eq!(
+        functions.len(),
+        names.len(),
+        "{}: not all of {names:?} are in the header",
+        page.file
+    );
+    functions
+}
+
+/// A line of a page as it reads: without macros, fonts and escapes.
+fn plain(line: &str) -> String {
+    if line.starts_with("'\\\"") {
+        return String::new(); // names the preprocessors
+    }
+    let Some(request) = line.strip_prefix('.') else {
+        return unescape(line);
+    };
+    let (name, arguments) = request.split_once(' ').unwrap_or((request, ""));
+    let between = match name {
+        "B" | "I" | "SH" | "SS" | "IP" => " ",
+        "BI" | "BR" | "IB" | "IR" | "RB" | "RI" => "",
+        _ => return String::new(),
+    };
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in arguments.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            // A space behind a backslash is part of the word.
+            ' ' if !quoted && !words.last().unwrap().ends_with('\\') => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(c),
+        }
+    }
+    unescape(&words.join(between))
+}
+
+fn unescape(text: &str) -> String {
+    const ESCAPES: [(&str, &str); 9] = [
+        ("-", "-"),
+        ("e", "\\"),
+        (" ", " "),
+        ("(aq", "'"),
+        ("(dq", "\""),
+        ("(bu", "*"),
+        ("fB", ""),
+        ("fI", ""),
+        ("fP", ""),
+    ];
+    let mut parts = text.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let known = ESCAPES
+            .into_iter()
+            .find_map(|(escape, meaning)| Some((meaning, part.strip_prefix(escape)?)));
+        let (meaning, rest) = known.unwrap_or_else(|| panic!("an unknown escape: \\{part}"));
+        plain += meaning;
+        plain += rest;
+    }
+    plain
+}
+
+/// The words of a text that look like functions, without pages of other sections.
+fn function_words(text: &str) -> BTreeSet<&str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices("ipc_")
+        .filter(|(at, _)| !text[..*at].ends_with(is_name))
+        .map(|(at, _)| {
+            text[at..].split_at(text[at..].find(|c| !is_name(c)).unwrap_or(text.len() - at))
+        })
+        .filter(|(word, rest)| *word != "ipc_" && !rest.starts_with("(7)"))
+        .map(|(word, _)| word)
+        .collect()
+}
+
+#[track_caller]
+fn none(problems: Vec<String>) {
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+fn functions_have_pages() {
+    let files = files();
+    let mut problems = Vec::new();
+    for function in exports() {
+        let file = format!("{function}.3");
+        let page = match files.get(&file) {
+            None => {
+                problems.push(format!("man/{file} is missing"));
+                continue;
+            }
+            Some(alias) => alias.as_ref().unwrap_or(&file),
+        };
+        if !matches!(files.get(page), Some(None)) {
+            problems.push(format!("man/{file}: {page} is no page"));
+        } else if !Page::open(page).functions().contains(&function) {
+            problems.push(format!("man/{page} does not have {function} in NAME"));
+        }
+    }
+    none(problems);
+}
+
+fn pages_have_functions() {
+    let exports = exports();
+    let files = files();
+    let mut problems = Vec::new();
+    for file in files.keys().filter(|file| *file != OVERVIEW) {
+        let function = file.strip_suffix(".3");
+        if !function.is_some_and(|function| exports.contains(function)) {
+            problems.push(format!("man/{file} is for no exported function"));
+        }
+    }
+    for page in function_pages() {
+        for function in page.functions() {
+            let alias = files.get(&format!("{function}.3"));
+            let leads_here = function == page.name()
+                || matches!(alias, Some(Some(target)) if *target == page.file);
+            if !exports.contains(&function) || !leads_here {
+                problems.push(format!(
+                    "man/{}: {function} is not exported, or man/{function}.3 does not lead here",
+                    page.file
+                ));
+            }
+        }
+    }
+    none(problems);
+}
+
+fn sections() {
+    let mut problems = Vec::new();
+    for page in function_pages() {
+        let mut sections = page.sections().into_iter();
+        for name in SECTIONS {
+            match sections.find(|(section, _)| section == name) {
+                Some((_, lines)) if lines.is_empty() => {
+                    problems.push(format!("man/{}: {name} is empty", page.file));
+                }
+                Some(_) => {}
+                None => {
+                    problems.push(format!("man/{}: no {name} in its place", page.file));
+                    break;
+                }
+            }
+        }
+    }
+    none(problems);
+}
+
+fn versions() {
+    let mut problems = Vec::new();
+    for page in pages(&[".3", ".7"]) {
+        let (name, section) = page.file.rsplit_once('.').unwrap();
+        let title = page.source.lines().find(|line| line.starts_with(".TH "));
+        let words: Vec<&str> = title.unwrap_or_default().splitn(5, ' ').collect();
+        let version = concat!(
+            "\"unixipc ",
+            env!("CARGO_PKG_VERSION"),
+            "\" \"unixipc Manual\""
+        );
+        let right = matches!(words[..], [_, n, s, date, rest]
+            if n == name.to_uppercase() && s == section && date.len() == 10 && rest == version);
+        if !right {
+            problems.push(format!("man/{}: {title:?}", page.file));
+        }
+    }
+    none(problems);
+}
+
+fn prototypes() {
+    let mut problems = Vec::new();
+    for page in function_pages() {
+        let synopsis: String = page
+            .section("SYNOPSIS")
+            .into_iter()
+            .map(plain)
+            .filter(|line| !line.starts_with('#'))
+            .collect::<Vec<_>>()
+            .join(" ");
+        let said: BTreeSet<String> = synopsis
+            .split(';')
+            .map(header::one_line)
+            .filter(|prototype| !prototype.is_empty())
+            .collect();
+        let right: BTreeSet<String> = declared(&page)
+            .into_iter()
+            .map(|function| function.prototype)
+            .collect();
+        if said != right {
+            problems.push(format!(
+                "man/{}: {said:#?}\nthe header: {right:#?}",
+                page.file
+            ));
+        }
+    }
+    none(problems);
+}
+
+fn errors() {
+    let mut problems = Vec::new();
+    for page in function_pages() {
+        let said: BTreeSet<String> = page
+            .errors()
+            .into_iter()
+            .flat_map(|(names, _)| names)
+            .collect();
+        let right: BTreeSet<String> = declared(&page)
+            .into_iter()
+            .flat_map(|function| function.errnos)
+            .collect();
+        for name in said.symmetric_difference(&right) {
+            let place = if right.contains(name) {
+                "only the header"
+            } else {
+                "only the page"
+            };
+            problems.push(format!("man/{}: {place} has {name}", page.file));
+        }
+    }
+    none(problems);
+}
+
+fn attributes() {
+    let mut problems = Vec::new();
+    for page in function_pages() {
+        let lines = page.section("ATTRIBUTES");
+        for function in page.functions() {
+            for attribute in ATTRIBUTES {
+                let row = format!("{function}();{attribute};");
+                if !lines.iter().any(|line| line.starts_with(&row)) {
+                    problems.push(format!("man/{}: no row {row}", page.file));
+                }
+            }
+        }
+    }
+    none(problems);
+}
+
+fn overview_functions() {
+    let overview = Page::open(OVERVIEW);
+    let problems = exports()
+        .into_iter()
+        .map(|function| format!(".BR {function} (3)"))
+        .filter(|entry| !overview.source.contains(&format!(".TP\n{entry}\n")))
+        .map(|entry| format!("man/{OVERVIEW} has no entry {entry:?}"))
+        .collect();
+    none(problems);
+}
+
+fn overview_errors() {
+    let functions = header::functions();
+    let entries: BTreeMap<String, String> = Page::open(OVERVIEW)
+        .errors()
+        .into_iter()
+        .flat_map(|(names, said)| names.into_iter().map(move |name| (name, said.clone())))
+        .collect();
+    let all: BTreeSet<&String> = functions
+        .iter()
+        .flat_map(|function| &function.errnos)
+        .chain(entries.keys())
+        .collect();
+    let mut problems = Vec::new();
+    for errno in all {
+        let said = entries.get(errno).map_or("", String::as_str);
+        let right: BTreeSet<&str> = functions
+            .iter()
+            .filter(|function| function.errnos.contains(errno))
+            .map(|function| function.name.as_str())
+            .collect();
+        if function_words(said) != right {
+            problems.push(format!(
+                "man/{OVERVIEW}: {errno}: {said:?}; the header: {right:?}"
+            ));
+        }
+    }
+    none(problems);
+}
+
+fn references() {
+    let exports = exports();
+    let mut problems = Vec::new();
+    for page in pages(&[".3", ".7"]) {
+        for line in page.source.lines().map(plain) {
+            for word in function_words(&line) {
+                if !exports.contains(word) {
+                    problems.push(format!("man/{}: there is no {word}", page.file));
+                }
+            }
+        }
+    }
+    none(problems);
+}
+
+/// Each program runs in an empty folder, which is empty again afterwards.
+fn examples() {
+    let prefix = stage::prefix().unwrap();
+    for page in function_pages() {
+        let programs = page.programs();
+        assert!(!programs.is_empty(), "man/{} has no program", page.file);
+        for program in programs {
+            if let Err(failed) = example(prefix, &page, &program) {
+                panic!("man/{}: {}", page.file, failed.message().unwrap_or("?"));
+            }
+        }
+    }
+}
+
+fn example(prefix: &Path, page: &Page, program: &str) -> Result<(), libtest_mimic::Failed> {
+    let build = tempfile::tempdir()?;
+    let source = build.path().join("example.c");
+    let binary = build.path().join("example");
+    fs::write(&source, program)?;
+    stage::compile("cc", prefix, Link::Shared, &C_FLAGS, &[&source], &binary)?;
+
+    let place = tempfile::tempdir()?;
+    let output = run(Command::new(binary).current_dir(place.path()))?;
+    if output.stdout.is_empty() || !output.stderr.is_empty() {
+        return Err(format!("it printed {:?}", text(&output)).into());
+    }
+    for function in page.functions() {
+        if !program.contains(&format!("{function}(")) {
+            return Err(format!("it does not call {function}").into());
+        }
+    }
+    match fs::read_dir(place.path())?.next() {
+        None => Ok(()),
+        Some(file) => Err(format!("it left {:?}", file?.file_name()).into()),
+    }
+}
+
+/// Runs a formatter over each page: it may not complain.
+fn silent(formatter: &[&str], shows_text: bool) {
+    let mut problems = Vec::new();
+    for page in pages(&[".3", ".7"]) {
+        let mut command = Command::new(formatter[0]);
+        command
+            .args(&formatter[1..])
+            .arg(&page.file)
+            .current_dir(folder());
+        let output = command.output().unwrap();
+        let complaints = String::from_utf8_lossy(if shows_text {
+            &output.stderr
+        } else {
+            &output.stdout
+        });
+        if !output.status.success() || !complaints.is_empty() {
+            problems.push(format!("{command:?}: {}\n{complaints}", output.status));
+        }
+        for function in page.functions() {
+            if shows_text && !text(&output).contains(&function) {
+                problems.push(format!("{command:?} does not show {function}"));
+            }
+        }
+    }
+    none(problems);
+}
+
+// Aliases are not looked at: a .so request is what `mandoc` always warns of, and it
+// finds its page only where the pages are installed.
+fn mandoc() {
+    silent(&["mandoc", "-T", "lint", "-W", "style"], false);
+    silent(&["mandoc", "-T", "ascii", "-O", "width=200"], true);
+}
+
+fn groff() {
+    silent(&["groff", "-man", "-t", "-T", "utf8", "-ww", "-P-c"], true);
+}

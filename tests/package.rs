@@ -1,0 +1,647 @@
+//! What `make install` installs, used as a user does: from a folder outside the source
+//! tree that holds nothing but the installed files.
+
+mod common;
+
+use common::{assert_golden, root, run, stage, text, trial_with_tools};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+use tempfile::TempDir;
+
+type Result<T> = std::result::Result<T, Failed>;
+
+/// A program in C and in C++.
+const PROGRAM: &str = r#"
+#include <unixipc.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int main(void)
+{
+    int sv[2];
+
+    if (ipc_socketpair(AF_UNIX, SOCK_STREAM, 0, sv) != 0 || close(sv[0]) != 0 || close(sv[1]) != 0) {
+        return 1;
+    }
+    printf("%s\n", ipc_version());
+    return strcmp(ipc_version(), UNIXIPC_VERSION) != 0;
+}
+"#;
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Where Debian has its libraries.
+const MULTIARCH: [&str; 2] = ["prefix=/usr", "libdir=/usr/lib/x86_64-linux-gnu"];
+
+fn main() -> ExitCode {
+    let make = |name: &str, run: fn(&Path) -> Result<()>| trial(name, &["make", "cc"], run);
+    let mut trials = vec![
+        make("golden: installed.txt lists files, modes and links", files),
+        make("install: the same under umask 077", files_under_umask),
+        make("install: twice", files_twice),
+        make("install: libdir, includedir and mandir", overrides),
+        make("install: names with a space", spaces),
+        make("uninstall: nothing is left", uninstall_all),
+        make("uninstall: other files stay", uninstall_among_others),
+        make("uninstall: a relative DESTDIR", uninstall_relative),
+    ];
+    trials.extend(pkg_config_trials());
+    trials.extend(cmake_trials());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// A test that gets an empty folder.
+fn trial(name: &str, tools: &[&str], run: impl Fn(&Path) -> Result<()> + Send + 'static) -> Trial {
+    trial_with_tools(name, tools, move || {
+        let folder = TempDir::new()?;
+        run(folder.path())
+    })
+}
+
+/// `make install`, which has nothing to compile any more.
+fn install(args: &[&str]) -> Result<()> {
+    stage::prefix()?;
+    stage::run_locked(&mut install_command(args))
+}
+
+fn install_command(args: &[&str]) -> Command {
+    let mut command = stage::make_command();
+    command.args(["install", "CARGO=/bin/false"]).args(args);
+    command
+}
+
+/// An installation with prefix=`folder`/prefix.
+fn install_prefix(folder: &Path) -> Result<PathBuf> {
+    let prefix = folder.join("prefix");
+    install(&[&setting("prefix", &prefix)])?;
+    Ok(prefix)
+}
+
+/// A variable for make's command line.
+fn setting(name: &str, value: &Path) -> String {
+    format!("{name}={}", value.display())
+}
+
+/// All that is below a folder: kind or mode, name, and what a link points to.
+fn list(folder: &Path) -> Result<String> {
+    fn visit(folder: &Path, below: &Path, lines: &mut Vec<(String, String)>) -> Result<()> {
+        for entry in fs::read_dir(below)? {
+            let path = entry?.path();
+            let meta = fs::symlink_metadata(&path)?;
+            let mode = format!("{:04o}", meta.permissions().mode() & 0o7777);
+            let mut name = path.strip_prefix(folder)?.display().to_string();
+            if meta.is_dir() {
+                name.push('/');
+                visit(folder, &path, lines)?;
+            }
+            let line = if meta.is_symlink() {
+                format!("link {name} -> {}\n", fs::read_link(&path)?.display())
+            } else {
+                format!("{mode} {name}\n")
+            };
+            lines.push((name, line));
+        }
+        Ok(())
+    }
+    let mut lines = Vec::new();
+    visit(folder, folder, &mut lines)?;
+    lines.sort();
+    Ok(lines.into_iter().map(|(_, line)| line).collect())
+}
+
+fn files(folder: &Path) -> Result<()> {
+    install(&[&[setting("DESTDIR", folder).as_str()], &MULTIARCH[..]].concat())?;
+    check_files(folder)
+}
+
+/// The golden list has all but the version, and but the pages, which come from man/.
+fn check_files(folder: &Path) -> Result<()> {
+    let is_page = |line: &str| line.contains("share/man/man") && !line.ends_with('/');
+    let installed = list(folder)?.replace(VERSION, "@version@");
+    let (pages, others): (Vec<&str>, Vec<&str>) = installed.lines().partition(|l| is_page(l));
+    let others: String = others.into_iter().flat_map(|line| [line, "\n"]).collect();
+    assert_golden(&root().join("tests/abi/installed.txt"), &others)?;
+
+    let mut expected = Vec::new();
+    for entry in fs::read_dir(root().join("man"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if let Some((_, section @ ("3" | "7"))) = name.rsplit_once('.') {
+            expected.push(format!("0644 usr/share/man/man{section}/{name}"));
+        }
+    }
+    expected.sort();
+    if pages != expected {
+        return Err(format!("the pages are {pages:?}, not {expected:?}").into());
+    }
+    Ok(())
+}
+
+fn files_under_umask(folder: &Path) -> Result<()> {
+    stage::prefix()?;
+    let destdir = setting("DESTDIR", folder);
+    let mut command = install_command(&[&[destdir.as_str()], &MULTIARCH[..]].concat());
+    // SAFETY: umask is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            libc::umask(0o077);
+            Ok(())
+        });
+    }
+    stage::run_locked(&mut command)?;
+    check_files(folder)
+}
+
+fn files_twice(folder: &Path) -> Result<()> {
+    files(folder)?;
+    files(folder)
+}
+
+/// Each variable is honoured, by pkg-config and CMake too, and nothing is elsewhere.
+fn overrides(folder: &Path) -> Result<()> {
+    let [prefix, lib, include, man] =
+        ["p", "libraries/64", "p/inc/deep", "pages"].map(|n| folder.join(n));
+    install(&[
+        &setting("prefix", &prefix),
+        &setting("libdir", &lib),
+        &setting("includedir", &include),
+        &setting("mandir", &man),
+    ])?;
+    for file in [
+        lib.join("libunixipc.a"),
+        lib.join("libunixipc.so.0"),
+        lib.join("pkgconfig/unixipc.pc"),
+        lib.join("cmake/unixipc/unixipcConfig.cmake"),
+        include.join("unixipc.h"),
+        man.join("man7"),
+    ] {
+        fs::metadata(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    for wrong in ["p/lib", "p/share", "p/include"] {
+        if folder.join(wrong).exists() {
+            return Err(format!("{wrong} exists").into());
+        }
+    }
+    compile_and_run(
+        &work(folder)?,
+        &lib,
+        "cc -std=c11",
+        "--cflags --libs",
+        false,
+    )?;
+    let before = format!("set(unixipc_DIR {}/cmake/unixipc)", lib.display());
+    cmake(folder, &prefix, &before, "unixipc::unixipc")
+        .and_then(|program| expect_link(&program, true))
+}
+
+/// Names with a space: pkg-config quotes them, so a shell has to evaluate what it prints.
+fn spaces(folder: &Path) -> Result<()> {
+    let prefix = folder.join("a prefix");
+    install(&[&setting("prefix", &prefix)])?;
+    let work = work(folder)?;
+    shell(
+        &work,
+        &prefix.join("lib"),
+        "eval \"cc -o prog prog.c $(pkg-config --cflags --libs unixipc)\" && ./prog",
+    )?;
+    cmake(folder, &prefix, "", "unixipc::unixipc")
+        .and_then(|program| expect_link(&program, true))?;
+    let destdir = folder.join("a dest");
+    install(&[&[setting("DESTDIR", &destdir).as_str()], &MULTIARCH[..]].concat())?;
+    check_files(&destdir)?;
+    stage::make(
+        &[
+            &[setting("DESTDIR", &destdir).as_str(), "uninstall"],
+            &MULTIARCH[..],
+        ]
+        .concat(),
+    )?;
+    stage::make(&["uninstall", &setting("prefix", &prefix)])?;
+    expect_gone(&destdir)?;
+    expect_gone(&prefix)
+}
+
+fn expect_gone(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        return Err(format!("{} is left:\n{}", folder.display(), list(folder)?).into());
+    }
+    Ok(())
+}
+
+fn uninstall_all(folder: &Path) -> Result<()> {
+    // Uninstalling removes what it leaves empty, which this folder must not be.
+    fs::write(folder.join("other"), "")?;
+    let prefix = install_prefix(folder)?;
+    stage::make(&["uninstall", &setting("prefix", &prefix)])?;
+    expect_gone(&prefix)?;
+
+    let destdir = folder.join("dest");
+    files(&destdir)?;
+    stage::make(
+        &[
+            &[setting("DESTDIR", &destdir).as_str(), "uninstall"],
+            &MULTIARCH[..],
+        ]
+        .concat(),
+    )?;
+    expect_gone(&destdir)
+}
+
+fn uninstall_among_others(folder: &Path) -> Result<()> {
+    let prefix = folder.join("prefix");
+    for other in [
+        "include/unixipc-other.h",
+        "lib/libunixipc-other.so.0",
+        "lib/libunixipc.so.1",
+        "lib/pkgconfig/other.pc",
+        "lib/cmake/other/otherConfig.cmake",
+        "share/man/man3/other.3",
+        "share/man/man7/other.7",
+    ] {
+        let path = prefix.join(other);
+        fs::create_dir_all(path.parent().ok_or("no folder")?)?;
+        fs::write(path, "")?;
+    }
+    let before = list(&prefix)?;
+    let prefix_setting = setting("prefix", &prefix);
+    install(&[&prefix_setting])?;
+    if list(&prefix)? == before {
+        return Err("nothing was installed".into());
+    }
+    stage::make(&["uninstall", &prefix_setting])?;
+    let after = list(&prefix)?;
+    if after != before {
+        return Err(format!("before:\n{before}after:\n{after}").into());
+    }
+    Ok(())
+}
+
+/// A DESTDIR that is relative to the source tree, as packagers write it.
+fn uninstall_relative(folder: &Path) -> Result<()> {
+    fs::write(folder.join("other"), "")?;
+    let up = "../".repeat(root().components().count() - 1);
+    let dest = folder.join("dest");
+    let destdir = format!("DESTDIR={up}{}", dest.strip_prefix("/")?.display());
+    install(&[&[destdir.as_str()], &MULTIARCH[..]].concat())?;
+    check_files(&dest)?;
+    stage::make(&[&[destdir.as_str(), "uninstall"], &MULTIARCH[..]].concat())?;
+    expect_gone(&dest)
+}
+
+/// A folder with nothing but the program.
+fn work(folder: &Path) -> Result<PathBuf> {
+    let work = folder.join("work");
+    fs::create_dir(&work)?;
+    fs::write(work.join("prog.c"), PROGRAM)?;
+    fs::write(work.join("prog.cpp"), PROGRAM)?;
+    Ok(work)
+}
+
+/// Runs a shell line as a user with `libdir` in the search paths would.
+fn shell(work: &Path, libdir: &Path, line: &str) -> Result<Output> {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", line])
+        .current_dir(work)
+        .env("PKG_CONFIG_PATH", libdir.join("pkgconfig"))
+        .env("LD_LIBRARY_PATH", libdir);
+    run(&mut command)
+}
+
+/// Compiles the program with what pkg-config prints, and runs it.
+fn compile_and_run(
+    work: &Path,
+    libdir: &Path,
+    compiler: &str,
+    pkg_config: &str,
+    is_static: bool,
+) -> Result<()> {
+    let source = if compiler.starts_with("c++") {
+        "prog.cpp"
+    } else {
+        "prog.c"
+    };
+    let option = if is_static { "-static" } else { "" };
+    let line = format!(
+        "{compiler} -Wall -Wextra -Wpedantic -Werror {option} -o prog {source} \
+         $(pkg-config {pkg_config} unixipc) && ./prog"
+    );
+    let output = shell(work, libdir, &line)?;
+    if text(&output).trim() != VERSION {
+        return Err(format!("the program prints {:?}", text(&output)).into());
+    }
+    expect_link(&work.join("prog"), !is_static)
+}
+
+/// Whether a program needs the shared library is what readelf says.
+fn expect_link(program: &Path, is_shared: bool) -> Result<()> {
+    let output = run(Command::new("readelf")
+        .args(["-W", "--dynamic"])
+        .arg(program))?;
+    if text(&output).contains("[libunixipc.so.0]") == is_shared {
+        Ok(())
+    } else {
+        Err(format!("shared: {is_shared} is wrong\n{}", text(&output)).into())
+    }
+}
+
+fn pkg_config_trials() -> Vec<Trial> {
+    let tools = ["make", "cc", "c++", "pkg-config", "readelf"];
+    let mut trials = Vec::new();
+    for compiler in ["cc -std=c11", "c++ -std=c++11"] {
+        for (flags, is_static) in [
+            ("--cflags --libs", false),
+            ("--static --cflags --libs", false),
+            ("--static --cflags --libs", true),
+        ] {
+            let option = if is_static { " -static" } else { "" };
+            let name = format!("pkg-config: {compiler}{option}, {flags}");
+            trials.push(trial(&name, &tools, move |folder| {
+                let lib = install_prefix(folder)?.join("lib");
+                compile_and_run(&work(folder)?, &lib, compiler, flags, is_static)
+            }));
+        }
+    }
+    trials.push(trial(
+        "pkg-config: only the static library",
+        &tools,
+        |folder| {
+            let lib = install_prefix(folder)?.join("lib");
+            remove_shared(&lib)?;
+            let work = work(folder)?;
+            let line = "cc -o prog prog.c $(pkg-config --static --cflags --libs unixipc) && ./prog";
+            shell(&work, &lib, line)?;
+            expect_link(&work.join("prog"), false)
+        },
+    ));
+    trials.push(trial("pkg-config: what it prints", &tools, printed));
+    trials.push(trial("pkg-config: PKG_CONFIG_SYSROOT_DIR", &tools, sysroot));
+    trials.push(trial(
+        "pkg-config: a prefix that was moved",
+        &tools,
+        |folder| {
+            let moved = moved_prefix(folder)?;
+            let flags = "--define-prefix --cflags --libs";
+            compile_and_run(
+                &work(folder)?,
+                &moved.join("lib"),
+                "cc -std=c11",
+                flags,
+                false,
+            )
+        },
+    ));
+    trials.push(trial("c_examples build outside the tree", &tools, examples));
+    trials
+}
+
+fn remove_shared(lib: &Path) -> Result<()> {
+    for entry in fs::read_dir(lib)? {
+        let path = entry?.path();
+        if path.to_string_lossy().contains(".so") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn moved_prefix(folder: &Path) -> Result<PathBuf> {
+    let moved = folder.join("moved/to/here");
+    fs::create_dir_all(folder.join("moved/to"))?;
+    fs::rename(install_prefix(folder)?, &moved)?;
+    Ok(moved)
+}
+
+/// What pkg-config prints for the system's own folders and for others.
+fn printed(folder: &Path) -> Result<()> {
+    let prefix = install_prefix(folder)?;
+    let dest = folder.join("dest");
+    files(&dest)?;
+    let own = prefix.display().to_string();
+    let system = dest.join("usr/lib/x86_64-linux-gnu").display().to_string();
+    for (libdir, args, want) in [
+        (format!("{own}/lib"), "--modversion", VERSION.into()),
+        (format!("{own}/lib"), "--cflags", format!("-I{own}/include")),
+        (
+            format!("{own}/lib"),
+            "--libs",
+            format!("-L{own}/lib -lunixipc"),
+        ),
+        (
+            format!("{own}/lib"),
+            "--static --libs",
+            format!("-L{own}/lib -lunixipc"),
+        ),
+        // The compiler looks there by itself.
+        (system.clone(), "--cflags", String::new()),
+        (
+            system.clone(),
+            "--variable=libdir",
+            MULTIARCH[1]["libdir=".len()..].into(),
+        ),
+        (
+            system.clone(),
+            "--variable=includedir",
+            "/usr/include".into(),
+        ),
+    ] {
+        let line = format!("pkg-config {args} unixipc");
+        let output = shell(folder, Path::new(&libdir), &line)?;
+        if text(&output).trim() != want {
+            return Err(format!("{line}: {:?}, not {want:?}", text(&output)).into());
+        }
+    }
+    Ok(())
+}
+
+/// An image of a system below a folder, as a cross compiler uses it.
+fn sysroot(folder: &Path) -> Result<()> {
+    let dest = folder.join("dest");
+    install(&[&setting("DESTDIR", &dest), "prefix=/opt/unixipc"])?;
+    let line = format!(
+        "export PKG_CONFIG_SYSROOT_DIR='{}'; cc -o prog prog.c $(pkg-config --cflags --libs unixipc) && ./prog",
+        dest.display()
+    );
+    let work = work(folder)?;
+    shell(&work, &dest.join("opt/unixipc/lib"), &line)?;
+    expect_link(&work.join("prog"), true)
+}
+
+/// The examples need nothing of the source tree.
+fn examples(folder: &Path) -> Result<()> {
+    let lib = install_prefix(folder)?.join("lib");
+    let copy = folder.join("c_examples");
+    run(Command::new("cp")
+        .arg("-r")
+        .arg(root().join("c_examples"))
+        .arg(&copy))?;
+    let out = folder.join("out");
+    let mut make = stage::make_command();
+    make.current_dir(&copy)
+        .env("PKG_CONFIG_PATH", lib.join("pkgconfig"))
+        .env_remove("LDFLAGS")
+        .arg(setting("out", &out));
+    run(&mut make)?;
+    let programs: Vec<PathBuf> = fs::read_dir(&out)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<_>>()?;
+    // One that only reads a FIFO needs no function of the library.
+    if !programs
+        .iter()
+        .any(|program| expect_link(program, true).is_ok())
+    {
+        return Err(format!("none uses the library: {programs:?}").into());
+    }
+    Ok(())
+}
+
+/// Builds the program with CMake against what is below `prefix`, and runs it.
+/// `before` stands before find_package. Returns the program.
+fn cmake(folder: &Path, prefix: &Path, before: &str, target: &str) -> Result<PathBuf> {
+    cmake_with(folder, prefix, before, "0.1 REQUIRED", target)
+}
+
+fn cmake_with(
+    folder: &Path,
+    prefix: &Path,
+    before: &str,
+    find: &str,
+    target: &str,
+) -> Result<PathBuf> {
+    let source = folder.join("cmake");
+    let build = folder.join("cmake-build");
+    fs::create_dir_all(&source)?;
+    fs::write(source.join("prog.c"), PROGRAM)?;
+    fs::write(source.join("prog.cpp"), PROGRAM)?;
+    fs::write(
+        source.join("CMakeLists.txt"),
+        format!(
+            "cmake_minimum_required(VERSION 3.13)\n\
+             project(prog C CXX)\n\
+             {before}\n\
+             find_package(unixipc {find})\n\
+             find_package(unixipc {find})\n\
+             add_executable(prog prog.c)\n\
+             target_link_libraries(prog PRIVATE {target})\n\
+             add_executable(prog_cxx prog.cpp)\n\
+             target_link_libraries(prog_cxx PRIVATE {target})\n"
+        ),
+    )?;
+    run(Command::new("cmake")
+        .arg("-S")
+        .arg(&source)
+        .arg("-B")
+        .arg(&build)
+        .arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display()))
+        .args(["-DCMAKE_C_FLAGS=-Wall -Wextra -Wpedantic -Werror"])
+        .args(["-DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF"]))?;
+    run(Command::new("cmake").arg("--build").arg(&build))?;
+    for program in ["prog", "prog_cxx"] {
+        let output = run(&mut Command::new(build.join(program)))?;
+        if text(&output).trim() != VERSION {
+            return Err(format!("the program prints {:?}", text(&output)).into());
+        }
+    }
+    Ok(build.join("prog"))
+}
+
+fn cmake_trials() -> Vec<Trial> {
+    const STATIC: &str = "set(unixipc_USE_STATIC_LIBS ON)";
+    const MAIN: &str = "unixipc::unixipc";
+    let trial = |name: &str, run: fn(&Path) -> Result<()>| {
+        trial(
+            &format!("cmake: {name}"),
+            &["make", "cc", "c++", "cmake", "readelf"],
+            run,
+        )
+    };
+    vec![
+        trial("shared", |folder| {
+            let prefix = install_prefix(folder)?;
+            expect_link(&cmake(folder, &prefix, "", MAIN)?, true)
+        }),
+        trial("unixipc_USE_STATIC_LIBS", |folder| {
+            let prefix = install_prefix(folder)?;
+            expect_link(&cmake(folder, &prefix, STATIC, MAIN)?, false)
+        }),
+        trial("unixipc::unixipc_shared", |folder| {
+            let prefix = install_prefix(folder)?;
+            expect_link(
+                &cmake(folder, &prefix, STATIC, "unixipc::unixipc_shared")?,
+                true,
+            )
+        }),
+        trial("unixipc::unixipc_static", |folder| {
+            let prefix = install_prefix(folder)?;
+            expect_link(
+                &cmake(folder, &prefix, "", "unixipc::unixipc_static")?,
+                false,
+            )
+        }),
+        trial("only the static library is installed", |folder| {
+            let prefix = install_prefix(folder)?;
+            remove_shared(&prefix.join("lib"))?;
+            expect_link(&cmake(folder, &prefix, "", MAIN)?, false)
+        }),
+        trial("only the shared library is installed", |folder| {
+            let prefix = install_prefix(folder)?;
+            fs::remove_file(prefix.join("lib/libunixipc.a"))?;
+            expect_link(&cmake(folder, &prefix, "", MAIN)?, true)?;
+            let refused = cmake(&folder.join("2"), &prefix, STATIC, MAIN);
+            expect_refused(refused, "the library is not in")
+        }),
+        trial("a prefix that was moved", |folder| {
+            let moved = moved_prefix(folder)?;
+            expect_link(&cmake(folder, &moved, "", MAIN)?, true)
+        }),
+        trial("a libdir of Debian's kind", |folder| {
+            let prefix = folder.join("usr");
+            let lib = prefix.join("lib/x86_64-linux-gnu");
+            install(&[&setting("prefix", &prefix), &setting("libdir", &lib)])?;
+            let before = "set(CMAKE_LIBRARY_ARCHITECTURE x86_64-linux-gnu)";
+            expect_link(&cmake(folder, &prefix, before, MAIN)?, true)
+        }),
+        trial("found through a link to libdir", |folder| {
+            let prefix = install_prefix(folder)?;
+            let linked = folder.join("linked");
+            fs::create_dir(&linked)?;
+            std::os::unix::fs::symlink(prefix.join("lib"), linked.join("lib"))?;
+            expect_link(&cmake(folder, &linked, "", MAIN)?, true)
+        }),
+        trial("versions", |folder| {
+            let prefix = install_prefix(folder)?;
+            let find = |i: usize, find: &str| {
+                cmake_with(&folder.join(i.to_string()), &prefix, "", find, MAIN)
+            };
+            for (i, accepted) in ["REQUIRED", "0.1.0 EXACT REQUIRED", "0.0.9 REQUIRED"]
+                .iter()
+                .enumerate()
+            {
+                find(i, accepted)?;
+            }
+            for (i, refused) in [
+                "0.2 REQUIRED",
+                "0.1.1 REQUIRED",
+                "1.0 REQUIRED",
+                "0.0.9 EXACT REQUIRED",
+            ]
+            .iter()
+            .enumerate()
+            {
+                expect_refused(find(i + 10, refused), "unixipcConfig.cmake, version: 0.1.0")?;
+            }
+            Ok(())
+        }),
+    ]
+}
+
+/// CMake has to refuse, for this reason.
+fn expect_refused(result: Result<PathBuf>, reason: &str) -> Result<()> {
+    match result {
+        Ok(_) => Err("CMake accepts it".into()),
+        Err(failed) if failed.message().is_some_and(|said| said.contains(reason)) => Ok(()),
+        Err(failed) => Err(failed),
+    }
+}
