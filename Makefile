@@ -97,7 +97,7 @@ uninstall:
 	    '$(DESTDIR)$(libdir)'/libunixipc.so '$(DESTDIR)$(libdir)'/libunixipc.so.$(soversion)* \
 	    '$(DESTDIR)$(libdir)/pkgconfig/unixipc.pc'
 	rm -rf '$(DESTDIR)$(libdir)/cmake/unixipc'
-	cd man && for page in $(notdir $(pages)); do \
+	for page in $(notdir $(pages)); do \
 	    rm -f '$(DESTDIR)$(mandir)'/man$${page##*.}/$$page || exit; \
 	done
 	for folder in '$(libdir)/pkgconfig' '$(libdir)/cmake' '$(includedir)' \
