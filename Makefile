@@ -4,11 +4,11 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-prefix     ?= /usr/local
-libdir     ?= $(prefix)/lib
-includedir ?= $(prefix)/include
-mandir     ?= $(prefix)/share/man
-DESTDIR    ?=
+prefix     = /usr/local
+libdir     = $(prefix)/lib
+includedir = $(prefix)/include
+mandir     = $(prefix)/share/man
+DESTDIR    =
 
 CARGO      ?= cargo
 PKG_CONFIG ?= pkg-config
@@ -17,7 +17,7 @@ OBJCOPY    ?= objcopy
 # make's own default is `cc`, which is what is wanted; AR's is `ar`.
 
 # Cross-compiling: make TARGET=aarch64-unknown-linux-gnu CC=aarch64-linux-gnu-gcc ...
-TARGET     ?=
+TARGET     =
 
 version    := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 soversion  := $(firstword $(subst ., ,$(version)))
@@ -25,6 +25,7 @@ soname     := libunixipc.so.$(soversion)
 sofile     := libunixipc.so.$(version)
 
 build      := build
+# May have a space in it, so it stands in quotes, and in no target.
 stage      := $(CURDIR)/$(build)/stage
 cargo_out  := target/$(if $(TARGET),$(TARGET)/)release
 sources    := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs
@@ -110,34 +111,34 @@ uninstall:
 stage: $(build)/stage.done
 $(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a include/unixipc.h Makefile \
     $(wildcard packaging/*.in packaging/cmake/*.in) $(pages)
-	$(MAKE) --no-print-directory -s install quiet=1 DESTDIR= prefix=$(stage) \
-	    libdir=$(stage)/lib includedir=$(stage)/include mandir=$(stage)/share/man
+	$(MAKE) --no-print-directory -s install quiet=1 DESTDIR= prefix='$(stage)' \
+	    libdir='$(stage)/lib' includedir='$(stage)/include' mandir='$(stage)/share/man'
 	touch $@
 
 ## make examples      build the C programs of c_examples/ into build/examples
 .PHONY: examples
 examples: stage
 	@scripts/need '$(CC)' '$(PKG_CONFIG)'
-	PKG_CONFIG_PATH=$(stage)/lib/pkgconfig $(MAKE) --no-print-directory -C c_examples \
-	    out=$(CURDIR)/$(build)/examples LDFLAGS='$(LDFLAGS) -Wl,-rpath,$(stage)/lib'
+	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C c_examples \
+	    out=../$(build)/examples LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
 
 ## make demo          build everything and show the examples at work
 .PHONY: demo
 demo: examples
-	@scripts/need sha256sum
+	@scripts/need sha256sum awk cmp
 	@scripts/demo $(build)/examples
 
 ## make check         run all tests (those whose tools are missing are named as ignored)
 .PHONY: check
 check: examples
 	@scripts/need '$(CC)' '$(PKG_CONFIG)' readelf
-	scripts/leaves-nothing $(CARGO) test --locked --target-dir target
+	env -u MAKEFLAGS scripts/leaves-nothing $(CARGO) test --locked --no-fail-fast --target-dir target
 
 ## make bench         measure, and print tables
 .PHONY: bench
 bench: stage
-	PKG_CONFIG_PATH=$(stage)/lib/pkgconfig $(MAKE) --no-print-directory -C benches run \
-	    out=$(CURDIR)/$(build)/benches LDFLAGS='$(LDFLAGS) -Wl,-rpath,$(stage)/lib'
+	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C benches run \
+	    out=../$(build)/benches LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
 
 ## make header        make include/unixipc.h, and the golden files of tests/abi, anew from the code
 .PHONY: header

@@ -22,11 +22,31 @@
 static const char *path = "fifo_time";
 
 /* A FIFO's name outlives its server, so the server takes it away. */
+static void remove_fifo(void)
+{
+    unlink(path);
+}
+
 static void on_signal(int sig)
 {
     (void)sig;
-    unlink(path);
+    remove_fifo();
     _exit(0);
+}
+
+/* Reads what nobody has read. Returns 0 where nobody had the FIFO open for writing, else 1. */
+static int read_leftovers(void)
+{
+    char buffer[4096];
+    ssize_t n;
+    int found = 0;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        err(1, "%s", path);
+    while ((n = read(fd, buffer, sizeof(buffer))) > 0)
+        found = 1;
+    close(fd);
+    return found || n < 0; /* EAGAIN: nothing yet, from somebody */
 }
 
 static void create_fifo(void)
@@ -39,6 +59,9 @@ static void create_fifo(void)
         err(1, "%s", path);
     if (lstat(path, &st) < 0 || !S_ISFIFO(st.st_mode))
         errx(1, "%s exists and is not a FIFO", path);
+    /* A server that waits for a client has it open already. */
+    if (read_leftovers())
+        errx(1, "%s is served already", path);
     fprintf(stderr, "fifo_timed: %s is left from an earlier server: using it\n", path);
 }
 
@@ -87,7 +110,8 @@ static void serve(int fd, int watch)
 {
     struct pollfd poll_fd[2] = {{.fd = fd}, {.fd = watch, .events = POLLIN}};
 
-    read_events(watch); /* the session before */
+    read_leftovers(); /* a date that a client did not wait for is not the next one's */
+    read_events(watch);
     send_date(fd);
 
     /* The client has read the date (an event), or left without it (POLLERR). */
@@ -124,10 +148,20 @@ int main(int argc, char **argv)
         path = argv[optind];
 
     signal(SIGPIPE, SIG_IGN); /* a client that left is an EPIPE */
+
+    /* No signal between the making of the FIFO and the readiness to remove it. */
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ending, NULL);
     create_fifo();
+    atexit(remove_fifo);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGHUP, on_signal);
+    sigprocmask(SIG_UNBLOCK, &ending, NULL);
 
     int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (watch < 0 || inotify_add_watch(watch, path, IN_ACCESS | IN_CLOSE_NOWRITE) < 0)

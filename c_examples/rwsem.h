@@ -6,7 +6,8 @@
  * counts itself; semop does all of that at once. Linux creates semaphores at 0,
  * which here means free, so nothing has to be initialised and nobody can see a
  * lock that is half made. SEM_UNDO makes the kernel count a process off that dies
- * with the lock held.
+ * with the lock held. Readers that
+ * follow one another without a gap keep a writer waiting.
  */
 #ifndef RWSEM_H
 #define RWSEM_H

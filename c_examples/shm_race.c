@@ -164,7 +164,8 @@ static int race(const struct guard *guard, int readers, double seconds, const si
     must(id, "ipc_shmget");
     struct board *board = ipc_shmat(id, NULL, 0);
     int attach_error = errno;
-    /* Removed at once, the segment goes with the last process that has it, whatever kills us. */
+    /* Removed at once, the segment goes with the last process that has it, whatever kills us.
+     * Semaphores cannot be removed before their end: those a SIGKILL would leave. */
     must(ipc_shmctl(id, IPC_RMID, NULL), "ipc_shmctl");
     if (board == (void *)-1)
         errx(1, "ipc_shmat: %s", strerror(attach_error));
@@ -256,6 +257,7 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGCHLD, SIG_DFL); /* were it ignored, nobody could be waited for */
 
     printf("%-16s %14s %14s %14s %14s\n", "guard", "reads", "torn", "reads/s", "writes/s");
     fflush(stdout);
@@ -264,5 +266,7 @@ int main(int argc, char **argv)
         if (sig)
             return 128 + sig;
     }
+    if (fflush(stdout) != 0 || ferror(stdout))
+        err(1, "standard output");
     return 0;
 }

@@ -7,9 +7,10 @@
 #include <sys/types.h>
 #include <unixipc.h>
 
-/* The segment. The server's id is written last: while it is 0 there is no date yet. */
+/* The segment. A server claims it with its process id, from 0 or from a dead one's. */
 struct shm_time {
     _Atomic pid_t server;
+    _Atomic int has_date;
     char date[100];
 };
 

@@ -61,7 +61,7 @@ int main(int argc, char **argv)
         err(1, "ipc_shmat");
 
     pid_t server = atomic_load(&shared->server);
-    if (server <= 0)
+    if (server == 0 || !atomic_load(&shared->has_date))
         errx(1, "the server of %s has not written a date yet", path);
     if (kill(server, 0) < 0 && errno == ESRCH)
         errx(1, "the server of %s, process %d, has died: start shm_timed again", path,

@@ -16,33 +16,46 @@
 #include "rwsem.h"
 #include "shm_time.h"
 
+/* What is to be removed at the end, whatever the end is. */
+static int segment = -1, lock = -1;
+
+static void remove_all(void)
+{
+    if (segment >= 0)
+        ipc_shmctl(segment, IPC_RMID, NULL);
+    if (lock >= 0)
+        rwsem_remove(lock);
+}
+
+static int is_alive(pid_t pid)
+{
+    return kill(pid, 0) == 0 || errno == EPERM;
+}
+
 /* Makes the segment, or takes over the one that a dead server left. */
-static struct shm_time *create(key_t key, const char *path, int *ret_id)
+static struct shm_time *claim(key_t key, const char *path)
 {
     /* 0644: the server's user writes, everybody else can only attach it read-only. */
-    int id = ipc_shmget(key, sizeof(struct shm_time), IPC_CREAT | IPC_EXCL | 0644);
-    int left = id < 0 && errno == EEXIST;
-    if (left)
-        id = ipc_shmget(key, sizeof(struct shm_time), 0644);
+    int id = ipc_shmget(key, sizeof(struct shm_time), IPC_CREAT | 0644);
     if (id < 0)
         err(1, "ipc_shmget for %s", path);
-
     struct shm_time *shared = ipc_shmat(id, NULL, 0);
     if (shared == (void *)-1)
         err(1, "ipc_shmat");
-    if (left) {
-        pid_t server = atomic_load(&shared->server);
-        if (server > 0 && (kill(server, 0) == 0 || errno == EPERM))
-            errx(1, "process %d serves %s already", (int)server, path);
+
+    /* Of several that start at once, one gets it. */
+    pid_t before = 0;
+    while (!atomic_compare_exchange_strong(&shared->server, &before, getpid()))
+        if (is_alive(before))
+            errx(1, "process %d serves %s already", (int)before, path);
+    segment = id;
+    if (before != 0)
         fprintf(stderr, "shm_timed: the segment of %s is left from an earlier server: using it\n",
                 path);
-        atomic_store(&shared->server, 0);
-    }
-    *ret_id = id;
     return shared;
 }
 
-static void write_date(struct shm_time *shared, int lock)
+static void write_date(struct shm_time *shared)
 {
     struct timespec now;
     struct tm local;
@@ -75,7 +88,7 @@ int main(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    int lock = -1, with_lock = 0;
+    int with_lock = 0;
 
     for (int c; (c = getopt_long(argc, argv, "lh", options, NULL)) != -1;) {
         switch (c) {
@@ -104,27 +117,23 @@ int main(int argc, char **argv)
     sigaddset(&ending, SIGHUP);
     sigprocmask(SIG_BLOCK, &ending, NULL);
 
-    int id;
     key_t key = shm_time_key(path);
-    struct shm_time *shared = create(key, path, &id);
+    struct shm_time *shared = claim(key, path);
+    atexit(remove_all);
+    int old_lock = rwsem_open(key, 0);
     if (with_lock) {
         lock = rwsem_open(key, IPC_CREAT | 0666);
         if (lock < 0)
             err(1, "the lock of %s", path);
-    } else if (rwsem_remove(rwsem_open(key, 0)) == 0) {
+    } else if (old_lock >= 0 && rwsem_remove(old_lock) == 0) {
         fprintf(stderr, "shm_timed: removed the lock that an earlier server left\n");
     }
-    write_date(shared, lock);
-    atomic_store(&shared->server, getpid());
+    write_date(shared);
+    atomic_store(&shared->has_date, 1);
     fprintf(stderr, "shm_timed: process %d serves %s\n", (int)getpid(), path);
 
     const struct timespec period = {.tv_nsec = 10 * 1000 * 1000};
     while (sigtimedwait(&ending, NULL, &period) < 0)
-        write_date(shared, lock);
-
-    if (ipc_shmctl(id, IPC_RMID, NULL) < 0)
-        err(1, "ipc_shmctl");
-    if (lock >= 0 && rwsem_remove(lock) < 0)
-        err(1, "the lock");
+        write_date(shared);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include <err.h>
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,8 @@ int main(int argc, char **argv)
     };
     int stream = 1, dgram = 1;
 
+    signal(SIGCHLD, SIG_DFL); /* were it ignored, nobody could be waited for */
+
     for (int c; (c = getopt_long(argc, argv, "t:h", options, NULL)) != -1;) {
         switch (c) {
         case 't':
@@ -180,5 +183,7 @@ int main(int argc, char **argv)
         converse(SOCK_STREAM);
     if (dgram)
         converse(SOCK_DGRAM);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        err(1, "standard output");
     return 0;
 }

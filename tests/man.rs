@@ -284,6 +284,8 @@ fn function_words(text: &str) -> BTreeSet<&str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.match_indices("ipc_")
         .filter(|(at, _)| !text[..*at].ends_with(is_name))
+        // The names of structures are not functions'.
+        .filter(|(at, _)| !text[..*at].trim_end().ends_with("struct"))
         .map(|(at, _)| {
             text[at..].split_at(text[at..].find(|c| !is_name(c)).unwrap_or(text.len() - at))
         })

@@ -36,14 +36,21 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where Debian has its libraries.
 const MULTIARCH: [&str; 2] = ["prefix=/usr", "libdir=/usr/lib/x86_64-linux-gnu"];
 
+/// What a user of pkg-config and of CMake has.
+const WITH_CMAKE: [&str; 6] = ["make", "cc", "c++", "pkg-config", "cmake", "readelf"];
+
 fn main() -> ExitCode {
     let make = |name: &str, run: fn(&Path) -> Result<()>| trial(name, &["make", "cc"], run);
     let mut trials = vec![
         make("golden: installed.txt lists files, modes and links", files),
         make("install: the same under umask 077", files_under_umask),
         make("install: twice", files_twice),
-        make("install: libdir, includedir and mandir", overrides),
-        make("install: names with a space", spaces),
+        trial(
+            "install: libdir, includedir and mandir",
+            &WITH_CMAKE,
+            overrides,
+        ),
+        trial("install: names with a space", &WITH_CMAKE, spaces),
         make("uninstall: nothing is left", uninstall_all),
         make("uninstall: other files stay", uninstall_among_others),
         make("uninstall: a relative DESTDIR", uninstall_relative),
@@ -348,7 +355,7 @@ fn expect_link(program: &Path, is_shared: bool) -> Result<()> {
 }
 
 fn pkg_config_trials() -> Vec<Trial> {
-    let tools = ["make", "cc", "c++", "pkg-config", "readelf"];
+    let tools = ["make", "cc", "pkg-config", "readelf"];
     let mut trials = Vec::new();
     for compiler in ["cc -std=c11", "c++ -std=c++11"] {
         for (flags, is_static) in [
@@ -358,6 +365,7 @@ fn pkg_config_trials() -> Vec<Trial> {
         ] {
             let option = if is_static { " -static" } else { "" };
             let name = format!("pkg-config: {compiler}{option}, {flags}");
+            let tools = [&tools[..], &[compiler.split(' ').next().unwrap()][..]].concat();
             trials.push(trial(&name, &tools, move |folder| {
                 let lib = install_prefix(folder)?.join("lib");
                 compile_and_run(&work(folder)?, &lib, compiler, flags, is_static)

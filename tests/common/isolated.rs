@@ -15,6 +15,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// A test by its name, and why it cannot be run here, if so.
+#[derive(Clone, Copy)]
 pub struct Test {
     pub name: &'static str,
     pub run: fn(),
@@ -240,7 +241,7 @@ fn wait_readable(fd: &impl std::os::fd::AsRawFd, deadline: Instant) -> bool {
 
 /// Whether the system lets us have an IPC namespace: root may, and others where
 /// user namespaces are allowed. Tried once, in a child.
-fn can_have_own_ipc() -> bool {
+pub fn can_have_own_ipc() -> bool {
     static CAN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *CAN.get_or_init(|| {
         let mut command = Command::new("true");

@@ -27,7 +27,7 @@ pub fn find_tool(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// A test that needs tools. Where one is missing the test counts as ignored, under
+/// A test that needs tools. Where some are missing the test counts as ignored, under
 /// a name that says why; in CI it fails.
 pub fn trial_with_tools(
     name: impl Into<String>,
@@ -35,15 +35,17 @@ pub fn trial_with_tools(
     run: impl FnOnce() -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
     let name = name.into();
-    match tools.iter().find(|tool| find_tool(tool).is_none()) {
-        None => Trial::test(name, run),
-        Some(tool) => {
-            let why = format!("{tool} is missing");
-            let trial_name = format!("{name} ({why})");
-            Trial::test(trial_name, move || Err(why.into()))
-                .with_ignored_flag(env::var_os("CI").is_none())
-        }
+    let missing: Vec<_> = tools
+        .iter()
+        .copied()
+        .filter(|tool| find_tool(tool).is_none())
+        .collect();
+    if missing.is_empty() {
+        return Trial::test(name, run);
     }
+    let why = format!("missing: {}", missing.join(", "));
+    let trial_name = format!("{name} ({why})");
+    Trial::test(trial_name, move || Err(why.into())).with_ignored_flag(env::var_os("CI").is_none())
 }
 
 /// Runs a command to its end; what it printed is the error if it failed.
