@@ -37,14 +37,15 @@ pages      := $(wildcard man/*.3 man/*.7)
 all: $(build)/$(sofile) $(build)/libunixipc.a
 
 # The library's code and nothing that it does not use, with every name local that
-# is not exported: two Rust libraries then fit into one program.
+# is not exported: two Rust libraries then fit into one program. Groups are dissolved, or the
+# linker would take one of these for the other library's too.
 $(build)/unixipc.o: $(sources) packaging/unixipc.map Makefile
 	@scripts/need '$(CARGO)' '$(CC)' '$(AR)' '$(OBJCOPY)'
 	@mkdir -p $(build)
 	$(CARGO) rustc --release --locked --lib --crate-type staticlib --target-dir target \
 	    $(if $(TARGET),--target $(TARGET))
 	printf '%s\n' $(exports) >$(build)/exports
-	$(CC) -r -nostdlib -Wl,--gc-sections $(addprefix -Wl$(comma)-u$(comma),$(exports)) \
+	$(CC) -r -nostdlib -Wl,--gc-sections -Wl,--force-group-allocation $(addprefix -Wl$(comma)-u$(comma),$(exports)) \
 	    -o $@ $(cargo_out)/libunixipc.a
 	$(OBJCOPY) --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd \
 	    --keep-global-symbols=$(build)/exports $@

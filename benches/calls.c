@@ -1,36 +1,12 @@
-/*
- * calls: what layer 1 costs over the system's own calls.
- *
- * Each operation is timed with the C library's function and with unixipc's, block by
- * block in turn, the one first that was second before. A round is REPETITIONS blocks of
- * each; its ratio is that of their medians. Of three rounds the best one counts: other work on
- * the machine makes a round worse, and never better.
- */
-#include <err.h>
-#include <sched.h>
+/* calls: what layer 1 costs over the system's own calls. */
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
-#include <unixipc.h>
 
-#define ROUNDS      3
-#define REPETITIONS 51
-#define BLOCK_NS    2e6 /* about how long a block takes */
+#include "bench.h"
 
 static int set;          /* a semaphore set */
 static char fifo[4096];  /* a name that does not exist */
 static char folder[4000];
-
-static void must(int result, const char *what)
-{
-    if (result < 0)
-        err(1, "%s", what);
-}
 
 /* The operations, with the calls' prefix: nothing for the system's, ipc_ for ours. */
 #define OPERATIONS(prefix)                                                                      \
@@ -106,59 +82,11 @@ static const struct {
     {"ftok", {sys_ftok_only, ipc_ftok_only}},
 };
 
-static double now_ns(void)
+static void block(const void *row, int which, long count)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return 1e9 * (double)now.tv_sec + (double)now.tv_nsec;
-}
-
-/* Nanoseconds for one operation, from a block of count. */
-static double time_block(void (*run)(void), long count)
-{
-    double begin = now_ns();
+    void (*const *run)(void) = row;
     for (long i = 0; i < count; i++)
-        run();
-    return (now_ns() - begin) / (double)count;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t n)
-{
-    qsort(values, n, sizeof(*values), compare);
-    return values[n / 2];
-}
-
-static void measure(size_t op)
-{
-    double best[2] = {0}, best_ratio = 0, ratios[ROUNDS];
-
-    /* Warms up too. */
-    long count = (long)(BLOCK_NS / time_block(operations[op].run[0], 1000)) + 1;
-    time_block(operations[op].run[1], 1000);
-
-    for (int round = 0; round < ROUNDS; round++) {
-        double ns[2][REPETITIONS];
-        for (int rep = 0; rep < REPETITIONS; rep++)
-            for (int turn = 0; turn < 2; turn++) {
-                int which = (rep + turn) % 2;
-                ns[which][rep] = time_block(operations[op].run[which], count);
-            }
-        double medians[2] = {median(ns[0], REPETITIONS), median(ns[1], REPETITIONS)};
-        ratios[round] = medians[1] / medians[0];
-        if (round == 0 || ratios[round] < best_ratio) {
-            best_ratio = ratios[round];
-            memcpy(best, medians, sizeof(best));
-        }
-    }
-    printf("%-39s %9.0f %9.0f %8.3f    %.3f %.3f %.3f\n", operations[op].name, best[0], best[1],
-           best_ratio, ratios[0], ratios[1], ratios[2]);
-    fflush(stdout);
+        run[which]();
 }
 
 static void remove_all(void)
@@ -191,24 +119,15 @@ int main(void)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
 
-    /* One processor, so that no block is measured on a colder one than the other. */
-    cpu_set_t cpus;
-    if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0) {
-        int cpu = 0;
-        while (!CPU_ISSET(cpu, &cpus))
-            cpu++;
-        CPU_ZERO(&cpus);
-        CPU_SET(cpu, &cpus);
-        sched_setaffinity(0, sizeof(cpus), &cpus);
-    }
-
-    struct utsname system;
-    uname(&system);
-    printf("unixipc %s, Linux %s, %s; %d blocks of each a round, medians, ns an operation\n\n",
-           ipc_version(), system.release, system.machine, REPETITIONS);
-    printf("%-39s %9s %9s %8s    %s\n", "operation", "system", "unixipc", "ratio",
+    bench_pin(0);
+    bench_title();
+    printf("\n%-39s %9s %9s %8s    %s\n", "ns an operation", "system", "unixipc", "ratio",
            "of each round");
-    for (size_t op = 0; op < sizeof(operations) / sizeof(*operations); op++)
-        measure(op);
+    for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
+        struct bench_result result = bench_measure(block, operations[i].run);
+        printf("%-39s %9.0f %9.0f %8.3f    %.3f %.3f %.3f\n", operations[i].name, result.ns[0],
+               result.ns[1], result.ratio, result.ratios[0], result.ratios[1], result.ratios[2]);
+        fflush(stdout);
+    }
     return 0;
 }

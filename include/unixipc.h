@@ -36,6 +36,58 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
+ * A flag of ipc_fifo_open: for receiving.
+ */
+#define IPC_FIFO_F_READ 1
+
+/**
+ * A flag of ipc_fifo_open: for sending.
+ */
+#define IPC_FIFO_F_WRITE 2
+
+/**
+ * A flag of ipc_fifo_open, with IPC_FIFO_F_READ: the session does not end with the last writer.
+ */
+#define IPC_FIFO_F_PERSIST 4
+
+/**
+ * A flag of ipc_fifo_open: each record is a packet of the pipe, so that several readers get
+ * whole ones. This is so in any case, because it is the faster way too.
+ */
+#define IPC_FIFO_F_PACKET 8
+
+/**
+ * A flag of ipc_fifo_create: a FIFO that exists already will do.
+ */
+#define IPC_FIFO_F_EXIST_OK 16
+
+/**
+ * The longest record, in bytes: PIPE_BUF without the header of four bytes.
+ */
+#define IPC_FIFO_RECORD_MAX 4092
+
+/**
+ * The longest message on a stream, in bytes: 1 GiB.
+ */
+#define IPC_MSG_MAX 1073741824
+
+/**
+ * How many descriptors a message can carry.
+ */
+#define IPC_MSG_FDS_MAX 253
+
+/**
+ * A time-out: wait for ever, but end with EINTR when a signal handler ran. A handler that
+ * runs before the call has begun to wait does not end it.
+ */
+#define IPC_WAIT_INTR -2
+
+/**
+ * A flag of struct ipc_spawn_opts: the child's standard error is /dev/null.
+ */
+#define IPC_SPAWN_F_STDERR_NULL 1
+
+/**
  * The version of the header: incompatible changes.
  */
 #define UNIXIPC_VERSION_MAJOR 0
@@ -54,6 +106,79 @@ struct timespec; /* C99's own <time.h> has none */
  * The version of the header as one number, for `#if`: 10203 is 1.2.3.
  */
 #define UNIXIPC_VERSION_NUMBER (((UNIXIPC_VERSION_MAJOR * 10000) + (UNIXIPC_VERSION_MINOR * 100)) + UNIXIPC_VERSION_PATCH)
+
+
+
+/**
+ * Who is at the other end of a socket.
+ */
+struct ipc_cred {
+    /**
+     * the process; 0 where it has no number in this process's namespace
+     */
+    pid_t pid;
+    /**
+     * its effective user
+     */
+    uid_t uid;
+    /**
+     * its effective group
+     */
+    gid_t gid;
+};
+
+/**
+ * A descriptor that a started program gets besides its end of the pair.
+ */
+struct ipc_spawn_fd {
+    /**
+     * its number in this process
+     */
+    int fd;
+    /**
+     * its number in the child
+     */
+    int child_fd;
+};
+
+/**
+ * How ipc_spawn starts a program. All zero bytes are the defaults.
+ */
+struct ipc_spawn_opts {
+    /**
+     * the environment, as execve(2) takes it; NULL: the caller's
+     */
+    char *const *envp;
+    /**
+     * the working directory; NULL: the caller's. A file or path without a leading slash counts from here.
+     */
+    const char *cwd;
+    /**
+     * descriptors that the child gets besides its end of the pair
+     */
+    const struct ipc_spawn_fd *fds;
+    /**
+     * how many
+     */
+    size_t nfds;
+    /**
+     * the type of the pair, without flags; 0: SOCK_STREAM
+     */
+    int type;
+    /**
+     * the number of the child's end of the pair; 0: it is standard input and output.
+     * With another number, standard input and output are the caller's unless fds says otherwise.
+     */
+    int child_fd;
+    /**
+     * IPC_SPAWN_F_STDERR_NULL, or 0: standard error is the caller's unless fds says otherwise
+     */
+    unsigned int flags;
+    /**
+     * 0
+     */
+    unsigned int reserved;
+};
 
 #ifdef __cplusplus
 extern "C" {
@@ -309,6 +434,367 @@ int ipc_semtimedop(int semid,
  *   ERANGE  SETVAL or SETALL: a value below 0 or over SEMVMX
  */
 extern int ipc_semctl(int semid, int semnum, int cmd, ...);
+
+/**
+ * Creates a FIFO with exactly this mode, whatever the umask.
+ *
+ * mode has the permission bits (07777). flags is 0 or IPC_FIFO_F_EXIST_OK: a FIFO of that
+ * name is then taken as it is, and given the mode. Whoever is to send needs write permission,
+ * whoever is to receive read permission, and for IPC_FIFO_F_PERSIST both.
+ *
+ * Does not block, except for the file system. May be called from any thread and in the child
+ * after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EACCES        a folder of the path may not be searched, or the last one not written
+ *   EDQUOT        the quota of the file system is used up
+ *   EEXIST        path exists, and is not a FIFO or EXIST_OK is not set
+ *   EINVAL        path is NULL, mode has other bits, or flags an unknown one
+ *   ELOOP         too many symbolic links in the path
+ *   EMFILE        the process has no descriptor left, and the umask is in the way of the mode
+ *   ENAMETOOLONG  the path or a part of it is too long
+ *   ENFILE        the system has no open file left, likewise
+ *   ENOENT        a folder of the path does not exist, or path is empty; or there is no /proc,
+ *                 and the umask is in the way of the mode
+ *   ENOSPC        the file system is full
+ *   ENOTDIR       a part of the path is not a folder
+ *   EPERM         the FIFO is somebody else's and has another mode, or the file system has none
+ *   EROFS         the file system is read-only
+ */
+int ipc_fifo_create(const char *path,
+                    mode_t mode,
+                    unsigned int flags);
+
+/**
+ * Opens a FIFO for receiving or sending, and waits for the other side.
+ *
+ * flags is IPC_FIFO_F_READ or IPC_FIFO_F_WRITE, with IPC_FIFO_F_PERSIST and
+ * IPC_FIFO_F_PACKET or'ed in where wanted. A reader waits until there is a writer, a writer
+ * until there is a reader, also one that opens the FIFO with open(2); it sleeps meanwhile. A
+ * persistent reader is a writer itself: it does not wait, and reads no end of the session.
+ * Only a FIFO is opened, and no symbolic link that leads to one.
+ *
+ * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
+ * signal handler ran.
+ *
+ * The descriptor is the caller's to close, close-on-exec, and non-blocking: it is made to be
+ * polled, and has to stay non-blocking for the time-outs of ipc_fifo_send and ipc_fifo_recv.
+ *
+ * Blocks as timeout_ms says; waiting takes up to three more descriptors. May be called from
+ * any thread and in the child after fork; not from a signal handler.
+ *
+ * Returns the descriptor, or -1 with errno:
+ *   EACCES     the permissions do not grant it
+ *   EAGAIN     timeout_ms is 0, and the other side is not there
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     path is NULL or not a FIFO, flags are not as above, or timeout_ms is below -2
+ *   ELOOP      path is a symbolic link, or has too many in it
+ *   EMFILE     the process has no descriptor left
+ *   ENAMETOOLONG  the path or a part of it is too long
+ *   ENFILE     the system has no open file left
+ *   ENOENT     path does not exist (any more)
+ *   ENOMEM     no memory is left
+ *   ENOTDIR    a part of the path is not a folder
+ *   ETIMEDOUT  the time is over, and the other side has not come
+ */
+int ipc_fifo_open(const char *path,
+                  unsigned int flags,
+                  int timeout_ms);
+
+/**
+ * Sends a record: whole, and never mixed with another.
+ *
+ * fd is from ipc_fifo_open. len is at most IPC_FIFO_RECORD_MAX bytes. Before the record goes
+ * a header of four bytes: the letters uf, and the length as two bytes, the lower first.
+ * timeout_ms is as for ipc_fifo_open. A reader that is gone is EPIPE, and no SIGPIPE, whatever
+ * the program does with that signal.
+ *
+ * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
+ * handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno and nothing sent:
+ *   EAGAIN     timeout_ms is 0, and the FIFO is full
+ *   EBADF      fd is not open for writing
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     rec is NULL, len is 0, or timeout_ms is below -2
+ *   EMSGSIZE   len is over IPC_FIFO_RECORD_MAX
+ *   EPIPE      there is no reader any more
+ *   ETIMEDOUT  the time is over, and the FIFO is still full
+ */
+int ipc_fifo_send(int fd,
+                  const void *rec,
+                  size_t len,
+                  int timeout_ms);
+
+/**
+ * Receives a record of up to cap bytes.
+ *
+ * fd is from ipc_fifo_open. A record longer than cap is EMSGSIZE and gone; the next receive
+ * gives the next record. Of several readers each gets whole records. timeout_ms is as for
+ * ipc_fifo_open.
+ *
+ * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
+ * handler, and in the child after fork.
+ *
+ * Returns the record's length, 0 at the end of the session (the last writer is gone, and the
+ * FIFO is empty; to serve another session, close and open it again), or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and no record is there
+ *   EBADF      fd is not open for reading
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     rec is NULL, cap is 0, or timeout_ms is below -2
+ *   EMSGSIZE   the record was longer than cap
+ *   EPROTO     what came was not written by ipc_fifo_send; it is gone
+ *   ETIMEDOUT  the time is over
+ */
+ssize_t ipc_fifo_recv(int fd,
+                      void *rec,
+                      size_t cap,
+                      int timeout_ms);
+
+/**
+ * Removes a FIFO's name, if it is a FIFO. Who has it open keeps it.
+ *
+ * Does not block, except for the file system. May be called from any thread, from a signal
+ * handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EACCES        a folder of the path may not be searched, or the last one not written
+ *   EINVAL        path is NULL or not a FIFO
+ *   ELOOP         path is a symbolic link, or has too many in it
+ *   ENAMETOOLONG  the path or a part of it is too long
+ *   ENOENT        path does not exist, or is empty
+ *   ENOTDIR       a part of the path is not a folder
+ *   EPERM         the folder's sticky bit forbids it
+ *   EROFS         the file system is read-only
+ */
+int ipc_fifo_unlink(const char *path);
+
+/**
+ * Sends a message, whole or not at all, and descriptors with it.
+ *
+ * fd is a local socket (AF_UNIX); as a stream it can be a TCP one too, without descriptors.
+ * On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages apart, and len is limited by the
+ * socket's send buffer. On SOCK_STREAM a header of eight bytes goes before each: the letters
+ * uipc, and the length as four bytes, the lowest first; the other side receives with
+ * ipc_msg_recv, and each end has one sender and one receiver at a time.
+ *
+ * The nfds descriptors of fds (NULL where nfds is 0) are duplicated into the receiver; the
+ * sender's stay open.
+ *
+ * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
+ * signal handler ran. On a stream, a message of up to 32 KiB is sent at once or not at all
+ * (with a send buffer of the usual size). A longer one that the time-out cuts ends the sending
+ * direction: ETIMEDOUT now, EPIPE from then on, and the receiver reads EPROTO.
+ *
+ * Blocks as timeout_ms says. May be called from any thread (on a stream by one at a time),
+ * from a signal handler, and in the child after fork. No SIGPIPE.
+ *
+ * Returns 0, or -1 with errno:
+ *   EAGAIN      timeout_ms is 0, and the message could not be sent at once; nothing was sent
+ *   EBADF       fd or one of fds is not open
+ *   EFAULT      buf or fds is not memory of this process
+ *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran; nothing was sent
+ *   EINVAL      len is 0, nfds is over IPC_MSG_FDS_MAX, buf or fds is NULL, or timeout_ms is
+ *               below -2
+ *   EMSGSIZE    the message is too long for the socket, or over IPC_MSG_MAX
+ *   ENOBUFS, ENOMEM  no memory is left
+ *   ENOTCONN    the socket is not connected; for SOCK_DGRAM also that the receiver is gone,
+ *               from the second send on
+ *   ENOTSOCK    fd is not a socket
+ *   EOPNOTSUPP  fd is a socket of another type; or it is not local or not connected, and there
+ *               are descriptors
+ *   EPIPE       the receiver is gone, or this direction has ended
+ *   ETIMEDOUT   the time is over; on a stream the message may be half sent
+ *   ETOOMANYREFS  too many descriptors are on their way already
+ */
+int ipc_msg_send(int fd,
+                 const void *buf,
+                 size_t len,
+                 const int *fds,
+                 size_t nfds,
+                 int timeout_ms);
+
+/**
+ * Receives a message of up to cap bytes, and the descriptors that come with it.
+ *
+ * inout_nfds says how many descriptors ret_fds has room for, and then how many were stored
+ * there; they are the caller's to close, and close-on-exec. Those that do not fit are closed.
+ * With inout_nfds NULL all are.
+ *
+ * A message longer than cap is EMSGSIZE and gone; the next receive gives the next message.
+ * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
+ * signal handler ran. On a stream, a time-out inside a message (one longer than 32 KiB, or
+ * a peer that stops) ends the receiving direction: ETIMEDOUT now, 0 from then on, and the
+ * peer's next send is EPIPE. So is what is not a message: EPROTO. Where long messages and
+ * time-outs go together, ipc_recv_full can go on where it stopped.
+ *
+ * Blocks as timeout_ms says. May be called from any thread (on a stream by one at a time),
+ * from a signal handler, and in the child after fork.
+ *
+ * Returns the message's length, 0 at the end of the session, or -1 with errno. ret_fds and
+ * inout_nfds are then as they were; what is in buf is not defined:
+ *   EAGAIN      timeout_ms is 0, and no message is there
+ *   EBADF       fd is not open
+ *   EFAULT      buf is not memory of this process
+ *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL      cap is 0, buf is NULL, ret_fds is NULL and inout_nfds asks for descriptors,
+ *               timeout_ms is below -2, or fd is a stream that is not connected
+ *   EMFILE      the process has no descriptor left for those that came: the message is gone,
+ *               and all of its descriptors are closed
+ *   EMSGSIZE    the message was longer than cap
+ *   ENOMEM      no memory is left
+ *   ENOTCONN    the socket is not connected
+ *   ENOTSOCK    fd is not a socket
+ *   EOPNOTSUPP  fd is a socket of another type
+ *   EPROTO      the peer ended inside a message, or sent what is none
+ *   ETIMEDOUT   the time is over
+ */
+ssize_t ipc_msg_recv(int fd,
+                     void *buf,
+                     size_t cap,
+                     int *ret_fds,
+                     size_t *inout_nfds,
+                     int timeout_ms);
+
+/**
+ * Makes a pair of connected sockets that no exec inherits.
+ *
+ * type is SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, with SOCK_NONBLOCK or'ed in where
+ * wanted; both descriptors are close-on-exec, and the caller's to close. SOCK_SEQPACKET keeps
+ * messages apart, has a largest one (as much as the socket's send buffer holds), and tells
+ * of the other end's closing; SOCK_DGRAM does not tell: whoever waits on it then waits on.
+ *
+ * After fork both processes have both ends; each closes the one that it does not use.
+ * Does not block. May be called from any thread and from a signal handler.
+ *
+ * Returns 0, or -1 with errno and ret_fd as it was:
+ *   EINVAL           type is none of these, or ret_fd is NULL
+ *   EMFILE           the process has no descriptor left
+ *   ENFILE           the system has no open file left
+ *   ENOBUFS, ENOMEM  no memory is left
+ */
+int ipc_pair_open(int type,
+                  int ret_fd[2]);
+
+/**
+ * Sends all of a buffer through a stream socket, however many calls that takes.
+ *
+ * inout_done says how many bytes of buf have been sent already (NULL: none), and is kept
+ * up to date, also on failure: the same call again goes on where this one stopped.
+ * timeout_ms is in milliseconds for the whole call: -1 waits for ever, 0 not at all, and
+ * IPC_WAIT_INTR until a signal handler ran. The descriptor may be blocking or not. A
+ * receiver that is gone is EPIPE, and no SIGPIPE. On a socket that keeps messages apart
+ * each call to the kernel is a message: ipc_msg_send is for those.
+ *
+ * Blocks as timeout_ms says. May be called from any thread, from a signal handler, and in
+ * the child after fork; what several threads send through one socket at once can mix.
+ *
+ * Returns len, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and not all could be sent at once
+ *   EBADF      fd is not open
+ *   EFAULT     buf is not memory of this process
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     buf is NULL, inout_done says more than len, or timeout_ms is below -2
+ *   EMSGSIZE   the socket keeps messages apart, and this is too long for one
+ *   ENOBUFS, ENOMEM  no memory is left
+ *   ENOTCONN   the socket is not connected
+ *   ENOTSOCK   fd is not a socket
+ *   EPIPE      the receiver is gone, or this direction was shut down
+ *   ETIMEDOUT  the time is over, and not all has been sent
+ */
+ssize_t ipc_send_full(int fd,
+                      const void *buf,
+                      size_t len,
+                      size_t *inout_done,
+                      int timeout_ms);
+
+/**
+ * Receives a whole buffer from a stream socket, however many calls that takes.
+ *
+ * inout_done says how many bytes of buf have been received already (NULL: none), and is
+ * kept up to date, also on failure: the same call again goes on where this one stopped.
+ * timeout_ms is as for ipc_send_full. From a socket that keeps messages apart the kernel
+ * cuts a message that does not fit: ipc_msg_recv is for those.
+ *
+ * Blocks as timeout_ms says. May be called from any thread, from a signal handler, and in
+ * the child after fork; several threads that receive from one socket at once share its bytes.
+ *
+ * Returns how much of buf is filled: len, or less at the end of the stream (0: the end came
+ * first; a len of 0 is 0 too); or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and not all was there
+ *   EBADF      fd is not open
+ *   EFAULT     buf is not memory of this process
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     buf is NULL, inout_done says more than len, timeout_ms is below -2, or the
+ *              socket is not connected
+ *   ENOMEM     no memory is left
+ *   ENOTCONN   the socket is not connected
+ *   ENOTSOCK   fd is not a socket
+ *   ETIMEDOUT  the time is over, and not all has been received
+ */
+ssize_t ipc_recv_full(int fd,
+                      void *buf,
+                      size_t len,
+                      size_t *inout_done,
+                      int timeout_ms);
+
+/**
+ * Tells who is at the other end of a connected local socket.
+ *
+ * For a pair that is the process that made it, for other sockets the one that connected or
+ * listened; it does not change when a descriptor is passed on. The kernel says it, so the
+ * peer cannot lie; but its pid may belong to another process by now. cred_size is
+ * sizeof(*ret_cred): a shorter structure gets the beginning, in a longer one the rest is zeroed.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child
+ * after fork.
+ *
+ * Returns 0, or -1 with errno and ret_cred as it was:
+ *   EBADF       fd is not open
+ *   EINVAL      ret_cred is NULL, or cred_size is 0
+ *   ENOTCONN    there is no peer that the kernel knows
+ *   ENOTSOCK    fd is not a socket
+ */
+int ipc_peer_cred(int fd,
+                  struct ipc_cred *ret_cred,
+                  size_t cred_size);
+
+/**
+ * Starts a program that has the other end of a pair as its standard input and output.
+ *
+ * file is looked for as execvp(3) does it; argv is what the program gets, argv[0] its name by
+ * custom, with a NULL at the end. opts (NULL: the defaults; opts_size is sizeof(*opts)) says
+ * more. *ret_fd becomes the caller's end of the pair, which is close-on-exec and blocking.
+ * The pid is the caller's to wait for.
+ *
+ * The child begins as a fresh program does: no signal is blocked, each has its default
+ * action, and it has no descriptor but its end, its standard input, output and error
+ * (/dev/null where the caller has them closed), and those of opts->fds.
+ *
+ * Blocks until the program has begun. May be called from any thread of a program with several,
+ * and in the child after fork; not from a signal handler.
+ *
+ * Returns the pid, or -1 with errno and ret_fd as it was; no child is left then:
+ *   E2BIG    argv and the environment are too long; or opts is from a newer version of the
+ *            library, and asks for what this one does not have
+ *   EACCES   the program or a folder of its path may not be used
+ *   EAGAIN   RLIMIT_NPROC
+ *   EBADF    a descriptor of opts->fds is not open, or a number for the child is too high
+ *            for RLIMIT_NOFILE
+ *   EINVAL   file, argv, argv[0] or ret_fd is NULL, a flag, type or number in opts is not
+ *            one, or two descriptors get the same number
+ *   EMFILE   the process has no descriptor left, or none above the child's numbers
+ *   ENFILE   the system has no open file left
+ *   ENOENT   the program, its interpreter or opts->cwd does not exist
+ *   ENOEXEC  the file is not a program (and no shell is tried)
+ *   ENOMEM   no memory is left
+ *   and what else execve(2) and chdir(2) say
+ */
+pid_t ipc_spawn(const char *file,
+                char *const argv[],
+                const struct ipc_spawn_opts *opts,
+                size_t opts_size,
+                int *ret_fd);
 
 /**
  * Returns the version of the library that the program runs with, such as "0.1.0".

@@ -9,6 +9,26 @@ pub struct Errno(pub c_int);
 /// What everything inside the library returns.
 pub type Result<T> = core::result::Result<T, Errno>;
 
+macro_rules! known {
+    ($($name:ident)*) => {
+        #[allow(missing_docs)]
+        impl Errno {
+            $(pub const $name: Self = Self(libc::$name);)*
+        }
+    };
+}
+
+known! {
+    E2BIG EAGAIN EBADF ECONNREFUSED ECONNRESET EEXIST EINTR EINVAL EISCONN ELOOP EMFILE EMSGSIZE
+    ENOSYS ENOTCONN ENXIO EOPNOTSUPP EPIPE EPROTO ETIMEDOUT
+}
+
+impl From<nix::errno::Errno> for Errno {
+    fn from(errno: nix::errno::Errno) -> Self {
+        Self(errno as c_int)
+    }
+}
+
 impl Errno {
     /// The calling thread's `errno`: what the system call that just failed left there.
     #[must_use]

@@ -10,12 +10,20 @@
 //! |---|---|
 //! | [`ffi`] | every function that C sees, and nothing else: it converts |
 //! | [`errno`] | the error type of the inside, and the one place that sets `errno` |
+//! | [`wait`] | time-outs, and waiting for descriptors under them |
+//! | [`fd`], [`bytes`] | what C gives: descriptors, and memory that need not be initialised |
+//! | [`pair`] | socket pairs, whole transfers through a stream, who is at the other end |
+//! | [`message`] | messages with descriptors, framed where the kernel keeps no borders |
+//! | [`spawn`] | child programs at the other end of a pair |
+//! | [`fifo`] | FIFOs: opening with a time-out, records |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
 //!
 //! 1. **calls**: the system's own calls under the prefix `ipc_`, unchanged.
 //!    `ffi::calls` hands them to [`sys`].
+//! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`]. They give
+//!    plain descriptors and keep no state between calls.
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -38,6 +46,13 @@
 )))]
 compile_error!("unixipc supports Linux on x86-64, AArch64, RISC-V 64 and LoongArch 64");
 
+pub mod bytes;
 pub mod errno;
+pub mod fd;
 pub mod ffi;
+pub mod fifo;
+pub mod message;
+pub mod pair;
+pub mod spawn;
 pub mod sys;
+pub mod wait;

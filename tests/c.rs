@@ -212,6 +212,8 @@ fn valgrind(folder: &Path, link: Link) -> Vec<String> {
         leaks,
         "--track-fds=yes",
         "--trace-children=yes",
+        // The system's own programs are not what is tested.
+        "--trace-children-skip=/bin/*,/usr/bin/*",
         "--vgdb=no",
         &log,
     ]

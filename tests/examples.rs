@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::isolated::is_root;
+use common::isolated::{NOBODY, Test, become_nobody, can_have_own_ipc, is_root};
 use common::stage;
 use std::env::temp_dir;
 use std::fs::{self, File};
@@ -126,7 +126,7 @@ fn is_date(line: &str) -> bool {
 mod usage {
     use super::*;
 
-    const ALL: [&str; 7] = [
+    const ALL: [&str; 10] = [
         "socketpair_talk",
         "fifo_timed",
         "fifo_timec",
@@ -134,6 +134,9 @@ mod usage {
         "shm_timec",
         "shm_race",
         "ipc_copy",
+        "coprocess",
+        "fd_pass",
+        "fifo_log",
     ];
 
     pub fn help() {
@@ -151,7 +154,11 @@ mod usage {
     }
 
     pub fn too_many_arguments() {
-        for name in ALL {
+        // Those that take any number of words or files have too few without.
+        for name in ALL
+            .into_iter()
+            .filter(|name| !["coprocess", "fd_pass"].contains(name))
+        {
             fail(example(name).args(["a", "b", "c"]), 2);
         }
     }
@@ -341,9 +348,7 @@ mod shm_time {
         // SAFETY: only async-signal-safe calls between fork and exec.
         unsafe {
             other.pre_exec(move || {
-                libc::setgroups(0, std::ptr::null());
-                libc::setresgid(65534, 65534, 65534);
-                libc::setresuid(65534, 65534, 65534);
+                become_nobody()?;
                 let denied = libc::shmat(id, std::ptr::null(), 0) as isize == -1
                     && *libc::__errno_location() == libc::EACCES;
                 let allowed = libc::shmat(id, std::ptr::null(), libc::SHM_RDONLY) as isize != -1;
@@ -396,7 +401,7 @@ mod shm_race {
 mod ipc_copy {
     use super::*;
 
-    const VIAS: [&str; 3] = ["socketpair", "fifo", "shm"];
+    const VIAS: [&str; 5] = ["socketpair", "fifo", "shm", "message", "fd"];
 
     fn source(bytes: &[u8]) -> PathBuf {
         let path = temp_dir().join("source");
@@ -494,7 +499,7 @@ mod ipc_copy {
         for via in VIAS {
             let mut command = copy(via, &from, &dest());
             if is_root() {
-                command.uid(65534).gid(65534);
+                command.uid(NOBODY).gid(NOBODY);
             }
             assert!(fail(&mut command, 1).contains("Permission denied"));
         }
@@ -617,6 +622,28 @@ mod ipc_copy {
         }
     }
 
+    /// That the receiver is stopped for a while is not its end.
+    pub fn receiver_stopped() {
+        for via in VIAS {
+            let (mut child, to) = start_endless(via);
+            let receiver = receiver_of(&child);
+            signal(receiver, libc::SIGSTOP);
+            wait_until("the stop", || {
+                let stat = fs::read_to_string(format!("/proc/{receiver}/stat")).unwrap();
+                stat.rsplit(')')
+                    .next()
+                    .unwrap()
+                    .trim_start()
+                    .starts_with('T')
+            });
+            signal(receiver, libc::SIGCONT);
+            drop(to);
+            assert!(wait(&mut child).success(), "{via}: {}", said_by(&mut child));
+            assert_eq!(fs::read(dest()).unwrap().len(), 1 << 20);
+            clean();
+        }
+    }
+
     pub fn interrupted() {
         for via in VIAS {
             let (mut child, to) = start_endless(via);
@@ -665,6 +692,172 @@ mod ipc_copy {
     }
 }
 
+mod coprocess {
+    use super::*;
+
+    pub fn sort() {
+        let sorted = succeed(example("coprocess").args(["--with", "sort", "pear", "fig", "apple"]));
+        assert_eq!(sorted, "apple\nfig\npear\n");
+    }
+
+    /// More than fits into both sockets: nobody may wait for the other.
+    pub fn long_text() {
+        let text = "a line of text, and one more\n".repeat(100_000);
+        let mut child = example("coprocess")
+            .args(["--with", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let sent = text.clone();
+        let writer = std::thread::spawn(move || stdin.write_all(sent.as_bytes()).unwrap());
+        let mut back = String::new();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut back)
+            .unwrap();
+        writer.join().unwrap();
+        assert!(wait(&mut child).success() && back == text);
+    }
+
+    pub fn programs_that_fail() {
+        assert!(
+            fail(
+                example("coprocess").args(["--with", "no-such-program", "x"]),
+                1
+            )
+            .contains("No such file")
+        );
+        // The status is the program's; that it reads nothing is no error of ours.
+        fail(example("coprocess").args(["--with", "false", "x"]), 1);
+        succeed(example("coprocess").args(["--with", "true", "x"]));
+    }
+}
+
+mod fd_pass {
+    use super::*;
+
+    pub fn worker_reads_what_it_is_given() {
+        let file = temp_dir().join("file");
+        fs::write(&file, "one\ntwo\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let said = succeed(example("fd_pass").arg(&file));
+        assert!(said.contains("2 lines, 8 bytes"), "{said}");
+        assert_eq!(said.contains("cannot open"), is_root(), "{said}");
+        fs::remove_file(&file).unwrap();
+    }
+
+    pub fn missing_file() {
+        fail(example("fd_pass").arg("/nonexistent"), 1);
+    }
+}
+
+mod fifo_log {
+    use super::*;
+
+    pub fn nothing_is_lost() {
+        let fifo = temp_dir().join("fifo");
+        let log = temp_dir().join("log");
+        let server = Server::start(
+            example("fifo_log")
+                .arg("collect")
+                .arg(&fifo)
+                .stdout(File::create(&log).unwrap()),
+        );
+        let mut writers: Vec<_> = (0..10)
+            .map(|writer| {
+                let lines: Vec<_> = (0..200).map(|line| format!("{writer} {line}")).collect();
+                example("fifo_log")
+                    .arg("write")
+                    .arg(&fifo)
+                    .args(lines)
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        for writer in &mut writers {
+            assert!(wait(writer).success());
+        }
+        assert!(server.end(libc::SIGTERM).success());
+        let collected = fs::read_to_string(&log).unwrap();
+        let mut lines: Vec<_> = collected.lines().collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!((collected.lines().count(), lines.len()), (2000, 2000));
+        assert!(!fifo.exists());
+        fs::remove_file(&log).unwrap();
+    }
+
+    /// The collector takes what is still sent before it ends.
+    pub fn ends_after_its_writers() {
+        let fifo = temp_dir().join("fifo");
+        let mut server = Server::start(
+            example("fifo_log")
+                .arg("collect")
+                .arg(&fifo)
+                .stdout(Stdio::piped()),
+        );
+        let mut writer = example("fifo_log")
+            .arg("write")
+            .arg(&fifo)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = writer.stdin.take().unwrap();
+        stdin.write_all(b"early\n").unwrap();
+        let mut out = BufReader::new(server.0.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        signal(server.0.id(), libc::SIGTERM);
+        wait_until("the removal of the FIFO", || !fifo.exists());
+        stdin.write_all(b"late\n").unwrap();
+        drop(stdin);
+        assert!(wait(&mut writer).success() && wait(&mut server.0).success());
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "early\nlate\n");
+    }
+
+    pub fn foreign_text() {
+        let fifo = temp_dir().join("fifo");
+        let server = Server::start(
+            example("fifo_log")
+                .arg("collect")
+                .arg(&fifo)
+                .stdout(Stdio::null()),
+        );
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&fifo)
+            .unwrap()
+            .write_all(b"echo\n")
+            .unwrap();
+        succeed(example("fifo_log").arg("write").arg(&fifo).arg("a record"));
+        assert!(server.end(libc::SIGTERM).success());
+    }
+}
+
+/// Why a test cannot be run here, if so.
+fn why_not(name: &str) -> Option<&'static str> {
+    let counts = ["shm_time", "shm_race::interrupted", "ipc_copy"];
+    if name == "ipc_copy::progress_bar" && common::find_tool("script").is_none() {
+        Some("script is missing")
+    } else if counts.iter().any(|prefix| name.starts_with(prefix)) && !can_have_own_ipc() {
+        Some("needs an IPC namespace of its own")
+    } else {
+        None
+    }
+}
+
+/// What `make demo` runs, with what is looked for in any test here: that it leaves nothing.
+fn demo() {
+    let demo = common::root().join("scripts/demo");
+    let shown = succeed(Command::new(demo).arg(common::root().join("build/examples")));
+    assert!(shown.contains("mechanism"), "{shown}");
+}
+
 fn main() -> ExitCode {
     if !common::isolated::is_child() {
         stage::prefix().expect("the examples are built");
@@ -696,9 +889,26 @@ fn main() -> ExitCode {
         ipc_copy::file_size_limit,
         ipc_copy::receiver_killed,
         ipc_copy::sender_killed,
+        ipc_copy::receiver_stopped,
         ipc_copy::interrupted,
         ipc_copy::large,
         ipc_copy::progress_bar,
+        coprocess::sort,
+        coprocess::long_text,
+        coprocess::programs_that_fail,
+        fd_pass::worker_reads_what_it_is_given,
+        fd_pass::missing_file,
+        fifo_log::nothing_is_lost,
+        fifo_log::ends_after_its_writers,
+        fifo_log::foreign_text,
+        demo,
     ];
-    common::isolated::main(tests, tests![shm_time::other_user])
+    let tests: Vec<_> = tests
+        .iter()
+        .map(|test| Test {
+            ignored: why_not(test.name),
+            ..*test
+        })
+        .collect();
+    common::isolated::main(tests.leak(), tests![shm_time::other_user])
 }

@@ -90,11 +90,21 @@ int use(void)
     const struct timespec *limit = 0;
     struct sembuf op = {0, -1, SEM_UNDO};
     struct shmid_ds ds;
-    int sv[2];
+    struct ipc_cred cred;
+    struct ipc_spawn_fd passed = {2, 2};
+    struct ipc_spawn_opts opts;
+    char name[] = \"sort\", buffer[IPC_FIFO_RECORD_MAX];
+    char *const argv[] = {name, 0};
+    size_t done = 0, nfds = IPC_MSG_FDS_MAX;
+    int sv[2], fds[IPC_MSG_FDS_MAX];
+    unsigned fifo_flags = IPC_FIFO_F_READ | IPC_FIFO_F_PERSIST | IPC_FIFO_F_PACKET;
     key_t key = ipc_ftok(\"/\", 1);
     int shm = ipc_shmget(key, sizeof(int), IPC_CREAT | IPC_EXCL | 0600);
     int sem = ipc_semget(IPC_PRIVATE, 1, 0600);
     void *memory = ipc_shmat(shm, 0, SHM_RDONLY);
+    opts.fds = &passed;
+    opts.nfds = 1;
+    opts.flags = IPC_SPAWN_F_STDERR_NULL;
     arg.val = 1;
     return version[0] == '0' &&
            ipc_socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv) == 0 &&
@@ -105,6 +115,18 @@ int use(void)
            pointer(sem, 0, GETVAL) == 1 &&
            ipc_semop(sem, &op, 1) == 0 &&
            ipc_semtimedop(sem, &op, 1, limit) == 0 &&
+           ipc_pair_open(SOCK_STREAM | SOCK_NONBLOCK, sv) == 0 &&
+           ipc_send_full(sv[0], buffer, 1, &done, IPC_WAIT_INTR) == 1 &&
+           ipc_recv_full(sv[1], buffer, 1, 0, -1) == 1 &&
+           ipc_msg_send(sv[0], buffer, IPC_MSG_MAX, fds, 0, 0) == 0 &&
+           ipc_msg_recv(sv[1], buffer, sizeof buffer, fds, &nfds, 1) >= 0 &&
+           ipc_peer_cred(sv[0], &cred, sizeof cred) == 0 &&
+           ipc_spawn(name, argv, &opts, sizeof opts, sv) == cred.pid &&
+           ipc_fifo_create(name, 0600, IPC_FIFO_F_EXIST_OK) == 0 &&
+           ipc_fifo_open(name, fifo_flags, 0) >= 0 &&
+           ipc_fifo_send(sv[0], buffer, sizeof buffer, 0) == 0 &&
+           ipc_fifo_recv(sv[1], buffer, sizeof buffer, 0) > 0 &&
+           ipc_fifo_unlink(name) == 0 &&
            UNIXIPC_VERSION_NUMBER == 10000 * UNIXIPC_VERSION_MAJOR +
                100 * UNIXIPC_VERSION_MINOR + UNIXIPC_VERSION_PATCH &&
            sizeof UNIXIPC_VERSION > 5;

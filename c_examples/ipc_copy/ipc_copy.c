@@ -15,13 +15,16 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "digest.h"
 #include "progress.h"
 #include "transport.h"
 
-static const struct transport *const transports[] = {&via_socketpair, &via_fifo, &via_shm};
+static const struct transport *const transports[] = {
+    &via_socketpair, &via_fifo, &via_shm, &via_message, &via_fd,
+};
 #define TRANSPORTS (sizeof(transports) / sizeof(*transports))
 
 static const struct transport *transport;
@@ -59,7 +62,9 @@ static void handle_signals(void)
     for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
         signal(ending[i], on_signal);
     signal(SIGPIPE, SIG_IGN); /* EPIPE instead */
-    signal(SIGCHLD, on_child);
+    /* That the child is stopped (Ctrl-Z) is not its end. */
+    struct sigaction child = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP | SA_RESTART};
+    sigaction(SIGCHLD, &child, NULL);
 }
 
 /* Ends this process because of what errno says, with nothing left behind. */
@@ -70,6 +75,46 @@ static _Noreturn void fail(const char *what)
     exit(1);
 }
 
+static void write_all(int to, const char *dest, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(to, data, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            fail(dest);
+        data += n;
+        len -= (size_t)n;
+    }
+}
+
+/* The end of the child. Some file systems tell only now that the disk is full. */
+static _Noreturn void finish(int to, const char *dest)
+{
+    if (close(to) < 0)
+        fail(dest);
+    exit(0);
+}
+
+/* The child, where it is given the file itself. */
+static _Noreturn void copy_received_file(int to, const char *dest)
+{
+    static char buffer[256 * 1024];
+    int file = transport->recv_fd();
+    if (file < 0)
+        fail(transport->name);
+    for (;;) {
+        ssize_t n = read(file, buffer, sizeof(buffer));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            fail("the file that was passed");
+        if (n == 0)
+            finish(to, dest);
+        write_all(to, dest, buffer, (size_t)n);
+    }
+}
+
 /* The child: writes what arrives. */
 static _Noreturn void receive(int to, const char *dest)
 {
@@ -77,15 +122,7 @@ static _Noreturn void receive(int to, const char *dest)
     ssize_t len;
 
     while ((len = transport->peek(&data)) > 0) {
-        for (const char *at = data; len > 0;) {
-            ssize_t n = write(to, at, (size_t)len);
-            if (n < 0 && errno == EINTR)
-                continue;
-            if (n < 0)
-                fail(dest);
-            at += n;
-            len -= n;
-        }
+        write_all(to, dest, data, (size_t)len);
         if (transport->release() < 0)
             fail(transport->name);
     }
@@ -96,7 +133,7 @@ static _Noreturn void receive(int to, const char *dest)
         clean_up();
         exit(1);
     }
-    exit(0);
+    finish(to, dest);
 }
 
 /* This process: sends the file. Returns its length, or -1 where the receiver is gone. */
@@ -123,6 +160,33 @@ static long long send_file(int from, const char *file)
     if (errno != EPIPE)
         fail(transport->name);
     return -1;
+}
+
+/*
+ * This process, where it gives the file itself. Sender and receiver have one open file,
+ * so its offset tells how far the receiver is.
+ */
+static long long pass_file(int from, pid_t receiver)
+{
+    const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    siginfo_t ended;
+
+    if (transport->send_fd(from) < 0) {
+        if (errno != EPIPE)
+            fail(transport->name);
+        return -1;
+    }
+    do {
+        off_t at = lseek(from, 0, SEEK_CUR);
+        if (at > 0)
+            progress_at((unsigned long long)at);
+        ended.si_pid = 0;
+        /* Looks, and leaves the child to receiver_result(). */
+        if (waitid(P_PID, (id_t)receiver, &ended, WEXITED | WNOHANG | WNOWAIT) < 0)
+            fail("waitid");
+    } while (ended.si_pid == 0 && (nanosleep(&pause, NULL), 1));
+    off_t end = lseek(from, 0, SEEK_CUR);
+    return end < 0 ? 0 : (long long)end;
 }
 
 /* Waits for the child. Returns 0 if it has done its work, else says why not. */
@@ -208,10 +272,14 @@ static void copy(const char *file, const char *dest)
         if (getppid() != parent)
             raise(SIGTERM);
         transport->keep_receiver();
+        if (transport->recv_fd) {
+            close(from); /* it is passed */
+            copy_received_file(to, dest);
+        }
         receive(to, dest);
     }
     transport->keep_sender();
-    long long len = send_file(from, file);
+    long long len = transport->send_fd ? pass_file(from, pid) : send_file(from, file);
     int received = receiver_result(pid);
     progress_end();
     if (received < 0 || len < 0) {
@@ -223,7 +291,8 @@ static void copy(const char *file, const char *dest)
     double seconds = seconds_now() - begun;
     signal(SIGCHLD, SIG_DFL); /* the next child is sha256sum */
 
-    const char *check = "not checked: the copy is not a regular file";
+    const char *check = final ? "not checked: the original is not a regular file"
+                              : "not checked: the copy is not a regular file";
     char hex[2][DIGEST_HEX + 1];
     if (final && S_ISREG(st.st_mode)) {
         int copied = open(part, O_RDONLY | O_CLOEXEC);

@@ -24,11 +24,16 @@ struct transport {
     ssize_t (*peek)(const void **ret_data);
     int (*release)(void);
 
+    /* Instead of these, a mechanism that moves the open file itself: the sender gives it, and
+     * the receiver gets a descriptor of it. Each returns -1 with errno. */
+    int (*send_fd)(int file);
+    int (*recv_fd)(void);
+
     /* Removes what would outlive both processes. Called in a signal handler too, so it is
      * async-signal-safe; a partner that waits finds out. */
     void (*remove)(void);
 };
 
-extern const struct transport via_socketpair, via_fifo, via_shm;
+extern const struct transport via_socketpair, via_fifo, via_shm, via_message, via_fd;
 
 #endif

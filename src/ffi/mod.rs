@@ -7,4 +7,9 @@
 #![allow(clippy::missing_safety_doc)]
 
 pub mod calls;
+pub mod fifo;
+pub mod message;
+pub mod pair;
+mod pointer;
+pub mod spawn;
 pub mod version;

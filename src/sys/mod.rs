@@ -8,11 +8,13 @@
 //! (`mkfifo`, `ftok`) the same is computed here.
 
 mod fs;
+pub mod pipe;
 mod socket;
+pub mod spawn;
 mod sysv;
 
 pub use fs::{ftok, mkfifo};
-pub use socket::socketpair;
+pub use socket::{disconnect, recv, recvmsg, send, sendmsg, sendto, socketpair};
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
 
 use crate::errno::{Errno, Result};
@@ -30,4 +32,13 @@ fn checked(ret: c_long) -> Result<c_long> {
 /// [`checked`], for the calls whose kernel side returns an `int`.
 fn checked_int(ret: c_long) -> Result<c_int> {
     checked(ret).map(|value| value as c_int)
+}
+
+/// [`checked`], for the calls that return a length.
+fn checked_len(ret: isize) -> Result<usize> {
+    if ret < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(ret as usize)
+    }
 }

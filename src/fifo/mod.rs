@@ -1,0 +1,94 @@
+//! FIFOs: creating and opening them without their traps, and [records](record).
+
+mod open;
+pub mod record;
+
+pub use open::{Side, open};
+
+use crate::errno::{Errno, Result};
+use libc::mode_t;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
+use std::ffi::CStr;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+
+/// Creates a FIFO with exactly this mode. Where `exist_ok`, one that is there already is given it.
+pub fn create(path: &CStr, mode: mode_t, exist_ok: bool) -> Result<()> {
+    let exactly = Mode::from_bits(mode).ok_or(Errno::EINVAL)?;
+    let made = match nix::unistd::mkfifo(path, exactly) {
+        Ok(()) => true,
+        Err(nix::errno::Errno::EEXIST) if exist_ok => false,
+        Err(error) => return Err(error.into()),
+    };
+    set_mode(path, mode, exactly).inspect_err(|_| {
+        if made {
+            let _ = nix::unistd::unlink(path);
+        }
+    })
+}
+
+/// Gives a FIFO its mode. The umask has taken bits away and never adds one, so it was not open
+/// to anybody meanwhile to whom it should not be. A umask is the whole process's, and is not
+/// changed here.
+fn set_mode(path: &CStr, mode: mode_t, exactly: Mode) -> Result<()> {
+    let st = stat(path)?;
+    if !is_fifo(&st) {
+        return Err(Errno::EEXIST);
+    }
+    if st.st_mode & 0o7777 == mode {
+        Ok(())
+    } else {
+        chmod_fifo(path, exactly)
+    }
+}
+
+/// Removes a FIFO, and nothing else.
+pub fn unlink(path: &CStr) -> Result<()> {
+    check_fifo(&stat(path)?)?;
+    Ok(nix::unistd::unlink(path)?)
+}
+
+/// What is at the path itself, not where a symbolic link leads to.
+fn stat(path: &CStr) -> Result<FileStat> {
+    Ok(nix::sys::stat::fstatat(
+        nix::fcntl::AT_FDCWD,
+        path,
+        AtFlags::AT_SYMLINK_NOFOLLOW,
+    )?)
+}
+
+fn is_fifo(st: &FileStat) -> bool {
+    SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO
+}
+
+/// `ELOOP` for a symbolic link, `EINVAL` for anything else that is not a FIFO.
+fn check_fifo(st: &FileStat) -> Result<()> {
+    match SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFIFO => Ok(()),
+        SFlag::S_IFLNK => Err(Errno::ELOOP),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Changes the mode of a FIFO and of nothing that somebody puts in its place: chmod follows
+/// links, so it is done through a descriptor of the file itself.
+fn chmod_fifo(path: &CStr, mode: Mode) -> Result<()> {
+    let file = nix::fcntl::open(
+        path,
+        OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    check_fifo(&nix::sys::stat::fstat(&file)?)?;
+    // A descriptor made with O_PATH takes no fchmod.
+    let mut link = [0; 32];
+    let _ = write!(&mut link[..], "/proc/self/fd/{}", file.as_raw_fd());
+    let link = CStr::from_bytes_until_nul(&link).map_err(|_| Errno::EBADF)?;
+    let follow = FchmodatFlags::FollowSymlink;
+    Ok(nix::sys::stat::fchmodat(
+        nix::fcntl::AT_FDCWD,
+        link,
+        mode,
+        follow,
+    )?)
+}

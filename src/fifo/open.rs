@@ -1,0 +1,168 @@
+//! Opening a FIFO: with a limit to the wait for the other side.
+//!
+//! open(2) itself cannot be given one. So both sides open without waiting, and then wait:
+//!
+//! - A reader that has opened is there for every writer, also for one that waits in open(2).
+//!   A writer's open raises an inotify event on the FIFO; whether there is a writer tells tee(2),
+//!   which takes nothing out of the pipe.
+//! - A writer can open only once there is a reader (`ENXIO`), so it tries again whenever somebody
+//!   has opened the FIFO. A reader that waits in open(2) raises no event, and is found by trying
+//!   again now and then. To hold the FIFO open for both sides meanwhile would let it in at once,
+//!   but would make every other writer believe that there is a reader.
+
+use super::{check_fifo, stat};
+use crate::errno::{Errno, Result};
+use crate::wait::Wait;
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::pipe2;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// How often a writer looks for a reader that waits in open(2), and either side for the
+/// other where there is no inotify to be had (it is counted for each user).
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What the descriptor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Receiving, until the last writer is gone.
+    Read,
+    /// Receiving for ever: the descriptor is a writer itself.
+    ReadPersistent,
+    /// Sending.
+    Write,
+}
+
+/// Opens a FIFO and waits for the other side.
+pub fn open(path: &CStr, side: Side, wait: Wait) -> Result<OwnedFd> {
+    match side {
+        Side::Read => open_reader(path, wait),
+        Side::ReadPersistent => open_now(path, OFlag::O_RDWR),
+        Side::Write => open_writer(path, wait),
+    }
+}
+
+/// Opens what is a FIFO, without waiting.
+fn open_now(path: &CStr, access: OFlag) -> Result<OwnedFd> {
+    // To open a device can have an effect, so that is looked at before; that nobody has put
+    // something else there meanwhile is looked at after.
+    check_fifo(&stat(path)?)?;
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let fd = nix::fcntl::open(path, flags, Mode::empty())?;
+    check_fifo(&fstat(&fd)?)?;
+    Ok(fd)
+}
+
+fn open_reader(path: &CStr, mut wait: Wait) -> Result<OwnedFd> {
+    let fd = open_now(path, OFlag::O_RDONLY)?;
+    if has_something(&fd)? {
+        return Ok(fd);
+    }
+    let probe = WriterProbe::new()?;
+    let watch = Watch::new(path);
+    while !has_something(&fd)? && !probe.finds_writer(&fd)? {
+        watch.wait(
+            &mut wait,
+            Some(PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+            None,
+        )?;
+    }
+    Ok(fd)
+}
+
+fn open_writer(path: &CStr, mut wait: Wait) -> Result<OwnedFd> {
+    let mut watch = None;
+    loop {
+        match open_now(path, OFlag::O_WRONLY) {
+            Err(Errno::ENXIO) => {}
+            fd => return packet_mode(fd?),
+        }
+        match &watch {
+            // Watched from here on; a reader may have come just before.
+            None => watch = Some(Watch::new(path)),
+            Some(watch) => watch.wait(&mut wait, None, Some(PAUSE))?,
+        }
+    }
+}
+
+/// Lets each write be a packet of its own.
+fn packet_mode(fd: OwnedFd) -> Result<OwnedFd> {
+    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK | OFlag::O_DIRECT))?;
+    Ok(fd)
+}
+
+/// Repeats a call that does not wait, and yet is interrupted where a signal is pending.
+fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(nix::errno::Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Whether there is something to read, or a writer was there since `fd` was opened.
+fn has_something(fd: &OwnedFd) -> Result<bool> {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    Ok(uninterrupted(|| poll(&mut fds, PollTimeout::ZERO))? > 0)
+}
+
+/// A pipe into which tee(2) would copy: from an empty one it says whether there is a writer.
+struct WriterProbe {
+    _read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl WriterProbe {
+    fn new() -> Result<Self> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok(Self { _read: read, write })
+    }
+
+    fn finds_writer(&self, fd: &OwnedFd) -> Result<bool> {
+        let copied = uninterrupted(|| tee(fd, &self.write, 1, SpliceFFlags::SPLICE_F_NONBLOCK));
+        match copied {
+            Ok(copied) => Ok(copied > 0),
+            Err(nix::errno::Errno::EAGAIN) => Ok(true), // nothing there, and somebody who may write
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Tells when somebody has opened the FIFO.
+struct Watch(Option<Inotify>);
+
+impl Watch {
+    fn new(path: &CStr) -> Self {
+        let watch = || {
+            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+            inotify.add_watch(path, AddWatchFlags::IN_OPEN | AddWatchFlags::IN_DONT_FOLLOW)?;
+            Ok::<_, nix::errno::Errno>(inotify)
+        };
+        Self(watch().ok())
+    }
+
+    /// Waits for an event, for `also`, or for the length of the pause.
+    fn wait(&self, wait: &mut Wait, also: Option<PollFd>, pause: Option<Duration>) -> Result<()> {
+        let mut fds = Vec::new();
+        fds.try_reserve_exact(2).map_err(|_| Errno(libc::ENOMEM))?;
+        fds.extend(also);
+        let pause = match &self.0 {
+            Some(inotify) => {
+                fds.push(PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
+                pause
+            }
+            None => Some(PAUSE),
+        };
+        wait.any(&mut fds, pause)?;
+        if let Some(inotify) = &self.0 {
+            // What happened is looked for in the FIFO itself. If there is more, the next wait is short.
+            let _ = nix::unistd::read(inotify, &mut [0; 4096]);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! Records: each is one write and one read.
+//!
+//! A record is a packet of the pipe (`O_DIRECT`, pipe(2)): the kernel neither joins it with
+//! another nor gives it to two readers. It begins with a header of four bytes, by which a
+//! reader knows what was not written by [`send`]:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0, 1 | the letters `uf` |
+//! | 2, 3 | the length of the record, little-endian, from 1 to [`LEN_MAX`] |
+
+use crate::bytes;
+use crate::errno::{Errno, Result};
+use crate::sys::pipe;
+use crate::wait::Wait;
+use nix::poll::PollFlags;
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
+
+/// What a pipe takes in one piece (`PIPE_BUF`, 4096 on Linux).
+const PACKET: usize = libc::PIPE_BUF;
+const HEADER: usize = 4;
+const MAGIC: [u8; 2] = *b"uf";
+
+/// The longest record: with its header it is `PIPE_BUF`.
+///
+/// cbindgen:ignore
+pub const LEN_MAX: usize = PACKET - HEADER;
+
+/// Sends a record.
+pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Wait) -> Result<()> {
+    match record.len() {
+        0 => return Err(Errno::EINVAL),
+        1..=LEN_MAX => {}
+        _ => return Err(Errno::EMSGSIZE),
+    }
+    let mut packet = [MaybeUninit::<u8>::uninit(); PACKET];
+    let [len_low, len_high] = (record.len() as u16).to_le_bytes();
+    bytes::copy(&mut packet, &[MAGIC[0], MAGIC[1], len_low, len_high]);
+    let packet = &mut packet[..HEADER + record.len()];
+    bytes::copy(&mut packet[HEADER..], record);
+    // SAFETY: all of it has been written.
+    let packet = unsafe { bytes::written(packet) };
+    loop {
+        match pipe::write_without_signal(fd, packet) {
+            Ok(_) => return Ok(()), // up to PIPE_BUF a write is whole
+            Err(Errno::EINTR) => wait.interrupted()?,
+            Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLOUT)?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Receives a record; its length, 0 at the end of the session.
+pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> Result<usize> {
+    if record.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let mut packet = [MaybeUninit::<u8>::uninit(); PACKET];
+    let len = loop {
+        match pipe::read(fd, &mut packet) {
+            Ok(len) => break len,
+            Err(Errno::EINTR) => wait.interrupted()?,
+            Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLIN)?,
+            Err(error) => return Err(error),
+        }
+    };
+    // SAFETY: read has written so much of it.
+    let packet = unsafe { bytes::written(&packet[..len]) };
+    let [a, b, len_low, len_high, content @ ..] = packet else {
+        return if packet.is_empty() {
+            Ok(0)
+        } else {
+            Err(Errno::EPROTO)
+        };
+    };
+    let told = usize::from(u16::from_le_bytes([*len_low, *len_high]));
+    if [*a, *b] != MAGIC || told != content.len() || content.is_empty() {
+        return Err(Errno::EPROTO);
+    }
+    let room = record.get_mut(..content.len()).ok_or(Errno::EMSGSIZE)?;
+    bytes::copy(room, content);
+    Ok(content.len())
+}

@@ -1,0 +1,241 @@
+//! Messages: whole or not at all, with descriptors.
+//!
+//! On `SOCK_SEQPACKET` and `SOCK_DGRAM` the kernel keeps the borders; on `SOCK_STREAM`
+//! the header of [`stream`] does.
+
+mod control;
+mod kind;
+mod stream;
+
+use crate::errno::{Errno, Result};
+use crate::pair::send_error;
+use crate::sys;
+use crate::wait::Wait;
+use control::{RecvControl, SendControl};
+use kind::Kind;
+use libc::{c_int, iovec, msghdr};
+use nix::poll::PollFlags;
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
+
+pub use control::FDS_MAX;
+pub use stream::LEN_MAX;
+
+/// What a receive gives.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The message's length; 0 at the end of the session.
+    pub len: usize,
+    /// How many descriptors were stored.
+    pub nfds: usize,
+}
+
+impl Received {
+    const END: Self = Self { len: 0, nfds: 0 };
+}
+
+/// Sends a message with descriptors.
+pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], wait: Wait) -> Result<()> {
+    if bytes.is_empty() || fds.len() > FDS_MAX {
+        return Err(Errno::EINVAL);
+    }
+    match send_bordered(fd, bytes, fds, wait, kind::ADDRESS) {
+        // Not a local socket, then: TCP would drop the descriptors and say nothing.
+        Err(Errno::EOPNOTSUPP) if !fds.is_empty() => Err(Errno::EOPNOTSUPP),
+        Err(error) => match kind::of_error(fd, error)? {
+            Some(Kind::Stream) => stream::send(fd, bytes, fds, wait),
+            Some(Kind::Bordered) => send_bordered(fd, bytes, fds, wait, &[]),
+            None => Err(error),
+        },
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Receives a message; as many of its descriptors as `fds` has room for are stored there,
+/// the others closed.
+pub fn recv(
+    fd: BorrowedFd,
+    bytes: &mut [MaybeUninit<u8>],
+    fds: &mut [MaybeUninit<c_int>],
+    wait: Wait,
+) -> Result<Received> {
+    if bytes.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    match kind::of(fd)? {
+        Kind::Bordered => recv_bordered(fd, bytes, fds, wait),
+        Kind::Stream => stream::recv(fd, bytes, fds, wait),
+    }
+}
+
+/// Repeats a transfer that the socket is not ready for, under the time-out. `attempt` is
+/// told whether it may block.
+fn when_ready<T>(
+    fd: BorrowedFd,
+    events: PollFlags,
+    wait: &mut Wait,
+    mut attempt: impl FnMut(c_int) -> Result<T>,
+) -> Result<T> {
+    let flags = if wait.may_block() {
+        0
+    } else {
+        libc::MSG_DONTWAIT
+    };
+    loop {
+        match attempt(flags) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => wait.ready(fd, events)?,
+            done => return done,
+        }
+    }
+}
+
+fn send_bordered(
+    fd: BorrowedFd,
+    bytes: &[u8],
+    fds: &[c_int],
+    mut wait: Wait,
+    address: &[u8],
+) -> Result<()> {
+    let address_flags = if address.is_empty() { 0 } else { kind::FLAGS };
+    when_ready(fd, PollFlags::POLLOUT, &mut wait, |flags| {
+        let flags = flags | address_flags;
+        if fds.is_empty() {
+            // Cheaper than sendmsg.
+            return sys::sendto(fd, bytes, flags, address);
+        }
+        send_parts(fd, &[bytes], fds, flags, address)
+    })
+    .map(drop)
+    .map_err(send_error)
+}
+
+fn recv_bordered(
+    fd: BorrowedFd,
+    bytes: &mut [MaybeUninit<u8>],
+    fds: &mut [MaybeUninit<c_int>],
+    wait: Wait,
+) -> Result<Received> {
+    let received = if fds.is_empty() {
+        recv_bytes(fd, bytes, wait)
+    } else {
+        recv_bytes_and_fds(fd, bytes, fds, wait)
+    };
+    match received {
+        Err(Errno::ECONNRESET) => Ok(Received::END),
+        other => other,
+    }
+}
+
+/// Receives, also where the peer is gone and left something unread. Here the kernel says so
+/// once, and before it gives what the peer had sent; so it is tried again.
+fn past_reset<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    match attempt() {
+        Err(Errno::ECONNRESET) => attempt(),
+        other => other,
+    }
+}
+
+/// Receives a message; descriptors that come with it the kernel closes.
+fn recv_bytes(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>], mut wait: Wait) -> Result<Received> {
+    // The length is then the message's own, however little of it there is room for.
+    let len = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
+        past_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))
+    })?;
+    if len > bytes.len() {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok(Received { len, nfds: 0 })
+}
+
+// Not inlined, like whatever else has much on the stack: to touch a row of pages would cost
+// those who do not need them.
+#[inline(never)]
+fn recv_bytes_and_fds(
+    fd: BorrowedFd,
+    bytes: &mut [MaybeUninit<u8>],
+    fds: &mut [MaybeUninit<c_int>],
+    mut wait: Wait,
+) -> Result<Received> {
+    let mut control = RecvControl::new();
+    let (len, msg_flags) = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
+        past_reset(|| recv_part(fd, bytes, &mut control, flags))
+    })?;
+    if msg_flags & libc::MSG_TRUNC != 0 {
+        return Err(Errno::EMSGSIZE);
+    }
+    if len == 0 {
+        // Nothing that ipc_msg_send sends: it is the end, without descriptors.
+        return Ok(Received::END);
+    }
+    let nfds = control.store(fds, msg_flags)?;
+    Ok(Received { len, nfds })
+}
+
+/// `sendmsg` of up to two parts, with descriptors.
+fn send_parts(
+    fd: BorrowedFd,
+    parts: &[&[u8]],
+    fds: &[c_int],
+    flags: c_int,
+    address: &[u8],
+) -> Result<usize> {
+    let mut iov = [iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 0,
+    }; 2];
+    for (to, part) in iov.iter_mut().zip(parts) {
+        to.iov_base = part.as_ptr().cast_mut().cast();
+        to.iov_len = part.len();
+    }
+    let mut header = empty_header();
+    header.msg_iov = iov.as_mut_ptr();
+    header.msg_iovlen = parts.len() as _;
+    header.msg_name = address.as_ptr().cast_mut().cast();
+    header.msg_namelen = address.len() as _;
+    if !fds.is_empty() {
+        return send_with_fds(fd, &mut header, fds, flags);
+    }
+    // SAFETY: the parts outlive the call, and the lengths are theirs.
+    unsafe { sys::sendmsg(fd, &header, flags) }
+}
+
+#[inline(never)]
+fn send_with_fds(
+    fd: BorrowedFd,
+    header: &mut msghdr,
+    fds: &[c_int],
+    flags: c_int,
+) -> Result<usize> {
+    let mut control = SendControl::new(fds);
+    control.attach(header);
+    // SAFETY: the parts and the control data outlive the call, and the lengths are theirs.
+    unsafe { sys::sendmsg(fd, header, flags) }
+}
+
+/// `recvmsg` into one part. The length and the flags that the kernel gives.
+fn recv_part(
+    fd: BorrowedFd,
+    bytes: &mut [MaybeUninit<u8>],
+    control: &mut RecvControl,
+    flags: c_int,
+) -> Result<(usize, c_int)> {
+    let mut iov = iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let mut header = empty_header();
+    header.msg_iov = &mut iov;
+    header.msg_iovlen = 1;
+    control.attach(&mut header);
+    // SAFETY: the part and the control data outlive the call, and the lengths are theirs.
+    let len = unsafe { sys::recvmsg(fd, &mut header, flags) }?;
+    control.received(&header);
+    Ok((len, header.msg_flags))
+}
+
+fn empty_header() -> msghdr {
+    // SAFETY: all zero bytes are a msghdr without anything; it has private padding on some
+    // C libraries, so it cannot be written as a literal.
+    unsafe { std::mem::zeroed() }
+}

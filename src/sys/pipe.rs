@@ -1,0 +1,99 @@
+//! Pipes: a write that raises no SIGPIPE.
+
+use super::checked_len;
+use crate::errno::{Errno, Result};
+use libc::{c_int, iovec};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `RWF_NOSIGNAL` of linux/fs.h (Linux 6.18).
+const RWF_NOSIGNAL: c_int = 0x100;
+
+/// The size of the kernel's signal set: 64 signals.
+const KERNEL_SIGSET: usize = 8;
+
+/// `read(2)`.
+pub fn read(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    // SAFETY: the kernel writes within `bytes`.
+    checked_len(unsafe { libc::read(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) })
+}
+
+/// Writes to a pipe in one call; without a reader it is `EPIPE` and no signal.
+pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
+    let part = iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: one part, which the kernel reads within `bytes`; −1 is the current position.
+    let written =
+        checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, RWF_NOSIGNAL) });
+    match written {
+        // A kernel (or C library) from before the flag.
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
+            write_with_signal_blocked(fd, bytes)
+        }
+        other => other,
+    }
+}
+
+/// The way to do it on any kernel: the signal, which goes to the thread that writes, is
+/// blocked in it, and taken back if the write raised it. One that was pending already stays.
+fn write_with_signal_blocked(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
+    let sigpipe = SigSet::from(Signal::SIGPIPE);
+    let was_pending = sigpipe_is_pending();
+    let mask = sigpipe.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    // SAFETY: the kernel reads within `bytes`.
+    let written =
+        checked_len(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) });
+    if written == Err(Errno::EPIPE) {
+        // One that was pending for the thread has no second one beside it: it has just been
+        // taken. One that was pending for the process is still there.
+        let sent_by_thread = take_sigpipe(&sigpipe);
+        if sent_by_thread || (was_pending && !sigpipe_is_pending()) {
+            nix::sys::signal::raise(Signal::SIGPIPE)?;
+        }
+    }
+    mask.thread_set_mask()?;
+    written
+}
+
+fn sigpipe_is_pending() -> bool {
+    let mut pending = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigpending writes one set, ours.
+    if unsafe { libc::sigpending(pending.as_mut_ptr()) } == -1 {
+        return false;
+    }
+    // SAFETY: sigpending succeeded, so the set is initialised.
+    unsafe { libc::sigismember(pending.as_ptr(), libc::SIGPIPE) == 1 }
+}
+
+/// Takes a pending SIGPIPE away, without waiting for one: the thread's before the process's.
+/// True for one that was sent to the thread by name, so not by a write.
+fn take_sigpipe(sigpipe: &SigSet) -> bool {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let no_time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    loop {
+        // Not by the C library, which hides the difference between SI_TKILL and SI_USER.
+        // SAFETY: the set, the room for the information and the time are ours.
+        let taken = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                sigpipe.as_ref(),
+                info.as_mut_ptr(),
+                &no_time,
+                KERNEL_SIGSET,
+            )
+        };
+        if taken != -1 {
+            // SAFETY: sigtimedwait has filled it.
+            return unsafe { info.assume_init() }.si_code == libc::SI_TKILL;
+        }
+        if Errno::last() != Errno::EINTR {
+            return false;
+        }
+    }
+}

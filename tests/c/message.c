@@ -1,0 +1,103 @@
+/* Pairs and messages from C: every type, descriptors, time-outs, the end. */
+#include "check.h"
+
+#include <fcntl.h>
+
+static int is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void messages(int type)
+{
+    struct ipc_cred cred;
+    char buffer[100];
+    int pair[2], got[4];
+    size_t nfds;
+
+    CHECK(ipc_pair_open(type, pair) == 0);
+    CHECK(fcntl(pair[0], F_GETFD) == FD_CLOEXEC && fcntl(pair[1], F_GETFD) == FD_CLOEXEC);
+
+    CHECK(ipc_msg_send(pair[0], "hello", 5, NULL, 0, -1) == 0);
+    CHECK(ipc_msg_recv(pair[1], buffer, sizeof buffer, NULL, NULL, -1) == 5);
+    CHECK(memcmp(buffer, "hello", 5) == 0);
+
+    /* Two descriptors, with places for more, for one and for none. */
+    for (size_t room = 0; room <= 4; room += room == 0 ? 1 : 3) {
+        nfds = room;
+        CHECK(ipc_msg_send(pair[0], "fds", 3, pair, 2, 100) == 0);
+        CHECK(ipc_msg_recv(pair[1], buffer, sizeof buffer, got, &nfds, 100) == 3);
+        CHECK(nfds == (room < 2 ? room : 2));
+        for (size_t i = 0; i < nfds; i++) {
+            CHECK(fcntl(got[i], F_GETFD) == FD_CLOEXEC);
+            CHECK(close(got[i]) == 0);
+        }
+    }
+
+    /* A message that does not fit is gone, and the next one is whole. */
+    CHECK(ipc_msg_send(pair[0], "too long", 8, pair, 1, -1) == 0);
+    CHECK(ipc_msg_send(pair[0], "next", 4, NULL, 0, -1) == 0);
+    errno = 0;
+    CHECK(ipc_msg_recv(pair[1], buffer, 7, NULL, NULL, -1) == -1 && errno == EMSGSIZE);
+    CHECK(ipc_msg_recv(pair[1], buffer, 7, NULL, NULL, -1) == 4);
+
+    errno = 0;
+    CHECK(ipc_msg_recv(pair[1], buffer, 7, NULL, NULL, 0) == -1 && errno == EAGAIN);
+    errno = 0;
+    CHECK(ipc_msg_recv(pair[1], buffer, 7, NULL, NULL, 10) == -1 && errno == ETIMEDOUT);
+    errno = 0;
+    CHECK(ipc_msg_send(pair[0], buffer, 0, NULL, 0, -1) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_msg_send(-1, buffer, 1, NULL, 0, -1) == -1 && errno == EBADF);
+
+    CHECK(ipc_peer_cred(pair[0], &cred, sizeof cred) == 0);
+    CHECK(cred.pid == getpid() && cred.uid == geteuid() && cred.gid == getegid());
+
+    CHECK(close(pair[0]) == 0);
+    if (type != SOCK_DGRAM)
+        CHECK(ipc_msg_recv(pair[1], buffer, 7, NULL, NULL, -1) == 0);
+    errno = 0;
+    CHECK(ipc_msg_send(pair[1], "x", 1, NULL, 0, -1) == -1 && errno == EPIPE);
+    CHECK(close(pair[1]) == 0 && !is_open(pair[1]));
+}
+
+/* A megabyte through a child that sends it back: no call can do it in one piece. */
+static void full(void)
+{
+    enum { LEN = 1 << 20 };
+    static char there[LEN], back[LEN];
+    size_t done = 0;
+    int pair[2];
+    pid_t child;
+
+    CHECK(ipc_pair_open(SOCK_STREAM, pair) == 0);
+    child = check_fork();
+    if (child == 0) {
+        CHECK(close(pair[0]) == 0);
+        CHECK(ipc_recv_full(pair[1], there, LEN, NULL, -1) == LEN);
+        CHECK(ipc_send_full(pair[1], there, LEN, NULL, -1) == LEN);
+        CHECK(close(pair[1]) == 0);
+        exit(0);
+    }
+    CHECK(close(pair[1]) == 0);
+    for (size_t i = 0; i < LEN; i++)
+        there[i] = (char)(i * 31 + i / 7);
+    /* With a time-out that is over again and again; done says where to go on. */
+    while (ipc_send_full(pair[0], there, LEN, &done, 1) < 0)
+        CHECK(errno == ETIMEDOUT && done < LEN);
+    CHECK(done == LEN);
+    CHECK(ipc_recv_full(pair[0], back, LEN, NULL, -1) == LEN);
+    CHECK(memcmp(there, back, LEN) == 0);
+    CHECK(ipc_recv_full(pair[0], back, 1, NULL, -1) == 0);
+    check_passed(child);
+    CHECK(close(pair[0]) == 0);
+}
+
+int main(void)
+{
+    messages(SOCK_STREAM);
+    messages(SOCK_SEQPACKET);
+    messages(SOCK_DGRAM);
+    full();
+    return 0;
+}

@@ -1,0 +1,287 @@
+//! Many processes at one FIFO, some of them killed.
+
+use crate::both::{Child, End, Folder};
+use crate::tool::*;
+use crate::tool::{open, recv, send}; // libc has these names too
+use libc::*;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+/// These take longer than what a child has by default.
+fn longer() {
+    // SAFETY: no pointers.
+    unsafe { alarm(110) };
+}
+
+/// Waits until a counter that processes share has come to a number.
+fn wait_for(counter: &AtomicU32, number: u32) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while counter.load(SeqCst) < number {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{counter:?} of {number}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// Receives until the end, and notes each record; of each writer they come in order.
+fn collect(reader: &OwnedFd, records: usize, seen: &[AtomicU32]) -> i64 {
+    let mut next = vec![0; seen.len() / records];
+    let mut all = 0;
+    loop {
+        let got = recv(reader, 60_000).unwrap();
+        if got.is_empty() {
+            return all;
+        }
+        let (writer, number) = check_record(&got);
+        assert!(
+            number >= next[writer],
+            "record {number} of {writer} after {}",
+            next[writer]
+        );
+        next[writer] = number + 1;
+        assert_eq!(
+            seen[writer * records + number].fetch_add(1, SeqCst),
+            0,
+            "twice"
+        );
+        all += 1;
+    }
+}
+
+fn crowd(readers: usize) {
+    let _folder = Folder::new();
+    make();
+    let (writers, records) = (200, scaled(1000));
+    let seen = shared::<AtomicU32>(writers * records);
+    let ready = &shared::<AtomicU32>(1)[0];
+    let keeper = open("f", PERSIST, 0).unwrap();
+    let writers: Vec<_> = (0..writers)
+        .map(|writer| {
+            Child::start(|| {
+                longer();
+                let fd = open("f", WRITE, LONG)?;
+                ready.fetch_add(1, SeqCst);
+                // All are there before the first is gone: one session.
+                wait_for(ready, 200 + 2);
+                for number in 0..records {
+                    send(&fd, &record(writer, number), -1)?;
+                }
+                Ok(0)
+            })
+        })
+        .collect();
+    wait_for(ready, 200);
+    let others: Vec<_> = (1..readers)
+        .map(|_| {
+            let child = Child::start(|| {
+                longer();
+                let fd = open("f", READ, LONG)?;
+                // SAFETY: the child's copy, which makes it a writer.
+                unsafe { close(std::os::fd::AsRawFd::as_raw_fd(&keeper)) };
+                ready.fetch_add(1, SeqCst);
+                Ok(collect(&fd, records, seen))
+            });
+            wait_for(ready, 201);
+            child
+        })
+        .collect();
+    let reader = open("f", READ, LONG).unwrap();
+    drop(keeper);
+    ready.fetch_add(2, SeqCst);
+    let mut all = collect(&reader, records, seen);
+    for other in others {
+        let part = other.outcome().unwrap();
+        assert!(part > 0, "a reader that got nothing");
+        all += part;
+    }
+    for writer in writers {
+        assert_eq!(writer.outcome(), Ok(0));
+    }
+    assert_eq!(all as usize, 200 * records);
+    assert!(seen.iter().all(|count| count.load(SeqCst) == 1));
+}
+
+pub fn one_reader() {
+    crowd(1);
+}
+
+pub fn two_readers() {
+    crowd(2);
+}
+
+/// Each killed writer has sent a beginning of its records, all of them whole.
+pub fn writers_killed() {
+    let _folder = Folder::new();
+    make();
+    let mut random = Random(7);
+    for round in 0..scaled(30) {
+        let keeper = open("f", PERSIST, 0).unwrap();
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                Child::start(|| {
+                    // SAFETY: the child's copy, which makes it a reader.
+                    unsafe { close(std::os::fd::AsRawFd::as_raw_fd(&keeper)) };
+                    let fd = open("f", WRITE, LONG)?;
+                    for number in 0.. {
+                        send(&fd, &record(writer, number), -1)?;
+                    }
+                    Ok(0)
+                })
+            })
+            .collect();
+        let reader = open("f", READ, LONG).unwrap();
+        let mut next = [0; 4];
+        let mut receive = |end_too: bool| {
+            let timeout = if end_too { LONG } else { -1 };
+            let got = recv(&reader, timeout).unwrap();
+            if got.is_empty() {
+                return false;
+            }
+            let (writer, number) = check_record(&got);
+            assert_eq!(number, next[writer], "writer {writer}, round {round}");
+            next[writer] += 1;
+            true
+        };
+        for writer in &writers {
+            for _ in 0..random.below(400) {
+                receive(false);
+            }
+            writer.signal(SIGKILL);
+        }
+        drop(keeper);
+        while receive(true) {}
+        for writer in writers {
+            assert_eq!(writer.end(), End::Signal(SIGKILL));
+        }
+    }
+}
+
+/// Readers are killed while others go on: what these get is whole, and at most what a killed
+/// one had taken is missing. After the last one a writer has EPIPE.
+pub fn readers_killed() {
+    let _folder = Folder::new();
+    make();
+    let mut random = Random(9);
+    let records = 1_000_000;
+    for round in 0..scaled(20) {
+        // Which records were seen, as a sum; a killed reader may have one more.
+        let taken = shared::<AtomicU64>(1);
+        let count = shared::<AtomicU32>(4);
+        let keeper = open("f", PERSIST, 0).unwrap();
+        let readers: Vec<_> = (0..3)
+            .map(|i: usize| {
+                Child::start(|| {
+                    let fd = open("f", READ, LONG)?;
+                    // SAFETY: the child's copy, which makes it a writer.
+                    unsafe { close(std::os::fd::AsRawFd::as_raw_fd(&keeper)) };
+                    count[3].fetch_add(1, SeqCst);
+                    let mut next = 0;
+                    loop {
+                        let got = recv(&fd, -1)?;
+                        if got.is_empty() {
+                            return Ok(0);
+                        }
+                        let (_, number) = check_record(&got);
+                        assert!(number >= next);
+                        next = number + 1;
+                        taken[0].fetch_add(1, SeqCst);
+                        count[i].fetch_add(1, SeqCst);
+                    }
+                })
+            })
+            .collect();
+        wait_for(&count[3], 3);
+        let writer = Child::start(|| {
+            let fd = open("f", WRITE, LONG)?;
+            // SAFETY: the child's copy, which makes it a reader.
+            unsafe { close(std::os::fd::AsRawFd::as_raw_fd(&keeper)) };
+            set_action(SIGPIPE, SIG_DFL, 0);
+            for number in 0..records {
+                match send(&fd, &record(0, number), -1) {
+                    Ok(_) => {}
+                    error => {
+                        assert_eq!(error, Err(EPIPE));
+                        return Ok(number as i64);
+                    }
+                }
+            }
+            Err(0)
+        });
+        drop(keeper);
+        for (i, reader) in readers.iter().enumerate() {
+            wait_for(&count[i], count[i].load(SeqCst) + random.below(300) as u32);
+            reader.signal(SIGKILL);
+        }
+        for reader in readers {
+            assert_eq!(reader.end(), End::Signal(SIGKILL));
+        }
+        let sent = writer.outcome().unwrap() as u64;
+        let taken = taken[0].load(SeqCst);
+        // What lay in the pipe is lost with the last reader, and one record with each.
+        assert!(
+            taken <= sent && sent <= taken + 16 + 3,
+            "round {round}: {taken} of {sent}"
+        );
+    }
+}
+
+/// A timer's signal every 100 µs: nothing is lost, doubled or torn.
+pub fn storm_over_records() {
+    let _folder = Folder::new();
+    make();
+    let records = scaled(20_000);
+    let writer = Child::start(|| {
+        longer();
+        storm(100);
+        let fd = open("f", WRITE, LONG)?;
+        for number in 0..records {
+            let timeout = if number % 2 == 0 { -1 } else { LONG };
+            send(&fd, &record(0, number), timeout)?;
+        }
+        storm(0);
+        Ok(handled().into())
+    });
+    storm(100);
+    let reader = open("f", READ, LONG).unwrap();
+    for number in 0..records {
+        let timeout = if number % 2 == 0 { -1 } else { LONG };
+        assert_eq!(check_record(&recv(&reader, timeout).unwrap()), (0, number));
+    }
+    assert_eq!(recv(&reader, -1), END);
+    storm(0);
+    assert!(handled() > 10, "{} signals", handled());
+    assert!(writer.outcome().unwrap() > 10);
+}
+
+/// The same over opens, a session a record, with the acknowledgement in a second FIFO.
+pub fn storm_over_opens() {
+    let _folder = Folder::new();
+    make();
+    assert_eq!(create("back", 0o600, 0), Ok(0));
+    let sessions = scaled(300);
+    let writer = Child::start(|| {
+        longer();
+        storm(100);
+        for number in 0..sessions {
+            send(&open("f", WRITE, LONG).unwrap(), &record(0, number), -1).unwrap();
+            let back = open("back", READ, -1).unwrap();
+            assert_eq!(recv(&back, -1), Ok(b"got it".to_vec()));
+            assert_eq!(recv(&back, -1), END);
+        }
+        storm(0);
+        Ok(handled().into())
+    });
+    storm(100);
+    for number in 0..sessions {
+        let reader = open("f", READ, LONG).unwrap();
+        assert_eq!(check_record(&recv(&reader, -1).unwrap()), (0, number));
+        assert_eq!(recv(&reader, LONG), END);
+        drop(reader);
+        let back = open("back", WRITE, LONG).unwrap();
+        assert_eq!(send(&back, b"got it", -1), Ok(0));
+    }
+    storm(0);
+    assert!(writer.outcome().unwrap() > 10);
+}

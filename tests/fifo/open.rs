@@ -1,0 +1,594 @@
+//! ipc_fifo_open
+
+use crate::both::{Child, Folder, as_nobody, open_to_all, set_mode, set_soft_limit};
+use crate::create::without_proc;
+use crate::tool::*;
+use crate::tool::{open, recv, send}; // libc has these names too
+use libc::*;
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::ptr;
+use std::thread;
+use std::time::Duration;
+use unixipc::ffi::fifo::*;
+
+/// A time-out that is short.
+const SHORT: c_int = 60;
+
+pub fn arguments() {
+    let _folder = Folder::new();
+    let path = make();
+    // SAFETY: NULL is refused.
+    let fd = unsafe { ipc_fifo_open(ptr::null(), PERSIST, 0) };
+    assert_eq!((fd, errno()), (-1, EINVAL));
+    let packet = IPC_FIFO_F_PACKET;
+    let good = [
+        READ,
+        WRITE,
+        PERSIST,
+        READ | packet,
+        WRITE | packet,
+        PERSIST | packet,
+    ];
+    for flags in (0..64).chain((6..32).map(|bit| 1 << bit | READ)) {
+        let expected = match flags {
+            PERSIST => None,
+            flags if flags == PERSIST | packet => None,
+            flags if good.contains(&flags) => Some(EAGAIN),
+            _ => Some(EINVAL),
+        };
+        assert_eq!(open(path, flags, 0).err(), expected, "flags {flags:#x}");
+    }
+    for timeout in [-3, -100, c_int::MIN] {
+        for flags in [READ, WRITE, PERSIST] {
+            assert_eq!(open(path, flags, timeout).err(), Some(EINVAL), "{timeout}");
+        }
+    }
+}
+
+pub fn paths() {
+    let _folder = Folder::new();
+    make();
+    fs::write("file", "").unwrap();
+    fs::create_dir("folder").unwrap();
+    let _socket = UnixListener::bind("socket").unwrap();
+    symlink("f", "link").unwrap();
+    symlink("loop", "loop").unwrap();
+    symlink("nowhere", "dangling").unwrap();
+    symlink(".", "way").unwrap();
+    let long = "n".repeat(256);
+    for (path, expected) in [
+        ("file", EINVAL),
+        ("folder", EINVAL),
+        (".", EINVAL),
+        ("socket", EINVAL),
+        ("/dev/null", EINVAL),
+        ("/dev/tty", EINVAL),
+        ("link", ELOOP),
+        ("dangling", ELOOP),
+        ("loop", ELOOP),
+        ("loop/f", ELOOP),
+        ("", ENOENT),
+        ("missing", ENOENT),
+        ("missing/f", ENOENT),
+        ("file/f", ENOTDIR),
+        ("f/f", ENOTDIR),
+        (&long, ENAMETOOLONG),
+    ] {
+        for flags in [READ, WRITE, PERSIST] {
+            for timeout in [0, SHORT, -1] {
+                let got = open(path, flags, timeout);
+                assert_eq!(got.err(), Some(expected), "{path:?}, flags {flags}");
+            }
+        }
+    }
+    let keeper = open("way/f", PERSIST, 0).unwrap();
+    let writer = open("way/way/f", WRITE, 0).unwrap();
+    assert_eq!(send(&writer, b"through links", 0), Ok(0));
+    assert_eq!(recv(&keeper, 0), Ok(b"through links".to_vec()));
+}
+
+pub fn another_user() {
+    let _folder = Folder::new();
+    open_to_all();
+    make();
+    let _keeper = open("f", PERSIST, 0).unwrap();
+    for (mode, read, write) in [
+        (0o600, false, false),
+        (0o604, true, false),
+        (0o602, false, true),
+        (0o606, true, true),
+    ] {
+        set_mode("f", mode);
+        as_nobody(|| {
+            let error = |granted: bool| (!granted).then_some(EACCES);
+            assert_eq!(open("f", READ, 0).err(), error(read), "{mode:o}");
+            assert_eq!(open("f", WRITE, 0).err(), error(write), "{mode:o}");
+            assert_eq!(
+                open("f", PERSIST, 0).err(),
+                error(read && write),
+                "{mode:o}"
+            );
+            assert_eq!(open("f", WRITE, -1).err(), error(write), "{mode:o}");
+        });
+    }
+}
+
+pub fn descriptor_flags() {
+    let _folder = Folder::new();
+    let path = make();
+    let keeper = open(path, PERSIST, 0).unwrap();
+    for packet in [0, IPC_FIFO_F_PACKET] {
+        for (side, access) in [(READ, O_RDONLY), (WRITE, O_WRONLY), (PERSIST, O_RDWR)] {
+            let fd = open(path, side | packet, 0).unwrap();
+            // SAFETY: no pointers.
+            let status = unsafe { fcntl(fd.as_raw_fd(), F_GETFL) };
+            assert_eq!(status & O_ACCMODE, access);
+            assert_ne!(status & O_NONBLOCK, 0, "{side}");
+            if side == WRITE {
+                assert_ne!(status & O_DIRECT, 0, "packet mode");
+            }
+            // SAFETY: no pointers.
+            assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_GETFD) }, FD_CLOEXEC);
+        }
+    }
+    drop(keeper);
+}
+
+pub fn time_outs() {
+    let _folder = Folder::new();
+    let path = make();
+    let before = descriptors();
+    for flags in [READ, WRITE] {
+        let (got, took) = timed(|| open(path, flags, 0).err());
+        assert_eq!(got, Some(EAGAIN));
+        assert!(took < Duration::from_secs(5));
+        for timeout in [1, SHORT, 200] {
+            let (got, took) = timed(|| open(path, flags, timeout).err());
+            assert_eq!(got, Some(ETIMEDOUT));
+            assert!(
+                took >= Duration::from_millis(timeout as u64),
+                "{took:?} of {timeout} ms"
+            );
+            assert!(took < Duration::from_secs(5), "{took:?} of {timeout} ms");
+        }
+    }
+    assert_eq!(descriptors(), before);
+}
+
+fn idles(millis: c_int) {
+    for flags in [READ, WRITE] {
+        let before = cpu_time();
+        assert_eq!(open("f", flags, millis).err(), Some(ETIMEDOUT));
+        let used = cpu_time() - before;
+        assert!(
+            used < Duration::from_millis(20),
+            "{used:?} of the processor, flags {flags}"
+        );
+    }
+}
+
+pub fn no_core_is_burnt() {
+    let _folder = Folder::new();
+    make();
+    idles(500);
+    let child = Child::start(|| {
+        deny(SYS_inotify_init1, EMFILE);
+        idles(500);
+        Ok(0)
+    });
+    assert_eq!(child.outcome(), Ok(0));
+}
+
+/// Several of the same side do not take each other for the other side.
+pub fn alike_do_not_meet() {
+    let _folder = Folder::new();
+    make();
+    for flags in [READ, WRITE] {
+        let waiting = [(); 3].map(|()| Child::start(|| open("f", flags, 300).map(|_| 0)));
+        for child in &waiting {
+            wait_asleep(child.pid);
+        }
+        assert_eq!(open("f", flags, 0).err(), Some(EAGAIN));
+        assert_eq!(open("f", flags, SHORT).err(), Some(ETIMEDOUT));
+        for child in waiting {
+            assert_eq!(child.outcome(), Err(ETIMEDOUT), "flags {flags}");
+        }
+    }
+}
+
+/// How a partner opens the FIFO.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Library,
+    /// As cat does.
+    Blocking,
+    NonBlocking,
+    ReadWrite,
+}
+
+impl How {
+    fn open(self, flags: c_uint) -> Result<OwnedFd, c_int> {
+        let access = if flags == WRITE { O_WRONLY } else { O_RDONLY };
+        match self {
+            Self::Library => open("f", flags, LONG),
+            Self::Blocking => plain_open("f", access),
+            Self::NonBlocking => plain_open("f", access | O_NONBLOCK),
+            Self::ReadWrite => plain_open("f", O_RDWR),
+        }
+    }
+}
+
+/// One record as the library writes it, also by a partner that has no library.
+const PACKET: &[u8] = b"uf\x05\0hello";
+
+/// Passes a record from one side to the other. A process reads or writes; `fd` may be a
+/// blocking one.
+fn talk(fd: &OwnedFd, flags: c_uint) -> Outcome {
+    if flags == WRITE {
+        return plain_write(fd, PACKET);
+    }
+    assert_eq!(recv(fd, LONG), Ok(b"hello".to_vec()));
+    Ok(PACKET.len() as i64)
+}
+
+/// Waits until there is something to read.
+fn wait_readable(fd: &OwnedFd) {
+    let mut poll = pollfd {
+        fd: fd.as_raw_fd(),
+        events: POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, ours.
+    let ready = unsafe { libc::poll(&mut poll, 1, LONG) };
+    assert_eq!(ready, 1, "nothing comes");
+}
+
+fn meet(flags: c_uint, how: How, waiter_first: bool) {
+    eprintln!("flags {flags}, partner {how:?}, waiter first: {waiter_first}");
+    let other = if flags == WRITE { READ } else { WRITE };
+    let waiter = || Child::start(|| talk(&open("f", flags, LONG)?, flags));
+    let partner = || {
+        Child::start(|| {
+            let fd = how.open(other)?;
+            if other == READ {
+                // Before the writer has come, one that does not wait reads an end.
+                wait_readable(&fd);
+            }
+            talk(&fd, other)
+        })
+    };
+    let (first, second) = if waiter_first {
+        let first = waiter();
+        wait_asleep(first.pid);
+        (first, partner())
+    } else {
+        let first = partner();
+        wait_asleep(first.pid);
+        (first, waiter())
+    };
+    assert_eq!(second.outcome(), Ok(PACKET.len() as i64));
+    assert_eq!(first.outcome(), Ok(PACKET.len() as i64));
+}
+
+fn all_meetings() {
+    for flags in [READ, WRITE] {
+        for how in [
+            How::Library,
+            How::Blocking,
+            How::NonBlocking,
+            How::ReadWrite,
+        ] {
+            meet(flags, how, true);
+        }
+        for how in [How::Library, How::Blocking] {
+            meet(flags, how, false);
+        }
+    }
+    // A reader that does not wait may be there first.
+    let reader = plain_open("f", O_RDONLY | O_NONBLOCK).unwrap();
+    let writer = open("f", WRITE, 0).unwrap();
+    talk(&writer, WRITE).unwrap();
+    talk(&reader, READ).unwrap();
+    // And so may a writer that a reader has let in.
+    let again = open("f", READ, 0).unwrap();
+    talk(&writer, WRITE).unwrap();
+    talk(&again, READ).unwrap();
+}
+
+pub fn partners() {
+    let _folder = Folder::new();
+    make();
+    all_meetings();
+}
+
+pub fn without_inotify() {
+    let _folder = Folder::new();
+    make();
+    for (call, error) in [
+        (SYS_inotify_init1, EMFILE),
+        (SYS_inotify_add_watch, ENOSPC),
+        (SYS_inotify_init1, ENOSYS),
+    ] {
+        let child = Child::start(|| {
+            deny(call, error);
+            all_meetings();
+            assert_eq!(open("f", WRITE, SHORT).err(), Some(ETIMEDOUT));
+            assert_eq!(open("f", READ, SHORT).err(), Some(ETIMEDOUT));
+            Ok(0)
+        });
+        assert_eq!(child.outcome(), Ok(0), "without {call}");
+    }
+}
+
+/// With so few descriptors that the one for inotify is missing.
+pub fn few_descriptors() {
+    let _folder = Folder::new();
+    make();
+    for left in 0..=4 {
+        // A reader and what tells of writers; a writer and what tells of readers.
+        for (flags, needs) in [(READ, 3), (WRITE, 2)] {
+            let child = Child::start(|| {
+                let before = descriptors();
+                let old = leave_descriptors(left);
+                let now = open("f", flags, 0).err();
+                let soon = open("f", flags, SHORT).err();
+                set_soft_limit(RLIMIT_NOFILE, old);
+                assert_eq!(descriptors(), before, "{left} left, flags {flags}");
+                if left >= needs {
+                    assert_eq!(
+                        (now, soon),
+                        (Some(EAGAIN), Some(ETIMEDOUT)),
+                        "{left}, {flags}"
+                    );
+                } else {
+                    assert_eq!((now, soon), (Some(EMFILE), Some(EMFILE)), "{left}, {flags}");
+                }
+                Ok(0)
+            });
+            assert_eq!(child.outcome(), Ok(0), "{left} left, flags {flags}");
+        }
+        // The other side is there: what waiting takes is not needed for a writer.
+        let child = Child::start(|| {
+            let _keeper = open("f", PERSIST, 0).unwrap();
+            let old = leave_descriptors(left);
+            let opened = open("f", WRITE, LONG).err();
+            set_soft_limit(RLIMIT_NOFILE, old);
+            assert_eq!(opened, (left == 0).then_some(EMFILE), "{left} left");
+            Ok(0)
+        });
+        assert_eq!(child.outcome(), Ok(0), "{left} left");
+    }
+}
+
+pub fn no_proc() {
+    let _folder = Folder::new();
+    make();
+    let reader = Child::start(|| {
+        without_proc();
+        talk(&open("f", READ, LONG)?, READ)
+    });
+    let writer = Child::start(|| {
+        without_proc();
+        talk(&open("f", WRITE, LONG)?, WRITE)
+    });
+    assert_eq!(reader.outcome(), Ok(PACKET.len() as i64));
+    assert_eq!(writer.outcome(), Ok(PACKET.len() as i64));
+}
+
+/// A writer that was there for a moment is not missed: with what it wrote, and with nothing.
+pub fn writer_comes_and_goes() {
+    let _folder = Folder::new();
+    make();
+    for round in 0..50 {
+        let reader = Child::start(|| {
+            let fd = open("f", READ, LONG)?;
+            if round % 2 == 0 {
+                assert_eq!(recv(&fd, LONG), Ok(b"hello".to_vec()));
+            }
+            assert_eq!(recv(&fd, LONG), END);
+            Ok(0)
+        });
+        wait_asleep(reader.pid);
+        let writer = open("f", WRITE, LONG).unwrap();
+        if round % 2 == 0 {
+            assert_eq!(send(&writer, b"hello", 0), Ok(0));
+        }
+        drop(writer);
+        assert_eq!(reader.outcome(), Ok(0), "round {round}");
+    }
+}
+
+/// Readers that come and go leave a waiting writer waiting, or let it in; the one that stays
+/// gets its record.
+pub fn reader_comes_and_goes() {
+    let _folder = Folder::new();
+    make();
+    let writer = Child::start(|| {
+        loop {
+            let fd = open("f", WRITE, LONG)?;
+            match send(&fd, b"hello", LONG) {
+                Err(EPIPE) => {} // let in by one that has gone
+                sent => return sent,
+            }
+        }
+    });
+    wait_asleep(writer.pid);
+    for _ in 0..2000 {
+        let passing = plain_open("f", O_RDONLY | O_NONBLOCK).unwrap();
+        // Gone in the next moment, maybe with the record.
+        let got = recv(&passing, 0);
+        drop(passing);
+        if got == Ok(b"hello".to_vec()) {
+            assert_eq!(writer.outcome(), Ok(0));
+            return;
+        }
+    }
+    let stays = open("f", PERSIST, 0).unwrap();
+    // What was sent to a reader that went without reading is lost with the pipe.
+    let got = recv(&stays, 500);
+    assert!(matches!(got, Ok(ref record) if record == b"hello") || got == Err(ETIMEDOUT));
+    assert_eq!(writer.outcome(), Ok(0));
+}
+
+/// One that is killed while it waits leaves nothing that anybody takes for a partner.
+pub fn killed_while_waiting() {
+    let _folder = Folder::new();
+    make();
+    for flags in [READ, WRITE] {
+        let other = if flags == WRITE { READ } else { WRITE };
+        for how in [How::Library, How::Blocking] {
+            let waiting = Child::start(|| how.open(flags).map(|_| 0));
+            wait_asleep(waiting.pid);
+            waiting.signal(SIGKILL);
+            waiting.end();
+            assert_eq!(open("f", other, 0).err(), Some(EAGAIN), "{flags}, {how:?}");
+            assert_eq!(
+                open("f", other, SHORT).err(),
+                Some(ETIMEDOUT),
+                "{flags}, {how:?}"
+            );
+            meet(flags, how, true);
+        }
+    }
+}
+
+/// The name goes, or means another FIFO, while a writer waits.
+pub fn removed_while_waiting() {
+    let _folder = Folder::new();
+    make();
+    let writer = Child::start(|| open("f", WRITE, LONG).map(|_| 0));
+    wait_asleep(writer.pid);
+    fs::remove_file("f").unwrap();
+    assert_eq!(writer.outcome(), Err(ENOENT));
+}
+
+pub fn interrupted() {
+    let _folder = Folder::new();
+    make();
+    for restart in [0, SA_RESTART] {
+        for flags in [READ, WRITE] {
+            let ran = shared::<std::sync::atomic::AtomicU32>(1);
+            let intr = Child::start(|| {
+                handle(SIGUSR1, restart);
+                open("f", flags, INTR).map(|_| 0)
+            });
+            // The handler is there before the wait; a signal before that would kill.
+            wait_asleep(intr.pid);
+            intr.signal(SIGUSR1);
+            assert_eq!(intr.outcome(), Err(EINTR), "flags {flags}");
+            for timeout in [-1, LONG] {
+                let goes_on = Child::start(|| {
+                    handle(SIGUSR1, restart);
+                    let opened = open("f", flags, timeout);
+                    ran[0].store(handled(), std::sync::atomic::Ordering::SeqCst);
+                    talk(&opened?, flags)
+                });
+                for _ in 0..5 {
+                    wait_asleep(goes_on.pid);
+                    goes_on.signal(SIGUSR1);
+                }
+                wait_asleep(goes_on.pid);
+                let other = if flags == WRITE { READ } else { WRITE };
+                let partner = Child::start(|| talk(&open("f", other, LONG)?, other));
+                assert_eq!(goes_on.outcome(), Ok(PACKET.len() as i64));
+                assert_eq!(partner.outcome(), Ok(PACKET.len() as i64));
+                assert!(ran[0].load(std::sync::atomic::Ordering::SeqCst) > 0);
+            }
+        }
+    }
+}
+
+/// Interruptions do not lengthen the time-out.
+pub fn time_outs_under_interruptions() {
+    let _folder = Folder::new();
+    make();
+    storm(1000);
+    for flags in [READ, WRITE] {
+        let (got, took) = timed(|| open("f", flags, 200).err());
+        assert_eq!(got, Some(ETIMEDOUT));
+        assert!(
+            took >= Duration::from_millis(200) && took < Duration::from_secs(3),
+            "{took:?}"
+        );
+    }
+    storm(0);
+    assert!(handled() > 50);
+}
+
+/// A persistent reader waits for nobody and sees no end between clients.
+pub fn persistent() {
+    let _folder = Folder::new();
+    make();
+    let server = open("f", PERSIST, 0).unwrap();
+    assert_eq!(recv(&server, 0), Err(EAGAIN));
+    for client in 0..3 {
+        let child = Child::start(|| send(&open("f", WRITE, 0)?, &record(client, 0), 0));
+        assert_eq!(child.outcome(), Ok(0));
+        assert_eq!(recv(&server, 0), Ok(record(client, 0)));
+        assert_eq!(recv(&server, 0), Err(EAGAIN), "no end");
+        assert_eq!(recv(&server, 20), Err(ETIMEDOUT), "no end");
+    }
+}
+
+/// The end of a session, and the next session.
+pub fn sessions() {
+    let _folder = Folder::new();
+    for session in 0..3 {
+        let (reader, writer) = ends();
+        let second = open("f", WRITE, 0).unwrap();
+        assert_eq!(send(&writer, &record(session, 0), 0), Ok(0));
+        assert_eq!(send(&second, &record(session, 1), 0), Ok(0));
+        drop(writer);
+        assert_eq!(recv(&reader, 0), Ok(record(session, 0)));
+        drop(second);
+        assert_eq!(recv(&reader, 0), Ok(record(session, 1)));
+        for timeout in [0, SHORT, -1, INTR] {
+            assert_eq!(recv(&reader, timeout), END);
+        }
+        drop(reader);
+        assert_eq!(
+            open("f", READ, 0).err(),
+            Some(EAGAIN),
+            "the next session has not begun"
+        );
+    }
+}
+
+/// Pairs of threads open and close their FIFOs at the same time; a second FIFO takes them
+/// from one session to the next.
+pub fn threads() {
+    let _folder = Folder::new();
+    for i in 0..8 {
+        assert_eq!(create(&format!("to{i}"), 0o600, 0), Ok(0));
+        assert_eq!(create(&format!("from{i}"), 0o600, 0), Ok(0));
+    }
+    thread::scope(|scope| {
+        for i in 0..8 {
+            let (to, from) = (format!("to{i}"), format!("from{i}"));
+            let names = (to.clone(), from.clone());
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let writer = open(&to, WRITE, LONG).unwrap();
+                    assert_eq!(send(&writer, &record(i, round), LONG), Ok(0));
+                    drop(writer);
+                    let reader = open(&from, READ, LONG).unwrap();
+                    assert_eq!(recv(&reader, LONG), Ok(record(i, round)));
+                    assert_eq!(recv(&reader, LONG), END);
+                }
+            });
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    let reader = open(&names.0, READ, LONG).unwrap();
+                    let got = recv(&reader, LONG).unwrap();
+                    assert_eq!(recv(&reader, LONG), END);
+                    drop(reader);
+                    let writer = open(&names.1, WRITE, LONG).unwrap();
+                    assert_eq!(send(&writer, &got, LONG), Ok(0));
+                }
+            });
+        }
+    });
+}

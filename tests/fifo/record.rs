@@ -1,0 +1,326 @@
+//! ipc_fifo_send and ipc_fifo_recv
+
+use crate::both::{Child, Folder};
+use crate::tool::*;
+use crate::tool::{recv, send}; // libc has these names too
+use libc::*;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
+use std::thread;
+use std::time::Duration;
+use unixipc::ffi::fifo::IPC_FIFO_RECORD_MAX as MAX;
+
+pub fn arguments() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
+    let mut room = [0u8; 8];
+    let at = room.as_mut_ptr().cast::<c_void>();
+    assert_eq!(send_raw(w, ptr::null(), 0, 0), Err(EINVAL));
+    assert_eq!(send_raw(w, ptr::null(), 5, 0), Err(EINVAL));
+    assert_eq!(send_raw(w, at, 0, 0), Err(EINVAL));
+    assert_eq!(recv_raw(r, ptr::null_mut(), 5, 0), Err(EINVAL));
+    assert_eq!(recv_raw(r, at, 0, 0), Err(EINVAL));
+    for timeout in [-3, c_int::MIN] {
+        assert_eq!(send_raw(w, at, 8, timeout), Err(EINVAL));
+        assert_eq!(recv_raw(r, at, 8, timeout), Err(EINVAL));
+    }
+    for timeout in [0, 10, -1, INTR] {
+        for fd in [-1, c_int::MIN, 1_000_000, r] {
+            assert_eq!(send_raw(fd, at, 8, timeout), Err(EBADF), "{fd}");
+        }
+        for fd in [-1, c_int::MIN, 1_000_000, w] {
+            assert_eq!(recv_raw(fd, at, 8, timeout), Err(EBADF), "{fd}");
+        }
+    }
+    assert_eq!(recv(&reader, 0), Err(EAGAIN), "nothing was sent");
+}
+
+pub fn lengths() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    let mut all = vec![0; 1 << 17];
+    Random(1).fill(&mut all);
+    for len in 1..=MAX {
+        assert_eq!(send(&writer, &all[len..2 * len], 0), Ok(0), "{len}");
+        assert_eq!(recv(&reader, 0), Ok(all[len..2 * len].to_vec()), "{len}");
+    }
+    for len in [MAX + 1, 4095, 4096, 4097, 65535, 65536, 65537, 1 << 17] {
+        assert_eq!(send(&writer, &all[..len], 0), Err(EMSGSIZE), "{len}");
+    }
+    assert_eq!(recv(&reader, 0), Err(EAGAIN), "nothing was sent");
+}
+
+/// A length that is the result of a mistake is too long like any other.
+pub fn absurd_lengths() {
+    let _folder = Folder::new();
+    let (_reader, writer) = ends();
+    let byte = 0u8;
+    for len in [isize::MAX as usize + 1, usize::MAX] {
+        let sent = send_raw(writer.as_raw_fd(), ptr::from_ref(&byte).cast(), len, 0);
+        assert_eq!(sent, Err(EMSGSIZE), "{len:#x}");
+    }
+}
+
+/// A record that has no room is gone, and the next one is whole.
+pub fn small_rooms() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    for (cap, len) in [(1, 2), (1, MAX), (9, 10), (10, 4000), (MAX - 1, MAX)] {
+        assert_eq!(send(&writer, &vec![1; len], 0), Ok(0));
+        assert_eq!(send(&writer, &vec![2; cap], 0), Ok(0));
+        assert_eq!(recv_cap(&reader, cap, 0), Err(EMSGSIZE), "{len} into {cap}");
+        assert_eq!(recv_cap(&reader, cap, 0), Ok(vec![2; cap]), "{cap} exactly");
+        assert_eq!(recv(&reader, 0), Err(EAGAIN));
+    }
+    assert_eq!(send(&writer, b"x", 0), Ok(0));
+    assert_eq!(recv_cap(&reader, 1 << 20, 0), Ok(b"x".to_vec()));
+}
+
+fn fill(writer: &OwnedFd) -> usize {
+    let mut sent = 0;
+    loop {
+        match send(writer, &record(0, sent), 0) {
+            Ok(_) => sent += 1,
+            error => {
+                assert_eq!(error, Err(EAGAIN));
+                assert!(sent > 0);
+                return sent;
+            }
+        }
+    }
+}
+
+pub fn full() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    let mut sent = fill(&writer);
+    let before = cpu_time();
+    for timeout in [1, 60, 500] {
+        let (got, took) = timed(|| send(&writer, b"more", timeout));
+        assert_eq!(got, Err(ETIMEDOUT));
+        assert!(took >= Duration::from_millis(timeout as u64) && took < Duration::from_secs(5));
+    }
+    let used = cpu_time() - before;
+    assert!(
+        used < Duration::from_millis(20),
+        "{used:?} of the processor"
+    );
+    for timeout in [-1, LONG, INTR] {
+        let sender = Child::start(|| send(&writer, &record(0, sent), timeout));
+        wait_asleep(sender.pid);
+        assert_eq!(
+            check_record(&recv(&reader, 0).unwrap()),
+            (0, sent - fill_of(sent, &reader))
+        );
+        assert_eq!(sender.outcome(), Ok(0), "time-out {timeout}");
+        sent += 1;
+    }
+    drop(writer);
+    let mut next = 3;
+    loop {
+        let got = recv(&reader, 0).unwrap();
+        if got.is_empty() {
+            break;
+        }
+        assert_eq!(check_record(&got), (0, next));
+        next += 1;
+    }
+    assert_eq!(next, sent);
+}
+
+/// How many records the pipe holds, as long as it is full.
+fn fill_of(_: usize, reader: &OwnedFd) -> usize {
+    // SAFETY: no pointers.
+    let bytes = unsafe { fcntl(reader.as_raw_fd(), F_GETPIPE_SZ) };
+    bytes as usize / 4096
+}
+
+pub fn empty() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    assert_eq!(recv(&reader, 0), Err(EAGAIN));
+    let before = cpu_time();
+    for timeout in [1, 60, 500] {
+        let (got, took) = timed(|| recv(&reader, timeout));
+        assert_eq!(got, Err(ETIMEDOUT));
+        assert!(took >= Duration::from_millis(timeout as u64) && took < Duration::from_secs(5));
+    }
+    let used = cpu_time() - before;
+    assert!(
+        used < Duration::from_millis(20),
+        "{used:?} of the processor"
+    );
+    for timeout in [-1, LONG, INTR] {
+        let receiver = Child::start(|| recv(&reader, timeout).map(|got| got.len() as i64));
+        wait_asleep(receiver.pid);
+        assert_eq!(send(&writer, b"woken", 0), Ok(0));
+        assert_eq!(receiver.outcome(), Ok(5), "time-out {timeout}");
+    }
+}
+
+/// The end wakes a reader that waits.
+pub fn end_while_waiting() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    let pipes = (reader, writer);
+    let receiver = Child::start(|| {
+        // SAFETY: the child's copy; nobody uses it any more in this process.
+        unsafe { close(pipes.1.as_raw_fd()) };
+        recv(&pipes.0, -1).map(|got| got.len() as i64)
+    });
+    wait_asleep(receiver.pid);
+    drop(pipes.1);
+    assert_eq!(receiver.outcome(), Ok(0));
+}
+
+pub fn interrupted() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    let sent = fill(&writer);
+    for restart in [0, SA_RESTART] {
+        let sender = Child::start(|| {
+            handle(SIGUSR1, restart);
+            send(&writer, b"more", INTR)
+        });
+        wait_asleep(sender.pid);
+        sender.signal(SIGUSR1);
+        assert_eq!(sender.outcome(), Err(EINTR));
+    }
+    for number in 0..sent {
+        assert_eq!(check_record(&recv(&reader, 0).unwrap()), (0, number));
+    }
+    for restart in [0, SA_RESTART] {
+        let receiver = Child::start(|| {
+            handle(SIGUSR1, restart);
+            recv(&reader, INTR).map(|_| 0)
+        });
+        wait_asleep(receiver.pid);
+        receiver.signal(SIGUSR1);
+        assert_eq!(receiver.outcome(), Err(EINTR));
+        for timeout in [-1, LONG] {
+            let goes_on = Child::start(|| {
+                handle(SIGUSR1, restart);
+                let got = recv(&reader, timeout);
+                assert!(handled() > 0);
+                got.map(|got| got.len() as i64)
+            });
+            for _ in 0..5 {
+                wait_asleep(goes_on.pid);
+                goes_on.signal(SIGUSR1);
+            }
+            wait_asleep(goes_on.pid);
+            assert_eq!(send(&writer, b"at last", 0), Ok(0));
+            assert_eq!(goes_on.outcome(), Ok(7));
+        }
+    }
+}
+
+/// What was not written by ipc_fifo_send.
+pub fn foreign() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    let plain = plain_open("f", O_WRONLY).unwrap();
+    for bytes in [
+        &b"u"[..],
+        b"uf",
+        b"uf\x01",
+        b"uf\0\0",
+        b"uf\x01\0",
+        b"uf\x02\0x",
+        b"uf\x01\0xy",
+        b"uf\0\x01x",
+        b"uF\x01\0x",
+        b"Uf\x01\0x",
+        b"fu\x01\0x",
+        b"uf\xff\xffx",
+        b"a line of text\n",
+        &[0; 4096],
+    ] {
+        assert_eq!(plain_write(&plain, bytes), Ok(bytes.len() as i64));
+        assert_eq!(recv(&reader, 0), Err(EPROTO), "{bytes:?}");
+        assert_eq!(recv(&reader, 0), Err(EAGAIN), "{bytes:?}");
+        assert_eq!(send(&writer, b"ours", 0), Ok(0));
+        assert_eq!(recv(&reader, 0), Ok(b"ours".to_vec()));
+    }
+    // More than a packet's length at once is read in pieces.
+    assert_eq!(plain_write(&plain, &[b'x'; 10_000]), Ok(10_000));
+    drop((plain, writer));
+    let mut errors = 0;
+    while recv(&reader, 0) == Err(EPROTO) {
+        errors += 1;
+    }
+    assert_eq!(errors, 3);
+    assert_eq!(recv(&reader, 0), END);
+}
+
+/// Random bytes are errors, for as long as there are some, and then comes the end.
+pub fn random_bytes() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    let writes = scaled(100_000);
+    let foreigner = Child::start(|| {
+        let plain = plain_open("f", O_WRONLY).unwrap();
+        // SAFETY: the child's copy.
+        unsafe { close(writer.as_raw_fd()) };
+        let mut random = Random(42);
+        let mut bytes = vec![0; 6000];
+        for _ in 0..writes {
+            let limit = [5, 40, 300, 6000][random.below(4)];
+            let len = 1 + random.below(limit);
+            random.fill(&mut bytes[..len]);
+            // Some begin as a record does.
+            let like = random.below(4).min(len);
+            bytes[..like].copy_from_slice(&b"uf\x07"[..like]);
+            plain_write(&plain, &bytes[..len])?;
+        }
+        Ok(0)
+    });
+    drop(writer);
+    let (mut errors, mut records) = (0, 0);
+    loop {
+        match recv(&reader, LONG) {
+            Ok(record) if record.is_empty() => break,
+            Ok(_) => records += 1,
+            Err(error) => {
+                assert_eq!(error, EPROTO);
+                errors += 1;
+            }
+        }
+    }
+    assert_eq!(foreigner.outcome(), Ok(0));
+    // By chance a length fits what was read; not often.
+    assert!(errors > 100 * records, "{errors} errors, {records} records");
+}
+
+/// One descriptor, many threads at either end.
+pub fn threads() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    let (threads, records) = (4, 2000);
+    let seen = shared::<std::sync::atomic::AtomicU32>(threads * records);
+    let left = std::sync::atomic::AtomicUsize::new(threads * records);
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let (reader, writer, left) = (&reader, &writer, &left);
+            scope.spawn(move || {
+                for number in 0..records {
+                    assert_eq!(send(writer, &record(thread, number), LONG), Ok(0));
+                }
+            });
+            scope.spawn(move || {
+                use std::sync::atomic::Ordering::SeqCst;
+                while left.load(SeqCst) > 0 {
+                    match recv(reader, 20) {
+                        Ok(got) => {
+                            let (writer, number) = check_record(&got);
+                            assert_eq!(seen[writer * records + number].fetch_add(1, SeqCst), 0);
+                            left.fetch_sub(1, SeqCst);
+                        }
+                        error => assert_eq!(error, Err(ETIMEDOUT)),
+                    }
+                }
+            });
+        }
+    });
+}

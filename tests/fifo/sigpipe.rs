@@ -1,0 +1,239 @@
+//! A reader that is gone: EPIPE, and never a signal.
+
+use crate::both::{Child, Folder};
+use crate::tool::*;
+use crate::tool::{recv, send}; // libc has these names too
+use libc::*;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::ptr;
+use std::sync::Barrier;
+use std::thread;
+
+/// What the kernel says of the flag that raises no signal; `None`: what it says itself.
+const KERNELS: [Option<c_int>; 4] = [None, Some(EOPNOTSUPP), Some(ENOSYS), Some(EINVAL)];
+
+fn sigpipe() -> sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset fills the set.
+    unsafe { sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set is initialised.
+    unsafe { sigaddset(set.as_mut_ptr(), SIGPIPE) };
+    // SAFETY: as above.
+    unsafe { set.assume_init() }
+}
+
+fn block() {
+    // SAFETY: the set is ours.
+    let done = unsafe { pthread_sigmask(SIG_BLOCK, &sigpipe(), ptr::null_mut()) };
+    assert_eq!(done, 0);
+}
+
+fn is_blocked() -> bool {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: only reads the mask into our set.
+    unsafe { pthread_sigmask(SIG_BLOCK, ptr::null(), set.as_mut_ptr()) };
+    // SAFETY: initialised by the call.
+    unsafe { sigismember(set.as_ptr(), SIGPIPE) == 1 }
+}
+
+/// Takes the pending SIGPIPEs and counts them.
+fn take_pending() -> usize {
+    let no_time = timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let mut taken = 0;
+    // SAFETY: the set and the time are ours.
+    while unsafe { sigtimedwait(&sigpipe(), ptr::null_mut(), &no_time) } == SIGPIPE {
+        taken += 1;
+    }
+    taken
+}
+
+/// A writer whose reader is gone.
+fn orphan() -> OwnedFd {
+    let (reader, writer) = ends();
+    assert_eq!(send(&writer, b"lost", 0), Ok(0));
+    drop(reader);
+    writer
+}
+
+fn all_fail(writer: &OwnedFd) {
+    for timeout in [0, 1, 50, -1, INTR] {
+        assert_eq!(
+            send(writer, b"nobody", timeout),
+            Err(EPIPE),
+            "time-out {timeout}"
+        );
+    }
+}
+
+/// Runs a case on each kernel, in a child.
+fn on_each_kernel(case: impl Fn()) {
+    let _folder = Folder::new();
+    for denied in KERNELS {
+        let child = Child::start(|| {
+            if let Some(error) = denied {
+                deny(SYS_pwritev2, error);
+                // The C library's function does something else on ENOSYS.
+                // SAFETY: no part is read.
+                let ret = unsafe { syscall(SYS_pwritev2, 1, 0, 0, -1, -1, 0) };
+                assert_eq!((ret, errno()), (-1, error), "the filter");
+            }
+            // Rust's runtime ignores it; C programs begin with the default.
+            set_action(SIGPIPE, SIG_DFL, 0);
+            case();
+            Ok(0)
+        });
+        let pid = child.pid;
+        assert_eq!(child.outcome(), Ok(0), "denied: {denied:?}, child {pid}");
+    }
+}
+
+pub fn default_action() {
+    on_each_kernel(|| {
+        all_fail(&orphan());
+        assert_eq!(action(SIGPIPE), SIG_DFL);
+        assert!(!is_blocked());
+        block();
+        assert_eq!(take_pending(), 0);
+    });
+}
+
+pub fn ignored() {
+    on_each_kernel(|| {
+        set_action(SIGPIPE, SIG_IGN, 0);
+        all_fail(&orphan());
+        assert_eq!(action(SIGPIPE), SIG_IGN);
+        assert!(!is_blocked());
+        block();
+        assert_eq!(take_pending(), 0);
+    });
+}
+
+pub fn handler() {
+    on_each_kernel(|| {
+        handle(SIGPIPE, 0);
+        let handler = action(SIGPIPE);
+        all_fail(&orphan());
+        assert_eq!(handled(), 0);
+        assert_eq!(action(SIGPIPE), handler);
+        assert!(!is_blocked());
+        // SAFETY: no pointers; the handler counts.
+        unsafe { raise(SIGPIPE) };
+        assert_eq!(handled(), 1, "the handler works");
+    });
+}
+
+pub fn blocked() {
+    on_each_kernel(|| {
+        handle(SIGPIPE, 0);
+        block();
+        all_fail(&orphan());
+        assert!(is_blocked());
+        assert_eq!(take_pending(), 0);
+        assert_eq!(handled(), 0);
+    });
+}
+
+/// Pending for the thread, as a write of its own leaves it.
+pub fn pending_for_the_thread() {
+    on_each_kernel(|| {
+        block();
+        let writer = orphan();
+        // SAFETY: no pointers.
+        unsafe { pthread_kill(pthread_self(), SIGPIPE) };
+        all_fail(&writer);
+        assert!(is_blocked());
+        assert_eq!(take_pending(), 1);
+    });
+}
+
+/// Pending for the process, as kill leaves it.
+pub fn pending_for_the_process() {
+    on_each_kernel(|| {
+        block();
+        let writer = orphan();
+        // SAFETY: no pointers.
+        unsafe { kill(getpid(), SIGPIPE) };
+        all_fail(&writer);
+        assert!(is_blocked());
+        assert_eq!(take_pending(), 1);
+    });
+}
+
+/// Pending for both.
+pub fn pending_for_both() {
+    on_each_kernel(|| {
+        block();
+        let writer = orphan();
+        // SAFETY: no pointers.
+        unsafe { kill(getpid(), SIGPIPE) };
+        // SAFETY: no pointers.
+        unsafe { pthread_kill(pthread_self(), SIGPIPE) };
+        all_fail(&writer);
+        assert!(is_blocked());
+        assert_eq!(take_pending(), 2);
+    });
+}
+
+/// Threads that block the signal and threads that do not, at once.
+pub fn threads() {
+    on_each_kernel(|| {
+        handle(SIGPIPE, 0);
+        let writer = orphan();
+        let start = Barrier::new(8);
+        thread::scope(|scope| {
+            for i in 0..8 {
+                let (writer, start) = (&writer, &start);
+                scope.spawn(move || {
+                    if i % 2 == 0 {
+                        block();
+                    }
+                    start.wait();
+                    for _ in 0..500 {
+                        assert_eq!(send(writer, b"nobody", -1), Err(EPIPE));
+                    }
+                    assert_eq!(is_blocked(), i % 2 == 0);
+                });
+            }
+        });
+        assert_eq!(handled(), 0);
+        block();
+        assert_eq!(take_pending(), 0);
+    });
+}
+
+/// The reader goes while the writer waits in a full FIFO.
+pub fn while_it_waits() {
+    on_each_kernel(|| {
+        let (reader, writer) = ends();
+        while send(&writer, b"full", 0) == Ok(0) {}
+        let blocked = Child::start(|| {
+            // SAFETY: the child's copy, which nobody uses; the parent's is the reader then.
+            unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(&reader)) };
+            send(&writer, b"one more", -1)
+        });
+        wait_asleep(blocked.pid);
+        drop(reader);
+        assert_eq!(blocked.outcome(), Err(EPIPE));
+    });
+}
+
+/// Everything else is the same on older kernels.
+pub fn older_kernels_send() {
+    on_each_kernel(|| {
+        let (reader, writer) = ends();
+        for len in [1, 2, 100, 4091, 4092] {
+            let record = vec![7; len];
+            assert_eq!(send(&writer, &record, 0), Ok(0));
+            assert_eq!(recv(&reader, 0), Ok(record));
+        }
+        while send(&writer, b"full", 0) == Ok(0) {}
+        assert_eq!(send(&writer, b"full", 0), Err(EAGAIN));
+        assert_eq!(send(&writer, b"full", 20), Err(ETIMEDOUT));
+        assert_eq!(send(&reader, b"wrong side", 0), Err(EBADF));
+        assert!(!is_blocked());
+    });
+}

@@ -1,0 +1,137 @@
+//! Coverage-guided fuzzing of what a peer can send: fuzz/receive.c, linked with libFuzzer and
+//! with the library built with coverage counters and assertions. Each channel is fuzzed for
+//! some seconds, beginning with fuzz/corpus; UNIXIPC_TEST_SCALE multiplies them.
+
+mod common;
+
+use common::{find_tool, root, run, text};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
+
+/// How long a channel is fuzzed.
+const SECONDS: u64 = 20;
+/// The longest input: more than what a test's stream of messages holds in one piece.
+const LEN_MAX: usize = 16384;
+/// How often an input that is too slow or too large would be noticed.
+const LIMITS: [&str; 2] = ["-timeout=5", "-rss_limit_mb=256"];
+
+/// What rustc's LLVM adds: what libFuzzer of any version reads.
+const COVERAGE: &str = "-C passes=sancov-module \
+    -C llvm-args=-sanitizer-coverage-level=4 \
+    -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -C llvm-args=-sanitizer-coverage-pc-table \
+    -C llvm-args=-sanitizer-coverage-trace-compares \
+    -C codegen-units=1 -C lto=off -C debug-assertions=on -C overflow-checks=on";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let why_not = if arguments.list { None } else { why_not() };
+    let trials = ["stream", "seqpacket", "fifo"]
+        .map(|channel| match &why_not {
+            None => Trial::test(channel, move || fuzz(channel)),
+            Some(why) => {
+                let why = why.clone();
+                Trial::test(format!("{channel} ({why})"), move || Err(why.into()))
+                    .with_ignored_flag(env::var_os("CI").is_none())
+            }
+        })
+        .into();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Why nothing can be fuzzed here, if so.
+fn why_not() -> Option<String> {
+    if find_tool("clang").is_none() {
+        return Some("clang is missing".into());
+    }
+    let folder = tempfile::tempdir().ok()?;
+    let source = folder.path().join("empty.c");
+    let program = "int LLVMFuzzerTestOneInput(const char *d, unsigned long n);\n\
+        int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return !d && n; }\n";
+    std::fs::write(&source, program).ok()?;
+    let linked = Command::new("clang")
+        .arg("-fsanitize=fuzzer,address")
+        .arg(&source)
+        .arg("-o")
+        .arg(folder.path().join("empty"))
+        .output();
+    match linked {
+        Ok(output) if output.status.success() => None,
+        _ => Some("clang has no libFuzzer".into()),
+    }
+}
+
+/// The library with coverage counters, built once a test process.
+fn library() -> Result<&'static Path, Failed> {
+    static DONE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let target = root().join("target/fuzz");
+        let triple = host().map_err(|failed| format!("{failed:?}"))?;
+        let mut cargo = Command::new(env!("CARGO"));
+        // With --target the flags are not for build scripts.
+        cargo
+            .current_dir(root())
+            .args(["rustc", "--release", "--locked", "--lib"])
+            .args(["--crate-type", "staticlib", "--target", &triple])
+            .arg("--target-dir")
+            .arg(&target)
+            .env("RUSTFLAGS", COVERAGE)
+            .env("CARGO_PROFILE_RELEASE_LTO", "off");
+        run(&mut cargo).map_err(|failed| format!("{failed:?}"))?;
+        Ok(target.join(triple).join("release/libunixipc.a"))
+    })
+    .as_deref()
+    .map_err(|error| error.clone().into())
+}
+
+fn host() -> Result<String, Failed> {
+    let output = run(Command::new("rustc").arg("-vV"))?;
+    let text = String::from_utf8(output.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.ok_or("rustc names no host")?.into())
+}
+
+fn fuzz(channel: &str) -> Result<(), Failed> {
+    let folder = tempfile::Builder::new().prefix("unixipc-test-").tempdir()?;
+    let program = folder.path().join("fuzzer");
+    run(Command::new("clang")
+        .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
+        .args(["-g", "-O1", "-fsanitize=fuzzer,address"])
+        .arg(format!("-DCHANNEL={}", channel.to_uppercase()))
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg(root().join("fuzz/receive.c"))
+        .arg(library()?)
+        .arg("-o")
+        .arg(&program))?;
+
+    let scale = env::var("UNIXIPC_TEST_SCALE").ok();
+    let scale: u64 = scale.and_then(|scale| scale.parse().ok()).unwrap_or(1);
+    let found = folder.path().join("found");
+    std::fs::create_dir(&found)?;
+    let output = run(Command::new("timeout")
+        .arg((SECONDS * scale + 60).to_string())
+        .arg(&program)
+        .args(LIMITS)
+        .arg(format!("-max_total_time={}", SECONDS * scale))
+        .arg(format!("-max_len={LEN_MAX}"))
+        .arg("-use_value_profile=1")
+        .arg(&found)
+        .arg(root().join("fuzz/corpus").join(channel))
+        .current_dir(folder.path()))?;
+
+    // A fuzzer that sees nothing finds nothing.
+    let log = text(&output);
+    let covered = |mark: &str| {
+        let line = log.lines().find(|line| line.contains(mark))?;
+        let (_, after) = line.split_once("cov: ")?;
+        after.split_whitespace().next()?.parse::<u32>().ok()
+    };
+    match (covered("INITED"), covered("DONE")) {
+        (Some(first), Some(last)) if first > 20 && last > first => Ok(()),
+        counts => Err(format!("the coverage does not grow: {counts:?}\n{log}").into()),
+    }
+}

@@ -1,0 +1,342 @@
+//! Processes: forking, tracing, waiting with a limit, and leaving none behind.
+
+use libc::{c_int, c_long, c_void, pid_t};
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+/// The exit status of a survivor that found something wrong.
+pub const INCONSISTENT: c_int = 1;
+/// The exit status of a process that panicked.
+const PANICKED: c_int = 101;
+
+/// A forked process; killed and reaped at the latest when this is dropped.
+pub struct Child {
+    pid: pid_t,
+    reaped: std::cell::Cell<bool>,
+}
+
+impl Child {
+    /// Runs `work` in a new process, which then exits.
+    pub fn fork(work: impl FnOnce()) -> Self {
+        let parent = pid();
+        // SAFETY: this process has one thread.
+        let child = unsafe { libc::fork() };
+        assert_ne!(child, -1, "fork: {}", io::Error::last_os_error());
+        if child > 0 {
+            return Self {
+                pid: child,
+                reaped: std::cell::Cell::new(false),
+            };
+        }
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            die_with(parent);
+            fresh_signals();
+            work();
+        }));
+        exit(if done.is_ok() { 0 } else { PANICKED });
+    }
+
+    /// The next change of its state; nothing if the deadline comes first.
+    pub fn wait(&self, deadline: Instant) -> Option<c_int> {
+        self.wait_unless(deadline, || false)
+    }
+
+    /// The next change of its state; nothing if the deadline comes first, or if `stop` says so,
+    /// which is asked now and then.
+    pub fn wait_unless(&self, deadline: Instant, stop: impl Fn() -> bool) -> Option<c_int> {
+        loop {
+            if let Some(status) = self.wait_once(0) {
+                return Some(status);
+            }
+            // Interrupted by the timer.
+            if stop() || Instant::now() >= deadline {
+                return None;
+            }
+        }
+    }
+
+    fn wait_once(&self, options: c_int) -> Option<c_int> {
+        let mut status = 0;
+        // SAFETY: one status, ours.
+        let waited = unsafe { libc::waitpid(self.pid, &mut status, options) };
+        if waited != self.pid {
+            return None;
+        }
+        if !libc::WIFSTOPPED(status) {
+            self.reaped.set(true);
+        }
+        Some(status)
+    }
+
+    /// Lets it run one instruction; `wait` tells when it has.
+    pub fn step(&self) -> io::Result<()> {
+        ptrace(libc::PTRACE_SINGLESTEP, self.pid, 0)
+    }
+
+    /// Has the kernel kill it when this process, its tracer, dies.
+    pub fn kill_with_tracer(&self) -> io::Result<()> {
+        ptrace(
+            libc::PTRACE_SETOPTIONS,
+            self.pid,
+            libc::PTRACE_O_EXITKILL as c_long,
+        )
+    }
+
+    /// Whether it sleeps in a system call.
+    pub fn sleeps(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let state = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next());
+        state == Some('S')
+    }
+
+    /// Whether its next instruction is a system call.
+    #[cfg(target_arch = "x86_64")]
+    pub fn is_at_system_call(&self) -> bool {
+        const SYSCALL: c_long = 0x050f;
+        let offset = std::mem::offset_of!(libc::user, regs)
+            + std::mem::offset_of!(libc::user_regs_struct, rip);
+        // SAFETY: reads a word of the stopped child's registers.
+        let at = unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, self.pid, offset, 0) };
+        // SAFETY: reads a word of its memory; an address that is not mapped is an error.
+        let word = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.pid, at, 0) };
+        word & 0xffff == SYSCALL
+    }
+
+    /// Whether its next instruction is a system call: not found out here, so that a sample of
+    /// points is a plain one.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn is_at_system_call(&self) -> bool {
+        false
+    }
+
+    /// Kills it, whatever it is doing, and waits until it is gone.
+    pub fn kill(&self) {
+        if self.reaped.get() {
+            return;
+        }
+        // SAFETY: no pointers; the process is ours and not reaped.
+        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        while !self.reaped.get() {
+            self.wait_once(0);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn ptrace(request: libc::c_uint, pid: pid_t, data: c_long) -> io::Result<()> {
+    let nowhere = ptr::null_mut::<c_void>();
+    // SAFETY: none of the requests made here uses an address.
+    if unsafe { libc::ptrace(request, pid, nowhere, data) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Lets the parent trace this process.
+pub fn be_traced() {
+    ptrace(libc::PTRACE_TRACEME, 0, 0).expect("PTRACE_TRACEME");
+}
+
+/// Why no process can be single-stepped here, if so.
+pub fn why_no_stepping() -> Option<&'static str> {
+    let child = Child::fork(|| {
+        be_traced();
+        signal(pid(), libc::SIGSTOP);
+        exit(0);
+    });
+    let stopped = |status: Option<c_int>| status.is_some_and(|status| libc::WIFSTOPPED(status));
+    let far = Instant::now() + Duration::from_secs(60);
+    let steps = stopped(child.wait(far)) && child.step().is_ok() && stopped(child.wait(far));
+    (!steps).then_some("ptrace is not allowed")
+}
+
+/// This process's number.
+pub fn pid() -> pid_t {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// Sends a signal, in as few instructions as possible.
+pub fn signal(pid: pid_t, signal: c_int) {
+    // SAFETY: no pointers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Ends this process, and runs nothing that the harness's process would run at its end.
+pub fn exit(status: c_int) -> ! {
+    // SAFETY: takes no pointer, does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Has the kernel kill this process when `parent` dies.
+fn die_with(parent: pid_t) {
+    // SAFETY: no pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // SAFETY: takes nothing, cannot fail.
+    if unsafe { libc::getppid() } != parent {
+        exit(PANICKED);
+    }
+}
+
+/// Rust's runtime ignores SIGPIPE. Here it has to kill whoever gets one.
+fn fresh_signals() {
+    // SAFETY: the default action needs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Keeps this process and those that it forks on the CPU where it is.
+pub fn pin_to_one_cpu() {
+    // SAFETY: takes nothing.
+    let cpu = unsafe { libc::sched_getcpu() };
+    // SAFETY: all zero bytes are an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: changes a set of ours; a CPU beyond it would panic.
+    unsafe { libc::CPU_SET(cpu as usize, &mut set) };
+    // SAFETY: the set is ours, the size its own.
+    let result = unsafe { libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set) };
+    assert_eq!(result, 0, "sched_setaffinity");
+}
+
+/// Makes the processes that a killed child leaves children of this one.
+pub fn adopt_orphans() {
+    // SAFETY: no pointers.
+    let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+    assert_eq!(result, 0, "PR_SET_CHILD_SUBREAPER");
+}
+
+/// Waits until this process has no child; those that do not end by themselves are an error,
+/// and killed.
+pub fn reap_orphans(limit: Duration) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
+    let mut left = String::new();
+    loop {
+        // SAFETY: a null status is allowed.
+        match unsafe { libc::waitpid(-1, ptr::null_mut(), libc::__WALL) } {
+            -1 if io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD) => break,
+            -1 if Instant::now() >= deadline => {
+                left = children();
+                for child in left.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+                    signal(child, libc::SIGKILL);
+                }
+            }
+            _ => {}
+        }
+    }
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("children stayed: {left}"))
+    }
+}
+
+fn children() -> String {
+    let pid = pid();
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap()
+}
+
+/// Interrupts system calls now and then, so that each wait can look at its deadline.
+pub struct Timer;
+
+impl Timer {
+    const PERIOD: libc::timeval = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 10_000,
+    };
+
+    pub fn start() -> Self {
+        extern "C" fn nothing(_: c_int) {}
+        // SAFETY: all zero bytes are a sigaction: no flags, thus no SA_RESTART.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = nothing as extern "C" fn(c_int) as libc::sighandler_t;
+        // SAFETY: the handler does nothing.
+        unsafe { libc::sigaction(libc::SIGALRM, &action, ptr::null_mut()) };
+        Self::set(Self::PERIOD);
+        Self
+    }
+
+    fn set(period: libc::timeval) {
+        let timer = libc::itimerval {
+            it_interval: period,
+            it_value: period,
+        };
+        // SAFETY: the timer is ours; the old one is not asked for.
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        Self::set(libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        });
+    }
+}
+
+/// Reads to the end; nothing if the deadline comes first.
+pub fn read_until(pipe: &mut io::PipeReader, deadline: Instant) -> Option<String> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut part = [0; 1024];
+        match poll_readable(pipe, deadline).then(|| pipe.read(&mut part))? {
+            Ok(0) => return Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Ok(len) => bytes.extend_from_slice(&part[..len]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("read: {error}"),
+        }
+    }
+}
+
+/// Waits until there is something to read or the end; false if the deadline comes first.
+pub fn poll_readable(file: &impl AsRawFd, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut poll = libc::pollfd {
+            fd: file.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one pollfd, ours.
+        match unsafe { libc::poll(&mut poll, 1, left.as_millis() as c_int) } {
+            n if n > 0 => return true,
+            _ if left.is_zero() => return false,
+            _ => {}
+        }
+    }
+}
+
+/// A page that this process and its children share; all zero.
+pub fn shared_page() -> *mut c_void {
+    // SAFETY: a new mapping, where the kernel likes.
+    let page = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            PAGE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    assert_ne!(page, libc::MAP_FAILED, "mmap");
+    page
+}
+
+const PAGE: usize = 4096;
+
+/// Undoes [`shared_page`].
+pub fn unmap_page(page: *mut c_void) {
+    // SAFETY: the page is from shared_page, and its owner does not use it any more.
+    unsafe { libc::munmap(page, PAGE) };
+}

@@ -1,0 +1,73 @@
+//! The library that is installed, loaded with every symbol resolved: what is stepped through
+//! is what ships, and not a debug build of it.
+
+use crate::common::{root, stage};
+use libc::{c_char, c_int, c_uint, c_void, mode_t, pid_t, size_t, ssize_t};
+use libtest_mimic::Failed;
+use std::ffi::{CStr, CString};
+use std::mem;
+use unixipc::ffi::spawn::ipc_spawn_opts;
+
+macro_rules! library {
+    ($($name:ident($($arg:ty),*) -> $ret:ty;)*) => {
+        /// The functions under their own names.
+        pub struct Library {
+            $(pub $name: unsafe extern "C" fn($($arg),*) -> $ret,)*
+        }
+
+        impl Library {
+            fn from(handle: *mut c_void) -> Self {
+                Self {$(
+                    $name: {
+                        let address = symbol(handle, concat!(stringify!($name), "\0"));
+                        // SAFETY: the header declares the function so.
+                        unsafe {
+                            mem::transmute::<*mut c_void, unsafe extern "C" fn($($arg),*) -> $ret>(
+                                address,
+                            )
+                        }
+                    },
+                )*}
+            }
+        }
+    };
+}
+
+library! {
+    ipc_pair_open(c_int, *mut c_int) -> c_int;
+    ipc_send_full(c_int, *const c_void, size_t, *mut size_t, c_int) -> ssize_t;
+    ipc_recv_full(c_int, *mut c_void, size_t, *mut size_t, c_int) -> ssize_t;
+    ipc_msg_send(c_int, *const c_void, size_t, *const c_int, size_t, c_int) -> c_int;
+    ipc_msg_recv(c_int, *mut c_void, size_t, *mut c_int, *mut size_t, c_int) -> ssize_t;
+    ipc_spawn(
+        *const c_char, *const *mut c_char, *const ipc_spawn_opts, size_t, *mut c_int
+    ) -> pid_t;
+    ipc_fifo_create(*const c_char, mode_t, c_uint) -> c_int;
+    ipc_fifo_open(*const c_char, c_uint, c_int) -> c_int;
+    ipc_fifo_send(c_int, *const c_void, size_t, c_int) -> c_int;
+    ipc_fifo_recv(c_int, *mut c_void, size_t, c_int) -> ssize_t;
+    ipc_fifo_unlink(*const c_char) -> c_int;
+}
+
+/// Brings the installed library up to date.
+pub fn build() -> Result<(), Failed> {
+    stage::make(&["stage"])
+}
+
+/// Loads the installed library, for the rest of the process.
+pub fn load() -> Library {
+    let path = root().join("build/stage/lib/libunixipc.so");
+    let name = CString::new(path.into_os_string().into_encoded_bytes()).unwrap();
+    // SAFETY: the library has no constructors of its own.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    assert!(!handle.is_null(), "dlopen {name:?}");
+    Library::from(handle)
+}
+
+fn symbol(handle: *mut c_void, name: &str) -> *mut c_void {
+    let name = CStr::from_bytes_with_nul(name.as_bytes()).unwrap();
+    // SAFETY: the handle is open, the name a string.
+    let address = unsafe { libc::dlsym(handle, name.as_ptr()) };
+    assert!(!address.is_null(), "{name:?} is not exported");
+    address
+}

@@ -1,0 +1,108 @@
+//! Killed at any instruction: every operation that touches what processes share is
+//! single-stepped, its process is killed after each instruction in turn, and another process
+//! has to go on. [`harness`] does it; the other modules say what is done and what must hold.
+
+// The library is for older compilers, the tests are not.
+
+mod child;
+#[path = "../common/mod.rs"]
+mod common;
+mod fifo;
+mod harness;
+mod library;
+mod message;
+mod self_test;
+mod spawn;
+
+use common::isolated::{self, Test};
+use harness::{Report, Scenario};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Where the scenarios' processes note their lines of the table that is printed at the end.
+const TABLE: &str = "UNIXIPC_KILLSTEP_TABLE";
+
+fn main() -> ExitCode {
+    let tests = tests![
+        self_test::plain_mutex_hangs,
+        self_test::two_words_are_torn,
+        self_test::crash_of_the_survivor,
+        self_test::orphan_is_seen,
+        self_test::victim_that_dies,
+        self_test::victim_that_loops,
+        self_test::victim_that_sleeps,
+        message::send_on_stream,
+        message::send_on_stream_with_descriptors,
+        message::send_on_stream_in_pieces,
+        message::send_on_stream_that_is_full,
+        message::send_on_seqpacket,
+        message::send_on_seqpacket_with_descriptors,
+        message::recv_on_stream,
+        message::recv_on_stream_with_descriptors,
+        message::recv_on_stream_in_pieces,
+        message::recv_on_stream_too_long,
+        message::recv_on_stream_that_is_empty,
+        message::recv_on_seqpacket,
+        message::recv_on_seqpacket_with_descriptors,
+        message::send_full,
+        message::send_full_in_pieces,
+        message::recv_full,
+        fifo::create,
+        fifo::create_over_another_mode,
+        fifo::unlink,
+        fifo::open_reader_that_waits,
+        fifo::open_writer_that_waits,
+        fifo::open_reader,
+        fifo::open_writer,
+        fifo::send_a_record,
+        fifo::send_to_a_full_one,
+        fifo::recv_a_record,
+        fifo::recv_from_an_empty_one,
+        spawn::program,
+        spawn::program_that_does_not_exist,
+    ];
+    if isolated::is_child() {
+        return isolated::main(tests, &[]);
+    }
+    library::build().expect("make stage");
+    let table = tempfile::NamedTempFile::new().expect("a temporary file");
+    // SAFETY: this process has one thread yet.
+    unsafe { std::env::set_var(TABLE, table.path()) };
+    let code = isolated::main(with_reason(tests), &[]);
+    let lines = fs::read_to_string(table.path()).expect("the table");
+    if !lines.is_empty() {
+        println!("{}\n{lines}", Report::HEADINGS);
+    }
+    code
+}
+
+/// The tests, and why they cannot be run here, if so.
+fn with_reason(tests: &[Test]) -> &'static [Test] {
+    let ignored = child::why_no_stepping();
+    let tests: Vec<Test> = tests.iter().map(|test| Test { ignored, ..*test }).collect();
+    tests.leak()
+}
+
+/// Runs a scenario in which every point has to be survived.
+fn check<S: Scenario>(name: &str, scenario: &S) {
+    let begin = Instant::now();
+    let report = harness::run(scenario).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let line = format!("{report}  {:7.1}  {name}", begin.elapsed().as_secs_f64());
+    note(&line);
+    assert!(
+        report.points > 0 && report.survived == report.points,
+        "{}\n{line}\n{:#?}",
+        Report::HEADINGS,
+        report.failures
+    );
+}
+
+/// Adds a line to the table.
+fn note(line: &str) {
+    if let Some(path) = std::env::var_os(TABLE) {
+        let mut table = OpenOptions::new().append(true).open(path).unwrap();
+        table.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+}

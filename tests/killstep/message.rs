@@ -1,0 +1,528 @@
+//! Messages and bytes through a pair: the sender is killed, or the receiver.
+
+use crate::check;
+use crate::child;
+use crate::harness::{End, Finished, Scenario, Verdict};
+use crate::library::{self, Library};
+use libc::{SOCK_SEQPACKET, SOCK_STREAM, c_int};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+/// Longer than what a socket takes at once, and short enough for two of them to fit into it.
+const LONG: usize = 50_000;
+/// Longer than what a socket holds, so that the sender has to wait.
+const TOO_MUCH: usize = 400_000;
+const SHORT: usize = 100;
+/// The number of descriptors that go with a message.
+const FDS: usize = 3;
+/// How long a survivor waits for one message, in milliseconds.
+const WAIT: c_int = 4000;
+/// How long it waits for the end of what has to end at once.
+const SOON: Duration = Duration::from_secs(4);
+
+/// A byte of the message with this number.
+pub fn byte(number: usize, at: usize) -> u8 {
+    (number * 89 + at * 7 + at / 251) as u8
+}
+
+/// The message with this number.
+pub fn content(number: usize, len: usize) -> Vec<u8> {
+    (0..len).map(|at| byte(number, at)).collect()
+}
+
+/// What the call that just returned `result` means.
+pub fn outcome(result: isize) -> Result<usize, c_int> {
+    usize::try_from(result).map_err(|_| {
+        io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or_default()
+    })
+}
+
+/// A pair of descriptors, and a pipe whose writing end is passed with messages: it ends when
+/// nobody has any of them.
+pub struct Pair {
+    victim: Option<OwnedFd>,
+    survivor: Option<OwnedFd>,
+    pipe: Option<io::PipeReader>,
+    passed: Option<io::PipeWriter>,
+    buffer: Vec<u8>,
+}
+
+impl Pair {
+    fn open(library: &Library, kind: c_int, len: usize) -> Self {
+        let mut ends = [-1; 2];
+        // SAFETY: room for two descriptors.
+        assert_eq!(
+            unsafe { (library.ipc_pair_open)(kind, ends.as_mut_ptr()) },
+            0
+        );
+        // SAFETY: the library just made them, for us.
+        let [victim, survivor] = ends.map(|fd| Some(unsafe { OwnedFd::from_raw_fd(fd) }));
+        let (pipe, passed) = io::pipe().unwrap();
+        Self {
+            victim,
+            survivor,
+            pipe: Some(pipe),
+            passed: Some(passed),
+            buffer: vec![0; len],
+        }
+    }
+
+    /// The end of the process that calls.
+    fn mine(&self) -> c_int {
+        let end = self.victim.as_ref().or(self.survivor.as_ref());
+        end.unwrap().as_raw_fd()
+    }
+
+    fn become_victim(&mut self) {
+        self.survivor = None;
+        self.pipe = None;
+    }
+
+    /// Without the other's end, and without what the other passes unless it is to be passed here.
+    fn become_survivor(&mut self, passes: bool) {
+        self.victim = None;
+        if !passes {
+            self.passed = None;
+        }
+    }
+
+    /// True once nobody holds what was passed.
+    fn nothing_is_held(&mut self) -> bool {
+        self.passed = None;
+        let pipe = self.pipe.take().unwrap();
+        child::poll_readable(&pipe, Instant::now() + SOON)
+    }
+}
+
+/// What a call sends and receives.
+#[derive(Clone, Copy)]
+struct Message {
+    kind: c_int,
+    len: usize,
+    nfds: usize,
+}
+
+impl Message {
+    const fn new(kind: c_int, len: usize, nfds: usize) -> Self {
+        Self { kind, len, nfds }
+    }
+
+    /// Sends these bytes.
+    fn send(&self, library: &Library, pair: &Pair, bytes: &[u8], timeout: c_int) -> isize {
+        let fd = pair.passed.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let fds = [fd; FDS];
+        // SAFETY: the lengths are theirs.
+        let result = unsafe {
+            (library.ipc_msg_send)(
+                pair.mine(),
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                fds.as_ptr(),
+                self.nfds,
+                timeout,
+            )
+        };
+        result as isize
+    }
+
+    /// Receives into the buffer, of which `cap` bytes are to be used, and closes the
+    /// descriptors that come; how many they were.
+    fn recv(
+        &self,
+        library: &Library,
+        pair: &mut Pair,
+        cap: usize,
+        timeout: c_int,
+    ) -> (isize, usize) {
+        let mut fds = [-1; FDS + 1];
+        let (len, nfds) = self.recv_only(library, pair, cap, &mut fds, timeout);
+        for fd in &fds[..nfds] {
+            // SAFETY: the library just stored it, for us.
+            drop(unsafe { OwnedFd::from_raw_fd(*fd) });
+        }
+        (len, nfds)
+    }
+
+    /// Receives into the buffer and `fds`.
+    fn recv_only(
+        &self,
+        library: &Library,
+        pair: &mut Pair,
+        cap: usize,
+        fds: &mut [c_int; FDS + 1],
+        timeout: c_int,
+    ) -> (isize, usize) {
+        let mut nfds = if self.nfds == 0 { 0 } else { fds.len() };
+        let room = if self.nfds == 0 {
+            ptr::null_mut()
+        } else {
+            fds.as_mut_ptr()
+        };
+        // SAFETY: the buffer has at least cap bytes, the array nfds places.
+        let len = unsafe {
+            (library.ipc_msg_recv)(
+                pair.mine(),
+                pair.buffer.as_mut_ptr().cast(),
+                cap,
+                room,
+                &mut nfds,
+                timeout,
+            )
+        };
+        (len, if len > 0 { nfds } else { 0 })
+    }
+}
+
+/// The victim sends its second message; the first one is short.
+struct Send<const SLEEPS: bool, const CONCURRENT: bool> {
+    library: Library,
+    message: Message,
+    contents: [Vec<u8>; 2],
+}
+
+impl<const SLEEPS: bool, const CONCURRENT: bool> Send<SLEEPS, CONCURRENT> {
+    fn check(name: &str, message: Message) {
+        let scenario = Self {
+            library: library::load(),
+            message,
+            contents: [content(0, SHORT), content(1, message.len)],
+        };
+        check(name, &scenario);
+    }
+
+    fn send(&self, pair: &Pair, number: usize) {
+        let content = &self.contents[number];
+        assert_eq!(self.message.send(&self.library, pair, content, -1), 0);
+    }
+}
+
+impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Send<SLEEPS, CONCURRENT> {
+    type State = Pair;
+    const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
+    const CONCURRENT: bool = CONCURRENT;
+
+    fn set_up(&self) -> Pair {
+        Pair::open(&self.library, self.message.kind, self.message.len)
+    }
+
+    fn become_victim(&self, pair: &mut Pair) {
+        pair.become_victim();
+        self.send(pair, 0);
+    }
+
+    fn operate(&self, pair: &mut Pair) {
+        self.send(pair, 1);
+    }
+
+    fn survive(&self, pair: &mut Pair, finished: &Finished) -> Verdict {
+        pair.become_survivor(false);
+        let message = self.message;
+        let mut received = 0;
+        loop {
+            let cap = message.len;
+            let (result, nfds) = message.recv(&self.library, pair, cap, WAIT);
+            match outcome(result) {
+                Ok(0) => break,
+                Err(libc::EPROTO) if message.kind == SOCK_STREAM => {
+                    if finished.get() {
+                        return Err("EPROTO, though the sender had finished".into());
+                    }
+                    break;
+                }
+                Err(error) => return Err(format!("errno {error}")),
+                Ok(len) => {
+                    if self.contents.get(received).map(Vec::as_slice) != Some(&pair.buffer[..len]) {
+                        return Err(format!("a wrong message {received} of {len} bytes"));
+                    }
+                    if nfds != message.nfds {
+                        return Err(format!("{nfds} descriptors with message {received}"));
+                    }
+                    received += 1;
+                }
+            }
+        }
+        // It is the end, and stays it.
+        let (again, _) = message.recv(&self.library, pair, message.len, WAIT);
+        if again != 0 {
+            return Err(format!("{again} after the end"));
+        }
+        let least = if finished.get() { 2 } else { 1 };
+        if received < least || received > 2 {
+            return Err(format!("{received} messages, at least {least} were sent"));
+        }
+        if !pair.nothing_is_held() {
+            return Err("a passed descriptor is still open somewhere".into());
+        }
+        Ok(())
+    }
+}
+
+pub fn send_on_stream() {
+    Send::<false, false>::check("ipc_msg_send, stream", Message::new(SOCK_STREAM, SHORT, 0));
+}
+
+pub fn send_on_stream_with_descriptors() {
+    let message = Message::new(SOCK_STREAM, SHORT, FDS);
+    Send::<false, false>::check("ipc_msg_send, stream, with descriptors", message);
+}
+
+pub fn send_on_stream_in_pieces() {
+    let message = Message::new(SOCK_STREAM, TOO_MUCH, FDS);
+    Send::<false, true>::check("ipc_msg_send, stream, in pieces, reader at work", message);
+}
+
+pub fn send_on_stream_that_is_full() {
+    let message = Message::new(SOCK_STREAM, TOO_MUCH, FDS);
+    Send::<true, false>::check("ipc_msg_send, stream, in pieces, full", message);
+}
+
+pub fn send_on_seqpacket() {
+    let message = Message::new(SOCK_SEQPACKET, SHORT, 0);
+    Send::<false, false>::check("ipc_msg_send, seqpacket", message);
+}
+
+pub fn send_on_seqpacket_with_descriptors() {
+    let message = Message::new(SOCK_SEQPACKET, SHORT, FDS);
+    Send::<false, false>::check("ipc_msg_send, seqpacket, with descriptors", message);
+}
+
+/// The victim receives its second message.
+struct Recv<const SLEEPS: bool> {
+    library: Library,
+    message: Message,
+    /// How much room the second one finds.
+    cap: usize,
+}
+
+impl<const SLEEPS: bool> Recv<SLEEPS> {
+    fn check(name: &str, message: Message, cap: usize) {
+        let library = library::load();
+        check(
+            name,
+            &Self {
+                library,
+                message,
+                cap,
+            },
+        );
+    }
+}
+
+impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
+    type State = Pair;
+    const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
+
+    fn set_up(&self) -> Pair {
+        let mut pair = Pair::open(&self.library, self.message.kind, self.message.len);
+        // What the victim receives is there already.
+        let victim = pair.victim.take();
+        let messages = if SLEEPS { 1 } else { 2 };
+        for _ in 0..messages {
+            let sent = self.message.send(&self.library, &pair, &pair.buffer, 0);
+            assert_eq!(sent, 0);
+        }
+        pair.victim = victim;
+        pair
+    }
+
+    fn become_victim(&self, pair: &mut Pair) {
+        pair.become_victim();
+        let (len, nfds) = self.message.recv(&self.library, pair, self.message.len, -1);
+        assert_eq!((len as usize, nfds), (self.message.len, self.message.nfds));
+    }
+
+    fn operate(&self, pair: &mut Pair) {
+        let mut fds = [-1; FDS + 1];
+        let message = &self.message;
+        let (len, _) = message.recv_only(&self.library, pair, self.cap, &mut fds, -1);
+        let fits = self.cap >= self.message.len;
+        assert_eq!(len, if fits { self.message.len as isize } else { -1 });
+    }
+
+    fn survive(&self, pair: &mut Pair, _: &Finished) -> Verdict {
+        pair.become_survivor(true);
+        sends_until_epipe(|| self.message.send(&self.library, pair, &pair.buffer, WAIT))?;
+        if !pair.nothing_is_held() {
+            return Err("a passed descriptor is still open somewhere".into());
+        }
+        Ok(())
+    }
+}
+
+/// A sender to a receiver that is dead, or dies at once: nothing but success and `EPIPE`.
+fn sends_until_epipe(send: impl Fn() -> isize) -> Verdict {
+    let deadline = Instant::now() + SOON;
+    while Instant::now() < deadline {
+        match outcome(send()) {
+            Err(libc::EPIPE) => return Ok(()),
+            Err(error) => return Err(format!("errno {error}")),
+            Ok(_) => {}
+        }
+    }
+    Err("no EPIPE".into())
+}
+
+pub fn recv_on_stream() {
+    Recv::<false>::check(
+        "ipc_msg_recv, stream",
+        Message::new(SOCK_STREAM, SHORT, 0),
+        SHORT,
+    );
+}
+
+pub fn recv_on_stream_with_descriptors() {
+    let message = Message::new(SOCK_STREAM, SHORT, FDS);
+    Recv::<false>::check("ipc_msg_recv, stream, with descriptors", message, SHORT);
+}
+
+pub fn recv_on_stream_in_pieces() {
+    let message = Message::new(SOCK_STREAM, LONG, FDS);
+    Recv::<false>::check("ipc_msg_recv, stream, 50 kB", message, LONG);
+}
+
+pub fn recv_on_stream_too_long() {
+    let message = Message::new(SOCK_STREAM, LONG, FDS);
+    Recv::<false>::check("ipc_msg_recv, stream, longer than cap", message, SHORT);
+}
+
+pub fn recv_on_stream_that_is_empty() {
+    let message = Message::new(SOCK_STREAM, SHORT, 0);
+    Recv::<true>::check("ipc_msg_recv, stream, empty", message, SHORT);
+}
+
+pub fn recv_on_seqpacket() {
+    let message = Message::new(SOCK_SEQPACKET, SHORT, 0);
+    Recv::<false>::check("ipc_msg_recv, seqpacket", message, SHORT);
+}
+
+pub fn recv_on_seqpacket_with_descriptors() {
+    let message = Message::new(SOCK_SEQPACKET, SHORT, FDS);
+    Recv::<false>::check("ipc_msg_recv, seqpacket, with descriptors", message, SHORT);
+}
+
+/// The victim sends bytes, twice.
+struct SendFull<const CONCURRENT: bool> {
+    library: Library,
+    bytes: Vec<u8>,
+}
+
+impl<const CONCURRENT: bool> SendFull<CONCURRENT> {
+    fn check(name: &str, len: usize) {
+        let scenario = Self {
+            library: library::load(),
+            bytes: content(1, len),
+        };
+        check(name, &scenario);
+    }
+
+    fn send(&self, pair: &Pair) -> isize {
+        let (bytes, len) = (self.bytes.as_ptr().cast(), self.bytes.len());
+        // SAFETY: the length is theirs.
+        unsafe { (self.library.ipc_send_full)(pair.mine(), bytes, len, ptr::null_mut(), -1) }
+    }
+}
+
+impl<const CONCURRENT: bool> Scenario for SendFull<CONCURRENT> {
+    type State = Pair;
+    const CONCURRENT: bool = CONCURRENT;
+
+    fn set_up(&self) -> Pair {
+        Pair::open(&self.library, SOCK_STREAM, 0)
+    }
+
+    fn become_victim(&self, pair: &mut Pair) {
+        pair.become_victim();
+        assert_eq!(self.send(pair), self.bytes.len() as isize);
+    }
+
+    fn operate(&self, pair: &mut Pair) {
+        assert_eq!(self.send(pair), self.bytes.len() as isize);
+    }
+
+    fn survive(&self, pair: &mut Pair, finished: &Finished) -> Verdict {
+        pair.become_survivor(false);
+        // Room for more than is sent: what comes then is what there is until the end.
+        let expected = [&self.bytes[..], &self.bytes[..]].concat();
+        let mut room = vec![0; expected.len() + 1];
+        let to = room.as_mut_ptr().cast();
+        // SAFETY: the room has as many bytes as are said.
+        let result = unsafe {
+            (self.library.ipc_recv_full)(pair.mine(), to, room.len(), ptr::null_mut(), WAIT)
+        };
+        let received = outcome(result).map_err(|error| format!("errno {error}"))?;
+        let least = self.bytes.len() * if finished.get() { 2 } else { 1 };
+        if received < least || expected.get(..received) != Some(&room[..received]) {
+            return Err(format!(
+                "{received} bytes, or wrong ones; at least {least} were sent"
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub fn send_full() {
+    SendFull::<false>::check("ipc_send_full", SHORT);
+}
+
+pub fn send_full_in_pieces() {
+    SendFull::<true>::check("ipc_send_full, in pieces, reader at work", TOO_MUCH);
+}
+
+/// The victim receives bytes.
+struct RecvFull {
+    library: Library,
+}
+
+impl RecvFull {
+    fn recv(&self, pair: &mut Pair) -> isize {
+        let fd = pair.mine();
+        let to = pair.buffer.as_mut_ptr().cast();
+        // SAFETY: the buffer has this length.
+        unsafe { (self.library.ipc_recv_full)(fd, to, SHORT, ptr::null_mut(), -1) }
+    }
+}
+
+impl Scenario for RecvFull {
+    type State = Pair;
+
+    fn set_up(&self) -> Pair {
+        let mut pair = Pair::open(&self.library, SOCK_STREAM, SHORT);
+        let victim = pair.victim.take();
+        for _ in 0..2 {
+            assert_eq!(self.send(&pair), SHORT as isize);
+        }
+        pair.victim = victim;
+        pair
+    }
+
+    fn become_victim(&self, pair: &mut Pair) {
+        pair.become_victim();
+        assert_eq!(self.recv(pair), SHORT as isize);
+    }
+
+    fn operate(&self, pair: &mut Pair) {
+        assert_eq!(self.recv(pair), SHORT as isize);
+    }
+
+    fn survive(&self, pair: &mut Pair, _: &Finished) -> Verdict {
+        pair.become_survivor(false);
+        sends_until_epipe(|| self.send(pair))
+    }
+}
+
+impl RecvFull {
+    fn send(&self, pair: &Pair) -> isize {
+        let bytes = pair.buffer.as_ptr().cast();
+        // SAFETY: the buffer has this length.
+        unsafe { (self.library.ipc_send_full)(pair.mine(), bytes, SHORT, ptr::null_mut(), WAIT) }
+    }
+}
+
+pub fn recv_full() {
+    let library = library::load();
+    check("ipc_recv_full", &RecvFull { library });
+}

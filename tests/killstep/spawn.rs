@@ -1,0 +1,116 @@
+//! Children: whoever starts one is killed, and nothing stays of either.
+
+use crate::check;
+use crate::child;
+use crate::harness::{Finished, Scenario, Verdict};
+use crate::library::{self, Library};
+use libc::{c_char, c_int};
+use std::ffi::CStr;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::{Duration, Instant};
+use unixipc::ffi::spawn::ipc_spawn_opts;
+use unixipc::spawn::SpawnFd;
+
+/// How long what has to end at once may take: exec included, while other tests run.
+const SOON: Duration = Duration::from_secs(4);
+/// A number that the pair's end has in the child besides standard input and output.
+const IN_CHILD: c_int = 5;
+
+/// A pipe of which the child gets the writing end. It ends when the child is gone, and the
+/// victim.
+struct Pipe {
+    read: Option<io::PipeReader>,
+    write: Option<io::PipeWriter>,
+}
+
+/// The victim starts a program that ends at the end of its standard input.
+struct Spawn {
+    library: Library,
+    file: &'static CStr,
+    exists: bool,
+}
+
+impl Spawn {
+    fn spawn(&self, pipe: &Pipe) -> Result<(libc::pid_t, OwnedFd), ()> {
+        let argv = [self.file.as_ptr().cast_mut(), ptr::null_mut::<c_char>()];
+        let pass = SpawnFd {
+            fd: pipe.write.as_ref().unwrap().as_raw_fd(),
+            child_fd: IN_CHILD,
+        };
+        // SAFETY: all zero bytes are the defaults.
+        let mut options: ipc_spawn_opts = unsafe { mem::zeroed() };
+        options.fds = &pass;
+        options.nfds = 1;
+        let size = mem::size_of_val(&options);
+        let mut fd = -1;
+        // SAFETY: a string, an array that ends with NULL, options of this size, one descriptor.
+        let pid = unsafe {
+            (self.library.ipc_spawn)(self.file.as_ptr(), argv.as_ptr(), &options, size, &mut fd)
+        };
+        if pid == -1 {
+            return Err(());
+        }
+        // SAFETY: the library just made it, for us.
+        Ok((pid, unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+}
+
+impl Scenario for Spawn {
+    type State = Pipe;
+
+    fn set_up(&self) -> Pipe {
+        let (read, write) = io::pipe().unwrap();
+        Pipe {
+            read: Some(read),
+            write: Some(write),
+        }
+    }
+
+    fn become_victim(&self, pipe: &mut Pipe) {
+        pipe.read = None;
+        let spawned = self.spawn(pipe);
+        assert_eq!(spawned.is_ok(), self.exists);
+        if let Ok((pid, end)) = spawned {
+            drop(end);
+            // SAFETY: a null status is allowed.
+            assert_eq!(unsafe { libc::waitpid(pid, ptr::null_mut(), 0) }, pid);
+        }
+    }
+
+    fn operate(&self, pipe: &mut Pipe) {
+        // What comes of it is kept: to close it would be the victim's next operation.
+        let spawned = mem::ManuallyDrop::new(self.spawn(pipe));
+        assert_eq!(spawned.is_ok(), self.exists);
+    }
+
+    fn survive(&self, pipe: &mut Pipe, _: &Finished) -> Verdict {
+        pipe.write = None;
+        let read = pipe.read.take().unwrap();
+        if !child::poll_readable(&read, Instant::now() + SOON) {
+            return Err("somebody still has the descriptor that was passed to the child".into());
+        }
+        // That no child is left, the harness sees itself.
+        Ok(())
+    }
+}
+
+pub fn program() {
+    let scenario = Spawn {
+        library: library::load(),
+        file: c"cat",
+        exists: true,
+    };
+    check("ipc_spawn", &scenario);
+}
+
+pub fn program_that_does_not_exist() {
+    let scenario = Spawn {
+        library: library::load(),
+        file: c"/nonexistent/program",
+        exists: false,
+    };
+    check("ipc_spawn, no such program", &scenario);
+}

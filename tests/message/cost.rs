@@ -1,0 +1,192 @@
+//! How many system calls a message costs, counted by strace.
+
+use crate::call::*;
+use libc::c_int;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+const ROUNDS: usize = 10;
+
+/// One thing to be counted: what it is, and the system calls that it makes.
+struct Counted {
+    what: String,
+    run: Box<dyn Fn()>,
+    expected: &'static [&'static str],
+}
+
+fn counted(
+    what: &str,
+    ends: &'static Pair,
+    timeout_ms: c_int,
+    expected: &'static [&'static str],
+    run: fn(&Pair, c_int),
+) -> Counted {
+    Counted {
+        what: format!("{what}, time-out {timeout_ms}"),
+        run: Box::new(move || run(ends, timeout_ms)),
+        expected,
+    }
+}
+
+fn send_short(ends: &Pair, timeout_ms: c_int) {
+    send(&ends.0, b"12345678", timeout_ms).unwrap();
+}
+
+fn recv_short(ends: &Pair, timeout_ms: c_int) {
+    assert_eq!(recv(&ends.1, &mut [0; 8], timeout_ms), Ok(8));
+}
+
+fn send_descriptor(ends: &Pair, timeout_ms: c_int) {
+    send_fds(&ends.0, b"12345678", &[0], timeout_ms).unwrap();
+}
+
+fn recv_room(ends: &Pair, timeout_ms: c_int) {
+    // Without closing what would come: a close would be counted too.
+    let (len, fds) = recv_fds(&ends.1, &mut [0; 8], 1, timeout_ms).unwrap();
+    assert_eq!((len, fds.len()), (8, 0));
+}
+
+fn full_send(ends: &Pair, timeout_ms: c_int) {
+    send_full(&ends.0, b"12345678", None, timeout_ms).unwrap();
+}
+
+fn full_recv(ends: &Pair, timeout_ms: c_int) {
+    assert_eq!(recv_full(&ends.1, &mut [0; 8], None, timeout_ms), Ok(8));
+}
+
+fn drain(ends: &Pair, _: c_int) {
+    while recv(&ends.1, &mut [0; 8], 0).is_ok() {}
+}
+
+pub fn system_calls() {
+    let leak = |kind| -> &'static Pair { Box::leak(Box::new(pair(kind))) };
+    let [stream, seqpacket, dgram] = TYPES.map(leak);
+    let mut all = Vec::new();
+    for timeout_ms in [-1, 0, 1000, -2] {
+        let mut add = |what, ends, expected, run| {
+            all.push(counted(what, ends, timeout_ms, expected, run));
+        };
+        add(
+            "SEQPACKET send",
+            seqpacket,
+            &["sendto"][..],
+            send_short as fn(&Pair, c_int),
+        );
+        add(
+            "SEQPACKET receive",
+            seqpacket,
+            &["getsockopt", "recvfrom"],
+            recv_short,
+        );
+        add("SEQPACKET send", seqpacket, &["sendto"], send_short);
+        add(
+            "SEQPACKET receive with room",
+            seqpacket,
+            &["getsockopt", "recvmsg"],
+            recv_room,
+        );
+        add(
+            "SEQPACKET send descriptors",
+            seqpacket,
+            &["sendmsg"],
+            send_descriptor,
+        );
+        add("drain", seqpacket, &[], drain);
+        add("STREAM send", stream, &["sendto", "sendmsg"], send_short);
+        add(
+            "STREAM receive",
+            stream,
+            &["getsockopt", "recvfrom", "recvfrom"],
+            recv_short,
+        );
+        add("STREAM send", stream, &["sendto", "sendmsg"], send_short);
+        let room = &["getsockopt", "recvmsg", "recvfrom"];
+        add("STREAM receive with room", stream, room, recv_room);
+        add("ipc_send_full", stream, &["sendto"], full_send);
+        add("ipc_recv_full", stream, &["recvfrom"], full_recv);
+        let asked = &["sendto", "getsockopt", "sendto"];
+        add("DGRAM send", dgram, asked, send_short);
+        let asked = &["getsockopt", "recvfrom"];
+        add("DGRAM receive", dgram, asked, recv_short);
+    }
+    let trace = trace(|| {
+        for counted in &all {
+            marker();
+            for _ in 0..ROUNDS {
+                (counted.run)();
+            }
+        }
+        marker();
+    });
+    let phases: Vec<Vec<&str>> = trace
+        .split(MARKER)
+        .map(|phase| phase.lines().filter_map(name).collect())
+        .collect();
+    assert_eq!(phases.len(), all.len() + 2, "{trace}");
+    for (counted, phase) in all.iter().zip(&phases[1..]) {
+        if counted.expected.is_empty() {
+            continue;
+        }
+        let expected = counted.expected.repeat(ROUNDS);
+        assert_eq!(*phase, expected, "{}", counted.what);
+    }
+    for ends in [stream, seqpacket, dgram] {
+        for fd in [&ends.0, &ends.1] {
+            drop(own(fd.as_raw_fd()));
+        }
+    }
+}
+
+/// A call that nothing else here makes.
+const MARKER: &str = "getppid()";
+
+fn marker() {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::getppid() };
+}
+
+/// The name of the system call on a line of strace's.
+fn name(line: &str) -> Option<&str> {
+    let (name, _) = line.split_once('(')?;
+    (!name.is_empty()
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_lowercase() || c == b'_' || c.is_ascii_digit()))
+    .then_some(name)
+}
+
+/// What strace writes of a child that runs `run`.
+fn trace(run: impl FnOnce()) -> String {
+    let (wait, mut go) = pipe();
+    let output = env::temp_dir().join("trace");
+    let gos = go.as_raw_fd();
+    let child = fork(move || {
+        drop(own(gos));
+        let mut wait: File = wait;
+        assert_eq!(wait.read(&mut [0; 1]).unwrap(), 1);
+        run();
+    });
+    let mut strace = Command::new("strace")
+        .arg("-o")
+        .arg(&output)
+        .args(["-p", &child.0.to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.0);
+    wait_until("strace attached", || {
+        assert!(strace.try_wait().unwrap().is_none(), "strace cannot trace");
+        !fs::read_to_string(&status)
+            .unwrap()
+            .contains("TracerPid:\t0\n")
+    });
+    go.write_all(b".").unwrap();
+    child.join();
+    assert!(strace.wait().unwrap().success());
+    let trace = fs::read_to_string(&output).unwrap();
+    fs::remove_file(output).unwrap();
+    trace
+}

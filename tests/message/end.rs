@@ -1,0 +1,476 @@
+//! The end of a session, in good order and inside a message, and peers that do not keep
+//! to the framing.
+
+use crate::call::*;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use unixipc::ffi::message::IPC_MSG_MAX;
+use unixipc::ffi::pair::IPC_WAIT_INTR;
+
+const STREAM: i32 = libc::SOCK_STREAM;
+const WITH_AN_END: [i32; 2] = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
+
+/// What was sent before the end still comes; then 0, as often as one asks.
+pub fn between_messages() {
+    for kind in WITH_AN_END {
+        for closed in [true, false] {
+            for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
+                let (a, b) = pair(kind);
+                let held = descriptors(2);
+                send(&a, b"one", 0).unwrap();
+                send_fds(&a, b"two", &raw(&held), 0).unwrap();
+                let a = if closed {
+                    drop(a);
+                    None
+                } else {
+                    shut(&a, libc::SHUT_WR);
+                    Some(a)
+                };
+                let mut buf = [0; 8];
+                assert_eq!(recv(&b, &mut buf, timeout_ms), Ok(3));
+                let (len, fds) = recv_fds(&b, &mut buf, 2, timeout_ms).unwrap();
+                assert_eq!((len, fds.len()), (3, 2));
+                for _ in 0..3 {
+                    assert_eq!(recv(&b, &mut buf, timeout_ms), Ok(0));
+                    let (len, fds) = recv_fds(&b, &mut buf, 2, timeout_ms).unwrap();
+                    assert_eq!((len, fds.len()), (0, 0));
+                    assert_eq!(recv_full(&b, &mut buf, None, timeout_ms), Ok(0));
+                }
+                // The other direction of a shut-down one goes on.
+                if let Some(a) = a {
+                    assert_eq!(send(&b, b"back", 0), Ok(0));
+                    assert_eq!(recv(&a, &mut buf, 0), Ok(4));
+                }
+            }
+        }
+    }
+}
+
+/// A peer that goes without having read everything: its own messages all still come.
+pub fn peer_left_something_unread() {
+    for kind in WITH_AN_END {
+        for room in [None, Some(2)] {
+            let _case = Case(format!("type {kind}, room {room:?}"));
+            let (a, b) = pair(kind);
+            send(&b, b"never read", 0).unwrap();
+            for text in [b"one", b"two"] {
+                send(&a, text, 0).unwrap();
+            }
+            drop(a);
+            let mut buf = [0; 8];
+            for text in [b"one", b"two"] {
+                let got = match room {
+                    None => recv(&b, &mut buf, 1000),
+                    Some(room) => recv_fds(&b, &mut buf, room, 1000).map(|got| got.0),
+                };
+                assert_eq!(got, Ok(3));
+                assert_eq!(&buf[..3], text);
+            }
+            assert_eq!(recv(&b, &mut buf, 1000), Ok(0));
+            assert_eq!(send(&b, b"x", 1000), Err(libc::EPIPE));
+        }
+    }
+    let (a, b) = pair(STREAM);
+    send_full(&b, b"never read", None, 0).unwrap();
+    send_full(&a, b"three", None, 0).unwrap();
+    drop(a);
+    let mut buf = [0; 8];
+    assert_eq!(recv_full(&b, &mut buf, None, 1000), Ok(5));
+    assert_eq!(recv_full(&b, &mut buf, None, 1000), Ok(0));
+}
+
+/// The same while one waits: the kernel reports the reset before what the peer had sent.
+pub fn peer_went_while_one_waited() {
+    for kind in WITH_AN_END {
+        for timeout_ms in [-1, 60_000, IPC_WAIT_INTR] {
+            for room in [None, Some(2)] {
+                let _case = Case(format!("type {kind}, time-out {timeout_ms}, room {room:?}"));
+                let (a, b) = pair(kind);
+                send(&b, b"never read", 0).unwrap();
+                let child = fork_receiver(&a, b, move |b| {
+                    let mut buf = [0; 8];
+                    for len in [3, 5, 0] {
+                        let got = match room {
+                            None => recv(b, &mut buf, timeout_ms),
+                            Some(room) => recv_fds(b, &mut buf, room, timeout_ms).map(|got| got.0),
+                        };
+                        assert_eq!(got, Ok(len));
+                    }
+                });
+                child.wait_asleep();
+                child.stop();
+                send(&a, b"one", 0).unwrap();
+                send(&a, b"three", 0).unwrap();
+                drop(a);
+                child.signal(libc::SIGCONT);
+                child.join();
+            }
+        }
+    }
+}
+
+/// Who waits is told of the end.
+pub fn while_waiting() {
+    for kind in WITH_AN_END {
+        for timeout_ms in [-1, 60_000, IPC_WAIT_INTR] {
+            let (a, b) = pair(kind);
+            let child = fork_receiver(&a, b, move |b| {
+                assert_eq!(recv(b, &mut [0; 8], timeout_ms), Ok(0));
+            });
+            child.wait_asleep();
+            drop(a);
+            child.join();
+
+            let (a, b) = pair(kind);
+            fill(&b);
+            let child = fork_receiver(&a, b, move |b| {
+                assert_eq!(send(b, b"x", timeout_ms), Err(libc::EPIPE));
+            });
+            child.wait_asleep();
+            drop(a);
+            child.join();
+        }
+    }
+}
+
+/// A child that has `mine` alone; the parent keeps `theirs` alone.
+fn fork_receiver(theirs: &OwnedFd, mine: OwnedFd, run: impl FnOnce(&OwnedFd)) -> Child {
+    use std::os::fd::AsRawFd;
+    let number = theirs.as_raw_fd();
+    fork(move || {
+        drop(own(number));
+        run(&mine);
+    })
+}
+
+/// A message cut at every byte is EPROTO, and none of it is taken for a message.
+pub fn inside_a_message() {
+    let whole = [&header(20)[..], &[b'm'; 20]].concat();
+    for cut in 1..whole.len() {
+        for closed in [true, false] {
+            for cap in [1, 20, 100] {
+                let (a, b) = pair(STREAM);
+                raw_send(&a, &whole, 0);
+                raw_send(&a, &whole[..cut], 0);
+                let _a = if closed {
+                    drop(a);
+                    None
+                } else {
+                    shut(&a, libc::SHUT_WR);
+                    Some(a)
+                };
+                let mut buf = [0; 100];
+                let first = if cap < 20 {
+                    Err(libc::EMSGSIZE)
+                } else {
+                    Ok(20)
+                };
+                assert_eq!(recv(&b, &mut buf[..cap], -1), first);
+                assert_eq!(recv(&b, &mut buf[..cap], -1), Err(libc::EPROTO), "{cut}");
+                for _ in 0..2 {
+                    assert_eq!(recv(&b, &mut buf[..cap], -1), Ok(0), "{cut}");
+                }
+            }
+        }
+    }
+}
+
+/// A header that is none is EPROTO and ends the direction: the peer's next send is EPIPE.
+pub fn lying_headers() {
+    let mut lies: Vec<[u8; 8]> = (0..4)
+        .flat_map(|at| {
+            [0x01, 0x20, 0x80].map(|bits| {
+                let mut lie = header(4);
+                lie[at] ^= bits;
+                lie
+            })
+        })
+        .collect();
+    lies.extend([0, IPC_MSG_MAX as u32 + 1, 1 << 31, u32::MAX].map(header));
+    lies.push([0; 8]);
+    lies.push([0xff; 8]);
+    lies.push(*b"cpiu\x04\0\0\0");
+    lies.push(*b"uipc\0\0\0\x80");
+    let mut buf = [0; 64];
+    for lie in lies {
+        for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
+            for room in [None, Some(2)] {
+                let _case = Case(format!("{lie:x?}, {timeout_ms}, {room:?}"));
+                let (a, b) = pair(STREAM);
+                raw_send(&a, &lie, 0);
+                send(&a, b"good", 0).unwrap();
+                send(&a, &[1; 40_000], 0).unwrap();
+                let got = match room {
+                    None => recv(&b, &mut buf, timeout_ms),
+                    Some(room) => recv_fds(&b, &mut buf, room, timeout_ms).map(|got| got.0),
+                };
+                assert_eq!(got, Err(libc::EPROTO));
+                for _ in 0..2 {
+                    assert_eq!(recv(&b, &mut buf, timeout_ms), Ok(0));
+                }
+                assert_eq!(send(&a, b"more", 0), Err(libc::EPIPE));
+                // The other direction goes on.
+                assert_eq!(send(&b, b"back", 0), Ok(0));
+                assert_eq!(recv(&a, &mut buf, 0), Ok(4));
+            }
+        }
+    }
+    // The longest that is allowed is no lie, though it never comes; nothing is allocated for it.
+    let (a, b) = pair(STREAM);
+    let before = resident();
+    raw_send(&a, &header(IPC_MSG_MAX as u32), 0);
+    assert_eq!(recv(&b, &mut buf, 20), Err(libc::ETIMEDOUT));
+    assert!(resident() < before + (4 << 20));
+}
+
+/// A message that a time-out cuts while it is sent.
+pub fn half_sent() {
+    let bytes = pattern(4 << 20, 9);
+    for (timeout_ms, nonblock) in [
+        (0, 0),
+        (20, 0),
+        (0, libc::SOCK_NONBLOCK),
+        (20, libc::SOCK_NONBLOCK),
+    ] {
+        let (a, b) = pair(STREAM | nonblock);
+        assert_eq!(send(&a, b"whole", 0), Ok(0));
+        assert_eq!(send(&a, &bytes, timeout_ms), Err(libc::ETIMEDOUT));
+        for _ in 0..2 {
+            assert_eq!(send(&a, b"x", timeout_ms), Err(libc::EPIPE));
+            assert_eq!(send(&a, b"x", -1), Err(libc::EPIPE));
+        }
+        let mut buf = vec![0; 5 << 20];
+        assert_eq!(recv(&b, &mut buf, -1), Ok(5));
+        assert_eq!(recv(&b, &mut buf, -1), Err(libc::EPROTO));
+        assert_eq!(recv(&b, &mut buf, -1), Ok(0));
+        // The other direction goes on.
+        assert_eq!(send(&b, b"back", -1), Ok(0));
+        assert_eq!(recv(&a, &mut buf, -1), Ok(4));
+    }
+    // Up to 32 KiB it is all or nothing, wherever the socket becomes full.
+    for first in (0..64).map(|step| 1 + step * 997) {
+        let (a, b) = pair(STREAM);
+        let mut sent = u64::from(send(&a, &vec![0; first], 0).is_ok());
+        let part = pattern(32 << 10, 3);
+        let error = loop {
+            match send(&a, &part, (first % 2) as i32) {
+                Ok(_) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, [libc::EAGAIN, libc::ETIMEDOUT][first % 2]);
+        let mut buf = vec![0; 64 << 10];
+        for i in 0..sent {
+            let len = if i == 0 { first } else { part.len() };
+            assert_eq!(recv(&b, &mut buf, 0), Ok(len));
+        }
+        assert_eq!(recv(&b, &mut buf, 0), Err(libc::EAGAIN));
+        assert_eq!(send(&a, &part, 0), Ok(0), "the direction is alive");
+    }
+}
+
+/// A receive that a time-out stops inside a message.
+pub fn half_received() {
+    let whole = [&header(100)[..], &pattern(100, 1)].concat();
+    for cut in [1, 4, 7, 8, 9, 50, 107] {
+        for cap in [1, 100] {
+            for timeout_ms in [0, 20] {
+                let (a, b) = pair(STREAM);
+                let mut buf = [0; 100];
+                raw_send(&a, &whole, 0);
+                raw_send(&a, &whole[..cut], 0);
+                let first = recv(&b, &mut buf[..cap], timeout_ms);
+                assert_eq!(
+                    first,
+                    if cap < 100 {
+                        Err(libc::EMSGSIZE)
+                    } else {
+                        Ok(100)
+                    }
+                );
+                assert_eq!(recv(&b, &mut buf[..cap], timeout_ms), Err(libc::ETIMEDOUT));
+                for _ in 0..2 {
+                    assert_eq!(recv(&b, &mut buf, -1), Ok(0));
+                }
+                for _ in 0..2 {
+                    assert_eq!(send(&a, b"x", -1), Err(libc::EPIPE));
+                }
+                assert_eq!(send(&b, b"back", -1), Ok(0));
+                assert_eq!(recv(&a, &mut buf, -1), Ok(4));
+            }
+        }
+    }
+}
+
+/// A handler that runs inside a message does not end it, also under IPC_WAIT_INTR.
+pub fn signal_inside_a_message() {
+    use crate::timeout::handle;
+    for flags in [0, libc::SA_RESTART] {
+        handle(libc::SIGUSR1, flags);
+        let bytes = pattern(1 << 20, 2);
+        let (a, b) = pair(STREAM);
+        let sender = fork(|| assert_eq!(send(&a, &bytes, IPC_WAIT_INTR), Ok(0)));
+        sender.wait_asleep();
+        sender.signal(libc::SIGUSR1);
+        sender.wait_asleep();
+        let mut buf = vec![0; 1 << 20];
+        assert_eq!(recv(&b, &mut buf, -1), Ok(1 << 20));
+        assert!(buf == bytes);
+        sender.join();
+        let receiver = fork(|| assert_eq!(recv(&b, &mut [0; 8], IPC_WAIT_INTR), Ok(4)));
+        raw_send(&a, &header(4), 0);
+        receiver.wait_asleep();
+        wait_until("the header to be taken", || unread(&b) == 0);
+        receiver.wait_asleep();
+        receiver.signal(libc::SIGUSR1);
+        receiver.wait_asleep();
+        raw_send(&a, b"body", 0);
+        receiver.join();
+    }
+}
+
+/// How many bytes wait in a stream.
+fn unread(fd: &OwnedFd) -> libc::c_int {
+    use std::os::fd::AsRawFd;
+    let mut bytes = -1;
+    // SAFETY: FIONREAD writes an int.
+    assert_eq!(
+        unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) },
+        0
+    );
+    bytes
+}
+
+/// A receiver that is gone is EPIPE from every call, and no signal: this process has
+/// SIGPIPE's default action.
+pub fn no_signal() {
+    // SAFETY: a query; the structure is ours.
+    let action = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action);
+        action.sa_sigaction
+    };
+    assert_eq!(action, libc::SIG_DFL, "the test itself");
+    for kind in TYPES {
+        for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
+            for nonblock in [0, libc::SOCK_NONBLOCK] {
+                type Send<'a> = &'a dyn Fn(&OwnedFd) -> Outcome;
+                let sends: [Send; 3] = [
+                    &|fd| send(fd, b"x", timeout_ms),
+                    &|fd| send_fds(fd, b"x", &[0], timeout_ms),
+                    &|fd| send_full(fd, b"x", None, timeout_ms),
+                ];
+                for first in sends {
+                    let fd = widowed(kind | nonblock);
+                    assert_eq!(first(&fd), Err(libc::EPIPE));
+                    for later in sends {
+                        assert_eq!(later(&fd), Err(gone_before(kind)));
+                    }
+                }
+                // With something unread, which the kernel reports as a reset.
+                let (a, b) = pair(kind | nonblock);
+                send(&a, b"unread", 0).unwrap();
+                drop(b);
+                assert_eq!(send(&a, b"x", timeout_ms), Err(libc::EPIPE));
+                let (a, b) = pair(kind | nonblock);
+                send(&a, b"unread", 0).unwrap();
+                drop(b);
+                assert_eq!(send_full(&a, b"x", None, timeout_ms), Err(libc::EPIPE));
+                // And shut down.
+                let (a, _b) = pair(kind | nonblock);
+                shut(&a, libc::SHUT_WR);
+                assert_eq!(send(&a, b"x", timeout_ms), Err(libc::EPIPE));
+                assert_eq!(send_full(&a, b"x", None, timeout_ms), Err(libc::EPIPE));
+            }
+        }
+        // A receive asks what the socket is, and that too raises nothing.
+        let fd = widowed(kind);
+        let got = recv(&fd, &mut [0; 8], 0);
+        let end = if kind == libc::SOCK_DGRAM {
+            Err(libc::EAGAIN)
+        } else {
+            Ok(0)
+        };
+        assert_eq!(got, end);
+    }
+    // A message of which a part is sent when the receiver goes.
+    let (a, b) = pair(STREAM);
+    let child = fork_receiver(&b, a, |a| {
+        assert_eq!(send(a, &vec![1; 8 << 20], -1), Err(libc::EPIPE));
+        assert_eq!(send(a, b"x", -1), Err(libc::EPIPE));
+    });
+    child.wait_asleep();
+    drop(b);
+    child.join();
+}
+
+/// The resident memory of this process, in bytes.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        * 1024
+}
+
+/// A peer that sends anything but messages: errors only, in bounded memory and time.
+pub fn random_bytes() {
+    let start = Instant::now();
+    let count = scaled(100_000);
+    let mut random = Random(42);
+    let mut buf = vec![0xaa; 256];
+    let before = resident();
+    let mut seen = [0u64; 4]; // messages, too long, EPROTO, time-outs
+    for round in 0..count {
+        let (a, b) = pair(STREAM);
+        let mut bytes = pattern(random.below(200) as usize + 1, round);
+        // Some begin as a message does, some with several of them.
+        for at in [0, 8 + bytes.len() / 3] {
+            if random.below(2) == 0 && bytes.len() >= at + 8 {
+                let len = [random.below(40), random.next() >> 32][random.below(2) as usize];
+                bytes[at..at + 8].copy_from_slice(&header(len as u32));
+            }
+        }
+        raw_send(&a, &bytes, 0);
+        let a = (random.below(2) == 0).then_some(a); // or its end
+        let mut taken = 0;
+        loop {
+            let cap = random.below(64) as usize + 1;
+            match recv(&b, &mut buf[..cap], 0) {
+                Ok(0) => break,
+                Ok(len) => {
+                    assert!(len <= cap);
+                    assert_eq!(bytes[taken..taken + 8], header(len as u32));
+                    assert_eq!(bytes[taken + 8..taken + 8 + len], buf[..len]);
+                    taken += 8 + len;
+                    seen[0] += 1;
+                }
+                Err(libc::EMSGSIZE) => {
+                    let len: [u8; 4] = bytes[taken + 4..taken + 8].try_into().unwrap();
+                    taken += 8 + u32::from_le_bytes(len) as usize;
+                    seen[1] += 1;
+                }
+                Err(libc::EPROTO) => seen[2] += 1,
+                Err(libc::ETIMEDOUT) => seen[3] += 1,
+                Err(libc::EAGAIN) => {
+                    assert!(a.is_some() && taken == bytes.len());
+                    break;
+                }
+                Err(error) => panic!("errno {error}"),
+            }
+            assert!(taken <= bytes.len());
+        }
+        assert!(buf[64..].iter().all(|byte| *byte == 0xaa));
+    }
+    assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
+    assert!(resident() < before + (8 << 20), "{} {}", before, resident());
+    let limit = Duration::from_secs(30).mul_f64((count as f64 / 1e5).max(1.0));
+    assert!(start.elapsed() < limit, "{:?}", start.elapsed());
+}

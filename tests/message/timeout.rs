@@ -1,0 +1,268 @@
+//! Time-outs: what each gives, and that nothing lengthens one.
+
+use crate::call::*;
+use libc::c_int;
+use std::os::fd::OwnedFd;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use unixipc::ffi::pair::IPC_WAIT_INTR;
+
+/// A call that can do nothing now, and so waits as long as it may.
+type Waiting = fn(&OwnedFd, c_int) -> Outcome;
+
+fn waits_in_recv(fd: &OwnedFd, timeout_ms: c_int) -> Outcome {
+    recv(fd, &mut [0; 8], timeout_ms)
+}
+
+fn waits_in_recv_fds(fd: &OwnedFd, timeout_ms: c_int) -> Outcome {
+    recv_fds(fd, &mut [0; 8], 2, timeout_ms).map(|got| got.0)
+}
+
+fn waits_in_recv_full(fd: &OwnedFd, timeout_ms: c_int) -> Outcome {
+    recv_full(fd, &mut [0; 8], None, timeout_ms)
+}
+
+fn waits_in_send(fd: &OwnedFd, timeout_ms: c_int) -> Outcome {
+    send(fd, b"x", timeout_ms)
+}
+
+fn waits_in_send_fds(fd: &OwnedFd, timeout_ms: c_int) -> Outcome {
+    send_fds(fd, b"x", &[0], timeout_ms)
+}
+
+fn waits_in_send_full(fd: &OwnedFd, timeout_ms: c_int) -> Outcome {
+    send_full(fd, b"x", None, timeout_ms)
+}
+
+const WAITING: [(&str, Waiting); 6] = [
+    ("ipc_msg_recv", waits_in_recv),
+    ("ipc_msg_recv with descriptors", waits_in_recv_fds),
+    ("ipc_recv_full", waits_in_recv_full),
+    ("ipc_msg_send", waits_in_send),
+    ("ipc_msg_send with descriptors", waits_in_send_fds),
+    ("ipc_send_full", waits_in_send_full),
+];
+
+/// Runs a test with each call, on each type, through a blocking and a non-blocking end, of
+/// which the way out is full and the way in empty.
+fn each(run: impl Fn(Waiting, &OwnedFd, &OwnedFd)) {
+    for kind in TYPES {
+        for nonblock in [0, libc::SOCK_NONBLOCK] {
+            for (name, waiting) in WAITING {
+                let _case = Case(format!("{name}, type {kind}, O_NONBLOCK {nonblock:#x}"));
+                let (a, b) = pair(kind | nonblock);
+                fill(&a);
+                run(waiting, &a, &b);
+            }
+        }
+    }
+}
+
+/// How much longer than asked for a busy machine may take.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[track_caller]
+fn took(start: Instant, least: Duration) {
+    let took = start.elapsed();
+    assert!(
+        took >= least && took < least + GRACE,
+        "{took:?} for {least:?}"
+    );
+}
+
+pub fn not_at_all_and_short() {
+    each(|waiting, a, _| {
+        let start = Instant::now();
+        assert_eq!(waiting(a, 0), Err(libc::EAGAIN));
+        took(start, Duration::ZERO);
+        for timeout_ms in [1, 20] {
+            let start = Instant::now();
+            assert_eq!(waiting(a, timeout_ms), Err(libc::ETIMEDOUT));
+            took(start, Duration::from_millis(timeout_ms as u64));
+        }
+    });
+}
+
+/// Makes room, and sends something: whatever the peer waits for.
+fn serve(b: &OwnedFd) {
+    assert_eq!(send(b, b"12345678", 0), Ok(0));
+    while raw_recv(b, &mut [0; 4096]).is_ok() {}
+}
+
+/// −1, a long time-out, and IPC_WAIT_INTR wait until there is something to do.
+pub fn until_ready() {
+    each(|waiting, a, b| {
+        for timeout_ms in [-1, 60_000, i32::MAX, IPC_WAIT_INTR] {
+            let child = fork(|| {
+                let got = waiting(a, timeout_ms);
+                assert!(matches!(got, Ok(0 | 1 | 8)), "{got:?}");
+            });
+            child.wait_asleep();
+            serve(b);
+            child.join();
+            // What a recv_full of eight bytes left of a framed message, and its own message.
+            while raw_recv(a, &mut [0; 64]).is_ok() {}
+            fill(a);
+        }
+    });
+}
+
+static HANDLED: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count(_: c_int) {
+    HANDLED.fetch_add(1, Relaxed);
+}
+
+/// Has a signal counted by a handler.
+pub fn handle(signal: c_int, flags: c_int) {
+    let mut action = libc::sigaction {
+        sa_sigaction: count as extern "C" fn(c_int) as usize,
+        // SAFETY: zero bytes are an empty set.
+        sa_mask: unsafe { std::mem::zeroed() },
+        sa_flags: flags,
+        sa_restorer: None,
+    };
+    // SAFETY: the action is ours; the handler only counts.
+    assert_eq!(
+        unsafe { libc::sigaction(signal, &raw mut action, ptr::null_mut()) },
+        0
+    );
+}
+
+pub fn handled() -> u64 {
+    HANDLED.load(Relaxed)
+}
+
+/// A signal every so many microseconds from now on; 0 ends it.
+pub fn tick(micros: i64) {
+    let every = libc::timeval {
+        tv_sec: 0,
+        tv_usec: micros,
+    };
+    let timer = libc::itimerval {
+        it_interval: every,
+        it_value: every,
+    };
+    // SAFETY: the structure is ours.
+    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
+    assert_eq!(set, 0);
+}
+
+/// A handler that runs all the time neither ends a wait early nor lengthens it.
+pub fn under_signals() {
+    for flags in [0, libc::SA_RESTART] {
+        handle(libc::SIGALRM, flags);
+        each(|waiting, a, _| {
+            tick(500);
+            let before = handled();
+            let start = Instant::now();
+            assert_eq!(waiting(a, 30), Err(libc::ETIMEDOUT));
+            took(start, Duration::from_millis(30));
+            assert!(handled() > before, "no signal came");
+            assert_eq!(waiting(a, 0), Err(libc::EAGAIN));
+            tick(0);
+        });
+    }
+}
+
+/// IPC_WAIT_INTR ends with EINTR when a handler ran, also one with SA_RESTART; −1 and a long
+/// time-out do not.
+pub fn interrupted() {
+    for flags in [0, libc::SA_RESTART] {
+        handle(libc::SIGUSR1, flags);
+        each(|waiting, a, b| {
+            let child = fork(|| assert_eq!(waiting(a, IPC_WAIT_INTR), Err(libc::EINTR)));
+            child.wait_asleep();
+            child.signal(libc::SIGUSR1);
+            child.join();
+            for timeout_ms in [-1, 60_000] {
+                let child = fork(|| assert!(waiting(a, timeout_ms).is_ok()));
+                for _ in 0..3 {
+                    child.wait_asleep();
+                    child.signal(libc::SIGUSR1);
+                }
+                child.wait_asleep();
+                serve(b);
+                child.join();
+                while raw_recv(a, &mut [0; 64]).is_ok() {}
+                fill(a);
+            }
+        });
+    }
+}
+
+/// Stop and continue are no handler, and end nothing.
+pub fn stopped_and_continued() {
+    each(|waiting, a, b| {
+        let child = fork(|| assert!(waiting(a, IPC_WAIT_INTR).is_ok()));
+        child.wait_asleep();
+        child.stop();
+        child.signal(libc::SIGCONT);
+        serve(b);
+        child.join();
+    });
+}
+
+/// Bytes that come one at a time, each waking the receiver, do not lengthen its time-out.
+pub fn wakings_without_end() {
+    let (a, b) = pair(libc::SOCK_STREAM);
+    let (count, message) = (1 << 20, 1 << 24);
+    for framed in [false, true] {
+        let child = fork(|| {
+            let start = Instant::now();
+            let mut buf = vec![0; message];
+            let got = if framed {
+                recv(&b, &mut buf, 50)
+            } else {
+                recv_full(&b, &mut buf, None, 50)
+            };
+            assert_eq!(got, Err(libc::ETIMEDOUT));
+            took(start, Duration::from_millis(50));
+        });
+        if framed {
+            raw_send(&a, &header(message as u32), 0);
+        }
+        let start = Instant::now();
+        let mut sent = 0;
+        while sent < count && start.elapsed() < Duration::from_millis(200) {
+            // The receiver may have ended the direction by now.
+            if send_full(&a, b"x", None, 100).is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        assert!(sent > 100, "{sent}");
+        child.join();
+        while raw_recv(&b, &mut [0; 4096]).is_ok_and(|len| len > 0) {}
+    }
+}
+
+/// Waits under SO_RCVTIMEO and SO_SNDTIMEO of the caller's still last as long as asked for.
+pub fn beside_the_sockets_own() {
+    let (a, b) = pair(libc::SOCK_SEQPACKET);
+    let own = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 5000,
+    };
+    let (at, len) = ((&raw const own).cast(), size_of_val(&own) as u32);
+    for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+        use std::os::fd::AsRawFd;
+        // SAFETY: a timeval, with its size.
+        let set = unsafe { libc::setsockopt(a.as_raw_fd(), libc::SOL_SOCKET, option, at, len) };
+        assert_eq!(set, 0);
+    }
+    fill(&a);
+    for waiting in [waits_in_recv as Waiting, waits_in_send] {
+        let start = Instant::now();
+        assert_eq!(waiting(&a, 40), Err(libc::ETIMEDOUT));
+        took(start, Duration::from_millis(40));
+        let child = fork(|| assert!(waiting(&a, -1).is_ok()));
+        wait_until("a longer wait than the socket's own", || {
+            start.elapsed() > Duration::from_millis(80)
+        });
+        serve(&b);
+        child.join();
+        fill(&a);
+    }
+}
