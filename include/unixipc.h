@@ -543,7 +543,8 @@ int ipc_fifo_send(int fd,
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     rec is NULL, cap is 0, or timeout_ms is below -2
  *   EMSGSIZE   the record was longer than cap
- *   EPROTO     what came was not written by ipc_fifo_send; it is gone
+ *   EPROTO     what came was not written by ipc_fifo_send; it is gone, and with it records
+ *              that were written behind it before it was read
  *   ETIMEDOUT  the time is over
  */
 ssize_t ipc_fifo_recv(int fd,

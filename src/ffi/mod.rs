@@ -5,6 +5,8 @@
 //! each argument is what a caller has to keep to; a section on safety would only
 //! say it again.
 #![allow(clippy::missing_safety_doc)]
+// They are C's text, in which argv[0] is no link.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod calls;
 pub mod fifo;

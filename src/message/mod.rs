@@ -1,7 +1,7 @@
 //! Messages: whole or not at all, with descriptors.
 //!
 //! On `SOCK_SEQPACKET` and `SOCK_DGRAM` the kernel keeps the borders; on `SOCK_STREAM`
-//! the header of [`stream`] does.
+//! the header of `stream` does.
 
 mod control;
 mod kind;
