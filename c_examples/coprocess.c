@@ -24,6 +24,8 @@ struct text {
 
 static void append(struct text *text, const char *data, size_t len)
 {
+    if (len == 0)
+        return;
     if (text->cap - text->len < len) {
         size_t cap = (text->len + len) * 2;
         char *grown = realloc(text->data, cap);

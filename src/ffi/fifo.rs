@@ -91,7 +91,7 @@ pub unsafe extern "C" fn ipc_fifo_create(
 ///   EMFILE     the process has no descriptor left
 ///   ENAMETOOLONG  the path or a part of it is too long
 ///   ENFILE     the system has no open file left
-///   ENOENT     path does not exist (any more)
+///   ENOENT     path does not exist, or was removed while the call waited
 ///   ENOMEM     no memory is left
 ///   ENOTDIR    a part of the path is not a folder
 ///   ETIMEDOUT  the time is over, and the other side has not come

@@ -15,8 +15,7 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 
 /// Sends a message, whole or not at all, and descriptors with it.
 ///
-/// fd is a local socket (AF_UNIX); as a stream it can be a TCP one too, without descriptors.
-/// On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages apart, and len is limited by the
+/// fd is a local socket (AF_UNIX). On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages apart, and len is limited by the
 /// socket's send buffer. On SOCK_STREAM a header of eight bytes goes before each: the letters
 /// uipc, and the length as four bytes, the lowest first; the other side receives with
 /// ipc_msg_recv, and each end has one sender and one receiver at a time.
@@ -44,8 +43,7 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 ///   ENOTCONN    the socket is not connected; for SOCK_DGRAM also that the receiver is gone,
 ///               from the second send on
 ///   ENOTSOCK    fd is not a socket
-///   EOPNOTSUPP  fd is a socket of another type; or it is not local or not connected, and there
-///               are descriptors
+///   EOPNOTSUPP  fd is a socket of another type; or it is not local, and there are descriptors
 ///   EPIPE       the receiver is gone, or this direction has ended
 ///   ETIMEDOUT   the time is over; on a stream the message may be half sent
 ///   ETOOMANYREFS  too many descriptors are on their way already

@@ -23,7 +23,7 @@ pub fn create(path: &CStr, mode: mode_t, exist_ok: bool) -> Result<()> {
     };
     set_mode(path, mode, exactly).inspect_err(|_| {
         if made {
-            let _ = nix::unistd::unlink(path);
+            let _ = unlink(path);
         }
     })
 }

@@ -41,7 +41,8 @@ pub enum Side {
 pub fn open(path: &CStr, side: Side, wait: Wait) -> Result<OwnedFd> {
     match side {
         Side::Read => open_reader(path, wait),
-        Side::ReadPersistent => open_now(path, OFlag::O_RDWR),
+        // Whoever sends through it too sends packets.
+        Side::ReadPersistent => packet_mode(open_now(path, OFlag::O_RDWR)?),
         Side::Write => open_writer(path, wait),
     }
 }
@@ -58,20 +59,34 @@ fn open_now(path: &CStr, access: OFlag) -> Result<OwnedFd> {
 }
 
 fn open_reader(path: &CStr, mut wait: Wait) -> Result<OwnedFd> {
-    let fd = open_now(path, OFlag::O_RDONLY)?;
-    if has_something(&fd)? {
-        return Ok(fd);
+    loop {
+        let fd = open_now(path, OFlag::O_RDONLY)?;
+        if has_something(&fd)? || writer_comes(path, &fd, &mut wait)? {
+            return Ok(fd);
+        }
     }
+}
+
+/// Waits for a writer. False if the name leads to another FIFO by now: writers come there.
+fn writer_comes(path: &CStr, fd: &OwnedFd, wait: &mut Wait) -> Result<bool> {
     let probe = WriterProbe::new()?;
     let watch = Watch::new(path);
-    while !has_something(&fd)? && !probe.finds_writer(&fd)? {
-        watch.wait(
-            &mut wait,
-            Some(PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
-            None,
-        )?;
+    while !has_something(fd)? && !probe.finds_writer(fd)? {
+        let (named, open) = (stat(path)?, fstat(fd)?);
+        if (named.st_dev, named.st_ino) != (open.st_dev, open.st_ino) {
+            return Ok(false);
+        }
+        let readable = PollFd::new(fd.as_fd(), PollFlags::POLLIN);
+        if let Err(error) = watch.wait(wait, Some(readable), None) {
+            // What came in the last moment is not thrown away.
+            return if has_something(fd)? {
+                Ok(true)
+            } else {
+                Err(error)
+            };
+        }
     }
-    Ok(fd)
+    Ok(true)
 }
 
 fn open_writer(path: &CStr, mut wait: Wait) -> Result<OwnedFd> {
@@ -140,7 +155,12 @@ impl Watch {
     fn new(path: &CStr) -> Self {
         let watch = || {
             let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-            inotify.add_watch(path, AddWatchFlags::IN_OPEN | AddWatchFlags::IN_DONT_FOLLOW)?;
+            // IN_ATTRIB: the name was removed, IN_MOVE_SELF: it was changed.
+            let events = AddWatchFlags::IN_OPEN
+                | AddWatchFlags::IN_ATTRIB
+                | AddWatchFlags::IN_MOVE_SELF
+                | AddWatchFlags::IN_DONT_FOLLOW;
+            inotify.add_watch(path, events)?;
             Ok::<_, nix::errno::Errno>(inotify)
         };
         Self(watch().ok())

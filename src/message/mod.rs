@@ -40,8 +40,10 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], wait: Wait) -> Result<(
         return Err(Errno::EINVAL);
     }
     match send_bordered(fd, bytes, fds, wait, kind::ADDRESS) {
-        // Not a local socket, then: TCP would drop the descriptors and say nothing.
-        Err(Errno::EOPNOTSUPP) if !fds.is_empty() => Err(Errno::EOPNOTSUPP),
+        // A socket that is not local would drop the descriptors and say nothing.
+        Err(Errno::EOPNOTSUPP | Errno::EINVAL) if !fds.is_empty() && !sys::is_local(fd)? => {
+            Err(Errno::EOPNOTSUPP)
+        }
         Err(error) => match kind::of_error(fd, error)? {
             Some(Kind::Stream) => stream::send(fd, bytes, fds, wait),
             Some(Kind::Bordered) => send_bordered(fd, bytes, fds, wait, &[]),

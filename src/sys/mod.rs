@@ -14,7 +14,7 @@ pub mod spawn;
 mod sysv;
 
 pub use fs::{ftok, mkfifo};
-pub use socket::{disconnect, recv, recvmsg, send, sendmsg, sendto, socketpair};
+pub use socket::{disconnect, is_local, recv, recvmsg, send, sendmsg, sendto, socketpair};
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
 
 use crate::errno::{Errno, Result};

@@ -94,3 +94,20 @@ pub fn disconnect(fd: BorrowedFd) {
         )
     };
 }
+
+/// Whether the socket is one of AF_UNIX.
+pub fn is_local(fd: BorrowedFd) -> Result<bool> {
+    let mut domain: c_int = 0;
+    let mut len = size_of_val(&domain) as libc::socklen_t;
+    // SAFETY: the kernel writes an int and its size.
+    checked_len(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_DOMAIN,
+            (&raw mut domain).cast(),
+            &mut len,
+        )
+    } as isize)?;
+    Ok(domain == libc::AF_UNIX)
+}

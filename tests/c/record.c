@@ -59,11 +59,46 @@ static void limits(void)
     CHECK(ipc_fifo_send(writer, path, IPC_FIFO_RECORD_MAX + 1, 0) == -1 && errno == EMSGSIZE);
     errno = 0;
     CHECK(ipc_fifo_send(writer, path, 0, 0) == -1 && errno == EINVAL);
+    /* A persistent reader may send too. */
+    CHECK(ipc_fifo_send(reader, "d", 1, 0) == 0 && ipc_fifo_send(writer, "e", 1, 0) == 0);
+    CHECK(ipc_fifo_recv(reader, &byte, 1, 0) == 1 && byte == 'd');
+    CHECK(ipc_fifo_recv(reader, &byte, 1, 0) == 1 && byte == 'e');
     CHECK(close(reader) == 0);
     /* No signal: this process would end. */
     errno = 0;
     CHECK(ipc_fifo_send(writer, "x", 1, 0) == -1 && errno == EPIPE);
     CHECK(close(writer) == 0);
+}
+
+/* A reader that waits finds the FIFO that takes the old one's place. */
+static void made_anew(void)
+{
+    char ready, byte;
+    int fd, told[2];
+    pid_t child;
+
+    CHECK(pipe(told) == 0);
+    child = check_fork();
+    if (child == 0) {
+        CHECK(write(told[1], "r", 1) == 1);
+        fd = ipc_fifo_open(path, IPC_FIFO_F_READ, -1);
+        if (fd < 0) {
+            /* It was looked for while there was none. */
+            CHECK(errno == ENOENT);
+            while ((fd = ipc_fifo_open(path, IPC_FIFO_F_READ, -1)) < 0)
+                CHECK(errno == ENOENT);
+        }
+        CHECK(ipc_fifo_recv(fd, &byte, 1, -1) == 1);
+        CHECK(close(fd) == 0 && close(told[0]) == 0 && close(told[1]) == 0);
+        exit(0);
+    }
+    CHECK(read(told[0], &ready, 1) == 1);
+    CHECK(usleep(20000) == 0); /* usually it waits by then; either way it has to come out well */
+    CHECK(ipc_fifo_unlink(path) == 0 && ipc_fifo_create(path, 0600, 0) == 0);
+    fd = ipc_fifo_open(path, IPC_FIFO_F_WRITE, -1);
+    CHECK(fd >= 0 && ipc_fifo_send(fd, "x", 1, -1) == 0);
+    CHECK(close(fd) == 0 && close(told[0]) == 0 && close(told[1]) == 0);
+    check_passed(child);
 }
 
 int main(void)
@@ -80,6 +115,7 @@ int main(void)
     CHECK(ipc_fifo_create(path, 0600, IPC_FIFO_F_EXIST_OK) == 0);
     sessions();
     limits();
+    made_anew();
     CHECK(ipc_fifo_unlink(path) == 0);
     errno = 0;
     CHECK(ipc_fifo_unlink("/") == -1 && errno == EINVAL);
