@@ -33,7 +33,7 @@ macro_rules! tests {
 /// The argument by which the runner calls itself to run one test.
 const ONE: &str = "--isolated";
 /// How long a test may take.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The `main` of a file of isolated tests: those that anybody can run, and those
 /// that only root can.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 /// These take longer than what a child has by default.
 fn longer() {
     // SAFETY: no pointers.
-    unsafe { alarm(110) };
+    unsafe { alarm(280) };
 }
 
 /// Waits until a counter that processes share has come to a number.
