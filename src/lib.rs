@@ -52,6 +52,7 @@ pub mod fd;
 pub mod ffi;
 pub mod fifo;
 pub mod message;
+pub mod object;
 pub mod pair;
 pub mod spawn;
 pub mod sys;

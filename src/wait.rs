@@ -1,11 +1,13 @@
 //! Time-outs: `timeout_ms` of the C interface, and waiting under it.
 
 use crate::errno::{Errno, Result};
-use libc::c_int;
+use crate::sys::{self, futex};
+use libc::{c_int, timespec};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 /// `IPC_WAIT_INTR`: wait for ever, but not beyond a signal handler.
 ///
@@ -19,7 +21,8 @@ enum Limit {
     UntilSignal,
     Never,
     For(Duration),
-    Until(Instant),
+    /// A time of the monotonic clock.
+    Until(Duration),
 }
 
 /// The waiting of one call, however often it has to wait.
@@ -42,6 +45,11 @@ impl Wait {
     /// `UntilSignal`: with `SA_RESTART` such a call goes on after the handler; `poll` never does.
     pub fn may_block(&self) -> bool {
         self.0 == Limit::Forever
+    }
+
+    /// True where a signal handler ends the waiting.
+    pub fn ends_with_signal(&self) -> bool {
+        self.0 == Limit::UntilSignal
     }
 
     /// From here on a signal no longer ends the waiting: something has been done that
@@ -83,17 +91,38 @@ impl Wait {
         }
     }
 
-    /// The time that is left; the clock is read here, before the first sleep, and not earlier.
-    fn left(&mut self) -> Result<Option<Duration>> {
+    /// Sleeps while `word` is `seen`, until [`futex::wake`]. May return earlier, without an error.
+    /// Fails with `EAGAIN`, `ETIMEDOUT` or `EINTR`, as the limit says.
+    pub fn futex(&mut self, word: &AtomicU32, seen: u32) -> Result<()> {
+        let left = self.left()?.map(|left| *TimeSpec::from(left).as_ref());
+        match futex::wait(word, seen, left) {
+            Err(Errno::EINTR) => self.interrupted(),
+            other => other,
+        }
+    }
+
+    /// The end of the time as a time of the monotonic clock, for a call that takes such a one.
+    /// None if there is no end; `EAGAIN` if there is no time at all.
+    pub fn deadline(&mut self) -> Result<Option<timespec>> {
+        self.left()?;
+        Ok(match self.0 {
+            Limit::Until(deadline) => Some(*TimeSpec::from(deadline).as_ref()),
+            _ => None,
+        })
+    }
+
+    /// The time that is left, for a call that takes such a one; none if there is no end. The
+    /// clock is read here, before the first sleep, and not earlier. Fails with `EAGAIN` if
+    /// there is no time at all, with `ETIMEDOUT` if it is over.
+    pub fn left(&mut self) -> Result<Option<Duration>> {
         match self.0 {
             Limit::Forever | Limit::UntilSignal => Ok(None),
             Limit::Never => Err(Errno::EAGAIN),
             Limit::For(duration) => {
-                // Some milliseconds from now: a u32's worth cannot overflow an Instant.
-                self.0 = Limit::Until(Instant::now() + duration);
+                self.0 = Limit::Until(sys::monotonic_time() + duration);
                 Ok(Some(duration))
             }
-            Limit::Until(deadline) => match deadline.checked_duration_since(Instant::now()) {
+            Limit::Until(deadline) => match deadline.checked_sub(sys::monotonic_time()) {
                 Some(left) if !left.is_zero() => Ok(Some(left)),
                 _ => Err(Errno::ETIMEDOUT),
             },

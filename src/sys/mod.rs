@@ -8,14 +8,17 @@
 //! (`mkfifo`, `ftok`) the same is computed here.
 
 mod fs;
+pub mod futex;
 pub mod pipe;
 mod socket;
 pub mod spawn;
 mod sysv;
+mod time;
 
 pub use fs::{ftok, mkfifo};
 pub use socket::{disconnect, is_local, recv, recvmsg, send, sendmsg, sendto, socketpair};
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
+pub use time::monotonic_time;
 
 use crate::errno::{Errno, Result};
 use libc::{c_int, c_long};

@@ -8,6 +8,7 @@
 
 pub mod header;
 pub mod isolated;
+pub mod process;
 pub mod stage;
 
 use libtest_mimic::{Failed, Trial};
