@@ -144,10 +144,11 @@ static inline struct expected expect_fifo(void)
     if (len == 0) {
         return at_end();
     }
-    if (len <= 4 || memcmp(at, "uf", 2) != 0 || (size_t)(at[2] | at[3] << 8) != len - 4) {
+    const uint8_t *end = at + len;
+    if (len <= 4 || memcmp(end - 4, "uf", 2) != 0 || (size_t)(end[-2] | end[-1] << 8) != len - 4) {
         return error(EPROTO);
     }
-    return len - 4 > cap ? error(EMSGSIZE) : (struct expected){(ssize_t)len - 4, at + 4};
+    return len - 4 > cap ? error(EMSGSIZE) : (struct expected){(ssize_t)len - 4, at};
 }
 
 /* Sends a piece with descriptors; false where there is no more room. */

@@ -19,7 +19,7 @@ pub const IPC_FIFO_F_PERSIST: c_uint = 4;
 pub const IPC_FIFO_F_PACKET: c_uint = 8;
 /// A flag of ipc_fifo_create: a FIFO that exists already will do.
 pub const IPC_FIFO_F_EXIST_OK: c_uint = 16;
-/// The longest record, in bytes: PIPE_BUF without the header of four bytes.
+/// The longest record, in bytes: PIPE_BUF without the trailer of four bytes.
 pub const IPC_FIFO_RECORD_MAX: size_t = 4092;
 const _: () = assert!(IPC_FIFO_RECORD_MAX == record::LEN_MAX);
 
@@ -118,8 +118,8 @@ pub unsafe extern "C" fn ipc_fifo_open(
 
 /// Sends a record: whole, and never mixed with another.
 ///
-/// fd is from ipc_fifo_open. len is at most IPC_FIFO_RECORD_MAX bytes. Before the record goes
-/// a header of four bytes: the letters uf, and the length as two bytes, the lower first.
+/// fd is from ipc_fifo_open. len is at most IPC_FIFO_RECORD_MAX bytes. Behind the record goes
+/// a trailer of four bytes: the letters uf, and the length as two bytes, the lower first.
 /// timeout_ms is as for ipc_fifo_open. A reader that is gone is EPIPE, and no SIGPIPE, whatever
 /// the program does with that signal.
 ///

@@ -15,9 +15,9 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 
 /// Sends a message, whole or not at all, and descriptors with it.
 ///
-/// fd is a local socket (AF_UNIX). On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages apart, and len is limited by the
-/// socket's send buffer. On SOCK_STREAM a header of eight bytes goes before each: the letters
-/// uipc, and the length as four bytes, the lowest first; the other side receives with
+/// fd is a local socket (AF_UNIX). On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages
+/// apart, and len is limited by the socket's send buffer. On SOCK_STREAM, also one of TCP, a
+/// header of eight bytes goes before each: the letters uipc, and the length as four bytes, the lowest first; the other side receives with
 /// ipc_msg_recv, and each end has one sender and one receiver at a time.
 ///
 /// The nfds descriptors of fds (NULL where nfds is 0) are duplicated into the receiver; the

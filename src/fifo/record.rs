@@ -1,13 +1,16 @@
 //! Records: each is one write and one read.
 //!
 //! A record is a packet of the pipe (`O_DIRECT`, pipe(2)): the kernel neither joins it with
-//! another nor gives it to two readers. It begins with a header of four bytes, by which a
+//! another nor gives it to two readers. It ends with a trailer of four bytes, by which a
 //! reader knows what was not written by [`send`]:
 //!
-//! | bytes | what |
+//! | bytes of the trailer | what |
 //! |---|---|
 //! | 0, 1 | the letters `uf` |
 //! | 2, 3 | the length of the record, little-endian, from 1 to [`LEN_MAX`] |
+//!
+//! Behind the record and not before it, so that every copy of the record, the kernel's too, is
+//! one between aligned places: at 4 KB that is a tenth of the whole.
 
 use crate::bytes;
 use crate::errno::{Errno, Result};
@@ -19,13 +22,23 @@ use std::os::fd::BorrowedFd;
 
 /// What a pipe takes in one piece (`PIPE_BUF`, 4096 on Linux).
 const PACKET: usize = libc::PIPE_BUF;
-const HEADER: usize = 4;
+const TRAILER: usize = 4;
 const MAGIC: [u8; 2] = *b"uf";
 
-/// The longest record: with its header it is `PIPE_BUF`.
+/// The longest record: with its trailer it is `PIPE_BUF`.
 ///
 /// cbindgen:ignore
-pub const LEN_MAX: usize = PACKET - HEADER;
+pub const LEN_MAX: usize = PACKET - TRAILER;
+
+/// A packet on its way, on a cache line's border.
+#[repr(align(64))]
+struct Packet([MaybeUninit<u8>; PACKET]);
+
+impl Packet {
+    const fn new() -> Self {
+        Self([MaybeUninit::uninit(); PACKET])
+    }
+}
 
 /// Sends a record.
 pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Wait) -> Result<()> {
@@ -34,13 +47,13 @@ pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Wait) -> Result<()> {
         1..=LEN_MAX => {}
         _ => return Err(Errno::EMSGSIZE),
     }
-    let mut packet = [MaybeUninit::<u8>::uninit(); PACKET];
+    let mut packet = Packet::new();
+    let (content, trailer) = packet.0[..record.len() + TRAILER].split_at_mut(record.len());
     let [len_low, len_high] = (record.len() as u16).to_le_bytes();
-    bytes::copy(&mut packet, &[MAGIC[0], MAGIC[1], len_low, len_high]);
-    let packet = &mut packet[..HEADER + record.len()];
-    bytes::copy(&mut packet[HEADER..], record);
+    bytes::copy(content, record);
+    bytes::copy(trailer, &[MAGIC[0], MAGIC[1], len_low, len_high]);
     // SAFETY: all of it has been written.
-    let packet = unsafe { bytes::written(packet) };
+    let packet = unsafe { bytes::written(&packet.0[..record.len() + TRAILER]) };
     loop {
         match pipe::write_without_signal(fd, packet) {
             Ok(_) => return Ok(()), // up to PIPE_BUF a write is whole
@@ -56,9 +69,9 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> R
     if record.is_empty() {
         return Err(Errno::EINVAL);
     }
-    let mut packet = [MaybeUninit::<u8>::uninit(); PACKET];
+    let mut packet = Packet::new();
     let len = loop {
-        match pipe::read(fd, &mut packet) {
+        match pipe::read(fd, &mut packet.0) {
             Ok(len) => break len,
             Err(Errno::EINTR) => wait.interrupted()?,
             Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLIN)?,
@@ -66,8 +79,8 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> R
         }
     };
     // SAFETY: read has written so much of it.
-    let packet = unsafe { bytes::written(&packet[..len]) };
-    let [a, b, len_low, len_high, content @ ..] = packet else {
+    let packet = unsafe { bytes::written(&packet.0[..len]) };
+    let [content @ .., a, b, len_low, len_high] = packet else {
         return if packet.is_empty() {
             Ok(0)
         } else {

@@ -1,14 +1,24 @@
 //! Who keeps messages apart on a socket.
 //!
-//! A receiver has to ask for the type. A sender need not: a send with an address that it does
-//! not need tells the same. A local `SOCK_SEQPACKET` does not look at the address, while every
-//! other kind of socket refuses this one before anything is sent. So such a send is either the
-//! message itself, or says what to do instead.
+//! To ask for the type (`SO_TYPE`) is one of the dearer system calls, so that is done only where
+//! nothing cheaper tells.
+//!
+//! A sender learns it from a send with an address that it does not need. A local
+//! `SOCK_SEQPACKET` does not look at the address, while every other kind of socket refuses this
+//! one before anything is sent. So such a send is either the message itself, or says what to do
+//! instead.
+//!
+//! A receiver asks for urgent data (`MSG_OOB`), of which there is none: `EINVAL` says so on a
+//! stream, while a socket on which the kernel keeps borders does not know such data
+//! (`EOPNOTSUPP`). Local streams know them since Linux 5.15, if the kernel was built so; whether
+//! this one was is found out once.
 
 use crate::errno::{Errno, Result};
+use crate::sys;
 use libc::c_int;
-use nix::sys::socket::{self, SockType, sockopt};
-use std::os::fd::BorrowedFd;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, sockopt};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Who keeps messages apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +45,43 @@ pub fn of_error(fd: BorrowedFd, error: Errno) -> Result<Option<Kind>> {
     }
 }
 
+/// The kind of a socket, for a receiver.
+pub fn of_receiver(fd: BorrowedFd) -> Result<Kind> {
+    match urgent_data(fd) {
+        Err(Errno::EINVAL) => Ok(Kind::Stream),
+        Err(Errno::EOPNOTSUPP) if local_streams_know_urgent_data() => Ok(Kind::Bordered),
+        _ => of(fd),
+    }
+}
+
+/// Asks for urgent data; takes none away, and does not wait.
+fn urgent_data(fd: BorrowedFd) -> Result<usize> {
+    let flags = libc::MSG_OOB | libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    sys::recv(fd, &mut [], flags)
+}
+
+/// What kind of kernel this is. No more than a fact about it is kept: whoever finds it out at
+/// the same time finds the same, and so does a child.
+fn local_streams_know_urgent_data() -> bool {
+    const UNKNOWN: u8 = 0;
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+    static FACT: AtomicU8 = AtomicU8::new(UNKNOWN);
+    match FACT.load(Ordering::Relaxed) {
+        UNKNOWN => {}
+        fact => return fact == YES,
+    }
+    let (family, kind) = (AddressFamily::Unix, SockType::Stream);
+    let Ok(pair) = socket::socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC) else {
+        return false; // this time
+    };
+    let knows = urgent_data(pair.0.as_fd()) == Err(Errno::EINVAL);
+    FACT.store(if knows { YES } else { NO }, Ordering::Relaxed);
+    knows
+}
+
 /// The kind of a socket, by its type.
-pub fn of(fd: BorrowedFd) -> Result<Kind> {
+fn of(fd: BorrowedFd) -> Result<Kind> {
     match socket::getsockopt(&fd, sockopt::SockType)? {
         SockType::SeqPacket | SockType::Datagram => Ok(Kind::Bordered),
         SockType::Stream => Ok(Kind::Stream),

@@ -64,7 +64,7 @@ pub fn recv(
     if bytes.is_empty() {
         return Err(Errno::EINVAL);
     }
-    match kind::of(fd)? {
+    match kind::of_receiver(fd)? {
         Kind::Bordered => recv_bordered(fd, bytes, fds, wait),
         Kind::Stream => stream::recv(fd, bytes, fds, wait),
     }

@@ -222,7 +222,7 @@ impl How {
 }
 
 /// One record as the library writes it, also by a partner that has no library.
-const PACKET: &[u8] = b"uf\x05\0hello";
+const PACKET: &[u8] = b"hellouf\x05\0";
 
 /// Passes a record from one side to the other. A process reads or writes; `fd` may be a
 /// blocking one.

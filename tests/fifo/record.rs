@@ -227,13 +227,14 @@ pub fn foreign() {
         b"uf\x01",
         b"uf\0\0",
         b"uf\x01\0",
-        b"uf\x02\0x",
-        b"uf\x01\0xy",
-        b"uf\0\x01x",
-        b"uF\x01\0x",
-        b"Uf\x01\0x",
-        b"fu\x01\0x",
-        b"uf\xff\xffx",
+        b"xuf\x02\0",
+        b"xyuf\x01\0",
+        b"xuf\0\x01",
+        b"xuF\x01\0",
+        b"xUf\x01\0",
+        b"xfu\x01\0",
+        b"xuf\xff\xff",
+        b"uf\x01\0x",
         b"a line of text\n",
         &[0; 4096],
     ] {
@@ -269,9 +270,9 @@ pub fn random_bytes() {
             let limit = [5, 40, 300, 6000][random.below(4)];
             let len = 1 + random.below(limit);
             random.fill(&mut bytes[..len]);
-            // Some begin as a record does.
+            // Some end as a record does.
             let like = random.below(4).min(len);
-            bytes[..like].copy_from_slice(&b"uf\x07"[..like]);
+            bytes[len - like..len].copy_from_slice(&b"f\x07\0"[3 - like..]);
             plain_write(&plain, &bytes[..len])?;
         }
         Ok(0)
