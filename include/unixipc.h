@@ -808,8 +808,8 @@ int ipc_semlock_open(key_t key,
  * handler, and in the child after fork.
  *
  * Returns 0, or IPC_OWNER_DIED: the lock is held too, but a writer died while it held the lock,
- * and nobody has said since (ipc_semlock_consistent) that what it guards is in order. Or -1 with
- * errno:
+ * and nobody has said since (ipc_semlock_consistent) that what it guards is in order;
+ * or -1 with errno:
  *   E2BIG      the system allows fewer than seven operations at once
  *   EACCES     the lock's permissions do not grant it (0200)
  *   EAGAIN     timeout_ms is 0, and the lock is not to be had
@@ -860,7 +860,7 @@ int ipc_semlock_rdunlock(int id);
  * handler, and in the child after fork.
  *
  * Returns 0, or IPC_OWNER_DIED: the lock is held too, but a writer died while it held the lock,
- * and what it guards may be half changed. Or -1 with errno:
+ * and what it guards may be half changed; or -1 with errno:
  *   E2BIG      the system allows fewer than seven operations at once
  *   EACCES     the lock's permissions do not grant it (0200)
  *   EAGAIN     timeout_ms is 0, and the lock is not to be had

@@ -36,6 +36,7 @@ fn main() -> std::process::ExitCode {
         timeout::stopped_and_continued,
         timeout::under_signals,
         timeout::removed,
+        timeout::removed_while_stopped,
         death::reader,
         death::waiting,
         death::writer,

@@ -251,3 +251,21 @@ pub fn removed() {
         }
     }
 }
+
+/// Removed while the process is stopped, and so waits no more for the moment.
+pub fn removed_while_stopped() {
+    for holds in SIDES {
+        for timeout in [-1, LONG] {
+            let lock = Lock::new();
+            let held = Held::start(|| assert_eq!(lock.lock(holds, 0), CLEAN), || ());
+            let child = fork(|| assert_eq!(lock.wr(timeout), Err(EIDRM)));
+            lock.wait_for_waiters(1);
+            child.stop();
+            assert_eq!(lock.waiters(), 0);
+            assert_eq!(lock.remove(), DONE);
+            child.signal(SIGCONT);
+            child.join();
+            held.finish();
+        }
+    }
+}
