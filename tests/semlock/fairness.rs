@@ -1,7 +1,7 @@
 //! Nobody starves.
 
 use crate::tool::*;
-use libc::{EAGAIN, ETIMEDOUT};
+use libc::{EAGAIN, ETIMEDOUT, SIGCONT};
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Those that wait get the lock in the order in which they came; readers that came one after the
@@ -112,4 +112,36 @@ pub fn reader_among_writers() {
     }
     stop.store(1, SeqCst);
     writers.into_iter().for_each(Child::join);
+}
+
+/// The writer that is next is waited for, also when it has been stopped in the moment in which it
+/// could have gone on; but not once it is dead.
+pub fn next_and_stopped() {
+    for dies in [false, true] {
+        let lock = Lock::new();
+        let first = Held::holding(&lock, Side::Read);
+        let writer = fork(|| {
+            assert_eq!(lock.wr(-1), CLEAN);
+            assert_eq!(lock.wr_un(), DONE);
+        });
+        wait_until("the writer waits", || lock.values()[NEXT] == 1);
+        lock.wait_for_waiters(1);
+        writer.stop();
+        first.finish();
+        assert_eq!(lock.values(), [0, 0, 1, 0]);
+        for side in SIDES {
+            assert_eq!(lock.lock(side, 0), Err(EAGAIN));
+            assert_eq!(lock.lock(side, 10), Err(ETIMEDOUT));
+        }
+        if dies {
+            kill(writer);
+        } else {
+            writer.signal(SIGCONT);
+            writer.join();
+        }
+        for side in SIDES {
+            assert_eq!(lock.lock(side, 0), CLEAN);
+            assert_eq!(lock.unlock(side), DONE);
+        }
+    }
 }

@@ -29,6 +29,7 @@ fn main() -> std::process::ExitCode {
         fairness::in_the_order_of_coming,
         fairness::writer_among_readers,
         fairness::reader_among_writers,
+        fairness::next_and_stopped,
         timeout::values,
         timeout::over,
         timeout::late_success,
