@@ -8,10 +8,10 @@
 //!
 //! | semaphore | what it counts | undone |
 //! |---|---|---|
-//! | [`READERS`] | the read locks that are held | yes |
-//! | [`WRITER`] | 1 while the write lock is held | yes |
-//! | [`NEXT`] | 1 while a writer is next: it waits for the readers to leave, and no reader enters | yes |
-//! | [`MARK`] | what the write lock guards | no |
+//! | `READERS` | the read locks that are held | yes |
+//! | `WRITER` | 1 while the write lock is held | yes |
+//! | `NEXT` | 1 while a writer is next: it waits for the readers to leave, and no reader enters | yes |
+//! | `MARK` | what the write lock guards | no |
 //!
 //! All are 0 in a new set, and that is a free lock: nothing is ever initialised, and `SETVAL`
 //! and `SETALL`, which erase what is to be undone, are never used.
@@ -45,7 +45,7 @@
 //! # Whose lock it is
 //!
 //! The set knows what each process has to undo, but tells nobody. What it does is to refuse, with
-//! `ERANGE`, an operation with which that would exceed [`MOST`]. See [`RELEASE`].
+//! `ERANGE`, an operation with which that would exceed `MOST`. See `RELEASE`.
 
 use crate::errno::{Errno, Result};
 use crate::lock::Held;
