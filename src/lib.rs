@@ -16,14 +16,16 @@
 //! | [`message`] | messages with descriptors, framed where the kernel keeps no borders |
 //! | [`spawn`] | child programs at the other end of a pair |
 //! | [`fifo`] | FIFOs: opening with a time-out, records |
+//! | [`semlock`] | a reader-writer lock in a semaphore set |
+//! | [`lock`] | how a lock was acquired |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
 //!
 //! 1. **calls**: the system's own calls under the prefix `ipc_`, unchanged.
 //!    `ffi::calls` hands them to [`sys`].
-//! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`]. They give
-//!    plain descriptors and keep no state between calls.
+//! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`],
+//!    [`semlock`]. They give plain descriptors and ids, and keep no state between calls.
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -51,9 +53,11 @@ pub mod errno;
 pub mod fd;
 pub mod ffi;
 pub mod fifo;
+pub mod lock;
 pub mod message;
 pub mod object;
 pub mod pair;
+pub mod semlock;
 pub mod spawn;
 pub mod sys;
 pub mod wait;

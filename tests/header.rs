@@ -127,6 +127,13 @@ int use(void)
            ipc_fifo_send(sv[0], buffer, sizeof buffer, 0) == 0 &&
            ipc_fifo_recv(sv[1], buffer, sizeof buffer, 0) > 0 &&
            ipc_fifo_unlink(name) == 0 &&
+           (sem = ipc_semlock_open(key, IPC_CREAT | 0600)) >= 0 &&
+           ipc_semlock_rdlock(sem, -1) == 0 &&
+           ipc_semlock_rdunlock(sem) == 0 &&
+           ipc_semlock_wrlock(sem, IPC_WAIT_INTR) == IPC_OWNER_DIED &&
+           ipc_semlock_consistent(sem) == 0 &&
+           ipc_semlock_wrunlock(sem) == 0 &&
+           ipc_semlock_remove(sem) == 0 &&
            UNIXIPC_VERSION_NUMBER == 10000 * UNIXIPC_VERSION_MAJOR +
                100 * UNIXIPC_VERSION_MINOR + UNIXIPC_VERSION_PATCH &&
            sizeof UNIXIPC_VERSION > 5;

@@ -11,7 +11,9 @@
 pub mod calls;
 pub mod fifo;
 pub mod message;
+pub mod owner;
 pub mod pair;
 mod pointer;
+pub mod semlock;
 pub mod spawn;
 pub mod version;

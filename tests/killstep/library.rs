@@ -2,7 +2,7 @@
 //! is what ships, and not a debug build of it.
 
 use crate::common::{root, stage};
-use libc::{c_char, c_int, c_uint, c_void, mode_t, pid_t, size_t, ssize_t};
+use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, pid_t, size_t, ssize_t};
 use libtest_mimic::Failed;
 use std::ffi::{CStr, CString};
 use std::mem;
@@ -47,6 +47,13 @@ library! {
     ipc_fifo_send(c_int, *const c_void, size_t, c_int) -> c_int;
     ipc_fifo_recv(c_int, *mut c_void, size_t, c_int) -> ssize_t;
     ipc_fifo_unlink(*const c_char) -> c_int;
+    ipc_semlock_open(key_t, c_int) -> c_int;
+    ipc_semlock_rdlock(c_int, c_int) -> c_int;
+    ipc_semlock_rdunlock(c_int) -> c_int;
+    ipc_semlock_wrlock(c_int, c_int) -> c_int;
+    ipc_semlock_wrunlock(c_int) -> c_int;
+    ipc_semlock_consistent(c_int) -> c_int;
+    ipc_semlock_remove(c_int) -> c_int;
 }
 
 /// Brings the installed library up to date.

@@ -12,6 +12,7 @@ mod harness;
 mod library;
 mod message;
 mod self_test;
+mod semlock;
 mod spawn;
 
 use common::isolated::{self, Test};
@@ -62,6 +63,23 @@ fn main() -> ExitCode {
         fifo::recv_from_an_empty_one,
         spawn::program,
         spawn::program_that_does_not_exist,
+        semlock::open_that_creates,
+        semlock::open_an_existing_one,
+        semlock::rdlock,
+        semlock::rdlock_that_is_told,
+        semlock::rdlock_that_waits,
+        semlock::rdunlock,
+        semlock::wrlock,
+        semlock::wrlock_that_is_told,
+        semlock::wrlock_that_times_out,
+        semlock::wrlock_that_waits_for_a_reader,
+        semlock::wrlock_that_waits_for_a_writer,
+        semlock::wrunlock,
+        semlock::wrunlock_without_repair,
+        semlock::write_section,
+        semlock::consistent,
+        semlock::repair_section,
+        semlock::remove,
     ];
     if isolated::is_child() {
         return isolated::main(tests, &[]);

@@ -1,0 +1,147 @@
+//! Nobody starves.
+
+use crate::tool::*;
+use libc::{EAGAIN, ETIMEDOUT, SIGCONT};
+use std::sync::atomic::Ordering::SeqCst;
+
+/// Those that wait get the lock in the order in which they came; readers that came one after the
+/// other have it together.
+pub fn in_the_order_of_coming() {
+    for orders in [
+        &[Side::Read, Side::Write, Side::Read, Side::Write][..],
+        &[
+            Side::Write,
+            Side::Read,
+            Side::Read,
+            Side::Write,
+            Side::Write,
+        ],
+        &[
+            Side::Write,
+            Side::Write,
+            Side::Read,
+            Side::Write,
+            Side::Read,
+        ],
+    ] {
+        for first in SIDES {
+            let _case = Case(format!("{first:?}, then {orders:?}"));
+            let lock = Lock::new();
+            let log = shared(1 + orders.len());
+            let held = Held::holding(&lock, first);
+            let mut children = Vec::new();
+            for (i, side) in orders.iter().enumerate() {
+                let waits = lock.waiters();
+                let before = log[0].load(SeqCst);
+                children.push(fork(|| {
+                    assert_eq!(lock.lock(*side, PATIENT[i % 3]), CLEAN);
+                    log[1 + i].store(log[0].fetch_add(1, SeqCst), SeqCst);
+                    assert_eq!(lock.unlock(*side), DONE);
+                }));
+                wait_until("it waits, or is done", || {
+                    lock.waiters() > waits || log[0].load(SeqCst) > before
+                });
+            }
+            held.finish();
+            children.into_iter().for_each(Child::join);
+            let order: Vec<u64> = log[1..].iter().map(|n| n.load(SeqCst)).collect();
+            for (i, pair) in orders.windows(2).enumerate() {
+                if pair != [Side::Read, Side::Read] {
+                    assert!(order[i] < order[i + 1], "{order:?}");
+                }
+            }
+            assert_eq!(lock.values(), [0; 4]);
+        }
+    }
+}
+
+/// Readers that overlap without end: a writer gets the lock after those that were there.
+pub fn writer_among_readers() {
+    let lock = Lock::new();
+    let stop = &shared(1)[0];
+    let first = Held::holding(&lock, Side::Read);
+    let writer = fork(|| {
+        assert_eq!(lock.wr(-1), CLEAN);
+        assert_eq!(lock.wr_un(), DONE);
+    });
+    wait_until("the writer waits", || lock.values()[NEXT] == 1);
+    assert_eq!(lock.rd(0), Err(EAGAIN), "only readers have it, and yet");
+    assert_eq!(lock.rd(10), Err(ETIMEDOUT));
+    assert_eq!(lock.wr(0), Err(EAGAIN));
+    first.finish();
+    writer.join();
+
+    let readers: Vec<Child> = (0..3)
+        .map(|_| {
+            fork(|| {
+                while stop.load(SeqCst) == 0 {
+                    assert_eq!(lock.rd(-1), CLEAN);
+                    for _ in 0..2000 {
+                        std::hint::spin_loop();
+                    }
+                    assert_eq!(lock.rd_un(), DONE);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..scaled(200) {
+        assert_eq!(lock.wr(LONG), CLEAN);
+        assert_eq!(lock.wr_un(), DONE);
+    }
+    stop.store(1, SeqCst);
+    readers.into_iter().for_each(Child::join);
+}
+
+/// Writers that follow one another without a gap: a reader gets the lock in its turn.
+pub fn reader_among_writers() {
+    let lock = Lock::new();
+    let stop = &shared(1)[0];
+    let writers: Vec<Child> = (0..3)
+        .map(|_| {
+            fork(|| {
+                while stop.load(SeqCst) == 0 {
+                    assert_eq!(lock.wr(-1), CLEAN);
+                    assert_eq!(lock.wr_un(), DONE);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..scaled(200) {
+        assert_eq!(lock.rd(LONG), CLEAN);
+        assert_eq!(lock.rd_un(), DONE);
+    }
+    stop.store(1, SeqCst);
+    writers.into_iter().for_each(Child::join);
+}
+
+/// The writer that is next is waited for, also when it has been stopped in the moment in which it
+/// could have gone on; but not once it is dead.
+pub fn next_and_stopped() {
+    for dies in [false, true] {
+        let lock = Lock::new();
+        let first = Held::holding(&lock, Side::Read);
+        let writer = fork(|| {
+            assert_eq!(lock.wr(-1), CLEAN);
+            assert_eq!(lock.wr_un(), DONE);
+        });
+        wait_until("the writer waits", || lock.values()[NEXT] == 1);
+        lock.wait_for_waiters(1);
+        writer.stop();
+        first.finish();
+        assert_eq!(lock.values(), [0, 0, 1, 0]);
+        for side in SIDES {
+            assert_eq!(lock.lock(side, 0), Err(EAGAIN));
+            assert_eq!(lock.lock(side, 10), Err(ETIMEDOUT));
+        }
+        if dies {
+            kill(writer);
+        } else {
+            writer.signal(SIGCONT);
+            writer.join();
+        }
+        for side in SIDES {
+            assert_eq!(lock.lock(side, 0), CLEAN);
+            assert_eq!(lock.unlock(side), DONE);
+        }
+    }
+}

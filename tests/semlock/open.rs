@@ -1,0 +1,227 @@
+//! Opening, by key; what is refused; creation by many at once.
+
+use crate::common::isolated::become_nobody;
+use crate::tool::*;
+use libc::{
+    E2BIG, EACCES, EAGAIN, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, EPROTO, IPC_CREAT, IPC_EXCL,
+    IPC_PRIVATE, IPC_STAT, c_int, key_t,
+};
+use std::fs;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// A key that nobody else has.
+fn fresh_key() -> key_t {
+    let mut key = std::process::id() as key_t;
+    loop {
+        key = key.wrapping_mul(1_103_515_245).wrapping_add(12345) & i32::MAX;
+        // SAFETY: no pointers.
+        if key != IPC_PRIVATE && unsafe { libc::semget(key, 0, 0) } == -1 {
+            return key;
+        }
+    }
+}
+
+/// The mode and the number of semaphores.
+fn state(id: usize) -> (u32, u64) {
+    // SAFETY: zero bytes are such a struct.
+    let mut ds: libc::semid_ds = unsafe { std::mem::zeroed() };
+    // SAFETY: it is room for one.
+    let done = unsafe { libc::semctl(id as c_int, 0, IPC_STAT, &raw mut ds) };
+    assert_eq!(done, 0);
+    (u32::from(ds.sem_perm.mode), ds.sem_nsems)
+}
+
+pub fn flags() {
+    for bit in 0..32 {
+        let flag = 1 << bit;
+        let known = [IPC_CREAT, IPC_EXCL].contains(&flag) || bit < 9;
+        let opened = open(IPC_PRIVATE, flag);
+        assert_eq!(opened.is_ok(), known, "{flag:#o}: {opened:?}");
+        match opened {
+            Ok(id) => drop(Lock::with_id(id as c_int)),
+            Err(error) => assert_eq!(error, EINVAL),
+        }
+    }
+    for mode in [0o600, 0o640, 0o777, 0o222] {
+        // SAFETY: no pointers.
+        let umask = unsafe { libc::umask(0o777) };
+        let lock = Lock::with_id(open(IPC_PRIVATE, mode).unwrap() as c_int);
+        // SAFETY: no pointers.
+        unsafe { libc::umask(umask) };
+        assert_eq!(state(lock.id as usize), (mode as u32, 4));
+    }
+}
+
+pub fn by_key() {
+    let key = fresh_key();
+    assert_eq!(open(key, 0o600), Err(ENOENT));
+    assert_eq!(open(key, IPC_EXCL | 0o600), Err(ENOENT));
+    let lock = Lock::with_id(open(key, IPC_CREAT | 0o600).unwrap() as c_int);
+    assert_eq!(lock.values(), [0; 4]);
+    let id = lock.id as usize;
+    for flags in [0, 0o600, IPC_EXCL, IPC_CREAT, IPC_CREAT | 0o600] {
+        assert_eq!(open(key, flags), Ok(id), "{flags:#o}");
+    }
+    assert_eq!(open(key, IPC_CREAT | IPC_EXCL | 0o600), Err(EEXIST));
+    // What is held stays so when somebody opens it.
+    assert_eq!(lock.wr(0), CLEAN);
+    assert_eq!(open(key, IPC_CREAT | 0o600), Ok(id));
+    assert_eq!(lock.rd(0), Err(EAGAIN));
+    assert_eq!(lock.remove(), DONE);
+    let again = Lock::with_id(open(key, IPC_CREAT | 0o600).unwrap() as c_int);
+    assert_ne!(again.id, lock.id);
+    assert_eq!(again.wr(0), CLEAN);
+    assert_eq!(again.wr_un(), DONE);
+    let other = Lock::with_id(open(IPC_PRIVATE, 0o600).unwrap() as c_int);
+    assert_ne!(other.id, again.id);
+}
+
+/// Sets that are no locks.
+pub fn foreign_sets() {
+    for count in [1, 2, 3, 5, 100] {
+        let key = fresh_key();
+        let foreign = Lock::with_id(set_of(key, count));
+        for flags in [0, 0o600, IPC_CREAT | 0o600] {
+            assert_eq!(open(key, flags), Err(EPROTO), "{count}, {flags:#o}");
+        }
+        assert_eq!(open(key, IPC_CREAT | IPC_EXCL | 0o600), Err(EEXIST));
+        if count < 4 {
+            for timeout in [0, 10, -1, INTR] {
+                assert_eq!(foreign.rd(timeout), Err(EPROTO));
+                assert_eq!(foreign.wr(timeout), Err(EPROTO));
+            }
+            assert_eq!(foreign.wr_un(), Err(EPROTO));
+            // Whoever does not hold it is told so first.
+            let error = if count == 1 { EPROTO } else { EPERM };
+            assert_eq!(foreign.consistent(), Err(error));
+        }
+    }
+}
+
+pub fn ids() {
+    let removed = Lock::new();
+    assert_eq!(removed.remove(), DONE);
+    for id in [-1, c_int::MIN, c_int::MAX, removed.id] {
+        let lock = Lock::with_id(id);
+        let _case = Case(id);
+        for timeout in [0, 10, LONG, -1, INTR] {
+            assert_eq!(lock.rd(timeout), Err(EINVAL));
+            assert_eq!(lock.wr(timeout), Err(EINVAL));
+        }
+        assert_eq!(lock.rd_un(), Err(EINVAL));
+        assert_eq!(lock.wr_un(), Err(EINVAL));
+        assert_eq!(lock.consistent(), Err(EINVAL));
+        assert_eq!(lock.remove(), Err(EINVAL));
+    }
+    let lock = Lock::new();
+    for timeout in [-3, -1000, c_int::MIN] {
+        assert_eq!(lock.rd(timeout), Err(EINVAL));
+        assert_eq!(lock.wr(timeout), Err(EINVAL));
+    }
+    assert_eq!(lock.values(), [0; 4]);
+}
+
+/// A hundred processes open a lock at the same moment, and use it at once. How many got it.
+fn crowd(key: key_t, flags: c_int, refused: c_int) -> u64 {
+    const CROWD: u64 = 100;
+    let count = shared(4);
+    let [ready, opened, ids, entered] = [&count[0], &count[1], &count[2], &count[3]];
+    let children: Vec<Child> = (0..CROWD)
+        .map(|_| {
+            fork(|| {
+                ready.fetch_add(1, SeqCst);
+                wait_until("all", || ready.load(SeqCst) == CROWD);
+                match open(key, flags) {
+                    Ok(id) => {
+                        opened.fetch_add(1, SeqCst);
+                        ids.fetch_max(id as u64 + 1, SeqCst);
+                        // Not dropped: the lock is the others' too.
+                        let lock = std::mem::ManuallyDrop::new(Lock::with_id(id as c_int));
+                        assert_eq!(lock.wr(LONG), CLEAN);
+                        let before = entered.load(SeqCst);
+                        std::thread::yield_now();
+                        entered.store(before + 1, SeqCst);
+                        assert_eq!(lock.wr_un(), DONE);
+                    }
+                    Err(error) => assert_eq!(error, refused),
+                }
+            })
+        })
+        .collect();
+    children.into_iter().for_each(Child::join);
+    let lock = Lock::with_id(open(key, 0o600).unwrap() as c_int);
+    assert_eq!(lock.id as u64 + 1, ids.load(SeqCst), "all have the same");
+    assert_eq!(lock.values(), [0; 4]);
+    assert_eq!(entered.load(SeqCst), opened.load(SeqCst));
+    opened.load(SeqCst)
+}
+
+pub fn all_at_once() {
+    for _ in 0..3 {
+        assert_eq!(crowd(fresh_key(), IPC_CREAT | 0o600, 0), 100);
+    }
+}
+
+pub fn exclusively_at_once() {
+    for _ in 0..3 {
+        let flags = IPC_CREAT | IPC_EXCL | 0o600;
+        assert_eq!(crowd(fresh_key(), flags, EEXIST), 1);
+    }
+}
+
+/// What the mode grants others.
+pub fn another_user() {
+    for mode in [0, 0o600, 0o604, 0o602, 0o606] {
+        let _case = Case(format!("{mode:o}"));
+        let key = fresh_key();
+        let lock = Lock::with_id(open(key, IPC_CREAT | mode).unwrap() as c_int);
+        let id = lock.id as usize;
+        let may_alter = mode & 2 != 0;
+        let may_all = mode & 6 == 6;
+        fork(|| {
+            become_nobody().unwrap();
+            let granted = |so: bool, value| if so { Ok(value) } else { Err(EACCES) };
+            assert_eq!(open(key, 0), Ok(id));
+            assert_eq!(open(key, 0o200), granted(may_alter, id));
+            assert_eq!(open(key, 0o600), granted(may_all, id));
+            assert_eq!(open(key, IPC_CREAT | 0o600), granted(may_all, id));
+            for timeout in [0, 10, -1] {
+                for side in SIDES {
+                    assert_eq!(lock.lock(side, timeout), granted(may_alter, 0));
+                    assert_eq!(lock.unlock(side), granted(may_alter, 0));
+                }
+            }
+            assert_eq!(lock.wr(0), granted(may_alter, 0));
+            assert_eq!(lock.consistent(), granted(may_alter, 0));
+            assert_eq!(lock.remove(), Err(EPERM));
+        })
+        .join();
+        // The other one has died with the lock.
+        let died = if may_alter { DIED } else { CLEAN };
+        assert_eq!(lock.wr(0), died);
+    }
+}
+
+/// The system's limits, in this test's own namespace.
+pub fn limits() {
+    // SEMMSL, SEMMNS, SEMOPM, SEMMNI
+    let set = |limits| fs::write("/proc/sys/kernel/sem", limits).unwrap();
+    set("3 100 100 10");
+    assert_eq!(open(IPC_PRIVATE, 0o600), Err(EINVAL));
+    set("4 7 100 10");
+    let lock = Lock::new();
+    assert_eq!(open(IPC_PRIVATE, 0o600), Err(ENOSPC));
+    set("4 100 100 1");
+    assert_eq!(open(IPC_PRIVATE, 0o600), Err(ENOSPC));
+    // As few operations as are needed.
+    set("4 100 7 10");
+    die_holding(&lock);
+    assert_eq!(lock.wr(0), DIED);
+    assert_eq!(lock.consistent(), DONE);
+    assert_eq!(lock.wr_un(), DONE);
+    set("4 100 3 10");
+    assert_eq!(lock.wr(0), Err(E2BIG));
+    assert_eq!(lock.rd(0), Err(E2BIG));
+    assert_eq!(lock.wr_un(), Err(E2BIG));
+    assert_eq!(lock.consistent(), Err(E2BIG));
+}

@@ -1,0 +1,271 @@
+//! Time-outs and signals: what each gives, that nothing lengthens one, and that a writer that
+//! gave up is no longer waited for.
+
+use crate::tool::*;
+use libc::{EAGAIN, EIDRM, EINTR, ETIMEDOUT, SA_RESTART, SIGALRM, SIGCONT, SIGUSR1, c_int};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How much longer than asked for a busy machine may take.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[track_caller]
+fn took(start: Instant, least: Duration) {
+    let took = start.elapsed();
+    assert!(
+        took >= least && took < least + GRACE,
+        "{took:?} for {least:?}"
+    );
+}
+
+/// What a call waits for: another one that reads or writes, or a writer that is next.
+#[derive(Clone, Copy, Debug)]
+enum Behind {
+    Reader,
+    Writer,
+    Next,
+}
+
+/// Runs a test for each way to wait: with the lock, and the values that it has then.
+fn each(run: impl Fn(&Lock, Side)) {
+    for (behind, side) in [
+        (Behind::Reader, Side::Write),
+        (Behind::Writer, Side::Read),
+        (Behind::Writer, Side::Write),
+        (Behind::Next, Side::Read),
+        (Behind::Next, Side::Write),
+    ] {
+        for marked in [false, true] {
+            let _case = Case(format!("{side:?} behind {behind:?}, marked {marked}"));
+            let lock = Lock::new();
+            if marked {
+                die_holding(&lock);
+            }
+            let holds = if matches!(behind, Behind::Writer) {
+                Side::Write
+            } else {
+                Side::Read
+            };
+            let held = Held::start(
+                || {
+                    lock.lock(holds, 0).unwrap();
+                },
+                || assert_eq!(lock.unlock(holds), DONE),
+            );
+            let next = matches!(behind, Behind::Next).then(|| {
+                let next = fork(|| {
+                    lock.wr(-1).unwrap();
+                    assert_eq!(lock.wr_un(), DONE);
+                });
+                lock.wait_for_waiters(1);
+                next
+            });
+            let before = lock.values();
+            run(&lock, side);
+            assert_eq!(lock.values(), before, "nothing is left of it");
+            held.finish();
+            if let Some(next) = next {
+                next.join();
+            }
+            assert_eq!(lock.values()[..3], [0; 3]);
+        }
+    }
+}
+
+pub fn values() {
+    each(|lock, side| {
+        let start = Instant::now();
+        assert_eq!(lock.lock(side, 0), Err(EAGAIN));
+        took(start, Duration::ZERO);
+        for timeout in [1, 30] {
+            let start = Instant::now();
+            assert_eq!(lock.lock(side, timeout), Err(ETIMEDOUT));
+            took(start, Duration::from_millis(timeout as u64));
+        }
+    });
+}
+
+/// When the time of a writer is over, the readers that waited behind it go on.
+pub fn over() {
+    let lock = Lock::new();
+    let first = Held::holding(&lock, Side::Read);
+    let writer = fork(|| assert_eq!(lock.wr(300), Err(ETIMEDOUT)));
+    wait_until("the writer waits", || lock.values()[NEXT] == 1);
+    let start = Instant::now();
+    assert_eq!(lock.rd(LONG), CLEAN, "while the first still reads");
+    took(start, Duration::ZERO);
+    writer.join();
+    assert_eq!(lock.values(), [2, 0, 0, 0]);
+    assert_eq!(lock.rd_un(), DONE);
+    first.finish();
+}
+
+/// A wait that ends with the lock, under each time-out that waits.
+pub fn late_success() {
+    for holds in SIDES {
+        for side in SIDES {
+            for timeout in [-1, LONG, c_int::MAX, INTR] {
+                if (holds, side) == (Side::Read, Side::Read) {
+                    continue;
+                }
+                let lock = Lock::new();
+                let held = Held::holding(&lock, holds);
+                let child = fork(|| {
+                    assert_eq!(lock.lock(side, timeout), CLEAN);
+                    assert_eq!(lock.unlock(side), DONE);
+                });
+                lock.wait_for_waiters(1);
+                held.finish();
+                child.join();
+                assert_eq!(lock.values(), [0; 4]);
+            }
+        }
+    }
+}
+
+static HANDLED: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count(_: c_int) {
+    HANDLED.fetch_add(1, Relaxed);
+}
+
+/// Has a signal counted by a handler.
+fn handle(signal: c_int, flags: c_int) {
+    let mut action = libc::sigaction {
+        sa_sigaction: count as extern "C" fn(c_int) as usize,
+        // SAFETY: zero bytes are an empty set.
+        sa_mask: unsafe { std::mem::zeroed() },
+        sa_flags: flags,
+        sa_restorer: None,
+    };
+    // SAFETY: the action is ours; the handler only counts.
+    let done = unsafe { libc::sigaction(signal, &raw mut action, ptr::null_mut()) };
+    assert_eq!(done, 0);
+}
+
+/// A signal every so many microseconds from now on; 0 ends it.
+fn tick(micros: i64) {
+    let every = libc::timeval {
+        tv_sec: 0,
+        tv_usec: micros,
+    };
+    let timer = libc::itimerval {
+        it_interval: every,
+        it_value: every,
+    };
+    // SAFETY: the structure is ours.
+    assert_eq!(
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) },
+        0
+    );
+}
+
+/// IPC_WAIT_INTR ends with a handler, whatever its flags; the others go on.
+pub fn interrupted() {
+    for flags in [0, SA_RESTART] {
+        handle(SIGUSR1, flags);
+        each(|lock, side| {
+            let waits = lock.waiters();
+            let child = fork(|| assert_eq!(lock.lock(side, INTR), Err(EINTR)));
+            lock.wait_for_waiters(waits + 1);
+            child.signal(SIGUSR1);
+            child.join();
+            lock.wait_for_waiters(waits);
+            for timeout in [-1, LONG] {
+                let child = fork(|| {
+                    lock.lock(side, timeout).unwrap();
+                });
+                for _ in 0..3 {
+                    lock.wait_for_waiters(waits + 1);
+                    child.wait_asleep();
+                    child.signal(SIGUSR1);
+                }
+                lock.wait_for_waiters(waits + 1);
+                kill(child);
+            }
+        });
+    }
+}
+
+/// Stop and continue end nothing but IPC_WAIT_INTR.
+pub fn stopped_and_continued() {
+    each(|lock, side| {
+        let waits = lock.waiters();
+        for timeout in PATIENT {
+            let ended = shared(1);
+            let child = fork(|| {
+                let got = lock.lock(side, timeout);
+                ended[0].store(1, Relaxed);
+                assert_eq!(got, Err(EINTR));
+            });
+            lock.wait_for_waiters(waits + 1);
+            child.stop();
+            child.signal(SIGCONT);
+            if timeout == INTR {
+                child.join();
+            } else {
+                wait_until("it waits again", || {
+                    lock.waiters() == waits + 1 && is_asleep(child.0)
+                });
+                assert_eq!(ended[0].load(Relaxed), 0);
+                kill(child);
+            }
+        }
+    });
+}
+
+/// A handler that runs all the time neither ends a wait early nor lengthens it.
+pub fn under_signals() {
+    for flags in [0, SA_RESTART] {
+        handle(SIGALRM, flags);
+        each(|lock, side| {
+            tick(500);
+            let before = HANDLED.load(Relaxed);
+            let start = Instant::now();
+            assert_eq!(lock.lock(side, 30), Err(ETIMEDOUT));
+            took(start, Duration::from_millis(30));
+            assert!(HANDLED.load(Relaxed) > before, "no signal came");
+            assert_eq!(lock.lock(side, 0), Err(EAGAIN));
+            tick(0);
+        });
+    }
+}
+
+/// Removed while one waits, in whichever step.
+pub fn removed() {
+    for holds in SIDES {
+        for timeout in PATIENT {
+            let lock = Lock::new();
+            let held = Held::start(|| assert_eq!(lock.lock(holds, 0), CLEAN), || ());
+            // Behind a reader, the first of them is next.
+            let children = [Side::Write, Side::Read, Side::Write].map(|side| {
+                let waits = lock.waiters();
+                let child = fork(|| assert_eq!(lock.lock(side, timeout), Err(EIDRM)));
+                lock.wait_for_waiters(waits + 1);
+                child
+            });
+            assert_eq!(lock.remove(), DONE);
+            children.into_iter().for_each(Child::join);
+            held.finish();
+        }
+    }
+}
+
+/// Removed while the process is stopped, and so waits no more for the moment.
+pub fn removed_while_stopped() {
+    for holds in SIDES {
+        for timeout in [-1, LONG] {
+            let lock = Lock::new();
+            let held = Held::start(|| assert_eq!(lock.lock(holds, 0), CLEAN), || ());
+            let child = fork(|| assert_eq!(lock.wr(timeout), Err(EIDRM)));
+            lock.wait_for_waiters(1);
+            child.stop();
+            assert_eq!(lock.waiters(), 0);
+            assert_eq!(lock.remove(), DONE);
+            child.signal(SIGCONT);
+            child.join();
+            held.finish();
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The calls in Rust's types, and what the tests share.
+
+pub use crate::common::process::*;
+use libc::{c_int, c_ushort, c_void, key_t};
+use std::io::{Read, Write};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use unixipc::ffi::owner::IPC_OWNER_DIED;
+use unixipc::ffi::pair::IPC_WAIT_INTR;
+use unixipc::ffi::semlock::*;
+
+pub const INTR: c_int = IPC_WAIT_INTR;
+/// Longer than anything takes that works.
+pub const LONG: c_int = 30_000;
+/// The time-outs with which a call waits as long as it takes.
+pub const PATIENT: [c_int; 3] = [-1, LONG, INTR];
+/// What a lock is that is held, and what it guards in order, or not.
+pub const CLEAN: Outcome = Ok(0);
+pub const DIED: Outcome = Ok(IPC_OWNER_DIED as usize);
+/// What other calls return.
+pub const DONE: Outcome = Ok(0);
+
+pub const READERS: usize = 0;
+pub const WRITER: usize = 1;
+pub const NEXT: usize = 2;
+pub const MARK: usize = 3;
+
+pub fn open(key: key_t, mode_flags: c_int) -> Outcome {
+    outcome(|| ipc_semlock_open(key, mode_flags) as isize)
+}
+
+/// `semget(2)`.
+pub fn set_of(key: key_t, count: c_int) -> c_int {
+    // SAFETY: no pointers.
+    let id = unsafe { libc::semget(key, count, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
+    assert_ne!(id, -1, "{}", std::io::Error::last_os_error());
+    id
+}
+
+/// A lock by its id. It is removed by the process that made this, when it is dropped.
+pub struct Lock {
+    pub id: c_int,
+    owner: u32,
+}
+
+impl Lock {
+    pub fn new() -> Self {
+        Self::with_id(open(libc::IPC_PRIVATE, 0o600).unwrap() as c_int)
+    }
+
+    pub fn with_id(id: c_int) -> Self {
+        let owner = std::process::id();
+        Self { id, owner }
+    }
+
+    pub fn rd(&self, timeout_ms: c_int) -> Outcome {
+        outcome(|| ipc_semlock_rdlock(self.id, timeout_ms) as isize)
+    }
+
+    pub fn rd_un(&self) -> Outcome {
+        outcome(|| ipc_semlock_rdunlock(self.id) as isize)
+    }
+
+    pub fn wr(&self, timeout_ms: c_int) -> Outcome {
+        outcome(|| ipc_semlock_wrlock(self.id, timeout_ms) as isize)
+    }
+
+    pub fn wr_un(&self) -> Outcome {
+        outcome(|| ipc_semlock_wrunlock(self.id) as isize)
+    }
+
+    pub fn consistent(&self) -> Outcome {
+        outcome(|| ipc_semlock_consistent(self.id) as isize)
+    }
+
+    pub fn remove(&self) -> Outcome {
+        outcome(|| ipc_semlock_remove(self.id) as isize)
+    }
+
+    pub fn lock(&self, side: Side, timeout_ms: c_int) -> Outcome {
+        match side {
+            Side::Read => self.rd(timeout_ms),
+            Side::Write => self.wr(timeout_ms),
+        }
+    }
+
+    pub fn unlock(&self, side: Side) -> Outcome {
+        match side {
+            Side::Read => self.rd_un(),
+            Side::Write => self.wr_un(),
+        }
+    }
+
+    /// The values of the semaphores.
+    pub fn values(&self) -> [c_ushort; 4] {
+        let mut values = [0; 4];
+        // SAFETY: room for as many values as a lock has.
+        let done = unsafe { libc::semctl(self.id, 0, libc::GETALL, values.as_mut_ptr()) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+        values
+    }
+
+    /// How many wait for the lock.
+    pub fn waiters(&self) -> c_int {
+        [READERS, WRITER, NEXT]
+            .map(|num| {
+                // SAFETY: no pointers.
+                unsafe { libc::semctl(self.id, num as c_int, libc::GETZCNT) }
+            })
+            .iter()
+            .sum()
+    }
+
+    /// Waits until so many wait for the lock.
+    #[track_caller]
+    pub fn wait_for_waiters(&self, count: c_int) {
+        wait_until("waiters", || self.waiters() == count);
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            let _ = self.remove();
+        }
+    }
+}
+
+/// What the lock is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Read,
+    Write,
+}
+
+pub const SIDES: [Side; 2] = [Side::Read, Side::Write];
+
+/// A child that has done something, and goes on when it is told to.
+pub struct Held {
+    pub child: Child,
+    line: std::os::unix::net::UnixStream,
+}
+
+impl Held {
+    /// Starts it; returns when `first` is done.
+    #[track_caller]
+    pub fn start(first: impl FnOnce(), then: impl FnOnce()) -> Self {
+        let (mut line, mut child_line) = std::os::unix::net::UnixStream::pair().unwrap();
+        let child = fork(|| {
+            first();
+            child_line.write_all(b".").unwrap();
+            child_line.read_exact(&mut [0]).unwrap();
+            then();
+        });
+        drop(child_line);
+        line.read_exact(&mut [0]).expect("the child to come so far");
+        Self { child, line }
+    }
+
+    /// A child that holds a lock, and gives it back at the end.
+    #[track_caller]
+    pub fn holding(lock: &Lock, side: Side) -> Self {
+        Self::start(
+            || assert_eq!(lock.lock(side, 0), CLEAN),
+            || assert_eq!(lock.unlock(side), DONE),
+        )
+    }
+
+    /// Lets it go on, to its end.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.line.write_all(b".").unwrap();
+        self.child.join();
+    }
+}
+
+/// Kills a child, and waits until it is gone.
+#[track_caller]
+pub fn kill(child: Child) {
+    child.signal(libc::SIGKILL);
+    assert_eq!(child.reap(), libc::SIGKILL);
+}
+
+/// A writer dies with the lock.
+pub fn die_holding(lock: &Lock) {
+    let held = Held::start(
+        || {
+            lock.wr(LONG).unwrap();
+        },
+        || (),
+    );
+    kill(held.child);
+}
+
+/// Numbers that this process and its children share, until it ends.
+pub fn shared(count: usize) -> &'static [AtomicU64] {
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping.
+    let base: *mut c_void = unsafe { libc::mmap(ptr::null_mut(), count * 8, access, flags, -1, 0) };
+    assert_ne!(base, libc::MAP_FAILED);
+    // SAFETY: it is that long, stays mapped, and zeros are such numbers.
+    unsafe { std::slice::from_raw_parts(base.cast(), count) }
+}
+
+/// Two numbers that the lock keeps the same: each of them is read and written, one after the other.
+pub struct Two(&'static [AtomicU64]);
+
+impl Two {
+    pub fn new() -> Self {
+        Self(shared(2))
+    }
+
+    pub fn get(&self) -> (u64, u64) {
+        (self.0[0].load(Relaxed), self.0[1].load(Relaxed))
+    }
+
+    /// Adds 1 to both, which takes a moment.
+    pub fn add(&self) {
+        for number in self.0 {
+            let value = number.load(Relaxed);
+            for _ in 0..50 {
+                std::hint::spin_loop();
+            }
+            number.store(value + 1, Relaxed);
+        }
+    }
+
+    pub fn repair(&self) {
+        self.0[1].store(self.0[0].load(Relaxed), Relaxed);
+    }
+}
