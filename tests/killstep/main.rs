@@ -12,6 +12,7 @@ mod harness;
 mod library;
 mod message;
 mod self_test;
+mod shm;
 mod spawn;
 
 use common::isolated::{self, Test};
@@ -62,6 +63,17 @@ fn main() -> ExitCode {
         fifo::recv_from_an_empty_one,
         spawn::program,
         spawn::program_that_does_not_exist,
+        shm::create,
+        shm::create_sole_writer,
+        shm::create_to_publish,
+        shm::publish,
+        shm::open,
+        shm::open_or_create_creates,
+        shm::open_or_create_opens,
+        shm::unlink,
+        shm::from_fd,
+        shm::attach,
+        shm::close,
     ];
     if isolated::is_child() {
         return isolated::main(tests, &[]);
