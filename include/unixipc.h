@@ -147,7 +147,7 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
- * A region as one process has it. Nothing in it changes once it is made.
+ * A region of shared memory as one process has it: what it says of it never changes.
  */
 struct ipc_shm;
 
@@ -938,11 +938,11 @@ int ipc_shm_open(const char *name,
  * Blocks while another process makes the region of this name. May be called from any thread,
  * and in the child after fork; not from a signal handler.
  *
- * Returns 0, or -1 with errno and ret_shm as it was; ipc_shm_create's, ipc_shm_publish's and
- * ipc_shm_open's errors, of which some have one more meaning, and:
+ * Returns 0, or -1 with errno and ret_shm as it was; ipc_shm_create's and ipc_shm_open's errors,
+ * and:
  *   ECANCELED  init has not returned 0
  *   EINVAL     the region exists and has less than size bytes
- *   ENOENT     there is no /dev/shm
+ *   ENOENT     there is no /dev/shm or, before Linux 6.10, no /proc
  *   ENOLCK     the system has no memory for locks
  */
 int ipc_shm_open_or_create(const char *name,
