@@ -1,8 +1,8 @@
 //! Regions of shared memory.
 //!
 //! A region is made without a name. It is a sealed memfd, or a nameless file on the tmpfs in
-//! /dev/shm, which gets its name when its maker has filled it in ([`create`]); whoever dies
-//! before that leaves nothing. It is opened by its name ([`open`]), by a descriptor that somebody
+//! /dev/shm, which gets its name when its maker has filled it in ([`create()`]); whoever dies
+//! before that leaves nothing. It is opened by its name ([`open()`]), by a descriptor that somebody
 //! has passed ([`from_fd`]), or, where it is a System V segment, by its key ([`attach`]).
 
 pub mod check;

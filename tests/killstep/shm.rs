@@ -114,7 +114,7 @@ impl Calls {
         })
     }
 
-    fn from_fd(&self, shm: *mut Shm) -> Handle {
+    fn open_fd(&self, shm: *mut Shm) -> Handle {
         // SAFETY: an open handle.
         let fd = unsafe { (self.library.ipc_shm_fd)(shm) };
         self.handle("ipc_shm_from_fd", |ret| {
@@ -145,21 +145,25 @@ impl Calls {
         unsafe { (self.library.ipc_shm_close)(shm) };
     }
 
-    fn bytes(&self, shm: *mut Shm) -> &mut [u8] {
+    fn address(&self, shm: *mut Shm) -> *mut u8 {
         // SAFETY: an open handle.
-        let (addr, size) = unsafe {
-            (
-                (self.library.ipc_shm_addr)(shm),
-                (self.library.ipc_shm_size)(shm),
-            )
-        };
-        // SAFETY: so many bytes are there while the handle is open; nobody else writes then.
-        unsafe { slice::from_raw_parts_mut(addr.cast(), size) }
+        unsafe { (self.library.ipc_shm_addr)(shm) }.cast()
+    }
+
+    fn size(&self, shm: *mut Shm) -> usize {
+        // SAFETY: an open handle.
+        unsafe { (self.library.ipc_shm_size)(shm) }
+    }
+
+    fn fill(&self, shm: *mut Shm, byte: u8) {
+        // SAFETY: so many bytes are there while the handle is open.
+        unsafe { self.address(shm).write_bytes(byte, self.size(shm)) };
     }
 
     /// A region is whole, and was filled with one of these.
     fn check(&self, shm: *mut Shm, bytes: &[u8]) -> Verdict {
-        let found = self.bytes(shm);
+        // SAFETY: so many bytes are there while the handle is open; nobody writes meanwhile.
+        let found = unsafe { slice::from_raw_parts(self.address(shm), self.size(shm)) };
         let byte = found[0];
         if found.len() == SIZE && bytes.contains(&byte) && found.iter().all(|b| *b == byte) {
             Ok(())
@@ -182,7 +186,7 @@ impl Calls {
     /// A region of this name, filled in.
     fn make_named(&self, name: &CStr) -> *mut Shm {
         let shm = self.create(PUBLISH).unwrap();
-        self.bytes(shm).fill(SET_UP);
+        self.fill(shm, SET_UP);
         assert_eq!(self.publish(shm, name), 0);
         shm
     }
@@ -229,7 +233,7 @@ impl Scenario for Create {
         self.calls.check_names(&[])?;
         let shm = self.calls.create(self.flags)?;
         self.calls.check(shm, &[0])?;
-        self.calls.bytes(shm).fill(SURVIVOR);
+        self.calls.fill(shm, SURVIVOR);
         self.calls.check(shm, &[SURVIVOR])
     }
 }
@@ -260,7 +264,7 @@ impl<'a> Scenario for Publish<'a> {
     fn set_up(&self) -> Inherited<'a> {
         self.0.clear();
         let shm = self.0.create(PUBLISH).unwrap();
-        self.0.bytes(shm).fill(SET_UP);
+        self.0.fill(shm, SET_UP);
         Inherited { calls: self.0, shm }
     }
 
@@ -328,7 +332,7 @@ impl<'a> Scenario for Open<'a> {
     fn survive(&self, region: &mut Inherited<'a>, _: &Finished) -> Verdict {
         let opened = self.open()?;
         self.calls.check(opened, &[SET_UP])?;
-        self.calls.bytes(opened).fill(SURVIVOR);
+        self.calls.fill(opened, SURVIVOR);
         self.calls.check(region.shm, &[SURVIVOR])?;
         self.calls.check_names(&["name"])
     }
@@ -443,7 +447,7 @@ impl<'a> Scenario for Sealed<'a> {
 
     fn set_up(&self) -> Inherited<'a> {
         let shm = self.calls.create(0).unwrap();
-        self.calls.bytes(shm).fill(SET_UP);
+        self.calls.fill(shm, SET_UP);
         Inherited {
             calls: self.calls,
             shm,
@@ -451,21 +455,21 @@ impl<'a> Scenario for Sealed<'a> {
     }
 
     fn become_victim(&self, region: &mut Inherited<'a>) {
-        self.calls.close(self.calls.from_fd(region.shm).unwrap());
+        self.calls.close(self.calls.open_fd(region.shm).unwrap());
     }
 
     fn operate(&self, region: &mut Inherited<'a>) {
         if self.closes {
             self.calls.close(region.shm);
         } else {
-            self.calls.from_fd(region.shm).unwrap();
+            self.calls.open_fd(region.shm).unwrap();
         }
     }
 
     fn survive(&self, region: &mut Inherited<'a>, _: &Finished) -> Verdict {
-        let opened = self.calls.from_fd(region.shm)?;
+        let opened = self.calls.open_fd(region.shm)?;
         self.calls.check(opened, &[SET_UP])?;
-        self.calls.bytes(opened).fill(SURVIVOR);
+        self.calls.fill(opened, SURVIVOR);
         self.calls.close(opened);
         self.calls.check(region.shm, &[SURVIVOR])
     }
@@ -536,7 +540,7 @@ impl Scenario for Attach {
         }
         let shm = self.calls.attach(self.key)?;
         self.calls.check(shm, &[0])?;
-        self.calls.bytes(shm).fill(SURVIVOR);
+        self.calls.fill(shm, SURVIVOR);
         self.calls.check(self.calls.attach(self.key)?, &[SURVIVOR])
     }
 }

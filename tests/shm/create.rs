@@ -245,14 +245,22 @@ fn ways(run: impl Fn(&str, &dyn Fn() -> Result<Region, c_int>)) {
 pub fn descriptors() {
     ways(|way, open| {
         let _case = Case(way);
-        let before = open_numbers();
+        let (before, mapped) = (open_numbers(), mappings());
         let region = open().unwrap();
+        assert_eq!(mappings(), mapped + 1);
         // SAFETY: no pointers.
         assert_eq!(unsafe { fcntl(region.fd(), F_GETFD) }, FD_CLOEXEC);
         assert_eq!(open_numbers().len(), before.len() + 1);
         drop(region);
-        assert_eq!(open_numbers(), before);
+        assert_eq!((open_numbers(), mappings()), (before, mapped));
     });
+}
+
+/// How many regions are mapped.
+fn mappings() -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let is_region = |line: &&str| line.contains("/memfd:unixipc") || line.contains(" /dev/shm/");
+    maps.lines().filter(is_region).count()
 }
 
 pub fn few_descriptors() {
