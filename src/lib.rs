@@ -18,6 +18,7 @@
 //! | [`fifo`] | FIFOs: opening with a time-out, records |
 //! | [`semlock`] | a reader-writer lock in a semaphore set |
 //! | [`lock`] | how a lock was acquired |
+//! | [`shm`] | regions of shared memory: making, naming, opening, checking |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
@@ -26,6 +27,7 @@
 //!    `ffi::calls` hands them to [`sys`].
 //! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`],
 //!    [`semlock`]. They give plain descriptors and ids, and keep no state between calls.
+//! 3. **memory**: [`shm`], and what lives in it.
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -58,6 +60,7 @@ pub mod message;
 pub mod object;
 pub mod pair;
 pub mod semlock;
+pub mod shm;
 pub mod spawn;
 pub mod sys;
 pub mod wait;

@@ -15,5 +15,6 @@ pub mod owner;
 pub mod pair;
 mod pointer;
 pub mod semlock;
+pub mod shm;
 pub mod spawn;
 pub mod version;

@@ -6,7 +6,12 @@ use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, pid_t, size_t, ssize_t}
 use libtest_mimic::Failed;
 use std::ffi::{CStr, CString};
 use std::mem;
+use unixipc::ffi::shm::ipc_shm_opts;
 use unixipc::ffi::spawn::ipc_spawn_opts;
+use unixipc::shm::Shm;
+
+/// What fills in a region.
+pub type Init = unsafe extern "C" fn(*mut c_void, size_t, *mut c_void) -> c_int;
 
 macro_rules! library {
     ($($name:ident($($arg:ty),*) -> $ret:ty;)*) => {
@@ -54,6 +59,19 @@ library! {
     ipc_semlock_wrunlock(c_int) -> c_int;
     ipc_semlock_consistent(c_int) -> c_int;
     ipc_semlock_remove(c_int) -> c_int;
+    ipc_shm_create(size_t, *const ipc_shm_opts, size_t, *mut *mut Shm) -> c_int;
+    ipc_shm_publish(*mut Shm, *const c_char) -> c_int;
+    ipc_shm_open(*const c_char, c_uint, *mut *mut Shm) -> c_int;
+    ipc_shm_open_or_create(
+        *const c_char, size_t, Option<Init>, *mut c_void, *const ipc_shm_opts, size_t, *mut *mut Shm
+    ) -> c_int;
+    ipc_shm_from_fd(c_int, c_uint, *mut *mut Shm) -> c_int;
+    ipc_shm_attach(key_t, size_t, c_int, *mut *mut Shm) -> c_int;
+    ipc_shm_addr(*const Shm) -> *mut c_void;
+    ipc_shm_size(*const Shm) -> size_t;
+    ipc_shm_fd(*const Shm) -> c_int;
+    ipc_shm_unlink(*const c_char) -> c_int;
+    ipc_shm_close(*mut Shm) -> ();
 }
 
 /// Brings the installed library up to date.

@@ -13,6 +13,7 @@ mod library;
 mod message;
 mod self_test;
 mod semlock;
+mod shm;
 mod spawn;
 
 use common::isolated::{self, Test};
@@ -80,6 +81,17 @@ fn main() -> ExitCode {
         semlock::consistent,
         semlock::repair_section,
         semlock::remove,
+        shm::create,
+        shm::create_sole_writer,
+        shm::create_to_publish,
+        shm::publish,
+        shm::open,
+        shm::open_or_create_creates,
+        shm::open_or_create_opens,
+        shm::unlink,
+        shm::from_fd,
+        shm::attach,
+        shm::close,
     ];
     if isolated::is_child() {
         return isolated::main(tests, &[]);

@@ -1,0 +1,555 @@
+//! Regions: whoever makes, names, opens, removes or closes one is killed.
+
+use crate::check;
+use crate::harness::{Finished, Scenario, Verdict};
+use crate::library::{self, Library};
+use libc::{c_int, c_uint, c_void, key_t, size_t};
+use std::ffi::{CStr, CString};
+use std::{fs, ptr, slice};
+use unixipc::ffi::shm::{
+    IPC_SHM_F_PUBLISH as PUBLISH, IPC_SHM_F_SOLE_WRITER as SOLE_WRITER, ipc_shm_opts,
+};
+use unixipc::shm::Shm;
+
+/// Small: to fill it in is stepped through too.
+const SIZE: usize = 64;
+/// What the maker of a region fills it with.
+const SET_UP: u8 = 1;
+const VICTIM: u8 = 2;
+const SURVIVOR: u8 = 3;
+
+type Handle = Result<*mut Shm, String>;
+
+/// The calls, and the names that they are for.
+struct Calls {
+    library: Library,
+    prefix: String,
+    /// The name that a scenario is about.
+    name: CString,
+    /// The name with which a victim practises.
+    other: CString,
+}
+
+impl Calls {
+    fn new() -> Self {
+        let prefix = format!("unixipc-killstep-{}-", std::process::id());
+        let name = |label| CString::new(format!("/{prefix}{label}")).unwrap();
+        Self {
+            library: library::load(),
+            name: name("name"),
+            other: name("other"),
+            prefix,
+        }
+    }
+
+    /// The names that there are.
+    fn names(&self) -> Vec<String> {
+        fs::read_dir("/dev/shm")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter_map(|name| Some(name.strip_prefix(&self.prefix)?.to_string()))
+            .collect()
+    }
+
+    /// As it was before the first point.
+    fn clear(&self) {
+        for name in self.names() {
+            fs::remove_file(format!("/dev/shm/{}{name}", self.prefix)).unwrap();
+        }
+    }
+
+    fn handle(&self, what: &str, call: impl FnOnce(*mut *mut Shm) -> c_int) -> Handle {
+        let mut shm = ptr::null_mut();
+        match call(&mut shm) {
+            0 => Ok(shm),
+            _ => Err(format!("{what}: {}", std::io::Error::last_os_error())),
+        }
+    }
+
+    fn create(&self, flags: c_uint) -> Handle {
+        let opts = ipc_shm_opts { flags, mode: 0 };
+        let opts_size = size_of_val(&opts);
+        self.handle("ipc_shm_create", |ret| {
+            // SAFETY: options of this size, and a place.
+            unsafe { (self.library.ipc_shm_create)(SIZE, &opts, opts_size, ret) }
+        })
+    }
+
+    fn open(&self, name: &CStr) -> Handle {
+        self.handle("ipc_shm_open", |ret| {
+            // SAFETY: a string and a place.
+            unsafe { (self.library.ipc_shm_open)(name.as_ptr(), 0, ret) }
+        })
+    }
+
+    fn open_or_create(&self, name: &CStr, byte: u8) -> Handle {
+        unsafe extern "C" fn init(addr: *mut c_void, size: size_t, arg: *mut c_void) -> c_int {
+            // One by one: each instruction is a point.
+            let words: *mut u64 = addr.cast();
+            let value = u64::from_ne_bytes([arg.addr() as u8; 8]);
+            let mut at = 0;
+            while at < size / 8 {
+                // SAFETY: within the region, aligned.
+                let word = unsafe { words.add(at) };
+                // SAFETY: as above.
+                unsafe { word.write_volatile(value) };
+                at += 1;
+            }
+            0
+        }
+        let arg = ptr::without_provenance_mut(byte.into());
+        self.handle("ipc_shm_open_or_create", |ret| {
+            // SAFETY: a string, a function, no options, a place.
+            unsafe {
+                (self.library.ipc_shm_open_or_create)(
+                    name.as_ptr(),
+                    SIZE,
+                    Some(init),
+                    arg,
+                    ptr::null(),
+                    0,
+                    ret,
+                )
+            }
+        })
+    }
+
+    fn open_fd(&self, shm: *mut Shm) -> Handle {
+        // SAFETY: an open handle.
+        let fd = unsafe { (self.library.ipc_shm_fd)(shm) };
+        self.handle("ipc_shm_from_fd", |ret| {
+            // SAFETY: a place.
+            unsafe { (self.library.ipc_shm_from_fd)(fd, 0, ret) }
+        })
+    }
+
+    fn attach(&self, key: key_t) -> Handle {
+        self.handle("ipc_shm_attach", |ret| {
+            // SAFETY: a place.
+            unsafe { (self.library.ipc_shm_attach)(key, SIZE, libc::IPC_CREAT | 0o600, ret) }
+        })
+    }
+
+    fn publish(&self, shm: *mut Shm, name: &CStr) -> c_int {
+        // SAFETY: an open handle, a string.
+        unsafe { (self.library.ipc_shm_publish)(shm, name.as_ptr()) }
+    }
+
+    fn unlink(&self, name: &CStr) -> c_int {
+        // SAFETY: a string.
+        unsafe { (self.library.ipc_shm_unlink)(name.as_ptr()) }
+    }
+
+    fn close(&self, shm: *mut Shm) {
+        // SAFETY: an open handle, not used any more.
+        unsafe { (self.library.ipc_shm_close)(shm) };
+    }
+
+    fn address(&self, shm: *mut Shm) -> *mut u8 {
+        // SAFETY: an open handle.
+        unsafe { (self.library.ipc_shm_addr)(shm) }.cast()
+    }
+
+    fn size(&self, shm: *mut Shm) -> usize {
+        // SAFETY: an open handle.
+        unsafe { (self.library.ipc_shm_size)(shm) }
+    }
+
+    fn fill(&self, shm: *mut Shm, byte: u8) {
+        // SAFETY: so many bytes are there while the handle is open.
+        unsafe { self.address(shm).write_bytes(byte, self.size(shm)) };
+    }
+
+    /// A region is whole, and was filled with one of these.
+    fn check(&self, shm: *mut Shm, bytes: &[u8]) -> Verdict {
+        // SAFETY: so many bytes are there while the handle is open; nobody writes meanwhile.
+        let found = unsafe { slice::from_raw_parts(self.address(shm), self.size(shm)) };
+        let byte = found[0];
+        if found.len() == SIZE && bytes.contains(&byte) && found.iter().all(|b| *b == byte) {
+            Ok(())
+        } else {
+            let len = found.len();
+            Err(format!("{len} bytes of {byte} and others, not {bytes:?}"))
+        }
+    }
+
+    /// Nothing has a name but these.
+    fn check_names(&self, expected: &[&str]) -> Verdict {
+        let found = self.names();
+        if found == expected {
+            Ok(())
+        } else {
+            Err(format!("names {found:?} instead of {expected:?}"))
+        }
+    }
+
+    /// A region of this name, filled in.
+    fn make_named(&self, name: &CStr) -> *mut Shm {
+        let shm = self.create(PUBLISH).unwrap();
+        self.fill(shm, SET_UP);
+        assert_eq!(self.publish(shm, name), 0);
+        shm
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A region that all processes inherit, closed in the harness at the end.
+struct Inherited<'a> {
+    calls: &'a Calls,
+    shm: *mut Shm,
+}
+
+impl Drop for Inherited<'_> {
+    fn drop(&mut self) {
+        self.calls.close(self.shm);
+    }
+}
+
+/// The victim makes a region.
+struct Create {
+    calls: Calls,
+    flags: c_uint,
+}
+
+impl Scenario for Create {
+    type State = ();
+
+    fn set_up(&self) {}
+
+    fn become_victim(&self, (): &mut ()) {
+        self.calls.close(self.calls.create(self.flags).unwrap());
+    }
+
+    fn operate(&self, (): &mut ()) {
+        self.calls.create(self.flags).unwrap();
+    }
+
+    fn survive(&self, (): &mut (), _: &Finished) -> Verdict {
+        self.calls.check_names(&[])?;
+        let shm = self.calls.create(self.flags)?;
+        self.calls.check(shm, &[0])?;
+        self.calls.fill(shm, SURVIVOR);
+        self.calls.check(shm, &[SURVIVOR])
+    }
+}
+
+fn check_create(what: &str, flags: c_uint) {
+    let calls = Calls::new();
+    check(what, &Create { calls, flags });
+}
+
+pub fn create() {
+    check_create("ipc_shm_create", 0);
+}
+
+pub fn create_sole_writer() {
+    check_create("ipc_shm_create, SOLE_WRITER", SOLE_WRITER);
+}
+
+pub fn create_to_publish() {
+    check_create("ipc_shm_create, PUBLISH", PUBLISH);
+}
+
+/// The victim gives a region its name.
+struct Publish<'a>(&'a Calls);
+
+impl<'a> Scenario for Publish<'a> {
+    type State = Inherited<'a>;
+
+    fn set_up(&self) -> Inherited<'a> {
+        self.0.clear();
+        let shm = self.0.create(PUBLISH).unwrap();
+        self.0.fill(shm, SET_UP);
+        Inherited { calls: self.0, shm }
+    }
+
+    fn become_victim(&self, _: &mut Inherited<'a>) {
+        self.0.close(self.0.make_named(&self.0.other));
+        assert_eq!(self.0.unlink(&self.0.other), 0);
+    }
+
+    fn operate(&self, region: &mut Inherited<'a>) {
+        assert_eq!(self.0.publish(region.shm, &self.0.name), 0);
+    }
+
+    fn survive(&self, region: &mut Inherited<'a>, finished: &Finished) -> Verdict {
+        if self.0.publish(region.shm, &self.0.name) == 0 {
+            if finished.get() {
+                return Err("it has no name".into());
+            }
+        } else if self.0.names() != ["name"] {
+            return Err("ipc_shm_publish".into());
+        }
+        self.0.check(self.0.open(&self.0.name)?, &[SET_UP])
+    }
+}
+
+pub fn publish() {
+    check("ipc_shm_publish", &Publish(&Calls::new()));
+}
+
+/// The victim opens what there is, by its name: with one call or the other.
+struct Open<'a> {
+    calls: &'a Calls,
+    or_create: bool,
+}
+
+impl Open<'_> {
+    fn open(&self) -> Handle {
+        if self.or_create {
+            self.calls.open_or_create(&self.calls.name, SURVIVOR)
+        } else {
+            self.calls.open(&self.calls.name)
+        }
+    }
+}
+
+impl<'a> Scenario for Open<'a> {
+    type State = Inherited<'a>;
+
+    fn set_up(&self) -> Inherited<'a> {
+        self.calls.clear();
+        let shm = self.calls.make_named(&self.calls.name);
+        Inherited {
+            calls: self.calls,
+            shm,
+        }
+    }
+
+    fn become_victim(&self, _: &mut Inherited<'a>) {
+        self.calls.close(self.open().unwrap());
+    }
+
+    fn operate(&self, _: &mut Inherited<'a>) {
+        self.open().unwrap();
+    }
+
+    fn survive(&self, region: &mut Inherited<'a>, _: &Finished) -> Verdict {
+        let opened = self.open()?;
+        self.calls.check(opened, &[SET_UP])?;
+        self.calls.fill(opened, SURVIVOR);
+        self.calls.check(region.shm, &[SURVIVOR])?;
+        self.calls.check_names(&["name"])
+    }
+}
+
+fn check_open(what: &str, or_create: bool) {
+    let calls = Calls::new();
+    check(
+        what,
+        &Open {
+            calls: &calls,
+            or_create,
+        },
+    );
+}
+
+pub fn open() {
+    check_open("ipc_shm_open", false);
+}
+
+pub fn open_or_create_opens() {
+    check_open("ipc_shm_open_or_create, opens", true);
+}
+
+/// The victim makes the region; it is killed inside init too.
+struct OpenOrCreate(Calls);
+
+impl Scenario for OpenOrCreate {
+    type State = ();
+
+    fn set_up(&self) {
+        self.0.clear();
+    }
+
+    fn become_victim(&self, (): &mut ()) {
+        self.0
+            .close(self.0.open_or_create(&self.0.other, VICTIM).unwrap());
+        assert_eq!(self.0.unlink(&self.0.other), 0);
+    }
+
+    fn operate(&self, (): &mut ()) {
+        self.0.open_or_create(&self.0.name, VICTIM).unwrap();
+    }
+
+    fn survive(&self, (): &mut (), finished: &Finished) -> Verdict {
+        let early = self.0.names();
+        let shm = self.0.open_or_create(&self.0.name, SURVIVOR)?;
+        let by = if early.is_empty() { SURVIVOR } else { VICTIM };
+        if finished.get() && by != VICTIM {
+            return Err("it was not published".into());
+        }
+        self.0.check(shm, &[by])?;
+        self.0.check_names(&["name"])
+    }
+}
+
+pub fn open_or_create_creates() {
+    check(
+        "ipc_shm_open_or_create, creates",
+        &OpenOrCreate(Calls::new()),
+    );
+}
+
+/// The victim removes a name.
+struct Unlink<'a>(&'a Calls);
+
+impl<'a> Scenario for Unlink<'a> {
+    type State = Inherited<'a>;
+
+    fn set_up(&self) -> Inherited<'a> {
+        self.0.clear();
+        let shm = self.0.make_named(&self.0.name);
+        Inherited { calls: self.0, shm }
+    }
+
+    fn become_victim(&self, _: &mut Inherited<'a>) {
+        self.0.close(self.0.make_named(&self.0.other));
+        assert_eq!(self.0.unlink(&self.0.other), 0);
+    }
+
+    fn operate(&self, _: &mut Inherited<'a>) {
+        assert_eq!(self.0.unlink(&self.0.name), 0);
+    }
+
+    fn survive(&self, region: &mut Inherited<'a>, finished: &Finished) -> Verdict {
+        self.0.check(region.shm, &[SET_UP])?;
+        let there = !self.0.names().is_empty();
+        if there && finished.get() {
+            return Err("it has its name".into());
+        }
+        if there != (self.0.unlink(&self.0.name) == 0) {
+            return Err("ipc_shm_unlink".into());
+        }
+        self.0.check_names(&[])?;
+        let shm = self.0.open_or_create(&self.0.name, SURVIVOR)?;
+        self.0.check(shm, &[SURVIVOR])
+    }
+}
+
+pub fn unlink() {
+    check("ipc_shm_unlink", &Unlink(&Calls::new()));
+}
+
+/// The victim opens a sealed region by its descriptor, or closes its handle.
+struct Sealed<'a> {
+    calls: &'a Calls,
+    closes: bool,
+}
+
+impl<'a> Scenario for Sealed<'a> {
+    type State = Inherited<'a>;
+
+    fn set_up(&self) -> Inherited<'a> {
+        let shm = self.calls.create(0).unwrap();
+        self.calls.fill(shm, SET_UP);
+        Inherited {
+            calls: self.calls,
+            shm,
+        }
+    }
+
+    fn become_victim(&self, region: &mut Inherited<'a>) {
+        self.calls.close(self.calls.open_fd(region.shm).unwrap());
+    }
+
+    fn operate(&self, region: &mut Inherited<'a>) {
+        if self.closes {
+            self.calls.close(region.shm);
+        } else {
+            self.calls.open_fd(region.shm).unwrap();
+        }
+    }
+
+    fn survive(&self, region: &mut Inherited<'a>, _: &Finished) -> Verdict {
+        let opened = self.calls.open_fd(region.shm)?;
+        self.calls.check(opened, &[SET_UP])?;
+        self.calls.fill(opened, SURVIVOR);
+        self.calls.close(opened);
+        self.calls.check(region.shm, &[SURVIVOR])
+    }
+}
+
+fn check_sealed(what: &str, closes: bool) {
+    let calls = Calls::new();
+    check(
+        what,
+        &Sealed {
+            calls: &calls,
+            closes,
+        },
+    );
+}
+
+pub fn from_fd() {
+    check_sealed("ipc_shm_from_fd", false);
+}
+
+pub fn close() {
+    check_sealed("ipc_shm_close", true);
+}
+
+/// The victim makes a System V segment.
+struct Attach {
+    calls: Calls,
+    key: key_t,
+}
+
+impl Attach {
+    fn id(&self) -> c_int {
+        // SAFETY: no pointers.
+        unsafe { libc::shmget(self.key, 0, 0) }
+    }
+
+    fn remove(&self) {
+        // SAFETY: IPC_RMID reads nothing.
+        while unsafe { libc::shmctl(self.id(), libc::IPC_RMID, ptr::null_mut()) } == 0 {}
+    }
+}
+
+impl Drop for Attach {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl Scenario for Attach {
+    type State = ();
+
+    fn set_up(&self) {
+        self.remove();
+    }
+
+    fn become_victim(&self, (): &mut ()) {
+        self.calls.close(self.calls.attach(self.key).unwrap());
+        self.remove();
+    }
+
+    fn operate(&self, (): &mut ()) {
+        self.calls.attach(self.key).unwrap();
+    }
+
+    fn survive(&self, (): &mut (), finished: &Finished) -> Verdict {
+        if finished.get() && self.id() == -1 {
+            return Err("there is no segment".into());
+        }
+        let shm = self.calls.attach(self.key)?;
+        self.calls.check(shm, &[0])?;
+        self.calls.fill(shm, SURVIVOR);
+        self.calls.check(self.calls.attach(self.key)?, &[SURVIVOR])
+    }
+}
+
+pub fn attach() {
+    let scenario = Attach {
+        calls: Calls::new(),
+        // Each test has an IPC namespace of its own where that is possible.
+        key: 0x7566_0000 ^ std::process::id() as key_t,
+    };
+    check("ipc_shm_attach", &scenario);
+}
