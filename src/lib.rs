@@ -16,6 +16,10 @@
 //! | [`message`] | messages with descriptors, framed where the kernel keeps no borders |
 //! | [`spawn`] | child programs at the other end of a pair |
 //! | [`fifo`] | FIFOs: opening with a time-out, records |
+//! | [`object`] | the beginning of an object in shared memory, by which it is known |
+//! | [`lock`] | how a lock was acquired |
+//! | [`robust`] | the C library's robust mutex, which the kernel gives up for a dead owner |
+//! | [`mutex`], [`rwlock`], [`cond`] | the locks in shared memory, and waiting for a change of what they guard |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
@@ -24,6 +28,8 @@
 //!    `ffi::calls` hands them to [`sys`].
 //! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`]. They give
 //!    plain descriptors and keep no state between calls.
+//! 3. **memory**: what lives in shared memory, and outlives whoever uses it: [`mutex`],
+//!    [`rwlock`], [`cond`].
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -47,13 +53,18 @@
 compile_error!("unixipc supports Linux on x86-64, AArch64, RISC-V 64 and LoongArch 64");
 
 pub mod bytes;
+pub mod cond;
 pub mod errno;
 pub mod fd;
 pub mod ffi;
 pub mod fifo;
+pub mod lock;
 pub mod message;
+pub mod mutex;
 pub mod object;
 pub mod pair;
+pub mod robust;
+pub mod rwlock;
 pub mod spawn;
 pub mod sys;
 pub mod wait;
