@@ -37,8 +37,8 @@ unsafe impl Sync for Robust {}
 impl Robust {
     /// Offsets of the fields, for the golden file of layouts.
     pub const LAYOUT: [(&str, usize); 2] = [
-        ("died", std::mem::offset_of!(Self, died)),
-        ("raw", std::mem::offset_of!(Self, raw)),
+        ("robust.died", std::mem::offset_of!(Self, died)),
+        ("robust.raw", std::mem::offset_of!(Self, raw)),
     ];
 
     /// Makes it a mutex that is free.
