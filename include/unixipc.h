@@ -125,16 +125,6 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
- * How long a call may wait.
- */
-struct Limit;
-
-/**
- * The waiting of one call, however often it has to wait.
- */
-struct Wait;
-
-/**
  * A condition in shared memory, made by ipc_cond_init. One cache line; what is in it is the
  * library's.
  */
@@ -228,8 +218,6 @@ struct ipc_spawn_opts {
      */
     unsigned int reserved;
 };
-
-
 
 #ifdef __cplusplus
 extern "C" {
@@ -844,7 +832,7 @@ int ipc_mutex_consistent(struct ipc_mutex *m);
  * Does not block. May be called from any thread and in the child after fork; not from a signal
  * handler.
  *
- * Returns 0, or -1 with errno, which are ipc_mutex_consistent's.
+ * Returns 0, or -1 with errno: ipc_mutex_consistent's, for the same reasons.
  */
 int ipc_mutex_unlock(struct ipc_mutex *m);
 
@@ -1052,7 +1040,7 @@ int ipc_rwlock_wrlock(struct ipc_rwlock *l,
  * Does not block. May be called from any thread and in the child after fork; not from a signal
  * handler.
  *
- * Returns 0, or -1 with errno, which are ipc_rwlock_rdunlock's.
+ * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
  */
 int ipc_rwlock_wrunlock(struct ipc_rwlock *l);
 
@@ -1064,8 +1052,7 @@ int ipc_rwlock_wrunlock(struct ipc_rwlock *l);
  *
  * Does not block. May be called from any thread and in the child after fork.
  *
- * Returns 0, or -1 with errno, which are ipc_rwlock_rdunlock's: EPERM for who does not hold
- * it for writing.
+ * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
  */
 int ipc_rwlock_consistent(struct ipc_rwlock *l);
 

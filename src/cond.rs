@@ -45,7 +45,7 @@ impl Cond {
         let seen = seen(&self.signals);
         mutex.unlock()?;
         let waited = wait_for_another(&self.signals, seen, &mut wait);
-        match mutex.lock(Wait::FOREVER)? {
+        match mutex.lock(Wait::forever())? {
             // That somebody died is what the caller has to know first.
             Held::OwnerDied => Ok(Held::OwnerDied),
             Held::Clean => waited.map(|()| Held::Clean),

@@ -34,7 +34,10 @@ pub struct Wait(Limit);
 
 impl Wait {
     /// No end at all, and no signal ends it.
-    pub const FOREVER: Self = Self(Limit::Forever);
+    #[must_use]
+    pub const fn forever() -> Self {
+        Self(Limit::Forever)
+    }
 
     /// Understands `timeout_ms`: milliseconds, −1 for ever, 0 not at all, [`WAIT_INTR`].
     pub fn new(timeout_ms: c_int) -> Result<Self> {

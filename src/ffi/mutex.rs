@@ -111,7 +111,7 @@ pub unsafe extern "C" fn ipc_mutex_consistent(m: *mut ipc_mutex) -> c_int {
 /// Does not block. May be called from any thread and in the child after fork; not from a signal
 /// handler.
 ///
-/// Returns 0, or -1 with errno, which are ipc_mutex_consistent's.
+/// Returns 0, or -1 with errno: ipc_mutex_consistent's, for the same reasons.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_mutex_unlock(m: *mut ipc_mutex) -> c_int {
     // SAFETY: the caller's object.

@@ -128,7 +128,7 @@ pub unsafe extern "C" fn ipc_rwlock_wrlock(l: *mut ipc_rwlock, timeout_ms: c_int
 /// Does not block. May be called from any thread and in the child after fork; not from a signal
 /// handler.
 ///
-/// Returns 0, or -1 with errno, which are ipc_rwlock_rdunlock's.
+/// Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_rwlock_wrunlock(l: *mut ipc_rwlock) -> c_int {
     // SAFETY: the caller's object.
@@ -143,8 +143,7 @@ pub unsafe extern "C" fn ipc_rwlock_wrunlock(l: *mut ipc_rwlock) -> c_int {
 ///
 /// Does not block. May be called from any thread and in the child after fork.
 ///
-/// Returns 0, or -1 with errno, which are ipc_rwlock_rdunlock's: EPERM for who does not hold
-/// it for writing.
+/// Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_rwlock_consistent(l: *mut ipc_rwlock) -> c_int {
     // SAFETY: the caller's object.

@@ -28,6 +28,8 @@ fn main() -> std::process::ExitCode {
         mutex::wake_up_lost,
         mutex::sleeper_is_announced,
         mutex::cost_without_contention,
+        mutex::unmapped_while_held,
+        mutex::many_at_once,
         rwlock::arguments,
         rwlock::not_a_lock,
         rwlock::alignments,

@@ -362,3 +362,36 @@ pub fn cost_without_contention() {
     })
     .join();
 }
+
+/// What the manual warns of: the kernel loses its way where the memory is gone.
+pub fn unmapped_while_held() {
+    let [before, gone, after] = [space(), space(), space()];
+    fork(|| {
+        for space in [before, gone, after] {
+            assert_eq!(space.lock(-1), CLEAN);
+        }
+        // SAFETY: a mapping of this process's own, which it does not use again.
+        let done =
+            unsafe { libc::munmap(ptr::from_ref(gone).cast_mut().cast(), size_of::<Space>()) };
+        assert_eq!(done, 0);
+    })
+    .join();
+    assert_eq!(after.lock(0), DIED);
+    assert_eq!(gone.lock(0), Err(EAGAIN));
+    assert_eq!(before.lock(50), Err(ETIMEDOUT));
+}
+
+/// As many as the manual promises.
+pub fn many_at_once() {
+    const MANY: usize = 2048;
+    let spaces: Vec<_> = (0..MANY).map(|_| space()).collect();
+    fork(|| {
+        for space in &spaces {
+            assert_eq!(space.lock(-1), CLEAN);
+        }
+    })
+    .join();
+    for space in &spaces {
+        assert_eq!(space.lock(0), DIED);
+    }
+}
