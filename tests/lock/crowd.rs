@@ -110,6 +110,34 @@ fn report(space: &Space, kills: u64) {
     assert!(space.count(REPAIRS) >= 3, "nobody died with the lock");
 }
 
+/// Without any death: nobody is told of one, and nothing is torn or lost.
+pub fn nobody_dies() {
+    let space = space();
+    let rounds = scaled(20_000);
+    let start = |process: usize| {
+        fork(move || {
+            for round in 0..rounds {
+                if round % 16 == process as u64 {
+                    assert_eq!(space.wrlock(-1), CLEAN);
+                    check(space, CLEAN);
+                    for word in PAIR {
+                        space.words[word].store(space.count(word) + 1, SeqCst);
+                    }
+                    space.words[OWN + process].fetch_add(1, SeqCst);
+                    assert_eq!(space.wrunlock(), CLEAN);
+                } else {
+                    assert_eq!(space.rdlock(-1), CLEAN);
+                    check(space, CLEAN);
+                    assert_eq!(space.rdunlock(), CLEAN);
+                }
+            }
+        })
+    };
+    let processes: [Child; PROCESSES] = array::from_fn(start);
+    processes.into_iter().for_each(Child::join);
+    assert_eq!(space.count(PAIR[0]), own_sum(space));
+}
+
 pub fn mutex() {
     let space = space();
     let kills = storm_of_kills(space, 11, |space, process| {

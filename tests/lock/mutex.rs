@@ -320,6 +320,23 @@ pub fn sleeper_is_announced() {
     waiter.join();
 }
 
+/// Whoever has slept gives the mutex up with a wake-up, for others may sleep on.
+pub fn sleeper_wakes_the_next() {
+    let space = space();
+    assert_eq!(space.lock(-1), CLEAN);
+    let waiters = [-1, LONG, INTR].map(|timeout| {
+        let waiter = fork(move || {
+            assert_eq!(space.lock(timeout), CLEAN);
+            assert_ne!(space.mutex_words()[WORD].load(SeqCst) & WAITERS, 0);
+            assert_eq!(space.unlock(), CLEAN);
+        });
+        waiter.wait_asleep();
+        waiter
+    });
+    assert_eq!(space.unlock(), CLEAN);
+    waiters.into_iter().for_each(Child::join);
+}
+
 /// The entry of the lock that a process has announced.
 fn pending(pid: pid_t) -> usize {
     let mut head = 0usize;

@@ -267,6 +267,14 @@ pub fn readers_share_no_line() {
     let done = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) };
     assert_eq!(done, 0);
     let space = space();
+    // Not after a writer that died at the gate either, from the first reader on.
+    assert_eq!(space.rdlock(0), CLEAN);
+    let writer = fork(|| space.wrlock(-1).map(drop).unwrap());
+    writer.wait_asleep();
+    kill(writer);
+    assert_eq!(space.rdlock(LONG), CLEAN);
+    assert_eq!(space.rdunlock(), CLEAN);
+    assert_eq!(space.rdunlock(), CLEAN);
     let mut seen = BTreeSet::new();
     // SAFETY: a set of ours.
     let cpus = (0..READERS_MAX).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) });
