@@ -19,6 +19,7 @@
 
 /* What the calls take: the types, SOCK_STREAM, IPC_CREAT, SHM_RDONLY, SEM_UNDO and so on. */
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -28,6 +29,9 @@
 #include <time.h>
 
 struct timespec; /* C99's own <time.h> has none */
+
+/* How objects in shared memory are aligned, as C99 and C++11 both take it. */
+#define UNIXIPC_ALIGNED(n) __attribute__((__aligned__(n)))
 
 /**
  * The version of the header as text; ipc_version returns the library's.
@@ -124,6 +128,9 @@ struct timespec; /* C99's own <time.h> has none */
  * A flag of ipc_shm_from_fd: the caller trusts whoever has the file not to truncate it.
  */
 #define IPC_SHM_F_TRUST 64
+ * How many can hold an ipc_rwlock for reading at once; more wait for one of them.
+ */
+#define IPC_RWLOCK_READERS_MAX 16
 
 /**
  * A flag of struct ipc_spawn_opts: the child's standard error is /dev/null.
@@ -156,6 +163,20 @@ struct timespec; /* C99's own <time.h> has none */
  * A region of shared memory as one process has it: what it says of it never changes.
  */
 struct ipc_shm;
+ * A condition in shared memory, made by ipc_cond_init. One cache line; what is in it is the
+ * library's.
+ */
+struct UNIXIPC_ALIGNED(16) ipc_cond {
+    uint64_t reserved[8];
+};
+
+/**
+ * A mutex in shared memory, made by ipc_mutex_init. Two cache lines; what is in it is the
+ * library's.
+ */
+struct UNIXIPC_ALIGNED(16) ipc_mutex {
+    uint64_t reserved[16];
+};
 
 /**
  * Who is at the other end of a socket.
@@ -187,6 +208,11 @@ struct ipc_shm_opts {
      * the permissions to read and write (0666), exactly, whatever the umask; 0: 0600
      */
     mode_t mode;
+ * A reader-writer lock in shared memory, made by ipc_rwlock_init. 18 cache lines; what is in
+ * it is the library's.
+ */
+struct UNIXIPC_ALIGNED(16) ipc_rwlock {
+    uint64_t reserved[144];
 };
 
 /**
@@ -498,6 +524,70 @@ int ipc_semtimedop(int semid,
 extern int ipc_semctl(int semid, int semnum, int cmd, ...);
 
 /**
+ * Makes a condition out of memory of any contents.
+ *
+ * c is in memory that all its users share, aligned to 16. flags is 0. The condition lives as
+ * long as the memory, and is not to be destroyed. Done once, before anybody else uses it.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     c is NULL or not aligned to 16, or flags is not 0
+ */
+int ipc_cond_init(struct ipc_cond *c,
+                  unsigned int flags);
+
+/**
+ * Waits for a change of what a mutex guards.
+ *
+ * The calling thread holds m. It is unlocked, and locked again before the call returns, however
+ * long that takes: with 0, IPC_OWNER_DIED, EAGAIN, EINTR and ETIMEDOUT the thread holds m; with
+ * the other errors m is as it was before. The call can return 0 without a signal: the caller
+ * looks again at what it waits for, and waits again if need be. Signals that come after m was
+ * unlocked are not missed (but for exactly 2^32 of them before the thread runs again).
+ *
+ * timeout_ms is as for ipc_mutex_lock; 0 unlocks m and locks it again. IPC_OWNER_DIED is what
+ * ipc_mutex_lock would return, and comes before a time that is over: it is also returned where
+ * m was marked already and the caller has not called ipc_mutex_consistent. An owner that dies
+ * signals nobody: who finds that out by IPC_OWNER_DIED does it in its place.
+ *
+ * Blocks as timeout_ms says, and then for m. May be called from any thread and in the child
+ * after fork; not from a signal handler.
+ *
+ * Returns 0 or IPC_OWNER_DIED, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     c or m is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EPERM      this thread does not hold m
+ *   EPROTO     c is not a condition that ipc_cond_init made, or m not a mutex
+ *   ESTALE     one of them was made by another version of the library, or m with another C
+ *              library
+ *   ETIMEDOUT  the time is over
+ */
+int ipc_cond_wait(struct ipc_cond *c,
+                  struct ipc_mutex *m,
+                  int timeout_ms);
+
+/**
+ * Wakes all who wait for a condition.
+ *
+ * To be called after the change, with or without the mutex; those who wait see the change
+ * only if it was made with the mutex held. All are woken and not one, for one could be killed
+ * before it has done anything.
+ *
+ * Does not block; enters the kernel each time. A process that is killed in it has woken all or
+ * nobody. May be called from any thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EFAULT     c is in memory that this process may not write
+ *   EINVAL     c is NULL or not aligned to 16
+ *   EPROTO     c is not a condition that ipc_cond_init made
+ *   ESTALE     it was made by another version of the library
+ */
+int ipc_cond_signal(struct ipc_cond *c);
+
+/**
  * Creates a FIFO with exactly this mode, whatever the umask.
  *
  * mode has the permission bits (07777). flags is 0 or IPC_FIFO_F_EXIST_OK: a FIFO of that
@@ -716,6 +806,100 @@ ssize_t ipc_msg_recv(int fd,
                      int *ret_fds,
                      size_t *inout_nfds,
                      int timeout_ms);
+
+/**
+ * Makes a mutex, free, out of memory of any contents.
+ *
+ * m is in memory that all its users share: a mapping that begins at a page for each of them
+ * (at whatever address), aligned to 16. flags is 0. The mutex lives as long as the memory, and
+ * is not to be destroyed. Done once, before anybody else uses it; to make one anew that
+ * somebody uses or holds is an error that nobody sees. Who is killed while making one leaves
+ * memory that is no mutex (EPROTO), and is made one by the next.
+ *
+ * The mutex is the C library's robust one, shared between processes: the kernel itself gives
+ * it up when its owner dies. All users run in one PID namespace and with one C library, and
+ * trust each other: who can write the memory can crash those who use it. ipc_semlock_open is
+ * for those who do not.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a signal
+ * handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     m is NULL or not aligned to 16, or flags is not 0
+ *   ENOMEM     no memory is left
+ */
+int ipc_mutex_init(struct ipc_mutex *m,
+                   unsigned int flags);
+
+/**
+ * Locks a mutex.
+ *
+ * A mutex whose owner died is locked all the same: IPC_OWNER_DIED says that what it guards can
+ * be half-changed. It says so to each owner in turn until one calls ipc_mutex_consistent. The
+ * mutex belongs to the calling thread, and is held until ipc_mutex_unlock: the memory stays
+ * mapped meanwhile, and the thread does not end (that is a death too, and so is exec).
+ *
+ * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
+ * signal handler ran. Who waits sleeps, and is not served in order.
+ *
+ * Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
+ * does not hold what its parent holds); not from a signal handler.
+ *
+ * Returns 0 or IPC_OWNER_DIED with the mutex held, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and somebody else holds it
+ *   EDEADLK    this thread holds it already
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     m is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EPROTO     m is not a mutex that ipc_mutex_init made
+ *   ESTALE     it was made by another version of the library, or with another C library
+ *   ETIMEDOUT  the time is over, and somebody else still holds it
+ */
+int ipc_mutex_lock(struct ipc_mutex *m,
+                   int timeout_ms);
+
+/**
+ * Says that what a mutex guards is consistent (again).
+ *
+ * For its owner, after IPC_OWNER_DIED. Without that it changes nothing, and is no error.
+ *
+ * Does not block. May be called from any thread and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     m is NULL or not aligned to 16
+ *   EPERM      this thread does not hold it
+ *   EPROTO     m is not a mutex that ipc_mutex_init made
+ *   ESTALE     it was made by another version of the library, or with another C library
+ */
+int ipc_mutex_consistent(struct ipc_mutex *m);
+
+/**
+ * Unlocks a mutex.
+ *
+ * Where ipc_mutex_lock returned IPC_OWNER_DIED and ipc_mutex_consistent was not called, the
+ * next owner is told the same.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a signal
+ * handler.
+ *
+ * Returns 0, or -1 with errno: ipc_mutex_consistent's, for the same reasons.
+ */
+int ipc_mutex_unlock(struct ipc_mutex *m);
+
+/**
+ * Tells which thread holds a mutex.
+ *
+ * Another thread's answer is old by the time it is looked at. An owner that died is none: it
+ * is 0 until the next one locks the mutex.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork.
+ *
+ * Returns the thread's id as gettid(2) has it, 0 if the mutex is free, or -1 with errno:
+ *   EINVAL     m is NULL or not aligned to 16
+ *   EPROTO     m is not a mutex that ipc_mutex_init made
+ *   ESTALE     it was made by another version of the library, or with another C library
+ */
+pid_t ipc_mutex_owner(const struct ipc_mutex *m);
 
 /**
  * Makes a pair of connected sockets that no exec inherits.
@@ -1235,6 +1419,105 @@ int ipc_shm_unlink(const char *name);
  * the child's copy; not from a signal handler.
  */
 void ipc_shm_close(struct ipc_shm *shm);
+ * Makes a reader-writer lock, free, out of memory of any contents.
+ *
+ * All is as for ipc_mutex_init. Readers on different processors write to no cache line that
+ * the other uses; a writer locks 17 robust mutexes, which is what it costs.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a signal
+ * handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     l is NULL or not aligned to 16, or flags is not 0
+ *   ENOMEM     no memory is left
+ */
+int ipc_rwlock_init(struct ipc_rwlock *l,
+                    unsigned int flags);
+
+/**
+ * Locks for reading: up to IPC_RWLOCK_READERS_MAX at once, and no writer meanwhile.
+ *
+ * IPC_OWNER_DIED says that a writer died, and what the lock guards can be half-changed: each
+ * reader and writer is told until a writer calls ipc_rwlock_consistent. A reader that died is
+ * nobody's concern. Who comes while a writer waits comes after it. A thread may lock for
+ * reading more than once, and unlocks as often; where it would have to wait for a writer that
+ * waits for its own first lock, that is EDEADLK.
+ *
+ * The lock belongs to the calling thread until ipc_rwlock_rdunlock, and the memory stays mapped
+ * meanwhile. timeout_ms is as for ipc_mutex_lock.
+ *
+ * Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
+ * does not hold what its parent holds); not from a signal handler.
+ *
+ * Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and it would have to wait
+ *   EDEADLK    this thread holds it for writing; or it holds it for reading, and would wait
+ *              for somebody who can wait for this very thread
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EPROTO     l is not a lock that ipc_rwlock_init made
+ *   ESTALE     it was made by another version of the library, or with another C library
+ *   ETIMEDOUT  the time is over
+ */
+int ipc_rwlock_rdlock(struct ipc_rwlock *l,
+                      int timeout_ms);
+
+/**
+ * Unlocks after reading.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a signal
+ * handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     l is NULL or not aligned to 16
+ *   EPERM      this thread does not hold it so
+ *   EPROTO     l is not a lock that ipc_rwlock_init made
+ *   ESTALE     it was made by another version of the library, or with another C library
+ */
+int ipc_rwlock_rdunlock(struct ipc_rwlock *l);
+
+/**
+ * Locks for writing: nobody else has the lock in any way.
+ *
+ * All else is as for ipc_rwlock_rdlock. A writer waits for the readers that are there, and
+ * for writers before it, but not for readers that come later; one that gives up lets them in.
+ *
+ * Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and somebody else holds it
+ *   EDEADLK    this thread holds it already, for reading or writing
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EPROTO     l is not a lock that ipc_rwlock_init made
+ *   ESTALE     it was made by another version of the library, or with another C library
+ *   ETIMEDOUT  the time is over, and somebody else still holds it
+ */
+int ipc_rwlock_wrlock(struct ipc_rwlock *l,
+                      int timeout_ms);
+
+/**
+ * Unlocks after writing.
+ *
+ * Where ipc_rwlock_wrlock returned IPC_OWNER_DIED and ipc_rwlock_consistent was not called,
+ * the next ones are told the same.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a signal
+ * handler.
+ *
+ * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
+ */
+int ipc_rwlock_wrunlock(struct ipc_rwlock *l);
+
+/**
+ * Says that what a reader-writer lock guards is consistent (again).
+ *
+ * For who holds it for writing, after IPC_OWNER_DIED. Without that it changes nothing, and is
+ * no error.
+ *
+ * Does not block. May be called from any thread and in the child after fork.
+ *
+ * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
+ */
+int ipc_rwlock_consistent(struct ipc_rwlock *l);
 
 /**
  * Starts a program that has the other end of a pair as its standard input and output.

@@ -19,6 +19,10 @@
 //! | [`semlock`] | a reader-writer lock in a semaphore set |
 //! | [`lock`] | how a lock was acquired |
 //! | [`shm`] | regions of shared memory: making, naming, opening, checking |
+//! | [`object`] | the beginning of an object in shared memory, by which it is known |
+//! | [`lock`] | how a lock was acquired |
+//! | [`robust`] | the C library's robust mutex, which the kernel gives up for a dead owner |
+//! | [`mutex`], [`rwlock`], [`cond`] | the locks in shared memory, and waiting for a change of what they guard |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
@@ -28,6 +32,10 @@
 //! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`],
 //!    [`semlock`]. They give plain descriptors and ids, and keep no state between calls.
 //! 3. **memory**: [`shm`], and what lives in it.
+//! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`]. They give
+//!    plain descriptors and keep no state between calls.
+//! 3. **memory**: what lives in shared memory, and outlives whoever uses it: [`mutex`],
+//!    [`rwlock`], [`cond`].
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -51,14 +59,18 @@
 compile_error!("unixipc supports Linux on x86-64, AArch64, RISC-V 64 and LoongArch 64");
 
 pub mod bytes;
+pub mod cond;
 pub mod errno;
 pub mod fd;
 pub mod ffi;
 pub mod fifo;
 pub mod lock;
 pub mod message;
+pub mod mutex;
 pub mod object;
 pub mod pair;
+pub mod robust;
+pub mod rwlock;
 pub mod semlock;
 pub mod shm;
 pub mod spawn;

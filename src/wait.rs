@@ -14,6 +14,9 @@ use std::time::Duration;
 /// cbindgen:ignore
 pub const WAIT_INTR: c_int = -2;
 
+/// As good as for ever.
+const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Limit {
@@ -30,6 +33,12 @@ enum Limit {
 pub struct Wait(Limit);
 
 impl Wait {
+    /// No end at all, and no signal ends it.
+    #[must_use]
+    pub const fn forever() -> Self {
+        Self(Limit::Forever)
+    }
+
     /// Understands `timeout_ms`: milliseconds, −1 for ever, 0 not at all, [`WAIT_INTR`].
     pub fn new(timeout_ms: c_int) -> Result<Self> {
         Ok(Self(match timeout_ms {
@@ -94,8 +103,16 @@ impl Wait {
     /// Sleeps while `word` is `seen`, until [`futex::wake`]. May return earlier, without an error.
     /// Fails with `EAGAIN`, `ETIMEDOUT` or `EINTR`, as the limit says.
     pub fn futex(&mut self, word: &AtomicU32, seen: u32) -> Result<()> {
-        let left = self.left()?.map(|left| *TimeSpec::from(left).as_ref());
-        match futex::wait(word, seen, left) {
+        self.futex_for(word, seen, LONG)
+    }
+
+    /// [`Wait::futex`], but for at most `most`, which is no error.
+    ///
+    /// The kernel is always given a time: without one it would not end the sleep after a handler
+    /// that was installed with `SA_RESTART`, which `UntilSignal` needs.
+    pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<()> {
+        let time = self.left()?.map_or(most, |left| left.min(most));
+        match futex::wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
             Err(Errno::EINTR) => self.interrupted(),
             other => other,
         }

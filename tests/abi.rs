@@ -31,6 +31,10 @@ fn main() -> ExitCode {
         trial("undefined symbols are the C library's", undefined),
         trial("mode of the files", modes),
         trial_with_tools("size", &["make", "cc", "strip"], size),
+        Trial::test(
+            "golden: layouts.txt has what lies in shared memory",
+            layouts,
+        ),
         types_trial(),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -96,6 +100,26 @@ fn exports() -> Result<(), Failed> {
         .collect();
     lines.sort();
     assert_golden(&golden("symbols.txt"), &lines.concat())
+}
+
+/// Sizes, alignments and offsets: processes with different versions of the library share these.
+fn layouts() -> Result<(), Failed> {
+    use unixipc::ffi::{cond::ipc_cond, mutex::ipc_mutex, rwlock::ipc_rwlock};
+    fn object<T>(name: &str, parts: &[&[(&str, usize)]]) -> String {
+        let mut text = format!("{name} size {} align {}\n", size_of::<T>(), align_of::<T>());
+        for (field, offset) in parts.concat() {
+            text += &format!("    {field} at {offset}\n");
+        }
+        text
+    }
+    let [_, (_, robust)] = unixipc::mutex::Mutex::LAYOUT;
+    let robust = unixipc::robust::Robust::LAYOUT.map(|(field, offset)| (field, robust + offset));
+    let objects = [
+        object::<ipc_mutex>("ipc_mutex", &[&unixipc::mutex::Mutex::LAYOUT, &robust]),
+        object::<ipc_rwlock>("ipc_rwlock", &[&unixipc::rwlock::Rwlock::LAYOUT]),
+        object::<ipc_cond>("ipc_cond", &[&unixipc::cond::Cond::LAYOUT]),
+    ];
+    assert_golden(&golden("layouts.txt"), &objects.concat())
 }
 
 fn archive() -> Result<(), Failed> {

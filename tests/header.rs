@@ -99,6 +99,9 @@ int use(void)
     struct ipc_spawn_opts opts;
     struct ipc_shm_opts shm_opts;
     struct ipc_shm *region;
+    struct ipc_mutex mutex;
+    struct ipc_rwlock rwlock;
+    struct ipc_cond cond;
     char name[] = \"sort\", buffer[IPC_FIFO_RECORD_MAX];
     char *const argv[] = {name, 0};
     size_t done = 0, nfds = IPC_MSG_FDS_MAX;
@@ -151,6 +154,20 @@ int use(void)
            ipc_shm_addr(region) != memory &&
            ipc_shm_unlink(name) == 0 &&
            (ipc_shm_close(region), 1) &&
+           ipc_mutex_init(&mutex, 0) == 0 &&
+           ipc_mutex_lock(&mutex, -1) == IPC_OWNER_DIED &&
+           ipc_mutex_consistent(&mutex) == 0 &&
+           ipc_mutex_owner(&mutex) > 0 &&
+           ipc_cond_init(&cond, 0) == 0 &&
+           ipc_cond_signal(&cond) == 0 &&
+           ipc_cond_wait(&cond, &mutex, 0) < 0 &&
+           ipc_mutex_unlock(&mutex) == 0 &&
+           ipc_rwlock_init(&rwlock, 0) == 0 &&
+           ipc_rwlock_rdlock(&rwlock, IPC_RWLOCK_READERS_MAX) == 0 &&
+           ipc_rwlock_rdunlock(&rwlock) == 0 &&
+           ipc_rwlock_wrlock(&rwlock, 0) == 0 &&
+           ipc_rwlock_consistent(&rwlock) == 0 &&
+           ipc_rwlock_wrunlock(&rwlock) == 0 &&
            UNIXIPC_VERSION_NUMBER == 10000 * UNIXIPC_VERSION_MAJOR +
                100 * UNIXIPC_VERSION_MINOR + UNIXIPC_VERSION_PATCH &&
            sizeof UNIXIPC_VERSION > 5;

@@ -9,11 +9,14 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod calls;
+pub mod cond;
 pub mod fifo;
 pub mod message;
+pub mod mutex;
 pub mod owner;
 pub mod pair;
 mod pointer;
+pub mod rwlock;
 pub mod semlock;
 pub mod shm;
 pub mod spawn;

@@ -153,6 +153,20 @@ pub fn needed<T>(at: *const T) -> Result<()> {
     }
 }
 
+/// An object in shared memory. `EINVAL` where it is not aligned either.
+///
+/// # Safety
+///
+/// It is readable and writable for as long as the result is used, whatever is in it.
+#[inline]
+pub unsafe fn object<'a, T>(at: *const T) -> Result<&'a T> {
+    if at.is_null() || !at.is_aligned() {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: not NULL and aligned; the rest is the caller's promise.
+    Ok(unsafe { &*at })
+}
+
 /// A structure of options of which the caller's version may be shorter or longer.
 ///
 /// # Safety

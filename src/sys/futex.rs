@@ -2,7 +2,7 @@
 
 use super::checked;
 use crate::errno::{Errno, Result};
-use libc::{c_int, timespec};
+use libc::{c_int, c_long, c_void, timespec};
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 
@@ -46,4 +46,44 @@ pub fn increment_and_wake(word: &AtomicU32) -> Result<()> {
         )
     })
     .map(drop)
+}
+
+/// Says to the kernel that this thread is about to take the lock whose word this is: should the
+/// thread be killed now, and nobody has the lock, the kernel wakes another sleeper in its place
+/// (robust-futex-ABI.rst of the kernel's documentation). The C library says the same with each
+/// lock and unlock of a robust mutex, and takes it back at their end.
+///
+/// Where the kernel does not tell the list (a filter of system calls), nothing is announced.
+pub fn robust_pending(word: &AtomicU32) {
+    let mut head: *mut RobustList = ptr::null_mut();
+    let mut size: libc::size_t = 0;
+    // SAFETY: the kernel writes the two values, for which there is room.
+    let told = checked(unsafe {
+        libc::syscall(
+            libc::SYS_get_robust_list,
+            0, // of this thread
+            &raw mut head,
+            &raw mut size,
+        )
+    });
+    if told.is_err() || head.is_null() {
+        return;
+    }
+    // SAFETY: this thread's list, which the C library gave to the kernel and only this thread changes.
+    let offset = unsafe { (*head).futex_offset };
+    let entry = word
+        .as_ptr()
+        .wrapping_byte_offset(offset.wrapping_neg() as isize);
+    // SAFETY: as above.
+    let pending = unsafe { &raw mut (*head).pending };
+    // SAFETY: as above. Volatile, for nobody reads it but the kernel.
+    unsafe { pending.write_volatile(entry.cast()) };
+}
+
+/// `struct robust_list_head` of `<linux/futex.h>`.
+#[repr(C)]
+struct RobustList {
+    list: *mut c_void,
+    futex_offset: c_long,
+    pending: *mut c_void,
 }

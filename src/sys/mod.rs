@@ -14,11 +14,13 @@ pub mod pipe;
 mod socket;
 pub mod spawn;
 mod sysv;
+mod thread;
 mod time;
 
 pub use fs::{flock, ftok, mkfifo};
 pub use socket::{disconnect, is_local, recv, recvmsg, send, sendmsg, sendto, socketpair};
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
+pub use thread::{processor, thread_id};
 pub use time::monotonic_time;
 
 use crate::errno::{Errno, Result};

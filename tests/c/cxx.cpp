@@ -87,6 +87,45 @@ void semaphores()
     CHECK(ipc_semctl(id, 0, IPC_RMID) == 0);
 }
 
+void locks()
+{
+    enum { THREADS = 4, ROUNDS = 1000 };
+    ipc_mutex mutex;
+    ipc_rwlock rwlock;
+    ipc_cond cond;
+    static_assert(alignof(ipc_mutex) == 16 && alignof(ipc_rwlock) == 16, "aligned");
+    CHECK(ipc_mutex_init(&mutex, 0) == 0);
+    CHECK(ipc_rwlock_init(&rwlock, 0) == 0);
+    CHECK(ipc_cond_init(&cond, 0) == 0);
+    int count = 0;
+    int done = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < THREADS; i++) {
+        threads.emplace_back([&] {
+            for (int round = 0; round < ROUNDS; round++) {
+                CHECK(ipc_rwlock_wrlock(&rwlock, -1) == 0);
+                count++;
+                CHECK(ipc_rwlock_wrunlock(&rwlock) == 0);
+            }
+            CHECK(ipc_mutex_lock(&mutex, -1) == 0);
+            done++;
+            CHECK(ipc_mutex_unlock(&mutex) == 0);
+            CHECK(ipc_cond_signal(&cond) == 0);
+        });
+    }
+    CHECK(ipc_mutex_lock(&mutex, -1) == 0);
+    while (done < THREADS) {
+        CHECK(ipc_cond_wait(&cond, &mutex, -1) == 0);
+    }
+    CHECK(ipc_mutex_unlock(&mutex) == 0);
+    for (std::thread &thread : threads) {
+        thread.join();
+    }
+    CHECK(ipc_rwlock_rdlock(&rwlock, 0) == 0);
+    CHECK(count == THREADS * ROUNDS);
+    CHECK(ipc_rwlock_rdunlock(&rwlock) == 0);
+}
+
 } // namespace
 
 static_assert(std::is_same<decltype(ipc_version()), const char *>::value, "a C string");
@@ -98,5 +137,6 @@ int main()
     fifo();
     memory();
     semaphores();
+    locks();
     return 0;
 }

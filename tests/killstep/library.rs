@@ -6,6 +6,9 @@ use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, pid_t, size_t, ssize_t}
 use libtest_mimic::Failed;
 use std::ffi::{CStr, CString};
 use std::mem;
+use unixipc::ffi::cond::ipc_cond;
+use unixipc::ffi::mutex::ipc_mutex;
+use unixipc::ffi::rwlock::ipc_rwlock;
 use unixipc::ffi::shm::ipc_shm_opts;
 use unixipc::ffi::spawn::ipc_spawn_opts;
 use unixipc::shm::Shm;
@@ -72,6 +75,19 @@ library! {
     ipc_shm_fd(*const Shm) -> c_int;
     ipc_shm_unlink(*const c_char) -> c_int;
     ipc_shm_close(*mut Shm) -> ();
+    ipc_mutex_init(*mut ipc_mutex, c_uint) -> c_int;
+    ipc_mutex_lock(*mut ipc_mutex, c_int) -> c_int;
+    ipc_mutex_consistent(*mut ipc_mutex) -> c_int;
+    ipc_mutex_unlock(*mut ipc_mutex) -> c_int;
+    ipc_rwlock_init(*mut ipc_rwlock, c_uint) -> c_int;
+    ipc_rwlock_rdlock(*mut ipc_rwlock, c_int) -> c_int;
+    ipc_rwlock_rdunlock(*mut ipc_rwlock) -> c_int;
+    ipc_rwlock_wrlock(*mut ipc_rwlock, c_int) -> c_int;
+    ipc_rwlock_wrunlock(*mut ipc_rwlock) -> c_int;
+    ipc_rwlock_consistent(*mut ipc_rwlock) -> c_int;
+    ipc_cond_init(*mut ipc_cond, c_uint) -> c_int;
+    ipc_cond_wait(*mut ipc_cond, *mut ipc_mutex, c_int) -> c_int;
+    ipc_cond_signal(*mut ipc_cond) -> c_int;
 }
 
 /// Brings the installed library up to date.

@@ -10,6 +10,7 @@ mod common;
 mod fifo;
 mod harness;
 mod library;
+mod lock;
 mod message;
 mod self_test;
 mod semlock;
@@ -62,6 +63,34 @@ fn main() -> ExitCode {
         fifo::send_to_a_full_one,
         fifo::recv_a_record,
         fifo::recv_from_an_empty_one,
+        lock::mutex_init,
+        lock::mutex_lock,
+        lock::mutex_lock_write_unlock,
+        lock::mutex_unlock,
+        lock::mutex_that_is_busy,
+        lock::mutex_timed_out,
+        lock::mutex_asleep,
+        lock::mutex_asleep_until_signal,
+        lock::mutex_of_a_dead_owner,
+        lock::mutex_consistent,
+        lock::mutex_repair_and_unlock,
+        lock::rwlock_init,
+        lock::rwlock_rdlock,
+        lock::rwlock_rdunlock,
+        lock::rwlock_rdlock_that_is_busy,
+        lock::rwlock_rdlock_asleep,
+        lock::rwlock_wrlock,
+        lock::rwlock_wrlock_write_unlock,
+        lock::rwlock_wrunlock,
+        lock::rwlock_wrlock_timed_out,
+        lock::rwlock_wrlock_asleep,
+        lock::rwlock_of_a_dead_writer,
+        lock::rwlock_rdlock_of_a_dead_writer,
+        lock::rwlock_repair_and_unlock,
+        lock::cond_init,
+        lock::cond_wait_asleep,
+        lock::cond_wait_timed_out,
+        lock::cond_signal,
         spawn::program,
         spawn::program_that_does_not_exist,
         semlock::open_that_creates,

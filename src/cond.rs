@@ -1,0 +1,81 @@
+//! A condition in shared memory: a number that signals count up, and a futex on it.
+//!
+//! Nothing in it says who waits or how many: so a waiter that is killed leaves nothing behind,
+//! and a signal wakes all, so that one that is killed just after its wake-up has taken it from
+//! nobody.
+
+use crate::errno::Result;
+use crate::lock::Held;
+use crate::mutex::Mutex;
+use crate::object::{Header, Kind};
+use crate::sys::futex;
+use crate::wait::Wait;
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const KIND: Kind = Kind::new(*b"uicd", 1);
+
+/// The condition as it lies in shared memory.
+#[repr(C)]
+pub struct Cond {
+    header: Header,
+    /// How many signals there were, in 32 bits.
+    signals: AtomicU32,
+}
+
+impl Cond {
+    /// Offsets of the fields, for the golden file of layouts.
+    pub const LAYOUT: [(&str, usize); 2] = [
+        ("header", offset_of!(Self, header)),
+        ("signals", offset_of!(Self, signals)),
+    ];
+
+    /// Makes a condition out of whatever was there.
+    pub fn init(&self) {
+        self.header.begin();
+        self.signals.store(0, Ordering::Relaxed);
+        self.header.finish(KIND);
+    }
+
+    /// Unlocks the mutex, waits for a signal, and locks the mutex again, however long that takes.
+    /// The mutex is held then, also when the wait failed as [`Wait::futex`] does.
+    pub fn wait(&self, mutex: &Mutex, mut wait: Wait) -> Result<Held> {
+        self.header.check(KIND)?;
+        mutex.check_mine()?;
+        let seen = seen(&self.signals);
+        mutex.unlock()?;
+        let waited = wait_for_another(&self.signals, seen, &mut wait);
+        match mutex.lock(Wait::forever())? {
+            // That somebody died is what the caller has to know first.
+            Held::OwnerDied => Ok(Held::OwnerDied),
+            Held::Clean => waited.map(|()| Held::Clean),
+        }
+    }
+
+    /// Wakes all who wait.
+    pub fn signal(&self) -> Result<()> {
+        self.header.check(KIND)?;
+        signal(&self.signals)
+    }
+}
+
+/// The number of signals so far. To be called with the mutex held: a change of what it guards
+/// that the caller has not seen is made by somebody who locks the mutex later, and signals after
+/// that; so the mutex orders this load before that signal.
+fn seen(signals: &AtomicU32) -> u32 {
+    signals.load(Ordering::Relaxed)
+}
+
+/// Sleeps until there was a signal since `seen`. What the signaller did before is ordered by the
+/// mutex, which the caller locks next.
+fn wait_for_another(signals: &AtomicU32, seen: u32, wait: &mut Wait) -> Result<()> {
+    while signals.load(Ordering::Relaxed) == seen {
+        wait.futex(signals, seen)?;
+    }
+    Ok(())
+}
+
+/// Counts and wakes in one system call: a signaller that is killed has done both or neither.
+fn signal(signals: &AtomicU32) -> Result<()> {
+    futex::increment_and_wake(signals)
+}

@@ -1,0 +1,152 @@
+//! Layer 3: the reader-writer lock.
+
+use super::owner::held;
+use super::pointer::object;
+use crate::errno::{Errno, Result, or_errno};
+use crate::rwlock::{READERS_MAX, Rwlock, SIZE};
+use crate::wait::Wait;
+use libc::{c_int, c_uint};
+
+/// How many can hold an ipc_rwlock for reading at once; more wait for one of them.
+pub const IPC_RWLOCK_READERS_MAX: usize = 16;
+const _: () = assert!(IPC_RWLOCK_READERS_MAX == READERS_MAX);
+
+/// A reader-writer lock in shared memory, made by ipc_rwlock_init. 18 cache lines; what is in
+/// it is the library's.
+#[repr(C, align(16))]
+#[allow(non_camel_case_types)]
+pub struct ipc_rwlock {
+    reserved: [u64; 144],
+}
+
+const _: () = assert!(SIZE == size_of::<ipc_rwlock>());
+const _: () = assert!(align_of::<Rwlock>() <= align_of::<ipc_rwlock>());
+
+/// What C has as an ipc_rwlock.
+///
+/// # Safety
+///
+/// As for [`object`].
+unsafe fn rwlock<'a>(at: *const ipc_rwlock) -> Result<&'a Rwlock> {
+    // SAFETY: the caller's promise; a Rwlock is in the same place, and as large.
+    unsafe { object(at) }.map(|lock| unsafe { &*std::ptr::from_ref(lock).cast::<Rwlock>() })
+}
+
+/// Makes a reader-writer lock, free, out of memory of any contents.
+///
+/// All is as for ipc_mutex_init. Readers on different processors write to no cache line that
+/// the other uses; a writer locks 17 robust mutexes, which is what it costs.
+///
+/// Does not block. May be called from any thread and in the child after fork; not from a signal
+/// handler.
+///
+/// Returns 0, or -1 with errno:
+///   EINVAL     l is NULL or not aligned to 16, or flags is not 0
+///   ENOMEM     no memory is left
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_rwlock_init(l: *mut ipc_rwlock, flags: c_uint) -> c_int {
+    // SAFETY: the caller's object.
+    let made = unsafe { rwlock(l) }.and_then(|lock| match flags {
+        0 => lock.init(),
+        _ => Err(Errno::EINVAL),
+    });
+    or_errno(made.map(|()| 0), -1)
+}
+
+/// Locks for reading: up to IPC_RWLOCK_READERS_MAX at once, and no writer meanwhile.
+///
+/// IPC_OWNER_DIED says that a writer died, and what the lock guards can be half-changed: each
+/// reader and writer is told until a writer calls ipc_rwlock_consistent. A reader that died is
+/// nobody's concern. Who comes while a writer waits comes after it. A thread may lock for
+/// reading more than once, and unlocks as often; where it would have to wait for a writer that
+/// waits for its own first lock, that is EDEADLK.
+///
+/// The lock belongs to the calling thread until ipc_rwlock_rdunlock, and the memory stays mapped
+/// meanwhile. timeout_ms is as for ipc_mutex_lock.
+///
+/// Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
+/// does not hold what its parent holds); not from a signal handler.
+///
+/// Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
+///   EAGAIN     timeout_ms is 0, and it would have to wait
+///   EDEADLK    this thread holds it for writing; or it holds it for reading, and would wait
+///              for somebody who can wait for this very thread
+///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+///   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
+///   EPROTO     l is not a lock that ipc_rwlock_init made
+///   ESTALE     it was made by another version of the library, or with another C library
+///   ETIMEDOUT  the time is over
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_rwlock_rdlock(l: *mut ipc_rwlock, timeout_ms: c_int) -> c_int {
+    // SAFETY: the caller's object.
+    let locked = unsafe { rwlock(l) }.and_then(|lock| lock.rdlock(Wait::new(timeout_ms)?));
+    or_errno(locked.map(held), -1)
+}
+
+/// Unlocks after reading.
+///
+/// Does not block. May be called from any thread and in the child after fork; not from a signal
+/// handler.
+///
+/// Returns 0, or -1 with errno:
+///   EINVAL     l is NULL or not aligned to 16
+///   EPERM      this thread does not hold it so
+///   EPROTO     l is not a lock that ipc_rwlock_init made
+///   ESTALE     it was made by another version of the library, or with another C library
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_rwlock_rdunlock(l: *mut ipc_rwlock) -> c_int {
+    // SAFETY: the caller's object.
+    let unlocked = unsafe { rwlock(l) }.and_then(Rwlock::rdunlock);
+    or_errno(unlocked.map(|()| 0), -1)
+}
+
+/// Locks for writing: nobody else has the lock in any way.
+///
+/// All else is as for ipc_rwlock_rdlock. A writer waits for the readers that are there, and
+/// for writers before it, but not for readers that come later; one that gives up lets them in.
+///
+/// Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
+///   EAGAIN     timeout_ms is 0, and somebody else holds it
+///   EDEADLK    this thread holds it already, for reading or writing
+///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+///   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
+///   EPROTO     l is not a lock that ipc_rwlock_init made
+///   ESTALE     it was made by another version of the library, or with another C library
+///   ETIMEDOUT  the time is over, and somebody else still holds it
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_rwlock_wrlock(l: *mut ipc_rwlock, timeout_ms: c_int) -> c_int {
+    // SAFETY: the caller's object.
+    let locked = unsafe { rwlock(l) }.and_then(|lock| lock.wrlock(Wait::new(timeout_ms)?));
+    or_errno(locked.map(held), -1)
+}
+
+/// Unlocks after writing.
+///
+/// Where ipc_rwlock_wrlock returned IPC_OWNER_DIED and ipc_rwlock_consistent was not called,
+/// the next ones are told the same.
+///
+/// Does not block. May be called from any thread and in the child after fork; not from a signal
+/// handler.
+///
+/// Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_rwlock_wrunlock(l: *mut ipc_rwlock) -> c_int {
+    // SAFETY: the caller's object.
+    let unlocked = unsafe { rwlock(l) }.and_then(Rwlock::wrunlock);
+    or_errno(unlocked.map(|()| 0), -1)
+}
+
+/// Says that what a reader-writer lock guards is consistent (again).
+///
+/// For who holds it for writing, after IPC_OWNER_DIED. Without that it changes nothing, and is
+/// no error.
+///
+/// Does not block. May be called from any thread and in the child after fork.
+///
+/// Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_rwlock_consistent(l: *mut ipc_rwlock) -> c_int {
+    // SAFETY: the caller's object.
+    let done = unsafe { rwlock(l) }.and_then(Rwlock::consistent);
+    or_errno(done.map(|()| 0), -1)
+}

@@ -1,0 +1,690 @@
+//! Locks in shared memory: the owner is killed, a reader, a writer, or who waits or signals.
+
+use crate::check;
+use crate::child;
+use crate::harness::{End, Finished, Scenario, Verdict};
+use crate::library::{self, Library};
+use crate::message::outcome;
+use libc::{c_int, pid_t};
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use unixipc::ffi::cond::ipc_cond;
+use unixipc::ffi::mutex::ipc_mutex;
+use unixipc::ffi::owner::IPC_OWNER_DIED;
+use unixipc::ffi::pair::IPC_WAIT_INTR;
+use unixipc::ffi::rwlock::ipc_rwlock;
+
+/// What a call returned, or the errno that it set.
+type Outcome = Result<usize, c_int>;
+
+const CLEAN: Outcome = Ok(0);
+const DIED: Outcome = Ok(IPC_OWNER_DIED as usize);
+/// How long a survivor waits, in milliseconds.
+const WAIT: c_int = 4000;
+/// How long a victim waits whose time is over: longer than stepping to the sleep takes.
+const SHORT: c_int = 8;
+
+/// What the processes share: the objects, and two words that belong together.
+#[repr(C)]
+struct Objects {
+    mutex: UnsafeCell<ipc_mutex>,
+    rwlock: UnsafeCell<ipc_rwlock>,
+    cond: UnsafeCell<ipc_cond>,
+    pair: [AtomicU64; 2],
+    /// How far a process has come, and which process it is.
+    progress: [AtomicU64; 2],
+}
+
+/// The objects of the test, and some for the victim to begin with.
+struct Shared {
+    library: &'static Library,
+    at: *mut [Objects; 2],
+    /// What the harness does when the victim is dead.
+    let_go: fn(&Calls),
+}
+
+impl Shared {
+    fn calls(&self) -> Calls {
+        self.calls_of(0)
+    }
+
+    fn calls_of(&self, which: usize) -> Calls {
+        Calls {
+            library: self.library,
+            // SAFETY: the page stays mapped, and zero bytes are Objects.
+            objects: unsafe { &(&*self.at)[which] },
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        (self.let_go)(&self.calls());
+        child::unmap_page(self.at.cast());
+    }
+}
+
+/// The calls on the objects.
+struct Calls {
+    library: &'static Library,
+    objects: &'static Objects,
+}
+
+macro_rules! calls {
+    ($($name:ident = $call:ident($object:ident $(, $arg:ident)*);)*) => {
+        impl Calls {$(
+            fn $name(&self $(, $arg: c_int)*) -> Outcome {
+                let object = self.objects.$object.get();
+                // SAFETY: an object of the page.
+                outcome(unsafe { (self.library.$call)(object $(, $arg)*) } as isize)
+            }
+        )*}
+    };
+}
+
+calls! {
+    lock = ipc_mutex_lock(mutex, timeout);
+    unlock = ipc_mutex_unlock(mutex);
+    consistent = ipc_mutex_consistent(mutex);
+    rdlock = ipc_rwlock_rdlock(rwlock, timeout);
+    rdunlock = ipc_rwlock_rdunlock(rwlock);
+    wrlock = ipc_rwlock_wrlock(rwlock, timeout);
+    wrunlock = ipc_rwlock_wrunlock(rwlock);
+    rw_consistent = ipc_rwlock_consistent(rwlock);
+    signal = ipc_cond_signal(cond);
+}
+
+impl Calls {
+    fn mutex_init(&self) -> Outcome {
+        // SAFETY: an object of the page.
+        outcome(unsafe { (self.library.ipc_mutex_init)(self.objects.mutex.get(), 0) } as isize)
+    }
+
+    fn rwlock_init(&self) -> Outcome {
+        // SAFETY: an object of the page.
+        outcome(unsafe { (self.library.ipc_rwlock_init)(self.objects.rwlock.get(), 0) } as isize)
+    }
+
+    fn cond_init(&self) -> Outcome {
+        // SAFETY: an object of the page.
+        outcome(unsafe { (self.library.ipc_cond_init)(self.objects.cond.get(), 0) } as isize)
+    }
+
+    fn wait(&self, timeout: c_int) -> Outcome {
+        let (cond, mutex) = (self.objects.cond.get(), self.objects.mutex.get());
+        // SAFETY: objects of the page.
+        outcome(unsafe { (self.library.ipc_cond_wait)(cond, mutex, timeout) } as isize)
+    }
+
+    fn init(&self) {
+        assert_eq!(self.mutex_init(), CLEAN);
+        assert_eq!(self.rwlock_init(), CLEAN);
+        assert_eq!(self.cond_init(), CLEAN);
+    }
+
+    /// Everything once, with nobody else there.
+    fn warm_up(&self) {
+        self.init();
+        assert_eq!(self.lock(-1), CLEAN);
+        assert_eq!(self.consistent(), CLEAN);
+        assert_eq!(self.wait(1), Err(libc::ETIMEDOUT));
+        assert_eq!(self.unlock(), CLEAN);
+        assert_eq!(self.signal(), CLEAN);
+        assert_eq!(self.rdlock(-1), CLEAN);
+        assert_eq!(self.rdunlock(), CLEAN);
+        assert_eq!(self.wrlock(-1), CLEAN);
+        assert_eq!(self.rw_consistent(), CLEAN);
+        assert_eq!(self.wrunlock(), CLEAN);
+        self.write();
+    }
+
+    /// Two words, one after the other.
+    fn write(&self) {
+        for word in &self.objects.pair {
+            word.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// The two words are the same, but for one who was told.
+    fn read(&self, held: Outcome) -> Verdict {
+        let [a, b] = self.objects.pair.each_ref().map(|word| word.load(SeqCst));
+        match held {
+            DIED => Ok(()),
+            CLEAN if a == b => Ok(()),
+            held => Err(format!("{a} and {b}, {held:?}")),
+        }
+    }
+
+    /// Locks the mutex twice, and repairs what it guards in between.
+    fn use_mutex(&self, expected: &[Outcome]) -> Verdict {
+        let held = self.lock(WAIT);
+        expect("the mutex", held, expected)?;
+        self.read(held)?;
+        if held == DIED {
+            expect("the unlock", self.unlock(), &[CLEAN])?;
+            expect("the mutex, not repaired", self.lock(WAIT), &[DIED])?;
+        }
+        self.repair();
+        expect("consistent", self.consistent(), &[CLEAN])?;
+        expect("the unlock", self.unlock(), &[CLEAN])?;
+        expect("the next lock", self.lock(WAIT), &[CLEAN])?;
+        expect("the unlock", self.unlock(), &[CLEAN])
+    }
+
+    /// Locks for reading and writing, and repairs.
+    fn use_rwlock(&self, expected: &[Outcome]) -> Verdict {
+        let held = self.rdlock(WAIT);
+        expect("the lock for reading", held, expected)?;
+        self.read(held)?;
+        expect("the unlock", self.rdunlock(), &[CLEAN])?;
+        expect("the lock for writing", self.wrlock(WAIT), &[held])?;
+        self.repair();
+        expect("consistent", self.rw_consistent(), &[CLEAN])?;
+        expect("the unlock", self.wrunlock(), &[CLEAN])?;
+        // As many readers as there can be: no slot is lost.
+        for _ in 0..unixipc::rwlock::READERS_MAX {
+            expect("each slot", self.rdlock(0), &[CLEAN])?;
+        }
+        for _ in 0..unixipc::rwlock::READERS_MAX {
+            expect("the unlock", self.rdunlock(), &[CLEAN])?;
+        }
+        expect("the lock for writing", self.wrlock(0), &[CLEAN])?;
+        expect("the unlock", self.wrunlock(), &[CLEAN])
+    }
+
+    fn repair(&self) {
+        for word in &self.objects.pair {
+            word.store(9, SeqCst);
+        }
+    }
+
+    /// Waits a little, and signals; the mutex is free.
+    fn use_cond(&self, expected: &[Outcome]) -> Verdict {
+        self.use_mutex(expected)?;
+        expect("the mutex", self.lock(WAIT), &[CLEAN])?;
+        expect("the wait", self.wait(1), &[Err(libc::ETIMEDOUT)])?;
+        expect("the unlock", self.unlock(), &[CLEAN])?;
+        expect("the signal", self.signal(), &[CLEAN])
+    }
+}
+
+fn expect(what: &str, found: Outcome, expected: &[Outcome]) -> Verdict {
+    if expected.contains(&found) {
+        Ok(())
+    } else {
+        Err(format!("{what}: {found:?}, not one of {expected:?}"))
+    }
+}
+
+/// Another process locks and dies.
+fn die_with(lock: impl FnOnce() -> Outcome) {
+    let child = child::Child::fork(|| {
+        assert_eq!(lock(), CLEAN);
+        child::exit(0);
+    });
+    let far = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    assert_eq!(child.wait(far), Some(0));
+}
+
+/// A scenario. All but the operation may be left as it is.
+struct Case<const SLEEPS: bool> {
+    library: &'static Library,
+    /// In the harness, when the objects are made: it may take a lock.
+    arrange: fn(&Calls),
+    /// In the harness when the victim is dead: it gives the lock up.
+    let_go: fn(&Calls),
+    /// In the victim, before its operation.
+    prepare: fn(&Calls),
+    operate: fn(&Calls),
+    /// In the survivor; whether the victim came to its end.
+    survive: fn(&Calls, bool) -> Verdict,
+}
+
+impl<const SLEEPS: bool> Case<SLEEPS> {
+    fn new(operate: fn(&Calls), survive: fn(&Calls, bool) -> Verdict) -> Self {
+        Self {
+            library: Box::leak(Box::new(library::load())),
+            arrange: |_| {},
+            let_go: |_| {},
+            prepare: |_| {},
+            operate,
+            survive,
+        }
+    }
+}
+
+impl<const SLEEPS: bool> Scenario for Case<SLEEPS> {
+    type State = Shared;
+    const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
+
+    fn set_up(&self) -> Shared {
+        const { assert!(size_of::<[Objects; 2]>() <= 4096) };
+        let shared = Shared {
+            library: self.library,
+            at: child::shared_page().cast(),
+            let_go: self.let_go,
+        };
+        let calls = shared.calls();
+        calls.init();
+        (self.arrange)(&calls);
+        shared
+    }
+
+    fn become_victim(&self, shared: &mut Shared) {
+        shared.calls_of(1).warm_up();
+        (self.prepare)(&shared.calls());
+    }
+
+    fn operate(&self, shared: &mut Shared) {
+        (self.operate)(&shared.calls());
+    }
+
+    fn survive(&self, shared: &mut Shared, finished: &Finished) -> Verdict {
+        (self.survive)(&shared.calls(), finished.get())
+    }
+}
+
+/// What a lock that the victim has taken returns: it died with it, or before it had it.
+fn taken(finished: bool) -> &'static [Outcome] {
+    if finished { &[DIED] } else { &[CLEAN, DIED] }
+}
+
+/// What a lock that the victim has given up returns.
+fn given_up(finished: bool) -> &'static [Outcome] {
+    if finished { &[CLEAN] } else { &[CLEAN, DIED] }
+}
+
+/// The objects were made by nobody yet, out of random bytes.
+fn spoil(calls: &Calls) {
+    let bytes = std::ptr::from_ref(calls.objects).cast_mut().cast::<u8>();
+    // SAFETY: the shared page, which nobody else uses yet; the words behind it stay.
+    unsafe { bytes.write_bytes(0xa5, std::mem::offset_of!(Objects, pair)) };
+}
+
+/// An object that is not made yet is none; made by the next one it is.
+fn made(found: Outcome, finished: bool, init: impl Fn() -> Outcome) -> Verdict {
+    if finished || found != Err(libc::EPROTO) {
+        expect("a finished object", found, &[CLEAN])?;
+    }
+    expect("the init", init(), &[CLEAN])
+}
+
+pub fn mutex_init() {
+    let case = Case::<false> {
+        arrange: spoil,
+        ..Case::new(
+            |calls| assert_eq!(calls.mutex_init(), CLEAN),
+            |calls, finished| {
+                made(calls.lock(0), finished, || calls.mutex_init())?;
+                calls.use_mutex(&[CLEAN])
+            },
+        )
+    };
+    check("ipc_mutex_init", &case);
+}
+
+pub fn mutex_lock() {
+    let case = Case::<false>::new(
+        |calls| assert_eq!(calls.lock(-1), CLEAN),
+        |calls, finished| calls.use_mutex(taken(finished)),
+    );
+    check("ipc_mutex_lock", &case);
+}
+
+pub fn mutex_lock_write_unlock() {
+    let case = Case::<false>::new(
+        |calls| {
+            assert_eq!(calls.lock(1000), CLEAN);
+            calls.write();
+            assert_eq!(calls.unlock(), CLEAN);
+        },
+        |calls, finished| calls.use_mutex(given_up(finished)),
+    );
+    check("ipc_mutex_lock, two words, ipc_mutex_unlock", &case);
+}
+
+pub fn mutex_unlock() {
+    let case = Case::<false> {
+        prepare: |calls| assert_eq!(calls.lock(-1), CLEAN),
+        ..Case::new(
+            |calls| assert_eq!(calls.unlock(), CLEAN),
+            |calls, finished| calls.use_mutex(given_up(finished)),
+        )
+    };
+    check("ipc_mutex_unlock", &case);
+}
+
+/// The harness holds the mutex until the victim is dead.
+fn busy<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
+    Case {
+        arrange: |calls| assert_eq!(calls.lock(0), CLEAN),
+        let_go: |calls| assert_eq!(calls.unlock(), CLEAN),
+        ..Case::new(operate, |calls, _| calls.use_mutex(&[CLEAN]))
+    }
+}
+
+pub fn mutex_that_is_busy() {
+    let case = busy::<false>(|calls| assert_eq!(calls.lock(0), Err(libc::EAGAIN)));
+    check("ipc_mutex_lock, EAGAIN", &case);
+}
+
+pub fn mutex_timed_out() {
+    let case = busy::<false>(|calls| assert_eq!(calls.lock(SHORT), Err(libc::ETIMEDOUT)));
+    check("ipc_mutex_lock, ETIMEDOUT", &case);
+}
+
+pub fn mutex_asleep() {
+    let case = busy::<true>(|calls| assert_eq!(calls.lock(-1), CLEAN));
+    check("ipc_mutex_lock, asleep", &case);
+}
+
+pub fn mutex_asleep_until_signal() {
+    let case = busy::<true>(|calls| assert_eq!(calls.lock(IPC_WAIT_INTR), CLEAN));
+    check("ipc_mutex_lock, asleep until a signal", &case);
+}
+
+/// The owner before the victim has died, in the middle of what the mutex guards.
+fn dead_owner(calls: &Calls) {
+    die_with(|| {
+        let locked = calls.lock(-1);
+        calls.objects.pair[0].fetch_add(1, SeqCst);
+        locked
+    });
+}
+
+pub fn mutex_of_a_dead_owner() {
+    let case = Case::<false> {
+        arrange: dead_owner,
+        ..Case::new(
+            |calls| assert_eq!(calls.lock(-1), DIED),
+            |calls, _| calls.use_mutex(&[DIED]),
+        )
+    };
+    check("ipc_mutex_lock, IPC_OWNER_DIED", &case);
+}
+
+pub fn mutex_consistent() {
+    let case = Case::<false> {
+        arrange: dead_owner,
+        prepare: |calls| assert_eq!(calls.lock(-1), DIED),
+        // It dies with the mutex, whatever it said.
+        ..Case::new(
+            |calls| assert_eq!(calls.consistent(), CLEAN),
+            |calls, _| calls.use_mutex(&[DIED]),
+        )
+    };
+    check("ipc_mutex_consistent", &case);
+}
+
+pub fn mutex_repair_and_unlock() {
+    let case = Case::<false> {
+        arrange: dead_owner,
+        prepare: |calls| assert_eq!(calls.lock(-1), DIED),
+        ..Case::new(
+            |calls| {
+                calls.repair();
+                assert_eq!(calls.consistent(), CLEAN);
+                assert_eq!(calls.unlock(), CLEAN);
+            },
+            |calls, finished| calls.use_mutex(given_up(finished)),
+        )
+    };
+    check("repair, ipc_mutex_consistent, ipc_mutex_unlock", &case);
+}
+
+pub fn rwlock_init() {
+    let case = Case::<false> {
+        arrange: spoil,
+        ..Case::new(
+            |calls| assert_eq!(calls.rwlock_init(), CLEAN),
+            |calls, finished| {
+                made(calls.wrlock(0), finished, || calls.rwlock_init())?;
+                calls.use_rwlock(&[CLEAN])
+            },
+        )
+    };
+    check("ipc_rwlock_init", &case);
+}
+
+pub fn rwlock_rdlock() {
+    let case = Case::<false>::new(
+        |calls| assert_eq!(calls.rdlock(-1), CLEAN),
+        |calls, _| calls.use_rwlock(&[CLEAN]),
+    );
+    check("ipc_rwlock_rdlock", &case);
+}
+
+pub fn rwlock_rdunlock() {
+    let case = Case::<false> {
+        prepare: |calls| assert_eq!(calls.rdlock(-1), CLEAN),
+        ..Case::new(
+            |calls| assert_eq!(calls.rdunlock(), CLEAN),
+            |calls, _| calls.use_rwlock(&[CLEAN]),
+        )
+    };
+    check("ipc_rwlock_rdunlock", &case);
+}
+
+/// The harness writes until the victim is dead.
+fn written<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
+    Case {
+        arrange: |calls| assert_eq!(calls.wrlock(0), CLEAN),
+        let_go: |calls| assert_eq!(calls.wrunlock(), CLEAN),
+        ..Case::new(operate, |calls, _| calls.use_rwlock(&[CLEAN]))
+    }
+}
+
+pub fn rwlock_rdlock_that_is_busy() {
+    let case = written::<false>(|calls| assert_eq!(calls.rdlock(0), Err(libc::EAGAIN)));
+    check("ipc_rwlock_rdlock, EAGAIN", &case);
+}
+
+pub fn rwlock_rdlock_asleep() {
+    let case = written::<true>(|calls| assert_eq!(calls.rdlock(-1), CLEAN));
+    check("ipc_rwlock_rdlock, asleep", &case);
+}
+
+pub fn rwlock_wrlock() {
+    let case = Case::<false>::new(
+        |calls| assert_eq!(calls.wrlock(-1), CLEAN),
+        |calls, finished| calls.use_rwlock(taken(finished)),
+    );
+    check("ipc_rwlock_wrlock", &case);
+}
+
+pub fn rwlock_wrlock_write_unlock() {
+    let case = Case::<false>::new(
+        |calls| {
+            assert_eq!(calls.wrlock(1000), CLEAN);
+            calls.write();
+            assert_eq!(calls.wrunlock(), CLEAN);
+        },
+        |calls, finished| calls.use_rwlock(given_up(finished)),
+    );
+    check("ipc_rwlock_wrlock, two words, ipc_rwlock_wrunlock", &case);
+}
+
+pub fn rwlock_wrunlock() {
+    let case = Case::<false> {
+        prepare: |calls| assert_eq!(calls.wrlock(-1), CLEAN),
+        ..Case::new(
+            |calls| assert_eq!(calls.wrunlock(), CLEAN),
+            |calls, finished| calls.use_rwlock(given_up(finished)),
+        )
+    };
+    check("ipc_rwlock_wrunlock", &case);
+}
+
+/// The harness reads until the victim is dead.
+fn read<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
+    Case {
+        arrange: |calls| assert_eq!(calls.rdlock(0), CLEAN),
+        let_go: |calls| assert_eq!(calls.rdunlock(), CLEAN),
+        ..Case::new(operate, |calls, _| {
+            // Nobody is kept out by a writer that is dead or gave up.
+            expect("another reader", calls.rdlock(WAIT), &[CLEAN])?;
+            expect("its unlock", calls.rdunlock(), &[CLEAN])?;
+            // When the harness has let go, all slots are free.
+            expect("a writer", calls.wrlock(WAIT), &[CLEAN])?;
+            expect("its unlock", calls.wrunlock(), &[CLEAN])?;
+            calls.use_rwlock(&[CLEAN])
+        })
+    }
+}
+
+pub fn rwlock_wrlock_timed_out() {
+    let case = read::<false>(|calls| assert_eq!(calls.wrlock(SHORT), Err(libc::ETIMEDOUT)));
+    check("ipc_rwlock_wrlock, ETIMEDOUT", &case);
+}
+
+pub fn rwlock_wrlock_asleep() {
+    let case = read::<true>(|calls| assert_eq!(calls.wrlock(-1), CLEAN));
+    check("ipc_rwlock_wrlock, asleep", &case);
+}
+
+/// The writer before the victim has died, in the middle of what the lock guards.
+fn dead_writer(calls: &Calls) {
+    die_with(|| {
+        let locked = calls.wrlock(-1);
+        calls.objects.pair[0].fetch_add(1, SeqCst);
+        locked
+    });
+}
+
+pub fn rwlock_of_a_dead_writer() {
+    let case = Case::<false> {
+        arrange: dead_writer,
+        ..Case::new(
+            |calls| assert_eq!(calls.wrlock(-1), DIED),
+            |calls, _| calls.use_rwlock(&[DIED]),
+        )
+    };
+    check("ipc_rwlock_wrlock, IPC_OWNER_DIED", &case);
+}
+
+pub fn rwlock_rdlock_of_a_dead_writer() {
+    let case = Case::<false> {
+        arrange: dead_writer,
+        ..Case::new(
+            |calls| assert_eq!(calls.rdlock(-1), DIED),
+            |calls, _| calls.use_rwlock(&[DIED]),
+        )
+    };
+    check("ipc_rwlock_rdlock, IPC_OWNER_DIED", &case);
+}
+
+pub fn rwlock_repair_and_unlock() {
+    let case = Case::<false> {
+        arrange: dead_writer,
+        prepare: |calls| assert_eq!(calls.wrlock(-1), DIED),
+        ..Case::new(
+            |calls| {
+                calls.repair();
+                assert_eq!(calls.rw_consistent(), CLEAN);
+                assert_eq!(calls.wrunlock(), CLEAN);
+            },
+            |calls, finished| calls.use_rwlock(given_up(finished)),
+        )
+    };
+    check("repair, ipc_rwlock_consistent, ipc_rwlock_wrunlock", &case);
+}
+
+pub fn cond_init() {
+    let case = Case::<false> {
+        arrange: |calls| {
+            spoil(calls);
+            assert_eq!(calls.mutex_init(), CLEAN);
+        },
+        ..Case::new(
+            |calls| assert_eq!(calls.cond_init(), CLEAN),
+            |calls, finished| {
+                made(calls.signal(), finished, || calls.cond_init())?;
+                calls.use_cond(&[CLEAN])
+            },
+        )
+    };
+    check("ipc_cond_init", &case);
+}
+
+pub fn cond_wait_asleep() {
+    let case = Case::<true> {
+        prepare: |calls| assert_eq!(calls.lock(-1), CLEAN),
+        ..Case::new(
+            |calls| assert_eq!(calls.wait(-1), CLEAN),
+            |calls, _| calls.use_cond(&[CLEAN, DIED]),
+        )
+    };
+    check("ipc_cond_wait, asleep", &case);
+}
+
+pub fn cond_wait_timed_out() {
+    let case = Case::<false> {
+        prepare: |calls| assert_eq!(calls.lock(-1), CLEAN),
+        ..Case::new(
+            |calls| assert_eq!(calls.wait(SHORT), Err(libc::ETIMEDOUT)),
+            |calls, finished| calls.use_cond(taken(finished)),
+        )
+    };
+    check("ipc_cond_wait, ETIMEDOUT", &case);
+}
+
+/// The victim signals; the survivor waits for that already. It may wait for ever only where the
+/// victim has not come to its end.
+struct Signal(Case<false>);
+
+impl Scenario for Signal {
+    type State = Shared;
+    const CONCURRENT: bool = true;
+
+    fn set_up(&self) -> Shared {
+        self.0.set_up()
+    }
+
+    fn become_victim(&self, shared: &mut Shared) {
+        self.0.become_victim(shared);
+        let calls = shared.calls();
+        let [progress, victim] = &calls.objects.progress;
+        victim.store(child::pid() as u64, SeqCst);
+        while progress.load(SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        // Once it is free, the survivor waits.
+        assert_eq!(calls.lock(WAIT), CLEAN);
+        assert_eq!(calls.unlock(), CLEAN);
+    }
+
+    fn operate(&self, shared: &mut Shared) {
+        self.0.operate(shared);
+    }
+
+    fn survive(&self, shared: &mut Shared, finished: &Finished) -> Verdict {
+        let calls = shared.calls();
+        let [progress, victim] = &calls.objects.progress;
+        expect("the mutex", calls.lock(WAIT), &[CLEAN])?;
+        progress.store(1, SeqCst);
+        // SAFETY: no pointers; the victim is the harness's child until it is waited for.
+        let is_alive = || unsafe { libc::kill(victim.load(SeqCst) as pid_t, 0) } == 0;
+        loop {
+            let dead = victim.load(SeqCst) != 0 && !is_alive();
+            match calls.wait(10) {
+                CLEAN => break,
+                Err(libc::ETIMEDOUT) if dead && finished.get() => {
+                    return Err("a signal that woke nobody".into());
+                }
+                Err(libc::ETIMEDOUT) if dead => break,
+                Err(libc::ETIMEDOUT) => {}
+                other => return Err(format!("the wait: {other:?}")),
+            }
+        }
+        expect("the unlock", calls.unlock(), &[CLEAN])?;
+        calls.use_cond(&[CLEAN])
+    }
+}
+
+pub fn cond_signal() {
+    let case = Case::new(
+        |calls| assert_eq!(calls.signal(), CLEAN),
+        |_, _| Ok(()), // not asked
+    );
+    check("ipc_cond_signal", &Signal(case));
+}
