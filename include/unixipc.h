@@ -83,6 +83,43 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_WAIT_INTR -2
 
 /**
+ * A flag of struct ipc_shm_opts: the region can get a name with ipc_shm_publish.
+ */
+#define IPC_SHM_F_PUBLISH 1
+
+/**
+ * A flag of struct ipc_shm_opts: nobody else can ever map the region for writing.
+ */
+#define IPC_SHM_F_SOLE_WRITER 2
+
+/**
+ * A flag for all of them: with transparent huge pages, where the system has them for shared
+ * memory.
+ */
+#define IPC_SHM_F_HUGE 4
+
+/**
+ * A flag for all of them: all pages are mapped at once, so that the first touch of each
+ * costs no page fault.
+ */
+#define IPC_SHM_F_PREFAULT 8
+
+/**
+ * A flag for all of them: the region stays in memory, and out of swap space (mlock(2)).
+ */
+#define IPC_SHM_F_LOCK 16
+
+/**
+ * A flag of ipc_shm_open and ipc_shm_from_fd: for reading only, which the kernel enforces.
+ */
+#define IPC_SHM_F_RDONLY 32
+
+/**
+ * A flag of ipc_shm_from_fd: the caller trusts whoever has the file not to truncate it.
+ */
+#define IPC_SHM_F_TRUST 64
+
+/**
  * A flag of struct ipc_spawn_opts: the child's standard error is /dev/null.
  */
 #define IPC_SPAWN_F_STDERR_NULL 1
@@ -110,6 +147,11 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
+ * A region as one process has it. Nothing in it changes once it is made.
+ */
+struct ipc_shm;
+
+/**
  * Who is at the other end of a socket.
  */
 struct ipc_cred {
@@ -125,6 +167,20 @@ struct ipc_cred {
      * its effective group
      */
     gid_t gid;
+};
+
+/**
+ * What kind of region is made. All zero bytes are the defaults.
+ */
+struct ipc_shm_opts {
+    /**
+     * IPC_SHM_F_PUBLISH, _SOLE_WRITER, _HUGE, _PREFAULT, _LOCK, or'ed
+     */
+    unsigned int flags;
+    /**
+     * the permissions to read and write (0666), exactly, whatever the umask; 0: 0600
+     */
+    mode_t mode;
 };
 
 /**
@@ -757,6 +813,264 @@ ssize_t ipc_recv_full(int fd,
 int ipc_peer_cred(int fd,
                   struct ipc_cred *ret_cred,
                   size_t cred_size);
+
+/**
+ * Makes a region of shared memory, of size zero bytes, which has no name.
+ *
+ * opts (NULL: the defaults; opts_size is sizeof(*opts)) says more. By default the region is a
+ * memfd that is sealed: its size never changes, so nobody can take the memory away from those
+ * who use it. They get it by fork, or by its descriptor, passed with ipc_msg_send, and
+ * ipc_shm_from_fd. With IPC_SHM_F_SOLE_WRITER the kernel lets nobody map it for writing any
+ * more, whoever has the descriptor: only this process, and its children by fork, can write. With
+ * IPC_SHM_F_PUBLISH the region is a file on the tmpfs in /dev/shm, without a name until
+ * ipc_shm_publish; it cannot be sealed, so the two flags exclude each other.
+ *
+ * All memory is allocated now. If the process dies, a region that nobody else has is gone.
+ *
+ * The handle is the caller's to close with ipc_shm_close. It works in the child after fork too,
+ * which has a copy of its own to close.
+ *
+ * Does not block, though much memory takes its time. May be called from any thread, and in the
+ * child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno and ret_shm as it was:
+ *   E2BIG       opts is from a newer version of the library, and asks for what this one does
+ *               not have
+ *   EACCES      PUBLISH: /dev/shm may not be written
+ *   EAGAIN      LOCK: not all of it could be locked
+ *   EDQUOT      PUBLISH: the quota of /dev/shm is used up
+ *   EFBIG       size is over RLIMIT_FSIZE, or more than a file can have
+ *   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, SOLE_WRITER
+ *               comes with PUBLISH, or the kernel does not know it (before Linux 5.1)
+ *   EMFILE      the process has no descriptor left
+ *   ENFILE      the system has no open file left
+ *   ENOENT      PUBLISH: there is no /dev/shm
+ *   ENOMEM      no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+ *   ENOSPC      there is not so much memory: /dev/shm is too full, or the machine too small
+ *   EOPNOTSUPP  PUBLISH: /dev/shm is not a tmpfs
+ *   EPERM       LOCK: the process may lock none
+ *   EROFS       PUBLISH: /dev/shm is read-only
+ */
+int ipc_shm_create(size_t size,
+                   const struct ipc_shm_opts *opts,
+                   size_t opts_size,
+                   struct ipc_shm **ret_shm);
+
+/**
+ * Gives a region that was made with IPC_SHM_F_PUBLISH its name, once it is filled in.
+ *
+ * From then on ipc_shm_open finds it, and so does shm_open(3). A name begins with a slash, has
+ * no other, has at most 255 bytes behind it, and is not "/." or "/.."; the file is /dev/shm/name.
+ * It stays until ipc_shm_unlink, whichever processes die. A region can be given several names.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EACCES        /dev/shm may not be written
+ *   EDQUOT        the quota of /dev/shm is used up
+ *   EEXIST        the name is taken
+ *   EINVAL        shm or name is NULL, the region was not made with PUBLISH, or the name is not
+ *                 as above
+ *   ENAMETOOLONG  the name is too long
+ *   ENOENT        every name that the region had was removed; or there is no /dev/shm, or,
+ *                 before Linux 6.10, no /proc
+ *   ENOMEM        no memory is left
+ *   ENOSPC        /dev/shm has no room for a name
+ *   EPERM         the region belongs to another user than the one that this process has become
+ *   EROFS         /dev/shm is read-only
+ *   EXDEV         /dev/shm is not the same as when the region was made
+ */
+int ipc_shm_publish(struct ipc_shm *shm,
+                    const char *name);
+
+/**
+ * Opens a region by its name.
+ *
+ * The name is as for ipc_shm_publish. flags is 0, or IPC_SHM_F_RDONLY, _HUGE, _PREFAULT and
+ * _LOCK, or'ed. A region that unixipc made is never seen half made; one that is made with
+ * shm_open(3) can be. The file must be a regular one on tmpfs, and no symbolic link.
+ *
+ * Whoever may write a named region may also truncate it, and touching what is gone then raises
+ * SIGBUS: its name and mode are for those who trust each other.
+ *
+ * The handle is as for ipc_shm_create. Does not block. May be called from any thread, and in
+ * the child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno and ret_shm as it was:
+ *   EACCES        the permissions do not grant it
+ *   EAGAIN        LOCK: not all of it could be locked; or somebody holds a lease of the file
+ *   EINVAL        name or ret_shm is NULL, the name is not one, it is not a regular file's, or
+ *                 flags has others
+ *   ELOOP         it is a symbolic link's name
+ *   EMFILE        the process has no descriptor left
+ *   ENAMETOOLONG  the name is too long
+ *   ENFILE        the system has no open file left
+ *   ENOENT        there is no region of this name
+ *   ENOMEM        no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+ *   EOPNOTSUPP    /dev/shm is not a tmpfs
+ *   EPERM         LOCK: the process may lock none
+ *   EPROTO        the file is empty: another program has made it, and not given it a size
+ *   EROFS         /dev/shm is read-only, and RDONLY is not set
+ */
+int ipc_shm_open(const char *name,
+                 unsigned int flags,
+                 struct ipc_shm **ret_shm);
+
+/**
+ * Opens a region by its name, or makes it, fills it in and publishes it if there is none.
+ *
+ * For programs that start in any order: of all processes that call it at a time one makes the
+ * region, its init runs, and the others wait and then open what it published. Nobody sees the
+ * memory before init has returned. If that process dies, even inside init, the next one makes a
+ * fresh region and runs its own init.
+ *
+ * init gets the address and size of the memory, all zero bytes, and arg. It returns 0, or
+ * something else to have the call fail. It must return; it must not open or create the same
+ * name, but may another one. NULL leaves the zero bytes. opts is as for ipc_shm_create, where
+ * PUBLISH goes without saying and SOLE_WRITER is not possible; its mode is for a region that is
+ * made. An existing one has at least size bytes; ipc_shm_size tells.
+ *
+ * That init runs in one process at a time rests on a lock that only those respect who make
+ * regions with this call. If another program publishes the name meanwhile, its region is
+ * opened, and what init has filled in is dropped.
+ *
+ * Blocks while another process makes the region of this name. May be called from any thread,
+ * and in the child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno and ret_shm as it was; ipc_shm_create's, ipc_shm_publish's and
+ * ipc_shm_open's errors, of which some have one more meaning, and:
+ *   ECANCELED  init has not returned 0
+ *   EINVAL     the region exists and has less than size bytes
+ *   ENOENT     there is no /dev/shm
+ *   ENOLCK     the system has no memory for locks
+ */
+int ipc_shm_open_or_create(const char *name,
+                           size_t size,
+                           int (*init)(void *addr, size_t size, void *arg),
+                           void *arg,
+                           const struct ipc_shm_opts *opts,
+                           size_t opts_size,
+                           struct ipc_shm **ret_shm);
+
+/**
+ * Opens a region by a descriptor that somebody has passed, and that is duplicated.
+ *
+ * flags is 0, or IPC_SHM_F_RDONLY, _HUGE, _PREFAULT, _LOCK and _TRUST, or'ed. The memory must be
+ * such that nobody can take it away: a memfd that is sealed against shrinking, as ipc_shm_create
+ * makes it, and not of hugetlbfs. With IPC_SHM_F_TRUST any file will do that can be mapped, and
+ * touching what its owner has truncated raises SIGBUS. A descriptor that is open for reading
+ * only, and a region with a sole writer, need IPC_SHM_F_RDONLY.
+ *
+ * fd stays the caller's. The handle is as for ipc_shm_create. Does not block. May be called from
+ * any thread, and in the child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno and ret_shm as it was:
+ *   EACCES  fd is not open for reading, or not for writing and RDONLY is not set
+ *   EAGAIN  LOCK: not all of it could be locked
+ *   EBADF   fd is not open, or open as a path only
+ *   EINVAL  ret_shm is NULL, or flags has others
+ *   EMFILE  the process has no descriptor left
+ *   ENFILE  the system has no open file left
+ *   ENODEV  TRUST: this file cannot be mapped
+ *   ENOMEM  no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+ *   EPERM   the region is sealed against writing and RDONLY is not set, or LOCK: the process may
+ *           lock none
+ *   EPROTO  it is not memory that nobody can take away; TRUST: it is not a regular file, or empty
+ */
+int ipc_shm_from_fd(int fd,
+                    unsigned int flags,
+                    struct ipc_shm **ret_shm);
+
+/**
+ * Opens a region that is a System V segment, by its key, or makes it.
+ *
+ * shmflg is as for ipc_shmget: permission bits, IPC_CREAT, IPC_EXCL, SHM_HUGETLB; and SHM_RDONLY
+ * attaches it for reading only. (SHM_NORESERVE is the same bit, and cannot be had here.) A new
+ * segment is all zero bytes, and is seen by others before its maker has filled it in. Its size
+ * never changes, so nobody can take the memory away. size may be less than an existing one has,
+ * also 0; ipc_shm_size tells what it has.
+ *
+ * The segment stays until somebody removes it: ipc_shmctl with IPC_RMID, or ipcrm(1).
+ * IPC_PRIVATE is refused: ipc_shm_create makes memory without a key.
+ *
+ * The handle is as for ipc_shm_create; ipc_shm_close detaches. Does not block. May be called
+ * from any thread, and in the child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno and ret_shm as it was:
+ *   EACCES  the segment's permissions do not grant it
+ *   EEXIST  IPC_CREAT and IPC_EXCL are set, and the key has a segment
+ *   EINVAL  ret_shm is NULL, key is IPC_PRIVATE, shmflg has SHM_RND, SHM_REMAP or SHM_EXEC, size
+ *           is 0 or over SHMMAX for a new segment, or more than an existing one has
+ *   ENFILE  the system has no open file left
+ *   ENOENT  the key has no segment, and IPC_CREAT is not set
+ *   ENOMEM  no memory or address space is left, or too few huge pages
+ *   ENOSPC  SHMMNI segments or SHMALL pages exist already
+ *   EPERM   SHM_HUGETLB: the process has no right to it
+ */
+int ipc_shm_attach(key_t key,
+                   size_t size,
+                   int shmflg,
+                   struct ipc_shm **ret_shm);
+
+/**
+ * Tells where a region begins in this process's memory: at a page, and so aligned for anything.
+ *
+ * May be called from any thread, from a signal handler, and in the child after fork.
+ *
+ * Returns the address; or NULL, with errno EINVAL, if shm is NULL.
+ */
+void *ipc_shm_addr(const struct ipc_shm *shm);
+
+/**
+ * Tells how many bytes a region has: what its maker asked for.
+ *
+ * May be called from any thread, from a signal handler, and in the child after fork.
+ *
+ * Returns the size; or 0, with errno EINVAL, if shm is NULL.
+ */
+size_t ipc_shm_size(const struct ipc_shm *shm);
+
+/**
+ * Tells the descriptor of a region, to pass it to another process with ipc_msg_send.
+ *
+ * It is close-on-exec, and stays the handle's: ipc_shm_close closes it.
+ *
+ * May be called from any thread, from a signal handler, and in the child after fork.
+ *
+ * Returns the descriptor, or -1 with errno:
+ *   EINVAL      shm is NULL
+ *   EOPNOTSUPP  the region is from ipc_shm_attach, and has none
+ */
+int ipc_shm_fd(const struct ipc_shm *shm);
+
+/**
+ * Removes the name of a region. Who has it open keeps it; the memory goes with the last one.
+ *
+ * The name is as for ipc_shm_publish. Does not block. May be called from any thread, from a
+ * signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EACCES        /dev/shm may not be written
+ *   EINVAL        name is NULL, not a name, or not a regular file's
+ *   ELOOP         it is a symbolic link's name
+ *   ENAMETOOLONG  the name is too long
+ *   ENOENT        there is no region of this name
+ *   EPERM         it is somebody else's, and the folder's sticky bit forbids it
+ *   EROFS         /dev/shm is read-only
+ */
+int ipc_shm_unlink(const char *name);
+
+/**
+ * Unmaps a region and closes its descriptor; other processes keep theirs. NULL is nothing.
+ *
+ * The address is invalid from then on. A name stays, and so does a System V segment. A lock in
+ * the region that this process holds must be unlocked before.
+ *
+ * Does not block. May be called from any thread, and in the child after fork, where it closes
+ * the child's copy; not from a signal handler.
+ */
+void ipc_shm_close(struct ipc_shm *shm);
 
 /**
  * Starts a program that has the other end of a pair as its standard input and output.

@@ -19,7 +19,7 @@ macro_rules! known {
 }
 
 known! {
-    E2BIG EACCES EAGAIN EBADF EBUSY ECONNREFUSED ECONNRESET EDEADLK EEXIST EFAULT EFBIG EIDRM EINTR EINVAL EISCONN ELOOP EMFILE EMSGSIZE
+    E2BIG EACCES EAGAIN EBADF EBUSY ECANCELED ECONNREFUSED ECONNRESET EDEADLK EEXIST EFAULT EFBIG EIDRM EINTR EINVAL EISCONN ELOOP EMFILE EMSGSIZE
     ENODATA ENOENT ENOMEM ENOSPC ENOSYS ENOTCONN ENOTRECOVERABLE EOWNERDEAD ENXIO EOPNOTSUPP EOVERFLOW EPERM EPIPE EPROTO ESTALE ETIMEDOUT
 }
 
@@ -56,4 +56,14 @@ pub(crate) fn or_errno<T>(result: Result<T>, failed: T) -> T {
         errno.set();
         failed
     })
+}
+
+/// [`or_errno`] for what may meet errors on its way to success: that leaves `errno` alone too.
+pub(crate) fn or_errno_of<T>(run: impl FnOnce() -> Result<T>, failed: T) -> T {
+    let before = Errno::last();
+    let result = run();
+    if result.is_ok() {
+        before.set();
+    }
+    or_errno(result, failed)
 }

@@ -16,6 +16,7 @@
 //! | [`message`] | messages with descriptors, framed where the kernel keeps no borders |
 //! | [`spawn`] | child programs at the other end of a pair |
 //! | [`fifo`] | FIFOs: opening with a time-out, records |
+//! | [`shm`] | regions of shared memory: making, naming, opening, checking |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
@@ -24,6 +25,7 @@
 //!    `ffi::calls` hands them to [`sys`].
 //! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`]. They give
 //!    plain descriptors and keep no state between calls.
+//! 3. **memory**: [`shm`], and what lives in it.
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -54,6 +56,7 @@ pub mod fifo;
 pub mod message;
 pub mod object;
 pub mod pair;
+pub mod shm;
 pub mod spawn;
 pub mod sys;
 pub mod wait;

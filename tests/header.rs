@@ -82,6 +82,10 @@ const NEIGHBOURS: [&str; 21] = [
 /// A use of every function; it is compiled and not run.
 const USE: &str = "\
 extern int use(void);
+static int init(void *addr, size_t size, void *arg)
+{
+    return addr == arg && size > 1;
+}
 int use(void)
 {
     union { int val; struct semid_ds *buf; unsigned short *array; } arg;
@@ -93,6 +97,8 @@ int use(void)
     struct ipc_cred cred;
     struct ipc_spawn_fd passed = {2, 2};
     struct ipc_spawn_opts opts;
+    struct ipc_shm_opts shm_opts;
+    struct ipc_shm *region;
     char name[] = \"sort\", buffer[IPC_FIFO_RECORD_MAX];
     char *const argv[] = {name, 0};
     size_t done = 0, nfds = IPC_MSG_FDS_MAX;
@@ -106,6 +112,8 @@ int use(void)
     opts.nfds = 1;
     opts.flags = IPC_SPAWN_F_STDERR_NULL;
     arg.val = 1;
+    shm_opts.flags = IPC_SHM_F_PUBLISH | IPC_SHM_F_HUGE | IPC_SHM_F_PREFAULT | IPC_SHM_F_LOCK;
+    shm_opts.mode = 0600;
     return version[0] == '0' &&
            ipc_socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv) == 0 &&
            ipc_mkfifo(\"fifo\", S_IRUSR | S_IWUSR) == 0 &&
@@ -127,6 +135,15 @@ int use(void)
            ipc_fifo_send(sv[0], buffer, sizeof buffer, 0) == 0 &&
            ipc_fifo_recv(sv[1], buffer, sizeof buffer, 0) > 0 &&
            ipc_fifo_unlink(name) == 0 &&
+           ipc_shm_create(1, &shm_opts, sizeof shm_opts, &region) == 0 &&
+           ipc_shm_publish(region, name) == 0 &&
+           ipc_shm_open(name, IPC_SHM_F_RDONLY, &region) == 0 &&
+           ipc_shm_open_or_create(name, 1, init, 0, 0, 0, &region) == 0 &&
+           ipc_shm_from_fd(ipc_shm_fd(region), IPC_SHM_F_TRUST, &region) == 0 &&
+           ipc_shm_attach(key, ipc_shm_size(region), IPC_CREAT | 0600, &region) == 0 &&
+           ipc_shm_addr(region) != memory &&
+           ipc_shm_unlink(name) == 0 &&
+           (ipc_shm_close(region), 1) &&
            UNIXIPC_VERSION_NUMBER == 10000 * UNIXIPC_VERSION_MAJOR +
                100 * UNIXIPC_VERSION_MINOR + UNIXIPC_VERSION_PATCH &&
            sizeof UNIXIPC_VERSION > 5;

@@ -13,5 +13,6 @@ pub mod fifo;
 pub mod message;
 pub mod pair;
 mod pointer;
+pub mod shm;
 pub mod spawn;
 pub mod version;

@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use libc::{c_char, c_void, size_t};
+use std::alloc::{self, Layout};
 use std::ffi::CStr;
 use std::mem::{self, MaybeUninit};
 use std::{ptr, slice};
@@ -107,6 +108,40 @@ pub unsafe fn string<'a>(at: *const c_char) -> Result<&'a CStr> {
 pub unsafe fn optional_string<'a>(at: *const c_char) -> Option<&'a CStr> {
     // SAFETY: the caller's promise.
     unsafe { string(at) }.ok()
+}
+
+/// A handle that an earlier call gave out.
+///
+/// # Safety
+///
+/// NULL, or such a handle, which stays for as long as the result is used.
+pub unsafe fn handle<'a, T>(at: *const T) -> Result<&'a T> {
+    // SAFETY: the caller's promise.
+    unsafe { at.as_ref() }.ok_or(Errno::EINVAL)
+}
+
+/// Room for a handle to give out, which [`Box::write`] fills. `ENOMEM` if there is none.
+pub fn handle_room<T>() -> Result<Box<MaybeUninit<T>>> {
+    const { assert!(mem::size_of::<T>() > 0) };
+    // SAFETY: the layout has a size.
+    let room = unsafe { alloc::alloc(Layout::new::<T>()) };
+    if room.is_null() {
+        return Err(Errno::ENOMEM);
+    }
+    // SAFETY: allocated with the layout of a T, and nobody else's.
+    Ok(unsafe { Box::from_raw(room.cast()) })
+}
+
+/// Takes a handle back, and drops it; NULL is none.
+///
+/// # Safety
+///
+/// NULL, or made from [`handle_room`]; nobody uses it any more.
+pub unsafe fn drop_handle<T>(at: *mut T) {
+    if !at.is_null() {
+        // SAFETY: the caller's promise.
+        drop(unsafe { Box::from_raw(at) });
+    }
 }
 
 /// Fails for NULL.

@@ -1,7 +1,8 @@
 use super::checked_int;
 use crate::errno::{Errno, Result};
 use core::mem::MaybeUninit;
-use libc::{c_char, c_int, key_t, mode_t};
+use libc::{c_char, c_int, c_long, key_t, mode_t};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `mkfifo(3)`: `mknodat(2)` with the type FIFO, as in every C library of Linux.
 ///
@@ -40,4 +41,13 @@ pub unsafe fn ftok(path: *const c_char, proj_id: c_int) -> Result<key_t> {
     let device = (st.st_dev as u32 & 0xff) << 16;
     let inode = st.st_ino as u32 & 0xffff;
     Ok((project | device | inode) as key_t)
+}
+
+/// `flock(2)`: nix has it only for a descriptor that is given away.
+pub fn flock(fd: BorrowedFd, operation: c_int) -> Result<()> {
+    // SAFETY: no pointers.
+    checked_int(c_long::from(unsafe {
+        libc::flock(fd.as_raw_fd(), operation)
+    }))
+    .map(drop)
 }

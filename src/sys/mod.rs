@@ -9,13 +9,14 @@
 
 mod fs;
 pub mod futex;
+pub mod memory;
 pub mod pipe;
 mod socket;
 pub mod spawn;
 mod sysv;
 mod time;
 
-pub use fs::{ftok, mkfifo};
+pub use fs::{flock, ftok, mkfifo};
 pub use socket::{disconnect, is_local, recv, recvmsg, send, sendmsg, sendto, socketpair};
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
 pub use time::monotonic_time;

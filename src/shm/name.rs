@@ -1,0 +1,55 @@
+//! Names of regions: files in /dev/shm, as shm_open(3) has them.
+
+use crate::errno::{Errno, Result};
+use libc::NAME_MAX;
+use std::ffi::CStr;
+
+/// Where the names are: the C libraries know no other place.
+pub const FOLDER: &CStr = c"/dev/shm";
+
+/// The folder, the name with its slash, and a NUL.
+const PATH_MAX: usize = FOLDER.count_bytes() + 1 + NAME_MAX as usize + 1;
+
+/// A name that is one, as a path.
+pub struct Name {
+    path: [u8; PATH_MAX],
+    len: usize,
+}
+
+impl Name {
+    /// Understands `/name`.
+    pub fn new(name: &CStr) -> Result<Self> {
+        let name = name.to_bytes();
+        let file = match name {
+            [b'/', file @ ..] if !matches!(file, b"" | b"." | b"..") => file,
+            _ => return Err(Errno::EINVAL),
+        };
+        if file.contains(&b'/') {
+            return Err(Errno::EINVAL);
+        }
+        let folder = FOLDER.to_bytes();
+        let len = folder.len() + name.len();
+        let mut path = [0; PATH_MAX];
+        if len >= PATH_MAX {
+            return Err(Errno(libc::ENAMETOOLONG));
+        }
+        path[..folder.len()].copy_from_slice(folder);
+        path[folder.len()..len].copy_from_slice(name);
+        Ok(Self { path, len })
+    }
+
+    /// The file of that name.
+    pub fn path(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.path).unwrap_or_default()
+    }
+
+    /// A number of 62 bits that another name hardly has too (FNV-1a).
+    pub fn number(&self) -> i64 {
+        let hash = self.path[..self.len]
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        (hash >> 2) as i64
+    }
+}

@@ -1,0 +1,75 @@
+//! Opening a region that somebody else made.
+
+use super::name::Name;
+use super::{Shm, Usage, check};
+use crate::errno::{Errno, Result};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::statfs::fstatfs;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Opens a region by its name.
+pub fn open(name: &CStr, usage: Usage) -> Result<Shm> {
+    open_name(&Name::new(name)?, usage)
+}
+
+pub(super) fn open_name(name: &Name, usage: Usage) -> Result<Shm> {
+    // To open a device or a FIFO can have an effect, so that is looked at before; that nobody
+    // has put something else there meanwhile is looked at after.
+    check_regular(&stat(name)?)?;
+    let access = if usage.read_only {
+        OFlag::O_RDONLY
+    } else {
+        OFlag::O_RDWR
+    };
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let fd = nix::fcntl::open(name.path(), flags, Mode::empty())?;
+    check_regular(&fstat(&fd)?)?;
+    if !check::is_tmpfs(&fstatfs(&fd)?) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let size = check::size(fd.as_fd())?;
+    Shm::of_file(fd, size, usage)
+}
+
+/// Removes a region's name, and nothing else.
+pub fn unlink(name: &CStr) -> Result<()> {
+    let name = Name::new(name)?;
+    check_regular(&stat(&name)?)?;
+    Ok(nix::unistd::unlink(name.path())?)
+}
+
+/// What is at the name itself, not where a symbolic link leads to.
+fn stat(name: &Name) -> Result<FileStat> {
+    Ok(fstatat(
+        AT_FDCWD,
+        name.path(),
+        AtFlags::AT_SYMLINK_NOFOLLOW,
+    )?)
+}
+
+/// `ELOOP` for a symbolic link, `EINVAL` for anything else that is no regular file.
+fn check_regular(st: &FileStat) -> Result<()> {
+    if check::is_regular(st) {
+        return Ok(());
+    }
+    match SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFLNK => Err(Errno::ELOOP),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Opens a region by a descriptor that somebody has passed. Where it is not `trusted`, its
+/// memory must be such that nobody can take it away.
+pub fn from_fd(fd: BorrowedFd, usage: Usage, trusted: bool) -> Result<Shm> {
+    let size = if trusted {
+        check::size(fd)?
+    } else {
+        check::unshrinkable(fd)?
+    };
+    let own = nix::fcntl::fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(0))?;
+    // SAFETY: the kernel has just given us this descriptor.
+    let own = unsafe { OwnedFd::from_raw_fd(own) };
+    Shm::of_file(own, size, usage)
+}

@@ -1,0 +1,556 @@
+//! ipc_shm_create, and what all regions have
+
+use crate::both::{as_nobody, mount_tmpfs, set_soft_limit};
+use crate::common::isolated::is_root;
+use crate::common::process::{Case, open_numbers, with_room_for};
+use crate::tool::*;
+use crate::tool::{fork, ftruncate, open, unlink}; // libc has these names too
+use libc::*;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{fs, ptr, thread};
+use unixipc::ffi::shm::*;
+
+const KINDS: [c_uint; 3] = [0, PUBLISH, SOLE_WRITER];
+
+pub fn arguments() {
+    let _place = Place::new();
+    let opts = ipc_shm_opts { flags: 0, mode: 0 };
+    // SAFETY: NULL is refused.
+    let made = outcome(|| unsafe { ipc_shm_create(1, &opts, 8, ptr::null_mut()) } as isize);
+    assert_eq!(made, Err(EINVAL));
+    assert_eq!(create(0, 0, 0).unwrap_err(), EINVAL);
+    assert_eq!(create(0, PUBLISH, 0).unwrap_err(), EINVAL);
+    let known = PUBLISH | SOLE_WRITER | HUGE | PREFAULT | LOCK;
+    for bit in 0..32 {
+        let flag = 1 << bit;
+        if known & flag == 0 {
+            for also in [0, PUBLISH] {
+                assert_eq!(create(1, flag | also, 0).unwrap_err(), EINVAL, "{flag:#x}");
+            }
+        }
+        if 0o666 & flag == 0 {
+            assert_eq!(create(1, 0, flag | 0o600).unwrap_err(), EINVAL, "{flag:#o}");
+        }
+    }
+    assert_eq!(create(1, PUBLISH | SOLE_WRITER, 0).unwrap_err(), EINVAL);
+    // SAFETY: handles that are none.
+    unsafe {
+        ipc_shm_close(ptr::null_mut());
+        assert_eq!(
+            (ipc_shm_addr(ptr::null()), errno()),
+            (ptr::null_mut(), EINVAL)
+        );
+        assert_eq!((ipc_shm_size(ptr::null()), errno()), (0, EINVAL));
+        assert_eq!((ipc_shm_fd(ptr::null()), errno()), (-1, EINVAL));
+    }
+}
+
+/// Of older and newer callers.
+pub fn options() {
+    let create = |bytes: &[u8]| {
+        // SAFETY: so many bytes of options, and a place.
+        got(|ret| unsafe { ipc_shm_create(9, bytes.as_ptr().cast(), bytes.len(), ret) })
+    };
+    let flags = SOLE_WRITER.to_ne_bytes();
+    let mode = 0o640_u32.to_ne_bytes();
+    let mode_of = |region: Region| region.stat().st_mode & 0o7777;
+    // SAFETY: NULL is all defaults.
+    let region = got(|ret| unsafe { ipc_shm_create(9, ptr::null(), 100, ret) }).unwrap();
+    assert_eq!(mode_of(region), 0o600);
+    assert_eq!(mode_of(create(&[]).unwrap()), 0o600);
+    assert_eq!(mode_of(create(&flags).unwrap()), 0o600);
+    assert_eq!(mode_of(create(&[flags, mode].concat()).unwrap()), 0o640);
+    assert_eq!(
+        mode_of(create(&[flags, mode, [0; 4]].concat()).unwrap()),
+        0o640
+    );
+    let newer = [flags, mode, [0, 1, 0, 0]].concat();
+    assert_eq!(create(&newer).unwrap_err(), E2BIG);
+    assert_eq!(create(&[0; 4097]).unwrap_err(), E2BIG);
+}
+
+pub fn sizes() {
+    let _place = Place::new();
+    for kind in KINDS {
+        for size in [1, 8, PAGE - 1, PAGE, PAGE + 1, (9 << 20) + 5] {
+            let _case = Case(format!("{kind}, {size}"));
+            let region = create(size, kind, 0).unwrap();
+            assert_eq!(region.size(), size);
+            assert_eq!(region.addr() as usize % PAGE, 0);
+            let st = region.stat();
+            assert_eq!(st.st_size as usize, size);
+            assert!(
+                st.st_blocks as usize * 512 >= size,
+                "all of it is allocated"
+            );
+            assert!(region.is_all(0));
+            region.fill(0xa5);
+            let same = if kind == SOLE_WRITER { RDONLY } else { 0 } | TRUST;
+            let again = from_fd(region.fd(), same).unwrap();
+            assert_ne!(again.addr(), region.addr());
+            assert!(again.is_all(0xa5) && again.size() == size);
+        }
+        for (size, error) in [
+            (usize::MAX, EFBIG),
+            (isize::MAX as usize + 1, EFBIG),
+            (isize::MAX as usize, ENOSPC),
+            (1 << 50, ENOSPC),
+        ] {
+            assert_eq!(create(size, kind, 0).unwrap_err(), error, "{size:#x}");
+            let huge = create(size, kind | HUGE, 0).unwrap_err();
+            assert_eq!(huge, error, "{size:#x}");
+        }
+    }
+}
+
+fn seals(region: &Region) -> c_int {
+    // SAFETY: no pointers.
+    unsafe { fcntl(region.fd(), F_GET_SEALS) }
+}
+
+/// What the kernel refuses to whoever has the descriptor of a sealed region.
+fn check_sealed(fd: c_int) {
+    let writable = reopen(fd, O_RDWR).unwrap();
+    for len in [0, 1, PAGE - 1, PAGE + 1, 100 * PAGE] {
+        assert_eq!(ftruncate(&writable, len), Err(EPERM), "to {len}");
+    }
+    for seal in [F_SEAL_WRITE, F_SEAL_SHRINK] {
+        // SAFETY: no pointers.
+        let sealed = outcome(|| unsafe { fcntl(fd, F_ADD_SEALS, seal) } as isize);
+        assert_eq!(sealed, Err(EPERM));
+    }
+}
+
+pub fn sealed() {
+    let region = create(PAGE, 0, 0).unwrap();
+    let all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    assert_eq!(seals(&region) & !F_SEAL_EXEC, all);
+    let fd = region.fd();
+    fork(|| check_sealed(fd)).join();
+    // Writing is everybody's.
+    fork(|| {
+        assert_eq!(map_page(fd, PROT_READ | PROT_WRITE), Ok(0));
+        from_fd(fd, 0).unwrap().fill(7);
+    })
+    .join();
+    assert!(region.is_all(7));
+}
+
+pub fn sole_writer() {
+    let region = create(2 * PAGE, SOLE_WRITER, 0o666).unwrap();
+    let all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | F_SEAL_FUTURE_WRITE;
+    assert_eq!(seals(&region) & !F_SEAL_EXEC, all);
+    region.fill(3);
+    let fd = region.fd();
+    fork(|| {
+        check_sealed(fd);
+        // By the descriptor itself, and by a new one.
+        let again = reopen(fd, O_RDWR).unwrap();
+        for fd in [fd, again.as_raw_fd()] {
+            assert_eq!(map_page(fd, PROT_READ | PROT_WRITE), Err(EPERM));
+            assert_eq!(map_page(fd, PROT_WRITE), Err(EPERM));
+            // SAFETY: a byte.
+            let written = outcome(|| unsafe { pwrite(fd, b"x".as_ptr().cast(), 1, 0) });
+            assert_eq!(written, Err(EPERM));
+            let punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+            // SAFETY: no pointers.
+            let punched = outcome(|| unsafe { fallocate(fd, punch, 0, 4096) } as isize);
+            assert_eq!(punched, Err(EPERM));
+            assert_eq!(from_fd(fd, 0).unwrap_err(), EPERM);
+        }
+        let reader = from_fd(fd, RDONLY).unwrap();
+        assert!(reader.is_all(3));
+        assert_eq!(protect(&reader, PROT_READ | PROT_WRITE), Err(EACCES));
+        assert_eq!(killed_by(|| poke(&reader)), SIGSEGV);
+        // The mapping that it inherited is another matter.
+        region.u32(0).store(99, Ordering::Relaxed);
+        assert_eq!(reader.u32(0).load(Ordering::Relaxed), 99);
+    })
+    .join();
+    assert_eq!(region.u32(0).load(Ordering::Relaxed), 99);
+}
+
+pub fn modes() {
+    let place = Place::new();
+    for mask in [0, 0o22, 0o77, 0o777] {
+        for (mode, exactly) in [(0, 0o600), (0o600, 0o600), (0o666, 0o666), (0o420, 0o420)] {
+            for kind in KINDS {
+                let _case = Case(format!("umask {mask:o}, mode {mode:o}, kind {kind}"));
+                set_umask(mask);
+                let region = create(1, kind, mode);
+                set_umask(0o22);
+                let region = region.unwrap();
+                assert_eq!(region.stat().st_mode, S_IFREG | exactly);
+                if kind == PUBLISH {
+                    let name = name("mode");
+                    assert_eq!(region.publish(&name), Ok(0));
+                    let mut st = region.stat();
+                    // SAFETY: a string, and room for the answer.
+                    assert_eq!(
+                        unsafe { libc::stat(crate::both::c_path(path(&name)).as_ptr(), &mut st) },
+                        0
+                    );
+                    assert_eq!(st.st_mode, S_IFREG | exactly);
+                    assert_eq!(unlink(&name), Ok(0));
+                }
+                let name = name("mode");
+                set_umask(mask);
+                let region = open_or_create(&name, 1, (0, mode), |_, _| true);
+                set_umask(0o22);
+                assert_eq!(region.unwrap().stat().st_mode, S_IFREG | exactly);
+                assert_eq!(unlink(&name), Ok(0));
+            }
+        }
+    }
+    assert!(place.names().is_empty());
+}
+
+/// It is an error, and no SIGXFSZ.
+pub fn file_size_limit() {
+    let _place = Place::new();
+    // SAFETY: the default action needs no handler.
+    unsafe { signal(SIGXFSZ, SIG_DFL) };
+    let old = set_soft_limit(RLIMIT_FSIZE, 2 * PAGE as u64);
+    for kind in KINDS {
+        assert_eq!(create(2 * PAGE + 1, kind, 0).unwrap_err(), EFBIG);
+        assert_eq!(create(2 * PAGE, kind, 0).unwrap().size(), 2 * PAGE);
+    }
+    set_soft_limit(RLIMIT_FSIZE, old);
+}
+
+/// Every way to open a region, with what it needs.
+fn ways(run: impl Fn(&str, &dyn Fn() -> Result<Region, c_int>)) {
+    let _place = Place::new();
+    let (named, new) = (name("named"), name("new"));
+    let region = create(PAGE, PUBLISH, 0).unwrap();
+    assert_eq!(region.publish(&named), Ok(0));
+    let unnamed = create(PAGE, 0, 0).unwrap();
+    run("create", &|| create(PAGE, 0, 0));
+    run("create, PUBLISH", &|| create(PAGE, PUBLISH, 0));
+    run("create, HUGE", &|| create(PAGE, HUGE, 0));
+    run("open", &|| open(&named, 0));
+    run("open_or_create, open", &|| {
+        open_or_create(&named, 1, (0, 0), |_, _| false)
+    });
+    run("open_or_create, create", &|| {
+        let region = open_or_create(&new, 1, (0, 0), |_, _| true)?;
+        assert_eq!(unlink(&new), Ok(0));
+        Ok(region)
+    });
+    run("from_fd", &|| from_fd(unnamed.fd(), 0));
+    assert_eq!(unlink(&named), Ok(0));
+}
+
+pub fn descriptors() {
+    ways(|way, open| {
+        let _case = Case(way);
+        let before = open_numbers();
+        let region = open().unwrap();
+        // SAFETY: no pointers.
+        assert_eq!(unsafe { fcntl(region.fd(), F_GETFD) }, FD_CLOEXEC);
+        assert_eq!(open_numbers().len(), before.len() + 1);
+        drop(region);
+        assert_eq!(open_numbers(), before);
+    });
+}
+
+pub fn few_descriptors() {
+    ways(|way, open| {
+        let _case = Case(way);
+        let before = open_numbers();
+        assert_eq!(with_room_for(0, open).unwrap_err(), EMFILE);
+        if way == "open_or_create, create" {
+            // The claim takes one.
+            assert_eq!(with_room_for(1, open).unwrap_err(), EMFILE);
+            drop(with_room_for(2, open).unwrap());
+        } else {
+            drop(with_room_for(1, open).unwrap());
+        }
+        assert_eq!(open_numbers(), before);
+    });
+}
+
+pub fn little_address_space() {
+    let _place = Place::new();
+    let before = open_numbers();
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    let used: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    let old = set_soft_limit(RLIMIT_AS, used * PAGE as u64 + (16 << 20));
+    for kind in KINDS {
+        assert_eq!(create(64 << 20, kind, 0).unwrap_err(), ENOMEM);
+    }
+    set_soft_limit(RLIMIT_AS, old);
+    assert_eq!(open_numbers(), before);
+}
+
+pub fn prefault() {
+    let place = Place::new();
+    let size = 64 * PAGE;
+    for kind in KINDS {
+        let lazy = create(size, kind, 0).unwrap();
+        let eager = create(size, kind | PREFAULT, 0).unwrap();
+        assert_eq!(smaps(&lazy, "Rss"), 0);
+        assert_eq!(smaps(&eager, "Rss"), size / 1024);
+        let readers = from_fd(eager.fd(), RDONLY | PREFAULT | TRUST).unwrap();
+        assert_eq!(smaps(&readers, "Rss"), size / 1024);
+        // Asking for huge pages too changes nothing of that.
+        let both = create(size, kind | PREFAULT | HUGE, 0).unwrap();
+        assert_eq!(smaps(&both, "Rss"), size / 1024);
+    }
+    let name = name("prefault");
+    let made = open_or_create(&name, size, (PREFAULT, 0), |_, _| true).unwrap();
+    let opened = open_or_create(&name, size, (PREFAULT, 0), |_, _| false).unwrap();
+    for region in [made, opened, open(&name, PREFAULT).unwrap()] {
+        assert_eq!(smaps(&region, "Rss"), size / 1024);
+    }
+    assert_eq!(unlink(&name), Ok(0));
+    drop(place);
+}
+
+/// As a user without rights: root may lock everything.
+pub fn locked() {
+    let _place = Place::new();
+    let check = || {
+        let old = set_soft_limit(RLIMIT_MEMLOCK, 16 * PAGE as u64);
+        for kind in KINDS {
+            let region = create(16 * PAGE, kind | LOCK, 0).unwrap();
+            assert_eq!(smaps(&region, "Locked"), 64);
+            assert_eq!(create(PAGE, kind | LOCK, 0).unwrap_err(), ENOMEM);
+            assert_eq!(create(PAGE, kind | LOCK | HUGE, 0).unwrap_err(), ENOMEM);
+            let flags = RDONLY | LOCK | TRUST;
+            assert_eq!(from_fd(region.fd(), flags).unwrap_err(), ENOMEM);
+            drop(region);
+            assert_eq!(create(17 * PAGE, kind | LOCK, 0).unwrap_err(), ENOMEM);
+            set_soft_limit(RLIMIT_MEMLOCK, 0);
+            assert_eq!(create(PAGE, kind | LOCK, 0).unwrap_err(), EPERM);
+            set_soft_limit(RLIMIT_MEMLOCK, 16 * PAGE as u64);
+        }
+        set_soft_limit(RLIMIT_MEMLOCK, old);
+    };
+    if is_root() {
+        as_nobody(check);
+    } else {
+        check();
+    }
+}
+
+/// Signals undo what fallocate has done: it must get done all the same.
+pub fn signals() {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn handler(_: c_int) {
+        RUNS.fetch_add(1, Ordering::Relaxed);
+    }
+    let _place = Place::new();
+    // SAFETY: all zero bytes are a sigaction: no flags, nothing masked.
+    let mut action: sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    // SAFETY: the handler only counts.
+    unsafe { sigaction(SIGALRM, &action, ptr::null_mut()) };
+    let every = |microseconds| {
+        let time = timeval {
+            tv_sec: 0,
+            tv_usec: microseconds,
+        };
+        let timer = itimerval {
+            it_interval: time,
+            it_value: time,
+        };
+        // SAFETY: the timer is ours.
+        unsafe { setitimer(ITIMER_REAL, &timer, ptr::null_mut()) };
+    };
+    for kind in KINDS {
+        for _ in 0..3 {
+            every(300);
+            let region = create(64 << 20, kind, 0);
+            every(0);
+            let region = region.unwrap();
+            assert!(region.stat().st_blocks as usize * 512 >= 64 << 20);
+        }
+    }
+    assert!(RUNS.load(Ordering::Relaxed) > 10, "{RUNS:?}");
+}
+
+/// The child has the region too, and closes its own.
+pub fn after_fork() {
+    let region = create(PAGE, 0, 0).unwrap();
+    fork(|| {
+        assert_eq!(region.size(), PAGE);
+        region.u32(1).store(5, Ordering::Relaxed);
+        // SAFETY: this process does not use it any more.
+        unsafe { ipc_shm_close(region.0) };
+    })
+    .join();
+    assert_eq!(region.u32(1).load(Ordering::Relaxed), 5);
+    let (copy, fd) = (region.bytes().to_vec(), region.fd());
+    let child = fork(|| {
+        let child_s = from_fd(fd, 0).unwrap();
+        drop(region); // the parent's is gone only in this process
+        assert_eq!(child_s.bytes(), copy);
+    });
+    child.join();
+}
+
+pub fn threads() {
+    let region = create(8 * PAGE, 0, 0).unwrap();
+    let shared = &region;
+    thread::scope(|scope| {
+        for at in 0..8 {
+            scope.spawn(move || {
+                for _ in 0..1000 {
+                    let again = from_fd(shared.fd(), 0).unwrap();
+                    again.u64(at).fetch_add(1, Ordering::Relaxed);
+                    assert_eq!(shared.size(), again.size());
+                }
+            });
+        }
+    });
+    assert!((0..8).all(|at| region.u64(at).load(Ordering::Relaxed) == 1000));
+    thread::spawn(move || drop(region)).join().unwrap();
+}
+
+/// A region that is passed through a socket outlives its maker.
+pub fn passed_on() {
+    use unixipc::ffi::message::{ipc_msg_recv, ipc_msg_send};
+    let mut ends = [-1; 2];
+    // SAFETY: room for two.
+    assert_eq!(
+        unsafe { unixipc::ffi::pair::ipc_pair_open(SOCK_SEQPACKET, ends.as_mut_ptr()) },
+        0
+    );
+    let ends = ends.map(crate::common::process::own);
+    fork(|| {
+        let region = create(3 * PAGE, SOLE_WRITER, 0).unwrap();
+        region.fill(0x3c);
+        let fd = region.fd();
+        // SAFETY: a byte and a descriptor.
+        let sent = unsafe { ipc_msg_send(ends[1].as_raw_fd(), b"r".as_ptr().cast(), 1, &fd, 1, 0) };
+        assert_eq!(sent, 0);
+    })
+    .join();
+    let (mut byte, mut fd, mut count) = (0u8, -1, 1);
+    let from = ends[0].as_raw_fd();
+    // SAFETY: room for a byte and a descriptor.
+    let received =
+        unsafe { ipc_msg_recv(from, (&raw mut byte).cast(), 1, &mut fd, &mut count, 1000) };
+    assert_eq!((received, byte, count), (1, b'r', 1));
+    let fd = crate::common::process::own(fd);
+    let region = from_fd(fd.as_raw_fd(), RDONLY).unwrap();
+    drop(fd);
+    assert!(region.is_all(0x3c) && region.size() == 3 * PAGE);
+}
+
+fn shm_with(options: &std::ffi::CStr) {
+    mount_tmpfs(c"/dev/shm", 0, options);
+}
+
+/// On a tmpfs of 1 MiB: what does not fit is an error, and takes nothing.
+pub fn full() {
+    let place = Place::new();
+    shm_with(c"size=1m,mode=1777");
+    let empty = place.used();
+    for flags in [PUBLISH, PUBLISH | HUGE, PUBLISH | PREFAULT] {
+        assert_eq!(create((1 << 20) + 1, flags, 0).unwrap_err(), ENOSPC);
+        assert_eq!(place.used(), empty);
+        let all = create(1 << 20, flags, 0).unwrap();
+        all.fill(1); // and no SIGBUS
+        assert_eq!(create(1, flags, 0).unwrap_err(), ENOSPC);
+        drop(all);
+        assert_eq!(place.used(), empty);
+    }
+    let name = name("full");
+    let mut runs = 0;
+    let failed = open_or_create(&name, 2 << 20, (0, 0), |_, _| {
+        runs += 1;
+        true
+    });
+    assert_eq!((failed.unwrap_err(), runs), (ENOSPC, 0));
+    assert_eq!(place.used(), empty);
+    // Memory without a name is not in it.
+    create(2 << 20, 0, 0).unwrap().fill(1);
+    shm_with(c"nr_inodes=2");
+    let one = create(1, PUBLISH, 0).unwrap();
+    assert_eq!(create(1, PUBLISH, 0).unwrap_err(), ENOSPC);
+    drop(one);
+}
+
+/// /dev/shm is read-only, no tmpfs, or is not there at all; no /proc.
+pub fn other_file_systems() {
+    let _place = Place::new();
+    let name = name("n");
+    let region = create(1, PUBLISH, 0).unwrap();
+    let mine = create(1, PUBLISH, 0).unwrap();
+    assert_eq!(mine.publish(&name), Ok(0));
+    mount_tmpfs(c"/proc", 0, c"");
+    // Since Linux 6.10 the descriptor itself will do.
+    let second = crate::tool::name("second");
+    match region.publish(&second) {
+        Ok(_) => assert_eq!(unlink(&second), Ok(0)),
+        failed => assert_eq!(failed, Err(ENOENT)),
+    }
+    // SAFETY: a string.
+    assert_eq!(unsafe { umount(c"/proc".as_ptr()) }, 0);
+
+    shm_with(c"mode=1777");
+    assert_eq!(region.publish(&name), Err(EXDEV));
+    // SAFETY: a string.
+    assert_eq!(unsafe { umount(c"/dev/shm".as_ptr()) }, 0);
+
+    drop((region, mine)); // as long as something can write it is not made read-only
+    mount_tmpfs(c"/dev/shm", MS_REMOUNT | MS_RDONLY, c"");
+    let every = |error, open_error| {
+        assert_eq!(create(1, PUBLISH, 0).unwrap_err(), error);
+        assert_eq!(open(&name, 0).unwrap_err(), open_error);
+        let made = open_or_create(&crate::tool::name("m"), 1, (0, 0), |_, _| true);
+        assert_eq!(made.unwrap_err(), error);
+        drop(create(1, 0, 0).unwrap());
+    };
+    drop(open(&name, RDONLY).unwrap());
+    assert_eq!(unlink(&name), Err(EROFS));
+    every(EROFS, EROFS);
+    mount_tmpfs(c"/dev/shm", MS_REMOUNT, c"");
+    assert_eq!(unlink(&name), Ok(0));
+
+    // SAFETY: strings.
+    let mounted = unsafe {
+        mount(
+            c"ramfs".as_ptr(),
+            c"/dev/shm".as_ptr(),
+            c"ramfs".as_ptr(),
+            0,
+            ptr::null(),
+        )
+    };
+    assert_eq!(mounted, 0);
+    fs::write(path(&name), "content").unwrap();
+    every(EOPNOTSUPP, EOPNOTSUPP);
+    // SAFETY: a string.
+    assert_eq!(unsafe { umount(c"/dev/shm".as_ptr()) }, 0);
+
+    mount_tmpfs(c"/dev", 0, c"");
+    every(ENOENT, ENOENT);
+    // SAFETY: a string.
+    assert_eq!(unsafe { umount(c"/dev".as_ptr()) }, 0);
+}
+
+/// Where the tmpfs has huge pages for those who ask.
+pub fn huge() {
+    let _place = Place::new();
+    let settings = "/sys/kernel/mm/transparent_hugepage";
+    let enabled = fs::read_to_string(format!("{settings}/shmem_enabled"));
+    if enabled.is_ok_and(|enabled| enabled.contains("[deny]")) {
+        return; // no mount option helps then
+    }
+    shm_with(c"huge=advise,mode=1777");
+    let size = 8 << 20;
+    let ordinary = create(size, PUBLISH | PREFAULT, 0).unwrap();
+    assert_eq!(smaps(&ordinary, "ShmemPmdMapped"), 0);
+    let huge = create(size, PUBLISH | HUGE, 0).unwrap();
+    assert_eq!(smaps(&huge, "ShmemPmdMapped"), size / 1024);
+    let name = name("huge");
+    assert_eq!(huge.publish(&name), Ok(0));
+    let opened = open(&name, HUGE | PREFAULT).unwrap();
+    assert_eq!(smaps(&opened, "ShmemPmdMapped"), size / 1024);
+    assert_eq!(unlink(&name), Ok(0));
+    drop((ordinary, huge, opened));
+}

@@ -1,0 +1,304 @@
+//! ipc_shm_open_or_create
+
+use crate::common::process::{Random, pipe, scaled};
+use crate::tool::*;
+use crate::tool::{fork, open, unlink}; // libc has these names too
+use libc::*;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::ptr;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use unixipc::ffi::shm::*;
+
+const SIZE: usize = 3 * PAGE;
+
+pub fn arguments() {
+    let place = Place::new();
+    let name = name("a");
+    let never = |_: *mut u8, _| -> bool { panic!("init") };
+    assert_eq!(open_or_create(&name, 0, (0, 0), never).unwrap_err(), EINVAL);
+    for bit in 0..32 {
+        let flag = 1 << bit;
+        if (PUBLISH | HUGE | PREFAULT | LOCK) & flag == 0 {
+            let made = open_or_create(&name, 1, (flag, 0), never);
+            assert_eq!(made.unwrap_err(), EINVAL, "{flag:#x}");
+        }
+        if 0o666 & flag == 0 {
+            let made = open_or_create(&name, 1, (0, flag), never);
+            assert_eq!(made.unwrap_err(), EINVAL, "{flag:#o}");
+        }
+    }
+    let (null, no_opts) = (ptr::null_mut(), ptr::null());
+    // SAFETY: NULL is refused.
+    let made =
+        got(|ret| unsafe { ipc_shm_open_or_create(ptr::null(), 1, None, null, no_opts, 0, ret) });
+    assert_eq!(made.unwrap_err(), EINVAL);
+    let n = name.as_ptr();
+    // SAFETY: NULL is refused.
+    let made = outcome(|| unsafe {
+        ipc_shm_open_or_create(n, 1, None, null, no_opts, 0, ptr::null_mut()) as isize
+    });
+    assert_eq!(made, Err(EINVAL));
+    assert!(place.names().is_empty());
+    // No init and no options: zero bytes, 0600.
+    // SAFETY: a string and a place.
+    let made = got(|ret| unsafe { ipc_shm_open_or_create(n, 7, None, null, no_opts, 0, ret) });
+    let made = made.unwrap();
+    assert!(made.is_all(0) && made.size() == 7 && made.stat().st_mode & 0o7777 == 0o600);
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+pub fn create_then_open() {
+    let place = Place::new();
+    let name = name("n");
+    let made = open_or_create(&name, SIZE, (PUBLISH, 0o640), |addr, size| {
+        assert_eq!(size, SIZE);
+        assert!(place.names().is_empty(), "nobody sees it yet");
+        // SAFETY: so many bytes are there.
+        unsafe { ptr::write_bytes(addr, 8, size) };
+        true
+    })
+    .unwrap();
+    assert_eq!(place.names(), [&name.to_str().unwrap()[1..]]);
+    assert!(made.is_all(8) && made.size() == SIZE);
+    for size in [1, PAGE, SIZE] {
+        let opened = open_or_create(&name, size, (0, 0), |_, _| panic!("init")).unwrap();
+        assert!(opened.is_all(8) && opened.size() == SIZE);
+        assert_eq!(opened.stat().st_mode & 0o7777, 0o640);
+    }
+    let larger = open_or_create(&name, SIZE + 1, (0, 0), |_, _| panic!("init"));
+    assert_eq!(larger.unwrap_err(), EINVAL);
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+pub fn init_fails() {
+    let place = Place::new();
+    let name = name("f");
+    let made = open_or_create(&name, SIZE, (0, 0), |_, _| false);
+    assert_eq!(made.unwrap_err(), ECANCELED);
+    assert!(place.names().is_empty());
+    drop(open_or_create(&name, SIZE, (0, 0), |_, _| true).unwrap());
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+/// init may use the call itself, for another name.
+pub fn nested() {
+    let _place = Place::new();
+    let (outer, inner) = (name("outer"), name("inner"));
+    let made = open_or_create(&outer, 1, (0, 0), |_, _| {
+        open_or_create(&inner, 2, (0, 0), |_, _| true)
+            .unwrap()
+            .size()
+            == 2
+    });
+    assert_eq!(made.unwrap().size(), 1);
+    assert_eq!((unlink(&outer), unlink(&inner)), (Ok(0), Ok(0)));
+}
+
+/// Another program, which knows of no claims, takes the name while init runs.
+pub fn overtaken() {
+    let place = Place::new();
+    let name = name("o");
+    let mut runs = 0;
+    let made = open_or_create(&name, 1, (0, 0), |_, _| {
+        runs += 1;
+        let rival = create(2 * PAGE, PUBLISH, 0).unwrap();
+        rival.fill(2);
+        rival.publish(&name) == Ok(0)
+    });
+    let made = made.unwrap();
+    assert!(runs == 1 && made.is_all(2) && made.size() == 2 * PAGE);
+    assert_eq!(place.names().len(), 1);
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+/// A child that is inside init until it is told to go on. The pipe's ends: it says that it is
+/// there, and it is told.
+struct Inside {
+    child: Child,
+    go_on: File,
+}
+
+impl Inside {
+    fn start(name: &std::ffi::CStr) -> Self {
+        let ((mut there, mut say), (mut told, go_on)) = (pipe(), pipe());
+        let child = fork(|| {
+            let made = open_or_create(name, SIZE, (0, 0), |addr, size| {
+                say.write_all(b"t").unwrap();
+                told.read_exact(&mut [0]).unwrap();
+                // SAFETY: so many bytes are there.
+                unsafe { ptr::write_bytes(addr, 1, size) };
+                true
+            });
+            assert!(made.unwrap().is_all(1));
+        });
+        drop((say, told));
+        there.read_exact(&mut [0]).unwrap();
+        Self { child, go_on }
+    }
+}
+
+/// Others wait for whoever makes it, and open what it made.
+pub fn wait_for_the_maker() {
+    let _place = Place::new();
+    let name = name("w");
+    let mut inside = Inside::start(&name);
+    let waiting: Vec<Child> = (0..3)
+        .map(|_| {
+            fork(|| {
+                let opened = open_or_create(&name, SIZE, (0, 0), |_, _| panic!("init"));
+                assert!(opened.unwrap().is_all(1));
+            })
+        })
+        .collect();
+    for child in &waiting {
+        child.wait_asleep();
+    }
+    // Nobody sees it, and other names go on.
+    assert_eq!(open(&name, 0).unwrap_err(), ENOENT);
+    let other = crate::tool::name("other");
+    drop(open_or_create(&other, 1, (0, 0), |_, _| true).unwrap());
+    assert_eq!(unlink(&other), Ok(0));
+    inside.go_on.write_all(b"g").unwrap();
+    inside.child.join();
+    waiting.into_iter().for_each(Child::join);
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+/// The maker is killed inside init: one of those who wait makes it anew.
+pub fn killed_in_init() {
+    let place = Place::new();
+    let name = name("k");
+    let inside = Inside::start(&name);
+    let count = create(PAGE, 0, 0).unwrap();
+    let waiting: Vec<Child> = (0..3)
+        .map(|_| {
+            fork(|| {
+                let opened = open_or_create(&name, SIZE, (0, 0), |addr, size| {
+                    count.u32(0).fetch_add(1, Ordering::Relaxed);
+                    // SAFETY: so many bytes are there.
+                    assert!(unsafe { std::slice::from_raw_parts(addr, size) } == [0; SIZE]);
+                    // SAFETY: as above.
+                    unsafe { ptr::write_bytes(addr, 2, size) };
+                    true
+                });
+                assert!(opened.unwrap().is_all(2));
+            })
+        })
+        .collect();
+    for child in &waiting {
+        child.wait_asleep();
+    }
+    inside.child.signal(SIGKILL);
+    assert_eq!(inside.child.reap(), SIGKILL);
+    waiting.into_iter().for_each(Child::join);
+    assert_eq!(count.u32(0).load(Ordering::Relaxed), 1);
+    assert_eq!(place.names().len(), 1);
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+/// A hundred processes that start at once: init runs once, and all see what it did.
+pub fn hundred_at_once() {
+    let place = Place::new();
+    let shared = create(PAGE, 0, 0).unwrap();
+    let (runs, ready, start) = (shared.u32(0), shared.u32(1), shared.u32(2));
+    for round in 0..scaled(5) {
+        let name = name(&format!("h{round}"));
+        runs.store(0, Ordering::Relaxed);
+        ready.store(0, Ordering::Relaxed);
+        start.store(0, Ordering::Relaxed);
+        let children: Vec<Child> = (0..100)
+            .map(|_| {
+                fork(|| {
+                    ready.fetch_add(1, Ordering::Relaxed);
+                    wait_until("the start", || start.load(Ordering::Acquire) == 1);
+                    let region = open_or_create(&name, SIZE, (0, 0), |addr, size| {
+                        runs.fetch_add(1, Ordering::Relaxed);
+                        for at in 0..size {
+                            // SAFETY: within the region.
+                            unsafe { addr.add(at).write_volatile(at as u8) };
+                        }
+                        true
+                    });
+                    let region = region.unwrap();
+                    let mut at = 0..;
+                    assert!(
+                        region
+                            .bytes()
+                            .iter()
+                            .all(|b| *b == at.next().unwrap() as u8)
+                    );
+                })
+            })
+            .collect();
+        wait_until("all of them", || ready.load(Ordering::Relaxed) == 100);
+        start.store(1, Ordering::Release);
+        children.into_iter().for_each(Child::join);
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+        assert_eq!(place.names().len(), 1);
+        assert_eq!(unlink(&name), Ok(0));
+    }
+}
+
+/// Several processes open or create; each in turn is killed at a random time. What anybody
+/// opens is finished, and was filled in by one process alone.
+pub fn killed_at_random() {
+    let place = Place::new();
+    let name = name("r");
+    let shared = create(PAGE, 0, 0).unwrap();
+    let (inits, opens) = (shared.u64(0), shared.u64(1));
+    let work = || {
+        loop {
+            let region = open_or_create(&name, SIZE, (0, 0), |addr, size| {
+                inits.fetch_add(1, Ordering::Relaxed);
+                let words = size / 8;
+                let own = u64::from(std::process::id());
+                for at in 0..words {
+                    // SAFETY: within the region, aligned.
+                    let word = unsafe { addr.cast::<u64>().add(at) };
+                    // SAFETY: as above.
+                    assert_eq!(unsafe { word.read_volatile() }, 0);
+                    // SAFETY: as above.
+                    unsafe { word.write_volatile(own) };
+                }
+                true
+            })
+            .unwrap();
+            let first = region.u64(0).load(Ordering::Relaxed);
+            let words = SIZE / 8;
+            assert!(first != 0);
+            assert!((1..words).all(|at| region.u64(at).load(Ordering::Relaxed) == first));
+            opens.fetch_add(1, Ordering::Relaxed);
+            drop(region);
+            // Two may remove it: that is not what is looked at.
+            let removed = unlink(&name);
+            assert!(matches!(removed, Ok(_) | Err(ENOENT)), "{removed:?}");
+        }
+    };
+    let mut random = Random(u64::from(std::process::id()));
+    let mut children: Vec<Child> = (0..4).map(|_| fork(work)).collect();
+    for _ in 0..scaled(400) {
+        let until = Instant::now() + Duration::from_micros(random.below(4000));
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        let victim = children.remove(random.below(4) as usize);
+        victim.signal(SIGKILL);
+        assert_eq!(victim.reap(), SIGKILL, "killed, and not failed");
+        children.push(fork(work));
+    }
+    for child in children {
+        child.signal(SIGKILL);
+        assert_eq!(child.reap(), SIGKILL);
+    }
+    let (inits, opens) = (inits.load(Ordering::Relaxed), opens.load(Ordering::Relaxed));
+    assert!(inits > 100 && opens > 100, "{inits} inits, {opens} opened");
+    // The last one may have been killed between making it and removing it.
+    drop(open_or_create(&name, SIZE, (0, 0), |_, _| true).unwrap());
+    assert_eq!(place.names().len(), 1);
+    assert_eq!(unlink(&name), Ok(0));
+    if fs::metadata("/dev/shm").is_ok() {
+        assert!(place.names().is_empty());
+    }
+}

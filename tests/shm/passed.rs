@@ -1,0 +1,164 @@
+//! ipc_shm_from_fd
+
+use crate::common::process::{Case, open_numbers, own, pipe};
+use crate::tool::*;
+use crate::tool::{ftruncate, stat}; // libc has these names too
+use libc::*;
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::ptr;
+use unixipc::ffi::shm::ipc_shm_from_fd;
+
+fn seal(fd: &OwnedFd, seals: c_int) {
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_ADD_SEALS, seals) }, 0);
+}
+
+pub fn arguments() {
+    let region = create(1, 0, 0).unwrap();
+    // SAFETY: NULL is refused.
+    let opened = outcome(|| unsafe { ipc_shm_from_fd(region.fd(), 0, ptr::null_mut()) } as isize);
+    assert_eq!(opened, Err(EINVAL));
+    for fd in [-1, -100, c_int::MIN, 1_000_000, c_int::MAX] {
+        assert_eq!(from_fd(fd, 0).unwrap_err(), EBADF, "{fd}");
+        assert_eq!(from_fd(fd, TRUST).unwrap_err(), EBADF, "{fd}");
+    }
+    for bit in 0..32 {
+        let flag = 1 << bit;
+        if (RDONLY | TRUST | HUGE | PREFAULT | LOCK) & flag == 0 {
+            assert_eq!(from_fd(region.fd(), flag).unwrap_err(), EINVAL);
+        }
+    }
+}
+
+/// The caller's descriptor stays its own.
+pub fn duplicates() {
+    let region = create(PAGE, 0, 0).unwrap();
+    let theirs = reopen(region.fd(), O_RDWR).unwrap();
+    let opened = from_fd(theirs.as_raw_fd(), 0).unwrap();
+    assert_ne!(opened.fd(), theirs.as_raw_fd());
+    drop(theirs);
+    opened.fill(1);
+    assert_eq!(stat(opened.fd()).st_ino, region.stat().st_ino);
+    drop(region);
+    assert!(opened.is_all(1));
+}
+
+/// A file on a disk, if there is one: which kind does not matter, but that it is no tmpfs.
+fn on_disk() -> OwnedFd {
+    let path = std::env::temp_dir().join("file");
+    fs::write(&path, [7; PAGE]).unwrap();
+    let fd = plain_open(path.to_str().unwrap(), O_RDWR).unwrap();
+    fs::remove_file(path).unwrap();
+    fd
+}
+
+/// What can be truncated, or is no memory, needs trust, or is refused with it too.
+pub fn refusals() {
+    let _place = Place::new();
+    let sized = |flags: c_uint| {
+        let fd = memfd(flags);
+        assert_eq!(ftruncate(&fd, PAGE), Ok(0));
+        fd
+    };
+    let grows = sized(MFD_ALLOW_SEALING);
+    seal(&grows, F_SEAL_GROW | F_SEAL_SEAL);
+    let written = sized(MFD_ALLOW_SEALING);
+    seal(&written, F_SEAL_SEAL);
+    let empty = memfd(MFD_ALLOW_SEALING);
+    seal(&empty, F_SEAL_SHRINK);
+    let huge_size = 2 << 20;
+    let huge = memfd(MFD_ALLOW_SEALING | MFD_HUGETLB);
+    assert_eq!(ftruncate(&huge, huge_size), Ok(0));
+    seal(&huge, F_SEAL_SHRINK | F_SEAL_GROW);
+    let named = create(PAGE, PUBLISH, 0).unwrap();
+    let (read, write) = pipe();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let opened = |path: &str, flags| plain_open(path, flags).unwrap();
+    // SAFETY: no pointers.
+    let event = own(unsafe { eventfd(0, EFD_CLOEXEC) });
+    let at = |fd: &dyn AsRawFd| fd.as_raw_fd();
+    // With trust: opened, or refused with this error. Of huge pages there may be none.
+    let (unsealed, disk, zero) = (sized(0), on_disk(), opened("/dev/zero", O_RDWR));
+    let folder = opened("/tmp", O_RDONLY);
+    let maps = opened("/proc/self/maps", O_RDONLY);
+    let link = opened("/proc/self/exe", O_PATH | O_NOFOLLOW);
+    for (what, fd, with_trust) in [
+        ("an unsealed memfd", at(&unsealed), None),
+        ("a memfd that cannot grow", at(&grows), None),
+        ("a memfd that takes no more seals", at(&written), None),
+        ("a file on /dev/shm", named.fd(), None),
+        ("a file on a disk", at(&disk), None),
+        ("huge pages", at(&huge), Some(ENOMEM)),
+        ("an empty memfd", at(&empty), Some(EPROTO)),
+        ("a pipe", at(&read), Some(EPROTO)),
+        ("its other end", at(&write), Some(EPROTO)),
+        ("a socket", at(&socket), Some(EPROTO)),
+        ("an eventfd", at(&event), Some(EPROTO)),
+        ("/dev/zero", at(&zero), Some(EPROTO)),
+        ("a folder", at(&folder), Some(EPROTO)),
+        ("a file of /proc", at(&maps), Some(EPROTO)),
+        ("a link", at(&link), Some(EPROTO)),
+    ] {
+        let _case = Case(what);
+        for flags in [0, RDONLY] {
+            assert_eq!(from_fd(fd, flags).unwrap_err(), EPROTO);
+            match (from_fd(fd, flags | TRUST), with_trust) {
+                (Ok(region), None) => assert_eq!(region.size(), PAGE),
+                (Ok(region), Some(ENOMEM)) => assert_eq!(region.size(), huge_size),
+                (Err(error), Some(expected)) => assert_eq!(error, expected),
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// What was refused before is taken once it is sealed.
+pub fn sealed_by_others() {
+    let fd = memfd(MFD_ALLOW_SEALING);
+    assert_eq!(ftruncate(&fd, 5000), Ok(0));
+    assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), EPROTO);
+    seal(&fd, F_SEAL_SHRINK);
+    let region = from_fd(fd.as_raw_fd(), 0).unwrap();
+    assert_eq!(region.size(), 5000);
+    // It may grow; the region keeps its size.
+    assert_eq!(ftruncate(&fd, 9000), Ok(0));
+    assert_eq!(region.size(), 5000);
+    assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap().size(), 9000);
+    region.fill(1);
+    drop(region);
+    seal(&fd, F_SEAL_WRITE);
+    assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), EPERM);
+    assert_eq!(from_fd(fd.as_raw_fd(), RDONLY).unwrap().bytes()[4999], 1);
+}
+
+/// A size that no address space has.
+pub fn absurd_sizes() {
+    let fd = memfd(MFD_ALLOW_SEALING);
+    assert_eq!(ftruncate(&fd, 1 << 55), Ok(0));
+    seal(&fd, F_SEAL_SHRINK);
+    let before = open_numbers();
+    assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), ENOMEM);
+    assert_eq!(open_numbers(), before);
+}
+
+pub fn access() {
+    let region = create(PAGE, 0, 0).unwrap();
+    let reading = reopen(region.fd(), O_RDONLY).unwrap();
+    let writing = reopen(region.fd(), O_WRONLY).unwrap();
+    let path = reopen(region.fd(), O_PATH).unwrap();
+    assert_eq!(from_fd(reading.as_raw_fd(), 0).unwrap_err(), EACCES);
+    let reader = from_fd(reading.as_raw_fd(), RDONLY).unwrap();
+    assert_eq!(protect(&reader, PROT_READ | PROT_WRITE), Err(EACCES));
+    assert_eq!(killed_by(|| poke(&reader)), SIGSEGV);
+    assert_eq!(from_fd(writing.as_raw_fd(), 0).unwrap_err(), EACCES);
+    assert_eq!(from_fd(path.as_raw_fd(), RDONLY).unwrap_err(), EBADF);
+    assert_eq!(
+        from_fd(path.as_raw_fd(), RDONLY | TRUST).unwrap_err(),
+        EBADF
+    );
+    // One that could write, and is asked not to.
+    let modest = from_fd(region.fd(), RDONLY).unwrap();
+    assert_eq!(killed_by(|| poke(&modest)), SIGSEGV);
+}

@@ -1,0 +1,354 @@
+//! The calls in Rust's types, and what the tests share.
+
+use crate::both::{c_path, mount_tmpfs, own_mount_namespace};
+use crate::common::isolated::is_root;
+pub use crate::common::process::{Child, Outcome, fork, outcome, wait_until};
+use crate::common::process::{SENTINEL, set_errno};
+use libc::{c_int, c_uint, c_void, key_t, mode_t, off_t};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::{fs, mem, ptr, slice, thread};
+use unixipc::ffi::shm::*;
+pub use unixipc::ffi::shm::{
+    IPC_SHM_F_HUGE as HUGE, IPC_SHM_F_LOCK as LOCK, IPC_SHM_F_PREFAULT as PREFAULT,
+    IPC_SHM_F_PUBLISH as PUBLISH, IPC_SHM_F_RDONLY as RDONLY, IPC_SHM_F_SOLE_WRITER as SOLE_WRITER,
+    IPC_SHM_F_TRUST as TRUST,
+};
+use unixipc::shm::Shm;
+
+pub const PAGE: usize = 4096;
+
+/// The folder of names: this test's own where it may mount one, else everybody's, in which its
+/// names begin with its number. None of them may be left.
+pub struct Place(());
+
+static PREFIX: OnceLock<String> = OnceLock::new();
+
+impl Place {
+    pub fn new() -> Self {
+        if is_root() && can_mount() {
+            own_mount_namespace();
+            mount_tmpfs(c"/dev/shm", 0, c"mode=1777");
+        }
+        PREFIX.get_or_init(|| format!("unixipc-test-{}-", std::process::id()));
+        Self(())
+    }
+
+    /// The names that there are.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir("/dev/shm")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| (is_root() && can_mount()) || name.starts_with(prefix()))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// How much of the folder's memory is in use.
+    pub fn used(&self) -> u64 {
+        let mut info = mem::MaybeUninit::<libc::statvfs>::zeroed();
+        // SAFETY: a string, and room for the answer.
+        assert_eq!(
+            unsafe { libc::statvfs(c"/dev/shm".as_ptr(), info.as_mut_ptr()) },
+            0
+        );
+        // SAFETY: zeros are one too.
+        let info = unsafe { info.assume_init() };
+        (info.f_blocks - info.f_bfree) * info.f_frsize
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let left = self.names();
+        for name in &left {
+            let _ = fs::remove_file(format!("/dev/shm/{name}"));
+        }
+        if !thread::panicking() {
+            assert!(left.is_empty(), "names are left: {left:?}");
+        }
+    }
+}
+
+/// Whether mount namespaces are allowed; tried once, in a child.
+fn can_mount() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let child = fork(|| {
+            // SAFETY: no pointers.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
+        });
+        child.reap() == 0
+    })
+}
+
+fn prefix() -> &'static str {
+    PREFIX.get().expect("a test has its Place")
+}
+
+/// A name of this test's.
+pub fn name(label: &str) -> CString {
+    CString::new(format!("/{}{label}", prefix())).unwrap()
+}
+
+/// The path of a name.
+pub fn path(name: &CStr) -> String {
+    format!("/dev/shm{}", name.to_str().unwrap())
+}
+
+/// A region, closed when dropped.
+#[derive(Debug)]
+pub struct Region(pub *mut Shm);
+
+// SAFETY: a handle may be used from any thread.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    pub fn addr(&self) -> *mut u8 {
+        // SAFETY: the handle is open.
+        unsafe { ipc_shm_addr(self.0) }.cast()
+    }
+
+    pub fn size(&self) -> usize {
+        // SAFETY: the handle is open.
+        unsafe { ipc_shm_size(self.0) }
+    }
+
+    pub fn fd(&self) -> RawFd {
+        // SAFETY: the handle is open.
+        let fd = unsafe { ipc_shm_fd(self.0) };
+        assert!(fd >= 0);
+        fd
+    }
+
+    /// What is in it; nobody writes meanwhile.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: so many bytes are there as long as the region.
+        unsafe { slice::from_raw_parts(self.addr(), self.size()) }
+    }
+
+    /// Fills it with a byte.
+    pub fn fill(&self, byte: u8) {
+        // SAFETY: so many bytes are there, and may be written.
+        unsafe { ptr::write_bytes(self.addr(), byte, self.size()) };
+    }
+
+    pub fn is_all(&self, byte: u8) -> bool {
+        self.bytes().iter().all(|b| *b == byte)
+    }
+
+    pub fn u32(&self, at: usize) -> &AtomicU32 {
+        assert!(at * 4 + 4 <= self.size());
+        // SAFETY: within the region, aligned.
+        unsafe { &*self.addr().cast::<AtomicU32>().add(at) }
+    }
+
+    pub fn u64(&self, at: usize) -> &AtomicU64 {
+        assert!(at * 8 + 8 <= self.size());
+        // SAFETY: within the region, aligned.
+        unsafe { &*self.addr().cast::<AtomicU64>().add(at) }
+    }
+
+    pub fn publish(&self, name: &CStr) -> Outcome {
+        // SAFETY: an open handle, a string.
+        outcome(|| unsafe { ipc_shm_publish(self.0, name.as_ptr()) } as isize)
+    }
+
+    pub fn stat(&self) -> libc::stat {
+        stat(self.fd())
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and not used any more.
+        unsafe { ipc_shm_close(self.0) };
+    }
+}
+
+pub fn stat(fd: RawFd) -> libc::stat {
+    let mut st = mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: room for the answer.
+    assert_eq!(unsafe { libc::fstat(fd, st.as_mut_ptr()) }, 0);
+    // SAFETY: zeros are one too.
+    unsafe { st.assume_init() }
+}
+
+/// What a handle's place has before a call that must leave it alone.
+pub fn untouched() -> *mut Shm {
+    ptr::without_provenance_mut(0x5a5a)
+}
+
+#[track_caller]
+pub fn got(call: impl FnOnce(*mut *mut Shm) -> c_int) -> Result<Region, c_int> {
+    let mut shm = untouched();
+    set_errno(SENTINEL);
+    match call(&mut shm) {
+        0 => {
+            assert_ne!(shm, untouched());
+            assert_eq!(errno(), SENTINEL, "errno after a success");
+            Ok(Region(shm))
+        }
+        ret => {
+            assert_eq!((ret, shm), (-1, untouched()));
+            assert_ne!(errno(), SENTINEL, "a failure that does not set errno");
+            Err(errno())
+        }
+    }
+}
+
+pub fn errno() -> c_int {
+    io::Error::last_os_error().raw_os_error().unwrap()
+}
+
+#[track_caller]
+pub fn create(size: usize, flags: c_uint, mode: mode_t) -> Result<Region, c_int> {
+    let opts = ipc_shm_opts { flags, mode };
+    // SAFETY: the options' own size, and a place.
+    got(|ret| unsafe { ipc_shm_create(size, &opts, size_of_val(&opts), ret) })
+}
+
+#[track_caller]
+pub fn open(name: &CStr, flags: c_uint) -> Result<Region, c_int> {
+    // SAFETY: a string and a place.
+    got(|ret| unsafe { ipc_shm_open(name.as_ptr(), flags, ret) })
+}
+
+#[track_caller]
+pub fn from_fd(fd: RawFd, flags: c_uint) -> Result<Region, c_int> {
+    // SAFETY: a place.
+    got(|ret| unsafe { ipc_shm_from_fd(fd, flags, ret) })
+}
+
+#[track_caller]
+pub fn attach(key: key_t, size: usize, flags: c_int) -> Result<Region, c_int> {
+    // SAFETY: a place.
+    got(|ret| unsafe { ipc_shm_attach(key, size, flags, ret) })
+}
+
+pub fn unlink(name: &CStr) -> Outcome {
+    // SAFETY: a string.
+    outcome(|| unsafe { ipc_shm_unlink(name.as_ptr()) } as isize)
+}
+
+/// Opens or creates, with a closure to fill in what was created; it says whether that succeeded.
+#[track_caller]
+pub fn open_or_create<F: FnMut(*mut u8, usize) -> bool>(
+    name: &CStr,
+    size: usize,
+    opts: (c_uint, mode_t),
+    mut init: F,
+) -> Result<Region, c_int> {
+    unsafe extern "C" fn call<F: FnMut(*mut u8, usize) -> bool>(
+        addr: *mut c_void,
+        size: usize,
+        arg: *mut c_void,
+    ) -> c_int {
+        // SAFETY: the closure that was passed below.
+        let init = unsafe { &mut *arg.cast::<F>() };
+        c_int::from(!init(addr.cast(), size))
+    }
+    let (flags, mode) = opts;
+    let opts = ipc_shm_opts { flags, mode };
+    let arg = (&raw mut init).cast();
+    let opts_size = size_of_val(&opts);
+    got(|ret| {
+        // SAFETY: a string, a function that takes this argument, options, a place.
+        unsafe {
+            ipc_shm_open_or_create(
+                name.as_ptr(),
+                size,
+                Some(call::<F>),
+                arg,
+                &opts,
+                opts_size,
+                ret,
+            )
+        }
+    })
+}
+
+/// `open(2)`.
+pub fn plain_open(path: &str, flags: c_int) -> Result<OwnedFd, c_int> {
+    // SAFETY: a string.
+    let fd = unsafe { libc::open(c_path(path).as_ptr(), flags | libc::O_CLOEXEC, 0o600) };
+    if fd == -1 {
+        return Err(errno());
+    }
+    // SAFETY: the call just gave us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The same file once more, as another process with that descriptor could have it.
+pub fn reopen(fd: RawFd, flags: c_int) -> Result<OwnedFd, c_int> {
+    plain_open(&format!("/proc/self/fd/{fd}"), flags)
+}
+
+/// `mmap(2)` of a page, shared, undone at once.
+pub fn map_page(fd: RawFd, protection: c_int) -> Outcome {
+    // SAFETY: a new mapping.
+    let page = unsafe { libc::mmap(ptr::null_mut(), PAGE, protection, libc::MAP_SHARED, fd, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(errno());
+    }
+    // SAFETY: the mapping is ours.
+    unsafe { libc::munmap(page, PAGE) };
+    Ok(0)
+}
+
+pub fn ftruncate(fd: &impl AsRawFd, len: usize) -> Outcome {
+    // SAFETY: no pointers.
+    outcome(|| unsafe { libc::ftruncate(fd.as_raw_fd(), len as off_t) } as isize)
+}
+
+pub fn memfd(flags: c_uint) -> OwnedFd {
+    // SAFETY: a string.
+    let fd = unsafe { libc::memfd_create(c"test".as_ptr(), libc::MFD_CLOEXEC | flags) };
+    crate::common::process::own(fd)
+}
+
+pub fn set_umask(mask: mode_t) {
+    // SAFETY: no pointers.
+    unsafe { libc::umask(mask) };
+}
+
+/// A number of kilobytes that /proc/self/smaps gives for the mapping of a region.
+pub fn smaps(region: &Region, what: &str) -> usize {
+    let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let begin = format!("{:x}-", region.addr() as usize);
+    let mut lines = smaps.lines().skip_while(|line| !line.starts_with(&begin));
+    let line = lines
+        .find(|line| line.starts_with(&format!("{what}:")))
+        .unwrap_or_else(|| panic!("no {what} for {begin}"));
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The signal by which a child that does this is killed.
+pub fn killed_by(run: impl FnOnce()) -> c_int {
+    let child = fork(|| {
+        // SAFETY: the default action needs no handler; Rust has its own for it.
+        unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
+        run();
+    });
+    let status = child.reap();
+    assert!(libc::WIFSIGNALED(status), "status {status:#x}");
+    libc::WTERMSIG(status)
+}
+
+/// Writes to the beginning of a region, whether that is allowed or not.
+pub fn poke(region: &Region) {
+    // SAFETY: either writable memory, or a signal that ends this process.
+    unsafe { region.addr().write_volatile(1) };
+}
+
+pub fn protect(region: &Region, protection: c_int) -> Outcome {
+    let at = region.addr().cast();
+    // SAFETY: the region's own page; nothing that is written to relies on it.
+    outcome(|| unsafe { libc::mprotect(at, PAGE, protection) } as isize)
+}
