@@ -48,7 +48,9 @@
 )))]
 compile_error!("unixipc supports Linux on x86-64, AArch64, RISC-V 64 and LoongArch 64");
 
+pub mod atomic;
 pub mod bytes;
+pub mod channel;
 pub mod errno;
 pub mod fd;
 pub mod ffi;
