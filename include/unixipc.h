@@ -87,6 +87,11 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_CHANNEL_F_LOCK 2
 
 /**
+ * A flag of ipc_channel_opts: a call that has to wait sleeps at once.
+ */
+#define IPC_CHANNEL_F_NO_SPIN 4
+
+/**
  * A flag of ipc_fifo_open: for receiving.
  */
 #define IPC_FIFO_F_READ 1
@@ -212,12 +217,13 @@ struct ipc_channel;
  */
 struct ipc_channel_opts {
     /**
-     * IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK
+     * IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK, IPC_CHANNEL_F_NO_SPIN
      */
     uint32_t flags;
     /**
-     * how long a call that would sleep looks for what it waits for before, in microseconds;
-     * 0 by default, at most 1000000
+     * how long a call that has to wait looks for what it waits for before it sleeps, in
+     * microseconds, at most 1000000; 0 for the default: some 10 microseconds, if the other
+     * side runs on another processor and this has been of use lately
      */
     uint32_t spin_us;
     /**

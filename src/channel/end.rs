@@ -32,12 +32,29 @@ pub struct Options {
     /// A message of this length shall fit, whatever the sizes say.
     pub message_max: u64,
     /// How long to look for what one waits for before one sleeps.
-    pub spin: Duration,
+    pub spin: Spin,
     /// Whether all memory is to be there at once.
     pub populate: bool,
     /// Whether all memory is to stay.
     pub lock: bool,
 }
+
+/// How long to look for what one waits for before one sleeps.
+#[derive(Clone, Copy, Debug)]
+pub enum Spin {
+    /// For [`SPIN`], where it is of use: the peer runs on another processor, and the last
+    /// times were not in vain.
+    Adaptive,
+    /// For so long each time.
+    For(Duration),
+}
+
+/// About what it costs to sleep and to be woken.
+const SPIN: Duration = Duration::from_micros(10);
+/// After so many times in vain ...
+const VAIN: u32 = 4;
+/// ... it is tried again only once in so many.
+const RETRY: u32 = 32;
 
 /// The size of a ring by default.
 const RING_SIZE: u64 = 256 << 10;
@@ -118,6 +135,8 @@ struct Sender {
     unwatched: u32,
     /// How often in a row there was no room.
     refused: u32,
+    /// How often in a row it was in vain to look for a while.
+    vain: u32,
 }
 
 /// The receiving side's own state.
@@ -128,6 +147,8 @@ struct Receiver {
     peeked: usize,
     /// How often in a row there was nothing.
     idle: u32,
+    /// How often in a row it was in vain to look for a while.
+    vain: u32,
 }
 
 /// Keeps what two threads use off each other's cache lines.
@@ -162,7 +183,7 @@ pub struct Channel {
     broken: AtomicU32,
     memory: Memory,
     bell: Bell,
-    spin: Duration,
+    spin: Spin,
     membarrier: bool,
     cred: Cred,
     pending: Mutex<Option<Pending>>,
@@ -255,12 +276,14 @@ impl Channel {
                 reserved: 0,
                 unwatched: 0,
                 refused: 0,
+                vain: 0,
             })),
             receiver: Apart(UnsafeCell::new(Receiver {
                 ring: Consumer::new(ring_size, 0),
                 publisher: Publisher::new(false),
                 peeked: 0,
                 idle: 0,
+                vain: 0,
             })),
             sent: Apart(Counts::default()),
             received: Apart(Counts::default()),
@@ -449,6 +472,7 @@ impl Channel {
     #[cold]
     fn after_sending(&self, peer: &Peer, sender: &mut Sender, other: Other) -> Result<()> {
         sender.unwatched = 0;
+        self.note_place();
         match other {
             Other::Ended => return Err(Errno::EPIPE),
             Other::Asleep => {
@@ -503,7 +527,7 @@ impl Channel {
             return Ok(());
         }
         self.sent.0.waits.add(1);
-        if self.spin_until(wait, &mut look)? {
+        if self.spin_until(wait, peer, &mut sender.vain, &mut look)? {
             return Ok(());
         }
         let polled = self.bell.is_polled();
@@ -670,7 +694,7 @@ impl Channel {
                 || theirs.tail.ended.load(Ordering::Acquire) != 0
                 || control.head.ended.load(Ordering::Relaxed) != 0
         };
-        if self.spin_until(wait, &mut look)? {
+        if self.spin_until(wait, peer, &mut receiver.vain, &mut look)? {
             return Ok(true);
         }
         let polled = self.bell.is_polled();
@@ -714,23 +738,62 @@ impl Channel {
         }
     }
 
-    /// Looks for a while, without sleeping.
-    fn spin_until(&self, wait: &Wait, look: &mut impl FnMut() -> Result<bool>) -> Result<bool> {
-        if self.spin.is_zero() || wait.is_never() {
+    /// Looks for a while, without sleeping. `vain` counts how often in a row that was in vain.
+    fn spin_until(
+        &self,
+        wait: &Wait,
+        peer: &Peer,
+        vain: &mut u32,
+        look: &mut impl FnMut() -> Result<bool>,
+    ) -> Result<bool> {
+        if wait.is_never() {
             return Ok(false);
         }
-        let end = sys::monotonic_time() + self.spin;
+        let here = self.note_place();
+        let time = match self.spin {
+            Spin::For(time) => time,
+            Spin::Adaptive => {
+                let there = peer
+                    .memory
+                    .control()
+                    .place
+                    .processor
+                    .load(Ordering::Relaxed);
+                let hopeless = *vain >= VAIN && !vain.is_multiple_of(RETRY);
+                if hopeless || here == there || there == 0 {
+                    *vain = vain.saturating_add(u32::from(hopeless));
+                    return Ok(false);
+                }
+                SPIN
+            }
+        };
+        if time.is_zero() {
+            return Ok(false);
+        }
+        let end = sys::monotonic_time() + time;
         loop {
-            for _ in 0..64 {
+            for _ in 0..32 {
                 if look()? {
+                    *vain = 0;
                     return Ok(true);
                 }
                 hint::spin_loop();
             }
             if sys::monotonic_time() >= end {
+                *vain = vain.saturating_add(1);
                 return Ok(false);
             }
         }
+    }
+
+    /// Lets the peer know on which processor this side runs.
+    fn note_place(&self) -> u32 {
+        let here = sys::processor().map_or(0, |number| number + 1);
+        let word = &self.memory.control().place.processor;
+        if word.load(Ordering::Relaxed) != here {
+            word.store(here, Ordering::Relaxed);
+        }
+        here
     }
 
     /// Sleeps at the bell. Where the sleep is not `safe`, because the system has ceased to give

@@ -14,6 +14,7 @@
 //! | 136 | whether that is done without fences | seldom |
 //! | 256 | the receiving side's sleep | when it sleeps |
 //! | 384 | the sending side's sleep | when it sleeps |
+//! | 512 | 1 + the processor on which this side was seen last; 0 if that is not known | seldom |
 //! | 4096 | the ring | |
 //!
 //! Everything is little-endian; the offsets keep apart what is written at different times by
@@ -51,6 +52,13 @@ pub struct Sleep {
     pub word: AtomicU32,
 }
 
+/// Where a side runs.
+#[repr(C, align(128))]
+pub struct Place {
+    /// 1 + the processor; 0 if it is not known.
+    pub processor: AtomicU32,
+}
+
 /// The words of an endpoint.
 #[repr(C)]
 pub struct Control {
@@ -62,13 +70,16 @@ pub struct Control {
     pub receiver: Sleep,
     /// Its sender's sleep.
     pub sender: Sleep,
+    /// Where it was seen last.
+    pub place: Place,
 }
 
 const _: () = {
-    assert!(size_of::<Control>() == 512);
+    assert!(size_of::<Control>() == 640);
     assert!(std::mem::offset_of!(Control, head) == 128);
     assert!(std::mem::offset_of!(Control, receiver) == 256);
     assert!(std::mem::offset_of!(Control, sender) == 384);
+    assert!(std::mem::offset_of!(Control, place) == 512);
     assert!(std::mem::offset_of!(Cursor, unfenced) == 8);
     assert!(std::mem::offset_of!(Cursor, ended) == 12);
 };

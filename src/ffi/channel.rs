@@ -1,7 +1,7 @@
 //! Layer 4: channels.
 
 use super::pointer::{buffer, buffer_room, give, needed, options, out, string};
-use crate::channel::{self, Channel, Handle, Options, Stats};
+use crate::channel::{self, Channel, Handle, Options, Spin, Stats};
 use crate::errno::{Errno, Result, or_errno};
 use crate::fd::borrow;
 use crate::pair::Cred;
@@ -17,14 +17,18 @@ pub const IPC_CHANNEL_F_PREFAULT: u32 = 1;
 /// A flag of ipc_channel_opts: all memory of the rings stays in memory (mlock(2)).
 pub const IPC_CHANNEL_F_LOCK: u32 = 2;
 
+/// A flag of ipc_channel_opts: a call that has to wait sleeps at once.
+pub const IPC_CHANNEL_F_NO_SPIN: u32 = 4;
+
 /// Options of a channel. All zeros are the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ipc_channel_opts {
-    /// IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK
+    /// IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK, IPC_CHANNEL_F_NO_SPIN
     pub flags: u32,
-    /// how long a call that would sleep looks for what it waits for before, in microseconds;
-    /// 0 by default, at most 1000000
+    /// how long a call that has to wait looks for what it waits for before it sleeps, in
+    /// microseconds, at most 1000000; 0 for the default: some 10 microseconds, if the other
+    /// side runs on another processor and this has been of use lately
     pub spin_us: u32,
     /// the size of the ring of what this side sends, in bytes; 0 for 256 KiB. It is rounded up
     /// to a power of two of 64 KiB or more
@@ -79,8 +83,9 @@ const SPIN_MAX: u32 = 1_000_000;
 unsafe fn understand(opts: *const ipc_channel_opts, size: size_t) -> Result<Options> {
     // SAFETY: the caller's promise; numbers only, so all zero bytes are such a structure.
     let opts = unsafe { options(opts, size) }?;
-    const FLAGS: u32 = IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK;
-    if opts.flags & !FLAGS != 0 || opts.spin_us > SPIN_MAX {
+    const FLAGS: u32 = IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN;
+    let no_spin = opts.flags & IPC_CHANNEL_F_NO_SPIN != 0;
+    if opts.flags & !FLAGS != 0 || opts.spin_us > SPIN_MAX || (no_spin && opts.spin_us != 0) {
         return Err(Errno::EINVAL);
     }
     Ok(Options {
@@ -88,7 +93,10 @@ unsafe fn understand(opts: *const ipc_channel_opts, size: size_t) -> Result<Opti
         recv_size: opts.recv_size,
         recv_size_max: opts.recv_size_max,
         message_max: opts.message_max,
-        spin: Duration::from_micros(opts.spin_us.into()),
+        spin: match opts.spin_us {
+            0 if !no_spin => Spin::Adaptive,
+            time => Spin::For(Duration::from_micros(time.into())),
+        },
         populate: opts.flags & IPC_CHANNEL_F_PREFAULT != 0,
         lock: opts.flags & IPC_CHANNEL_F_LOCK != 0,
     })

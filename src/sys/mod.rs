@@ -20,7 +20,7 @@ mod time;
 pub use fs::{flock, ftok, mkfifo};
 pub use socket::{disconnect, is_local, recv, recvmsg, send, sendmsg, sendto, socketpair};
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
-pub use time::monotonic_time;
+pub use time::{monotonic_time, processor};
 
 use crate::errno::{Errno, Result};
 use libc::{c_int, c_long};

@@ -1,4 +1,4 @@
-//! The clock.
+//! The clock, and the processor that a thread is on.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -12,4 +12,11 @@ pub fn monotonic_time() -> Duration {
     // SAFETY: zeros are a timespec too.
     let now = unsafe { now.assume_init() };
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// The processor on which the calling thread is now; nothing where the system does not say.
+#[must_use]
+pub fn processor() -> Option<u32> {
+    // SAFETY: takes nothing. The C library knows it without a system call, where it can.
+    u32::try_from(unsafe { libc::sched_getcpu() }).ok()
 }
