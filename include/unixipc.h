@@ -40,6 +40,61 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
+ * The version of the layout: of this message and of the memory.
+ */
+#define VERSION 1
+
+/**
+ * The page of control words.
+ */
+#define CONTROL 4096
+
+/**
+ * The smallest ring: a page of any system, and a power of two as each is.
+ */
+#define RING_MIN (1 << 16)
+
+/**
+ * The largest one.
+ */
+#define RING_MAX (1 << 40)
+
+/**
+ * The multiple that records take.
+ */
+#define ALIGN 8
+
+/**
+ * How many bytes the length of a message takes.
+ */
+#define LENGTH 4
+
+/**
+ * How far behind its cursor a record begins.
+ */
+#define SHIFT 4
+
+/**
+ * What a sleeper's word is when its side will take nothing any more.
+ */
+#define ENDED (UINT32_MAX - 1)
+
+/**
+ * A flag of ipc_channel_opts: all memory of the rings is there before the channel is used.
+ */
+#define IPC_CHANNEL_F_PREFAULT 1
+
+/**
+ * A flag of ipc_channel_opts: all memory of the rings stays in memory (mlock(2)).
+ */
+#define IPC_CHANNEL_F_LOCK 2
+
+/**
+ * A flag of ipc_channel_opts: a call that has to wait sleeps at once.
+ */
+#define IPC_CHANNEL_F_NO_SPIN 4
+
+/**
  * A flag of ipc_fifo_open: for receiving.
  */
 #define IPC_FIFO_F_READ 1
@@ -66,7 +121,7 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_FIFO_F_EXIST_OK 16
 
 /**
- * The longest record, in bytes: PIPE_BUF without the header of four bytes.
+ * The longest record, in bytes: PIPE_BUF without the trailer of four bytes.
  */
 #define IPC_FIFO_RECORD_MAX 4092
 
@@ -176,6 +231,45 @@ struct UNIXIPC_ALIGNED(16) ipc_cond {
  */
 struct UNIXIPC_ALIGNED(16) ipc_mutex {
     uint64_t reserved[16];
+
+/**
+ * One end of a channel. It is this process's own; its members are the library's.
+ */
+struct ipc_channel;
+
+/**
+ * Options of a channel. All zeros are the defaults.
+ */
+struct ipc_channel_opts {
+    /**
+     * IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK, IPC_CHANNEL_F_NO_SPIN
+     */
+    uint32_t flags;
+    /**
+     * how long a call that has to wait looks for what it waits for before it sleeps, in
+     * microseconds, at most 1000000; 0 for the default: some 10 microseconds, if the other
+     * side runs on another processor and this has been of use lately
+     */
+    uint32_t spin_us;
+    /**
+     * the size of the ring of what this side sends, in bytes; 0 for 256 KiB. It is rounded up
+     * to a power of two of 64 KiB or more
+     */
+    uint64_t send_size;
+    /**
+     * for ipc_channel_pair: the size of the ring of what the second end sends, 0 for the same;
+     * elsewhere the peer says it, and this is 0
+     */
+    uint64_t recv_size;
+    /**
+     * the largest ring that is taken from a peer, 0 for 1 GiB: it is memory that this process
+     * maps, and that may count as its own
+     */
+    uint64_t recv_size_max;
+    /**
+     * a message of this length can be sent, whatever send_size is; 0 for no wish
+     */
+    uint64_t message_max;
 };
 
 /**
@@ -194,6 +288,40 @@ struct ipc_cred {
      * its effective group
      */
     gid_t gid;
+};
+
+/**
+ * What has happened on an end of a channel since it was made.
+ */
+struct ipc_channel_stats {
+    /**
+     * messages sent
+     */
+    uint64_t sent_messages;
+    /**
+     * their bytes
+     */
+    uint64_t sent_bytes;
+    /**
+     * messages received
+     */
+    uint64_t received_messages;
+    /**
+     * their bytes
+     */
+    uint64_t received_bytes;
+    /**
+     * how often a call on this end has slept
+     */
+    uint64_t sleeps;
+    /**
+     * how often this end has woken the other one
+     */
+    uint64_t wakes;
+    /**
+     * how often a message did not find room at once
+     */
+    uint64_t full;
 };
 
 /**
@@ -586,6 +714,369 @@ int ipc_cond_wait(struct ipc_cond *c,
  *   ESTALE     it was made by another version of the library
  */
 int ipc_cond_signal(struct ipc_cond *c);
+ * Makes both ends of a channel, for a process and the child that it forks.
+ *
+ * A channel carries messages in both directions, each whole. They go through shared memory: a
+ * ring for each direction, which only its sender can write. After fork each process closes
+ * the end that it does not use, as with socketpair(2); so each notices the other's end.
+ *
+ * opts (of opts_size bytes, see ipc_channel_opts) may be NULL for the defaults. The ends are
+ * the caller's to close, with ipc_channel_close. An end takes three descriptors,
+ * close-on-exec, and two more once ipc_channel_fd has been called.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a
+ * signal handler. Of an end, one thread at a time may send and one receive.
+ *
+ * Returns 0, or -1 with errno:
+ *   E2BIG   opts has something that this version does not know
+ *   EAGAIN, EPERM  IPC_CHANNEL_F_LOCK, and the process may not lock so much memory
+ *   EFBIG   the process may not make such large files
+ *   EINVAL  ret_ch is NULL, or opts has an unknown flag or a size that cannot be
+ *   EMFILE  the process has no descriptor left
+ *   ENFILE  the system has no open file left
+ *   ENOMEM  no memory is left
+ *   ENOSPC  IPC_CHANNEL_F_PREFAULT, and there is not so much memory
+ */
+int ipc_channel_pair(const struct ipc_channel_opts *opts,
+                     size_t opts_size,
+                     struct ipc_channel **ret_ch);
+
+/**
+ * Makes the end of a channel over a connected socket, of which the other side does the same.
+ *
+ * sock is a local socket (AF_UNIX), of SOCK_STREAM or SOCK_SEQPACKET: one of ipc_spawn, of
+ * ipc_pair_open, of socketpair(2), or an accepted one. It carries one message of 64 bytes each
+ * way, and is not used any more then; it stays the caller's to close, at any time.
+ *
+ * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
+ * signal handler ran. opts is as for ipc_channel_pair, with recv_size 0.
+ *
+ * Blocks as timeout_ms says, until the other side has called this too. After a failure the
+ * socket is of no use for another attempt. May be called from any thread and in the child
+ * after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno: those of ipc_channel_pair, and
+ *   EAGAIN      timeout_ms is 0, and the other side has not said anything yet
+ *   EBADF       sock is not open
+ *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL      recv_size is not 0, or timeout_ms is below -2
+ *   ENOTCONN    sock is not connected
+ *   ENOTSOCK    sock is not a socket
+ *   EOPNOTSUPP  sock is not a local socket
+ *   EPIPE       the other side is gone
+ *   EPROTO      the other side does not speak this protocol, or its memory could be taken away
+ *               from under this process, or its ring is larger than recv_size_max
+ *   ESTALE      the other side speaks another version
+ *   ETIMEDOUT   the time is over
+ */
+int ipc_channel_from_fd(int sock,
+                        const struct ipc_channel_opts *opts,
+                        size_t opts_size,
+                        int timeout_ms,
+                        struct ipc_channel **ret_ch);
+
+/**
+ * Listens for channels at a path.
+ *
+ * path is a path in the file system, or "@name" for a name that is in none (abstract, see
+ * unix(7)). The path gets exactly this mode before anybody can connect: whoever may write it
+ * may connect. mode is not used for "@name", which anybody on the system may connect to. A
+ * path that a listener left behind when it died is replaced; that of a living one never.
+ *
+ * The descriptor is the caller's to poll (it is readable when ipc_channel_accept has
+ * something) and to close; it is close-on-exec and non-blocking. The path stays when it is
+ * closed: unlink(2) removes it. flags is 0.
+ *
+ * Blocks while another process is listening anew in the same folder, which it locks for that
+ * (flock(2)). May be called from any thread and in the child after fork; not from a signal
+ * handler.
+ *
+ * Returns the descriptor, or -1 with errno:
+ *   EACCES      the folder may not be read or written
+ *   EADDRINUSE  somebody listens there, or path is no socket
+ *   EINVAL      path is NULL or "@", mode has more than permissions, or flags is not 0
+ *   ELOOP       too many symbolic links in the path
+ *   EMFILE      the process has no descriptor left
+ *   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
+ *   ENFILE      the system has no open file left
+ *   ENOENT      the folder does not exist, or path is empty
+ *   ENOMEM      no memory is left
+ *   ENOSPC      the file system is full
+ *   ENOTDIR     a part of the path is not a folder
+ *   EPERM       the file system has no sockets
+ *   EROFS       the file system is read-only
+ */
+int ipc_channel_listen(const char *path,
+                       mode_t mode,
+                       unsigned int flags);
+
+/**
+ * Takes a connection, as the end of a channel.
+ *
+ * listen_fd is of ipc_channel_listen, or any other local socket that listens. It does not wait
+ * for what the other side has to say at the beginning: the first call on the channel does,
+ * under its own time-out, and tells what is wrong with it. So a client that connects and says
+ * nothing costs nobody anything but the descriptors.
+ *
+ * timeout_ms is as for ipc_channel_from_fd, and opts as for ipc_channel_pair, with recv_size 0.
+ *
+ * Blocks as timeout_ms says, until somebody connects. May be called from any thread, by
+ * several at once, and in the child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno: those of ipc_channel_pair, and
+ *   EAGAIN      timeout_ms is 0, and nobody has connected
+ *   EBADF       listen_fd is not open
+ *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL      listen_fd does not listen, recv_size is not 0, or timeout_ms is below -2
+ *   ENOTSOCK    listen_fd is not a socket
+ *   EOPNOTSUPP  listen_fd is not a local socket
+ *   EPIPE       who connected is gone already
+ *   ETIMEDOUT   the time is over
+ */
+int ipc_channel_accept(int listen_fd,
+                       const struct ipc_channel_opts *opts,
+                       size_t opts_size,
+                       int timeout_ms,
+                       struct ipc_channel **ret_ch);
+
+/**
+ * Connects to a listener, as the end of a channel.
+ *
+ * path is as for ipc_channel_listen; opts as for ipc_channel_pair, with recv_size 0.
+ * timeout_ms is as for ipc_channel_from_fd, and is for all of it: a place in the listener's
+ * queue, and its acceptance.
+ *
+ * Blocks as timeout_ms says, until the listener has called ipc_channel_accept. May be called
+ * from any thread and in the child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno: those of ipc_channel_from_fd, and
+ *   EACCES        the path may not be written, or a folder of it not be searched
+ *   ECONNREFUSED  nobody listens at the path
+ *   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
+ *   ENOENT        the path does not exist
+ *   ENOTDIR       a part of the path is not a folder
+ */
+int ipc_channel_connect(const char *path,
+                        const struct ipc_channel_opts *opts,
+                        size_t opts_size,
+                        int timeout_ms,
+                        struct ipc_channel **ret_ch);
+
+/**
+ * Sends a message, whole or not at all.
+ *
+ * len is from 1 to ipc_channel_max. The message is copied into the ring; if there is no room
+ * the call waits for it, as timeout_ms says: in milliseconds, -1 for ever, 0 not at all,
+ * IPC_WAIT_INTR until a signal handler ran. It makes no system call unless it waits or the
+ * other side has to be woken.
+ *
+ * A message that has been sent is received even if this process dies at once. Whether the
+ * other side is there is noticed when it has to be woken, when there is no room, and every 64
+ * messages: those sent meanwhile to somebody who is gone are lost.
+ *
+ * Blocks as timeout_ms says. One thread at a time may send. May be called in the child after
+ * fork, not from a signal handler. No SIGPIPE.
+ *
+ * Returns 0, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and there is no room
+ *   EBUSY      something is reserved (ipc_channel_reserve)
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     ch or buf is NULL, len is 0, or timeout_ms is below -2
+ *   EMSGSIZE   len is over ipc_channel_max
+ *   EPIPE      the other side is gone or receives nothing any more, or this side has ended
+ *              the sending
+ *   EPROTO     the other side has broken the rules: the channel is of no use any more
+ *   ETIMEDOUT  the time is over
+ * and, where it is the first call on an accepted channel, those of the handshake
+ * (ipc_channel_from_fd).
+ */
+int ipc_channel_send(struct ipc_channel *ch,
+                     const void *buf,
+                     size_t len,
+                     int timeout_ms);
+
+/**
+ * Receives a message.
+ *
+ * The message is copied into buf, which has room for cap bytes. One that is longer is
+ * EMSGSIZE and stays: a larger buffer, or ipc_channel_peek, gets it. All that was sent before
+ * the other side ended is received before the end. timeout_ms is as for ipc_channel_send.
+ *
+ * Blocks as timeout_ms says. One thread at a time may receive. May be called in the child
+ * after fork, not from a signal handler.
+ *
+ * Returns the message's length, 0 at the end of the session, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and no message is there
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     ch or buf is NULL, cap is 0, or timeout_ms is below -2
+ *   EMSGSIZE   the message is longer than cap
+ *   EPROTO     the other side has broken the rules: the channel is of no use any more
+ *   ETIMEDOUT  the time is over
+ * and, where it is the first call on an accepted channel, those of the handshake
+ * (ipc_channel_from_fd).
+ */
+ssize_t ipc_channel_recv(struct ipc_channel *ch,
+                         void *buf,
+                         size_t cap,
+                         int timeout_ms);
+
+/**
+ * Reserves room for a message in the ring, to be filled in place.
+ *
+ * len is from 1 to ipc_channel_max. The room is the caller's, to read and to write, until
+ * ipc_channel_commit sends it or ipc_channel_cancel gives it back; it is aligned to 8 bytes,
+ * and what is in it before is not defined. Waits for room as ipc_channel_send does.
+ *
+ * Blocks as timeout_ms says. As for threads, fork and signals, it is a sending call.
+ *
+ * Returns the room, or NULL with errno: those of ipc_channel_send.
+ */
+void *ipc_channel_reserve(struct ipc_channel *ch,
+                          size_t len,
+                          int timeout_ms);
+
+/**
+ * Sends the first len bytes of what was reserved.
+ *
+ * The rest is given back. Does not block. As for threads, fork and signals, it is a sending
+ * call.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  ch is NULL, nothing is reserved, len is 0, or more than was reserved
+ *   EPIPE   the other side is gone or receives nothing any more; nothing is reserved then
+ *   EPROTO  the other side has broken the rules; nothing is reserved then
+ */
+int ipc_channel_commit(struct ipc_channel *ch,
+                       size_t len);
+
+/**
+ * Gives back what was reserved.
+ *
+ * Does not block. As for threads, fork and signals, it is a sending call.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  ch is NULL, or nothing is reserved
+ */
+int ipc_channel_cancel(struct ipc_channel *ch);
+
+/**
+ * Shows the next message where it is.
+ *
+ * The message stays until ipc_channel_release or ipc_channel_recv takes it; until then it can
+ * be read at *ret_buf, which is aligned to 8 bytes. Its length is fixed, but its bytes are
+ * the other side's: a hostile one can change them while they are looked at, so what has to be
+ * checked is copied first. timeout_ms is as for ipc_channel_send.
+ *
+ * Blocks as timeout_ms says. As for threads, fork and signals, it is a receiving call.
+ *
+ * Returns the message's length, 0 at the end of the session, or -1 with errno: those of
+ * ipc_channel_recv but EMSGSIZE. *ret_buf is set only with a message.
+ */
+ssize_t ipc_channel_peek(struct ipc_channel *ch,
+                         const void **ret_buf,
+                         int timeout_ms);
+
+/**
+ * Takes away the message that ipc_channel_peek has shown.
+ *
+ * Does not block. As for threads, fork and signals, it is a receiving call.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  ch is NULL, or nothing has been shown
+ */
+int ipc_channel_release(struct ipc_channel *ch);
+
+/**
+ * Ends one direction or both, for good, and for all processes that have this end.
+ *
+ * how is SHUT_WR: the other side receives what has been sent, and then the end; SHUT_RD: its
+ * sending is EPIPE from then on, and this side receives what is there, and then the end; or
+ * SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too.
+ *
+ * Does not block. May be called from any thread at any time and in the child after fork; not
+ * from a signal handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  ch is NULL, or how is something else
+ */
+int ipc_channel_shutdown(struct ipc_channel *ch,
+                         int how);
+
+/**
+ * The descriptor of the channel for poll, epoll and their like.
+ *
+ * It is readable (POLLIN, nothing else) when there is something to receive, when the other
+ * side is gone, and, after a send that was EAGAIN, when there is room. It stays readable until
+ * a receive finds nothing (EAGAIN): so receive until then, and if a send is waiting for room,
+ * try it first. The other side has to wake this one from the first call on; a program that
+ * only waits in the calls themselves, or polls them, does without.
+ *
+ * The descriptor is the channel's: it is closed with it, and nothing is to be read from it or
+ * written to it. Each call gives the same one.
+ *
+ * Does not block. May be called from any thread and in the child after fork (whose descriptor
+ * is its parent's if that had one, as with epoll_create(2)); not from a signal handler.
+ *
+ * Returns the descriptor, or -1 with errno:
+ *   EINVAL  ch is NULL
+ *   EMFILE  the process has no descriptor left
+ *   ENFILE  the system has no open file left
+ *   ENOMEM  no memory is left
+ *   ENOSPC  the user has too many of them (/proc/sys/fs/epoll/max_user_watches)
+ */
+int ipc_channel_fd(struct ipc_channel *ch);
+
+/**
+ * The longest message that this end can send, in bytes.
+ *
+ * It has room whenever the ring is empty. Does not block. May be called from any thread.
+ *
+ * Returns it, or 0 with errno:
+ *   EINVAL  ch is NULL
+ */
+size_t ipc_channel_max(const struct ipc_channel *ch);
+
+/**
+ * Says who is at the other end.
+ *
+ * It is who connected or listened, or made the socket (see ipc_peer_cred); for a channel of
+ * ipc_channel_pair who made that. *ret_cred gets cred_size bytes of it.
+ *
+ * Does not block. May be called from any thread.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  ch or ret_cred is NULL, or cred_size is 0
+ */
+int ipc_channel_peer_cred(const struct ipc_channel *ch,
+                          struct ipc_cred *ret_cred,
+                          size_t cred_size);
+
+/**
+ * Says what has happened on this end since it was made.
+ *
+ * *ret_stats gets stats_size bytes of it. The numbers are of this process: a child after fork
+ * goes on from its parent's.
+ *
+ * Does not block. May be called from any thread.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  ch or ret_stats is NULL, or stats_size is 0
+ */
+int ipc_channel_stats(const struct ipc_channel *ch,
+                      struct ipc_channel_stats *ret_stats,
+                      size_t stats_size);
+
+/**
+ * Closes this process's handle of an end, with its descriptors and its memory.
+ *
+ * The other side receives what has been sent, and then the end, once no process has this end
+ * any more: in a child that has it from fork it goes on. What was reserved is given back, and
+ * what peek has shown is not to be looked at any more. NULL does nothing. No other thread may
+ * use ch any more.
+ *
+ * Does not block. May be called in the child after fork; not from a signal handler.
+ */
+void ipc_channel_close(struct ipc_channel *ch);
 
 /**
  * Creates a FIFO with exactly this mode, whatever the umask.
@@ -656,8 +1147,8 @@ int ipc_fifo_open(const char *path,
 /**
  * Sends a record: whole, and never mixed with another.
  *
- * fd is from ipc_fifo_open. len is at most IPC_FIFO_RECORD_MAX bytes. Before the record goes
- * a header of four bytes: the letters uf, and the length as two bytes, the lower first.
+ * fd is from ipc_fifo_open. len is at most IPC_FIFO_RECORD_MAX bytes. Behind the record goes
+ * a trailer of four bytes: the letters uf, and the length as two bytes, the lower first.
  * timeout_ms is as for ipc_fifo_open. A reader that is gone is EPIPE, and no SIGPIPE, whatever
  * the program does with that signal.
  *
@@ -725,9 +1216,9 @@ int ipc_fifo_unlink(const char *path);
 /**
  * Sends a message, whole or not at all, and descriptors with it.
  *
- * fd is a local socket (AF_UNIX). On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages apart, and len is limited by the
- * socket's send buffer. On SOCK_STREAM a header of eight bytes goes before each: the letters
- * uipc, and the length as four bytes, the lowest first; the other side receives with
+ * fd is a local socket (AF_UNIX). On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages
+ * apart, and len is limited by the socket's send buffer. On SOCK_STREAM, also one of TCP, a
+ * header of eight bytes goes before each: the letters uipc, and the length as four bytes, the lowest first; the other side receives with
  * ipc_msg_recv, and each end has one sender and one receiver at a time.
  *
  * The nfds descriptors of fds (NULL where nfds is 0) are duplicated into the receiver; the

@@ -23,6 +23,7 @@
 //! | [`lock`] | how a lock was acquired |
 //! | [`robust`] | the C library's robust mutex, which the kernel gives up for a dead owner |
 //! | [`mutex`], [`rwlock`], [`cond`] | the locks in shared memory, and waiting for a change of what they guard |
+//! | [`shm`] | regions of shared memory: making, naming, opening, checking |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
@@ -36,6 +37,7 @@
 //!    plain descriptors and keep no state between calls.
 //! 3. **memory**: what lives in shared memory, and outlives whoever uses it: [`mutex`],
 //!    [`rwlock`], [`cond`].
+//! 3. **memory**: [`shm`], and what lives in it.
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -58,7 +60,9 @@
 )))]
 compile_error!("unixipc supports Linux on x86-64, AArch64, RISC-V 64 and LoongArch 64");
 
+pub mod atomic;
 pub mod bytes;
+pub mod channel;
 pub mod cond;
 pub mod errno;
 pub mod fd;

@@ -88,6 +88,18 @@ pub struct Cred {
     pub gid: gid_t,
 }
 
+impl Cred {
+    /// Who this process is.
+    #[must_use]
+    pub fn own() -> Self {
+        Self {
+            pid: nix::unistd::getpid().as_raw(),
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        }
+    }
+}
+
 /// The credentials that the kernel has noted for the other end.
 pub fn peer_cred(fd: BorrowedFd) -> Result<Cred> {
     let cred = socket::getsockopt(&fd, sockopt::PeerCredentials)?;

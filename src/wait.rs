@@ -56,6 +56,12 @@ impl Wait {
         self.0 == Limit::Forever
     }
 
+    /// True where there is no waiting at all.
+    #[must_use]
+    pub fn is_never(&self) -> bool {
+        self.0 == Limit::Never
+    }
+
     /// True where a signal handler ends the waiting.
     pub fn ends_with_signal(&self) -> bool {
         self.0 == Limit::UntilSignal

@@ -11,7 +11,6 @@ use crate::errno::{Errno, Result};
 use crate::pair::send_error;
 use crate::sys;
 use crate::wait::Wait;
-use control::{RecvControl, SendControl};
 use kind::Kind;
 use libc::{c_int, iovec, msghdr};
 use nix::poll::PollFlags;
@@ -19,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 
 pub use control::FDS_MAX;
+pub(crate) use control::{RecvControl, SendControl};
 pub use stream::LEN_MAX;
 
 /// What a receive gives.
@@ -236,7 +236,7 @@ fn recv_part(
     Ok((len, header.msg_flags))
 }
 
-fn empty_header() -> msghdr {
+pub(crate) fn empty_header() -> msghdr {
     // SAFETY: all zero bytes are a msghdr without anything; it has private padding on some
     // C libraries, so it cannot be written as a literal.
     unsafe { std::mem::zeroed() }

@@ -93,6 +93,45 @@ impl Mapping {
         Ok(Self { address, len })
     }
 
+    /// Maps `head` bytes of a file and the `repeated` bytes behind them, and these once more
+    /// behind that: what is written across the end of them is found at their beginning.
+    pub fn with_repeat(
+        fd: BorrowedFd,
+        head: usize,
+        repeated: usize,
+        writable: bool,
+    ) -> Result<Self> {
+        let once = head.checked_add(repeated).ok_or(Errno::ENOMEM)?;
+        let len = once.checked_add(repeated).ok_or(Errno::ENOMEM)?;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping, which replaces none: room for the two.
+        let address = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        if address == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let address = NonNull::new(address).ok_or(Errno::ENOMEM)?;
+        let room = Self { address, len };
+        let write = if writable { libc::PROT_WRITE } else { 0 };
+        let protection = libc::PROT_READ | write;
+        for (at, len, offset) in [(0, once, 0), (once, repeated, head)] {
+            // SAFETY: within the mapping just made, which is ours alone and is replaced here.
+            let mapped = unsafe {
+                libc::mmap(
+                    room.address.as_ptr().wrapping_byte_add(at),
+                    len,
+                    protection,
+                    libc::MAP_SHARED | libc::MAP_FIXED,
+                    fd.as_raw_fd(),
+                    offset as libc::off_t,
+                )
+            };
+            if mapped == libc::MAP_FAILED {
+                return Err(Errno::last());
+            }
+        }
+        Ok(room)
+    }
+
     /// Where it begins. What is there is shared, and other processes may change it at any time.
     #[must_use]
     pub fn address(&self) -> *mut c_void {

@@ -9,6 +9,7 @@
 
 mod fs;
 pub mod futex;
+pub mod membarrier;
 pub mod memory;
 pub mod pipe;
 mod socket;

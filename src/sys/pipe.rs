@@ -19,6 +19,29 @@ pub fn read(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     checked_len(unsafe { libc::read(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) })
 }
 
+/// `read(2)` that does not wait, whatever the mode of the descriptor. `EOPNOTSUPP` where the
+/// kernel does not know this for pipes (before Linux 6.5).
+pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    let part = iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: one part, which the kernel writes within `bytes`; −1 is the current position.
+    checked_len(unsafe { libc::preadv2(fd.as_raw_fd(), &part, 1, -1, libc::RWF_NOWAIT) })
+}
+
+/// Writes to a pipe without waiting, whatever the mode of the descriptor, and without a signal.
+/// `EOPNOTSUPP` or `EINVAL` where the kernel does not know one of them.
+pub fn write_without_waiting(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
+    let part = iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let flags = RWF_NOSIGNAL | libc::RWF_NOWAIT;
+    // SAFETY: one part, which the kernel reads within `bytes`; −1 is the current position.
+    checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, flags) })
+}
+
 /// Writes to a pipe in one call; without a reader it is `EPIPE` and no signal.
 pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     let part = iovec {

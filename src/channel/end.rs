@@ -1,0 +1,964 @@
+//! One end of a channel: what a handle of the C interface is.
+
+use super::handshake::{self, Hello, Peer, Reply};
+use super::memory::{self, Memory, Wanted};
+use super::ring::{Consumer, Producer, longest, record_size};
+use super::signal::Bell;
+use super::sleep::{self, Other, Publisher};
+use crate::atomic::{AtomicU32, Ordering};
+use crate::errno::{Errno, Result};
+use crate::pair::{self, Cred};
+use crate::sys::{self, membarrier};
+use crate::wait::Wait;
+use libc::c_int;
+use std::alloc::{self, Layout};
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use std::{hint, ptr};
+
+/// How a channel is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The size of the ring of what this side sends; 0 for [`RING_SIZE`].
+    pub send_size: u64,
+    /// The same for the other side of a pair; 0 for the same size.
+    pub recv_size: u64,
+    /// The largest ring that is taken from a peer; 0 for [`RING_SIZE_MAX`].
+    pub recv_size_max: u64,
+    /// A message of this length shall fit, whatever the sizes say.
+    pub message_max: u64,
+    /// How long to look for what one waits for before one sleeps.
+    pub spin: Spin,
+    /// Whether all memory is to be there at once.
+    pub populate: bool,
+    /// Whether all memory is to stay.
+    pub lock: bool,
+}
+
+/// How long to look for what one waits for before one sleeps.
+#[derive(Clone, Copy, Debug)]
+pub enum Spin {
+    /// For [`SPIN`], where it is of use: the peer runs on another processor, and the last
+    /// times were not in vain.
+    Adaptive,
+    /// For so long each time.
+    For(Duration),
+}
+
+/// About what it costs to sleep and to be woken.
+const SPIN: Duration = Duration::from_micros(10);
+/// After so many times in vain ...
+const VAIN: u32 = 4;
+/// ... it is tried again only once in so many.
+const RETRY: u32 = 32;
+
+/// The size of a ring by default.
+const RING_SIZE: u64 = 256 << 10;
+/// The largest ring that is taken from a peer by default.
+const RING_SIZE_MAX: u64 = 1 << 30;
+
+impl Options {
+    fn wanted(&self, size: u64) -> Result<Wanted> {
+        let size = if size == 0 { RING_SIZE } else { size };
+        let for_message = match self.message_max {
+            0 => 0,
+            len if len <= memory::RING_MAX => record_size(len),
+            _ => return Err(Errno::EINVAL),
+        };
+        Ok(Wanted {
+            ring_size: memory::ring_size(size.max(for_message))?,
+            populate: self.populate,
+            lock: self.lock,
+        })
+    }
+
+    fn size_max(&self) -> u64 {
+        match self.recv_size_max {
+            0 => RING_SIZE_MAX,
+            size => size,
+        }
+    }
+}
+
+/// What has happened on an end since it was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// Messages and their bytes.
+    pub sent: (u64, u64),
+    /// Messages and their bytes.
+    pub received: (u64, u64),
+    /// How often it has slept.
+    pub sleeps: u64,
+    /// How often it has woken the other side.
+    pub wakes: u64,
+    /// How often a message did not find room at once.
+    pub full: u64,
+}
+
+/// A number that one thread counts and any may read.
+#[derive(Default)]
+struct Count(AtomicU64);
+
+impl Count {
+    #[inline]
+    fn add(&self, more: u64) {
+        let now = self.0.load(Ordering::Relaxed);
+        self.0.store(now.wrapping_add(more), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a sender counts, or a receiver.
+#[derive(Default)]
+struct Counts {
+    messages: Count,
+    bytes: Count,
+    sleeps: Count,
+    wakes: Count,
+    waits: Count,
+}
+
+/// The sending side's own state.
+struct Sender {
+    ring: Producer,
+    publisher: Publisher,
+    /// How much `reserve` has promised and `commit` not yet published; 0 for nothing.
+    reserved: usize,
+    /// Messages since the peer was last looked after.
+    unwatched: u32,
+    /// How often in a row there was no room.
+    refused: u32,
+    /// How often in a row it was in vain to look for a while.
+    vain: u32,
+}
+
+/// The receiving side's own state.
+struct Receiver {
+    ring: Consumer,
+    publisher: Publisher,
+    /// The length of what `peek` has shown; 0 for nothing.
+    peeked: usize,
+    /// How often in a row there was nothing.
+    idle: u32,
+    /// How often in a row it was in vain to look for a while.
+    vain: u32,
+}
+
+/// Keeps what two threads use off each other's cache lines.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// Ready: the peer is known.
+const READY: u8 = 0;
+/// The handshake is not over.
+const PENDING: u8 = 1;
+
+/// What is needed until the handshake is over.
+struct Pending {
+    socket: OwnedFd,
+    reply: Reply,
+    size_max: u64,
+    wanted: Wanted,
+    failed: Option<Errno>,
+}
+
+/// One end of a channel.
+///
+/// One thread at a time may send, and one may receive.
+pub struct Channel {
+    sender: Apart<UnsafeCell<Sender>>,
+    receiver: Apart<UnsafeCell<Receiver>>,
+    sent: Apart<Counts>,
+    received: Apart<Counts>,
+    state: Apart<AtomicU8>,
+    peer: OnceLock<Peer>,
+    /// 0, or the error that ended it.
+    broken: AtomicU32,
+    memory: Memory,
+    bell: Bell,
+    spin: Spin,
+    membarrier: bool,
+    cred: Cred,
+    pending: Mutex<Option<Pending>>,
+}
+
+// SAFETY: what is in the cells is used by one thread at a time, as C's interface demands;
+// everything else is made for several.
+unsafe impl Sync for Channel {}
+
+/// A message in the peer's ring.
+struct Message {
+    at: *const u8,
+    len: usize,
+}
+
+/// What a side does in vain before it asks the system each time whether the peer is gone.
+const PATIENCE: u32 = 16;
+/// How often, from then on, it asks.
+const SELDOM: u32 = 64;
+
+impl Channel {
+    /// Both ends of a new channel, for a process and its child.
+    pub fn pair(options: &Options) -> Result<[Handle; 2]> {
+        let other_size = match options.recv_size {
+            0 => options.send_size,
+            size => size,
+        };
+        let wanted = options.wanted(options.send_size)?;
+        let other_wanted = options.wanted(other_size)?;
+        let cred = Cred::own();
+        let (a, a_memory, a_rope) = Self::make(options, &wanted, cred)?;
+        let (b, b_memory, b_rope) = Self::make(options, &other_wanted, cred)?;
+        a.meet(Peer::of_relative(&b_memory, b_rope, &b, &wanted)?)?;
+        b.meet(Peer::of_relative(&a_memory, a_rope, &a, &other_wanted)?)?;
+        Ok([a, b])
+    }
+
+    /// The end of a channel over a connected socket, and the handshake.
+    pub fn from_socket(socket: BorrowedFd, options: &Options, mut wait: Wait) -> Result<Handle> {
+        let socket = socket
+            .try_clone_to_owned()
+            .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EMFILE)))?;
+        let this = Self::begin(socket, options)?;
+        this.finish(&mut wait)?;
+        Ok(this)
+    }
+
+    /// The end of a channel whose handshake is left to the first operation.
+    pub fn begin(socket: OwnedFd, options: &Options) -> Result<Handle> {
+        if options.recv_size != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let wanted = options.wanted(options.send_size)?;
+        if !sys::is_local(socket.as_fd())? {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let cred = pair::peer_cred(socket.as_fd())?;
+        let (mut this, memory, rope) = Self::make(options, &wanted, cred)?;
+        let hello = Hello {
+            membarrier: this.membarrier,
+            ring_size: this.memory.ring_size(),
+        };
+        handshake::send(socket.as_fd(), hello, memory.as_fd(), rope.as_fd())?;
+        let pending = Pending {
+            socket,
+            reply: Reply::new(),
+            size_max: options.size_max(),
+            wanted,
+            failed: None,
+        };
+        let channel = this.get_mut();
+        *channel.state.0.get_mut() = PENDING;
+        channel.pending = Mutex::new(Some(pending));
+        Ok(this)
+    }
+
+    fn make(options: &Options, wanted: &Wanted, cred: Cred) -> Result<(Handle, OwnedFd, OwnedFd)> {
+        let (memory, fd) = Memory::create(wanted)?;
+        let (bell, rope) = Bell::new()?;
+        let membarrier = membarrier::register() && membarrier::issue();
+        let ring_size = memory.ring_size();
+        let control = memory.control();
+        // Whoever has not looked yet sleeps: the first message rings, and so finds out whether
+        // anybody is there.
+        sleep::announce(&control.receiver.word, &control.tail.unfenced, || true);
+        let this = Self {
+            sender: Apart(UnsafeCell::new(Sender {
+                ring: Producer::new(ring_size, 0),
+                publisher: Publisher::new(false),
+                reserved: 0,
+                unwatched: 0,
+                refused: 0,
+                vain: 0,
+            })),
+            receiver: Apart(UnsafeCell::new(Receiver {
+                ring: Consumer::new(ring_size, 0),
+                publisher: Publisher::new(false),
+                peeked: 0,
+                idle: 0,
+                vain: 0,
+            })),
+            sent: Apart(Counts::default()),
+            received: Apart(Counts::default()),
+            state: Apart(AtomicU8::new(PENDING)),
+            peer: OnceLock::new(),
+            broken: AtomicU32::new(0),
+            memory,
+            bell,
+            spin: options.spin,
+            membarrier,
+            cred,
+            pending: Mutex::new(None),
+        };
+        Ok((Handle::new(this)?, fd, rope))
+    }
+
+    /// Takes note of the peer. Only before anybody sends or receives.
+    fn meet(&self, peer: Peer) -> Result<()> {
+        let may_be_unfenced = self.membarrier && peer.membarrier;
+        // SAFETY: nobody sends before the state is READY.
+        let sender = unsafe { &mut *self.sender.0.get() };
+        sender.publisher = Publisher::new(may_be_unfenced);
+        // SAFETY: nobody receives before the state is READY.
+        let receiver = unsafe { &mut *self.receiver.0.get() };
+        receiver.ring = Consumer::new(peer.memory.ring_size(), 0);
+        receiver.publisher = Publisher::new(may_be_unfenced);
+        if self.peer.set(peer).is_err() {
+            return Err(Errno::EPROTO); // called twice
+        }
+        // Pairs with the load in `peer`.
+        self.state.0.store(READY, Ordering::Release);
+        Ok(())
+    }
+
+    /// Ends the handshake, or waits for its end.
+    #[cold]
+    pub(super) fn finish(&self, wait: &mut Wait) -> Result<()> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(handshake) = pending.as_mut() else {
+            return Ok(()); // another thread has done it
+        };
+        if let Some(error) = handshake.failed {
+            return Err(error);
+        }
+        let peer = match handshake.reply.receive(handshake.socket.as_fd(), wait) {
+            Err(error @ (Errno::EAGAIN | Errno::ETIMEDOUT | Errno::EINTR)) => return Err(error),
+            other => other,
+        }
+        .and_then(|()| {
+            handshake
+                .reply
+                .accept(handshake.size_max, &handshake.wanted)
+        });
+        let met = peer.and_then(|peer| self.meet(peer));
+        match met {
+            Err(error) => {
+                // The socket stays: it keeps the descriptor for event loops readable.
+                handshake.failed = Some(error);
+                Err(error)
+            }
+            Ok(()) => {
+                *pending = None;
+                if self.bell.is_polled() {
+                    self.let_poll();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The peer, after the handshake.
+    #[inline]
+    fn peer(&self, wait: &mut Wait) -> Result<&Peer> {
+        // Pairs with the store in `meet`.
+        if self.state.0.load(Ordering::Acquire) != READY {
+            self.finish(wait)?;
+        }
+        self.peer.get().ok_or(Errno::EPROTO)
+    }
+
+    /// Ends the channel because the peer has broken its rules.
+    #[cold]
+    fn break_off(&self, error: Errno) -> Errno {
+        if error == Errno::EPROTO {
+            self.broken.store(1, Ordering::Relaxed);
+        }
+        error
+    }
+
+    fn check_broken(&self) -> Result<()> {
+        match self.broken.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
+    /// Sends a message.
+    pub fn send(&self, bytes: &[u8], mut wait: Wait) -> Result<()> {
+        let at = self.claim(bytes.len(), &mut wait)?;
+        // SAFETY: `claim` has found room for so many bytes, of which nobody else knows yet.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len()) };
+        self.publish(bytes.len())
+    }
+
+    /// Room for a message of `len` bytes, which the caller fills before `commit`.
+    pub fn reserve(&self, len: usize, mut wait: Wait) -> Result<*mut u8> {
+        let at = self.claim(len, &mut wait)?;
+        // SAFETY: this is the thread that sends.
+        unsafe { &mut *self.sender.0.get() }.reserved = len;
+        Ok(at)
+    }
+
+    /// Sends the first `len` bytes of what was reserved.
+    pub fn commit(&self, len: usize) -> Result<()> {
+        // SAFETY: this is the thread that sends.
+        let sender = unsafe { &mut *self.sender.0.get() };
+        if len == 0 || len > sender.reserved {
+            return Err(Errno::EINVAL);
+        }
+        sender.reserved = 0;
+        self.publish(len)
+    }
+
+    /// Gives back what was reserved.
+    pub fn cancel(&self) -> Result<()> {
+        // SAFETY: this is the thread that sends.
+        let sender = unsafe { &mut *self.sender.0.get() };
+        if sender.reserved == 0 {
+            return Err(Errno::EINVAL);
+        }
+        sender.reserved = 0;
+        Ok(())
+    }
+
+    /// Waits for room, and gives it.
+    #[inline]
+    fn claim(&self, len: usize, wait: &mut Wait) -> Result<*mut u8> {
+        let peer = self.peer(wait)?;
+        // SAFETY: this is the thread that sends.
+        let sender = unsafe { &mut *self.sender.0.get() };
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        if len as u64 > longest(self.memory.ring_size()) {
+            return Err(Errno::EMSGSIZE);
+        }
+        if sender.reserved != 0 {
+            return Err(Errno::EBUSY);
+        }
+        let need = record_size(len as u64);
+        if !sender.ring.has_room(need) || self.bell.is_gone() {
+            self.wait_for_room(peer, sender, need, wait)?;
+        }
+        Ok(self.memory.ring(sender.ring.position()).wrapping_add(4))
+    }
+
+    /// Publishes what has been written where `claim` said.
+    #[inline]
+    fn publish(&self, len: usize) -> Result<()> {
+        let Some(peer) = self.peer.get() else {
+            return Err(Errno::EINVAL);
+        };
+        // SAFETY: this is the thread that sends.
+        let sender = unsafe { &mut *self.sender.0.get() };
+        let control = self.memory.control();
+        let length = self.memory.length(sender.ring.position());
+        // Ordered by the cursor, as the message is.
+        length.store(len as u32, Ordering::Relaxed);
+        let need = record_size(len as u64);
+        sender.ring.publish(need, &control.tail.at);
+        self.sent.0.messages.add(1);
+        self.sent.0.bytes.add(len as u64);
+        let other = sender.publisher.published(
+            &peer.memory.control().receiver.word,
+            &control.tail.unfenced,
+            true,
+        );
+        sender.unwatched += 1;
+        if other != Other::Awake || sender.unwatched >= SELDOM {
+            return self.after_sending(peer, sender, other);
+        }
+        Ok(())
+    }
+
+    /// What seldom has to be done after a message.
+    #[cold]
+    fn after_sending(&self, peer: &Peer, sender: &mut Sender, other: Other) -> Result<()> {
+        sender.unwatched = 0;
+        self.note_place();
+        match other {
+            Other::Ended => return Err(Errno::EPIPE),
+            Other::Asleep => {
+                self.sent.0.wakes.add(1);
+                return peer.rope.pull().inspect_err(|_| self.bell.set_gone());
+            }
+            Other::Awake => {}
+        }
+        // A receiver that has read nothing of so many messages may be no more.
+        let before = sender.ring.head_seen();
+        let size = self.memory.ring_size();
+        sender
+            .ring
+            .look(size, &peer.memory.control().head.at)
+            .map_err(|error| self.break_off(error))?;
+        if sender.ring.head_seen() == before && self.bell.look() {
+            return Err(Errno::EPIPE);
+        }
+        Ok(())
+    }
+
+    /// Whether the peer will receive nothing any more, or this side may not send.
+    fn sending_is_over(&self, peer: &Peer) -> bool {
+        self.bell.is_gone()
+            || peer.memory.control().head.ended.load(Ordering::Relaxed) != 0
+            || self.memory.control().tail.ended.load(Ordering::Relaxed) != 0
+    }
+
+    #[cold]
+    fn wait_for_room(
+        &self,
+        peer: &Peer,
+        sender: &mut Sender,
+        need: u64,
+        wait: &mut Wait,
+    ) -> Result<()> {
+        let control = self.memory.control();
+        let theirs = peer.memory.control();
+        let word = &control.sender.word;
+        let mut look = || {
+            self.check_broken()?;
+            if self.sending_is_over(peer) {
+                return Err(Errno::EPIPE);
+            }
+            sender
+                .ring
+                .look(need, &theirs.head.at)
+                .map_err(|error| self.break_off(error))
+        };
+        if look()? {
+            sender.refused = 0;
+            return Ok(());
+        }
+        self.sent.0.waits.add(1);
+        if self.spin_until(wait, peer, &mut sender.vain, &mut look)? {
+            return Ok(());
+        }
+        let polled = self.bell.is_polled();
+        if wait.is_never() && !polled {
+            sender.refused = sender.refused.saturating_add(1);
+            if is_time_to_look(sender.refused) && self.bell.look() {
+                return Err(Errno::EPIPE);
+            }
+            return Err(Errno::EAGAIN);
+        }
+        loop {
+            let count = self.bell.count();
+            let safe = sleep::announce(word, &theirs.head.unfenced, membarrier::issue);
+            if look()? {
+                sleep::withdraw(word);
+                return Ok(());
+            }
+            self.sent.0.sleeps.add(u64::from(!wait.is_never()));
+            if let Err(error) = self.sleep(wait, count, safe) {
+                if !polled {
+                    sleep::withdraw(word);
+                }
+                if self.bell.look() {
+                    return Err(Errno::EPIPE);
+                }
+                return Err(error);
+            }
+        }
+    }
+
+    /// Receives a message; its length, 0 at the end.
+    pub fn recv(&self, bytes: &mut [MaybeUninit<u8>], mut wait: Wait) -> Result<usize> {
+        if bytes.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let Some(message) = self.next(&mut wait)? else {
+            return Ok(0);
+        };
+        if message.len > bytes.len() {
+            return Err(Errno::EMSGSIZE);
+        }
+        // SAFETY: `next` has checked that so many bytes are within the peer's ring, and `bytes`
+        // is longer. A peer that changes them meanwhile changes what is received.
+        unsafe { ptr::copy_nonoverlapping(message.at, bytes.as_mut_ptr().cast(), message.len) };
+        self.consume(message.len);
+        Ok(message.len)
+    }
+
+    /// Shows the next message; none at the end.
+    pub fn peek(&self, mut wait: Wait) -> Result<Option<(*const u8, usize)>> {
+        let Some(message) = self.next(&mut wait)? else {
+            return Ok(None);
+        };
+        // SAFETY: this is the thread that receives.
+        unsafe { &mut *self.receiver.0.get() }.peeked = message.len;
+        Ok(Some((message.at, message.len)))
+    }
+
+    /// Takes away what `peek` has shown.
+    pub fn release(&self) -> Result<()> {
+        // SAFETY: this is the thread that receives.
+        let len = unsafe { &*self.receiver.0.get() }.peeked;
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.consume(len);
+        Ok(())
+    }
+
+    /// Waits for a message, and looks at its length; none at the end.
+    #[inline]
+    fn next(&self, wait: &mut Wait) -> Result<Option<Message>> {
+        let peer = match self.peer(wait) {
+            // It has said nothing, and is gone: the end.
+            Err(Errno::EPIPE) => return Ok(None),
+            other => other?,
+        };
+        // SAFETY: this is the thread that receives.
+        let receiver = unsafe { &mut *self.receiver.0.get() };
+        let tail = &peer.memory.control().tail.at;
+        if !receiver.ring.has_some() {
+            match receiver.ring.look(tail) {
+                Ok(true) => {}
+                Ok(false) => {
+                    if !self.wait_for_message(peer, receiver, wait)? {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(self.break_off(error)),
+            }
+        }
+        let position = receiver.ring.position();
+        // Written before the cursor that has been read.
+        let len = if receiver.peeked != 0 {
+            receiver.peeked as u32 // as it was checked
+        } else {
+            peer.memory.length(position).load(Ordering::Relaxed)
+        };
+        if let Err(error) = receiver.ring.check(len) {
+            return Err(self.break_off(error));
+        }
+        Ok(Some(Message {
+            at: peer.memory.ring(position).wrapping_add(4),
+            len: len as usize,
+        }))
+    }
+
+    /// Publishes that the next message, of `len` bytes, has been read.
+    #[inline]
+    fn consume(&self, len: usize) {
+        let Some(peer) = self.peer.get() else { return };
+        // SAFETY: this is the thread that receives.
+        let receiver = unsafe { &mut *self.receiver.0.get() };
+        let control = self.memory.control();
+        receiver.peeked = 0;
+        receiver.idle = 0;
+        receiver
+            .ring
+            .release(record_size(len as u64), &control.head.at);
+        self.received.0.messages.add(1);
+        self.received.0.bytes.add(len as u64);
+        // A sender that waits for room is woken when half of the ring is free, as the kernel
+        // does it for its sockets: woken for each message, it would sleep again after each.
+        let worth_waking = receiver.ring.is_half_free();
+        let other = receiver.publisher.published(
+            &peer.memory.control().sender.word,
+            &control.head.unfenced,
+            worth_waking,
+        );
+        if other == Other::Asleep {
+            self.wake_sender(peer);
+        }
+    }
+
+    #[cold]
+    fn wake_sender(&self, peer: &Peer) {
+        self.received.0.wakes.add(1);
+        if peer.rope.pull().is_err() {
+            self.bell.set_gone();
+        }
+    }
+
+    #[cold]
+    fn wait_for_message(
+        &self,
+        peer: &Peer,
+        receiver: &mut Receiver,
+        wait: &mut Wait,
+    ) -> Result<bool> {
+        let control = self.memory.control();
+        let theirs = peer.memory.control();
+        let word = &control.receiver.word;
+        self.check_broken()?;
+        let mut look = || {
+            receiver
+                .ring
+                .look(&theirs.tail.at)
+                .map_err(|error| self.break_off(error))
+        };
+        // Pairs with the store in `shutdown`; the same holds of a death, after which nothing is
+        // written: who sees the end and then no message has received them all.
+        let is_over = || {
+            self.bell.is_gone()
+                || theirs.tail.ended.load(Ordering::Acquire) != 0
+                || control.head.ended.load(Ordering::Relaxed) != 0
+        };
+        if self.spin_until(wait, peer, &mut receiver.vain, &mut look)? {
+            return Ok(true);
+        }
+        let polled = self.bell.is_polled();
+        if wait.is_never() && !polled {
+            receiver.idle = receiver.idle.saturating_add(1);
+            if is_over() || (is_time_to_look(receiver.idle) && self.bell.look()) {
+                return look();
+            }
+            return Err(Errno::EAGAIN);
+        }
+        loop {
+            if polled {
+                self.bell.silence();
+            }
+            let count = self.bell.count();
+            let safe = sleep::announce(word, &theirs.tail.unfenced, membarrier::issue);
+            if look()? {
+                sleep::withdraw(word);
+                if polled {
+                    self.bell.ring_own();
+                }
+                return Ok(true);
+            }
+            if is_over() {
+                let some = look()?;
+                if polled {
+                    self.bell.ring_own(); // the end stays to be seen
+                }
+                return Ok(some);
+            }
+            self.received.0.sleeps.add(u64::from(!wait.is_never()));
+            if let Err(error) = self.sleep(wait, count, safe) {
+                if !polled {
+                    sleep::withdraw(word);
+                    if self.bell.look() {
+                        return look();
+                    }
+                }
+                return Err(error);
+            }
+        }
+    }
+
+    /// Looks for a while, without sleeping. `vain` counts how often in a row that was in vain.
+    fn spin_until(
+        &self,
+        wait: &Wait,
+        peer: &Peer,
+        vain: &mut u32,
+        look: &mut impl FnMut() -> Result<bool>,
+    ) -> Result<bool> {
+        if wait.is_never() {
+            return Ok(false);
+        }
+        let here = self.note_place();
+        let time = match self.spin {
+            Spin::For(time) => time,
+            Spin::Adaptive => {
+                let there = peer
+                    .memory
+                    .control()
+                    .place
+                    .processor
+                    .load(Ordering::Relaxed);
+                let hopeless = *vain >= VAIN && !vain.is_multiple_of(RETRY);
+                if hopeless || here == there || there == 0 {
+                    *vain = vain.saturating_add(u32::from(hopeless));
+                    return Ok(false);
+                }
+                SPIN
+            }
+        };
+        if time.is_zero() {
+            return Ok(false);
+        }
+        let end = sys::monotonic_time() + time;
+        loop {
+            for _ in 0..32 {
+                if look()? {
+                    *vain = 0;
+                    return Ok(true);
+                }
+                hint::spin_loop();
+            }
+            if sys::monotonic_time() >= end {
+                *vain = vain.saturating_add(1);
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Lets the peer know on which processor this side runs.
+    fn note_place(&self) -> u32 {
+        let here = sys::processor() as u32 + 1;
+        let word = &self.memory.control().place.processor;
+        if word.load(Ordering::Relaxed) != here {
+            word.store(here, Ordering::Relaxed);
+        }
+        here
+    }
+
+    /// Sleeps at the bell. Where the sleep is not `safe`, because the system has ceased to give
+    /// barriers, it is a nap.
+    fn sleep(&self, wait: &mut Wait, count: u32, safe: bool) -> Result<()> {
+        if safe || wait.is_never() {
+            return self.bell.sleep(wait, count);
+        }
+        wait.left()?;
+        std::thread::sleep(Duration::from_millis(1));
+        self.bell.look();
+        Ok(())
+    }
+
+    /// Ends one direction or both, for good.
+    pub fn shutdown(&self, how: c_int) -> Result<()> {
+        let (reading, writing) = match how {
+            libc::SHUT_RD => (true, false),
+            libc::SHUT_WR => (false, true),
+            libc::SHUT_RDWR => (true, true),
+            _ => return Err(Errno::EINVAL),
+        };
+        let control = self.memory.control();
+        if writing {
+            // Pairs with the load in `wait_for_message`: what was sent before is seen before.
+            control.tail.ended.store(1, Ordering::Release);
+        }
+        if reading {
+            control.head.ended.store(1, Ordering::Relaxed);
+            control.receiver.word.store(sleep::ENDED, Ordering::Relaxed);
+        }
+        // Whoever sleeps at the other side looks again, and the threads of this one.
+        if let Some(peer) = self.peer.get() {
+            let _ = peer.rope.pull();
+        }
+        self.bell.ring_own();
+        Ok(())
+    }
+
+    /// A descriptor that is readable where there is something to do.
+    pub fn fd(&self) -> Result<c_int> {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = pending.as_ref().map(|pending| pending.socket.as_fd());
+        let (fd, new) = self.bell.epoll(socket)?;
+        drop(pending);
+        if new && self.state.0.load(Ordering::Acquire) == READY {
+            self.let_poll();
+        }
+        Ok(fd)
+    }
+
+    /// From here on somebody may poll: lets the peer ring, and rings for what is there already.
+    fn let_poll(&self) {
+        let Some(peer) = self.peer.get() else { return };
+        let (mine, theirs) = (self.memory.control(), peer.memory.control());
+        let safe = sleep::announce(
+            &mine.receiver.word,
+            &theirs.tail.unfenced,
+            membarrier::issue,
+        );
+        let unread = theirs.tail.at.load(Ordering::Acquire) != mine.head.at.load(Ordering::Relaxed);
+        if unread || !safe || theirs.tail.ended.load(Ordering::Acquire) != 0 {
+            self.bell.ring_own();
+        }
+    }
+
+    /// The longest message that can always be sent.
+    pub fn max(&self) -> usize {
+        longest(self.memory.ring_size()) as usize
+    }
+
+    /// Who the peer is.
+    pub fn cred(&self) -> Cred {
+        self.cred
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> Stats {
+        let (sent, received) = (&self.sent.0, &self.received.0);
+        Stats {
+            sent: (sent.messages.get(), sent.bytes.get()),
+            received: (received.messages.get(), received.bytes.get()),
+            sleeps: sent.sleeps.get().wrapping_add(received.sleeps.get()),
+            wakes: sent.wakes.get().wrapping_add(received.wakes.get()),
+            full: sent.waits.get(),
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // Nothing that would end the channel for a relative who goes on using this end. But who
+        // is said to sleep is rung for, and so the peer learns at once whether it is gone.
+        let control = self.memory.control();
+        for word in [&control.receiver.word, &control.sender.word] {
+            sleep::announce(word, &control.tail.unfenced, || true);
+        }
+    }
+}
+
+/// Whether it is time to ask the system after so many vain looks.
+fn is_time_to_look(vain: u32) -> bool {
+    vain < PATIENCE || vain.is_multiple_of(SELDOM)
+}
+
+impl Peer {
+    /// The other end of a pair, in the same process.
+    fn of_relative(fd: &OwnedFd, rope: OwnedFd, end: &Channel, wanted: &Wanted) -> Result<Self> {
+        Ok(Self {
+            memory: Memory::of_peer(fd.as_fd(), end.memory.ring_size(), wanted)?,
+            rope: super::signal::Rope::new(rope)?,
+            membarrier: end.membarrier,
+        })
+    }
+}
+
+/// A channel in memory of its own, which may not be to be had.
+pub struct Handle(ptr::NonNull<Channel>);
+
+impl Handle {
+    fn new(channel: Channel) -> Result<Self> {
+        // SAFETY: a channel is not of size zero.
+        let place = unsafe { alloc::alloc(Layout::new::<Channel>()) };
+        let place = ptr::NonNull::new(place.cast::<Channel>()).ok_or(Errno::ENOMEM)?;
+        // SAFETY: just allocated for it, and nobody else's.
+        unsafe { place.write(channel) };
+        Ok(Self(place))
+    }
+
+    fn get_mut(&mut self) -> &mut Channel {
+        // SAFETY: a channel, and ours alone.
+        unsafe { self.0.as_mut() }
+    }
+
+    /// Gives it up: to C.
+    pub fn into_raw(self) -> *mut Channel {
+        let raw = self.0.as_ptr();
+        std::mem::forget(self);
+        raw
+    }
+
+    /// Takes it back.
+    ///
+    /// # Safety
+    ///
+    /// It is from [`Handle::into_raw`], and nobody uses it any more.
+    pub unsafe fn from_raw(raw: ptr::NonNull<Channel>) -> Self {
+        Self(raw)
+    }
+}
+
+impl std::ops::Deref for Handle {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        // SAFETY: a channel, as long as self is there.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: a channel, and ours alone.
+        unsafe { self.0.drop_in_place() };
+        // SAFETY: allocated so in `new`.
+        unsafe { alloc::dealloc(self.0.as_ptr().cast(), Layout::new::<Channel>()) };
+    }
+}

@@ -1,0 +1,261 @@
+//! How one side wakes the other, and how it learns that the other is gone.
+//!
+//! Each side makes a pipe and gives its write end to the other, which is the only one to have
+//! it: a byte wakes, and the end of the pipe tells of the other's end, however it came. The
+//! reader's end is nobody else's, and whoever wakes writes without waiting whatever the mode of
+//! the descriptor, so that neither can make the other wait.
+//!
+//! Two threads of a process may wait at once, one for messages and one for room. A byte is for
+//! both of them, so only one sleeps at the pipe; the other sleeps at a word, and the first one
+//! wakes it when it has been woken itself.
+
+use crate::atomic::{AtomicU32, Ordering};
+use crate::errno::{Errno, Result};
+use crate::sys::{futex, pipe};
+use crate::wait::Wait;
+use libc::c_int;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::stat::SFlag;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32};
+
+/// The waiting side of one process's end of a channel.
+pub struct Bell {
+    pipe: OwnedFd,
+    /// What this process rings itself: for its other threads, and for who polls.
+    own: EventFd,
+    /// The other side is gone.
+    gone: AtomicBool,
+    /// The process in which a thread sleeps at the descriptors; 0 if none does. After fork the
+    /// child finds its parent's number, and knows that this thread is none of its own.
+    sleeper: AtomicU32,
+    /// Counts the times that somebody woke there.
+    woken: AtomicU32,
+    /// How many wait for that.
+    followers: AtomicU32,
+    /// The descriptor for event loops; −1 before it was asked for.
+    epoll: AtomicI32,
+}
+
+/// The end of a bell that the other side pulls.
+pub struct Rope(OwnedFd);
+
+impl Bell {
+    /// Makes a bell, and what the other side is to get of it.
+    pub fn new() -> Result<(Self, OwnedFd)> {
+        let (pipe, rope) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        let own = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let this = Self {
+            pipe,
+            own,
+            gone: AtomicBool::new(false),
+            sleeper: AtomicU32::new(0),
+            woken: AtomicU32::new(0),
+            followers: AtomicU32::new(0),
+            epoll: AtomicI32::new(-1),
+        };
+        Ok((this, rope))
+    }
+
+    /// Whether the other side is known to be gone.
+    #[inline]
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the other side is gone.
+    pub fn set_gone(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks the system whether the other side is gone.
+    pub fn look(&self) -> bool {
+        let mut pipe = [PollFd::new(self.pipe.as_fd(), PollFlags::empty())];
+        let hung_up = |pipe: &PollFd| {
+            pipe.revents()
+                .is_some_and(|is| is.contains(PollFlags::POLLHUP))
+        };
+        if nix::poll::poll(&mut pipe, PollTimeout::ZERO).is_ok() && hung_up(&pipe[0]) {
+            self.set_gone();
+        }
+        self.is_gone()
+    }
+
+    /// Rings this process's own end: for threads that sleep, and for who polls.
+    pub fn ring_own(&self) {
+        let _ = self.own.write(1);
+        self.wake_followers();
+    }
+
+    /// Forgets all ringing up to now.
+    pub fn silence(&self) {
+        let _ = self.own.read();
+        let mut room = [MaybeUninit::uninit(); 64];
+        let read = match pipe::read_without_waiting(self.pipe.as_fd(), &mut room) {
+            Err(Errno::EOPNOTSUPP) => self.silence_old_kernel(&mut room),
+            read => read,
+        };
+        if read == Ok(0) {
+            self.set_gone();
+        }
+    }
+
+    fn silence_old_kernel(&self, room: &mut [MaybeUninit<u8>]) -> Result<usize> {
+        let mut ready = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::poll(&mut ready, PollTimeout::ZERO)? {
+            0 => Err(Errno::EAGAIN),
+            _ => pipe::read(self.pipe.as_fd(), room),
+        }
+    }
+
+    /// A number to be given to `sleep`: what rings after it was taken ends that sleep.
+    pub fn count(&self) -> u32 {
+        // Pairs with the addition in `wake_followers`.
+        self.woken.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until somebody rings. May return earlier.
+    pub fn sleep(&self, wait: &mut Wait, count: u32) -> Result<()> {
+        let me = std::process::id();
+        let other = self.sleeper.load(Ordering::Relaxed);
+        let sleeps_here = other != me
+            && self
+                .sleeper
+                .compare_exchange(other, me, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+        if !sleeps_here {
+            self.followers.fetch_add(1, Ordering::SeqCst);
+            let result = wait.futex(&self.woken, count);
+            self.followers.fetch_sub(1, Ordering::SeqCst);
+            return result;
+        }
+        let result = self.sleep_here(wait);
+        self.sleeper.store(0, Ordering::Release);
+        self.wake_followers();
+        result
+    }
+
+    fn wake_followers(&self) {
+        // Pairs with the load in `count`, and with the additions in `sleep`: who is not seen
+        // here finds another number.
+        self.woken.fetch_add(1, Ordering::SeqCst);
+        if self.followers.load(Ordering::SeqCst) > 0 {
+            futex::wake(&self.woken, c_int::MAX);
+        }
+    }
+
+    fn sleep_here(&self, wait: &mut Wait) -> Result<()> {
+        if wait.may_block() && is_single_threaded() {
+            // Nobody else can ring this process's own end: the shortest way to sleep.
+            let mut room = [MaybeUninit::uninit(); 64];
+            return match pipe::read(self.pipe.as_fd(), &mut room) {
+                Ok(0) => {
+                    self.set_gone();
+                    Ok(())
+                }
+                Ok(_) | Err(Errno::EINTR) => Ok(()),
+                Err(error) => Err(error),
+            };
+        }
+        let mut both = [
+            PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.own.as_fd(), PollFlags::POLLIN),
+        ];
+        wait.any(&mut both, None)?;
+        self.silence();
+        Ok(())
+    }
+
+    /// Whether somebody may poll this end.
+    #[inline]
+    pub fn is_polled(&self) -> bool {
+        self.epoll.load(Ordering::Relaxed) != -1
+    }
+
+    /// The descriptor for event loops, and whether it has just been made. `extra` is one more
+    /// that makes it readable.
+    pub fn epoll(&self, extra: Option<BorrowedFd>) -> Result<(c_int, bool)> {
+        let known = self.epoll.load(Ordering::Acquire);
+        if known != -1 {
+            return Ok((known, false));
+        }
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for fd in [self.pipe.as_fd(), self.own.as_fd()]
+            .into_iter()
+            .chain(extra)
+        {
+            epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        }
+        let new = epoll.0.as_raw_fd();
+        let kept = self
+            .epoll
+            .compare_exchange(-1, new, Ordering::AcqRel, Ordering::Acquire);
+        match kept {
+            Ok(_) => Ok((epoll.0.into_raw_fd(), true)),
+            Err(other_thread) => Ok((other_thread, false)),
+        }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let epoll = self.epoll.load(Ordering::Relaxed);
+        if epoll != -1 {
+            // SAFETY: `epoll` gave it up to us; nobody else closes it.
+            drop(unsafe { OwnedFd::from_raw_fd(epoll) });
+        }
+    }
+}
+
+impl Rope {
+    /// Takes what a peer has sent, which must be a pipe to write to.
+    pub fn new(fd: OwnedFd) -> Result<Self> {
+        let kind = SFlag::from_bits_truncate(nix::sys::stat::fstat(&fd)?.st_mode) & SFlag::S_IFMT;
+        let mode = OFlag::from_bits_retain(nix::fcntl::fcntl(&fd, nix::fcntl::F_GETFL)?);
+        if kind != SFlag::S_IFIFO || mode & OFlag::O_ACCMODE == OFlag::O_RDONLY {
+            return Err(Errno::EPROTO);
+        }
+        // For kernels on which a write cannot say that it will not wait.
+        nix::fcntl::fcntl(&fd, nix::fcntl::F_SETFL(mode | OFlag::O_NONBLOCK))?;
+        Ok(Self(fd))
+    }
+
+    /// Wakes the other side; `EPIPE` if there is none any more. One who has not heard the last
+    /// thousands of times will hear those, so a full pipe is no failure.
+    pub fn pull(&self) -> Result<()> {
+        let byte = [0];
+        let written = loop {
+            match pipe::write_without_waiting(self.0.as_fd(), &byte) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS) => {
+                    break pipe::write_without_signal(self.0.as_fd(), &byte);
+                }
+                written => break written,
+            }
+        };
+        match written {
+            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether this process certainly has no other thread.
+#[cfg(target_env = "gnu")]
+fn is_single_threaded() -> bool {
+    unsafe extern "C" {
+        /// Of glibc 2.32 and later.
+        static __libc_single_threaded: std::sync::atomic::AtomicI8;
+    }
+    // SAFETY: the C library's own byte, which it changes while it is the only thread.
+    unsafe { &__libc_single_threaded }.load(Ordering::Relaxed) != 0
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn is_single_threaded() -> bool {
+    false
+}
