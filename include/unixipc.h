@@ -148,6 +148,11 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_WAIT_INTR -2
 
 /**
+ * How many can hold an ipc_rwlock for reading at once; more wait for one of them.
+ */
+#define IPC_RWLOCK_READERS_MAX 16
+
+/**
  * A flag of struct ipc_shm_opts: the region can get a name with ipc_shm_publish.
  */
 #define IPC_SHM_F_PUBLISH 1
@@ -183,9 +188,6 @@ struct timespec; /* C99's own <time.h> has none */
  * A flag of ipc_shm_from_fd: the caller trusts whoever has the file not to truncate it.
  */
 #define IPC_SHM_F_TRUST 64
- * How many can hold an ipc_rwlock for reading at once; more wait for one of them.
- */
-#define IPC_RWLOCK_READERS_MAX 16
 
 /**
  * A flag of struct ipc_spawn_opts: the child's standard error is /dev/null.
@@ -218,19 +220,6 @@ struct timespec; /* C99's own <time.h> has none */
  * A region of shared memory as one process has it: what it says of it never changes.
  */
 struct ipc_shm;
- * A condition in shared memory, made by ipc_cond_init. One cache line; what is in it is the
- * library's.
- */
-struct UNIXIPC_ALIGNED(16) ipc_cond {
-    uint64_t reserved[8];
-};
-
-/**
- * A mutex in shared memory, made by ipc_mutex_init. Two cache lines; what is in it is the
- * library's.
- */
-struct UNIXIPC_ALIGNED(16) ipc_mutex {
-    uint64_t reserved[16];
 
 /**
  * One end of a channel. It is this process's own; its members are the library's.
@@ -325,6 +314,30 @@ struct ipc_channel_stats {
 };
 
 /**
+ * A condition in shared memory, made by ipc_cond_init. One cache line; what is in it is the
+ * library's.
+ */
+struct UNIXIPC_ALIGNED(16) ipc_cond {
+    uint64_t reserved[8];
+};
+
+/**
+ * A mutex in shared memory, made by ipc_mutex_init. Two cache lines; what is in it is the
+ * library's.
+ */
+struct UNIXIPC_ALIGNED(16) ipc_mutex {
+    uint64_t reserved[16];
+};
+
+/**
+ * A reader-writer lock in shared memory, made by ipc_rwlock_init. 18 cache lines; what is in
+ * it is the library's.
+ */
+struct UNIXIPC_ALIGNED(16) ipc_rwlock {
+    uint64_t reserved[144];
+};
+
+/**
  * What kind of region is made. All zero bytes are the defaults.
  */
 struct ipc_shm_opts {
@@ -336,11 +349,6 @@ struct ipc_shm_opts {
      * the permissions to read and write (0666), exactly, whatever the umask; 0: 0600
      */
     mode_t mode;
- * A reader-writer lock in shared memory, made by ipc_rwlock_init. 18 cache lines; what is in
- * it is the library's.
- */
-struct UNIXIPC_ALIGNED(16) ipc_rwlock {
-    uint64_t reserved[144];
 };
 
 /**
@@ -652,68 +660,6 @@ int ipc_semtimedop(int semid,
 extern int ipc_semctl(int semid, int semnum, int cmd, ...);
 
 /**
- * Makes a condition out of memory of any contents.
- *
- * c is in memory that all its users share, aligned to 16. flags is 0. The condition lives as
- * long as the memory, and is not to be destroyed. Done once, before anybody else uses it.
- *
- * Does not block. May be called from any thread, from a signal handler, and in the child after
- * fork.
- *
- * Returns 0, or -1 with errno:
- *   EINVAL     c is NULL or not aligned to 16, or flags is not 0
- */
-int ipc_cond_init(struct ipc_cond *c,
-                  unsigned int flags);
-
-/**
- * Waits for a change of what a mutex guards.
- *
- * The calling thread holds m. It is unlocked, and locked again before the call returns, however
- * long that takes: with 0, IPC_OWNER_DIED, EAGAIN, EINTR and ETIMEDOUT the thread holds m; with
- * the other errors m is as it was before. The call can return 0 without a signal: the caller
- * looks again at what it waits for, and waits again if need be. Signals that come after m was
- * unlocked are not missed (but for exactly 2^32 of them before the thread runs again).
- *
- * timeout_ms is as for ipc_mutex_lock; 0 unlocks m and locks it again. IPC_OWNER_DIED is what
- * ipc_mutex_lock would return, and comes before a time that is over: it is also returned where
- * m was marked already and the caller has not called ipc_mutex_consistent. An owner that dies
- * signals nobody: who finds that out by IPC_OWNER_DIED does it in its place.
- *
- * Blocks as timeout_ms says, and then for m. May be called from any thread and in the child
- * after fork; not from a signal handler.
- *
- * Returns 0 or IPC_OWNER_DIED, or -1 with errno:
- *   EAGAIN     timeout_ms is 0
- *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL     c or m is NULL or not aligned to 16, or timeout_ms is below -2
- *   EPERM      this thread does not hold m
- *   EPROTO     c is not a condition that ipc_cond_init made, or m not a mutex
- *   ESTALE     one of them was made by another version of the library, or m with another C
- *              library
- *   ETIMEDOUT  the time is over
- */
-int ipc_cond_wait(struct ipc_cond *c,
-                  struct ipc_mutex *m,
-                  int timeout_ms);
-
-/**
- * Wakes all who wait for a condition.
- *
- * To be called after the change, with or without the mutex; those who wait see the change
- * only if it was made with the mutex held. All are woken and not one, for one could be killed
- * before it has done anything.
- *
- * Does not block; enters the kernel each time. A process that is killed in it has woken all or
- * nobody. May be called from any thread, from a signal handler, and in the child after fork.
- *
- * Returns 0, or -1 with errno:
- *   EFAULT     c is in memory that this process may not write
- *   EINVAL     c is NULL or not aligned to 16
- *   EPROTO     c is not a condition that ipc_cond_init made
- *   ESTALE     it was made by another version of the library
- */
-int ipc_cond_signal(struct ipc_cond *c);
  * Makes both ends of a channel, for a process and the child that it forks.
  *
  * A channel carries messages in both directions, each whole. They go through shared memory: a
@@ -1077,6 +1023,70 @@ int ipc_channel_stats(const struct ipc_channel *ch,
  * Does not block. May be called in the child after fork; not from a signal handler.
  */
 void ipc_channel_close(struct ipc_channel *ch);
+
+/**
+ * Makes a condition out of memory of any contents.
+ *
+ * c is in memory that all its users share, aligned to 16. flags is 0. The condition lives as
+ * long as the memory, and is not to be destroyed. Done once, before anybody else uses it.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     c is NULL or not aligned to 16, or flags is not 0
+ */
+int ipc_cond_init(struct ipc_cond *c,
+                  unsigned int flags);
+
+/**
+ * Waits for a change of what a mutex guards.
+ *
+ * The calling thread holds m. It is unlocked, and locked again before the call returns, however
+ * long that takes: with 0, IPC_OWNER_DIED, EAGAIN, EINTR and ETIMEDOUT the thread holds m; with
+ * the other errors m is as it was before. The call can return 0 without a signal: the caller
+ * looks again at what it waits for, and waits again if need be. Signals that come after m was
+ * unlocked are not missed (but for exactly 2^32 of them before the thread runs again).
+ *
+ * timeout_ms is as for ipc_mutex_lock; 0 unlocks m and locks it again. IPC_OWNER_DIED is what
+ * ipc_mutex_lock would return, and comes before a time that is over: it is also returned where
+ * m was marked already and the caller has not called ipc_mutex_consistent. An owner that dies
+ * signals nobody: who finds that out by IPC_OWNER_DIED does it in its place.
+ *
+ * Blocks as timeout_ms says, and then for m. May be called from any thread and in the child
+ * after fork; not from a signal handler.
+ *
+ * Returns 0 or IPC_OWNER_DIED, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     c or m is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EPERM      this thread does not hold m
+ *   EPROTO     c is not a condition that ipc_cond_init made, or m not a mutex
+ *   ESTALE     one of them was made by another version of the library, or m with another C
+ *              library
+ *   ETIMEDOUT  the time is over
+ */
+int ipc_cond_wait(struct ipc_cond *c,
+                  struct ipc_mutex *m,
+                  int timeout_ms);
+
+/**
+ * Wakes all who wait for a condition.
+ *
+ * To be called after the change, with or without the mutex; those who wait see the change
+ * only if it was made with the mutex held. All are woken and not one, for one could be killed
+ * before it has done anything.
+ *
+ * Does not block; enters the kernel each time. A process that is killed in it has woken all or
+ * nobody. May be called from any thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EFAULT     c is in memory that this process may not write
+ *   EINVAL     c is NULL or not aligned to 16
+ *   EPROTO     c is not a condition that ipc_cond_init made
+ *   ESTALE     it was made by another version of the library
+ */
+int ipc_cond_signal(struct ipc_cond *c);
 
 /**
  * Creates a FIFO with exactly this mode, whatever the umask.
@@ -1496,6 +1506,107 @@ int ipc_peer_cred(int fd,
                   size_t cred_size);
 
 /**
+ * Makes a reader-writer lock, free, out of memory of any contents.
+ *
+ * All is as for ipc_mutex_init. Readers on different processors write to no cache line that
+ * the other uses; a writer locks 17 robust mutexes, which is what it costs.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a signal
+ * handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     l is NULL or not aligned to 16, or flags is not 0
+ *   ENOMEM     no memory is left
+ */
+int ipc_rwlock_init(struct ipc_rwlock *l,
+                    unsigned int flags);
+
+/**
+ * Locks for reading: up to IPC_RWLOCK_READERS_MAX at once, and no writer meanwhile.
+ *
+ * IPC_OWNER_DIED says that a writer died, and what the lock guards can be half-changed: each
+ * reader and writer is told until a writer calls ipc_rwlock_consistent. A reader that died is
+ * nobody's concern. Who comes while a writer waits comes after it. A thread may lock for
+ * reading more than once, and unlocks as often; where it would have to wait for a writer that
+ * waits for its own first lock, that is EDEADLK.
+ *
+ * The lock belongs to the calling thread until ipc_rwlock_rdunlock, and the memory stays mapped
+ * meanwhile. timeout_ms is as for ipc_mutex_lock.
+ *
+ * Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
+ * does not hold what its parent holds); not from a signal handler.
+ *
+ * Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and it would have to wait
+ *   EDEADLK    this thread holds it for writing; or it holds it for reading, and would wait
+ *              for somebody who can wait for this very thread
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EPROTO     l is not a lock that ipc_rwlock_init made
+ *   ESTALE     it was made by another version of the library, or with another C library
+ *   ETIMEDOUT  the time is over
+ */
+int ipc_rwlock_rdlock(struct ipc_rwlock *l,
+                      int timeout_ms);
+
+/**
+ * Unlocks after reading.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a signal
+ * handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     l is NULL or not aligned to 16
+ *   EPERM      this thread does not hold it so
+ *   EPROTO     l is not a lock that ipc_rwlock_init made
+ *   ESTALE     it was made by another version of the library, or with another C library
+ */
+int ipc_rwlock_rdunlock(struct ipc_rwlock *l);
+
+/**
+ * Locks for writing: nobody else has the lock in any way.
+ *
+ * All else is as for ipc_rwlock_rdlock. A writer waits for the readers that are there, and
+ * for writers before it, but not for readers that come later; one that gives up lets them in.
+ *
+ * Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and somebody else holds it
+ *   EDEADLK    this thread holds it already, for reading or writing
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EPROTO     l is not a lock that ipc_rwlock_init made
+ *   ESTALE     it was made by another version of the library, or with another C library
+ *   ETIMEDOUT  the time is over, and somebody else still holds it
+ */
+int ipc_rwlock_wrlock(struct ipc_rwlock *l,
+                      int timeout_ms);
+
+/**
+ * Unlocks after writing.
+ *
+ * Where ipc_rwlock_wrlock returned IPC_OWNER_DIED and ipc_rwlock_consistent was not called,
+ * the next ones are told the same.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a signal
+ * handler.
+ *
+ * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
+ */
+int ipc_rwlock_wrunlock(struct ipc_rwlock *l);
+
+/**
+ * Says that what a reader-writer lock guards is consistent (again).
+ *
+ * For who holds it for writing, after IPC_OWNER_DIED. Without that it changes nothing, and is
+ * no error.
+ *
+ * Does not block. May be called from any thread and in the child after fork.
+ *
+ * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
+ */
+int ipc_rwlock_consistent(struct ipc_rwlock *l);
+
+/**
  * Gets or makes the reader-writer lock of a key.
  *
  * key is from ipc_ftok, a number that the programs agree on, or IPC_PRIVATE, which makes a new
@@ -1507,53 +1618,6 @@ int ipc_peer_cred(int fd,
  * that processes may start in any order and die at any instruction. It stays until it is removed
  * (ipc_semlock_remove, ipcrm), or the system is restarted. The id is valid in every process,
  * and nothing is to be closed.
- * Makes a region of shared memory, of size zero bytes, which has no name.
- *
- * opts (NULL: the defaults; opts_size is sizeof(*opts)) says more. By default the region is a
- * memfd that is sealed: its size never changes, so nobody can take the memory away from those
- * who use it. They get it by fork, or by its descriptor, passed with ipc_msg_send, and
- * ipc_shm_from_fd. With IPC_SHM_F_SOLE_WRITER the kernel lets nobody map it for writing any
- * more, whoever has the descriptor: only this process, and its children by fork, can write. With
- * IPC_SHM_F_PUBLISH the region is a file on the tmpfs in /dev/shm, without a name until
- * ipc_shm_publish; it cannot be sealed, so the two flags exclude each other.
- *
- * All memory is allocated now. If the process dies, a region that nobody else has is gone.
- *
- * The handle is the caller's to close with ipc_shm_close. It works in the child after fork too,
- * which has a copy of its own to close.
- *
- * Does not block, though much memory takes its time. May be called from any thread, and in the
- * child after fork; not from a signal handler.
- *
- * Returns 0, or -1 with errno and ret_shm as it was:
- *   E2BIG       opts is from a newer version of the library, and asks for what this one does
- *               not have
- *   EACCES      PUBLISH: /dev/shm may not be written
- *   EAGAIN      LOCK: not all of it could be locked
- *   EDQUOT      PUBLISH: the quota of /dev/shm is used up
- *   EFBIG       size is over RLIMIT_FSIZE, or more than a file can have
- *   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, SOLE_WRITER
- *               comes with PUBLISH, or the kernel does not know it (before Linux 5.1)
- *   EMFILE      the process has no descriptor left
- *   ENFILE      the system has no open file left
- *   ENOENT      PUBLISH: there is no /dev/shm
- *   ENOMEM      no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
- *   ENOSPC      there is not so much memory: /dev/shm is too full, or the machine too small
- *   EOPNOTSUPP  PUBLISH: /dev/shm is not a tmpfs
- *   EPERM       LOCK: the process may lock none
- *   EROFS       PUBLISH: /dev/shm is read-only
- */
-int ipc_shm_create(size_t size,
-                   const struct ipc_shm_opts *opts,
-                   size_t opts_size,
-                   struct ipc_shm **ret_shm);
-
-/**
- * Gives a region that was made with IPC_SHM_F_PUBLISH its name, once it is filled in.
- *
- * From then on ipc_shm_open finds it, and so does shm_open(3). A name begins with a slash, has
- * no other, has at most 255 bytes behind it, and is not "/." or "/.."; the file is /dev/shm/name.
- * It stays until ipc_shm_unlink, whichever processes die. A region can be given several names.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child after
  * fork.
@@ -1705,6 +1769,59 @@ int ipc_semlock_consistent(int id);
  *   EPERM   the lock is somebody else's
  */
 int ipc_semlock_remove(int id);
+
+/**
+ * Makes a region of shared memory, of size zero bytes, which has no name.
+ *
+ * opts (NULL: the defaults; opts_size is sizeof(*opts)) says more. By default the region is a
+ * memfd that is sealed: its size never changes, so nobody can take the memory away from those
+ * who use it. They get it by fork, or by its descriptor, passed with ipc_msg_send, and
+ * ipc_shm_from_fd. With IPC_SHM_F_SOLE_WRITER the kernel lets nobody map it for writing any
+ * more, whoever has the descriptor: only this process, and its children by fork, can write. With
+ * IPC_SHM_F_PUBLISH the region is a file on the tmpfs in /dev/shm, without a name until
+ * ipc_shm_publish; it cannot be sealed, so the two flags exclude each other.
+ *
+ * All memory is allocated now. If the process dies, a region that nobody else has is gone.
+ *
+ * The handle is the caller's to close with ipc_shm_close. It works in the child after fork too,
+ * which has a copy of its own to close.
+ *
+ * Does not block, though much memory takes its time. May be called from any thread, and in the
+ * child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno and ret_shm as it was:
+ *   E2BIG       opts is from a newer version of the library, and asks for what this one does
+ *               not have
+ *   EACCES      PUBLISH: /dev/shm may not be written
+ *   EAGAIN      LOCK: not all of it could be locked
+ *   EDQUOT      PUBLISH: the quota of /dev/shm is used up
+ *   EFBIG       size is over RLIMIT_FSIZE, or more than a file can have
+ *   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, SOLE_WRITER
+ *               comes with PUBLISH, or the kernel does not know it (before Linux 5.1)
+ *   EMFILE      the process has no descriptor left
+ *   ENFILE      the system has no open file left
+ *   ENOENT      PUBLISH: there is no /dev/shm
+ *   ENOMEM      no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+ *   ENOSPC      there is not so much memory: /dev/shm is too full, or the machine too small
+ *   EOPNOTSUPP  PUBLISH: /dev/shm is not a tmpfs
+ *   EPERM       LOCK: the process may lock none
+ *   EROFS       PUBLISH: /dev/shm is read-only
+ */
+int ipc_shm_create(size_t size,
+                   const struct ipc_shm_opts *opts,
+                   size_t opts_size,
+                   struct ipc_shm **ret_shm);
+
+/**
+ * Gives a region that was made with IPC_SHM_F_PUBLISH its name, once it is filled in.
+ *
+ * From then on ipc_shm_open finds it, and so does shm_open(3). A name begins with a slash, has
+ * no other, has at most 255 bytes behind it, and is not "/." or "/.."; the file is /dev/shm/name.
+ * It stays until ipc_shm_unlink, whichever processes die. A region can be given several names.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork.
+ *
  * Returns 0, or -1 with errno:
  *   EACCES        /dev/shm may not be written
  *   EDQUOT        the quota of /dev/shm is used up
@@ -1910,105 +2027,6 @@ int ipc_shm_unlink(const char *name);
  * the child's copy; not from a signal handler.
  */
 void ipc_shm_close(struct ipc_shm *shm);
- * Makes a reader-writer lock, free, out of memory of any contents.
- *
- * All is as for ipc_mutex_init. Readers on different processors write to no cache line that
- * the other uses; a writer locks 17 robust mutexes, which is what it costs.
- *
- * Does not block. May be called from any thread and in the child after fork; not from a signal
- * handler.
- *
- * Returns 0, or -1 with errno:
- *   EINVAL     l is NULL or not aligned to 16, or flags is not 0
- *   ENOMEM     no memory is left
- */
-int ipc_rwlock_init(struct ipc_rwlock *l,
-                    unsigned int flags);
-
-/**
- * Locks for reading: up to IPC_RWLOCK_READERS_MAX at once, and no writer meanwhile.
- *
- * IPC_OWNER_DIED says that a writer died, and what the lock guards can be half-changed: each
- * reader and writer is told until a writer calls ipc_rwlock_consistent. A reader that died is
- * nobody's concern. Who comes while a writer waits comes after it. A thread may lock for
- * reading more than once, and unlocks as often; where it would have to wait for a writer that
- * waits for its own first lock, that is EDEADLK.
- *
- * The lock belongs to the calling thread until ipc_rwlock_rdunlock, and the memory stays mapped
- * meanwhile. timeout_ms is as for ipc_mutex_lock.
- *
- * Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
- * does not hold what its parent holds); not from a signal handler.
- *
- * Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
- *   EAGAIN     timeout_ms is 0, and it would have to wait
- *   EDEADLK    this thread holds it for writing; or it holds it for reading, and would wait
- *              for somebody who can wait for this very thread
- *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
- *   EPROTO     l is not a lock that ipc_rwlock_init made
- *   ESTALE     it was made by another version of the library, or with another C library
- *   ETIMEDOUT  the time is over
- */
-int ipc_rwlock_rdlock(struct ipc_rwlock *l,
-                      int timeout_ms);
-
-/**
- * Unlocks after reading.
- *
- * Does not block. May be called from any thread and in the child after fork; not from a signal
- * handler.
- *
- * Returns 0, or -1 with errno:
- *   EINVAL     l is NULL or not aligned to 16
- *   EPERM      this thread does not hold it so
- *   EPROTO     l is not a lock that ipc_rwlock_init made
- *   ESTALE     it was made by another version of the library, or with another C library
- */
-int ipc_rwlock_rdunlock(struct ipc_rwlock *l);
-
-/**
- * Locks for writing: nobody else has the lock in any way.
- *
- * All else is as for ipc_rwlock_rdlock. A writer waits for the readers that are there, and
- * for writers before it, but not for readers that come later; one that gives up lets them in.
- *
- * Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
- *   EAGAIN     timeout_ms is 0, and somebody else holds it
- *   EDEADLK    this thread holds it already, for reading or writing
- *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
- *   EPROTO     l is not a lock that ipc_rwlock_init made
- *   ESTALE     it was made by another version of the library, or with another C library
- *   ETIMEDOUT  the time is over, and somebody else still holds it
- */
-int ipc_rwlock_wrlock(struct ipc_rwlock *l,
-                      int timeout_ms);
-
-/**
- * Unlocks after writing.
- *
- * Where ipc_rwlock_wrlock returned IPC_OWNER_DIED and ipc_rwlock_consistent was not called,
- * the next ones are told the same.
- *
- * Does not block. May be called from any thread and in the child after fork; not from a signal
- * handler.
- *
- * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
- */
-int ipc_rwlock_wrunlock(struct ipc_rwlock *l);
-
-/**
- * Says that what a reader-writer lock guards is consistent (again).
- *
- * For who holds it for writing, after IPC_OWNER_DIED. Without that it changes nothing, and is
- * no error.
- *
- * Does not block. May be called from any thread and in the child after fork.
- *
- * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
- */
-int ipc_rwlock_consistent(struct ipc_rwlock *l);
 
 /**
  * Starts a program that has the other end of a pair as its standard input and output.

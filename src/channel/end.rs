@@ -788,7 +788,7 @@ impl Channel {
 
     /// Lets the peer know on which processor this side runs.
     fn note_place(&self) -> u32 {
-        let here = sys::processor() as u32 + 1;
+        let here = (sys::processor() as u32).wrapping_add(1);
         let word = &self.memory.control().place.processor;
         if word.load(Ordering::Relaxed) != here {
             word.store(here, Ordering::Relaxed);
