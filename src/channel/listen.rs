@@ -171,7 +171,7 @@ pub fn connect(path: &CStr, options: &Options, mut wait: Wait) -> Result<Handle>
     let socket = new_socket()?;
     connect_socket(&socket, &address, &mut wait)?;
     let channel = Channel::begin(socket, options)?;
-    channel.finish(&mut wait)?;
+    channel.finish_now(&mut wait)?;
     Ok(channel)
 }
 
@@ -179,8 +179,11 @@ pub fn connect(path: &CStr, options: &Options, mut wait: Wait) -> Result<Handle>
 fn connect_socket(socket: &OwnedFd, address: &UnixAddr, wait: &mut Wait) -> Result<()> {
     loop {
         match socket::connect(socket.as_raw_fd(), address).map_err(Errno::from) {
-            Err(Errno::EINTR) => wait.interrupted()?,
             Err(Errno::EAGAIN) => wait_for_place(socket, wait)?,
+            Err(Errno::EINTR) => {
+                wait.interrupted()?;
+                wait_for_place(socket, wait)?; // for what is left of the time
+            }
             Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
             connected => return connected,
         }
