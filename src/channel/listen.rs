@@ -52,11 +52,12 @@ pub fn listen(path: &CStr, mode: mode_t) -> Result<OwnedFd> {
         return Err(Errno::EINVAL);
     }
     let socket = new_socket()?;
+    // Held until this listens: so nobody takes it for a dead one meanwhile.
+    let mut _claim = None;
     if is_abstract(path) {
         socket::bind(socket.as_raw_fd(), &address)?;
     } else {
-        // Held until this listens: so nobody takes it for a dead one meanwhile.
-        let _claim = Claim::new(path)?;
+        _claim = Some(Claim::new(path)?);
         bind_path(&socket, path, &address, mode)?;
     }
     socket::listen(&socket, Backlog::MAXALLOWABLE)?;
