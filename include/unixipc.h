@@ -675,13 +675,15 @@ extern int ipc_semctl(int semid, int semnum, int cmd, ...);
  *
  * Returns 0, or -1 with errno:
  *   E2BIG   opts has something that this version does not know
- *   EAGAIN, EPERM  IPC_CHANNEL_F_LOCK, and the process may not lock so much memory
+ *   EAGAIN  IPC_CHANNEL_F_LOCK, and the system could not lock all of it
  *   EFBIG   the process may not make such large files
  *   EINVAL  ret_ch is NULL, or opts has an unknown flag or a size that cannot be
  *   EMFILE  the process has no descriptor left
  *   ENFILE  the system has no open file left
- *   ENOMEM  no memory is left
+ *   ENOMEM  no memory or address space is left, or IPC_CHANNEL_F_LOCK: more than
+ *           RLIMIT_MEMLOCK
  *   ENOSPC  IPC_CHANNEL_F_PREFAULT, and there is not so much memory
+ *   EPERM   IPC_CHANNEL_F_LOCK with an RLIMIT_MEMLOCK of 0
  */
 int ipc_channel_pair(const struct ipc_channel_opts *opts,
                      size_t opts_size,
@@ -817,8 +819,8 @@ int ipc_channel_connect(const char *path,
  * other side has to be woken.
  *
  * A message that has been sent is received even if this process dies at once. Whether the
- * other side is there is noticed when it has to be woken, when there is no room, and every 64
- * messages: those sent meanwhile to somebody who is gone are lost.
+ * other side is there is noticed when it has to be woken, when there is no room, and when it
+ * has received nothing of 64 messages: those sent meanwhile to somebody who is gone are lost.
  *
  * Blocks as timeout_ms says. One thread at a time may send. May be called in the child after
  * fork, not from a signal handler. No SIGPIPE.

@@ -102,6 +102,10 @@ int use(void)
     struct ipc_mutex mutex;
     struct ipc_rwlock rwlock;
     struct ipc_cond cond;
+    struct ipc_channel_opts channel_opts;
+    struct ipc_channel_stats stats;
+    struct ipc_channel *ch[2];
+    const void *message = 0;
     char name[] = \"sort\", buffer[IPC_FIFO_RECORD_MAX];
     char *const argv[] = {name, 0};
     size_t done = 0, nfds = IPC_MSG_FDS_MAX;
@@ -117,6 +121,11 @@ int use(void)
     arg.val = 1;
     shm_opts.flags = IPC_SHM_F_PUBLISH | IPC_SHM_F_HUGE | IPC_SHM_F_PREFAULT | IPC_SHM_F_LOCK;
     shm_opts.mode = 0600;
+    channel_opts.flags =
+        IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN;
+    channel_opts.spin_us = 0;
+    channel_opts.send_size = channel_opts.recv_size = channel_opts.recv_size_max = 0;
+    channel_opts.message_max = 1;
     return version[0] == '0' &&
            ipc_socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv) == 0 &&
            ipc_mkfifo(\"fifo\", S_IRUSR | S_IWUSR) == 0 &&
@@ -168,6 +177,24 @@ int use(void)
            ipc_rwlock_wrlock(&rwlock, 0) == 0 &&
            ipc_rwlock_consistent(&rwlock) == 0 &&
            ipc_rwlock_wrunlock(&rwlock) == 0 &&
+           ipc_channel_pair(&channel_opts, sizeof channel_opts, ch) == 0 &&
+           ipc_channel_from_fd(sv[0], 0, 0, -1, ch) == 0 &&
+           ipc_channel_listen(name, 0600, 0) >= 0 &&
+           ipc_channel_accept(sv[0], 0, 0, 0, ch) == 0 &&
+           ipc_channel_connect(name, 0, 0, IPC_WAIT_INTR, &ch[1]) == 0 &&
+           ipc_channel_send(ch[0], buffer, ipc_channel_max(ch[0]), -1) == 0 &&
+           ipc_channel_recv(ch[1], buffer, sizeof buffer, -1) > 0 &&
+           ipc_channel_reserve(ch[0], 1, -1) != 0 &&
+           ipc_channel_commit(ch[0], 1) == 0 &&
+           ipc_channel_cancel(ch[0]) < 0 &&
+           ipc_channel_peek(ch[1], &message, -1) == 1 &&
+           ipc_channel_release(ch[1]) == 0 &&
+           ipc_channel_shutdown(ch[1], SHUT_RDWR) == 0 &&
+           ipc_channel_fd(ch[1]) >= 0 &&
+           ipc_channel_peer_cred(ch[0], &cred, sizeof cred) == 0 &&
+           ipc_channel_stats(ch[0], &stats, sizeof stats) == 0 &&
+           stats.sent_messages + stats.wakes > 0 &&
+           (ipc_channel_close(ch[0]), 1) &&
            UNIXIPC_VERSION_NUMBER == 10000 * UNIXIPC_VERSION_MAJOR +
                100 * UNIXIPC_VERSION_MINOR + UNIXIPC_VERSION_PATCH &&
            sizeof UNIXIPC_VERSION > 5;

@@ -10,6 +10,7 @@ pub mod header;
 pub mod isolated;
 pub mod process;
 pub mod stage;
+pub mod strace;
 
 use libtest_mimic::{Failed, Trial};
 use std::env;

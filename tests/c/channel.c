@@ -1,0 +1,222 @@
+/*
+ * Channels from C: a pair and fork, a program of its own that ipc_spawn starts, a listener,
+ * the descriptor in epoll, options and structures.
+ */
+#include "check.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+
+_Static_assert(sizeof(struct ipc_channel_opts) == 40, "the size of ipc_channel_opts");
+_Static_assert(sizeof(struct ipc_channel_stats) == 56, "the size of ipc_channel_stats");
+
+enum { ROUNDS = 1000 };
+
+/* Answers each number with the next one, until the end. */
+static void serve(struct ipc_channel *ch)
+{
+    int number;
+    ssize_t len;
+
+    while ((len = ipc_channel_recv(ch, &number, sizeof number, -1)) > 0) {
+        CHECK(len == sizeof number);
+        number++;
+        CHECK(ipc_channel_send(ch, &number, sizeof number, -1) == 0);
+    }
+    CHECK(len == 0);
+    ipc_channel_close(ch);
+}
+
+static void ask(struct ipc_channel *ch)
+{
+    int number, answer;
+
+    for (number = 0; number < ROUNDS; number++) {
+        CHECK(ipc_channel_send(ch, &number, sizeof number, -1) == 0);
+        CHECK(ipc_channel_recv(ch, &answer, sizeof answer, -1) == sizeof answer);
+        CHECK(answer == number + 1);
+    }
+}
+
+static void pair_and_fork(void)
+{
+    struct ipc_channel *ch[2];
+    pid_t child;
+
+    CHECK(ipc_channel_pair(NULL, 0, ch) == 0);
+    child = check_fork();
+    if (child == 0) {
+        ipc_channel_close(ch[0]);
+        serve(ch[1]);
+        exit(0);
+    }
+    ipc_channel_close(ch[1]);
+    ask(ch[0]);
+    ipc_channel_close(ch[0]);
+    check_passed(child);
+}
+
+/* The program starts itself with this argument; its standard input is the socket. */
+static int started(void)
+{
+    struct ipc_channel *ch;
+
+    CHECK(ipc_channel_from_fd(STDIN_FILENO, NULL, 0, 20000, &ch) == 0);
+    CHECK(close(STDIN_FILENO) == 0);
+    serve(ch);
+    return 0;
+}
+
+static void spawned(char *self)
+{
+    char *argv[] = {self, (char[]){"started"}, NULL};
+    struct ipc_channel *ch;
+    struct ipc_cred cred;
+    int fd;
+    pid_t pid = ipc_spawn(self, argv, NULL, 0, &fd);
+
+    CHECK(pid > 0);
+    CHECK(ipc_channel_from_fd(fd, NULL, 0, 20000, &ch) == 0);
+    CHECK(close(fd) == 0);
+    CHECK(ipc_channel_peer_cred(ch, &cred, sizeof cred) == 0);
+    CHECK(cred.pid == getpid() && cred.uid == geteuid());
+    ask(ch);
+    ipc_channel_close(ch);
+    check_passed(pid);
+}
+
+static void listener(void)
+{
+    const char *path = check_path("channel");
+    struct ipc_channel *ch;
+    struct stat st;
+    pid_t child;
+    int fd = ipc_channel_listen(path, 0620, 0);
+
+    CHECK(fd >= 0);
+    CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC);
+    CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0620);
+    errno = 0;
+    CHECK(ipc_channel_listen(path, 0620, 0) == -1 && errno == EADDRINUSE);
+    errno = 0;
+    CHECK(ipc_channel_accept(fd, NULL, 0, 0, &ch) == -1);
+    while (errno == EPIPE) { /* who only tried whether it lives */
+        CHECK(ipc_channel_accept(fd, NULL, 0, 0, &ch) == -1);
+    }
+    CHECK(errno == EAGAIN);
+    child = check_fork();
+    if (child == 0) {
+        CHECK(close(fd) == 0);
+        CHECK(ipc_channel_connect(path, NULL, 0, 20000, &ch) == 0);
+        ask(ch);
+        ipc_channel_close(ch);
+        exit(0);
+    }
+    CHECK(ipc_channel_accept(fd, NULL, 0, 20000, &ch) == 0);
+    serve(ch);
+    check_passed(child);
+    CHECK(close(fd) == 0);
+    CHECK(unlink(path) == 0);
+}
+
+/* In place, without copying; and what is seen of it in epoll. */
+static void in_place(void)
+{
+    struct ipc_channel_opts opts = {.flags = IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_NO_SPIN,
+                                    .send_size = 1, .message_max = 100000};
+    struct ipc_channel_stats stats;
+    struct ipc_channel *ch[2];
+    struct epoll_event event = {.events = EPOLLIN};
+    const void *seen = &opts;
+    unsigned char *room;
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+    CHECK(ipc_channel_pair(&opts, sizeof opts, ch) == 0);
+    CHECK(ipc_channel_max(ch[0]) == 131072 - 4 && ipc_channel_max(ch[1]) == 131072 - 4);
+    CHECK(ipc_channel_fd(ch[1]) >= 0);
+    CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, ipc_channel_fd(ch[1]), &event) == 0);
+    CHECK(epoll_wait(epoll, &event, 1, 0) == 0);
+
+    room = ipc_channel_reserve(ch[0], 100000, 0);
+    CHECK(room != NULL);
+    errno = 0;
+    CHECK(ipc_channel_reserve(ch[0], 1, 0) == NULL && errno == EBUSY);
+    memset(room, 0x5a, 100000);
+    CHECK(ipc_channel_commit(ch[0], 99999) == 0);
+    CHECK(epoll_wait(epoll, &event, 1, 0) == 1 && event.events == EPOLLIN);
+
+    errno = 0;
+    CHECK(ipc_channel_recv(ch[1], &opts, sizeof opts, 0) == -1 && errno == EMSGSIZE);
+    CHECK(ipc_channel_peek(ch[1], &seen, 0) == 99999);
+    CHECK(((const unsigned char *)seen)[0] == 0x5a);
+    CHECK(((const unsigned char *)seen)[99998] == 0x5a);
+    CHECK(ipc_channel_release(ch[1]) == 0);
+    errno = 0;
+    CHECK(ipc_channel_peek(ch[1], &seen, 0) == -1 && errno == EAGAIN);
+    CHECK(epoll_wait(epoll, &event, 1, 0) == 0);
+    CHECK(ipc_channel_reserve(ch[0], 1, 0) != NULL && ipc_channel_cancel(ch[0]) == 0);
+
+    CHECK(ipc_channel_stats(ch[0], &stats, sizeof stats) == 0);
+    CHECK(stats.sent_messages == 1 && stats.sent_bytes == 99999 && stats.wakes == 1);
+    CHECK(ipc_channel_stats(ch[1], &stats, sizeof stats) == 0);
+    CHECK(stats.received_messages == 1 && stats.received_bytes == 99999);
+
+    CHECK(ipc_channel_shutdown(ch[0], SHUT_WR) == 0);
+    CHECK(epoll_wait(epoll, &event, 1, -1) == 1);
+    CHECK(ipc_channel_recv(ch[1], &opts, sizeof opts, -1) == 0);
+    errno = 0;
+    CHECK(ipc_channel_send(ch[0], "x", 1, -1) == -1 && errno == EPIPE);
+    ipc_channel_close(ch[1]);
+    ipc_channel_close(ch[0]);
+    ipc_channel_close(NULL);
+    CHECK(close(epoll) == 0);
+}
+
+static void refused(void)
+{
+    struct {
+        struct ipc_channel_opts opts;
+        int newer;
+    } longer = {.newer = 1};
+    struct ipc_channel_opts opts = {.flags = 1U << 31};
+    struct ipc_channel *ch[2] = {NULL, NULL};
+    int number;
+
+    errno = 0;
+    CHECK(ipc_channel_pair(&longer.opts, sizeof longer, ch) == -1 && errno == E2BIG);
+    errno = 0;
+    CHECK(ipc_channel_pair(&opts, sizeof opts, ch) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_channel_from_fd(-1, NULL, 0, 0, ch) == -1 && errno == EBADF);
+    CHECK(ch[0] == NULL && ch[1] == NULL);
+
+    CHECK(ipc_channel_pair(NULL, 0, ch) == 0);
+    errno = 0;
+    CHECK(ipc_channel_recv(ch[0], &number, sizeof number, 0) == -1 && errno == EAGAIN);
+    errno = 0;
+    CHECK(ipc_channel_recv(ch[0], &number, sizeof number, 10) == -1 && errno == ETIMEDOUT);
+    errno = 0;
+    CHECK(ipc_channel_send(ch[0], &number, 0, -1) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_channel_send(ch[0], &number, ipc_channel_max(ch[0]) + 1, -1) == -1 &&
+          errno == EMSGSIZE);
+    ipc_channel_close(ch[0]);
+    errno = 0;
+    CHECK(ipc_channel_send(ch[1], &number, sizeof number, -1) == -1 && errno == EPIPE);
+    CHECK(ipc_channel_recv(ch[1], &number, sizeof number, -1) == 0);
+    ipc_channel_close(ch[1]);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        return started();
+    }
+    pair_and_fork();
+    spawned(argv[0]);
+    listener();
+    in_place();
+    refused();
+    return 0;
+}

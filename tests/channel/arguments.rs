@@ -1,0 +1,367 @@
+//! What the calls refuse, options, and the structures that are handed out.
+
+use crate::tool::*;
+use libc::{EBADF, EBUSY, EINVAL, EMSGSIZE, c_int};
+use std::ptr::{null, null_mut};
+use std::{mem, os::fd::AsRawFd};
+use unixipc::ffi::channel::*;
+use unixipc::pair::Cred;
+
+const SIZE: usize = size_of::<ipc_channel_opts>();
+const REFUSED: Outcome = Err(EINVAL);
+
+pub fn null_pointers() {
+    let (a, _b) = pair();
+    let mut byte = [0u8; 8];
+    let at = byte.as_mut_ptr().cast();
+    let call = |call: &dyn Fn() -> c_int| assert_eq!(outcome(|| call() as isize), REFUSED);
+    // SAFETY: NULL is refused; what else is given is there.
+    unsafe {
+        call(&|| ipc_channel_pair(null(), 0, null_mut()));
+        call(&|| ipc_channel_from_fd(0, null(), 0, 0, null_mut()));
+        call(&|| ipc_channel_listen(null(), 0o600, 0));
+        call(&|| ipc_channel_accept(0, null(), 0, 0, null_mut()));
+        call(&|| ipc_channel_connect(c"x".as_ptr(), null(), 0, 0, null_mut()));
+        call(&|| ipc_channel_connect(null(), null(), 0, 0, &mut null_mut()));
+        call(&|| ipc_channel_send(null_mut(), at, 1, 0));
+        call(&|| ipc_channel_send(a.0, null(), 1, 0));
+        call(&|| ipc_channel_send(a.0, null(), 0, 0));
+        call(&|| ipc_channel_recv(null_mut(), at, 1, 0) as c_int);
+        call(&|| ipc_channel_recv(a.0, null_mut(), 1, 0) as c_int);
+        call(&|| ipc_channel_recv(a.0, null_mut(), 0, 0) as c_int);
+        call(&|| ipc_channel_commit(null_mut(), 1));
+        call(&|| ipc_channel_cancel(null_mut()));
+        call(&|| ipc_channel_peek(null_mut(), &mut null(), 0) as c_int);
+        call(&|| ipc_channel_peek(a.0, null_mut(), 0) as c_int);
+        call(&|| ipc_channel_release(null_mut()));
+        call(&|| ipc_channel_shutdown(null_mut(), libc::SHUT_RD));
+        call(&|| ipc_channel_fd(null_mut()));
+        call(&|| ipc_channel_peer_cred(null(), at.cast(), 8));
+        call(&|| ipc_channel_peer_cred(a.0, null_mut(), 8));
+        call(&|| ipc_channel_stats(null(), at.cast(), 8));
+        call(&|| ipc_channel_stats(a.0, null_mut(), 8));
+        ipc_channel_close(null_mut());
+    }
+    let none = End(null_mut());
+    assert_eq!(none.reserve(1, 0).unwrap_err(), EINVAL);
+    set_errno(SENTINEL);
+    assert_eq!(none.max(), 0);
+    assert_eq!(errno(), EINVAL);
+    assert_eq!(a.recv(0), Err(libc::EAGAIN)); // it still works
+}
+
+pub fn lengths() {
+    let (a, b) = small();
+    let max = a.max();
+    let bytes = vec![1; max + 1];
+    assert_eq!(max, SMALL_RING - 4);
+    assert_eq!(a.send(&[], 0), REFUSED);
+    assert_eq!(a.send(&bytes, 0), Err(EMSGSIZE));
+    for len in [isize::MAX as usize, usize::MAX / 2 + 2, usize::MAX] {
+        let at = bytes.as_ptr().cast_mut().cast();
+        assert_eq!(a.send_raw(at, len, 0), Err(EMSGSIZE), "{len:#x}");
+        assert_eq!(a.reserve(len, 0).unwrap_err(), EMSGSIZE, "{len:#x}");
+    }
+    assert_eq!(a.reserve(0, 0).unwrap_err(), EINVAL);
+    assert_eq!(a.reserve(max + 1, 0).unwrap_err(), EMSGSIZE);
+    assert_eq!(
+        b.recv_raw(bytes.as_ptr().cast_mut().cast(), 0, 0),
+        REFUSED,
+        "no room at all"
+    );
+    assert_eq!(b.peek(0).unwrap_err(), libc::EAGAIN, "nothing was sent");
+    // The longest that can be always fits into an empty ring, wherever that begins.
+    for len in [1, max, 3, max, max - 1, max, 8, max] {
+        assert_eq!(a.send(&bytes[..len], 0), DONE, "{len}");
+        assert_eq!(b.recv_cap(max, 0).map(|got| got.len()), Ok(len));
+    }
+}
+
+pub fn time_outs_that_are_none() {
+    let (a, b) = pair();
+    let (one, _two) = sockets(libc::SOCK_STREAM);
+    let name = format!("@unixipc-test-arguments-{}", std::process::id());
+    let listener = listen(&name);
+    for timeout_ms in [-3, -1000, c_int::MIN] {
+        assert_eq!(a.send(b"x", timeout_ms), REFUSED);
+        assert_eq!(a.reserve(1, timeout_ms).unwrap_err(), EINVAL);
+        assert_eq!(b.recv(timeout_ms), Err(EINVAL));
+        assert_eq!(b.peek(timeout_ms).unwrap_err(), EINVAL);
+        assert_eq!(from_fd(&one, timeout_ms).unwrap_err(), EINVAL);
+        assert_eq!(accept(&listener, timeout_ms).unwrap_err(), EINVAL);
+        let connected = connect(&name, timeout_ms);
+        assert_eq!(connected.unwrap_err(), EINVAL);
+    }
+    assert_eq!(a.cancel(), REFUSED, "nothing is reserved");
+    assert_eq!(b.recv(0), Err(libc::EAGAIN), "nothing was sent");
+    assert_eq!(accept(&listener, 0).unwrap_err(), libc::EAGAIN);
+}
+
+pub fn out_of_order() {
+    let (a, b) = pair();
+    assert_eq!(a.commit(1), REFUSED);
+    assert_eq!(a.cancel(), REFUSED);
+    assert_eq!(b.release(), REFUSED);
+    a.reserve(100, 0).unwrap();
+    for len in [0, 101, usize::MAX] {
+        assert_eq!(a.commit(len), REFUSED, "{len}");
+    }
+    assert_eq!(a.send(b"x", -1), Err(EBUSY));
+    assert_eq!(a.reserve(1, -1).unwrap_err(), EBUSY);
+    assert_eq!(a.commit(100), DONE);
+    assert_eq!(a.commit(1), REFUSED);
+    b.peek(0).unwrap();
+    assert_eq!(b.release(), DONE);
+    assert_eq!(b.release(), REFUSED);
+    assert_eq!(a.send(b"x", 0), DONE);
+    b.peek(0).unwrap();
+    assert_eq!(b.recv(0).unwrap(), b"x");
+    assert_eq!(b.release(), REFUSED, "it has been received");
+    for how in [-1, 3, c_int::MAX, c_int::MIN] {
+        assert_eq!(a.shutdown(how), REFUSED);
+    }
+    assert_eq!(a.send(b"y", 0), DONE);
+    assert_eq!(b.recv(0).unwrap(), b"y");
+}
+
+/// Each call that takes options, with these: pair, from_fd, accept, connect.
+fn with_options(opts: *const ipc_channel_opts, size: usize) -> [Result<(), c_int>; 4] {
+    let name = format!("@unixipc-test-options-{}", std::process::id());
+    let listener = listen(&name);
+    // Somebody to be accepted.
+    let client = socket(libc::SOCK_SEQPACKET);
+    let address = nix::sys::socket::UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
+    nix::sys::socket::connect(client.as_raw_fd(), &address).unwrap();
+    let name = std::ffi::CString::new(name).unwrap();
+    let (one, two) = sockets(libc::SOCK_SEQPACKET);
+    let other = std::thread::spawn(move || from_fd(&two, 200).map(drop));
+    // SAFETY: options of that size, places and strings.
+    let tried = unsafe {
+        [
+            try_pair(opts, size).map(drop),
+            got(|ch| ipc_channel_from_fd(one.as_raw_fd(), opts, size, 2000, ch)).map(drop),
+            got(|ch| ipc_channel_accept(listener.as_raw_fd(), opts, size, 2000, ch)).map(drop),
+            // Nobody accepts: what is wrong with the options is said before that.
+            got(|ch| ipc_channel_connect(name.as_ptr(), opts, size, 0, ch))
+                .map(drop)
+                .or_else(|error| {
+                    if error == libc::EAGAIN {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    }
+                }),
+        ]
+    };
+    drop(one);
+    let _ = other.join().unwrap();
+    tried
+}
+
+const ALL_WELL: [Result<(), c_int>; 4] = [Ok(()); 4];
+
+pub fn options() {
+    let with = |opts: ipc_channel_opts| with_options(&opts, SIZE);
+    let refused = [Err(EINVAL); 4];
+    assert_eq!(with(DEFAULTS), ALL_WELL);
+    assert_eq!(with_options(null(), 0), ALL_WELL);
+    assert_eq!(
+        with_options(null(), usize::MAX),
+        ALL_WELL,
+        "NULL has no size"
+    );
+    assert_eq!(with_options(&DEFAULTS, 0), ALL_WELL, "no part of it");
+    for bit in 3..32 {
+        let flags = 1 << bit;
+        assert_eq!(with(ipc_channel_opts { flags, ..DEFAULTS }), refused);
+    }
+    for flags in [IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_NO_SPIN] {
+        assert_eq!(with(ipc_channel_opts { flags, ..SMALL }), ALL_WELL);
+    }
+    for spin_us in [1, 1_000_000] {
+        assert_eq!(
+            with(ipc_channel_opts {
+                spin_us,
+                ..DEFAULTS
+            }),
+            ALL_WELL
+        );
+        let spin_us_and_not = ipc_channel_opts { spin_us, ..NO_SPIN };
+        assert_eq!(with(spin_us_and_not), refused);
+    }
+    for spin_us in [1_000_001, u32::MAX] {
+        assert_eq!(
+            with(ipc_channel_opts {
+                spin_us,
+                ..DEFAULTS
+            }),
+            refused
+        );
+    }
+    let over = (1u64 << 40) + 1;
+    for too_large in [over, u64::MAX / 2, u64::MAX] {
+        let send_size = too_large;
+        assert_eq!(
+            with(ipc_channel_opts {
+                send_size,
+                ..DEFAULTS
+            }),
+            refused
+        );
+        let message_max = too_large;
+        assert_eq!(
+            with(ipc_channel_opts {
+                message_max,
+                ..DEFAULTS
+            }),
+            refused
+        );
+    }
+    // Elsewhere the peer says it.
+    let recv_size = 1;
+    let given = with(ipc_channel_opts {
+        recv_size,
+        ..DEFAULTS
+    });
+    assert_eq!(given, [Ok(()), Err(EINVAL), Err(EINVAL), Err(EINVAL)]);
+    let recv_size = over;
+    assert_eq!(
+        with(ipc_channel_opts {
+            recv_size,
+            ..DEFAULTS
+        }),
+        refused
+    );
+}
+
+pub fn sizes_of_options() {
+    #[repr(C)]
+    struct Longer {
+        known: ipc_channel_opts,
+        new: [u8; 4096],
+    }
+    let mut longer = Longer {
+        known: DEFAULTS,
+        new: [0; 4096],
+    };
+    for size in [SIZE + 1, SIZE + 8, 4096] {
+        assert_eq!(
+            with_options(&raw const longer.known, size),
+            ALL_WELL,
+            "{size}"
+        );
+    }
+    let big = [Err(libc::E2BIG); 4];
+    for size in [4097, usize::MAX] {
+        assert_eq!(with_options(&raw const longer.known, size), big, "{size}");
+    }
+    longer.new[7] = 1;
+    assert_eq!(with_options(&raw const longer.known, SIZE + 7), ALL_WELL);
+    assert_eq!(with_options(&raw const longer.known, SIZE + 8), big);
+    // A shorter one: what is missing is 0.
+    let opts = ipc_channel_opts {
+        send_size: 1,
+        message_max: 1 << 20,
+        ..DEFAULTS
+    };
+    for (size, max) in [
+        (SIZE, 1 << 21),
+        (32, SMALL_RING),
+        (16, SMALL_RING),
+        (8, 256 << 10),
+    ] {
+        let (a, _b) = try_pair(&opts, size).unwrap();
+        assert_eq!(a.max(), max - 4, "{size}");
+    }
+}
+
+pub fn sizes_of_rings() {
+    let sizes = |send_size, recv_size, message_max| {
+        let opts = ipc_channel_opts {
+            send_size,
+            recv_size,
+            message_max,
+            ..DEFAULTS
+        };
+        let (a, b) = pair_with(&opts);
+        (a.max() + 4, b.max() + 4)
+    };
+    const K: usize = 1024;
+    assert_eq!(sizes(0, 0, 0), (256 * K, 256 * K));
+    assert_eq!(sizes(1, 0, 0), (64 * K, 64 * K));
+    assert_eq!(sizes(65536, 65537, 0), (64 * K, 128 * K));
+    assert_eq!(sizes(0, 1, 0), (256 * K, 64 * K));
+    assert_eq!(sizes(1, 1 << 30, 0), (64 * K, 1 << 30));
+    // The longest message fits, in both directions.
+    assert_eq!(sizes(1, 0, 1), (64 * K, 64 * K));
+    assert_eq!(sizes(1, 0, 65532), (64 * K, 64 * K));
+    assert_eq!(sizes(1, 0, 65533), (128 * K, 128 * K));
+    assert_eq!(sizes(1 << 20, 0, 65533), (1 << 20, 1 << 20));
+    assert_eq!(sizes(0, 0, 300_000), (512 * K, 512 * K));
+    let opts = ipc_channel_opts {
+        message_max: 3 << 20,
+        ..DEFAULTS
+    };
+    let (a, b) = pair_with(&opts);
+    let message = pattern(3 << 20, 1);
+    assert_eq!(a.send(&message, 0), DONE);
+    assert_eq!(b.peek(0).unwrap(), message);
+}
+
+pub fn structures() {
+    let (a, b) = pair();
+    assert_eq!(a.send(&[7; 100], 0), DONE);
+    assert_eq!(b.recv(0).unwrap().len(), 100);
+    let cred = a.cred();
+    assert_eq!(cred, Cred::own());
+    assert_eq!(b.cred(), Cred::own());
+    // SAFETY: numbers without padding.
+    let whole: [u8; 12] = unsafe { mem::transmute(cred) };
+    // SAFETY: an end, and room for the size.
+    let cred_of = |at, size| unsafe { ipc_channel_peer_cred(a.0, at, size) };
+    check_sizes(&whole, |at, size| cred_of(at.cast(), size));
+    // SAFETY: numbers without padding.
+    let whole: [u8; 56] = unsafe { mem::transmute(a.stats()) };
+    assert_eq!((whole[0], whole[8]), (1, 100));
+    // SAFETY: an end, and room for the size.
+    let stats_of = |at, size| unsafe { ipc_channel_stats(a.0, at, size) };
+    check_sizes(&whole, |at, size| stats_of(at.cast(), size));
+}
+
+/// A structure of any size is the beginning of it, or it with zeros behind.
+fn check_sizes(whole: &[u8], call: impl Fn(*mut u8, usize) -> c_int) {
+    for size in 0..100 {
+        let mut bytes = [0xaa; 101];
+        let got = outcome(|| call(bytes.as_mut_ptr(), size) as isize);
+        assert_eq!(got, if size == 0 { REFUSED } else { DONE });
+        let known = size.min(whole.len());
+        assert_eq!(bytes[..known], whole[..known]);
+        assert!(bytes[known..size].iter().all(|byte| *byte == 0));
+        assert!(bytes[size..].iter().all(|byte| *byte == 0xaa));
+    }
+}
+
+pub fn descriptors_that_are_none() {
+    for fd in [-1, -2, c_int::MIN, 1000, c_int::MAX] {
+        assert_eq!(from_fd_with(fd, &DEFAULTS, 0).unwrap_err(), EBADF, "{fd}");
+        // SAFETY: no options, and a place.
+        let accepted = got(|ch| unsafe { ipc_channel_accept(fd, null(), 0, 0, ch) });
+        assert_eq!(accepted.unwrap_err(), EBADF, "{fd}");
+    }
+    let (read, _write) = pipe();
+    assert_eq!(from_fd(&read, 0).unwrap_err(), libc::ENOTSOCK);
+    let read = read.into();
+    assert_eq!(accept(&read, 0).unwrap_err(), libc::ENOTSOCK);
+    for kind in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
+        assert_eq!(from_fd(&socket(kind), 0).unwrap_err(), libc::ENOTCONN);
+        // Neither of these listens.
+        assert_eq!(accept(&socket(kind), 0).unwrap_err(), EINVAL);
+        let (one, _two) = sockets(kind);
+        assert_eq!(accept(&one, 0).unwrap_err(), EINVAL);
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    assert_eq!(from_fd(&there, 0).unwrap_err(), libc::EOPNOTSUPP);
+    let accepted = accept(&listener.into(), LONG);
+    assert_eq!(accepted.unwrap_err(), libc::EOPNOTSUPP);
+}

@@ -1,0 +1,389 @@
+//! What a channel costs: system calls, descriptors, memory.
+
+use crate::common::strace::{MARKER, marker, name, trace};
+use crate::handshake::{overheard, say};
+use crate::tool::*;
+use libc::{EAGAIN, EFBIG, EMFILE, SOCK_SEQPACKET};
+use std::os::fd::AsRawFd;
+use std::{fs, process, ptr};
+use unixipc::ffi::channel::*;
+
+/// So many messages as are sent before anybody looks whether the other side is still there.
+const BURST: usize = 60;
+
+/// What has to work without a system call, while the other side is awake.
+const WITHOUT: [(&str, fn(&End, &End)); 5] = [
+    ("send and recv, one by one", |a, b| {
+        for timeout_ms in [-1, 0, 10, INTR] {
+            for len in [1, 64, 5000] {
+                a.send(&[7; 5000][..len], timeout_ms).unwrap();
+                let mut room = [0u8; 5000];
+                let at = room.as_mut_ptr().cast();
+                assert_eq!(b.recv_raw(at, 5000, timeout_ms), Ok(len));
+            }
+        }
+    }),
+    ("send and recv, a burst", |a, b| {
+        (0..BURST).for_each(|_| assert_eq!(a.send(&[7; 64], -1), DONE));
+        let mut room = [0u8; 64];
+        for _ in 0..BURST {
+            assert_eq!(b.recv_raw(room.as_mut_ptr().cast(), 64, -1), Ok(64));
+        }
+    }),
+    ("reserve, commit, peek and release", |a, b| {
+        for _ in 0..BURST {
+            a.reserve(2000, -1).unwrap()[0] = 1;
+            a.commit(1000).unwrap();
+        }
+        for _ in 0..BURST {
+            assert_eq!(b.peek(-1).unwrap().len(), 1000);
+            b.release().unwrap();
+        }
+    }),
+    ("cancel, max and stats", |a, b| {
+        a.reserve(100, 0).unwrap();
+        a.cancel().unwrap();
+        assert_eq!(a.max(), b.max());
+        a.stats();
+        a.cred();
+    }),
+    ("recv and send in vain, once it has asked", |a, b| {
+        for _ in 0..40 {
+            assert_eq!(b.recv_raw([0u8; 8].as_mut_ptr().cast(), 8, 0), Err(EAGAIN));
+        }
+        let _ = a;
+    }),
+];
+
+pub fn no_system_calls() {
+    let (a, b) = pair();
+    let awake = || {
+        // The first message finds somebody who has not looked yet; and patience ends.
+        a.send(b"x", 0).unwrap();
+        b.recv(0).unwrap();
+        (0..64).for_each(|_| assert_eq!(b.recv(0), Err(EAGAIN)));
+    };
+    let trace = trace(|| {
+        awake();
+        for (_, run) in WITHOUT {
+            marker();
+            (0..20).for_each(|_| run(&a, &b));
+        }
+        marker();
+    });
+    let phases: Vec<Vec<&str>> = trace
+        .split(MARKER)
+        .map(|phase| phase.lines().filter_map(name).collect())
+        .collect();
+    assert_eq!(phases.len(), WITHOUT.len() + 2, "{trace}");
+    for ((what, _), phase) in WITHOUT.iter().zip(&phases[1..]) {
+        println!("{what}: {} system calls", phase.len());
+        // In vain it asks now and then whether the other side is still there.
+        let most = if what.contains("in vain") {
+            16 + 20 * 40 / 64
+        } else {
+            0
+        };
+        assert!(phase.len() <= most, "{what}: {phase:?}");
+    }
+}
+
+/// Two processes that are both busy: one sends as fast as it can, the other one has something to
+/// do with each message.
+pub fn streaming() {
+    let messages = 200_000u64;
+    let (a, b) = pair();
+    let shared = Shared::new();
+    let trace = trace(|| {
+        let receiver = fork(|| {
+            // SAFETY: inherited, and not used here.
+            unsafe { ipc_channel_close(a.0) };
+            shared.set(0, 1);
+            for number in 0..messages {
+                let mut room = [0u64; 8];
+                assert_eq!(b.recv_raw(room.as_mut_ptr().cast(), 64, -1), Ok(64));
+                assert_eq!(room[0], number);
+                (0..100).for_each(|_| std::hint::spin_loop());
+            }
+            marker();
+        });
+        shared.wait_for(0, 1);
+        marker();
+        for number in 0..messages {
+            let message = [number; 8];
+            assert_eq!(a.send_raw(message.as_ptr().cast(), 64, -1), DONE);
+        }
+        let stats = a.stats();
+        marker();
+        shared.set(1, stats.sleeps);
+        shared.set(2, stats.wakes);
+        receiver.join();
+    });
+    // From the sender's marker at the beginning to that of who ends last.
+    let calls: Vec<&str> = trace.lines().filter_map(name).collect();
+    let markers: Vec<usize> = (0..calls.len())
+        .filter(|at| calls[*at] == "getppid")
+        .collect();
+    assert_eq!(markers.len(), 3, "{trace}");
+    let calls = &calls[markers[0]..markers[2]];
+    let count = calls.len() as u64 - 2;
+    let mut kinds = std::collections::BTreeMap::new();
+    for call in calls {
+        *kinds.entry(*call).or_insert(0u64) += 1;
+    }
+    println!("{kinds:?}");
+    let [sleeps, wakes] = [1, 2].map(|at| shared.get(at));
+    println!(
+        "{messages} messages: {count} system calls; the sender slept {sleeps} times, woke {wakes}"
+    );
+    // Of a receiver that has read nothing of 64 messages it asks whether it is still there.
+    let asked = *kinds.get("poll").unwrap_or(&0);
+    assert!(asked <= messages / 64, "{asked} times asked");
+    assert!((count - asked) * 100 < messages, "{count} system calls");
+}
+
+fn new_numbers(before: &[i32]) -> Vec<i32> {
+    let mut now = open_numbers();
+    now.retain(|fd| !before.contains(fd));
+    for fd in &now {
+        // SAFETY: no pointers.
+        assert_eq!(
+            unsafe { libc::fcntl(*fd, libc::F_GETFD) },
+            libc::FD_CLOEXEC,
+            "{fd}"
+        );
+    }
+    now
+}
+
+/// How many there are, and that none is inherited by a program.
+pub fn descriptors() {
+    let before = open_numbers();
+    let (a, b) = pair();
+    assert_eq!(new_numbers(&before).len(), 6, "three an end");
+    a.fd().unwrap();
+    assert_eq!(new_numbers(&before).len(), 8, "two more");
+    drop((a, b));
+    assert_eq!(open_numbers(), before);
+    let name = format!("@unixipc-test-{}", process::id());
+    let listener = listen(&name);
+    assert_eq!(new_numbers(&before).len(), 1);
+    let child = fork(|| {
+        let before = open_numbers();
+        let end = connect(&name, LONG).unwrap();
+        assert_eq!(new_numbers(&before).len(), 3);
+        assert_eq!(end.recv(LONG).unwrap(), b"x");
+    });
+    let end = accept(&listener, LONG).unwrap();
+    assert_eq!(
+        new_numbers(&before).len(),
+        1 + 3,
+        "and the socket, without the peer's"
+    );
+    assert_eq!(end.send(b"x", LONG), DONE);
+    assert_eq!(new_numbers(&before).len(), 1 + 3);
+    child.join();
+    drop((end, listener));
+    assert_eq!(open_numbers(), before);
+}
+
+/// Makes something with room for fewer descriptors than it needs, then for one more, until it
+/// is there; how many it needs. `prepare` has all the room it wants.
+#[track_caller]
+fn with_few<T>(what: &str, prepare: impl Fn() -> T, make: impl Fn(&T) -> Result<(), i32>) -> u64 {
+    for room in 0..20 {
+        let before = open_numbers();
+        let prepared = prepare();
+        let between = open_numbers();
+        let made = with_room_for(room, || make(&prepared));
+        if made.is_err() {
+            assert_eq!(open_numbers(), between, "{what}, room for {room}");
+        }
+        drop(prepared);
+        assert_eq!(open_numbers(), before, "{what}, room for {room}");
+        match made {
+            Ok(()) => {
+                println!("{what} needs room for {room} descriptors");
+                return room;
+            }
+            Err(error) => assert_eq!(error, EMFILE, "{what}, room for {room}"),
+        }
+    }
+    panic!("{what}: not with 20 either")
+}
+
+pub fn few_descriptors() {
+    let name = format!("@unixipc-test-{}", process::id());
+    let hello = overheard();
+    let fds = hello.raw_fds();
+    let needs = [
+        with_few("pair", || (), |()| try_pair(ptr::null(), 0).map(drop)),
+        with_few("fd", pair, |(a, _)| a.fd().map(drop)),
+        with_few("listen", || (), |()| listen_with(&name, 0, 0).map(drop)),
+        with_few(
+            "from_fd",
+            || {
+                let (one, two) = sockets(SOCK_SEQPACKET);
+                say(&two, &hello.bytes, &fds);
+                (one, two)
+            },
+            |(one, _)| from_fd(one, 0).map(drop),
+        ),
+    ];
+    assert_eq!(needs[1..3], [2, 1]);
+    // A connection that is not taken is none: each attempt has a client of its own.
+    let path = std::env::temp_dir().join("s").to_str().unwrap().to_owned();
+    let needs = with_few(
+        "listen, at a path",
+        || (),
+        |()| listen_with(&path, 0o600, 0).map(drop),
+    );
+    assert_eq!(
+        needs, 3,
+        "with the folder, and the attempt to reach who listens"
+    );
+    fs::remove_file(&path).unwrap();
+    let connected = || {
+        let listener = listen(&name);
+        let client = socket(SOCK_SEQPACKET);
+        let address = nix::sys::socket::UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
+        nix::sys::socket::connect(client.as_raw_fd(), &address).unwrap();
+        say(&client, &hello.bytes, &fds);
+        (listener, client)
+    };
+    with_few("accept", connected, |(listener, _)| {
+        accept(listener, 0).map(drop)
+    });
+    let accepted = || {
+        let (listener, client) = connected();
+        (accept(&listener, 0).unwrap(), client)
+    };
+    // What it needs for its first call: two that are the peer's.
+    let needs = with_few("the first call", accepted, |(end, _)| match end.recv(0) {
+        Err(EAGAIN) => Ok(()),
+        other => other.map(drop),
+    });
+    assert_eq!(needs, 2);
+    // Connecting, with somebody who accepts whoever comes.
+    let (listener, client) = (listen(&name), Shared::new());
+    let server = fork(|| {
+        while client.get(0) == 0 {
+            if let Ok(end) = accept(&listener, 50) {
+                let _ = end.recv(LONG);
+            }
+        }
+    });
+    with_few("connect", || (), |()| connect(&name, LONG).map(drop));
+    client.set(0, 1);
+    server.join();
+}
+
+/// The sizes in a line of /proc/self/smaps for this process's memory of channels, in bytes.
+fn resident(what: &str) -> usize {
+    let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut of_channel = false;
+    let mut sum = 0;
+    for line in smaps.lines() {
+        let first = line.split_whitespace().next().unwrap();
+        if !first.ends_with(':') {
+            of_channel = line.contains("/memfd:");
+        } else if of_channel && first == what {
+            sum += line
+                .split_whitespace()
+                .nth(1)
+                .unwrap()
+                .parse::<usize>()
+                .unwrap()
+                * 1024;
+        }
+    }
+    sum
+}
+
+fn mappings() -> usize {
+    fs::read_to_string("/proc/self/maps")
+        .unwrap()
+        .lines()
+        .count()
+}
+
+/// An idle channel has little memory, a busy one its rings; and none of it is left.
+pub fn memory() {
+    let (a, b) = pair();
+    let idle = resident("Rss:");
+    println!(
+        "an idle pair: {idle} bytes resident in {} mappings",
+        mappings()
+    );
+    assert!(idle <= 2 * 3 * 4096, "{idle}");
+    assert_eq!(a.send(b"x", 0), DONE);
+    assert_eq!(b.recv(0).unwrap(), b"x");
+    let used = resident("Rss:");
+    println!("after a message: {used}");
+    assert!(used <= 2 * 6 * 4096, "{used}");
+    drop((a, b));
+    let before = mappings();
+    for flags in [0, IPC_CHANNEL_F_PREFAULT] {
+        for _ in 0..50 {
+            let (a, b) = pair_with(&ipc_channel_opts { flags, ..SMALL });
+            assert!(mappings() > before);
+            assert_eq!(a.send(b"x", 0), DONE);
+            a.fd().unwrap();
+            drop((b, a));
+        }
+    }
+    assert_eq!((mappings(), resident("Rss:")), (before, 0));
+    // All of it at once, where that was asked for.
+    let rings = 2 * SMALL_RING;
+    let flags = IPC_CHANNEL_F_PREFAULT;
+    let (_a, _b) = pair_with(&ipc_channel_opts { flags, ..SMALL });
+    assert!(resident("Rss:") >= rings + 2 * 4096, "{}", resident("Rss:"));
+}
+
+/// Locked memory, and what happens to who may not lock so much.
+pub fn locked_memory() {
+    let opts = ipc_channel_opts {
+        flags: IPC_CHANNEL_F_LOCK,
+        ..SMALL
+    };
+    let (a, b) = pair_with(&opts);
+    let locked = resident("Locked:");
+    assert!(locked >= 2 * SMALL_RING, "{locked}");
+    assert_eq!(a.send(b"x", 0), DONE);
+    assert_eq!(b.recv(0).unwrap(), b"x");
+    fork(|| {
+        crate::common::isolated::become_nobody().unwrap();
+        for (limit, error) in [(4096, libc::ENOMEM), (0, libc::EPERM)] {
+            let old = set_soft_limit(libc::RLIMIT_MEMLOCK, limit);
+            let before = (open_numbers(), mappings());
+            let made = try_pair(&opts, size_of::<ipc_channel_opts>());
+            assert_eq!(made.unwrap_err(), error, "limit {limit}");
+            assert_eq!((open_numbers(), mappings()), before);
+            set_soft_limit(libc::RLIMIT_MEMLOCK, old);
+        }
+    })
+    .join();
+}
+
+/// No room for the mappings, and no files so large: an error, no signal, and nothing is left.
+pub fn limits() {
+    drop(pair()); // what the process itself needs is there from here on
+    for (limit, value, error) in [
+        (libc::RLIMIT_FSIZE, 4096, EFBIG),
+        (libc::RLIMIT_AS, 0, libc::ENOMEM),
+    ] {
+        let opts = ipc_channel_opts {
+            send_size: 64 << 20,
+            ..DEFAULTS
+        };
+        let before = (open_numbers(), mappings());
+        let old = set_soft_limit(
+            limit,
+            value + u64::from(limit == libc::RLIMIT_AS) * (64 << 20),
+        );
+        let made = try_pair(&opts, size_of::<ipc_channel_opts>());
+        set_soft_limit(limit, old);
+        assert_eq!(made.map(drop).unwrap_err(), error);
+        assert_eq!((open_numbers(), mappings()), before);
+    }
+}

@@ -1,0 +1,697 @@
+//! ipc_channel_listen, _accept and _connect.
+
+use crate::common::isolated::{NOBODY, become_nobody};
+use crate::handshake::{hear, overheard, say};
+use crate::tool::*;
+use libc::{
+    EACCES, EADDRINUSE, EAGAIN, ECONNREFUSED, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPIPE, EPROTO,
+    ESTALE, ETIMEDOUT, SOCK_SEQPACKET, SOCK_STREAM, c_int,
+};
+use nix::sys::socket::{self, Backlog, UnixAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::{env, fs, process, thread};
+
+/// A folder of the test's own, which is also the current one.
+struct Folder;
+
+impl Folder {
+    fn new() -> Self {
+        let path = env::temp_dir().join("d");
+        fs::create_dir(&path).unwrap();
+        env::set_current_dir(path).unwrap();
+        Self
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(env::temp_dir().join("d"));
+    }
+}
+
+fn abstract_name() -> String {
+    format!("@unixipc-test-{}", process::id())
+}
+
+/// A listener and its client, connected: accepted, and connecting.
+#[track_caller]
+fn meet(listener: &OwnedFd, path: &str) -> (End, End) {
+    thread::scope(|scope| {
+        let client = scope.spawn(|| connect(path, LONG).unwrap());
+        let server = accept(listener, LONG).unwrap();
+        (server, client.join().unwrap())
+    })
+}
+
+#[track_caller]
+fn talk(a: &End, b: &End) {
+    for (from, to) in [(a, b), (b, a), (a, b)] {
+        assert_eq!(from.send(b"message", LONG), DONE);
+        assert_eq!(to.recv(LONG).unwrap(), b"message");
+    }
+}
+
+pub fn arguments() {
+    let _folder = Folder::new();
+    let listen = |path: &str| listen_with(path, 0o600, 0).unwrap_err();
+    assert_eq!(listen(""), ENOENT);
+    assert_eq!(listen("@"), EINVAL);
+    assert_eq!(listen("none/s"), ENOENT);
+    fs::write("file", "").unwrap();
+    assert_eq!(listen("file/s"), ENOTDIR);
+    assert_eq!(connect("file/s", 0).unwrap_err(), ENOTDIR);
+    assert_eq!(connect("", 0).unwrap_err(), ENOENT);
+    assert_eq!(connect("@", 0).unwrap_err(), EINVAL);
+    assert_eq!(connect("none", 0).unwrap_err(), ENOENT);
+    assert_eq!(connect("none/s", 0).unwrap_err(), ENOENT);
+    assert_eq!(connect("file", 0).unwrap_err(), ECONNREFUSED);
+    assert_eq!(connect(&abstract_name(), 0).unwrap_err(), ECONNREFUSED);
+    for flags in [1, 2, 1 << 31] {
+        assert_eq!(listen_with("s", 0o600, flags).unwrap_err(), EINVAL);
+    }
+    for mode in [0o1000, 0o4600, libc::S_IFSOCK | 0o600, u32::MAX] {
+        assert_eq!(listen_with("s", mode, 0).unwrap_err(), EINVAL);
+    }
+    symlink("loop", "loop").unwrap();
+    assert_eq!(listen("loop/s"), libc::ELOOP);
+    // The longest path is one of 107 bytes; an abstract name may have as many behind its @.
+    for longest in [
+        format!("s{}", "x".repeat(106)),
+        format!("@{}", "x".repeat(107)),
+    ] {
+        let listener = listen_with(&longest, 0o600, 0).unwrap();
+        let (a, b) = meet(&listener, &longest);
+        talk(&a, &b);
+        let over = format!("{longest}x");
+        assert_eq!(listen(&over), ENAMETOOLONG);
+        assert_eq!(connect(&over, 0).unwrap_err(), ENAMETOOLONG);
+    }
+    let left: Vec<_> = fs::read_dir(".")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
+
+/// The mode is what was asked for, whatever the umask; so is the descriptor.
+pub fn modes() {
+    let _folder = Folder::new();
+    for mask in [0, 0o022, 0o077, 0o777] {
+        for mode in [0, 0o600, 0o660, 0o666, 0o777, 0o222] {
+            // SAFETY: no pointers.
+            unsafe { libc::umask(mask) };
+            let listener = listen_with("s", mode, 0).unwrap();
+            // SAFETY: no pointers.
+            assert_eq!(unsafe { libc::umask(0o022) }, mask, "the umask stays");
+            let st = fs::symlink_metadata("s").unwrap();
+            assert!(st.file_type().is_socket());
+            assert_eq!(st.mode() & 0o7777, mode, "umask {mask:o}");
+            let fd = listener.as_raw_fd();
+            // SAFETY: no pointers.
+            let flags = unsafe {
+                (
+                    libc::fcntl(fd, libc::F_GETFD),
+                    libc::fcntl(fd, libc::F_GETFL),
+                )
+            };
+            assert_eq!(flags.0, libc::FD_CLOEXEC);
+            assert_ne!(flags.1 & libc::O_NONBLOCK, 0);
+            drop(listener);
+            assert!(fs::exists("s").unwrap(), "the path stays");
+        }
+    }
+}
+
+pub fn meetings() {
+    let folder = Folder::new();
+    let whole = env::temp_dir().join("d/whole").to_str().unwrap().to_owned();
+    for path in ["s", "./t", &whole, &abstract_name()] {
+        let listener = listen(path);
+        assert_eq!(poll(listener.as_raw_fd(), 0), 0);
+        let (a, b) = meet(&listener, path);
+        talk(&a, &b);
+        // Several at once; each has its own partner.
+        let many: Vec<_> = (0..20).map(|_| meet(&listener, path)).collect();
+        for (number, (a, _)) in many.iter().enumerate() {
+            assert_eq!(a.send(&[number as u8], 0), DONE);
+        }
+        for (number, (_, b)) in many.iter().enumerate() {
+            assert_eq!(b.recv(0).unwrap(), [number as u8]);
+        }
+        drop(listener);
+        talk(&a, &b); // the listener is not needed any more
+        drop(a);
+        assert_eq!(b.recv(LONG), Ok(vec![]));
+    }
+    drop(folder);
+}
+
+pub fn stale_paths() {
+    let _folder = Folder::new();
+    // Of a listener that was closed, and of one that was killed.
+    drop(listen("s"));
+    kill_listener("t");
+    // Of another library's, and one that never listened.
+    drop(UnixListener::bind("u").unwrap());
+    drop(UnixDatagram::bind("v").unwrap());
+    for path in ["s", "t", "u", "v"] {
+        let old = fs::symlink_metadata(path).unwrap().ctime_nsec();
+        assert_eq!(connect(path, 0).unwrap_err(), ECONNREFUSED, "{path}");
+        let listener = listen(path);
+        assert_ne!(fs::symlink_metadata(path).unwrap().ctime_nsec(), old);
+        let (a, b) = meet(&listener, path);
+        talk(&a, &b);
+    }
+    // An abstract name goes with its listener.
+    let name = abstract_name();
+    drop(listen(&name));
+    drop(listen(&name));
+}
+
+/// Leaves a path behind.
+fn kill_listener(path: &str) {
+    let (wait, go) = pipe();
+    let child = fork(|| {
+        let _listener = listen(path);
+        std::io::Write::write_all(&mut &go, b".").unwrap();
+        // SAFETY: takes nothing.
+        unsafe { libc::pause() };
+    });
+    std::io::Read::read_exact(&mut &wait, &mut [0]).unwrap();
+    kill(child);
+}
+
+pub fn living_ones() {
+    let _folder = Folder::new();
+    let name = abstract_name();
+    let listeners = [("s", listen("s")), (&name, listen(&name))];
+    for (path, listener) in &listeners {
+        for _ in 0..3 {
+            assert_eq!(listen_with(path, 0o600, 0).unwrap_err(), EADDRINUSE);
+        }
+        // The attempts have left nothing that would be accepted as a channel's client for long.
+        drain_dead(listener);
+        let (a, b) = meet(listener, path);
+        talk(&a, &b);
+    }
+    // One of another kind, one whose queue is full, one in a child.
+    let _other = UnixListener::bind("t").unwrap();
+    assert_eq!(listen_with("t", 0o600, 0).unwrap_err(), EADDRINUSE);
+    let (full, _waiting) = full_listener("u");
+    assert_eq!(listen_with("u", 0o600, 0).unwrap_err(), EADDRINUSE);
+    drop(full);
+    let _datagrams = UnixDatagram::bind("v").unwrap();
+    assert_eq!(listen_with("v", 0o600, 0).unwrap_err(), EADDRINUSE);
+    for path in ["s", "t", "u", "v"] {
+        assert!(fs::symlink_metadata(path).unwrap().file_type().is_socket());
+    }
+}
+
+/// Takes the clients that are gone already.
+#[track_caller]
+fn drain_dead(listener: &OwnedFd) {
+    loop {
+        match accept(listener, 0) {
+            Err(EPIPE) => {}
+            other => return assert_eq!(other.unwrap_err(), EAGAIN),
+        }
+    }
+}
+
+pub fn not_sockets() {
+    let _folder = Folder::new();
+    fs::write("file", "contents").unwrap();
+    fs::create_dir("folder").unwrap();
+    nix::unistd::mkfifo("fifo", nix::sys::stat::Mode::S_IRWXU).unwrap();
+    drop(listen("stale"));
+    symlink("stale", "link").unwrap();
+    symlink("nowhere", "dangling").unwrap();
+    for path in ["file", "folder", "fifo", "link", "dangling"] {
+        let before = fs::symlink_metadata(path).unwrap();
+        assert_eq!(
+            listen_with(path, 0o600, 0).unwrap_err(),
+            EADDRINUSE,
+            "{path}"
+        );
+        let after = fs::symlink_metadata(path).unwrap();
+        assert_eq!(
+            (before.ino(), before.mode()),
+            (after.ino(), after.mode()),
+            "{path}"
+        );
+    }
+    assert_eq!(fs::read_to_string("file").unwrap(), "contents");
+    assert!(!fs::exists("nowhere").unwrap());
+}
+
+/// Several processes find the same stale path: one of them gets it, and it can be connected to.
+pub fn race_for_a_stale_path() {
+    let _folder = Folder::new();
+    let rounds = scaled(100);
+    for round in 0..rounds {
+        match round % 2 {
+            0 => drop(listen("s")),
+            _ => fs::remove_file("s").unwrap(),
+        }
+        let shared = Shared::new();
+        let children: Vec<Child> = (0..2 + round % 3)
+            .map(|_| {
+                fork(|| {
+                    shared.add(0);
+                    while shared.get(1) == 0 {
+                        std::hint::spin_loop();
+                    }
+                    match listen_with("s", 0o600, 0) {
+                        Ok(listener) => {
+                            shared.add(2);
+                            // Until the others have tried.
+                            shared.wait_for(4, 1);
+                            let end = loop {
+                                match accept(&listener, LONG) {
+                                    Err(EPIPE) => {} // who only tried whether it lives
+                                    end => break end.unwrap(),
+                                }
+                            };
+                            assert_eq!(end.send(b"won", LONG), DONE);
+                        }
+                        Err(error) => {
+                            assert_eq!(error, EADDRINUSE);
+                            shared.add(3);
+                        }
+                    }
+                })
+            })
+            .collect();
+        let count = children.len() as u64;
+        shared.wait_for(0, count);
+        shared.set(1, 1);
+        wait_until("all have tried", || shared.get(2) + shared.get(3) == count);
+        assert_eq!(shared.get(2), 1, "who listens, in round {round}");
+        shared.set(4, 1);
+        let end = connect("s", LONG).unwrap();
+        assert_eq!(end.recv(LONG).unwrap(), b"won");
+        children.into_iter().for_each(Child::join);
+    }
+}
+
+fn address(path: &str) -> UnixAddr {
+    match path.strip_prefix('@') {
+        Some(name) => UnixAddr::new_abstract(name.as_bytes()).unwrap(),
+        None => UnixAddr::new(path).unwrap(),
+    }
+}
+
+/// A client that has connected, and said nothing.
+fn silent_client(path: &str) -> OwnedFd {
+    let client = socket(SOCK_SEQPACKET);
+    socket::connect(client.as_raw_fd(), &address(path)).unwrap();
+    client
+}
+
+/// A listener of one place, which is taken; and who has taken it.
+fn full_listener(path: &str) -> (OwnedFd, Vec<OwnedFd>) {
+    let listener = socket(SOCK_SEQPACKET);
+    socket::bind(listener.as_raw_fd(), &address(path)).unwrap();
+    socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let waiting = vec![silent_client(path)];
+    (listener, waiting)
+}
+
+pub fn full_queue() {
+    let name = abstract_name();
+    let (listener, waiting) = full_listener(&name);
+    assert_eq!(connect(&name, 0).unwrap_err(), EAGAIN);
+    let (got, ms) = timed(|| connect(&name, 40));
+    assert_eq!(got.unwrap_err(), ETIMEDOUT);
+    assert!((40..5000).contains(&ms), "{ms} ms");
+    handle(0);
+    storm(500);
+    let (got, ms) = timed(|| connect(&name, 60));
+    storm(0);
+    assert_eq!(got.unwrap_err(), ETIMEDOUT);
+    assert!((60..5000).contains(&ms), "{ms} ms");
+    ends_with_signal(|| connect(&name, INTR).map(|_| 0));
+    drop((listener, waiting));
+    // With a place there is a way in, for who waits for ever and for who does not.
+    for timeout_ms in [-1, LONG, INTR] {
+        let (listener, waiting) = full_listener(&name);
+        let child = fork(|| {
+            let end = connect(&name, timeout_ms).unwrap();
+            assert_eq!(end.send(b"in", LONG), DONE);
+        });
+        child.wait_asleep();
+        let silent = accept(&listener, 0).unwrap();
+        let end = accept(&listener, LONG).unwrap();
+        assert_eq!(end.recv(LONG).unwrap(), b"in");
+        assert_eq!(silent.recv(0), Err(EAGAIN));
+        child.join();
+        drop(waiting);
+    }
+}
+
+pub fn accept_time_outs() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    assert_eq!(accept(&listener, 0).unwrap_err(), EAGAIN);
+    let (got, ms) = timed(|| accept(&listener, 30));
+    assert_eq!(got.unwrap_err(), ETIMEDOUT);
+    assert!((30..5000).contains(&ms), "{ms} ms");
+    ends_with_signal(|| accept(&listener, INTR).map(|_| 0));
+    // A connect waits until it is accepted.
+    let (got, ms) = timed(|| connect(&name, 30));
+    assert_eq!(got.unwrap_err(), ETIMEDOUT);
+    assert!((30..5000).contains(&ms), "{ms} ms");
+    assert_eq!(connect(&name, 0).unwrap_err(), EAGAIN);
+    drain_dead(&listener);
+    for timeout_ms in [-1, LONG, INTR] {
+        let child = fork(|| {
+            let end = accept(&listener, timeout_ms).unwrap();
+            assert_eq!(end.send(b"in", timeout_ms), DONE);
+        });
+        child.wait_asleep();
+        assert_eq!(
+            connect(&name, timeout_ms).unwrap().recv(LONG).unwrap(),
+            b"in"
+        );
+        child.join();
+    }
+}
+
+/// A client that says nothing: accepted at once, and each call has its own time-out.
+pub fn silent_clients() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    for polled in [false, true] {
+        let client = silent_client(&name);
+        let (server, ms) = timed(|| accept(&listener, -1).unwrap());
+        assert!(ms < 5000);
+        if polled {
+            assert!(!is_readable(&server));
+        }
+        for _ in 0..3 {
+            assert_eq!(server.recv(0), Err(EAGAIN));
+            assert_eq!(server.peek(0).unwrap_err(), EAGAIN);
+            assert_eq!(server.send(b"x", 0), Err(EAGAIN));
+            assert_eq!(server.reserve(1, 0).unwrap_err(), EAGAIN);
+            assert_eq!(server.commit(1), Err(EINVAL));
+            assert_eq!(server.release(), Err(EINVAL));
+            let (got, ms) = timed(|| server.recv(20));
+            assert_eq!(got, Err(ETIMEDOUT));
+            assert!((20..5000).contains(&ms), "{ms} ms");
+            assert_eq!(server.send(b"x", 20), Err(ETIMEDOUT));
+        }
+        assert_eq!(server.max(), (256 << 10) - 4);
+        assert_eq!(server.cred().pid, process::id() as i32);
+        assert_eq!(server.stats().sent_messages, 0);
+        ends_with_signal(|| server.recv(INTR).map(|got| got.len()));
+        if polled {
+            assert!(!is_readable(&server));
+        }
+        // What it says half of is no message.
+        let hello = overheard();
+        say(&client, &hello.bytes[..20], &hello.raw_fds());
+        assert_eq!(server.recv(0), Err(EAGAIN));
+        assert_eq!(server.send(b"x", 0), Err(EAGAIN));
+        assert_eq!(server.recv(10), Err(ETIMEDOUT));
+        // And goes.
+        drop(client);
+        if polled {
+            assert!(is_readable(&server));
+        }
+        for _ in 0..3 {
+            assert_eq!(server.recv(LONG), Err(EPROTO));
+            assert_eq!(server.send(b"x", LONG), Err(EPROTO));
+        }
+    }
+}
+
+/// A client that is late is as good as another one, whatever has been tried meanwhile.
+pub fn late_client() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    for polled in [false, true] {
+        let client = silent_client(&name);
+        let server = accept(&listener, 0).unwrap();
+        if polled {
+            server.fd().unwrap();
+        }
+        assert_eq!(server.recv(0), Err(EAGAIN));
+        assert_eq!(server.send(b"too early", 0), Err(EAGAIN));
+        // Its hello is there already, so this does not wait.
+        let end = from_fd(&client, 0).unwrap();
+        assert_eq!(end.send(b"first", 0), DONE);
+        if polled {
+            assert!(is_readable(&server));
+        }
+        assert_eq!(server.recv(0).unwrap(), b"first");
+        if polled {
+            assert_eq!(server.recv(0), Err(EAGAIN));
+            assert!(!is_readable(&server));
+        }
+        talk(&server, &end);
+    }
+}
+
+/// Clients that speak otherwise, or not at all and go: said by the first call, and each later one.
+pub fn other_clients() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    let hello = overheard();
+    let mut stale = hello.bytes;
+    stale[4] = 99;
+    let sayings: [(&[u8], Vec<c_int>, c_int); 4] = [
+        (&stale, hello.raw_fds(), ESTALE),
+        (b"GET / HTTP/1.1\r\n\r\n", vec![], EPROTO),
+        (&hello.bytes, vec![], EPROTO),
+        (&[0; 64], hello.raw_fds(), EPROTO),
+    ];
+    for (bytes, fds, expected) in &sayings {
+        for polled in [false, true] {
+            let client = silent_client(&name);
+            let server = accept(&listener, 0).unwrap();
+            if polled {
+                assert!(!is_readable(&server));
+            }
+            say(&client, bytes, fds);
+            if polled {
+                assert!(is_readable(&server));
+            }
+            for _ in 0..3 {
+                assert_eq!(server.recv(0), Err(*expected));
+                assert_eq!(server.send(b"x", -1), Err(*expected));
+                assert_eq!(server.peek(-1).unwrap_err(), *expected);
+            }
+            if polled {
+                assert!(is_readable(&server), "it stays to be seen");
+            }
+            // What the server has said was all right.
+            assert_eq!(hear(&client).fds.len(), 2);
+        }
+    }
+}
+
+pub fn clients_that_go() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    // Before it is accepted.
+    drop(silent_client(&name));
+    assert_eq!(accept(&listener, 0).unwrap_err(), EPIPE);
+    let child = fork(|| {
+        let client = silent_client(&name);
+        let hello = overheard();
+        say(&client, &hello.bytes, &hello.raw_fds());
+        // SAFETY: no pointers.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    });
+    assert_eq!(child.reap(), libc::SIGKILL);
+    assert_eq!(accept(&listener, 0).unwrap_err(), EPIPE);
+    assert_eq!(accept(&listener, 0).unwrap_err(), EAGAIN);
+    // After that, having said nothing.
+    for polled in [false, true] {
+        let client = silent_client(&name);
+        let server = accept(&listener, 0).unwrap();
+        if polled {
+            assert!(!is_readable(&server));
+        }
+        drop(client);
+        if polled {
+            assert!(is_readable(&server));
+        }
+        assert_eq!(server.recv(-1), Ok(vec![]));
+        assert_eq!(server.send(b"x", -1), Err(EPIPE));
+        assert_eq!(server.recv(0), Ok(vec![]));
+    }
+    // After that, having said everything and sent a message: it is received.
+    let client = silent_client(&name);
+    let server = accept(&listener, 0).unwrap();
+    let end = from_fd(&client, 0).unwrap();
+    assert_eq!(end.send(b"last", 0), DONE);
+    drop((client, end));
+    assert_eq!(server.recv(-1).unwrap(), b"last");
+    assert_eq!(server.recv(-1), Ok(vec![]));
+    assert_eq!(server.send(b"x", 0), Err(EPIPE));
+}
+
+/// Each thread has its own time-out while a client is silent; asking for the descriptor does
+/// not wait, and a shutdown ends the waiting.
+pub fn threads_with_a_silent_client() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    for how in [libc::SHUT_RD, libc::SHUT_RDWR] {
+        let client = silent_client(&name);
+        let server = accept(&listener, 0).unwrap();
+        let tid = Shared::new();
+        thread::scope(|scope| {
+            let receiver = scope.spawn(|| {
+                tid.set(0, thread_id());
+                server.recv(LONG)
+            });
+            tid.wait_for(0, 1);
+            wait_thread_asleep(tid.get(0));
+            let (got, ms) = timed(|| (server.send(b"x", 0), server.send(b"x", 20), server.fd()));
+            assert_eq!((got.0, got.1), (Err(EAGAIN), Err(ETIMEDOUT)));
+            assert!(ms < 5000, "{ms} ms");
+            assert!(!receiver.is_finished());
+            assert_eq!(server.shutdown(how), DONE);
+            let (got, ms) = timed(|| receiver.join().unwrap());
+            assert_eq!(got, Ok(vec![]));
+            assert!(ms < 5000, "{ms} ms");
+        });
+        drop(client);
+    }
+    // Both wait, and the client speaks after all.
+    for _ in 0..50 {
+        let client = silent_client(&name);
+        let server = accept(&listener, 0).unwrap();
+        thread::scope(|scope| {
+            let receiver = scope.spawn(|| server.recv(LONG));
+            let sender = scope.spawn(|| server.send(b"to", LONG));
+            let end = from_fd(&client, LONG).unwrap();
+            assert_eq!(end.send(b"from", LONG), DONE);
+            assert_eq!(end.recv(LONG).unwrap(), b"to");
+            assert_eq!(sender.join().unwrap(), DONE);
+            assert_eq!(receiver.join().unwrap().unwrap(), b"from");
+        });
+    }
+}
+
+/// Who is at the other end, by the process.
+pub fn who_it_is() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    let me = process::id() as i32;
+    let (wait, go) = pipe();
+    let child = fork(|| {
+        let end = connect(&name, LONG).unwrap();
+        assert_eq!(end.cred().pid, me);
+        std::io::Read::read_exact(&mut &wait, &mut [0]).unwrap();
+    });
+    let end = accept(&listener, LONG).unwrap();
+    assert_eq!(end.cred().pid, child.0, "before the handshake");
+    assert_eq!(end.recv(10), Err(ETIMEDOUT));
+    assert_eq!(end.cred().pid, child.0);
+    std::io::Write::write_all(&mut &go, b".").unwrap();
+    child.join();
+    // A socket pair says who made it.
+    for kind in [SOCK_STREAM, SOCK_SEQPACKET] {
+        let (one, two) = sockets(kind);
+        let child = fork(|| {
+            let end = from_fd(&two, LONG).unwrap();
+            assert_eq!(end.cred().pid, me);
+            assert_eq!(end.recv(LONG), Ok(vec![]));
+        });
+        let end = from_fd(&one, LONG).unwrap();
+        assert_eq!(end.cred().pid, me);
+        drop(end);
+        child.join();
+    }
+}
+
+/// A listener of another kind, given by somebody else: a stream, and one that blocks.
+pub fn other_listeners() {
+    let path = env::temp_dir().join("s");
+    let listener: OwnedFd = UnixListener::bind(&path).unwrap().into();
+    assert_eq!(
+        connect(path.to_str().unwrap(), 0).unwrap_err(),
+        ECONNREFUSED
+    );
+    assert_eq!(
+        accept(&listener, 0).unwrap_err(),
+        EAGAIN,
+        "it does not block"
+    );
+    assert_eq!(accept(&listener, 20).unwrap_err(), ETIMEDOUT);
+    let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let server = accept(&listener, LONG).unwrap();
+    let end = from_fd(&client, LONG).unwrap();
+    talk(&server, &end);
+    fs::remove_file(path).unwrap();
+}
+
+/// Several processes take from one listener: each client is served once.
+pub fn several_acceptors() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    let servers: Vec<Child> = (0..3)
+        .map(|_| {
+            fork(|| {
+                loop {
+                    let end = accept(&listener, LONG).unwrap();
+                    let message = end.recv(LONG).unwrap();
+                    assert_eq!(end.send(&message, LONG), DONE);
+                    if message == b"stop" {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    for number in 0..100u32 {
+        let end = connect(&name, LONG).unwrap();
+        assert_eq!(end.send(&number.to_le_bytes(), LONG), DONE);
+        assert_eq!(end.recv(LONG).unwrap(), number.to_le_bytes());
+    }
+    for _ in &servers {
+        let end = connect(&name, LONG).unwrap();
+        assert_eq!(end.send(b"stop", LONG), DONE);
+        assert_eq!(end.recv(LONG).unwrap(), b"stop");
+    }
+    servers.into_iter().for_each(Child::join);
+}
+
+/// What another user may do.
+pub fn another_user() {
+    let _folder = Folder::new();
+    for path in [".", env::temp_dir().to_str().unwrap()] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let closed = listen_with("closed", 0o600, 0).unwrap();
+    let open = listen_with("open", 0o666, 0).unwrap();
+    drop(listen_with("stale", 0o666, 0).unwrap());
+    fs::create_dir("theirs").unwrap();
+    fs::set_permissions("theirs", fs::Permissions::from_mode(0o777)).unwrap();
+    fs::create_dir("unreadable").unwrap();
+    fs::set_permissions("unreadable", fs::Permissions::from_mode(0o333)).unwrap();
+    fs::create_dir("unsearchable").unwrap();
+    fs::set_permissions("unsearchable", fs::Permissions::from_mode(0o666)).unwrap();
+    let child = fork(|| {
+        become_nobody().unwrap();
+        assert_eq!(connect("closed", 0).unwrap_err(), EACCES);
+        let end = connect("open", LONG).unwrap();
+        assert_eq!((end.cred().uid, end.cred().gid), (0, 0));
+        assert_eq!(end.send(b"in", LONG), DONE);
+        assert_eq!(connect("unsearchable/s", 0).unwrap_err(), EACCES);
+        for path in ["new", "stale", "unreadable/s", "unsearchable/s"] {
+            assert_eq!(listen_with(path, 0o600, 0).unwrap_err(), EACCES, "{path}");
+        }
+        drop(listen_with("theirs/s", 0o600, 0).unwrap());
+    });
+    let end = accept(&open, LONG).unwrap();
+    assert_eq!((end.cred().uid, end.cred().gid), (NOBODY, NOBODY));
+    assert_eq!(end.recv(LONG).unwrap(), b"in");
+    child.join();
+    assert_eq!(accept(&closed, 0).unwrap_err(), EAGAIN);
+    assert!(fs::exists("stale").unwrap());
+}

@@ -1,0 +1,280 @@
+//! Time-outs, signals, and waiting for room.
+
+use crate::tool::*;
+use libc::{EAGAIN, ETIMEDOUT, c_int};
+use std::thread;
+use std::time::Duration;
+use unixipc::ffi::channel::*;
+
+/// A call that has to wait: for a message, or for room.
+type Waiting<'a> = (&'static str, Box<dyn Fn(c_int) -> Outcome + 'a>);
+
+/// An end of which nothing comes, and which has no room.
+fn stuck(opts: &ipc_channel_opts) -> (End, End) {
+    let (a, b) = pair_with(opts);
+    a.fill(1000);
+    a.fill(1);
+    (a, b)
+}
+
+fn waits(a: &End) -> [Waiting<'_>; 4] {
+    [
+        ("recv", Box::new(|t| a.recv(t).map(|got| got.len()))),
+        ("peek", Box::new(|t| a.peek(t).map(<[u8]>::len))),
+        ("send", Box::new(|t| a.send(b"one more", t))),
+        (
+            "reserve",
+            Box::new(|t| a.reserve(8, t).map(|got| got.len())),
+        ),
+    ]
+}
+
+/// Ends of each kind that waits in another way, all of them stuck.
+fn kinds_of_ends() -> [(&'static str, End, End); 4] {
+    let spinning = ipc_channel_opts {
+        spin_us: 2000,
+        ..SMALL
+    };
+    let no_spin = ipc_channel_opts {
+        flags: IPC_CHANNEL_F_NO_SPIN,
+        ..SMALL
+    };
+    let kinds = [
+        ("by default", SMALL, false),
+        ("spinning", spinning, false),
+        ("not spinning", no_spin, false),
+        ("polled", no_spin, true),
+    ];
+    kinds.map(|(name, opts, polled)| {
+        let (a, b) = stuck(&opts);
+        if polled {
+            a.fd().unwrap();
+        }
+        (name, a, b)
+    })
+}
+
+pub fn not_at_all() {
+    for (kind, a, _b) in kinds_of_ends() {
+        for (what, call) in waits(&a) {
+            let _case = Case(format!("{what}, {kind}"));
+            for _ in 0..200 {
+                let (got, ms) = timed(|| call(0));
+                assert_eq!(got, Err(EAGAIN));
+                assert!(ms < 1000);
+            }
+        }
+    }
+}
+
+pub fn for_a_while() {
+    for (kind, a, _b) in kinds_of_ends() {
+        for (what, call) in waits(&a) {
+            let _case = Case(format!("{what}, {kind}"));
+            for timeout_ms in [1, 30] {
+                let (got, ms) = timed(|| call(timeout_ms));
+                assert_eq!(got, Err(ETIMEDOUT));
+                assert!((timeout_ms as u128..5000).contains(&ms), "{ms} ms");
+            }
+        }
+    }
+}
+
+/// One that waits takes part in nothing: no core is burnt, and nothing wakes it now and then.
+pub fn no_periodic_wake_ups() {
+    let (a, _b) = stuck(&SMALL);
+    for (what, call) in waits(&a) {
+        let switches = || {
+            // SAFETY: all zero bytes are an rusage.
+            let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+            // SAFETY: the struct is ours.
+            unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
+            usage.ru_nvcsw
+        };
+        let (before, sleeps) = (switches(), a.stats().sleeps);
+        assert_eq!(call(300), Err(ETIMEDOUT));
+        let slept = switches() - before;
+        assert!(slept <= 2, "{what}: it slept {slept} times in 300 ms");
+        assert_eq!(a.stats().sleeps - sleeps, 1, "{what}");
+    }
+}
+
+pub fn interrupted() {
+    for (kind, a, _b) in kinds_of_ends() {
+        for (what, call) in waits(&a) {
+            let _case = Case(format!("{what}, {kind}"));
+            ends_with_signal(|| call(INTR));
+        }
+    }
+}
+
+/// Neither shorter nor longer for signals, and no EINTR.
+pub fn under_a_storm() {
+    handle(0);
+    for (kind, a, _b) in kinds_of_ends() {
+        for (what, call) in waits(&a) {
+            let _case = Case(format!("{what}, {kind}"));
+            let before = handled();
+            storm(500);
+            let (got, ms) = timed(|| call(60));
+            storm(0);
+            assert_eq!(got, Err(ETIMEDOUT));
+            assert!((60..5000).contains(&ms), "{ms} ms");
+            assert!(handled() - before >= 10, "{} signals", handled() - before);
+        }
+    }
+}
+
+/// For ever, under a storm of signals, with and without SA_RESTART.
+pub fn for_ever_under_a_storm() {
+    for flags in [0, libc::SA_RESTART] {
+        handle(flags);
+        for (kind, a, b) in kinds_of_ends() {
+            let _case = Case(format!("{kind}, {flags:#x}"));
+            let shared = Shared::new();
+            let child = fork(|| {
+                let before = handled();
+                storm(500);
+                shared.set(0, 1);
+                assert_eq!(a.recv(-1).unwrap(), b"late");
+                shared.set(1, u64::from(handled() - before));
+                assert_eq!(a.send(b"also late", -1), DONE);
+                storm(0);
+                shared.set(2, u64::from(handled() - before));
+            });
+            shared.wait_for(0, 1);
+            child.wait_asleep();
+            thread::sleep(Duration::from_millis(50)); // of signals
+            assert_eq!(b.send(b"late", 0), DONE);
+            shared.wait_for(1, 1);
+            child.wait_asleep();
+            thread::sleep(Duration::from_millis(50));
+            b.drain();
+            child.join();
+            assert!(shared.get(1) >= 10, "{} signals", shared.get(1));
+            assert!(shared.get(2) >= 20, "{} signals", shared.get(2));
+        }
+    }
+}
+
+pub fn until_there_is_something() {
+    for opts in [SMALL, NO_SPIN] {
+        let (a, b) = stuck(&opts);
+        let shared = Shared::new();
+        let child = fork(|| {
+            assert_eq!(a.recv(LONG).unwrap(), b"first");
+            shared.set(0, 1);
+            assert_eq!(a.peek(LONG).unwrap(), b"second");
+            shared.set(0, 2);
+            assert_eq!(a.send(b"room", LONG), DONE);
+            shared.wait_for(1, 1); // all is received
+            a.fill(1000);
+            shared.set(0, 3);
+            a.reserve(2000, LONG).unwrap();
+            shared.set(0, 4);
+        });
+        child.wait_asleep();
+        assert_eq!(b.send(b"first", 0), DONE);
+        shared.wait_for(0, 1);
+        child.wait_asleep();
+        assert_eq!(b.send(b"second", 0), DONE);
+        shared.wait_for(0, 2);
+        child.wait_asleep();
+        while b.peek(LONG).unwrap() != b"room" {
+            assert_eq!(b.release(), DONE);
+        }
+        assert_eq!(b.release(), DONE);
+        shared.set(1, 1);
+        shared.wait_for(0, 3);
+        child.wait_asleep();
+        b.drain();
+        child.join();
+        assert_eq!(shared.get(0), 4);
+    }
+}
+
+pub fn stopped_and_continued() {
+    let (a, b) = stuck(&NO_SPIN);
+    let child = fork(|| assert_eq!(a.recv(INTR).unwrap(), b"x"));
+    child.wait_asleep();
+    child.stop();
+    child.signal(libc::SIGCONT);
+    child.wait_asleep();
+    child.stop();
+    assert_eq!(b.send(b"x", 0), DONE);
+    child.signal(libc::SIGCONT);
+    child.join();
+}
+
+/// A sender that is faster than its receiver waits; nothing is dropped, nothing comes twice.
+pub fn back_pressure() {
+    let (a, b) = small();
+    const COUNT: u64 = 2000;
+    let child = fork(|| {
+        for number in 0..COUNT {
+            let message = pattern(1 + (number as usize * 37) % 3000, number);
+            match number % 3 {
+                0 => assert_eq!(a.send(&message, -1), DONE),
+                1 => while a.send(&message, 0) == Err(EAGAIN) {},
+                _ => while a.send(&message, 1) == Err(ETIMEDOUT) {},
+            }
+        }
+        assert!(a.stats().full >= 10, "{} times full", a.stats().full);
+        assert!(a.stats().sleeps >= 1);
+    });
+    // It has filled the ring, and waits.
+    child.wait_asleep();
+    for number in 0..COUNT {
+        let message = pattern(1 + (number as usize * 37) % 3000, number);
+        assert!(b.recv(LONG).unwrap() == message, "message {number}");
+        if number % 100 == 0 {
+            thread::sleep(Duration::from_millis(1)); // a slow reader
+        }
+    }
+    child.join();
+    assert_eq!(b.recv(0), Err(EAGAIN));
+}
+
+/// A message as long as can be waits until the ring is empty, however it becomes empty.
+pub fn room_for_the_longest() {
+    for len in [1, 100, 3000, 40_000] {
+        let (a, b) = small();
+        let longest = pattern(a.max(), 9);
+        let filled = a.fill(len);
+        let child = fork(|| assert_eq!(a.send(&longest, LONG), DONE));
+        child.wait_asleep();
+        for _ in 0..filled {
+            assert_eq!(b.recv_cap(len, 0).unwrap().len(), len);
+        }
+        assert!(b.recv_cap(longest.len(), LONG).unwrap() == longest);
+        child.join();
+    }
+}
+
+/// The time-out is of the whole call, also where the call is woken often, and each time too
+/// early.
+pub fn woken_too_early() {
+    let (a, b) = small();
+    let filled = a.fill(100);
+    let everything = vec![0; a.max()];
+    for _ in 0..filled / 2 {
+        b.recv(0).unwrap();
+    }
+    let woken = thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let (got, ms) = timed(|| a.send(&everything, 200));
+            assert_eq!(got, Err(ETIMEDOUT));
+            assert!((200..5000).contains(&ms), "{ms} ms");
+        });
+        for _ in 1..filled / 2 {
+            assert!(b.recv(0).is_ok());
+            thread::sleep(Duration::from_millis(1));
+            if waiter.is_finished() {
+                break;
+            }
+        }
+        waiter.join().unwrap();
+        b.stats().wakes
+    });
+    assert!(woken >= 10, "woken {woken} times");
+}
