@@ -217,14 +217,16 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
+ * One end of a channel.
+ *
+ * One thread at a time may send, and one may receive.
+ */
+struct ipc_channel;
+
+/**
  * A region of shared memory as one process has it: what it says of it never changes.
  */
 struct ipc_shm;
-
-/**
- * One end of a channel. It is this process's own; its members are the library's.
- */
-struct ipc_channel;
 
 /**
  * Options of a channel. All zeros are the defaults.

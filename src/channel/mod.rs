@@ -26,6 +26,6 @@ mod signal;
 pub mod sleep;
 
 #[cfg(not(loom))]
-pub use end::{Channel, Handle, Options, Spin, Stats};
+pub use end::{Channel, Options, Spin, Stats};
 #[cfg(not(loom))]
 pub use listen::{accept, connect, listen};

@@ -1,15 +1,17 @@
 //! Layer 4: channels.
 
-use super::pointer::{buffer, buffer_room, give, needed, options, out, string};
-use crate::channel::{self, Channel, Handle, Options, Spin, Stats};
-use crate::errno::{Errno, Result, or_errno};
+use super::pointer::{
+    buffer, buffer_room, drop_handle, give, handle, handle_room, needed, options, out, string,
+};
+use crate::channel::{self, Channel, Options, Spin, Stats};
+use crate::errno::{Errno, Result, or_errno, or_errno_of};
 use crate::fd::borrow;
 use crate::pair::Cred;
 use crate::wait::Wait;
 use libc::{c_char, c_int, c_uint, c_void, mode_t, size_t, ssize_t};
 use std::mem::MaybeUninit;
 use std::os::fd::IntoRawFd;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::time::Duration;
 
 /// A flag of ipc_channel_opts: all memory of the rings is there before the channel is used.
@@ -68,12 +70,6 @@ const _: () = {
     assert!(size_of::<ipc_channel_stats>() == 56);
 };
 
-/// One end of a channel. It is this process's own; its members are the library's.
-#[allow(non_camel_case_types)]
-pub struct ipc_channel {
-    _opaque: [u8; 0],
-}
-
 /// cbindgen:ignore
 const SPIN_MAX: u32 = 1_000_000;
 
@@ -102,17 +98,29 @@ unsafe fn understand(opts: *const ipc_channel_opts, size: size_t) -> Result<Opti
     })
 }
 
+/// Gives out the channel that `make` makes. The room for it comes first: nothing fails once it
+/// is made.
+///
 /// # Safety
 ///
-/// NULL, or a channel that is not closed meanwhile.
-unsafe fn end<'a>(ch: *const ipc_channel) -> Result<&'a Channel> {
-    needed(ch)?;
-    // SAFETY: not NULL, and from `give_out`.
-    Ok(unsafe { &*ch.cast::<Channel>() })
-}
-
-fn give_out(place: &mut MaybeUninit<*mut ipc_channel>, handle: Handle) {
-    place.write(handle.into_raw().cast());
+/// `ret_ch` is NULL or a place for the handle, `opts` as for [`options`].
+unsafe fn give_out(
+    opts: *const ipc_channel_opts,
+    opts_size: size_t,
+    ret_ch: *mut *mut Channel,
+    make: impl FnOnce(&Options) -> Result<Channel>,
+) -> c_int {
+    let give = || -> Result<c_int> {
+        // SAFETY: the caller's promise.
+        let options = unsafe { understand(opts, opts_size) }?;
+        // SAFETY: the caller's promise.
+        let ret_ch = unsafe { out(ret_ch) }?;
+        let room = handle_room()?;
+        let channel = Box::write(room, make(&options)?);
+        ret_ch.write(Box::into_raw(channel));
+        Ok(0)
+    };
+    or_errno_of(give, -1)
 }
 
 /// Makes both ends of a channel, for a process and the child that it forks.
@@ -141,19 +149,20 @@ fn give_out(place: &mut MaybeUninit<*mut ipc_channel>, handle: Handle) {
 pub unsafe extern "C" fn ipc_channel_pair(
     opts: *const ipc_channel_opts,
     opts_size: size_t,
-    ret_ch: *mut *mut ipc_channel,
+    ret_ch: *mut *mut Channel,
 ) -> c_int {
     let open = || -> Result<c_int> {
         // SAFETY: the caller's structure.
         let options = unsafe { understand(opts, opts_size) }?;
         // SAFETY: the caller's array of two.
-        let ret_ch = unsafe { out(ret_ch.cast::<[MaybeUninit<*mut ipc_channel>; 2]>()) }?;
-        let ends = Channel::pair(&options)?;
-        let [a, b] = ends.map(|end| end.into_raw().cast());
-        ret_ch.write([MaybeUninit::new(a), MaybeUninit::new(b)]);
+        let ret_ch = unsafe { out(ret_ch.cast::<[MaybeUninit<*mut Channel>; 2]>()) }?;
+        let (a_room, b_room) = (handle_room()?, handle_room()?);
+        let [a, b] = Channel::pair(&options)?;
+        let ends = [Box::write(a_room, a), Box::write(b_room, b)];
+        ret_ch.write(ends.map(|end| MaybeUninit::new(Box::into_raw(end))));
         Ok(0)
     };
-    or_errno(open(), -1)
+    or_errno_of(open, -1)
 }
 
 /// Makes the end of a channel over a connected socket, of which the other side does the same.
@@ -188,18 +197,12 @@ pub unsafe extern "C" fn ipc_channel_from_fd(
     opts: *const ipc_channel_opts,
     opts_size: size_t,
     timeout_ms: c_int,
-    ret_ch: *mut *mut ipc_channel,
+    ret_ch: *mut *mut Channel,
 ) -> c_int {
-    let open = || -> Result<c_int> {
-        // SAFETY: the caller's structure.
-        let options = unsafe { understand(opts, opts_size) }?;
-        // SAFETY: the caller's place.
-        let ret_ch = unsafe { out(ret_ch) }?;
-        let wait = Wait::new(timeout_ms)?;
-        give_out(ret_ch, Channel::from_socket(borrow(sock)?, &options, wait)?);
-        Ok(0)
-    };
-    or_errno(open(), -1)
+    let make =
+        |options: &Options| Channel::from_socket(borrow(sock)?, options, Wait::new(timeout_ms)?);
+    // SAFETY: the caller's structure and place.
+    unsafe { give_out(opts, opts_size, ret_ch, make) }
 }
 
 /// Listens for channels at a path.
@@ -245,7 +248,7 @@ pub unsafe extern "C" fn ipc_channel_listen(
         }
         Ok(channel::listen(path, mode)?.into_raw_fd())
     };
-    or_errno(listen(), -1)
+    or_errno_of(listen, -1)
 }
 
 /// Takes a connection, as the end of a channel.
@@ -275,18 +278,12 @@ pub unsafe extern "C" fn ipc_channel_accept(
     opts: *const ipc_channel_opts,
     opts_size: size_t,
     timeout_ms: c_int,
-    ret_ch: *mut *mut ipc_channel,
+    ret_ch: *mut *mut Channel,
 ) -> c_int {
-    let accept = || -> Result<c_int> {
-        // SAFETY: the caller's structure.
-        let options = unsafe { understand(opts, opts_size) }?;
-        // SAFETY: the caller's place.
-        let ret_ch = unsafe { out(ret_ch) }?;
-        let wait = Wait::new(timeout_ms)?;
-        give_out(ret_ch, channel::accept(borrow(listen_fd)?, &options, wait)?);
-        Ok(0)
-    };
-    or_errno(accept(), -1)
+    let make =
+        |options: &Options| channel::accept(borrow(listen_fd)?, options, Wait::new(timeout_ms)?);
+    // SAFETY: the caller's structure and place.
+    unsafe { give_out(opts, opts_size, ret_ch, make) }
 }
 
 /// Connects to a listener, as the end of a channel.
@@ -310,20 +307,13 @@ pub unsafe extern "C" fn ipc_channel_connect(
     opts: *const ipc_channel_opts,
     opts_size: size_t,
     timeout_ms: c_int,
-    ret_ch: *mut *mut ipc_channel,
+    ret_ch: *mut *mut Channel,
 ) -> c_int {
-    let connect = || -> Result<c_int> {
-        // SAFETY: the caller's string.
-        let path = unsafe { string(path) }?;
-        // SAFETY: the caller's structure.
-        let options = unsafe { understand(opts, opts_size) }?;
-        // SAFETY: the caller's place.
-        let ret_ch = unsafe { out(ret_ch) }?;
-        let wait = Wait::new(timeout_ms)?;
-        give_out(ret_ch, channel::connect(path, &options, wait)?);
-        Ok(0)
-    };
-    or_errno(connect(), -1)
+    // SAFETY: the caller's string.
+    let path = unsafe { string(path) };
+    let make = |options: &Options| channel::connect(path?, options, Wait::new(timeout_ms)?);
+    // SAFETY: the caller's structure and place.
+    unsafe { give_out(opts, opts_size, ret_ch, make) }
 }
 
 /// Sends a message, whole or not at all.
@@ -354,14 +344,14 @@ pub unsafe extern "C" fn ipc_channel_connect(
 /// (ipc_channel_from_fd).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_send(
-    ch: *mut ipc_channel,
+    ch: *mut Channel,
     buf: *const c_void,
     len: size_t,
     timeout_ms: c_int,
 ) -> c_int {
     let send = || -> Result<c_int> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         // SAFETY: the caller's buffer of len bytes.
         let bytes = unsafe { buffer(buf, len) }?;
         ch.send(bytes, Wait::new(timeout_ms)?)?;
@@ -390,14 +380,14 @@ pub unsafe extern "C" fn ipc_channel_send(
 /// (ipc_channel_from_fd).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_recv(
-    ch: *mut ipc_channel,
+    ch: *mut Channel,
     buf: *mut c_void,
     cap: size_t,
     timeout_ms: c_int,
 ) -> ssize_t {
     let recv = || -> Result<ssize_t> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         // SAFETY: the caller's buffer of cap bytes.
         let room = unsafe { buffer_room(buf, cap) }?;
         Ok(ch.recv(room, Wait::new(timeout_ms)?)? as ssize_t)
@@ -416,13 +406,13 @@ pub unsafe extern "C" fn ipc_channel_recv(
 /// Returns the room, or NULL with errno: those of ipc_channel_send.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_reserve(
-    ch: *mut ipc_channel,
+    ch: *mut Channel,
     len: size_t,
     timeout_ms: c_int,
 ) -> *mut c_void {
     let reserve = || -> Result<*mut c_void> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         Ok(ch.reserve(len, Wait::new(timeout_ms)?)?.cast())
     };
     or_errno(reserve(), ptr::null_mut())
@@ -438,9 +428,9 @@ pub unsafe extern "C" fn ipc_channel_reserve(
 ///   EPIPE   the other side is gone or receives nothing any more; nothing is reserved then
 ///   EPROTO  the other side has broken the rules; nothing is reserved then
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_commit(ch: *mut ipc_channel, len: size_t) -> c_int {
+pub unsafe extern "C" fn ipc_channel_commit(ch: *mut Channel, len: size_t) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
+    let ch = unsafe { handle(ch) };
     or_errno(ch.and_then(|ch| ch.commit(len)).map(|()| 0), -1)
 }
 
@@ -451,9 +441,9 @@ pub unsafe extern "C" fn ipc_channel_commit(ch: *mut ipc_channel, len: size_t) -
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch is NULL, or nothing is reserved
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_cancel(ch: *mut ipc_channel) -> c_int {
+pub unsafe extern "C" fn ipc_channel_cancel(ch: *mut Channel) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
+    let ch = unsafe { handle(ch) };
     or_errno(ch.and_then(|ch| ch.cancel()).map(|()| 0), -1)
 }
 
@@ -470,13 +460,13 @@ pub unsafe extern "C" fn ipc_channel_cancel(ch: *mut ipc_channel) -> c_int {
 /// ipc_channel_recv but EMSGSIZE. *ret_buf is set only with a message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_peek(
-    ch: *mut ipc_channel,
+    ch: *mut Channel,
     ret_buf: *mut *const c_void,
     timeout_ms: c_int,
 ) -> ssize_t {
     let peek = || -> Result<ssize_t> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         // SAFETY: the caller's place.
         let ret_buf = unsafe { out(ret_buf) }?;
         let Some((at, len)) = ch.peek(Wait::new(timeout_ms)?)? else {
@@ -495,9 +485,9 @@ pub unsafe extern "C" fn ipc_channel_peek(
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch is NULL, or nothing has been shown
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_release(ch: *mut ipc_channel) -> c_int {
+pub unsafe extern "C" fn ipc_channel_release(ch: *mut Channel) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
+    let ch = unsafe { handle(ch) };
     or_errno(ch.and_then(|ch| ch.release()).map(|()| 0), -1)
 }
 
@@ -513,10 +503,10 @@ pub unsafe extern "C" fn ipc_channel_release(ch: *mut ipc_channel) -> c_int {
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch is NULL, or how is something else
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_shutdown(ch: *mut ipc_channel, how: c_int) -> c_int {
+pub unsafe extern "C" fn ipc_channel_shutdown(ch: *mut Channel, how: c_int) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
-    or_errno(ch.and_then(|ch| ch.shutdown(how)).map(|()| 0), -1)
+    let ch = unsafe { handle(ch) };
+    or_errno_of(|| ch?.shutdown(how).map(|()| 0), -1)
 }
 
 /// The descriptor of the channel for poll, epoll and their like.
@@ -540,10 +530,10 @@ pub unsafe extern "C" fn ipc_channel_shutdown(ch: *mut ipc_channel, how: c_int) 
 ///   ENOMEM  no memory is left
 ///   ENOSPC  the user has too many of them (/proc/sys/fs/epoll/max_user_watches)
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_fd(ch: *mut ipc_channel) -> c_int {
+pub unsafe extern "C" fn ipc_channel_fd(ch: *mut Channel) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
-    or_errno(ch.and_then(Channel::fd), -1)
+    let ch = unsafe { handle(ch) };
+    or_errno_of(|| ch?.fd(), -1)
 }
 
 /// The longest message that this end can send, in bytes.
@@ -553,9 +543,9 @@ pub unsafe extern "C" fn ipc_channel_fd(ch: *mut ipc_channel) -> c_int {
 /// Returns it, or 0 with errno:
 ///   EINVAL  ch is NULL
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_max(ch: *const ipc_channel) -> size_t {
+pub unsafe extern "C" fn ipc_channel_max(ch: *const Channel) -> size_t {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
+    let ch = unsafe { handle(ch) };
     or_errno(ch.map(Channel::max), 0)
 }
 
@@ -570,13 +560,13 @@ pub unsafe extern "C" fn ipc_channel_max(ch: *const ipc_channel) -> size_t {
 ///   EINVAL  ch or ret_cred is NULL, or cred_size is 0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_peer_cred(
-    ch: *const ipc_channel,
+    ch: *const Channel,
     ret_cred: *mut Cred,
     cred_size: size_t,
 ) -> c_int {
     let tell = || -> Result<c_int> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         needed(ret_cred)?;
         // SAFETY: the caller's structure of cred_size bytes; it has no padding.
         unsafe { give(ret_cred, cred_size, &ch.cred()) }?;
@@ -596,13 +586,13 @@ pub unsafe extern "C" fn ipc_channel_peer_cred(
 ///   EINVAL  ch or ret_stats is NULL, or stats_size is 0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_stats(
-    ch: *const ipc_channel,
+    ch: *const Channel,
     ret_stats: *mut ipc_channel_stats,
     stats_size: size_t,
 ) -> c_int {
     let tell = || -> Result<c_int> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         needed(ret_stats)?;
         // SAFETY: the caller's structure of stats_size bytes; it has no padding.
         unsafe { give(ret_stats, stats_size, &ch.stats().into()) }?;
@@ -634,9 +624,7 @@ impl From<Stats> for ipc_channel_stats {
 ///
 /// Does not block. May be called in the child after fork; not from a signal handler.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_close(ch: *mut ipc_channel) {
-    if let Some(ch) = NonNull::new(ch.cast::<Channel>()) {
-        // SAFETY: from `give_out`, and the caller gives it up.
-        drop(unsafe { Handle::from_raw(ch) });
-    }
+pub unsafe extern "C" fn ipc_channel_close(ch: *mut Channel) {
+    // SAFETY: from `give_out` or ipc_channel_pair, and the caller gives it up.
+    unsafe { drop_handle(ch) };
 }
