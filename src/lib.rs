@@ -16,6 +16,8 @@
 //! | [`message`] | messages with descriptors, framed where the kernel keeps no borders |
 //! | [`spawn`] | child programs at the other end of a pair |
 //! | [`fifo`] | FIFOs: opening with a time-out, records |
+//! | [`cell`] | a value in shared memory that many read, and never in part |
+//! | [`atomic`] | the atomics of the protocols in shared memory |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
@@ -24,6 +26,7 @@
 //!    `ffi::calls` hands them to [`sys`].
 //! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`]. They give
 //!    plain descriptors and keep no state between calls.
+//! 3. **memory**: [`cell`], and what begins every object in shared memory, [`object`].
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -46,7 +49,9 @@
 )))]
 compile_error!("unixipc supports Linux on x86-64, AArch64, RISC-V 64 and LoongArch 64");
 
+pub mod atomic;
 pub mod bytes;
+pub mod cell;
 pub mod errno;
 pub mod fd;
 pub mod ffi;

@@ -9,6 +9,7 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod calls;
+pub mod cell;
 pub mod fifo;
 pub mod message;
 pub mod pair;
