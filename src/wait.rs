@@ -94,7 +94,10 @@ impl Wait {
     /// Sleeps while `word` is `seen`, until [`futex::wake`]. May return earlier, without an error.
     /// Fails with `EAGAIN`, `ETIMEDOUT` or `EINTR`, as the limit says.
     pub fn futex(&mut self, word: &AtomicU32, seen: u32) -> Result<()> {
-        let left = self.left()?.map(|left| *TimeSpec::from(left).as_ref());
+        // Without a time the kernel goes on after a handler with SA_RESTART, with one it never does.
+        const AGES: Duration = Duration::from_secs(1 << 32);
+        let left = self.left()?.or(self.ends_with_signal().then_some(AGES));
+        let left = left.map(|left| *TimeSpec::from(left).as_ref());
         match futex::wait(word, seen, left) {
             Err(Errno::EINTR) => self.interrupted(),
             other => other,

@@ -143,28 +143,35 @@ impl Cell {
         })
     }
 
-    /// Copies the value to `room`: its length and its version. What is in `room` after an error
-    /// is not said.
+    /// Copies the value to `room`; its length. The version goes to `ret_version`. What is in
+    /// `room` after an error is not said.
     #[inline]
-    pub fn load(&self, room: &mut [MaybeUninit<u8>]) -> Result<(usize, u64)> {
-        if room.is_empty() {
-            return Err(Errno::EINVAL);
-        }
+    pub fn load(
+        &self,
+        room: &mut [MaybeUninit<u8>],
+        ret_version: Option<&mut MaybeUninit<u64>>,
+    ) -> Result<usize> {
         if self.shape.value_size > copy::SHORT {
-            return self.load_long(room);
+            return self.load_long(room, ret_version);
         }
-        // SAFETY: as `load_with` wants it; no value of this cell is longer than SHORT.
-        self.load_with(room, |from, to| unsafe {
-            copy::short_from_shared(from, to)
+        self.load_with(room, ret_version, |from, to| {
+            // SAFETY: as `load_with` promises.
+            unsafe { copy::short_from_shared(from, to) }
         })
     }
 
     /// [`Self::load`] where the copy is a call: apart, because around a call registers are
     /// saved, which takes as long as copying a short value.
     #[inline(never)]
-    fn load_long(&self, room: &mut [MaybeUninit<u8>]) -> Result<(usize, u64)> {
-        // SAFETY: as `load_with` wants it.
-        self.load_with(room, |from, to| unsafe { copy::from_shared(from, to) })
+    fn load_long(
+        &self,
+        room: &mut [MaybeUninit<u8>],
+        ret_version: Option<&mut MaybeUninit<u64>>,
+    ) -> Result<usize> {
+        self.load_with(room, ret_version, |from, to| {
+            // SAFETY: as `load_with` promises.
+            unsafe { copy::from_shared(from, to) }
+        })
     }
 
     /// `copy` gets aligned bytes, as many as there is room, and not more than a value has.
@@ -172,20 +179,28 @@ impl Cell {
     fn load_with(
         &self,
         room: &mut [MaybeUninit<u8>],
+        ret_version: Option<&mut MaybeUninit<u64>>,
         copy: impl Fn(NonNull<u8>, &mut [MaybeUninit<u8>]),
-    ) -> Result<(usize, u64)> {
-        protocol::load(self, |place, len| {
+    ) -> Result<usize> {
+        if room.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let mut version = 0;
+        let len = protocol::load(self, |place, len, version_there| {
             let len = usize::try_from(len).unwrap_or(0);
             if len == 0 || len > self.shape.value_size {
                 return Err(Errno::EPROTO);
             }
+            let room = room.get_mut(..len).ok_or(Errno::EMSGSIZE)?;
             // The slot has room for value_size bytes, which are not fewer than len.
-            copy(
-                self.value(place),
-                room.get_mut(..len).ok_or(Errno::EMSGSIZE)?,
-            );
+            copy(self.value(place), room);
+            version = version_there;
             Ok(len)
-        })
+        })?;
+        if let Some(ret_version) = ret_version {
+            ret_version.write(version);
+        }
+        Ok(len)
     }
 
     /// Waits until the version is not `seen`.

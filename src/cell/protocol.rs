@@ -55,17 +55,17 @@ fn is_of(version: u64, published: u32) -> bool {
     version as u32 == published && version != BUSY
 }
 
-/// Reads the current value: `copy` is told in which slot it is, and the length that is written
-/// there. It can be called several times; what it returned last is returned
-/// here, with the version, and what it copied then is the value.
+/// Reads the current value: `copy` is told in which slot it is, the length that is written
+/// there, and the version. It can be called several times; what it returned last is returned
+/// here, and what it copied then is the value.
 ///
 /// `ENODATA` if there is none yet, `EAGAIN` if writers came round again and again, `EPROTO` if
 /// this is no cell.
 #[inline]
 pub fn load<M: Memory, T>(
     memory: &M,
-    mut copy: impl FnMut(M::Place, u64) -> Result<T>,
-) -> Result<(T, u64)> {
+    mut copy: impl FnMut(M::Place, u64, u64) -> Result<T>,
+) -> Result<T> {
     match attempt(memory, &mut copy) {
         Some(result) => result,
         None => load_again(memory, copy),
@@ -77,8 +77,8 @@ pub fn load<M: Memory, T>(
 #[inline(never)]
 fn load_again<M: Memory, T>(
     memory: &M,
-    mut copy: impl FnMut(M::Place, u64) -> Result<T>,
-) -> Result<(T, u64)> {
+    mut copy: impl FnMut(M::Place, u64, u64) -> Result<T>,
+) -> Result<T> {
     (1..TRIES)
         .find_map(|_| attempt(memory, &mut copy))
         .unwrap_or(Err(Errno::EAGAIN))
@@ -88,8 +88,8 @@ fn load_again<M: Memory, T>(
 #[inline(always)]
 fn attempt<M: Memory, T>(
     memory: &M,
-    copy: &mut impl FnMut(M::Place, u64) -> Result<T>,
-) -> Option<Result<(T, u64)>> {
+    copy: &mut impl FnMut(M::Place, u64, u64) -> Result<T>,
+) -> Option<Result<T>> {
     // Pairs with the publication in `store`: who sees it sees the slot filled.
     let published = memory.published().load(Ordering::Acquire);
     let place = memory.place(published);
@@ -106,14 +106,11 @@ fn attempt<M: Memory, T>(
     if version == 0 {
         return Some(Err(Errno::ENODATA));
     }
-    let copied = copy(place, slot.len.load(Ordering::Relaxed));
+    let copied = copy(place, slot.len.load(Ordering::Relaxed), version);
     // Pairs with the fence in `store`: who has copied anything of the next value of this slot
     // sees below that the slot is busy, or already that value's.
     fence(Ordering::Acquire);
-    if slot.version.load(Ordering::Relaxed) != version {
-        return None;
-    }
-    Some(copied.map(|copied| (copied, version)))
+    (slot.version.load(Ordering::Relaxed) == version).then_some(copied)
 }
 
 /// Stores a value: `fill` copies it to a slot. The caller holds the writers' lock, so what is read here is the last writer's, dead or alive. A

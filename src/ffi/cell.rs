@@ -182,8 +182,9 @@ pub unsafe extern "C" fn ipc_cell_store(
 ///
 /// *ret_version becomes its version; ret_version may be NULL. Nothing is written to the shared
 /// memory, and no lock is taken: readers do not disturb each other, and hinder no writer.
-/// After EAGAIN or EPROTO the buffer can have anything in it; after another error it is
-/// untouched. *ret_version is untouched after any error.
+/// Behind the value, within cap bytes, there can be traces of another one that writers replaced
+/// meanwhile. After EAGAIN or EPROTO the buffer can have anything in it; after another error
+/// likewise, if writers were at work. *ret_version is untouched after any error.
 ///
 /// Does not block, whatever the writers do. May be called from any thread, by several at once,
 /// from a signal handler, and in the child after fork.
@@ -207,12 +208,9 @@ pub unsafe extern "C" fn ipc_cell_load(
         let cell = unsafe { handle(c) }?;
         // SAFETY: the caller's buffer of cap bytes.
         let room = unsafe { buffer_room(value, cap) }?;
-        let (len, version) = cell.load(room)?;
         // SAFETY: the caller's place, if there is one.
-        if let Ok(place) = unsafe { out(ret_version) } {
-            place.write(version);
-        }
-        Ok(len as ssize_t)
+        let ret_version = unsafe { out(ret_version) }.ok();
+        Ok(cell.load(room, ret_version)? as ssize_t)
     };
     or_errno(load(), -1)
 }
