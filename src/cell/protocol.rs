@@ -94,13 +94,13 @@ fn attempt<M: Memory, T>(
     let published = memory.published().load(Ordering::Acquire);
     let place = memory.place(published);
     let slot = memory.slot(place);
-    // Pairs with either store of the version in `store`: who sees a later one than was
-    // published sees below that another one is published by now.
+    // Pairs with the store of BUSY in `store`: who sees that, or what came after it, sees below
+    // that another version is published by now.
     let version = slot.version.load(Ordering::Acquire);
     if !is_of(version, published) {
-        // Pairs with the publication in `store`. Only the slot after the current one is ever
-        // being filled, so this one is not current any more, or this is no cell.
-        let same = memory.published().load(Ordering::Acquire) == published;
+        // Only the slot after the current one is ever being filled, so this one is not current
+        // any more, or this is no cell.
+        let same = memory.published().load(Ordering::Relaxed) == published;
         return same.then_some(Err(Errno::EPROTO));
     }
     if version == 0 {
@@ -130,22 +130,22 @@ pub fn store<M: Memory>(memory: &M, len: u64, fill: impl FnOnce(M::Place)) -> Re
     let next = current + 1;
     let place = memory.place(next as u32);
     let slot = memory.slot(place);
-    // Pairs with the first load of the version in `load`.
+    // Pairs with the first load of the version in `attempt` and the one in `wait`.
     slot.version.store(BUSY, Ordering::Release);
-    // Pairs with the fence in `load`: BUSY is seen before anything of the new value.
+    // Pairs with the fence in `attempt`: BUSY is seen before anything of the new value.
     fence(Ordering::Release);
     fill(place);
     slot.len.store(len, Ordering::Relaxed);
-    // Pairs with the first load of the version in `load`: the value is seen before this.
-    slot.version.store(next, Ordering::Release);
+    // What publishes it orders it, and the value.
+    slot.version.store(next, Ordering::Relaxed);
     if memory.is_waitable() {
         // The kernel publishes, and wakes. A system call is no barrier by itself, and on some
         // machines the kernel's increment is not one either: the fence makes of it the release
-        // store that pairs with the load of the published word in `load` and `wait`.
+        // store that pairs with the load of the published word in `attempt` and `wait`.
         fence(Ordering::SeqCst);
         return memory.increment_and_wake();
     }
-    // Pairs with the load of the published word in `load`.
+    // Pairs with the first load of the published word in `attempt` and `wait`.
     memory.published().store(next as u32, Ordering::Release);
     Ok(())
 }
@@ -158,21 +158,22 @@ pub fn wait(
     mut sleep: impl FnMut(u32) -> Result<()>,
 ) -> Result<()> {
     loop {
-        // Pairs with the publication in `store`.
+        // Pairs with the publication in `store`: who sees it sees the version in the slot.
         let published = memory.published().load(Ordering::Acquire);
         if published != seen as u32 {
             return Ok(());
         }
-        // The low half is that of `seen`. The other half is in the slot.
+        // The low half is that of `seen`. The other half is in the slot. Pairs with the store of
+        // BUSY in `store`, as in `attempt`.
         let version = memory
             .slot(memory.place(published))
             .version
             .load(Ordering::Acquire);
         if version != seen {
             // Another version; or the slot is being filled again, so that another one is
-            // published by now, as in `load`.
+            // published by now.
             let changed = is_of(version, published)
-                || memory.published().load(Ordering::Acquire) != published;
+                || memory.published().load(Ordering::Relaxed) != published;
             return changed.then_some(()).ok_or(Errno::EPROTO);
         }
         sleep(published)?;
