@@ -47,6 +47,13 @@ library! {
     ipc_fifo_send(c_int, *const c_void, size_t, c_int) -> c_int;
     ipc_fifo_recv(c_int, *mut c_void, size_t, c_int) -> ssize_t;
     ipc_fifo_unlink(*const c_char) -> c_int;
+    ipc_cell_bytes(size_t) -> size_t;
+    ipc_cell_init(*mut c_void, size_t, size_t, c_uint, *mut *mut c_void) -> c_int;
+    ipc_cell_open(*const c_void, size_t, c_uint, *mut *mut c_void) -> c_int;
+    ipc_cell_store(*mut c_void, *const c_void, size_t, c_int) -> c_int;
+    ipc_cell_load(*const c_void, *mut c_void, size_t, *mut u64) -> ssize_t;
+    ipc_cell_wait(*const c_void, u64, c_int) -> c_int;
+    ipc_cell_close(*mut c_void) -> ();
 }
 
 /// Brings the installed library up to date.
