@@ -94,12 +94,15 @@ fn torn(size: usize, flags: c_uint, writers: u64, readers: u64) {
         children.push(fork(|| read(&memory, &shared)));
     }
     thread::sleep(Duration::from_millis(scaled(1500)));
+    // On a busy machine it takes longer until there is something to judge.
+    wait_until("a few stores and loads", || {
+        [STORES, LOADS].map(|which| shared.count(which).load(Ordering::Relaxed) > 20) == [true; 2]
+    });
     shared.over().store(true, Ordering::Relaxed);
     children.into_iter().for_each(Child::join);
     let [stores, loads, given_up] =
         [STORES, LOADS, GIVEN_UP].map(|which| shared.count(which).load(Ordering::Relaxed));
     println!("{size} B: {stores} stores, {loads} loads, {given_up} given up");
-    assert!(stores > 10 && loads > 10);
     assert_eq!(cell.version(), stores, "every store counts once");
     assert!(
         given_up <= loads / 1000,

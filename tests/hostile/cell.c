@@ -188,7 +188,11 @@ static int judge(enum call call, long result, double begin, double limit)
 static void use(struct ipc_cell *cell, int wait_ms)
 {
     size_t size = ipc_cell_size(cell);
-    size_t cap = next() % 4 == 0 ? 1 + next() % size : size;
+    size_t cap = size;
+    if (next() % 4 == 0)
+        cap = 1 + next() % size;
+    else if (next() % 4 == 0)
+        cap += next() % (8 * stride);
     unsigned char *buffer = malloc(cap);
     uint64_t version = 0;
 
@@ -196,7 +200,7 @@ static void use(struct ipc_cell *cell, int wait_ms)
         err(1, "malloc");
     double begin = now();
     ssize_t len = ipc_cell_load(cell, buffer, cap, &version);
-    if (judge(LOAD, len, begin, 20) && (len == 0 || (size_t)len > cap))
+    if (judge(LOAD, len, begin, 20) && (len == 0 || (size_t)len > cap || (size_t)len > size))
         errx(1, "a value of %zd bytes in a buffer of %zu", len, cap);
     free(buffer);
 
