@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{find_tool, root, run, text};
+use common::{find_tool, root, run, stage, text};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ fn library() -> Result<&'static Path, Failed> {
     static DONE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     DONE.get_or_init(|| {
         let target = root().join("target/fuzz");
-        let triple = host().map_err(|failed| format!("{failed:?}"))?;
+        let triple = stage::host().map_err(|failed| format!("{failed:?}"))?;
         let mut cargo = Command::new(env!("CARGO"));
         // With --target the flags are not for build scripts.
         cargo
@@ -85,13 +85,6 @@ fn library() -> Result<&'static Path, Failed> {
     })
     .as_deref()
     .map_err(|error| error.clone().into())
-}
-
-fn host() -> Result<String, Failed> {
-    let output = run(Command::new("rustc").arg("-vV"))?;
-    let text = String::from_utf8(output.stdout)?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.ok_or("rustc names no host")?.into())
 }
 
 fn fuzz(channel: &str) -> Result<(), Failed> {

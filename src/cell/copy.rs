@@ -255,11 +255,26 @@ mod imp {
     /// Both are mapped for `len` bytes, `to` writable.
     #[inline]
     pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-        match len {
-            // SAFETY: the caller's promise, and 32 to 64 bytes.
-            32..=SHORT => unsafe { halves_of_32(from, to, len) },
+        if len <= SHORT {
             // SAFETY: the caller's promise.
-            _ => unsafe { call_memcpy(from, to, len) },
+            unsafe { short(from, to, len) };
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { call_memcpy(from, to, len) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`copy`], up to [`SHORT`] bytes.
+    #[inline]
+    pub unsafe fn short(from: *const u8, to: *mut u8, len: usize) {
+        if len >= 32 {
+            // SAFETY: the caller's promise, and 32 to 64 bytes.
+            unsafe { halves_of_32(from, to, len) };
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { bytewise(from, to, len) };
         }
     }
 
@@ -290,6 +305,40 @@ mod imp {
         }
     }
 
+    /// 8 bytes at a time, then 1.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy`].
+    #[inline]
+    unsafe fn bytewise(from: *const u8, to: *mut u8, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            asm!(
+                "b 3f",
+                "2:",
+                "ldr {word}, [{from}], #8",
+                "str {word}, [{to}], #8",
+                "3:",
+                "subs {left}, {left}, #8",
+                "b.hs 2b",
+                "adds {left}, {left}, #8",
+                "b.eq 5f",
+                "4:",
+                "ldrb {word:w}, [{from}], #1",
+                "strb {word:w}, [{to}], #1",
+                "subs {left}, {left}, #1",
+                "b.ne 4b",
+                "5:",
+                from = inout(reg) from => _,
+                to = inout(reg) to => _,
+                left = inout(reg) len => _,
+                word = out(reg) _,
+                options(nostack),
+            );
+        }
+    }
+
     /// # Safety
     ///
     /// As [`copy`].
@@ -312,6 +361,8 @@ mod imp {
 #[cfg(any(not(any(target_arch = "x86_64", target_arch = "aarch64")), atomic_copy))]
 mod imp {
     use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+    pub use from_shared as short_from_shared;
 
     const WORD: usize = size_of::<u64>();
 

@@ -35,6 +35,7 @@ fn main() -> std::process::ExitCode {
         value::small_buffers,
         value::two_handles_at_two_addresses,
         value::fork,
+        value::a_reader_gives_up,
         wait::returns_at_once,
         wait::first_value,
         wait::time_outs,

@@ -2,6 +2,10 @@
 
 use crate::tool::*;
 use libc::{EAGAIN, EMSGSIZE, ENODATA, PROT_READ, PROT_WRITE, c_int};
+use std::cell::Cell as Count;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use unixipc::cell::protocol::{self, Slot};
+use unixipc::errno::Errno;
 
 pub fn lengths() {
     let (memory, cell) = new_cell(600, 0);
@@ -175,4 +179,67 @@ pub fn fork() {
     assert_eq!(cell.wait(1, LONG), Ok(0));
     assert_eq!(cell.load(), Ok((b"answer".to_vec(), 2)));
     child.join();
+}
+
+/// A cell whose writers are always ahead of the reader: all it sees is a slot that is being
+/// filled, and another version published each time it looks.
+struct Busy {
+    looked: Count<u32>,
+    published: [AtomicU32; 2],
+    slot: Slot,
+}
+
+impl protocol::Memory for Busy {
+    type Place = ();
+
+    fn published(&self) -> &AtomicU32 {
+        self.looked.set(self.looked.get() + 1);
+        &self.published[self.looked.get() as usize % 2]
+    }
+
+    fn place(&self, _: u32) {}
+
+    fn slot(&self, (): ()) -> &Slot {
+        &self.slot
+    }
+
+    fn is_waitable(&self) -> bool {
+        false
+    }
+
+    fn increment_and_wake(&self) -> unixipc::errno::Result<()> {
+        unreachable!()
+    }
+}
+
+/// Whatever the writers do, a load ends: without a copy, and with one each time.
+pub fn a_reader_gives_up() {
+    let busy = Busy {
+        looked: Count::new(0),
+        published: [AtomicU32::new(1), AtomicU32::new(2)],
+        slot: Slot {
+            version: AtomicU64::new(u64::MAX),
+            len: AtomicU64::new(1),
+        },
+    };
+    let loaded = protocol::load(&busy, |(), _, _| -> unixipc::errno::Result<()> {
+        unreachable!("nothing is there to be copied")
+    });
+    assert_eq!(loaded, Err(Errno::EAGAIN));
+    assert_eq!(busy.looked.get(), 2 * 64, "two looks for each try");
+
+    let mut copies = 0;
+    // What is there is copied, and overtaken each time.
+    let always = [AtomicU32::new(4), AtomicU32::new(4)];
+    let busy = Busy {
+        published: always,
+        ..busy
+    };
+    busy.slot.version.store(4, Ordering::Relaxed);
+    let loaded = protocol::load(&busy, |(), _, _| {
+        copies += 1;
+        busy.slot.version.fetch_add(1 << 32, Ordering::Relaxed);
+        Ok(())
+    });
+    assert_eq!((loaded, copies), (Err(Errno::EAGAIN), 64));
 }
