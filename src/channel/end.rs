@@ -431,7 +431,8 @@ impl Channel {
             return Err(Errno::EBUSY);
         }
         let need = record_size(len as u64);
-        if !sender.ring.has_room(need) || self.bell.is_gone() {
+        let ended = self.memory.control().tail.ended.load(Ordering::Relaxed) != 0;
+        if !sender.ring.has_room(need) || self.bell.is_gone() || ended {
             kept(|| self.wait_for_room(peer, sender, need, wait))?;
         }
         Ok(self.memory.ring(sender.ring.position()).wrapping_add(4))

@@ -131,20 +131,23 @@ unsafe fn give_out(
 ///
 /// opts (of opts_size bytes, see ipc_channel_opts) may be NULL for the defaults. The ends are
 /// the caller's to close, with ipc_channel_close. An end takes three descriptors,
-/// close-on-exec, and two more once ipc_channel_fd has been called.
+/// close-on-exec, and one more once ipc_channel_fd has been called.
 ///
 /// Does not block. May be called from any thread and in the child after fork; not from a
 /// signal handler. Of an end, one thread at a time may send and one receive.
 ///
 /// Returns 0, or -1 with errno:
 ///   E2BIG   opts has something that this version does not know
-///   EAGAIN, EPERM  IPC_CHANNEL_F_LOCK, and the process may not lock so much memory
-///   EFBIG   the process may not make such large files
-///   EINVAL  ret_ch is NULL, or opts has an unknown flag or a size that cannot be
+///   EAGAIN  IPC_CHANNEL_F_LOCK, and not all memory could be locked
+///   EFBIG   the process may not make such large files (RLIMIT_FSIZE)
+///   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be, or the
+///           kernel is older than Linux 5.1 or has pages of more than 4 KiB
 ///   EMFILE  the process has no descriptor left
 ///   ENFILE  the system has no open file left
-///   ENOMEM  no memory is left
+///   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, more would be
+///           locked than RLIMIT_MEMLOCK allows
 ///   ENOSPC  IPC_CHANNEL_F_PREFAULT, and there is not so much memory
+///   EPERM   IPC_CHANNEL_F_LOCK, and the process may lock no memory
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_pair(
     opts: *const ipc_channel_opts,
@@ -178,11 +181,12 @@ pub unsafe extern "C" fn ipc_channel_pair(
 /// socket is of no use for another attempt. May be called from any thread and in the child
 /// after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno: those of ipc_channel_pair, and
+/// Returns 0, or -1 with errno: ipc_channel_pair's errors, and
 ///   EAGAIN      timeout_ms is 0, and the other side has not said anything yet
 ///   EBADF       sock is not open
 ///   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
 ///   EINVAL      recv_size is not 0, or timeout_ms is below -2
+///   ENOBUFS     no memory is left for what is sent over the socket
 ///   ENOTCONN    sock is not connected
 ///   ENOTSOCK    sock is not a socket
 ///   EOPNOTSUPP  sock is not a local socket
@@ -191,6 +195,7 @@ pub unsafe extern "C" fn ipc_channel_pair(
 ///               from under this process, or its ring is larger than recv_size_max
 ///   ESTALE      the other side speaks another version
 ///   ETIMEDOUT   the time is over
+///   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_from_fd(
     sock: c_int,
@@ -223,12 +228,14 @@ pub unsafe extern "C" fn ipc_channel_from_fd(
 /// Returns the descriptor, or -1 with errno:
 ///   EACCES      the folder may not be read or written
 ///   EADDRINUSE  somebody listens there, or path is no socket
+///   EDQUOT      the quota of the file system is used up
 ///   EINVAL      path is NULL or "@", mode has more than permissions, or flags is not 0
 ///   ELOOP       too many symbolic links in the path
 ///   EMFILE      the process has no descriptor left
 ///   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
 ///   ENFILE      the system has no open file left
 ///   ENOENT      the folder does not exist, or path is empty
+///   ENOLCK      the system has no memory for locks
 ///   ENOMEM      no memory is left
 ///   ENOSPC      the file system is full
 ///   ENOTDIR     a part of the path is not a folder
@@ -263,15 +270,17 @@ pub unsafe extern "C" fn ipc_channel_listen(
 /// Blocks as timeout_ms says, until somebody connects. May be called from any thread, by
 /// several at once, and in the child after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno: those of ipc_channel_pair, and
+/// Returns 0, or -1 with errno: ipc_channel_pair's errors, and
 ///   EAGAIN      timeout_ms is 0, and nobody has connected
 ///   EBADF       listen_fd is not open
 ///   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
 ///   EINVAL      listen_fd does not listen, recv_size is not 0, or timeout_ms is below -2
+///   ENOBUFS     no memory is left for what is sent to who connected
 ///   ENOTSOCK    listen_fd is not a socket
 ///   EOPNOTSUPP  listen_fd is not a local socket
 ///   EPIPE       who connected is gone already
 ///   ETIMEDOUT   the time is over
+///   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_accept(
     listen_fd: c_int,
@@ -295,12 +304,23 @@ pub unsafe extern "C" fn ipc_channel_accept(
 /// Blocks as timeout_ms says, until the listener has called ipc_channel_accept. May be called
 /// from any thread and in the child after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno: those of ipc_channel_from_fd, and
+/// Returns 0, or -1 with errno: ipc_channel_pair's errors, and
 ///   EACCES        the path may not be written, or a folder of it not be searched
-///   ECONNREFUSED  nobody listens at the path
+///   EAGAIN        timeout_ms is 0, and the listener has not accepted yet
+///   ECONNREFUSED  nobody listens at the path, or not with SOCK_SEQPACKET
+///   EINTR         timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+///   EINVAL        path is NULL or "@", recv_size is not 0, or timeout_ms is below -2
+///   ELOOP         too many symbolic links in the path
 ///   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
-///   ENOENT        the path does not exist
+///   ENOBUFS       no memory is left for what is sent to the listener
+///   ENOENT        the path does not exist, or is empty
 ///   ENOTDIR       a part of the path is not a folder
+///   EPIPE         the listener is gone
+///   EPROTO        the listener does not speak this protocol, or has sent what cannot be relied
+///                 on, or its ring is larger than recv_size_max
+///   ESTALE        the listener speaks another version
+///   ETIMEDOUT     the time is over
+///   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_connect(
     path: *const c_char,
@@ -324,8 +344,8 @@ pub unsafe extern "C" fn ipc_channel_connect(
 /// other side has to be woken.
 ///
 /// A message that has been sent is received even if this process dies at once. Whether the
-/// other side is there is noticed when it has to be woken, when there is no room, and every 64
-/// messages: those sent meanwhile to somebody who is gone are lost.
+/// other side is there is noticed when it has to be woken, when there is no room, and else
+/// within 128 messages: those sent meanwhile to somebody who is gone are lost.
 ///
 /// Blocks as timeout_ms says. One thread at a time may send. May be called in the child after
 /// fork, not from a signal handler. No SIGPIPE.
@@ -340,8 +360,16 @@ pub unsafe extern "C" fn ipc_channel_connect(
 ///              the sending
 ///   EPROTO     the other side has broken the rules: the channel is of no use any more
 ///   ETIMEDOUT  the time is over
-/// and, where it is the first call on an accepted channel, those of the handshake
-/// (ipc_channel_from_fd).
+/// and, on an accepted channel, until a call has done its part of the handshake:
+///   EAGAIN     timeout_ms is 0, and who connected has not said anything yet; or
+///              IPC_CHANNEL_F_LOCK, and not all memory could be locked
+///   EMFILE     the process has no descriptor left for what comes with the handshake
+///   ENFILE     the system has no open file left
+///   ENOMEM     no memory or address space is left, or more would be locked than
+///              RLIMIT_MEMLOCK allows
+///   EPERM      IPC_CHANNEL_F_LOCK, and the process may lock no memory
+///   EPROTO     who connected does not speak this protocol, or has sent what cannot be relied on
+///   ESTALE     who connected speaks another version
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_send(
     ch: *mut Channel,
@@ -376,8 +404,8 @@ pub unsafe extern "C" fn ipc_channel_send(
 ///   EMSGSIZE   the message is longer than cap
 ///   EPROTO     the other side has broken the rules: the channel is of no use any more
 ///   ETIMEDOUT  the time is over
-/// and, where it is the first call on an accepted channel, those of the handshake
-/// (ipc_channel_from_fd).
+/// and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
+///   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_recv(
     ch: *mut Channel,
@@ -403,7 +431,7 @@ pub unsafe extern "C" fn ipc_channel_recv(
 ///
 /// Blocks as timeout_ms says. As for threads, fork and signals, it is a sending call.
 ///
-/// Returns the room, or NULL with errno: those of ipc_channel_send.
+/// Returns the room, or NULL with errno: ipc_channel_send's errors.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_reserve(
     ch: *mut Channel,
@@ -456,8 +484,15 @@ pub unsafe extern "C" fn ipc_channel_cancel(ch: *mut Channel) -> c_int {
 ///
 /// Blocks as timeout_ms says. As for threads, fork and signals, it is a receiving call.
 ///
-/// Returns the message's length, 0 at the end of the session, or -1 with errno: those of
-/// ipc_channel_recv but EMSGSIZE. *ret_buf is set only with a message.
+/// Returns the message's length, 0 at the end of the session, or -1 with errno:
+///   EAGAIN     timeout_ms is 0, and no message is there
+///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+///   EINVAL     ch or ret_buf is NULL, or timeout_ms is below -2
+///   EPROTO     the other side has broken the rules: the channel is of no use any more
+///   ETIMEDOUT  the time is over
+/// and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
+///   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
+/// *ret_buf is set only with a message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_peek(
     ch: *mut Channel,
@@ -495,7 +530,8 @@ pub unsafe extern "C" fn ipc_channel_release(ch: *mut Channel) -> c_int {
 ///
 /// how is SHUT_WR: the other side receives what has been sent, and then the end; SHUT_RD: its
 /// sending is EPIPE from then on, and this side receives what is there, and then the end; or
-/// SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too.
+/// SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too. What
+/// another thread, or the other side, sends at the same moment may still come after the end.
 ///
 /// Does not block. May be called from any thread at any time and in the child after fork; not
 /// from a signal handler.
@@ -538,7 +574,8 @@ pub unsafe extern "C" fn ipc_channel_fd(ch: *mut Channel) -> c_int {
 
 /// The longest message that this end can send, in bytes.
 ///
-/// It has room whenever the ring is empty. Does not block. May be called from any thread.
+/// It has room whenever the ring is empty. Does not block. May be called from any thread, from a
+/// signal handler, and in the child after fork.
 ///
 /// Returns it, or 0 with errno:
 ///   EINVAL  ch is NULL
@@ -554,7 +591,8 @@ pub unsafe extern "C" fn ipc_channel_max(ch: *const Channel) -> size_t {
 /// It is who connected or listened, or made the socket (see ipc_peer_cred); for a channel of
 /// ipc_channel_pair who made that. *ret_cred gets cred_size bytes of it.
 ///
-/// Does not block. May be called from any thread.
+/// Does not block. May be called from any thread, from a signal handler, and in the child after
+/// fork.
 ///
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch or ret_cred is NULL, or cred_size is 0
@@ -580,7 +618,8 @@ pub unsafe extern "C" fn ipc_channel_peer_cred(
 /// *ret_stats gets stats_size bytes of it. The numbers are of this process: a child after fork
 /// goes on from its parent's.
 ///
-/// Does not block. May be called from any thread.
+/// Does not block. May be called from any thread, from a signal handler, and in the child after
+/// fork.
 ///
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch or ret_stats is NULL, or stats_size is 0
