@@ -649,12 +649,18 @@ impl Channel {
         self.received.0.bytes.add(len as u64);
         // A sender that waits for room is woken when half of the ring is free, as the kernel
         // does it for its sockets: woken for each message, it would sleep again after each.
-        let worth_waking = receiver.ring.is_half_free();
-        let other = receiver.publisher.published(
-            &peer.memory.control().sender.word,
-            &control.head.unfenced,
-            worth_waking,
-        );
+        let theirs = peer.memory.control();
+        let mut worth_waking = receiver.ring.is_half_free();
+        if worth_waking && receiver.publisher.may_have_to_wake(&theirs.sender.word) {
+            // What has come since the last look takes room too. A cursor that cannot be is found
+            // out by the next receive.
+            let _ = receiver.ring.look(&theirs.tail.at);
+            worth_waking = receiver.ring.is_half_free();
+        }
+        let other =
+            receiver
+                .publisher
+                .published(&theirs.sender.word, &control.head.unfenced, worth_waking);
         if other == Other::Asleep {
             self.wake_sender(peer);
         }

@@ -138,6 +138,10 @@ pub fn accept(listener: BorrowedFd, options: &Options, mut wait: Wait) -> Result
     loop {
         // The listener may be one that blocks.
         if !is_readable(listener)? {
+            // Nothing ever comes to a descriptor that does not listen.
+            if !socket::getsockopt(&listener, sockopt::AcceptConn)? {
+                return Err(Errno::EINVAL);
+            }
             wait.ready(listener, PollFlags::POLLIN)?;
         }
         match socket::accept4(listener.as_raw_fd(), flags).map_err(Errno::from) {

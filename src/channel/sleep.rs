@@ -98,6 +98,14 @@ impl Publisher {
         Other::Asleep
     }
 
+    /// Whether somebody seems to be asleep who has not been woken; without a fence, so no more
+    /// than a hint.
+    #[inline]
+    pub fn may_have_to_wake(&self, asleep: &AtomicU32) -> bool {
+        let word = asleep.load(Ordering::Relaxed);
+        !word.is_multiple_of(2) && word != self.woken
+    }
+
     #[inline]
     fn nobody_asleep(&mut self, unfenced: &AtomicU32) {
         if self.unfenced || !self.may_be_unfenced {
