@@ -337,8 +337,8 @@ impl Channel {
         let met = peer.and_then(|peer| self.meet(peer));
         match met {
             Err(error) => {
-                // The socket stays: it keeps the descriptor for event loops readable.
                 handshake.failed = Some(error);
+                self.bell.ring_own(); // who polls shall see it, from now on
                 Err(error)
             }
             Ok(()) => {

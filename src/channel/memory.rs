@@ -138,11 +138,14 @@ impl Memory {
     /// size, and nobody may be able to take it away or to write it by another way.
     pub fn of_peer(fd: BorrowedFd, ring_size: u64, wanted: &Wanted) -> Result<Self> {
         let size = file_size(ring_size)?;
-        if check::unshrinkable(fd)? != size || !memory::seals(fd)?.contains(SEALS) {
+        if check::unshrinkable(fd).map_err(blame)? != size
+            || !memory::seals(fd).map_err(blame)?.contains(SEALS)
+        {
             return Err(Errno::EPROTO);
         }
+        let mapping = Mapping::with_repeat(fd, CONTROL, ring_size as usize, false);
         let this = Self {
-            mapping: Mapping::with_repeat(fd, CONTROL, ring_size as usize, false)?,
+            mapping: mapping.map_err(blame)?,
             ring_size,
         };
         this.prepare(wanted, false)?;
@@ -188,6 +191,14 @@ impl Memory {
     #[inline]
     pub fn ring_size(&self) -> u64 {
         self.ring_size
+    }
+}
+
+/// What the system says of a descriptor that is open, but with which one cannot do this.
+fn blame(error: Errno) -> Errno {
+    match error {
+        Errno::EBADF | Errno::EACCES | Errno::EINVAL | Errno::EPERM => Errno::EPROTO,
+        error => error,
     }
 }
 
