@@ -40,51 +40,6 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
- * So many bytes are copied without a call.
- */
-#define SHORT 64
-
-/**
- * What the memory has to be aligned to.
- */
-#define ALIGN 16
-
-/**
- * The version of the layout: of this message and of the memory.
- */
-#define VERSION 1
-
-/**
- * The page of control words.
- */
-#define CONTROL 4096
-
-/**
- * The smallest ring: a page of any system, and a power of two as each is.
- */
-#define RING_MIN (1 << 16)
-
-/**
- * The largest one.
- */
-#define RING_MAX (1 << 40)
-
-/**
- * How many bytes the length of a message takes.
- */
-#define LENGTH 4
-
-/**
- * How far behind its cursor a record begins.
- */
-#define SHIFT 4
-
-/**
- * What a sleeper's word is when its side will take nothing any more.
- */
-#define ENDED (UINT32_MAX - 1)
-
-/**
  * A flag of ipc_cell_init: a store wakes those who wait in ipc_cell_wait, for the price of a
  * system call.
  */
@@ -857,20 +812,23 @@ void ipc_cell_close(struct ipc_cell *c);
  *
  * opts (of opts_size bytes, see ipc_channel_opts) may be NULL for the defaults. The ends are
  * the caller's to close, with ipc_channel_close. An end takes three descriptors,
- * close-on-exec, and two more once ipc_channel_fd has been called.
+ * close-on-exec, and one more once ipc_channel_fd has been called.
  *
  * Does not block. May be called from any thread and in the child after fork; not from a
  * signal handler. Of an end, one thread at a time may send and one receive.
  *
  * Returns 0, or -1 with errno:
  *   E2BIG   opts has something that this version does not know
- *   EAGAIN, EPERM  IPC_CHANNEL_F_LOCK, and the process may not lock so much memory
- *   EFBIG   the process may not make such large files
- *   EINVAL  ret_ch is NULL, or opts has an unknown flag or a size that cannot be
+ *   EAGAIN  IPC_CHANNEL_F_LOCK, and not all memory could be locked
+ *   EFBIG   the process may not make such large files (RLIMIT_FSIZE)
+ *   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be, or the
+ *           kernel is older than Linux 5.1 or has pages of more than 4 KiB
  *   EMFILE  the process has no descriptor left
  *   ENFILE  the system has no open file left
- *   ENOMEM  no memory is left
+ *   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, more would be
+ *           locked than RLIMIT_MEMLOCK allows
  *   ENOSPC  IPC_CHANNEL_F_PREFAULT, and there is not so much memory
+ *   EPERM   IPC_CHANNEL_F_LOCK, and the process may lock no memory
  */
 int ipc_channel_pair(const struct ipc_channel_opts *opts,
                      size_t opts_size,
@@ -890,11 +848,12 @@ int ipc_channel_pair(const struct ipc_channel_opts *opts,
  * socket is of no use for another attempt. May be called from any thread and in the child
  * after fork; not from a signal handler.
  *
- * Returns 0, or -1 with errno: those of ipc_channel_pair, and
+ * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
  *   EAGAIN      timeout_ms is 0, and the other side has not said anything yet
  *   EBADF       sock is not open
  *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL      recv_size is not 0, or timeout_ms is below -2
+ *   ENOBUFS     no memory is left for what is sent over the socket
  *   ENOTCONN    sock is not connected
  *   ENOTSOCK    sock is not a socket
  *   EOPNOTSUPP  sock is not a local socket
@@ -903,6 +862,7 @@ int ipc_channel_pair(const struct ipc_channel_opts *opts,
  *               from under this process, or its ring is larger than recv_size_max
  *   ESTALE      the other side speaks another version
  *   ETIMEDOUT   the time is over
+ *   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
  */
 int ipc_channel_from_fd(int sock,
                         const struct ipc_channel_opts *opts,
@@ -929,12 +889,14 @@ int ipc_channel_from_fd(int sock,
  * Returns the descriptor, or -1 with errno:
  *   EACCES      the folder may not be read or written
  *   EADDRINUSE  somebody listens there, or path is no socket
+ *   EDQUOT      the quota of the file system is used up
  *   EINVAL      path is NULL or "@", mode has more than permissions, or flags is not 0
  *   ELOOP       too many symbolic links in the path
  *   EMFILE      the process has no descriptor left
  *   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
  *   ENFILE      the system has no open file left
  *   ENOENT      the folder does not exist, or path is empty
+ *   ENOLCK      the system has no memory for locks
  *   ENOMEM      no memory is left
  *   ENOSPC      the file system is full
  *   ENOTDIR     a part of the path is not a folder
@@ -958,15 +920,17 @@ int ipc_channel_listen(const char *path,
  * Blocks as timeout_ms says, until somebody connects. May be called from any thread, by
  * several at once, and in the child after fork; not from a signal handler.
  *
- * Returns 0, or -1 with errno: those of ipc_channel_pair, and
+ * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
  *   EAGAIN      timeout_ms is 0, and nobody has connected
  *   EBADF       listen_fd is not open
  *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL      listen_fd does not listen, recv_size is not 0, or timeout_ms is below -2
+ *   ENOBUFS     no memory is left for what is sent to who connected
  *   ENOTSOCK    listen_fd is not a socket
  *   EOPNOTSUPP  listen_fd is not a local socket
  *   EPIPE       who connected is gone already
  *   ETIMEDOUT   the time is over
+ *   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
  */
 int ipc_channel_accept(int listen_fd,
                        const struct ipc_channel_opts *opts,
@@ -984,12 +948,23 @@ int ipc_channel_accept(int listen_fd,
  * Blocks as timeout_ms says, until the listener has called ipc_channel_accept. May be called
  * from any thread and in the child after fork; not from a signal handler.
  *
- * Returns 0, or -1 with errno: those of ipc_channel_from_fd, and
+ * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
  *   EACCES        the path may not be written, or a folder of it not be searched
- *   ECONNREFUSED  nobody listens at the path
+ *   EAGAIN        timeout_ms is 0, and the listener has not accepted yet
+ *   ECONNREFUSED  nobody listens at the path, or not with SOCK_SEQPACKET
+ *   EINTR         timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL        path is NULL or "@", recv_size is not 0, or timeout_ms is below -2
+ *   ELOOP         too many symbolic links in the path
  *   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
- *   ENOENT        the path does not exist
+ *   ENOBUFS       no memory is left for what is sent to the listener
+ *   ENOENT        the path does not exist, or is empty
  *   ENOTDIR       a part of the path is not a folder
+ *   EPIPE         the listener is gone
+ *   EPROTO        the listener does not speak this protocol, or has sent what cannot be relied
+ *                 on, or its ring is larger than recv_size_max
+ *   ESTALE        the listener speaks another version
+ *   ETIMEDOUT     the time is over
+ *   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
  */
 int ipc_channel_connect(const char *path,
                         const struct ipc_channel_opts *opts,
@@ -1006,8 +981,8 @@ int ipc_channel_connect(const char *path,
  * other side has to be woken.
  *
  * A message that has been sent is received even if this process dies at once. Whether the
- * other side is there is noticed when it has to be woken, when there is no room, and every 64
- * messages: those sent meanwhile to somebody who is gone are lost.
+ * other side is there is noticed when it has to be woken, when there is no room, and else
+ * within 128 messages: those sent meanwhile to somebody who is gone are lost.
  *
  * Blocks as timeout_ms says. One thread at a time may send. May be called in the child after
  * fork, not from a signal handler. No SIGPIPE.
@@ -1022,8 +997,16 @@ int ipc_channel_connect(const char *path,
  *              the sending
  *   EPROTO     the other side has broken the rules: the channel is of no use any more
  *   ETIMEDOUT  the time is over
- * and, where it is the first call on an accepted channel, those of the handshake
- * (ipc_channel_from_fd).
+ * and, on an accepted channel, until a call has done its part of the handshake:
+ *   EAGAIN     timeout_ms is 0, and who connected has not said anything yet; or
+ *              IPC_CHANNEL_F_LOCK, and not all memory could be locked
+ *   EMFILE     the process has no descriptor left for what comes with the handshake
+ *   ENFILE     the system has no open file left
+ *   ENOMEM     no memory or address space is left, or more would be locked than
+ *              RLIMIT_MEMLOCK allows
+ *   EPERM      IPC_CHANNEL_F_LOCK, and the process may lock no memory
+ *   EPROTO     who connected does not speak this protocol, or has sent what cannot be relied on
+ *   ESTALE     who connected speaks another version
  */
 int ipc_channel_send(struct ipc_channel *ch,
                      const void *buf,
@@ -1047,8 +1030,8 @@ int ipc_channel_send(struct ipc_channel *ch,
  *   EMSGSIZE   the message is longer than cap
  *   EPROTO     the other side has broken the rules: the channel is of no use any more
  *   ETIMEDOUT  the time is over
- * and, where it is the first call on an accepted channel, those of the handshake
- * (ipc_channel_from_fd).
+ * and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
+ *   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
  */
 ssize_t ipc_channel_recv(struct ipc_channel *ch,
                          void *buf,
@@ -1064,7 +1047,7 @@ ssize_t ipc_channel_recv(struct ipc_channel *ch,
  *
  * Blocks as timeout_ms says. As for threads, fork and signals, it is a sending call.
  *
- * Returns the room, or NULL with errno: those of ipc_channel_send.
+ * Returns the room, or NULL with errno: ipc_channel_send's errors.
  */
 void *ipc_channel_reserve(struct ipc_channel *ch,
                           size_t len,
@@ -1104,8 +1087,15 @@ int ipc_channel_cancel(struct ipc_channel *ch);
  *
  * Blocks as timeout_ms says. As for threads, fork and signals, it is a receiving call.
  *
- * Returns the message's length, 0 at the end of the session, or -1 with errno: those of
- * ipc_channel_recv but EMSGSIZE. *ret_buf is set only with a message.
+ * Returns the message's length, 0 at the end of the session, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and no message is there
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     ch or ret_buf is NULL, or timeout_ms is below -2
+ *   EPROTO     the other side has broken the rules: the channel is of no use any more
+ *   ETIMEDOUT  the time is over
+ * and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
+ *   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
+ * *ret_buf is set only with a message.
  */
 ssize_t ipc_channel_peek(struct ipc_channel *ch,
                          const void **ret_buf,
@@ -1126,7 +1116,8 @@ int ipc_channel_release(struct ipc_channel *ch);
  *
  * how is SHUT_WR: the other side receives what has been sent, and then the end; SHUT_RD: its
  * sending is EPIPE from then on, and this side receives what is there, and then the end; or
- * SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too.
+ * SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too. What
+ * another thread, or the other side, sends at the same moment may still come after the end.
  *
  * Does not block. May be called from any thread at any time and in the child after fork; not
  * from a signal handler.
@@ -1164,7 +1155,8 @@ int ipc_channel_fd(struct ipc_channel *ch);
 /**
  * The longest message that this end can send, in bytes.
  *
- * It has room whenever the ring is empty. Does not block. May be called from any thread.
+ * It has room whenever the ring is empty. Does not block. May be called from any thread, from a
+ * signal handler, and in the child after fork.
  *
  * Returns it, or 0 with errno:
  *   EINVAL  ch is NULL
@@ -1177,7 +1169,8 @@ size_t ipc_channel_max(const struct ipc_channel *ch);
  * It is who connected or listened, or made the socket (see ipc_peer_cred); for a channel of
  * ipc_channel_pair who made that. *ret_cred gets cred_size bytes of it.
  *
- * Does not block. May be called from any thread.
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork.
  *
  * Returns 0, or -1 with errno:
  *   EINVAL  ch or ret_cred is NULL, or cred_size is 0
@@ -1192,7 +1185,8 @@ int ipc_channel_peer_cred(const struct ipc_channel *ch,
  * *ret_stats gets stats_size bytes of it. The numbers are of this process: a child after fork
  * goes on from its parent's.
  *
- * Does not block. May be called from any thread.
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork.
  *
  * Returns 0, or -1 with errno:
  *   EINVAL  ch or ret_stats is NULL, or stats_size is 0
@@ -1314,7 +1308,8 @@ int ipc_fifo_create(const char *path,
  * IPC_FIFO_F_PACKET or'ed in where wanted. A reader waits until there is a writer, a writer
  * until there is a reader, also one that opens the FIFO with open(2); it sleeps meanwhile. A
  * persistent reader is a writer itself: it does not wait, and reads no end of the session.
- * Only a FIFO is opened, and no symbolic link that leads to one.
+ * Only a FIFO is opened, and no symbolic link that leads to one. A side that waits follows the
+ * name if it is removed and made anew.
  *
  * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
  * signal handler ran.
@@ -2207,7 +2202,7 @@ int ipc_shm_fd(const struct ipc_shm *shm);
 int ipc_shm_unlink(const char *name);
 
 /**
- * Unmaps a region and closes its descriptor; other processes keep theirs. NULL is nothing.
+ * Unmaps a region and closes its descriptor; other processes keep theirs. NULL does nothing.
  *
  * The address is invalid from then on. A name stays, and so does a System V segment. A lock in
  * the region that this process holds must be unlocked before.
@@ -2227,7 +2222,7 @@ void ipc_shm_close(struct ipc_shm *shm);
  *
  * The child begins as a fresh program does: no signal is blocked, each has its default
  * action, and it has no descriptor but its end, its standard input, output and error
- * (/dev/null where the caller has them closed), and those of opts->fds.
+ * (/dev/null where the caller has them closed or close-on-exec), and those of opts->fds.
  *
  * Blocks until the program has begun. May be called from any thread of a program with several,
  * and in the child after fork; not from a signal handler.
