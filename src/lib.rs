@@ -24,6 +24,7 @@
 //! | [`robust`] | the C library's robust mutex, which the kernel gives up for a dead owner |
 //! | [`mutex`], [`rwlock`], [`cond`] | the locks in shared memory, and waiting for a change of what they guard |
 //! | [`shm`] | regions of shared memory: making, naming, opening, checking |
+//! | [`cell`] | a value in shared memory that many read, and never in part |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
@@ -38,6 +39,7 @@
 //! 3. **memory**: what lives in shared memory, and outlives whoever uses it: [`mutex`],
 //!    [`rwlock`], [`cond`].
 //! 3. **memory**: [`shm`], and what lives in it.
+//! 3. **memory**: [`cell`], and what begins every object in shared memory, [`object`].
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -64,6 +66,7 @@ pub mod atomic;
 pub mod bytes;
 pub mod channel;
 pub mod cond;
+pub mod cell;
 pub mod errno;
 pub mod fd;
 pub mod ffi;

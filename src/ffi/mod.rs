@@ -11,6 +11,7 @@
 pub mod calls;
 pub mod channel;
 pub mod cond;
+pub mod cell;
 pub mod fifo;
 pub mod message;
 pub mod mutex;

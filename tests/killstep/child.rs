@@ -88,11 +88,18 @@ impl Child {
 
     /// Whether it sleeps in a system call.
     pub fn sleeps(&self) -> bool {
+        self.state() == Some('S')
+    }
+
+    /// Whether it was stopped by a signal.
+    pub fn is_stopped(&self) -> bool {
+        self.state() == Some('T')
+    }
+
+    fn state(&self) -> Option<char> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let state = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.chars().next());
-        state == Some('S')
+        stat.rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next())
     }
 
     /// Whether its next instruction is a system call.

@@ -4,6 +4,7 @@
 
 // The library is for older compilers, the tests are not.
 
+mod cell;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
@@ -91,6 +92,19 @@ fn main() -> ExitCode {
         lock::cond_wait_asleep,
         lock::cond_wait_timed_out,
         lock::cond_signal,
+        cell::init,
+        cell::init_over_another,
+        cell::open,
+        cell::close,
+        cell::store_short,
+        cell::store_long,
+        cell::store_waitable,
+        cell::store_to_a_sleeper,
+        cell::store_that_times_out,
+        cell::load_short,
+        cell::load_long,
+        cell::wait_that_sleeps,
+        cell::wait_that_times_out,
         spawn::program,
         spawn::program_that_does_not_exist,
         semlock::open_that_creates,
