@@ -27,6 +27,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 const MAGIC: [u8; 4] = *b"uich";
 /// The version of the layout: of this message and of the memory.
+///
+/// cbindgen:ignore
 pub const VERSION: u16 = 1;
 const MEMBARRIER: u16 = 1;
 const LEN: usize = 64;

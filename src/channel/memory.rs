@@ -28,10 +28,16 @@ use nix::fcntl::SealFlag;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The page of control words.
+///
+/// cbindgen:ignore
 pub const CONTROL: usize = 4096;
 /// The smallest ring: a page of any system, and a power of two as each is.
+///
+/// cbindgen:ignore
 pub const RING_MIN: u64 = 1 << 16;
 /// The largest one.
+///
+/// cbindgen:ignore
 pub const RING_MAX: u64 = 1 << 40;
 
 /// A cursor with what belongs to it.

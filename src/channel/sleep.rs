@@ -20,6 +20,8 @@
 use crate::atomic::{AtomicU32, Ordering, fence};
 
 /// What a sleeper's word is when its side will take nothing any more.
+///
+/// cbindgen:ignore
 pub const ENDED: u32 = u32::MAX - 1;
 
 /// How many publications without a sleeper make a publisher go over to unfenced.
