@@ -20,6 +20,8 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 /// So many bytes are copied without a call.
+///
+/// cbindgen:ignore
 pub const SHORT: usize = 64;
 
 /// Copies what may be overwritten meanwhile.

@@ -24,6 +24,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 /// Changes with anything in this file.
 const KIND: Kind = Kind::new(*b"cell", 1);
 /// What the memory has to be aligned to.
+///
+/// cbindgen:ignore
 pub const ALIGN: usize = 16;
 const LINE: usize = 64;
 /// No cell of any version has more.
