@@ -64,9 +64,9 @@ compile_error!("unixipc supports Linux on x86-64, AArch64, RISC-V 64 and LoongAr
 
 pub mod atomic;
 pub mod bytes;
+pub mod cell;
 pub mod channel;
 pub mod cond;
-pub mod cell;
 pub mod errno;
 pub mod fd;
 pub mod ffi;

@@ -170,7 +170,7 @@ fn is_date(line: &str) -> bool {
 mod usage {
     use super::*;
 
-    const ALL: [&str; 15] = [
+    const ALL: [&str; 16] = [
         "socketpair_talk",
         "fifo_timed",
         "fifo_timec",
@@ -182,6 +182,7 @@ mod usage {
         "fd_pass",
         "fifo_log",
         "lock_crash",
+        "sensor_board",
         "channel_pingpong",
         "channel_echo_server",
         "channel_echo_client",
@@ -232,6 +233,8 @@ mod usage {
             ("channel_echo_client", "--window", "0"),
             ("channel_echo_client", "--size", "65537"),
             ("frame_pipe", "--frames", "0"),
+            ("sensor_board", "--readers", "33"),
+            ("sensor_board", "--count", "x"),
             ("frame_pipe", "--size", "1920"),
             ("frame_pipe", "--size", "0x1080"),
         ] {
@@ -361,7 +364,7 @@ mod shm_time {
     }
 
     pub fn clients_see_time_pass() {
-        for args in [&[][..], &["--lock"]] {
+        for args in [&[][..], &["--lock"], &["--cell"]] {
             let server = server(args);
             let first = succeed(&mut client(args));
             assert!(is_date(&first), "{first}");
@@ -396,7 +399,22 @@ mod shm_time {
         assert!(fail(&mut client(&[]), 1).contains("start shm_timed first"));
         let server = server(&[]);
         assert!(fail(&mut client(&["--lock"]), 1).contains("has no lock"));
+        assert!(fail(&mut client(&["--cell"]), 1).contains("has no cell"));
         assert!(server.end(libc::SIGTERM).success());
+    }
+
+    /// What a server left is used by one of another kind.
+    pub fn another_kind() {
+        server(&["--cell"]).end(libc::SIGKILL);
+        let second = server(&["--lock"]);
+        assert!(fail(&mut client(&["--cell"]), 1).contains("has no cell"));
+        assert!(is_date(&succeed(&mut client(&["--lock"]))));
+        second.end(libc::SIGKILL);
+        let third = server(&["--cell"]);
+        assert!(fail(&mut client(&[]), 1).contains("use --cell"));
+        assert!(is_date(&succeed(&mut client(&["--cell"]))));
+        assert!(third.end(libc::SIGTERM).success());
+        assert_eq!(system_v_objects(), 0);
     }
 
     /// Another user's client can read, and cannot write: by the permission bits.
@@ -445,9 +463,20 @@ mod shm_race {
 
     pub fn lock_prevents_torn_reads() {
         let table = succeed(example("shm_race").args(["--seconds", "1"]));
-        let (bare, locked) = (row(&table, "no lock"), row(&table, "semaphore lock"));
-        assert!(bare[1] > 0, "the race was not seen: {table}");
-        assert!(locked[0] > 0 && locked[1] == 0 && locked[3] > 0, "{table}");
+        assert!(
+            row(&table, "no lock")[1] > 0,
+            "the race was not seen: {table}"
+        );
+        for guard in [
+            "semaphore lock",
+            "ipc_semlock",
+            "ipc_mutex",
+            "ipc_rwlock",
+            "ipc_cell",
+        ] {
+            let row = row(&table, guard);
+            assert!(row[0] > 0 && row[1] == 0 && row[3] > 0, "{table}");
+        }
     }
 
     pub fn interrupted() {
@@ -894,6 +923,84 @@ mod lock_crash {
     }
 }
 
+mod sensor_board {
+    use super::*;
+
+    fn board(what: &str) -> (Command, String) {
+        let name = format!("/unixipc-test-{}", std::process::id());
+        let mut command = example("sensor_board");
+        command.args([what, "--name", &name]);
+        (command, format!("/dev/shm{name}"))
+    }
+
+    fn is_there() -> bool {
+        Path::new(&board("").1).exists()
+    }
+
+    /// Takes the name away from a writer that a failed test leaves.
+    struct Name;
+
+    impl Drop for Name {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(board("").1);
+        }
+    }
+
+    pub fn readers_come_and_go() {
+        let _name = Name;
+        let writer = Server::start(&mut board("write").0);
+        let args = ["--count", "20", "--every", "5"];
+        let mut last = 0;
+        for _ in 0..3 {
+            for line in succeed(board("read").0.args(args)).lines() {
+                let number = line.split_whitespace().nth(3).unwrap();
+                let number: u64 = number.trim_end_matches(',').parse().unwrap();
+                assert!(number > last, "{line}");
+                last = number;
+            }
+        }
+        let said = fail(&mut board("write").0, 1);
+        assert!(said.contains("has a writer already"), "{said}");
+        assert!(writer.end(libc::SIGTERM).success());
+        assert!(!is_there());
+    }
+
+    /// Its readers go on with the next writer, whether the one before was killed or ended.
+    pub fn writer_replaced() {
+        let _name = Name;
+        let mut reader = board("read")
+            .0
+            .args(["--every", "1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+        for sig in [libc::SIGKILL, libc::SIGTERM, libc::SIGINT] {
+            let writer = Server::start(&mut board("write").0);
+            let pid = format!("writer {},", writer.0.id());
+            assert!(lines.any(|line| line.unwrap().starts_with(&pid)));
+            writer.end(sig);
+            assert_eq!(is_there(), sig == libc::SIGKILL);
+        }
+        signal(reader.id(), libc::SIGTERM);
+        assert!(lines.all(|line| line.is_ok()));
+        assert!(wait(&mut reader).success());
+    }
+
+    pub fn demo() {
+        let _name = Name;
+        let shown = succeed(&mut board("demo").0);
+        assert!(shown.contains("2 writers, 0 torn"), "{shown}");
+        assert!(!is_there());
+        let mut demo = board("demo").0.stdout(Stdio::null()).spawn().unwrap();
+        wait_until("the board", is_there);
+        signal(demo.id(), libc::SIGTERM);
+        assert_eq!(wait(&mut demo).code(), Some(128 + libc::SIGTERM));
+        assert!(!is_there());
+    }
+}
+
 mod channel_pingpong {
     use super::*;
 
@@ -1230,6 +1337,7 @@ fn main() -> ExitCode {
         shm_time::second_server,
         shm_time::left_by_a_dead_server,
         shm_time::no_server,
+        shm_time::another_kind,
         shm_race::lock_prevents_torn_reads,
         shm_race::interrupted,
         ipc_copy::sizes,
@@ -1254,6 +1362,9 @@ fn main() -> ExitCode {
         fifo_log::foreign_text,
         lock_crash::owners_killed,
         lock_crash::interrupted,
+        sensor_board::readers_come_and_go,
+        sensor_board::writer_replaced,
+        sensor_board::demo,
         channel_pingpong::histogram,
         channel_pingpong::killed,
         channel_echo::clients_at_once,

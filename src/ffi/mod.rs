@@ -9,9 +9,9 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod calls;
+pub mod cell;
 pub mod channel;
 pub mod cond;
-pub mod cell;
 pub mod fifo;
 pub mod message;
 pub mod mutex;
