@@ -950,8 +950,8 @@ mod sensor_board {
         let _name = Name;
         let writer = Server::start(&mut board("write").0);
         let args = ["--count", "20", "--every", "5"];
-        let mut last = 0;
         for _ in 0..3 {
+            let mut last = 0;
             for line in succeed(board("read").0.args(args)).lines() {
                 let number = line.split_whitespace().nth(3).unwrap();
                 let number: u64 = number.trim_end_matches(',').parse().unwrap();
