@@ -99,8 +99,13 @@ impl Bell {
             Err(Errno::EOPNOTSUPP) => self.silence_old_kernel(&mut room),
             read => read,
         };
-        if read == Ok(0) {
-            self.set_gone();
+        match read {
+            Ok(0) => self.set_gone(),
+            // Behind the bytes can be the end, which an edge-triggered poller is not told again.
+            Ok(_) if self.is_polled() => {
+                self.look();
+            }
+            _ => {}
         }
     }
 
