@@ -13,7 +13,7 @@ use crate::wait::Wait;
 use libc::c_int;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -166,6 +166,8 @@ struct Pending {
     size_max: u64,
     wanted: Wanted,
     failed: Option<Errno>,
+    /// How many threads wait for the socket: it stays open for them.
+    waiting: u32,
 }
 
 /// One end of a channel.
@@ -226,7 +228,7 @@ impl Channel {
             .try_clone_to_owned()
             .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EMFILE)))?;
         let this = Self::begin(socket, options)?;
-        this.finish(&mut wait)?;
+        this.finish_now(&mut wait)?;
         Ok(this)
     }
 
@@ -252,6 +254,7 @@ impl Channel {
             size_max: options.size_max(),
             wanted,
             failed: None,
+            waiting: 0,
         };
         this.pending = Mutex::new(Some(pending));
         Ok(this)
@@ -315,48 +318,92 @@ impl Channel {
         Ok(())
     }
 
-    /// Ends the handshake, or waits for its end.
+    /// Waits for the end of the handshake, before anybody else has this end.
+    pub(super) fn finish_now(&self, wait: &mut Wait) -> Result<()> {
+        self.finish(wait, &self.memory.control().tail.ended)
+    }
+
+    /// Ends the handshake, or waits for its end; `EPIPE` if this side is `over` before.
     #[cold]
-    pub(super) fn finish(&self, wait: &mut Wait) -> Result<()> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(handshake) = pending.as_mut() else {
-            return Ok(()); // another thread has done it
-        };
+    fn finish(&self, wait: &mut Wait, over: &AtomicU32) -> Result<()> {
+        loop {
+            let count = self.bell.count();
+            let is_over = self.bell.is_gone() || over.load(Ordering::Relaxed) != 0;
+            let socket = {
+                let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(handshake) = pending.as_mut() else {
+                    return Ok(()); // another thread has done it
+                };
+                if self.take_reply(handshake)? {
+                    if handshake.waiting == 0 {
+                        *pending = None;
+                    }
+                    return Ok(());
+                }
+                if is_over {
+                    return Err(Errno::EPIPE);
+                }
+                handshake.waiting += 1;
+                handshake.socket.as_raw_fd()
+            };
+            // Not under the lock: others have their own time.
+            // SAFETY: it stays open while somebody is waiting.
+            let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+            let slept = self.bell.sleep(wait, count, Some(socket));
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(handshake) = pending.as_mut() {
+                handshake.waiting -= 1;
+                if handshake.waiting == 0 && self.state.0.load(Ordering::Relaxed) == READY {
+                    *pending = None;
+                }
+            }
+            slept?;
+        }
+    }
+
+    /// Takes what the peer has said up to now; whether that is all.
+    fn take_reply(&self, handshake: &mut Pending) -> Result<bool> {
+        if self.state.0.load(Ordering::Relaxed) == READY {
+            return Ok(true);
+        }
         if let Some(error) = handshake.failed {
             return Err(error);
         }
-        let peer = match handshake.reply.receive(handshake.socket.as_fd(), wait) {
-            Err(error @ (Errno::EAGAIN | Errno::ETIMEDOUT | Errno::EINTR)) => return Err(error),
-            other => other,
+        let mut not_at_all = Wait::new(0)?;
+        let received = handshake
+            .reply
+            .receive(handshake.socket.as_fd(), &mut not_at_all);
+        if received == Err(Errno::EAGAIN) {
+            return Ok(false);
         }
-        .and_then(|()| {
-            handshake
-                .reply
-                .accept(handshake.size_max, &handshake.wanted)
-        });
-        let met = peer.and_then(|peer| self.meet(peer));
-        match met {
-            Err(error) => {
-                handshake.failed = Some(error);
-                self.bell.ring_own(); // who polls shall see it, from now on
-                Err(error)
-            }
-            Ok(()) => {
-                *pending = None;
-                if self.bell.is_polled() {
-                    self.let_poll();
-                }
-                Ok(())
-            }
+        let met = received
+            .and_then(|()| {
+                handshake
+                    .reply
+                    .accept(handshake.size_max, &handshake.wanted)
+            })
+            .and_then(|peer| self.meet(peer));
+        if let Err(error) = met {
+            handshake.failed = Some(error);
+            // It stays to be seen, whether the socket is readable or not.
+            self.bell.ring_own();
+            return Err(error);
         }
+        if self.bell.is_polled() {
+            self.let_poll();
+        }
+        if handshake.waiting > 0 {
+            self.bell.ring_own();
+        }
+        Ok(true)
     }
 
     /// The peer, after the handshake.
     #[inline]
-    fn peer(&self, wait: &mut Wait) -> Result<&Peer> {
+    fn peer(&self, wait: &mut Wait, over: &AtomicU32) -> Result<&Peer> {
         // Pairs with the store in `meet`.
         if self.state.0.load(Ordering::Acquire) != READY {
-            kept(|| self.finish(wait))?;
+            kept(|| self.finish(wait, over))?;
         }
         self.peer.get().ok_or(Errno::EPROTO)
     }
@@ -418,7 +465,8 @@ impl Channel {
     /// Waits for room, and gives it.
     #[inline]
     fn claim(&self, len: usize, wait: &mut Wait) -> Result<*mut u8> {
-        let peer = self.peer(wait)?;
+        let over = &self.memory.control().tail.ended;
+        let peer = self.peer(wait, over)?;
         // SAFETY: this is the thread that sends.
         let sender = unsafe { &mut *self.sender.0.get() };
         if len == 0 {
@@ -431,8 +479,8 @@ impl Channel {
             return Err(Errno::EBUSY);
         }
         let need = record_size(len as u64);
-        let ended = self.memory.control().tail.ended.load(Ordering::Relaxed) != 0;
-        if !sender.ring.has_room(need) || self.bell.is_gone() || ended {
+        let is_over = over.load(Ordering::Relaxed) != 0;
+        if !sender.ring.has_room(need) || self.bell.is_gone() || is_over {
             kept(|| self.wait_for_room(peer, sender, need, wait))?;
         }
         Ok(self.memory.ring(sender.ring.position()).wrapping_add(4))
@@ -598,8 +646,8 @@ impl Channel {
     /// Waits for a message, and looks at its length; none at the end.
     #[inline]
     fn next(&self, wait: &mut Wait) -> Result<Option<Message>> {
-        let peer = match self.peer(wait) {
-            // It has said nothing, and is gone: the end.
+        let peer = match self.peer(wait, &self.memory.control().head.ended) {
+            // It has said nothing, and one of both sides has ended.
             Err(Errno::EPIPE) => return Ok(None),
             other => other?,
         };
@@ -721,16 +769,12 @@ impl Channel {
             let safe = sleep::announce(word, &theirs.tail.unfenced, membarrier::issue);
             if look()? {
                 sleep::withdraw(word);
-                if polled {
-                    self.bell.ring_own();
-                }
+                self.bell.show();
                 return Ok(true);
             }
             if is_over() {
                 let some = look()?;
-                if polled {
-                    self.bell.ring_own(); // the end stays to be seen
-                }
+                self.bell.show(); // the end stays to be seen
                 return Ok(some);
             }
             self.received.0.sleeps.add(u64::from(!wait.is_never()));
@@ -808,7 +852,7 @@ impl Channel {
     /// barriers, it is a nap.
     fn sleep(&self, wait: &mut Wait, count: u32, safe: bool) -> Result<()> {
         if safe || wait.is_never() {
-            return self.bell.sleep(wait, count);
+            return self.bell.sleep(wait, count, None);
         }
         wait.left()?;
         std::thread::sleep(Duration::from_millis(1));
@@ -833,8 +877,9 @@ impl Channel {
             control.head.ended.store(1, Ordering::Relaxed);
             control.receiver.word.store(sleep::ENDED, Ordering::Relaxed);
         }
-        // Whoever sleeps at the other side looks again, and the threads of this one.
-        if let Some(peer) = self.peer.get() {
+        // Whoever sleeps at the other side looks again, and the threads of this one. A peer that
+        // has said nothing yet will look before it sleeps.
+        if let Ok(peer) = self.peer(&mut Wait::new(0)?, &control.tail.ended) {
             let _ = peer.rope.pull();
         }
         self.bell.ring_own();
@@ -844,7 +889,11 @@ impl Channel {
     /// A descriptor that is readable where there is something to do.
     pub fn fd(&self) -> Result<c_int> {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let socket = pending.as_ref().map(|pending| pending.socket.as_fd());
+        let is_pending = self.state.0.load(Ordering::Acquire) != READY;
+        let socket = pending
+            .as_ref()
+            .filter(|_| is_pending)
+            .map(|pending| pending.socket.as_fd());
         let (fd, new) = self.bell.epoll(socket)?;
         drop(pending);
         if new && self.state.0.load(Ordering::Acquire) == READY {
@@ -864,7 +913,7 @@ impl Channel {
         );
         let unread = theirs.tail.at.load(Ordering::Acquire) != mine.head.at.load(Ordering::Relaxed);
         if unread || !safe || theirs.tail.ended.load(Ordering::Acquire) != 0 {
-            self.bell.ring_own();
+            self.bell.show();
         }
     }
 

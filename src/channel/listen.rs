@@ -52,11 +52,12 @@ pub fn listen(path: &CStr, mode: mode_t) -> Result<OwnedFd> {
         return Err(Errno::EINVAL);
     }
     let socket = new_socket()?;
+    // Held until this listens: so nobody takes it for a dead one meanwhile.
+    let mut _claim = None;
     if is_abstract(path) {
         socket::bind(socket.as_raw_fd(), &address)?;
     } else {
-        // Held until this listens: so nobody takes it for a dead one meanwhile.
-        let _claim = Claim::new(path)?;
+        _claim = Some(Claim::new(path)?);
         bind_path(&socket, path, &address, mode)?;
     }
     socket::listen(&socket, Backlog::MAXALLOWABLE)?;
@@ -171,7 +172,7 @@ pub fn connect(path: &CStr, options: &Options, mut wait: Wait) -> Result<Channel
     let socket = new_socket()?;
     connect_socket(&socket, &address, &mut wait)?;
     let channel = Channel::begin(socket, options)?;
-    channel.finish(&mut wait)?;
+    channel.finish_now(&mut wait)?;
     Ok(channel)
 }
 
@@ -179,8 +180,11 @@ pub fn connect(path: &CStr, options: &Options, mut wait: Wait) -> Result<Channel
 fn connect_socket(socket: &OwnedFd, address: &UnixAddr, wait: &mut Wait) -> Result<()> {
     loop {
         match socket::connect(socket.as_raw_fd(), address).map_err(Errno::from) {
-            Err(Errno::EINTR) => wait.interrupted()?,
             Err(Errno::EAGAIN) => wait_for_place(socket, wait)?,
+            Err(Errno::EINTR) => {
+                wait.interrupted()?;
+                wait_for_place(socket, wait)?; // for what is left of the time
+            }
             Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
             connected => return connected,
         }

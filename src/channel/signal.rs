@@ -8,6 +8,10 @@
 //! Two threads of a process may wait at once, one for messages and one for room. A byte is for
 //! both of them, so only one sleeps at the pipe; the other sleeps at a word, and the first one
 //! wakes it when it has been woken itself.
+//!
+//! A byte is for who polls too. So each who takes bytes out of the pipe passes that on: the
+//! thread that slept shows it at an eventfd for pollers, and a thread that polls rings at
+//! another one for the thread that sleeps.
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::{Errno, Result};
@@ -20,25 +24,34 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::SFlag;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 /// The waiting side of one process's end of a channel.
 pub struct Bell {
     pipe: OwnedFd,
-    /// What this process rings itself: for its other threads, and for who polls.
+    /// What this process rings itself, for the thread that sleeps.
     own: EventFd,
     /// The other side is gone.
     gone: AtomicBool,
     /// The process in which a thread sleeps at the descriptors; 0 if none does. After fork the
     /// child finds its parent's number, and knows that this thread is none of its own.
     sleeper: AtomicU32,
-    /// Counts the times that somebody woke there.
+    /// Counts the times that somebody woke there, or took away what would have woken.
     woken: AtomicU32,
     /// How many wait for that.
     followers: AtomicU32,
-    /// The descriptor for event loops; −1 before it was asked for.
-    epoll: AtomicI32,
+    /// There once it was asked for.
+    polled: OnceLock<Polled>,
+}
+
+/// For event loops.
+struct Polled {
+    /// The descriptor: it waits for the pipe and for `shown`.
+    epoll: Epoll,
+    /// What this process shows who polls.
+    shown: EventFd,
 }
 
 /// The end of a bell that the other side pulls.
@@ -48,7 +61,7 @@ impl Bell {
     /// Makes a bell, and what the other side is to get of it.
     pub fn new() -> Result<(Self, OwnedFd)> {
         let (pipe, rope) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        let own = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let own = new_eventfd()?;
         let this = Self {
             pipe,
             own,
@@ -56,7 +69,7 @@ impl Bell {
             sleeper: AtomicU32::new(0),
             woken: AtomicU32::new(0),
             followers: AtomicU32::new(0),
-            epoll: AtomicI32::new(-1),
+            polled: OnceLock::new(),
         };
         Ok((this, rope))
     }
@@ -88,12 +101,34 @@ impl Bell {
     /// Rings this process's own end: for threads that sleep, and for who polls.
     pub fn ring_own(&self) {
         let _ = self.own.write(1);
+        self.show();
         self.wake_followers();
     }
 
-    /// Forgets all ringing up to now.
+    /// Makes the descriptor for event loops readable.
+    pub fn show(&self) {
+        if let Some(polled) = self.polled.get() {
+            let _ = polled.shown.write(1);
+        }
+    }
+
+    /// Makes the descriptor for event loops not readable. What has rung may have been for a
+    /// thread that sleeps, or is about to: it is told.
     pub fn silence(&self) {
-        let _ = self.own.read();
+        if let Some(polled) = self.polled.get() {
+            let _ = polled.shown.read();
+        }
+        if self.empty_pipe() {
+            self.wake_followers();
+            // Pairs with the exchange in `sleep`: who is not seen here finds another number.
+            if self.sleeper.load(Ordering::SeqCst) == std::process::id() {
+                let _ = self.own.write(1);
+            }
+        }
+    }
+
+    /// Takes what is in the pipe; whether there was anything.
+    fn empty_pipe(&self) -> bool {
         let mut room = [MaybeUninit::uninit(); 64];
         let read = match pipe::read_without_waiting(self.pipe.as_fd(), &mut room) {
             Err(Errno::EOPNOTSUPP) => self.silence_old_kernel(&mut room),
@@ -107,6 +142,7 @@ impl Bell {
             }
             _ => {}
         }
+        read.is_ok()
     }
 
     fn silence_old_kernel(&self, room: &mut [MaybeUninit<u8>]) -> Result<usize> {
@@ -122,14 +158,14 @@ impl Bell {
         self.woken.load(Ordering::Acquire)
     }
 
-    /// Sleeps until somebody rings. May return earlier.
-    pub fn sleep(&self, wait: &mut Wait, count: u32) -> Result<()> {
+    /// Sleeps until somebody rings, or `beside` is readable. May return earlier.
+    pub fn sleep(&self, wait: &mut Wait, count: u32, beside: Option<BorrowedFd>) -> Result<()> {
         let me = std::process::id();
         let other = self.sleeper.load(Ordering::Relaxed);
         let sleeps_here = other != me
             && self
                 .sleeper
-                .compare_exchange(other, me, Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange(other, me, Ordering::SeqCst, Ordering::Relaxed)
                 .is_ok();
         if !sleeps_here {
             self.followers.fetch_add(1, Ordering::SeqCst);
@@ -137,7 +173,12 @@ impl Bell {
             self.followers.fetch_sub(1, Ordering::SeqCst);
             return result;
         }
-        let result = self.sleep_here(wait);
+        // Pairs with `silence`: a thread that polls may have taken what has rung for this one.
+        let result = if self.woken.load(Ordering::SeqCst) == count {
+            self.sleep_here(wait, beside)
+        } else {
+            Ok(())
+        };
         self.sleeper.store(0, Ordering::Release);
         self.wake_followers();
         result
@@ -152,8 +193,8 @@ impl Bell {
         }
     }
 
-    fn sleep_here(&self, wait: &mut Wait) -> Result<()> {
-        if wait.may_block() && is_single_threaded() {
+    fn sleep_here(&self, wait: &mut Wait, beside: Option<BorrowedFd>) -> Result<()> {
+        if wait.may_block() && beside.is_none() && is_single_threaded() {
             // Nobody else can ring this process's own end: the shortest way to sleep.
             let mut room = [MaybeUninit::uninit(); 64];
             match pipe::read(self.pipe.as_fd(), &mut room) {
@@ -161,59 +202,57 @@ impl Bell {
                     self.set_gone();
                     return Ok(());
                 }
-                Ok(_) | Err(Errno::EINTR) => return Ok(()),
+                Ok(_) => {
+                    self.show();
+                    return Ok(());
+                }
+                Err(Errno::EINTR) => return Ok(()),
                 Err(Errno::EAGAIN) => {} // as `silence_old_kernel` has left it
                 Err(error) => return Err(error),
             }
         }
-        let mut both = [
-            PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.own.as_fd(), PollFlags::POLLIN),
-        ];
-        wait.any(&mut both, None)?;
-        self.silence();
+        let (pipe, own) = (self.pipe.as_fd(), self.own.as_fd());
+        let mut fds =
+            [pipe, own, beside.unwrap_or(own)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let count = if beside.is_some() { 3 } else { 2 };
+        wait.any(&mut fds[..count], None)?;
+        let _ = self.own.read();
+        if self.empty_pipe() {
+            self.show();
+        }
         Ok(())
     }
 
     /// Whether somebody may poll this end.
     #[inline]
     pub fn is_polled(&self) -> bool {
-        self.epoll.load(Ordering::Relaxed) != -1
+        self.polled.get().is_some()
     }
 
     /// The descriptor for event loops, and whether it has just been made. `extra` is one more
     /// that makes it readable.
     pub fn epoll(&self, extra: Option<BorrowedFd>) -> Result<(c_int, bool)> {
-        let known = self.epoll.load(Ordering::Acquire);
-        if known != -1 {
-            return Ok((known, false));
+        let number = |polled: &Polled| polled.epoll.0.as_raw_fd();
+        if let Some(polled) = self.polled.get() {
+            return Ok((number(polled), false));
         }
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        for fd in [self.pipe.as_fd(), self.own.as_fd()]
-            .into_iter()
-            .chain(extra)
-        {
+        let shown = new_eventfd()?;
+        for fd in [self.pipe.as_fd(), shown.as_fd()].into_iter().chain(extra) {
             epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         }
-        let new = epoll.0.as_raw_fd();
-        let kept = self
-            .epoll
-            .compare_exchange(-1, new, Ordering::AcqRel, Ordering::Acquire);
-        match kept {
-            Ok(_) => Ok((epoll.0.into_raw_fd(), true)),
-            Err(other_thread) => Ok((other_thread, false)),
-        }
+        let mut new = false;
+        let polled = self.polled.get_or_init(|| {
+            new = true;
+            Polled { epoll, shown }
+        });
+        Ok((number(polled), new))
     }
 }
 
-impl Drop for Bell {
-    fn drop(&mut self) {
-        let epoll = self.epoll.load(Ordering::Relaxed);
-        if epoll != -1 {
-            // SAFETY: `epoll` gave it up to us; nobody else closes it.
-            drop(unsafe { OwnedFd::from_raw_fd(epoll) });
-        }
-    }
+fn new_eventfd() -> Result<EventFd> {
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    Ok(EventFd::from_flags(flags)?)
 }
 
 impl Rope {
