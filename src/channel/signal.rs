@@ -132,7 +132,12 @@ impl Bell {
             self.followers.fetch_sub(1, Ordering::SeqCst);
             return result;
         }
-        let result = self.sleep_here(wait);
+        // What rang since may have been taken away already, by who was here before.
+        let result = if self.count() == count {
+            self.sleep_here(wait)
+        } else {
+            wait.left().map(drop)
+        };
         self.sleeper.store(0, Ordering::Release);
         self.wake_followers();
         result
