@@ -338,7 +338,7 @@ impl Channel {
         match met {
             Err(error) => {
                 handshake.failed = Some(error);
-                self.bell.ring_own(); // who polls shall see it, from now on
+                self.bell.show(); // who polls shall see it, from now on
                 Err(error)
             }
             Ok(()) => {
@@ -722,14 +722,14 @@ impl Channel {
             if look()? {
                 sleep::withdraw(word);
                 if polled {
-                    self.bell.ring_own();
+                    self.bell.show();
                 }
                 return Ok(true);
             }
             if is_over() {
                 let some = look()?;
                 if polled {
-                    self.bell.ring_own(); // the end stays to be seen
+                    self.bell.show(); // the end stays to be seen
                 }
                 return Ok(some);
             }
@@ -846,6 +846,12 @@ impl Channel {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let socket = pending.as_ref().map(|pending| pending.socket.as_fd());
         let (fd, new) = self.bell.epoll(socket)?;
+        if pending
+            .as_ref()
+            .is_some_and(|pending| pending.failed.is_some())
+        {
+            self.bell.show();
+        }
         drop(pending);
         if new && self.state.0.load(Ordering::Acquire) == READY {
             self.let_poll();
@@ -864,7 +870,7 @@ impl Channel {
         );
         let unread = theirs.tail.at.load(Ordering::Acquire) != mine.head.at.load(Ordering::Relaxed);
         if unread || !safe || theirs.tail.ended.load(Ordering::Acquire) != 0 {
-            self.bell.ring_own();
+            self.bell.show();
         }
     }
 

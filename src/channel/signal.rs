@@ -8,6 +8,9 @@
 //! Two threads of a process may wait at once, one for messages and one for room. A byte is for
 //! both of them, so only one sleeps at the pipe; the other sleeps at a word, and the first one
 //! wakes it when it has been woken itself.
+//!
+//! Who polls may do so while another thread sleeps, so neither may take away the other's: whoever
+//! empties the pipe rings for the other one, by an eventfd that only the other one empties.
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::{Errno, Result};
@@ -20,13 +23,14 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::SFlag;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 /// The waiting side of one process's end of a channel.
 pub struct Bell {
     pipe: OwnedFd,
-    /// What this process rings itself: for its other threads, and for who polls.
+    /// What this process rings itself: for its threads.
     own: EventFd,
     /// The other side is gone.
     gone: AtomicBool,
@@ -37,8 +41,16 @@ pub struct Bell {
     woken: AtomicU32,
     /// How many wait for that.
     followers: AtomicU32,
-    /// The descriptor for event loops; −1 before it was asked for.
-    epoll: AtomicI32,
+    /// There once it was asked for.
+    poll: OnceLock<Poll>,
+}
+
+/// For event loops.
+struct Poll {
+    /// The descriptor that they get: of the pipe, and of `shown`.
+    epoll: Epoll,
+    /// What this process rings itself.
+    shown: EventFd,
 }
 
 /// The end of a bell that the other side pulls.
@@ -56,7 +68,7 @@ impl Bell {
             sleeper: AtomicU32::new(0),
             woken: AtomicU32::new(0),
             followers: AtomicU32::new(0),
-            epoll: AtomicI32::new(-1),
+            poll: OnceLock::new(),
         };
         Ok((this, rope))
     }
@@ -89,22 +101,45 @@ impl Bell {
     pub fn ring_own(&self) {
         let _ = self.own.write(1);
         self.wake_followers();
+        self.show();
     }
 
-    /// Forgets all ringing up to now.
+    /// Rings this process's own end for who polls.
+    pub fn show(&self) {
+        if let Some(poll) = self.poll.get() {
+            let _ = poll.shown.write(1);
+        }
+    }
+
+    /// Forgets all ringing up to now, for who polls.
     pub fn silence(&self) {
-        let _ = self.own.read();
+        if let Some(poll) = self.poll.get() {
+            let _ = poll.shown.read();
+        }
+        if self.empty_pipe() {
+            // It may have been for a thread that sleeps, or is about to. Pairs with the exchange
+            // in `sleep`: a thread that is not seen here finds another number there.
+            self.wake_followers();
+            if self.sleeper.load(Ordering::SeqCst) != 0 {
+                let _ = self.own.write(1);
+            }
+        }
+    }
+
+    /// Reads what is in the pipe; whether there was something, or its end.
+    fn empty_pipe(&self) -> bool {
         let mut room = [MaybeUninit::uninit(); 64];
         let read = match pipe::read_without_waiting(self.pipe.as_fd(), &mut room) {
-            Err(Errno::EOPNOTSUPP) => self.silence_old_kernel(&mut room),
+            Err(Errno::EOPNOTSUPP) => self.read_on_old_kernel(&mut room),
             read => read,
         };
         if read == Ok(0) {
             self.set_gone();
         }
+        read.is_ok()
     }
 
-    fn silence_old_kernel(&self, room: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    fn read_on_old_kernel(&self, room: &mut [MaybeUninit<u8>]) -> Result<usize> {
         // Not poll, and then read: a peer that has opened the pipe for reading too could take
         // away in between what poll has seen. This description is nobody else's.
         nix::fcntl::fcntl(&self.pipe, nix::fcntl::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -114,7 +149,7 @@ impl Bell {
     /// A number to be given to `sleep`: what rings after it was taken ends that sleep.
     pub fn count(&self) -> u32 {
         // Pairs with the addition in `wake_followers`.
-        self.woken.load(Ordering::Acquire)
+        self.woken.load(Ordering::SeqCst)
     }
 
     /// Sleeps until somebody rings. May return earlier.
@@ -124,7 +159,7 @@ impl Bell {
         let sleeps_here = other != me
             && self
                 .sleeper
-                .compare_exchange(other, me, Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange(other, me, Ordering::SeqCst, Ordering::Relaxed)
                 .is_ok();
         if !sleeps_here {
             self.followers.fetch_add(1, Ordering::SeqCst);
@@ -161,8 +196,12 @@ impl Bell {
                     self.set_gone();
                     return Ok(());
                 }
-                Ok(_) | Err(Errno::EINTR) => return Ok(()),
-                Err(Errno::EAGAIN) => {} // as `silence_old_kernel` has left it
+                Ok(_) => {
+                    self.show();
+                    return Ok(());
+                }
+                Err(Errno::EINTR) => return Ok(()),
+                Err(Errno::EAGAIN) => {} // as `read_on_old_kernel` has left it
                 Err(error) => return Err(error),
             }
         }
@@ -171,48 +210,34 @@ impl Bell {
             PollFd::new(self.own.as_fd(), PollFlags::POLLIN),
         ];
         wait.any(&mut both, None)?;
-        self.silence();
+        let _ = self.own.read();
+        if self.empty_pipe() {
+            self.show();
+        }
         Ok(())
     }
 
     /// Whether somebody may poll this end.
     #[inline]
     pub fn is_polled(&self) -> bool {
-        self.epoll.load(Ordering::Relaxed) != -1
+        self.poll.get().is_some()
     }
 
     /// The descriptor for event loops, and whether it has just been made. `extra` is one more
     /// that makes it readable.
     pub fn epoll(&self, extra: Option<BorrowedFd>) -> Result<(c_int, bool)> {
-        let known = self.epoll.load(Ordering::Acquire);
-        if known != -1 {
-            return Ok((known, false));
+        if let Some(poll) = self.poll.get() {
+            return Ok((poll.epoll.0.as_raw_fd(), false));
         }
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        for fd in [self.pipe.as_fd(), self.own.as_fd()]
-            .into_iter()
-            .chain(extra)
-        {
+        let shown = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        for fd in [self.pipe.as_fd(), shown.as_fd()].into_iter().chain(extra) {
             epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         }
-        let new = epoll.0.as_raw_fd();
-        let kept = self
-            .epoll
-            .compare_exchange(-1, new, Ordering::AcqRel, Ordering::Acquire);
-        match kept {
-            Ok(_) => Ok((epoll.0.into_raw_fd(), true)),
-            Err(other_thread) => Ok((other_thread, false)),
-        }
-    }
-}
-
-impl Drop for Bell {
-    fn drop(&mut self) {
-        let epoll = self.epoll.load(Ordering::Relaxed);
-        if epoll != -1 {
-            // SAFETY: `epoll` gave it up to us; nobody else closes it.
-            drop(unsafe { OwnedFd::from_raw_fd(epoll) });
-        }
+        // Another thread may be faster.
+        let new = self.poll.set(Poll { epoll, shown }).is_ok();
+        let poll = self.poll.get().ok_or(Errno::EBADF)?;
+        Ok((poll.epoll.0.as_raw_fd(), new))
     }
 }
 
