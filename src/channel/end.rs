@@ -895,6 +895,12 @@ impl Channel {
             .filter(|_| is_pending)
             .map(|pending| pending.socket.as_fd());
         let (fd, new) = self.bell.epoll(socket)?;
+        if pending
+            .as_ref()
+            .is_some_and(|pending| pending.failed.is_some())
+        {
+            self.bell.show();
+        }
         drop(pending);
         if new && self.state.0.load(Ordering::Acquire) == READY {
             self.let_poll();

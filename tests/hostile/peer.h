@@ -142,7 +142,7 @@ static inline void hello_bytes(uint8_t bytes[HELLO_LEN], int membarrier)
 }
 
 /* Takes what the victim says; 0 if it says nothing within five seconds. */
-static int peer_hear(struct peer *peer, int sock)
+static inline int peer_hear(struct peer *peer, int sock)
 {
     union {
         struct cmsghdr align;
@@ -182,7 +182,7 @@ static inline int peer_say(const struct peer *peer, int sock, int membarrier)
     return send_with(sock, hello, HELLO_LEN, fds, 2) == HELLO_LEN;
 }
 
-static void close_if_open(int *fd)
+static inline void close_if_open(int *fd)
 {
     if (*fd >= 0) {
         close(*fd);
@@ -190,7 +190,7 @@ static void close_if_open(int *fd)
     }
 }
 
-static void peer_close(struct peer *peer)
+static inline void peer_close(struct peer *peer)
 {
     munmap(peer->own, MEMORY_SIZE);
     if (peer->victims != NULL) {
