@@ -5,6 +5,7 @@
 // The library is for older compilers, the tests are not.
 
 mod cell;
+mod channel;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
@@ -135,6 +136,44 @@ fn main() -> ExitCode {
         shm::from_fd,
         shm::attach,
         shm::close,
+        channel::send,
+        channel::send_long,
+        channel::send_to_one_asleep,
+        channel::send_unfenced,
+        channel::send_unfenced_to_one_asleep,
+        channel::send_that_goes_over,
+        channel::send_to_a_full_one,
+        channel::send_that_is_woken,
+        channel::send_timed_out,
+        channel::reserve_and_commit,
+        channel::reserve_and_cancel,
+        channel::recv,
+        channel::recv_long,
+        channel::recv_too_long,
+        channel::recv_from_an_empty_one,
+        channel::recv_timed_out,
+        channel::peek_and_release,
+        channel::recv_that_is_woken,
+        channel::recv_that_frees_room,
+        channel::release_that_frees_room,
+        channel::shutdown_writing,
+        channel::shutdown_both,
+        channel::close,
+        channel::shutdown_reading,
+        channel::send_to_one_that_polls,
+        channel::fd,
+        channel::pair,
+        channel::from_fd,
+        channel::from_fd_seqpacket,
+        channel::from_fd_that_waits,
+        channel::from_fd_seqpacket_that_waits,
+        channel::listen,
+        channel::listen_stale,
+        channel::listen_abstract,
+        channel::accept,
+        channel::accept_that_waits,
+        channel::connect,
+        channel::connect_that_waits,
     ];
     if isolated::is_child() {
         return isolated::main(tests, &[]);
