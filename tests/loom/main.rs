@@ -6,6 +6,7 @@
 #![cfg(loom)]
 
 mod atomic {
+    pub use crate::channel::compiler_fence;
     pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 }
 mod errno {
@@ -13,8 +14,13 @@ mod errno {
 }
 
 mod cell;
+mod channel;
 #[path = "../../src/cell/protocol.rs"]
 mod protocol;
+#[path = "../../src/channel/ring.rs"]
+mod ring;
+#[path = "../../src/channel/sleep.rs"]
+mod sleep;
 
 /// Where it is anybody's turn. loom compares an access with the last one to the same variable
 /// only, and so does not see that it could come before an earlier one (load, load by another
