@@ -40,6 +40,17 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
+ * A flag of ipc_cell_init: a store wakes those who wait in ipc_cell_wait, for the price of a
+ * system call.
+ */
+#define IPC_CELL_F_WAITABLE 1
+
+/**
+ * A flag of ipc_cell_open: nothing is stored, so that the memory may be mapped read-only.
+ */
+#define IPC_CELL_F_RDONLY 2
+
+/**
  * A flag of ipc_channel_opts: all memory of the rings is there before the channel is used.
  */
 #define IPC_CHANNEL_F_PREFAULT 1
@@ -53,17 +64,6 @@ struct timespec; /* C99's own <time.h> has none */
  * A flag of ipc_channel_opts: a call that has to wait sleeps at once.
  */
 #define IPC_CHANNEL_F_NO_SPIN 4
-
-/**
- * A flag of ipc_cell_init: a store wakes those who wait in ipc_cell_wait, for the price of a
- * system call.
- */
-#define IPC_CELL_F_WAITABLE 1
-
-/**
- * A flag of ipc_cell_open: nothing is stored, so that the memory may be mapped read-only.
- */
-#define IPC_CELL_F_RDONLY 2
 
 /**
  * A flag of ipc_fifo_open: for receiving.
@@ -641,6 +641,171 @@ int ipc_semtimedop(int semid,
 extern int ipc_semctl(int semid, int semnum, int cmd, ...);
 
 /**
+ * How much shared memory a cell takes for values of up to value_size bytes: several times
+ * that, since old values stay while they may be read.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child
+ * after fork.
+ *
+ * Returns the number of bytes, or 0 if value_size is 0 or larger than there can be memory for.
+ * errno is left alone.
+ */
+size_t ipc_cell_bytes(size_t value_size);
+
+/**
+ * Makes a cell: a value of 1 to value_size bytes that processes share, still without a value.
+ *
+ * mem is aligned to 16 bytes, has mem_size bytes, at least ipc_cell_bytes(value_size), and may
+ * have anything in them, but no cell that is still used. It should be memory that no other
+ * process can truncate (System V, or a sealed memfd): a truncated mapping is SIGBUS for who
+ * touches it. It belongs to the caller, and stays mapped until ipc_cell_close. flags is 0 or
+ * IPC_CELL_F_WAITABLE. *ret_cell becomes a handle, which is this process's: another process
+ * opens the same memory with ipc_cell_open. A process that is killed before the cell is made
+ * leaves none (EPROTO for who opens it).
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a
+ * signal handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  mem or ret_cell is NULL, mem is not aligned, flags has an unknown one, or
+ *           value_size is 0 or larger than there can be memory for
+ *   ENOMEM  no memory is left for the handle, or for a lock in the C library
+ *   ENOSPC  mem_size is less than ipc_cell_bytes(value_size)
+ */
+int ipc_cell_init(void *mem,
+                  size_t mem_size,
+                  size_t value_size,
+                  unsigned int flags,
+                  struct ipc_cell **ret_cell);
+
+/**
+ * Opens a cell that a process has made with ipc_cell_init.
+ *
+ * mem is where the same memory is mapped here, aligned to 16 bytes and with mem_size bytes.
+ * flags is 0, or IPC_CELL_F_RDONLY for memory that is mapped read-only: then, and before the
+ * first ipc_cell_store in any case, nothing is written to it. What is there may be anything,
+ * and may change at any time: the sizes are checked once and kept in the handle, and whatever
+ * another process writes, ipc_cell_load and ipc_cell_wait stay within mem_size bytes.
+ *
+ * The memory belongs to the caller, and stays mapped until ipc_cell_close. The handle works
+ * in the child after fork, where it is a second one to be closed.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a
+ * signal handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  mem or ret_cell is NULL, mem is not aligned, or flags has an unknown one
+ *   ENOMEM  no memory is left for the handle
+ *   EPROTO  there is no cell, or not yet, or it is larger than mem_size
+ *   ESTALE  it is a cell of another version of the library, with another layout
+ */
+int ipc_cell_open(const void *mem,
+                  size_t mem_size,
+                  unsigned int flags,
+                  struct ipc_cell **ret_cell);
+
+/**
+ * Replaces the value by len bytes, from 1 to ipc_cell_size.
+ *
+ * Readers see the old value until all of the new one is there, then the new one, and never
+ * a part of either; so it is too if this process is killed meanwhile, at whatever instruction.
+ * Each store gives the value a version: the first 1, each other one more than the one before.
+ * Several may store, one after the other: timeout_ms is how long to wait for the others, in
+ * milliseconds; -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a signal handler ran. A
+ * writer that dies does not stop the others. A cell made with IPC_CELL_F_WAITABLE wakes those
+ * who wait for it, with one system call.
+ *
+ * Those who store to a cell have to trust all who can write to its memory, because the lock
+ * between them is there; those who only load and wait need not.
+ *
+ * Blocks as timeout_ms says, and only while another writer stores. May be called from any
+ * thread, by several at once, and in the child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno and nothing stored:
+ *   EAGAIN     timeout_ms is 0, and another one is storing
+ *   EBADF      the handle is for reading only (IPC_CELL_F_RDONLY)
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     c or value is NULL, len is 0, or timeout_ms is below -2
+ *   EMSGSIZE   len is larger than ipc_cell_size
+ *   EPROTO     this is no cell any more: somebody has overwritten it
+ *   ESTALE     the lock in the cell is another C library's than this process's
+ *   ETIMEDOUT  the time is over, and another one is still storing
+ *
+ * The algorithm is a row of seqlocks (Lameter, "Effective synchronization on Linux/NUMA
+ * systems", 2005) of which the next in turn is written and the last complete one is read.
+ */
+int ipc_cell_store(struct ipc_cell *c,
+                   const void *value,
+                   size_t len,
+                   int timeout_ms);
+
+/**
+ * Copies the current value, all of one version, to a buffer of cap bytes.
+ *
+ * *ret_version becomes its version; ret_version may be NULL. Nothing is written to the shared
+ * memory, and no lock is taken: readers do not disturb each other, and hinder no writer.
+ * Behind the value, within cap bytes, there can be traces of another one that writers replaced
+ * meanwhile. After EAGAIN or EPROTO the buffer can have anything in it; after another error
+ * likewise, if writers were at work. *ret_version is untouched after any error.
+ *
+ * Does not block, whatever the writers do. May be called from any thread, by several at once,
+ * from a signal handler, and in the child after fork.
+ *
+ * Returns the value's length, or -1 with errno:
+ *   EAGAIN    writers replaced the value more often during each of 64 tries than the cell has
+ *             slots (at least four): not seen to happen, except with hostile writers
+ *   EINVAL    c or value is NULL, or cap is 0
+ *   EMSGSIZE  the value is longer than cap
+ *   ENODATA   nothing has been stored yet
+ *   EPROTO    this is no cell any more: somebody has overwritten it
+ */
+ssize_t ipc_cell_load(const struct ipc_cell *c,
+                      void *value,
+                      size_t cap,
+                      uint64_t *ret_version);
+
+/**
+ * Waits until the value's version is another than seen: what ipc_cell_load gave as
+ * *ret_version, or 0 to wait for the first value.
+ *
+ * It sleeps meanwhile, and may do so where the memory is mapped read-only. The cell has to be
+ * made with IPC_CELL_F_WAITABLE. There may have been several stores when it returns.
+ * timeout_ms is as for ipc_cell_store.
+ *
+ * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
+ * handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EAGAIN      timeout_ms is 0, and the version is still seen
+ *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL      c is NULL, or timeout_ms is below -2
+ *   EOPNOTSUPP  the cell was made without IPC_CELL_F_WAITABLE
+ *   EPROTO      this is no cell any more: somebody has overwritten it
+ *   ETIMEDOUT   the time is over, and the version is still seen
+ */
+int ipc_cell_wait(const struct ipc_cell *c,
+                  uint64_t seen,
+                  int timeout_ms);
+
+/**
+ * The largest value of a cell: the value_size with which it was made.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child
+ * after fork.
+ *
+ * Returns the number of bytes, or 0 if c is NULL.
+ */
+size_t ipc_cell_size(const struct ipc_cell *c);
+
+/**
+ * Frees a handle. The cell and its memory stay as they are. NULL is allowed.
+ *
+ * Does not block. May be called from any thread, once nobody uses the handle any more, and in
+ * the child after fork; not from a signal handler. Cannot fail.
+ */
+void ipc_cell_close(struct ipc_cell *c);
+
+/**
  * Makes both ends of a channel, for a process and the child that it forks.
  *
  * A channel carries messages in both directions, each whole. They go through shared memory: a
@@ -1068,171 +1233,6 @@ int ipc_cond_wait(struct ipc_cond *c,
  *   ESTALE     it was made by another version of the library
  */
 int ipc_cond_signal(struct ipc_cond *c);
-
-/**
- * How much shared memory a cell takes for values of up to value_size bytes: several times
- * that, since old values stay while they may be read.
- *
- * Does not block. May be called from any thread, from a signal handler, and in the child
- * after fork.
- *
- * Returns the number of bytes, or 0 if value_size is 0 or larger than there can be memory for.
- * errno is left alone.
- */
-size_t ipc_cell_bytes(size_t value_size);
-
-/**
- * Makes a cell: a value of 1 to value_size bytes that processes share, still without a value.
- *
- * mem is aligned to 16 bytes, has mem_size bytes, at least ipc_cell_bytes(value_size), and may
- * have anything in them, but no cell that is still used. It should be memory that no other
- * process can truncate (System V, or a sealed memfd): a truncated mapping is SIGBUS for who
- * touches it. It belongs to the caller, and stays mapped until ipc_cell_close. flags is 0 or
- * IPC_CELL_F_WAITABLE. *ret_cell becomes a handle, which is this process's: another process
- * opens the same memory with ipc_cell_open. A process that is killed before the cell is made
- * leaves none (EPROTO for who opens it).
- *
- * Does not block. May be called from any thread and in the child after fork; not from a
- * signal handler.
- *
- * Returns 0, or -1 with errno:
- *   EINVAL  mem or ret_cell is NULL, mem is not aligned, flags has an unknown one, or
- *           value_size is 0 or larger than there can be memory for
- *   ENOMEM  no memory is left for the handle, or for a lock in the C library
- *   ENOSPC  mem_size is less than ipc_cell_bytes(value_size)
- */
-int ipc_cell_init(void *mem,
-                  size_t mem_size,
-                  size_t value_size,
-                  unsigned int flags,
-                  struct ipc_cell **ret_cell);
-
-/**
- * Opens a cell that a process has made with ipc_cell_init.
- *
- * mem is where the same memory is mapped here, aligned to 16 bytes and with mem_size bytes.
- * flags is 0, or IPC_CELL_F_RDONLY for memory that is mapped read-only: then, and before the
- * first ipc_cell_store in any case, nothing is written to it. What is there may be anything,
- * and may change at any time: the sizes are checked once and kept in the handle, and whatever
- * another process writes, ipc_cell_load and ipc_cell_wait stay within mem_size bytes.
- *
- * The memory belongs to the caller, and stays mapped until ipc_cell_close. The handle works
- * in the child after fork, where it is a second one to be closed.
- *
- * Does not block. May be called from any thread and in the child after fork; not from a
- * signal handler.
- *
- * Returns 0, or -1 with errno:
- *   EINVAL  mem or ret_cell is NULL, mem is not aligned, or flags has an unknown one
- *   ENOMEM  no memory is left for the handle
- *   EPROTO  there is no cell, or not yet, or it is larger than mem_size
- *   ESTALE  it is a cell of another version of the library, with another layout
- */
-int ipc_cell_open(const void *mem,
-                  size_t mem_size,
-                  unsigned int flags,
-                  struct ipc_cell **ret_cell);
-
-/**
- * Replaces the value by len bytes, from 1 to ipc_cell_size.
- *
- * Readers see the old value until all of the new one is there, then the new one, and never
- * a part of either; so it is too if this process is killed meanwhile, at whatever instruction.
- * Each store gives the value a version: the first 1, each other one more than the one before.
- * Several may store, one after the other: timeout_ms is how long to wait for the others, in
- * milliseconds; -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a signal handler ran. A
- * writer that dies does not stop the others. A cell made with IPC_CELL_F_WAITABLE wakes those
- * who wait for it, with one system call.
- *
- * Those who store to a cell have to trust all who can write to its memory, because the lock
- * between them is there; those who only load and wait need not.
- *
- * Blocks as timeout_ms says, and only while another writer stores. May be called from any
- * thread, by several at once, and in the child after fork; not from a signal handler.
- *
- * Returns 0, or -1 with errno and nothing stored:
- *   EAGAIN     timeout_ms is 0, and another one is storing
- *   EBADF      the handle is for reading only (IPC_CELL_F_RDONLY)
- *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL     c or value is NULL, len is 0, or timeout_ms is below -2
- *   EMSGSIZE   len is larger than ipc_cell_size
- *   EPROTO     this is no cell any more: somebody has overwritten it
- *   ESTALE     the lock in the cell is another C library's than this process's
- *   ETIMEDOUT  the time is over, and another one is still storing
- *
- * The algorithm is a row of seqlocks (Lameter, "Effective synchronization on Linux/NUMA
- * systems", 2005) of which the next in turn is written and the last complete one is read.
- */
-int ipc_cell_store(struct ipc_cell *c,
-                   const void *value,
-                   size_t len,
-                   int timeout_ms);
-
-/**
- * Copies the current value, all of one version, to a buffer of cap bytes.
- *
- * *ret_version becomes its version; ret_version may be NULL. Nothing is written to the shared
- * memory, and no lock is taken: readers do not disturb each other, and hinder no writer.
- * Behind the value, within cap bytes, there can be traces of another one that writers replaced
- * meanwhile. After EAGAIN or EPROTO the buffer can have anything in it; after another error
- * likewise, if writers were at work. *ret_version is untouched after any error.
- *
- * Does not block, whatever the writers do. May be called from any thread, by several at once,
- * from a signal handler, and in the child after fork.
- *
- * Returns the value's length, or -1 with errno:
- *   EAGAIN    writers replaced the value more often during each of 64 tries than the cell has
- *             slots (at least four): not seen to happen, except with hostile writers
- *   EINVAL    c or value is NULL, or cap is 0
- *   EMSGSIZE  the value is longer than cap
- *   ENODATA   nothing has been stored yet
- *   EPROTO    this is no cell any more: somebody has overwritten it
- */
-ssize_t ipc_cell_load(const struct ipc_cell *c,
-                      void *value,
-                      size_t cap,
-                      uint64_t *ret_version);
-
-/**
- * Waits until the value's version is another than seen: what ipc_cell_load gave as
- * *ret_version, or 0 to wait for the first value.
- *
- * It sleeps meanwhile, and may do so where the memory is mapped read-only. The cell has to be
- * made with IPC_CELL_F_WAITABLE. There may have been several stores when it returns.
- * timeout_ms is as for ipc_cell_store.
- *
- * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
- * handler, and in the child after fork.
- *
- * Returns 0, or -1 with errno:
- *   EAGAIN      timeout_ms is 0, and the version is still seen
- *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL      c is NULL, or timeout_ms is below -2
- *   EOPNOTSUPP  the cell was made without IPC_CELL_F_WAITABLE
- *   EPROTO      this is no cell any more: somebody has overwritten it
- *   ETIMEDOUT   the time is over, and the version is still seen
- */
-int ipc_cell_wait(const struct ipc_cell *c,
-                  uint64_t seen,
-                  int timeout_ms);
-
-/**
- * The largest value of a cell: the value_size with which it was made.
- *
- * Does not block. May be called from any thread, from a signal handler, and in the child
- * after fork.
- *
- * Returns the number of bytes, or 0 if c is NULL.
- */
-size_t ipc_cell_size(const struct ipc_cell *c);
-
-/**
- * Frees a handle. The cell and its memory stay as they are. NULL is allowed.
- *
- * Does not block. May be called from any thread, once nobody uses the handle any more, and in
- * the child after fork; not from a signal handler. Cannot fail.
- */
-void ipc_cell_close(struct ipc_cell *c);
 
 /**
  * Creates a FIFO with exactly this mode, whatever the umask.
