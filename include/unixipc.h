@@ -812,7 +812,7 @@ void ipc_cell_close(struct ipc_cell *c);
  *
  * opts (of opts_size bytes, see ipc_channel_opts) may be NULL for the defaults. The ends are
  * the caller's to close, with ipc_channel_close. An end takes three descriptors,
- * close-on-exec, and one more once ipc_channel_fd has been called.
+ * close-on-exec, and two more once ipc_channel_fd has been called.
  *
  * Does not block. May be called from any thread and in the child after fork; not from a
  * signal handler. Of an end, one thread at a time may send and one receive.

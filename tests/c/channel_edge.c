@@ -24,7 +24,8 @@ int main(void)
         CHECK(ipc_channel_from_fd(pair[1], NULL, 0, -1, &ch) == 0);
         CHECK(read(go[0], &byte, 1) == 0);
         CHECK(ipc_channel_send(ch, "x", 1, 0) == 0);
-        _exit(0); /* without ipc_channel_close, as if killed */
+        for (;;)
+            pause(); /* to be killed: ipc_channel_close sees to it that it is noticed */
     }
     CHECK(close(pair[1]) == 0 && close(go[0]) == 0);
     CHECK(ipc_channel_from_fd(pair[0], NULL, 0, -1, &ch) == 0);
@@ -34,8 +35,9 @@ int main(void)
     CHECK(waits(epoll, 0) == 0);
 
     CHECK(close(go[1]) == 0);
-    check_passed(child);
-    CHECK(waits(epoll, 10000) == 1);
+    CHECK(waits(epoll, 10000) == 1); /* the message */
+    check_kill(child);
+    CHECK(waits(epoll, 10000) == 1); /* the death */
     CHECK(ipc_channel_recv(ch, &byte, 1, 0) == 1);
     /* The death is no further edge: either it is seen here, or never. */
     if (ipc_channel_recv(ch, &byte, 1, 0) != 0) {
