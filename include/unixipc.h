@@ -819,14 +819,13 @@ void ipc_cell_close(struct ipc_cell *c);
  *
  * Returns 0, or -1 with errno:
  *   E2BIG   opts has something that this version does not know
- *   EAGAIN  IPC_CHANNEL_F_LOCK, and not all memory could be locked
  *   EFBIG   the process may not make such large files (RLIMIT_FSIZE)
  *   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be, or the
  *           kernel is older than Linux 5.1 or has pages of more than 4 KiB
  *   EMFILE  the process has no descriptor left
  *   ENFILE  the system has no open file left
- *   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, more would be
- *           locked than RLIMIT_MEMLOCK allows
+ *   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could be
+ *           locked, or more would be than RLIMIT_MEMLOCK allows
  *   ENOSPC  IPC_CHANNEL_F_PREFAULT, and there is not so much memory
  *   EPERM   IPC_CHANNEL_F_LOCK, and the process may lock no memory
  */

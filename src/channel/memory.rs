@@ -157,7 +157,11 @@ impl Memory {
             self.mapping.populate(writable)?;
         }
         if wanted.lock {
-            self.mapping.lock()?;
+            // EAGAIN would be a reason to come again, for who has an event loop.
+            self.mapping.lock().map_err(|error| match error {
+                Errno::EAGAIN => Errno::ENOMEM,
+                other => other,
+            })?;
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ impl Calls {
         ends
     }
 
-    fn from_fd(&self, socket: &OwnedFd, timeout: c_int) -> Result<Ch, c_int> {
+    fn end_over(&self, socket: &OwnedFd, timeout: c_int) -> Result<Ch, c_int> {
         let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
         handle(|ret| {
             let call = self.library.ipc_channel_from_fd;
@@ -997,14 +997,16 @@ pub fn pair() {
 /// The victim makes a channel of its socket, and sends a message.
 fn from_socket(meeting: &Meeting) {
     let calls = meeting.calls;
-    let ch = calls.from_fd(meeting.victim.as_ref().unwrap(), -1).unwrap();
+    let ch = calls
+        .end_over(meeting.victim.as_ref().unwrap(), -1)
+        .unwrap();
     assert_eq!(calls.send(ch, 0, -1), Ok(0));
 }
 
 /// The survivor does the same, and receives it.
 fn from_other_socket(meeting: &mut Meeting, finished: &Finished) -> Verdict {
     let socket = meeting.survivor.take().unwrap();
-    match meeting.calls.from_fd(&socket, WAIT) {
+    match meeting.calls.end_over(&socket, WAIT) {
         Ok(ch) => meeting.receives(ch, finished),
         Err(error) => meeting.failed(error, &[libc::EPIPE], finished),
     }
