@@ -37,6 +37,11 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
+ * So many bytes are copied without a call.
+ */
+#define SHORT 64
+
+/**
  * What the memory has to be aligned to.
  */
 #define ALIGN 16
@@ -206,10 +211,6 @@ struct ipc_spawn_opts {
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
-
-extern int pthread_mutex_clocklock(pthread_mutex_t *mutex,
-                                   clockid_t clock,
-                                   const struct timespec *deadline);
 
 /**
  * Creates a pair of connected sockets: socketpair(2).
@@ -549,6 +550,7 @@ int ipc_cell_open(const void *mem,
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     c or value is NULL, len is 0, or timeout_ms is below -2
  *   EMSGSIZE   len is larger than ipc_cell_size
+ *   ENOSYS     a filter on system calls forbids the one that wakes those who wait
  *   EPROTO     this is no cell any more: somebody has overwritten it
  *   ESTALE     the lock in the cell is another C library's than this process's
  *   ETIMEDOUT  the time is over, and another one is still storing
@@ -566,8 +568,9 @@ int ipc_cell_store(struct ipc_cell *c,
  *
  * *ret_version becomes its version; ret_version may be NULL. Nothing is written to the shared
  * memory, and no lock is taken: readers do not disturb each other, and hinder no writer.
- * After EAGAIN or EPROTO the buffer can have anything in it; after another error it is
- * untouched. *ret_version is untouched after any error.
+ * Behind the value, within cap bytes, there can be traces of another one that writers replaced
+ * meanwhile. After EAGAIN or EPROTO the buffer can have anything in it; after another error
+ * likewise, if writers were at work. *ret_version is untouched after any error.
  *
  * Does not block, whatever the writers do. May be called from any thread, by several at once,
  * from a signal handler, and in the child after fork.

@@ -11,6 +11,7 @@ use std::mem::{MaybeUninit, size_of};
 const KIND: Kind = Kind::with_c_types(*b"clck", 1);
 const SIZE: usize = 128;
 
+/// cbindgen:ignore
 unsafe extern "C" {
     fn pthread_mutex_clocklock(
         mutex: *mut pthread_mutex_t,
