@@ -725,6 +725,7 @@ int ipc_cell_open(const void *mem,
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     c or value is NULL, len is 0, or timeout_ms is below -2
  *   EMSGSIZE   len is larger than ipc_cell_size
+ *   ENOSYS     a filter on system calls forbids the one that wakes those who wait
  *   EPROTO     this is no cell any more: somebody has overwritten it
  *   ESTALE     the lock in the cell is another C library's than this process's
  *   ETIMEDOUT  the time is over, and another one is still storing

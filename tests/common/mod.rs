@@ -6,10 +6,10 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-pub mod asan;
 pub mod header;
 pub mod isolated;
 pub mod process;
+pub mod sanitizer;
 pub mod stage;
 
 use libtest_mimic::{Failed, Trial};

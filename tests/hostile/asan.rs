@@ -1,7 +1,8 @@
 //! channel.c, with the library built for AddressSanitizer.
 
 use crate::common::process::scaled;
-use crate::common::{asan, root, run, text};
+use crate::common::sanitizer::Sanitizer;
+use crate::common::{root, run, text};
 use std::process::Command;
 
 /// How long the victim has to suffer, on each kernel.
@@ -21,15 +22,11 @@ fn suffer(kernel: u32) {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("channel");
     let source = root().join("tests/hostile/channel.c");
-    run(asan::compiler()
-        .args(["-pthread", "-Wl,--wrap=mmap,--wrap=munmap"])
-        .arg("-I")
-        .arg(root().join("include"))
-        .arg(source)
-        .arg(asan::library().unwrap())
-        .arg("-o")
-        .arg(&program))
-    .unwrap();
+    let library = Sanitizer::Address.library().unwrap();
+    let wrap = ["-Wl,--wrap=mmap,--wrap=munmap"];
+    Sanitizer::Address
+        .compile(&source, &wrap, &library, &program)
+        .unwrap();
     let seconds = scaled(SECONDS);
     let seed = u64::from(std::process::id());
     println!("seed {seed}");

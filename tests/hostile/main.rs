@@ -9,6 +9,7 @@ mod common;
 mod handshake;
 
 use common::isolated::{self, Test};
+use common::sanitizer::Sanitizer;
 
 fn main() -> std::process::ExitCode {
     let mut tests: Vec<Test> = tests![
@@ -28,7 +29,7 @@ fn main() -> std::process::ExitCode {
     let why_not = if isolated::is_child() {
         None
     } else {
-        common::asan::why_not()
+        Sanitizer::Address.why_not()
     };
     tests.extend(with_asan.iter().map(|test| Test {
         ignored: why_not,
