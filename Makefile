@@ -134,6 +134,13 @@ demo: examples
 check: examples
 	@scripts/need '$(CC)' '$(PKG_CONFIG)' readelf
 	env -u MAKEFLAGS scripts/leaves-nothing $(CARGO) test --locked --no-fail-fast --target-dir target
+	$(MAKE) --no-print-directory loom
+
+## make loom          run every interleaving of the protocols in shared memory
+.PHONY: loom
+loom:
+	env -u MAKEFLAGS RUSTFLAGS='--cfg loom' CARGO_PROFILE_RELEASE_LTO=off $(CARGO) test --release --locked --test loom \
+	    --target-dir target/loom
 
 ## make bench         measure, and print tables
 .PHONY: bench

@@ -11,8 +11,21 @@
 struct shm_time {
     _Atomic pid_t server;
     _Atomic int has_date;
+    _Atomic int has_cell;
     char date[100];
+    /* With --cell the date is here: ipc_cell_bytes() of them. */
+    _Alignas(64) char cell[];
 };
+
+static inline size_t shm_time_cell_bytes(void)
+{
+    return ipc_cell_bytes(sizeof(((struct shm_time *)0)->date));
+}
+
+static inline size_t shm_time_bytes(void)
+{
+    return sizeof(struct shm_time) + shm_time_cell_bytes();
+}
 
 /* Server and client find each other by the key of a file or folder that both name. */
 static inline key_t shm_time_key(const char *path)

@@ -2,7 +2,8 @@
  * shm_timed: a time server in System V shared memory. It writes the date and the
  * time into a segment again and again; any number of clients (shm_timec) read it
  * without asking. With --lock, both take a reader-writer lock, so that no client
- * sees half of the old date and half of the new one.
+ * sees half of the old date and half of the new one; with --cell, the date is in a
+ * cell, where that cannot happen, and clients take no lock.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -18,6 +19,8 @@
 
 /* What is to be removed at the end, whatever the end is. */
 static int segment = -1, lock = -1;
+
+static struct ipc_cell *cell;
 
 static void remove_all(void)
 {
@@ -36,7 +39,7 @@ static int is_alive(pid_t pid)
 static struct shm_time *claim(key_t key, const char *path)
 {
     /* 0644: the server's user writes, everybody else can only attach it read-only. */
-    int id = ipc_shmget(key, sizeof(struct shm_time), IPC_CREAT | 0644);
+    int id = ipc_shmget(key, shm_time_bytes(), IPC_CREAT | 0644);
     if (id < 0)
         err(1, "ipc_shmget for %s", path);
     struct shm_time *shared = ipc_shmat(id, NULL, 0);
@@ -66,6 +69,11 @@ static void write_date(struct shm_time *shared)
     size_t len = strftime(text, sizeof(text), "%a %d %b %Y %H:%M:%S", &local);
     snprintf(text + len, sizeof(text) - len, ".%02ld", now.tv_nsec / 10000000);
 
+    if (cell) {
+        if (ipc_cell_store(cell, text, sizeof(text), -1) < 0)
+            err(1, "the cell");
+        return;
+    }
     if (lock >= 0 && rwsem_write_lock(lock) < 0)
         err(1, "the lock");
     memcpy(shared->date, text, sizeof(text));
@@ -75,25 +83,30 @@ static void write_date(struct shm_time *shared)
 
 static void usage(FILE *out)
 {
-    fprintf(out, "usage: shm_timed [--lock] [FILE]\n"
+    fprintf(out, "usage: shm_timed [--lock | --cell] [FILE]\n"
                  "Keeps the date and the time in a shared memory segment, until SIGINT or\n"
                  "SIGTERM ends it; then the segment is removed. The segment's key is made from\n"
-                 "FILE (default: this folder). With --lock, a semaphore lock guards it.\n");
+                 "FILE (default: this folder). With --lock, a semaphore lock guards it; with\n"
+                 "--cell, it is in a cell.\n");
 }
 
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"lock", no_argument, NULL, 'l'},
+        {"cell", no_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    int with_lock = 0;
+    int with_lock = 0, with_cell = 0;
 
-    for (int c; (c = getopt_long(argc, argv, "lh", options, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, "lch", options, NULL)) != -1;) {
         switch (c) {
         case 'l':
             with_lock = 1;
+            break;
+        case 'c':
+            with_cell = 1;
             break;
         case 'h':
             usage(stdout);
@@ -103,7 +116,7 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (argc - optind > 1) {
+    if (argc - optind > 1 || (with_lock && with_cell)) {
         usage(stderr);
         return 2;
     }
@@ -128,7 +141,13 @@ int main(int argc, char **argv)
     } else if (old_lock >= 0 && rwsem_remove(old_lock) == 0) {
         fprintf(stderr, "shm_timed: removed the lock that an earlier server left\n");
     }
+    /* A cell that a dead server left is made anew: nobody stores to it any more. */
+    atomic_store(&shared->has_cell, 0);
+    if (with_cell && ipc_cell_init(shared->cell, shm_time_cell_bytes(), sizeof(shared->date), 0,
+                                   &cell) < 0)
+        err(1, "the cell");
     write_date(shared);
+    atomic_store(&shared->has_cell, with_cell);
     atomic_store(&shared->has_date, 1);
     fprintf(stderr, "shm_timed: process %d serves %s\n", (int)getpid(), path);
 

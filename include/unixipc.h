@@ -40,44 +40,15 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
- * The version of the layout: of this message and of the memory.
+ * A flag of ipc_cell_init: a store wakes those who wait in ipc_cell_wait, for the price of a
+ * system call.
  */
-#define VERSION 1
+#define IPC_CELL_F_WAITABLE 1
 
 /**
- * The page of control words.
+ * A flag of ipc_cell_open: nothing is stored, so that the memory may be mapped read-only.
  */
-#define CONTROL 4096
-
-/**
- * The smallest ring: a page of any system, and a power of two as each is.
- */
-#define RING_MIN (1 << 16)
-
-/**
- * The largest one.
- */
-#define RING_MAX (1 << 40)
-
-/**
- * The multiple that records take.
- */
-#define ALIGN 8
-
-/**
- * How many bytes the length of a message takes.
- */
-#define LENGTH 4
-
-/**
- * How far behind its cursor a record begins.
- */
-#define SHIFT 4
-
-/**
- * What a sleeper's word is when its side will take nothing any more.
- */
-#define ENDED (UINT32_MAX - 1)
+#define IPC_CELL_F_RDONLY 2
 
 /**
  * A flag of ipc_channel_opts: all memory of the rings is there before the channel is used.
@@ -217,14 +188,22 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
+ * A cell in memory that this process has mapped: where it is, and what was found there when
+ * it was opened. The numbers in the memory itself are not looked at again.
+ */
+struct ipc_cell;
+
+/**
+ * One end of a channel.
+ *
+ * One thread at a time may send, and one may receive.
+ */
+struct ipc_channel;
+
+/**
  * A region of shared memory as one process has it: what it says of it never changes.
  */
 struct ipc_shm;
-
-/**
- * One end of a channel. It is this process's own; its members are the library's.
- */
-struct ipc_channel;
 
 /**
  * Options of a channel. All zeros are the defaults.
@@ -660,6 +639,172 @@ int ipc_semtimedop(int semid,
 extern int ipc_semctl(int semid, int semnum, int cmd, ...);
 
 /**
+ * How much shared memory a cell takes for values of up to value_size bytes: several times
+ * that, since old values stay while they may be read.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child
+ * after fork.
+ *
+ * Returns the number of bytes, or 0 if value_size is 0 or larger than there can be memory for.
+ * errno is left alone.
+ */
+size_t ipc_cell_bytes(size_t value_size);
+
+/**
+ * Makes a cell: a value of 1 to value_size bytes that processes share, still without a value.
+ *
+ * mem is aligned to 16 bytes, has mem_size bytes, at least ipc_cell_bytes(value_size), and may
+ * have anything in them, but no cell that is still used. It should be memory that no other
+ * process can truncate (System V, or a sealed memfd): a truncated mapping is SIGBUS for who
+ * touches it. It belongs to the caller, and stays mapped until ipc_cell_close. flags is 0 or
+ * IPC_CELL_F_WAITABLE. *ret_cell becomes a handle, which is this process's: another process
+ * opens the same memory with ipc_cell_open. A process that is killed before the cell is made
+ * leaves none (EPROTO for who opens it).
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a
+ * signal handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  mem or ret_cell is NULL, mem is not aligned, flags has an unknown one, or
+ *           value_size is 0 or larger than there can be memory for
+ *   ENOMEM  no memory is left for the handle, or for a lock in the C library
+ *   ENOSPC  mem_size is less than ipc_cell_bytes(value_size)
+ */
+int ipc_cell_init(void *mem,
+                  size_t mem_size,
+                  size_t value_size,
+                  unsigned int flags,
+                  struct ipc_cell **ret_cell);
+
+/**
+ * Opens a cell that a process has made with ipc_cell_init.
+ *
+ * mem is where the same memory is mapped here, aligned to 16 bytes and with mem_size bytes.
+ * flags is 0, or IPC_CELL_F_RDONLY for memory that is mapped read-only: then, and before the
+ * first ipc_cell_store in any case, nothing is written to it. What is there may be anything,
+ * and may change at any time: the sizes are checked once and kept in the handle, and whatever
+ * another process writes, ipc_cell_load and ipc_cell_wait stay within mem_size bytes.
+ *
+ * The memory belongs to the caller, and stays mapped until ipc_cell_close. The handle works
+ * in the child after fork, where it is a second one to be closed.
+ *
+ * Does not block. May be called from any thread and in the child after fork; not from a
+ * signal handler.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  mem or ret_cell is NULL, mem is not aligned, or flags has an unknown one
+ *   ENOMEM  no memory is left for the handle
+ *   EPROTO  there is no cell, or not yet, or it is larger than mem_size
+ *   ESTALE  it is a cell of another version of the library, with another layout
+ */
+int ipc_cell_open(const void *mem,
+                  size_t mem_size,
+                  unsigned int flags,
+                  struct ipc_cell **ret_cell);
+
+/**
+ * Replaces the value by len bytes, from 1 to ipc_cell_size.
+ *
+ * Readers see the old value until all of the new one is there, then the new one, and never
+ * a part of either; so it is too if this process is killed meanwhile, at whatever instruction.
+ * Each store gives the value a version: the first 1, each other one more than the one before.
+ * Several may store, one after the other: timeout_ms is how long to wait for the others, in
+ * milliseconds; -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a signal handler ran. A
+ * writer that dies does not stop the others. A cell made with IPC_CELL_F_WAITABLE wakes those
+ * who wait for it, with one system call.
+ *
+ * Those who store to a cell have to trust all who can write to its memory, because the lock
+ * between them is there; those who only load and wait need not.
+ *
+ * Blocks as timeout_ms says, and only while another writer stores. May be called from any
+ * thread, by several at once, and in the child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno and nothing stored:
+ *   EAGAIN     timeout_ms is 0, and another one is storing
+ *   EBADF      the handle is for reading only (IPC_CELL_F_RDONLY)
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     c or value is NULL, len is 0, or timeout_ms is below -2
+ *   EMSGSIZE   len is larger than ipc_cell_size
+ *   ENOSYS     a filter on system calls forbids the one that wakes those who wait
+ *   EPROTO     this is no cell any more: somebody has overwritten it
+ *   ESTALE     the lock in the cell is another C library's than this process's
+ *   ETIMEDOUT  the time is over, and another one is still storing
+ *
+ * The algorithm is a row of seqlocks (Lameter, "Effective synchronization on Linux/NUMA
+ * systems", 2005) of which the next in turn is written and the last complete one is read.
+ */
+int ipc_cell_store(struct ipc_cell *c,
+                   const void *value,
+                   size_t len,
+                   int timeout_ms);
+
+/**
+ * Copies the current value, all of one version, to a buffer of cap bytes.
+ *
+ * *ret_version becomes its version; ret_version may be NULL. Nothing is written to the shared
+ * memory, and no lock is taken: readers do not disturb each other, and hinder no writer.
+ * Behind the value, within cap bytes, there can be traces of another one that writers replaced
+ * meanwhile. After EAGAIN or EPROTO the buffer can have anything in it; after another error
+ * likewise, if writers were at work. *ret_version is untouched after any error.
+ *
+ * Does not block, whatever the writers do. May be called from any thread, by several at once,
+ * from a signal handler, and in the child after fork.
+ *
+ * Returns the value's length, or -1 with errno:
+ *   EAGAIN    writers replaced the value more often during each of 64 tries than the cell has
+ *             slots (at least four): not seen to happen, except with hostile writers
+ *   EINVAL    c or value is NULL, or cap is 0
+ *   EMSGSIZE  the value is longer than cap
+ *   ENODATA   nothing has been stored yet
+ *   EPROTO    this is no cell any more: somebody has overwritten it
+ */
+ssize_t ipc_cell_load(const struct ipc_cell *c,
+                      void *value,
+                      size_t cap,
+                      uint64_t *ret_version);
+
+/**
+ * Waits until the value's version is another than seen: what ipc_cell_load gave as
+ * *ret_version, or 0 to wait for the first value.
+ *
+ * It sleeps meanwhile, and may do so where the memory is mapped read-only. The cell has to be
+ * made with IPC_CELL_F_WAITABLE. There may have been several stores when it returns.
+ * timeout_ms is as for ipc_cell_store.
+ *
+ * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
+ * handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EAGAIN      timeout_ms is 0, and the version is still seen
+ *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL      c is NULL, or timeout_ms is below -2
+ *   EOPNOTSUPP  the cell was made without IPC_CELL_F_WAITABLE
+ *   EPROTO      this is no cell any more: somebody has overwritten it
+ *   ETIMEDOUT   the time is over, and the version is still seen
+ */
+int ipc_cell_wait(const struct ipc_cell *c,
+                  uint64_t seen,
+                  int timeout_ms);
+
+/**
+ * The largest value of a cell: the value_size with which it was made.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child
+ * after fork.
+ *
+ * Returns the number of bytes, or 0 if c is NULL.
+ */
+size_t ipc_cell_size(const struct ipc_cell *c);
+
+/**
+ * Frees a handle. The cell and its memory stay as they are. NULL is allowed.
+ *
+ * Does not block. May be called from any thread, once nobody uses the handle any more, and in
+ * the child after fork; not from a signal handler. Cannot fail.
+ */
+void ipc_cell_close(struct ipc_cell *c);
+
+/**
  * Makes both ends of a channel, for a process and the child that it forks.
  *
  * A channel carries messages in both directions, each whole. They go through shared memory: a
@@ -675,15 +820,15 @@ extern int ipc_semctl(int semid, int semnum, int cmd, ...);
  *
  * Returns 0, or -1 with errno:
  *   E2BIG   opts has something that this version does not know
- *   EAGAIN  IPC_CHANNEL_F_LOCK, and the system could not lock all of it
- *   EFBIG   the process may not make such large files
- *   EINVAL  ret_ch is NULL, or opts has an unknown flag or a size that cannot be
+ *   EFBIG   the process may not make such large files (RLIMIT_FSIZE)
+ *   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be, or the
+ *           kernel is older than Linux 5.1 or has pages of more than 4 KiB
  *   EMFILE  the process has no descriptor left
  *   ENFILE  the system has no open file left
- *   ENOMEM  no memory or address space is left, or IPC_CHANNEL_F_LOCK: more than
- *           RLIMIT_MEMLOCK
+ *   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could be
+ *           locked, or more would be than RLIMIT_MEMLOCK allows
  *   ENOSPC  IPC_CHANNEL_F_PREFAULT, and there is not so much memory
- *   EPERM   IPC_CHANNEL_F_LOCK with an RLIMIT_MEMLOCK of 0
+ *   EPERM   IPC_CHANNEL_F_LOCK, and the process may lock no memory
  */
 int ipc_channel_pair(const struct ipc_channel_opts *opts,
                      size_t opts_size,
@@ -703,11 +848,12 @@ int ipc_channel_pair(const struct ipc_channel_opts *opts,
  * socket is of no use for another attempt. May be called from any thread and in the child
  * after fork; not from a signal handler.
  *
- * Returns 0, or -1 with errno: those of ipc_channel_pair, and
+ * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
  *   EAGAIN      timeout_ms is 0, and the other side has not said anything yet
  *   EBADF       sock is not open
  *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL      recv_size is not 0, or timeout_ms is below -2
+ *   ENOBUFS     no memory is left for what is sent over the socket
  *   ENOTCONN    sock is not connected
  *   ENOTSOCK    sock is not a socket
  *   EOPNOTSUPP  sock is not a local socket
@@ -716,6 +862,7 @@ int ipc_channel_pair(const struct ipc_channel_opts *opts,
  *               from under this process, or its ring is larger than recv_size_max
  *   ESTALE      the other side speaks another version
  *   ETIMEDOUT   the time is over
+ *   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
  */
 int ipc_channel_from_fd(int sock,
                         const struct ipc_channel_opts *opts,
@@ -742,12 +889,14 @@ int ipc_channel_from_fd(int sock,
  * Returns the descriptor, or -1 with errno:
  *   EACCES      the folder may not be read or written
  *   EADDRINUSE  somebody listens there, or path is no socket
+ *   EDQUOT      the quota of the file system is used up
  *   EINVAL      path is NULL or "@", mode has more than permissions, or flags is not 0
  *   ELOOP       too many symbolic links in the path
  *   EMFILE      the process has no descriptor left
  *   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
  *   ENFILE      the system has no open file left
  *   ENOENT      the folder does not exist, or path is empty
+ *   ENOLCK      the system has no memory for locks
  *   ENOMEM      no memory is left
  *   ENOSPC      the file system is full
  *   ENOTDIR     a part of the path is not a folder
@@ -771,15 +920,17 @@ int ipc_channel_listen(const char *path,
  * Blocks as timeout_ms says, until somebody connects. May be called from any thread, by
  * several at once, and in the child after fork; not from a signal handler.
  *
- * Returns 0, or -1 with errno: those of ipc_channel_pair, and
+ * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
  *   EAGAIN      timeout_ms is 0, and nobody has connected
  *   EBADF       listen_fd is not open
  *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL      listen_fd does not listen, recv_size is not 0, or timeout_ms is below -2
+ *   ENOBUFS     no memory is left for what is sent to who connected
  *   ENOTSOCK    listen_fd is not a socket
  *   EOPNOTSUPP  listen_fd is not a local socket
  *   EPIPE       who connected is gone already
  *   ETIMEDOUT   the time is over
+ *   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
  */
 int ipc_channel_accept(int listen_fd,
                        const struct ipc_channel_opts *opts,
@@ -797,12 +948,23 @@ int ipc_channel_accept(int listen_fd,
  * Blocks as timeout_ms says, until the listener has called ipc_channel_accept. May be called
  * from any thread and in the child after fork; not from a signal handler.
  *
- * Returns 0, or -1 with errno: those of ipc_channel_from_fd, and
+ * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
  *   EACCES        the path may not be written, or a folder of it not be searched
- *   ECONNREFUSED  nobody listens at the path
+ *   EAGAIN        timeout_ms is 0, and the listener has not accepted yet
+ *   ECONNREFUSED  nobody listens at the path, or not with SOCK_SEQPACKET
+ *   EINTR         timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL        path is NULL or "@", recv_size is not 0, or timeout_ms is below -2
+ *   ELOOP         too many symbolic links in the path
  *   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
- *   ENOENT        the path does not exist
+ *   ENOBUFS       no memory is left for what is sent to the listener
+ *   ENOENT        the path does not exist, or is empty
  *   ENOTDIR       a part of the path is not a folder
+ *   EPIPE         the listener is gone
+ *   EPROTO        the listener does not speak this protocol, or has sent what cannot be relied
+ *                 on, or its ring is larger than recv_size_max
+ *   ESTALE        the listener speaks another version
+ *   ETIMEDOUT     the time is over
+ *   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
  */
 int ipc_channel_connect(const char *path,
                         const struct ipc_channel_opts *opts,
@@ -819,8 +981,8 @@ int ipc_channel_connect(const char *path,
  * other side has to be woken.
  *
  * A message that has been sent is received even if this process dies at once. Whether the
- * other side is there is noticed when it has to be woken, when there is no room, and when it
- * has received nothing of 64 messages: those sent meanwhile to somebody who is gone are lost.
+ * other side is there is noticed when it has to be woken, when there is no room, and else
+ * within 128 messages: those sent meanwhile to somebody who is gone are lost.
  *
  * Blocks as timeout_ms says. One thread at a time may send. May be called in the child after
  * fork, not from a signal handler. No SIGPIPE.
@@ -835,8 +997,16 @@ int ipc_channel_connect(const char *path,
  *              the sending
  *   EPROTO     the other side has broken the rules: the channel is of no use any more
  *   ETIMEDOUT  the time is over
- * and, where it is the first call on an accepted channel, those of the handshake
- * (ipc_channel_from_fd).
+ * and, on an accepted channel, until a call has done its part of the handshake:
+ *   EAGAIN     timeout_ms is 0, and who connected has not said anything yet; or
+ *              IPC_CHANNEL_F_LOCK, and not all memory could be locked
+ *   EMFILE     the process has no descriptor left for what comes with the handshake
+ *   ENFILE     the system has no open file left
+ *   ENOMEM     no memory or address space is left, or more would be locked than
+ *              RLIMIT_MEMLOCK allows
+ *   EPERM      IPC_CHANNEL_F_LOCK, and the process may lock no memory
+ *   EPROTO     who connected does not speak this protocol, or has sent what cannot be relied on
+ *   ESTALE     who connected speaks another version
  */
 int ipc_channel_send(struct ipc_channel *ch,
                      const void *buf,
@@ -860,8 +1030,8 @@ int ipc_channel_send(struct ipc_channel *ch,
  *   EMSGSIZE   the message is longer than cap
  *   EPROTO     the other side has broken the rules: the channel is of no use any more
  *   ETIMEDOUT  the time is over
- * and, where it is the first call on an accepted channel, those of the handshake
- * (ipc_channel_from_fd).
+ * and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
+ *   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
  */
 ssize_t ipc_channel_recv(struct ipc_channel *ch,
                          void *buf,
@@ -877,7 +1047,7 @@ ssize_t ipc_channel_recv(struct ipc_channel *ch,
  *
  * Blocks as timeout_ms says. As for threads, fork and signals, it is a sending call.
  *
- * Returns the room, or NULL with errno: those of ipc_channel_send.
+ * Returns the room, or NULL with errno: ipc_channel_send's errors.
  */
 void *ipc_channel_reserve(struct ipc_channel *ch,
                           size_t len,
@@ -917,8 +1087,15 @@ int ipc_channel_cancel(struct ipc_channel *ch);
  *
  * Blocks as timeout_ms says. As for threads, fork and signals, it is a receiving call.
  *
- * Returns the message's length, 0 at the end of the session, or -1 with errno: those of
- * ipc_channel_recv but EMSGSIZE. *ret_buf is set only with a message.
+ * Returns the message's length, 0 at the end of the session, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and no message is there
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     ch or ret_buf is NULL, or timeout_ms is below -2
+ *   EPROTO     the other side has broken the rules: the channel is of no use any more
+ *   ETIMEDOUT  the time is over
+ * and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
+ *   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
+ * *ret_buf is set only with a message.
  */
 ssize_t ipc_channel_peek(struct ipc_channel *ch,
                          const void **ret_buf,
@@ -939,7 +1116,8 @@ int ipc_channel_release(struct ipc_channel *ch);
  *
  * how is SHUT_WR: the other side receives what has been sent, and then the end; SHUT_RD: its
  * sending is EPIPE from then on, and this side receives what is there, and then the end; or
- * SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too.
+ * SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too. What
+ * another thread, or the other side, sends at the same moment may still come after the end.
  *
  * Does not block. May be called from any thread at any time and in the child after fork; not
  * from a signal handler.
@@ -977,7 +1155,8 @@ int ipc_channel_fd(struct ipc_channel *ch);
 /**
  * The longest message that this end can send, in bytes.
  *
- * It has room whenever the ring is empty. Does not block. May be called from any thread.
+ * It has room whenever the ring is empty. Does not block. May be called from any thread, from a
+ * signal handler, and in the child after fork.
  *
  * Returns it, or 0 with errno:
  *   EINVAL  ch is NULL
@@ -990,7 +1169,8 @@ size_t ipc_channel_max(const struct ipc_channel *ch);
  * It is who connected or listened, or made the socket (see ipc_peer_cred); for a channel of
  * ipc_channel_pair who made that. *ret_cred gets cred_size bytes of it.
  *
- * Does not block. May be called from any thread.
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork.
  *
  * Returns 0, or -1 with errno:
  *   EINVAL  ch or ret_cred is NULL, or cred_size is 0
@@ -1005,7 +1185,8 @@ int ipc_channel_peer_cred(const struct ipc_channel *ch,
  * *ret_stats gets stats_size bytes of it. The numbers are of this process: a child after fork
  * goes on from its parent's.
  *
- * Does not block. May be called from any thread.
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork.
  *
  * Returns 0, or -1 with errno:
  *   EINVAL  ch or ret_stats is NULL, or stats_size is 0
@@ -1127,7 +1308,8 @@ int ipc_fifo_create(const char *path,
  * IPC_FIFO_F_PACKET or'ed in where wanted. A reader waits until there is a writer, a writer
  * until there is a reader, also one that opens the FIFO with open(2); it sleeps meanwhile. A
  * persistent reader is a writer itself: it does not wait, and reads no end of the session.
- * Only a FIFO is opened, and no symbolic link that leads to one.
+ * Only a FIFO is opened, and no symbolic link that leads to one. A side that waits follows the
+ * name if it is removed and made anew.
  *
  * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
  * signal handler ran.
@@ -2020,7 +2202,7 @@ int ipc_shm_fd(const struct ipc_shm *shm);
 int ipc_shm_unlink(const char *name);
 
 /**
- * Unmaps a region and closes its descriptor; other processes keep theirs. NULL is nothing.
+ * Unmaps a region and closes its descriptor; other processes keep theirs. NULL does nothing.
  *
  * The address is invalid from then on. A name stays, and so does a System V segment. A lock in
  * the region that this process holds must be unlocked before.
@@ -2040,7 +2222,7 @@ void ipc_shm_close(struct ipc_shm *shm);
  *
  * The child begins as a fresh program does: no signal is blocked, each has its default
  * action, and it has no descriptor but its end, its standard input, output and error
- * (/dev/null where the caller has them closed), and those of opts->fds.
+ * (/dev/null where the caller has them closed or close-on-exec), and those of opts->fds.
  *
  * Blocks until the program has begun. May be called from any thread of a program with several,
  * and in the child after fork; not from a signal handler.

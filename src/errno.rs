@@ -60,12 +60,17 @@ pub(crate) fn or_errno<T>(result: Result<T>, failed: T) -> T {
     })
 }
 
-/// [`or_errno`] for what may meet errors on its way to success: that leaves `errno` alone too.
-pub(crate) fn or_errno_of<T>(run: impl FnOnce() -> Result<T>, failed: T) -> T {
+/// Leaves `errno` as it was if `run` succeeds, whatever failed on its way.
+pub(crate) fn kept<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = Errno::last();
     let result = run();
     if result.is_ok() {
         before.set();
     }
-    or_errno(result, failed)
+    result
+}
+
+/// [`or_errno`] of what `run` returns, with `errno` [`kept`].
+pub(crate) fn or_errno_of<T>(run: impl FnOnce() -> Result<T>, failed: T) -> T {
+    or_errno(kept(run), failed)
 }

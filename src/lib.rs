@@ -20,10 +20,11 @@
 //! | [`lock`] | how a lock was acquired |
 //! | [`shm`] | regions of shared memory: making, naming, opening, checking |
 //! | [`object`] | the beginning of an object in shared memory, by which it is known |
-//! | [`lock`] | how a lock was acquired |
 //! | [`robust`] | the C library's robust mutex, which the kernel gives up for a dead owner |
 //! | [`mutex`], [`rwlock`], [`cond`] | the locks in shared memory, and waiting for a change of what they guard |
-//! | [`shm`] | regions of shared memory: making, naming, opening, checking |
+//! | [`cell`] | a value in shared memory that many read, and never in part |
+//! | [`channel`] | socket pairs at memory speed |
+//! | [`atomic`] | the atomics of the protocols in shared memory |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
 //! # The layers
@@ -32,12 +33,9 @@
 //!    `ffi::calls` hands them to [`sys`].
 //! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`],
 //!    [`semlock`]. They give plain descriptors and ids, and keep no state between calls.
-//! 3. **memory**: [`shm`], and what lives in it.
-//! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`]. They give
-//!    plain descriptors and keep no state between calls.
-//! 3. **memory**: what lives in shared memory, and outlives whoever uses it: [`mutex`],
-//!    [`rwlock`], [`cond`].
-//! 3. **memory**: [`shm`], and what lives in it.
+//! 3. **memory**: [`shm`], and what lives in shared memory and outlives whoever uses it:
+//!    [`mutex`], [`rwlock`], [`cond`], [`cell`].
+//! 4. **channels**: [`channel`].
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -62,6 +60,7 @@ compile_error!("unixipc supports Linux on x86-64, AArch64, RISC-V 64 and LoongAr
 
 pub mod atomic;
 pub mod bytes;
+pub mod cell;
 pub mod channel;
 pub mod cond;
 pub mod errno;

@@ -79,6 +79,50 @@ fn signal(pid: u32, signal: i32) {
     assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
 }
 
+/// The child of a program that has one.
+fn child_of(parent: &Child) -> u32 {
+    let path = format!("/proc/{0}/task/{0}/children", parent.id());
+    let mut child = None;
+    wait_until("a child", || {
+        let children = fs::read_to_string(&path).unwrap_or_default();
+        child = children
+            .split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok());
+        child.is_some()
+    });
+    child.unwrap()
+}
+
+fn wait_until_gone(pid: u32) {
+    wait_until("the end of a process", || {
+        !Path::new(&format!("/proc/{pid}")).exists()
+    });
+}
+
+/// The fields of /proc/PID/stat from the third, the state, on.
+fn stat(pid: u32) -> Vec<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .map(String::from)
+        .collect()
+}
+
+/// What a program with a pipe as its standard error has said in the end.
+fn said_by(child: &mut Child) -> String {
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    said
+}
+
 /// A server that has said that it serves; its standard error stays open for what it says later.
 struct Server(
     Child,
@@ -126,7 +170,7 @@ fn is_date(line: &str) -> bool {
 mod usage {
     use super::*;
 
-    const ALL: [&str; 10] = [
+    const ALL: [&str; 16] = [
         "socketpair_talk",
         "fifo_timed",
         "fifo_timec",
@@ -137,6 +181,12 @@ mod usage {
         "coprocess",
         "fd_pass",
         "fifo_log",
+        "lock_crash",
+        "sensor_board",
+        "channel_pingpong",
+        "channel_echo_server",
+        "channel_echo_client",
+        "frame_pipe",
     ];
 
     pub fn help() {
@@ -173,6 +223,23 @@ mod usage {
             ["--readers", "65"],
         ] {
             fail(example("shm_race").args(args), 2);
+        }
+        for (name, option, value) in [
+            ("lock_crash", "--rounds", "-1"),
+            ("channel_pingpong", "--size", "7"),
+            ("channel_pingpong", "--count", "0"),
+            ("channel_pingpong", "--cores", "1"),
+            ("channel_pingpong", "--cores", "0,x"),
+            ("channel_echo_client", "--window", "0"),
+            ("channel_echo_client", "--size", "65537"),
+            ("frame_pipe", "--frames", "0"),
+            ("sensor_board", "--readers", "33"),
+            ("sensor_board", "--count", "x"),
+            ("frame_pipe", "--size", "1920"),
+            ("frame_pipe", "--size", "0x1080"),
+        ] {
+            let said = fail(example(name).args([option, value]), 2);
+            assert!(said.contains(option) && said.contains("takes"), "{said}");
         }
     }
 }
@@ -297,7 +364,7 @@ mod shm_time {
     }
 
     pub fn clients_see_time_pass() {
-        for args in [&[][..], &["--lock"]] {
+        for args in [&[][..], &["--lock"], &["--cell"]] {
             let server = server(args);
             let first = succeed(&mut client(args));
             assert!(is_date(&first), "{first}");
@@ -332,7 +399,22 @@ mod shm_time {
         assert!(fail(&mut client(&[]), 1).contains("start shm_timed first"));
         let server = server(&[]);
         assert!(fail(&mut client(&["--lock"]), 1).contains("has no lock"));
+        assert!(fail(&mut client(&["--cell"]), 1).contains("has no cell"));
         assert!(server.end(libc::SIGTERM).success());
+    }
+
+    /// What a server left is used by one of another kind.
+    pub fn another_kind() {
+        server(&["--cell"]).end(libc::SIGKILL);
+        let second = server(&["--lock"]);
+        assert!(fail(&mut client(&["--cell"]), 1).contains("has no cell"));
+        assert!(is_date(&succeed(&mut client(&["--lock"]))));
+        second.end(libc::SIGKILL);
+        let third = server(&["--cell"]);
+        assert!(fail(&mut client(&[]), 1).contains("use --cell"));
+        assert!(is_date(&succeed(&mut client(&["--cell"]))));
+        assert!(third.end(libc::SIGTERM).success());
+        assert_eq!(system_v_objects(), 0);
     }
 
     /// Another user's client can read, and cannot write: by the permission bits.
@@ -381,9 +463,20 @@ mod shm_race {
 
     pub fn lock_prevents_torn_reads() {
         let table = succeed(example("shm_race").args(["--seconds", "1"]));
-        let (bare, locked) = (row(&table, "no lock"), row(&table, "semaphore lock"));
-        assert!(bare[1] > 0, "the race was not seen: {table}");
-        assert!(locked[0] > 0 && locked[1] == 0 && locked[3] > 0, "{table}");
+        assert!(
+            row(&table, "no lock")[1] > 0,
+            "the race was not seen: {table}"
+        );
+        for guard in [
+            "semaphore lock",
+            "ipc_semlock",
+            "ipc_mutex",
+            "ipc_rwlock",
+            "ipc_cell",
+        ] {
+            let row = row(&table, guard);
+            assert!(row[0] > 0 && row[1] == 0 && row[3] > 0, "{table}");
+        }
     }
 
     pub fn interrupted() {
@@ -401,7 +494,7 @@ mod shm_race {
 mod ipc_copy {
     use super::*;
 
-    const VIAS: [&str; 5] = ["socketpair", "fifo", "shm", "message", "fd"];
+    const VIAS: [&str; 6] = ["socketpair", "fifo", "shm", "message", "channel", "fd"];
 
     fn source(bytes: &[u8]) -> PathBuf {
         let path = temp_dir().join("source");
@@ -561,35 +654,10 @@ mod ipc_copy {
         (child, to)
     }
 
-    fn receiver_of(child: &Child) -> u32 {
-        let path = format!("/proc/{0}/task/{0}/children", child.id());
-        let mut receiver = None;
-        wait_until("the receiver", || {
-            let children = fs::read_to_string(&path).unwrap_or_default();
-            receiver = children
-                .split_whitespace()
-                .next()
-                .and_then(|pid| pid.parse().ok());
-            receiver.is_some()
-        });
-        receiver.unwrap()
-    }
-
-    fn said_by(child: &mut Child) -> String {
-        let mut said = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
-        said
-    }
-
     pub fn receiver_killed() {
         for via in VIAS {
             let (mut child, mut to) = start_endless(via);
-            signal(receiver_of(&child), libc::SIGKILL);
+            signal(child_of(&child), libc::SIGKILL);
             // The sender finds out the next time that it sends.
             wait_until("the end of the sender", || {
                 let _ = to.write_all(&[7; 1 << 16]);
@@ -606,15 +674,13 @@ mod ipc_copy {
     pub fn sender_killed() {
         for via in VIAS {
             let (mut child, to) = start_endless(via);
-            let receiver = receiver_of(&child);
+            let receiver = child_of(&child);
             wait_until("part of a copy", || {
                 fs::read_dir(temp_dir()).unwrap().count() == 2
             });
             signal(child.id(), libc::SIGKILL);
             assert_eq!(wait(&mut child).signal(), Some(libc::SIGKILL));
-            wait_until("the end of the receiver", || {
-                !Path::new(&format!("/proc/{receiver}")).exists()
-            });
+            wait_until_gone(receiver);
             assert_only(&["source"]);
             assert_eq!(system_v_objects(), 0);
             drop(to);
@@ -626,16 +692,9 @@ mod ipc_copy {
     pub fn receiver_stopped() {
         for via in VIAS {
             let (mut child, to) = start_endless(via);
-            let receiver = receiver_of(&child);
+            let receiver = child_of(&child);
             signal(receiver, libc::SIGSTOP);
-            wait_until("the stop", || {
-                let stat = fs::read_to_string(format!("/proc/{receiver}/stat")).unwrap();
-                stat.rsplit(')')
-                    .next()
-                    .unwrap()
-                    .trim_start()
-                    .starts_with('T')
-            });
+            wait_until("the stop", || stat(receiver)[0] == "T");
             signal(receiver, libc::SIGCONT);
             drop(to);
             assert!(wait(&mut child).success(), "{via}: {}", said_by(&mut child));
@@ -647,7 +706,7 @@ mod ipc_copy {
     pub fn interrupted() {
         for via in VIAS {
             let (mut child, to) = start_endless(via);
-            receiver_of(&child);
+            child_of(&child);
             wait_until("part of a copy", || {
                 fs::read_dir(temp_dir()).unwrap().count() == 2
             });
@@ -839,11 +898,410 @@ mod fifo_log {
     }
 }
 
+mod lock_crash {
+    use super::*;
+
+    pub fn owners_killed() {
+        let shown = succeed(example("lock_crash").args(["--rounds", "50"]));
+        for lock in ["ipc_mutex:", "ipc_rwlock:", "ipc_semlock:"] {
+            assert!(shown.contains(lock), "{shown}");
+        }
+        assert_eq!(shown.matches("IPC_OWNER_DIED").count(), 3, "{shown}");
+        assert_eq!(shown.matches("50 clerks killed").count(), 3, "{shown}");
+    }
+
+    pub fn interrupted() {
+        let mut crash = example("lock_crash")
+            .args(["--rounds", "1000000"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child_of(&crash);
+        signal(crash.id(), libc::SIGTERM);
+        assert_eq!(wait(&mut crash).code(), Some(128 + libc::SIGTERM));
+        assert_eq!(system_v_objects(), 0);
+    }
+}
+
+mod sensor_board {
+    use super::*;
+
+    fn board(what: &str) -> (Command, String) {
+        let name = format!("/unixipc-test-{}", std::process::id());
+        let mut command = example("sensor_board");
+        command.args([what, "--name", &name]);
+        (command, format!("/dev/shm{name}"))
+    }
+
+    fn is_there() -> bool {
+        Path::new(&board("").1).exists()
+    }
+
+    /// Takes the name away from a writer that a failed test leaves.
+    struct Name;
+
+    impl Drop for Name {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(board("").1);
+        }
+    }
+
+    pub fn readers_come_and_go() {
+        let _name = Name;
+        let writer = Server::start(&mut board("write").0);
+        let args = ["--count", "20", "--every", "5"];
+        for _ in 0..3 {
+            let mut last = 0;
+            for line in succeed(board("read").0.args(args)).lines() {
+                let number = line.split_whitespace().nth(3).unwrap();
+                let number: u64 = number.trim_end_matches(',').parse().unwrap();
+                assert!(number > last, "{line}");
+                last = number;
+            }
+        }
+        let said = fail(&mut board("write").0, 1);
+        assert!(said.contains("has a writer already"), "{said}");
+        assert!(writer.end(libc::SIGTERM).success());
+        assert!(!is_there());
+    }
+
+    /// Its readers go on with the next writer, whether the one before was killed or ended.
+    pub fn writer_replaced() {
+        let _name = Name;
+        let mut reader = board("read")
+            .0
+            .args(["--every", "1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+        for sig in [libc::SIGKILL, libc::SIGTERM, libc::SIGINT] {
+            let writer = Server::start(&mut board("write").0);
+            let pid = format!("writer {},", writer.0.id());
+            assert!(lines.any(|line| line.unwrap().starts_with(&pid)));
+            writer.end(sig);
+            assert_eq!(is_there(), sig == libc::SIGKILL);
+        }
+        signal(reader.id(), libc::SIGTERM);
+        assert!(lines.all(|line| line.is_ok()));
+        assert!(wait(&mut reader).success());
+    }
+
+    pub fn demo() {
+        let _name = Name;
+        let shown = succeed(&mut board("demo").0);
+        assert!(shown.contains("2 writers, 0 torn"), "{shown}");
+        assert!(!is_there());
+        let mut demo = board("demo").0.stdout(Stdio::null()).spawn().unwrap();
+        wait_until("the board", is_there);
+        signal(demo.id(), libc::SIGTERM);
+        assert_eq!(wait(&mut demo).code(), Some(128 + libc::SIGTERM));
+        assert!(!is_there());
+    }
+}
+
+mod channel_pingpong {
+    use super::*;
+
+    pub fn histogram() {
+        for args in [
+            &["--blocking"][..],
+            &["--cores", "0,0", "--size", "100000"],
+            &["--polling"],
+        ] {
+            if args.contains(&"--polling")
+                && std::thread::available_parallelism().unwrap().get() < 2
+            {
+                fail(example("channel_pingpong").args(args), 1);
+                continue;
+            }
+            let mut command = example("channel_pingpong");
+            let shown = succeed(command.args(args).args(["--count", "5000"]));
+            let counted: u64 = shown
+                .lines()
+                .filter_map(|line| line.split_once(" ns ")?.1.split_whitespace().next())
+                .filter_map(|count| count.parse::<u64>().ok())
+                .sum();
+            assert_eq!(counted, 5000, "{shown}");
+            assert!(
+                shown.contains("###") && shown.contains("99.9 %: "),
+                "{shown}"
+            );
+        }
+    }
+
+    fn start(mode: &str) -> Child {
+        example("channel_pingpong")
+            .args([mode, "--count", "100000000"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    pub fn killed() {
+        for mode in ["--blocking", "--polling"] {
+            let mut parent = start(mode);
+            signal(child_of(&parent), libc::SIGKILL);
+            assert_eq!(wait(&mut parent).code(), Some(1));
+            let said = said_by(&mut parent);
+            assert!(
+                said.contains("gone") || said.contains("Broken pipe"),
+                "{said}"
+            );
+
+            let mut parent = start(mode);
+            let child = child_of(&parent);
+            signal(parent.id(), libc::SIGKILL);
+            wait(&mut parent);
+            wait_until_gone(child);
+        }
+    }
+}
+
+mod channel_echo {
+    use super::*;
+    use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr};
+    use nix::sys::socket::{connect, send, socket};
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    fn path() -> PathBuf {
+        temp_dir().join("echo")
+    }
+
+    fn start() -> Server {
+        let mut command = example("channel_echo_server");
+        Server::start(command.arg(path()).stdout(Stdio::piped()))
+    }
+
+    fn client(args: &[&str]) -> Command {
+        let mut command = example("channel_echo_client");
+        command.args(args).arg(path());
+        command
+    }
+
+    /// One that talks until it is killed.
+    fn start_endless() -> Child {
+        client(&["--count", "1000000000000", "--size", "20000"])
+            .args(["--window", "1000"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn descriptors(server: &Server) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", server.0.id()))
+            .unwrap()
+            .count()
+    }
+
+    fn end(mut server: Server) {
+        let mut out = server.0.stdout.take().unwrap();
+        assert!(server.end(libc::SIGTERM).success());
+        let mut said = String::new();
+        out.read_to_string(&mut said).unwrap();
+        assert!(said.ends_with(" 0 clients still there\n"), "{said}");
+        assert!(!path().exists());
+    }
+
+    pub fn clients_at_once() {
+        let server = start();
+        let idle = descriptors(&server);
+        let mut clients: Vec<_> = (0..20)
+            .map(|i| {
+                let (size, window) = ([8, 64, 5000, 65536][i % 4], [1, 10, 100_000][i % 3]);
+                client(&["--count", "2000", "--size", &size.to_string()])
+                    .args(["--window", &window.to_string()])
+                    .stdout(Stdio::null())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        for client in &mut clients {
+            assert!(wait(client).success());
+        }
+        wait_until("the clients' end", || descriptors(&server) == idle);
+        end(server);
+    }
+
+    pub fn clients_killed() {
+        let server = start();
+        let idle = descriptors(&server);
+        // Four descriptors each.
+        for _ in 0..3 {
+            let mut clients: Vec<_> = (0..8).map(|_| start_endless()).collect();
+            wait_until("all clients", || descriptors(&server) == idle + 8 * 4);
+            for client in &mut clients {
+                client.kill().unwrap();
+                wait(client);
+            }
+            wait_until("the clients' end", || descriptors(&server) == idle);
+        }
+        succeed(&mut client(&["--count", "1000"]));
+        wait_until("the client's end", || descriptors(&server) == idle);
+        end(server);
+    }
+
+    /// Connects, and says nothing.
+    fn knock() -> OwnedFd {
+        let kind = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+        let socket = socket(AddressFamily::Unix, kind.0, kind.1, None).unwrap();
+        connect(socket.as_raw_fd(), &UnixAddr::new(&path()).unwrap()).unwrap();
+        socket
+    }
+
+    /// Others that connect and say nothing, or nonsense, and one that reads nothing.
+    pub fn clients_that_do_not_play() {
+        let server = start();
+        let idle = descriptors(&server);
+        let silent = knock();
+        let nonsense = knock();
+        send(nonsense.as_raw_fd(), &[b'?'; 1000], MsgFlags::empty()).unwrap();
+        let mut stopped = start_endless();
+        // The one with the nonsense is let go.
+        wait_until("the clients", || descriptors(&server) == idle + 2 * 4);
+        signal(stopped.id(), libc::SIGSTOP);
+        wait_until("the stop", || stat(stopped.id())[0] == "T");
+        succeed(&mut client(&["--count", "1000"]));
+
+        // The server sleeps, although the messages of the one that stopped are unread.
+        let ticks = || -> u64 {
+            let stat = stat(server.0.id());
+            stat[11].parse::<u64>().unwrap() + stat[12].parse::<u64>().unwrap()
+        };
+        wait_until("the server's rest", || stat(server.0.id())[0] == "S");
+        let before = ticks();
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(ticks() - before < 10, "the server is busy");
+
+        signal(stopped.id(), libc::SIGCONT);
+        stopped.kill().unwrap();
+        wait(&mut stopped);
+        drop((silent, nonsense));
+        wait_until("the clients' end", || descriptors(&server) == idle);
+        end(server);
+    }
+
+    /// A client that stopped goes on where it was.
+    pub fn client_that_pauses() {
+        let server = start();
+        let mut paused = client(&["--count", "20000", "--size", "20000", "--window", "1000"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        for _ in 0..20 {
+            signal(paused.id(), libc::SIGSTOP);
+            wait_until("the stop", || ["T", "Z"].contains(&&*stat(paused.id())[0]));
+            wait_until("the server's rest", || stat(server.0.id())[0] == "S");
+            signal(paused.id(), libc::SIGCONT);
+        }
+        assert!(wait(&mut paused).success());
+        assert!(server.end(libc::SIGTERM).success());
+    }
+
+    pub fn server_killed() {
+        let server = start();
+        let idle = descriptors(&server);
+        let mut talking = start_endless();
+        wait_until("the client", || descriptors(&server) == idle + 4);
+        server.end(libc::SIGKILL);
+        assert_eq!(wait(&mut talking).code(), Some(1));
+        let said = said_by(&mut talking);
+        // It may have been about to connect.
+        assert!(
+            said.contains("gone") || said.contains("Broken pipe"),
+            "{said}"
+        );
+        assert!(fail(&mut client(&[]), 1).contains("start channel_echo_server first"));
+
+        // What it left is replaced.
+        let server = start();
+        succeed(&mut client(&["--count", "1000"]));
+        let said = fail(example("channel_echo_server").arg(path()), 1);
+        assert!(said.contains("Address already in use"), "{said}");
+        succeed(&mut client(&["--count", "1000"]));
+        assert!(server.end(libc::SIGINT).success());
+    }
+
+    pub fn abstract_name() {
+        let name = format!("@unixipc-test-{}", std::process::id());
+        let server = Server::start(
+            example("channel_echo_server")
+                .arg(&name)
+                .stdout(Stdio::null()),
+        );
+        succeed(example("channel_echo_client").args(["--count", "1000", &name]));
+        assert!(server.end(libc::SIGTERM).success());
+    }
+}
+
+mod frame_pipe {
+    use super::*;
+
+    pub fn frames_arrive() {
+        for args in [
+            &["--frames", "20"][..],
+            &["--frames", "20", "--copy"],
+            &["--frames", "5000", "--size", "1x1"],
+            &["--frames", "300", "--size", "333x77"],
+        ] {
+            let shown = succeed(example("frame_pipe").args(args));
+            assert!(
+                shown.contains("frames/s") && shown.contains("GB/s"),
+                "{shown}"
+            );
+        }
+    }
+
+    fn start() -> Child {
+        example("frame_pipe")
+            .args(["--frames", "1000000000"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    pub fn viewer_killed() {
+        let mut camera = start();
+        signal(child_of(&camera), libc::SIGKILL);
+        assert_eq!(wait(&mut camera).code(), Some(1));
+        assert!(said_by(&mut camera).contains("the viewer is gone"));
+    }
+
+    pub fn camera_killed() {
+        let mut camera = start();
+        let viewer = child_of(&camera);
+        camera.kill().unwrap();
+        wait(&mut camera);
+        wait_until_gone(viewer);
+        let said = said_by(&mut camera);
+        assert!(said.contains("the camera is gone after"), "{said}");
+    }
+}
+
+mod channel_cxx {
+    use super::*;
+
+    pub fn sums() {
+        let shown = succeed(&mut example("channel_cxx"));
+        assert!(shown.contains("the sum of 1 to 1000 is 500500"), "{shown}");
+        assert!(succeed(example("channel_cxx").arg("--help")).starts_with("usage:"));
+        fail(example("channel_cxx").arg("x"), 2);
+    }
+}
+
 /// Why a test cannot be run here, if so.
 fn why_not(name: &str) -> Option<&'static str> {
-    let counts = ["shm_time", "shm_race::interrupted", "ipc_copy"];
+    let counts = [
+        "shm_time",
+        "shm_race::interrupted",
+        "lock_crash::interrupted",
+        "ipc_copy",
+    ];
     if name == "ipc_copy::progress_bar" && common::find_tool("script").is_none() {
         Some("script is missing")
+    } else if name.starts_with("channel_cxx") && common::find_tool("c++").is_none() {
+        Some("c++ is missing")
     } else if counts.iter().any(|prefix| name.starts_with(prefix)) && !can_have_own_ipc() {
         Some("needs an IPC namespace of its own")
     } else {
@@ -879,6 +1337,7 @@ fn main() -> ExitCode {
         shm_time::second_server,
         shm_time::left_by_a_dead_server,
         shm_time::no_server,
+        shm_time::another_kind,
         shm_race::lock_prevents_torn_reads,
         shm_race::interrupted,
         ipc_copy::sizes,
@@ -901,6 +1360,23 @@ fn main() -> ExitCode {
         fifo_log::nothing_is_lost,
         fifo_log::ends_after_its_writers,
         fifo_log::foreign_text,
+        lock_crash::owners_killed,
+        lock_crash::interrupted,
+        sensor_board::readers_come_and_go,
+        sensor_board::writer_replaced,
+        sensor_board::demo,
+        channel_pingpong::histogram,
+        channel_pingpong::killed,
+        channel_echo::clients_at_once,
+        channel_echo::clients_killed,
+        channel_echo::clients_that_do_not_play,
+        channel_echo::client_that_pauses,
+        channel_echo::server_killed,
+        channel_echo::abstract_name,
+        frame_pipe::frames_arrive,
+        frame_pipe::viewer_killed,
+        frame_pipe::camera_killed,
+        channel_cxx::sums,
         demo,
     ];
     let tests: Vec<_> = tests

@@ -1,22 +1,32 @@
-//! Coverage-guided fuzzing of what a peer can send: fuzz/receive.c, linked with libFuzzer and
-//! with the library built with coverage counters and assertions. Each channel is fuzzed for
-//! some seconds, beginning with fuzz/corpus; UNIXIPC_TEST_SCALE multiplies them.
+//! Coverage-guided fuzzing of what a peer can send, and of what it can write into the memory
+//! that a channel reads: fuzz/*.c, linked with libFuzzer and with the library built with
+//! coverage counters and assertions. Each target is fuzzed for some seconds, beginning with
+//! fuzz/corpus; UNIXIPC_TEST_SCALE multiplies them.
 
 mod common;
 
-use common::{find_tool, root, run, text};
+use common::{find_tool, root, run, stage, text};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
-/// How long a channel is fuzzed.
+/// How long a target is fuzzed.
 const SECONDS: u64 = 20;
 /// The longest input: more than what a test's stream of messages holds in one piece.
 const LEN_MAX: usize = 16384;
 /// How often an input that is too slow or too large would be noticed.
 const LIMITS: [&str; 2] = ["-timeout=5", "-rss_limit_mb=256"];
+
+/// What is fuzzed: a folder of fuzz/corpus, and the program for it.
+const TARGETS: [(&str, &str); 5] = [
+    ("stream", "receive.c"),
+    ("seqpacket", "receive.c"),
+    ("fifo", "receive.c"),
+    ("handshake", "handshake.c"),
+    ("ring", "ring.c"),
+];
 
 /// What rustc's LLVM adds: what libFuzzer of any version reads.
 const COVERAGE: &str = "-C passes=sancov-module \
@@ -29,9 +39,9 @@ const COVERAGE: &str = "-C passes=sancov-module \
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let why_not = if arguments.list { None } else { why_not() };
-    let trials = ["stream", "seqpacket", "fifo"]
-        .map(|channel| match &why_not {
-            None => Trial::test(channel, move || fuzz(channel)),
+    let trials = TARGETS
+        .map(|(channel, source)| match &why_not {
+            None => Trial::test(channel, move || fuzz(channel, source)),
             Some(why) => {
                 let why = why.clone();
                 Trial::test(format!("{channel} ({why})"), move || Err(why.into()))
@@ -69,7 +79,7 @@ fn library() -> Result<&'static Path, Failed> {
     static DONE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     DONE.get_or_init(|| {
         let target = root().join("target/fuzz");
-        let triple = host().map_err(|failed| format!("{failed:?}"))?;
+        let triple = stage::host().map_err(|failed| format!("{failed:?}"))?;
         let mut cargo = Command::new(env!("CARGO"));
         // With --target the flags are not for build scripts.
         cargo
@@ -87,14 +97,7 @@ fn library() -> Result<&'static Path, Failed> {
     .map_err(|error| error.clone().into())
 }
 
-fn host() -> Result<String, Failed> {
-    let output = run(Command::new("rustc").arg("-vV"))?;
-    let text = String::from_utf8(output.stdout)?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.ok_or("rustc names no host")?.into())
-}
-
-fn fuzz(channel: &str) -> Result<(), Failed> {
+fn fuzz(channel: &str, source: &str) -> Result<(), Failed> {
     let folder = tempfile::Builder::new().prefix("unixipc-test-").tempdir()?;
     let program = folder.path().join("fuzzer");
     run(Command::new("clang")
@@ -103,7 +106,7 @@ fn fuzz(channel: &str) -> Result<(), Failed> {
         .arg(format!("-DCHANNEL={}", channel.to_uppercase()))
         .arg("-I")
         .arg(root().join("include"))
-        .arg(root().join("fuzz/receive.c"))
+        .arg(root().join("fuzz").join(source))
         .arg(library()?)
         .arg("-o")
         .arg(&program))?;
@@ -119,6 +122,8 @@ fn fuzz(channel: &str) -> Result<(), Failed> {
         .arg(format!("-max_total_time={}", SECONDS * scale))
         .arg(format!("-max_len={LEN_MAX}"))
         .arg("-use_value_profile=1")
+        // Or what is freed would be kept until it counts as a leak.
+        .env("ASAN_OPTIONS", "quarantine_size_mb=16")
         .arg(&found)
         .arg(root().join("fuzz/corpus").join(channel))
         .current_dir(folder.path()))?;

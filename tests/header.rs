@@ -108,6 +108,8 @@ int use(void)
     const void *message = 0;
     char name[] = \"sort\", buffer[IPC_FIFO_RECORD_MAX];
     char *const argv[] = {name, 0};
+    struct ipc_cell *cell = 0;
+    uint64_t seen = 0;
     size_t done = 0, nfds = IPC_MSG_FDS_MAX;
     int sv[2], fds[IPC_MSG_FDS_MAX];
     unsigned fifo_flags = IPC_FIFO_F_READ | IPC_FIFO_F_PERSIST | IPC_FIFO_F_PACKET;
@@ -195,6 +197,12 @@ int use(void)
            ipc_channel_stats(ch[0], &stats, sizeof stats) == 0 &&
            stats.sent_messages + stats.wakes > 0 &&
            (ipc_channel_close(ch[0]), 1) &&
+           ipc_cell_init(memory, ipc_cell_bytes(8), 8, IPC_CELL_F_WAITABLE, &cell) == 0 &&
+           ipc_cell_open(memory, 4096, IPC_CELL_F_RDONLY, &cell) == 0 &&
+           ipc_cell_store(cell, buffer, ipc_cell_size(cell), -1) == 0 &&
+           ipc_cell_load(cell, buffer, sizeof buffer, &seen) == 8 &&
+           ipc_cell_wait(cell, seen, 0) == 0 &&
+           (ipc_cell_close(cell), 1) &&
            UNIXIPC_VERSION_NUMBER == 10000 * UNIXIPC_VERSION_MAJOR +
                100 * UNIXIPC_VERSION_MINOR + UNIXIPC_VERSION_PATCH &&
            sizeof UNIXIPC_VERSION > 5;

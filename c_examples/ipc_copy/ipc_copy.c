@@ -23,7 +23,7 @@
 #include "transport.h"
 
 static const struct transport *const transports[] = {
-    &via_socketpair, &via_fifo, &via_shm, &via_message, &via_fd,
+    &via_socketpair, &via_fifo, &via_shm, &via_message, &via_channel, &via_fd,
 };
 #define TRANSPORTS (sizeof(transports) / sizeof(*transports))
 
@@ -145,14 +145,15 @@ static long long send_file(int from, const char *file)
         char *buffer = transport->reserve(&cap);
         if (!buffer)
             break;
-        ssize_t n = read(from, buffer, cap);
-        if (n < 0 && errno == EINTR)
-            n = 0;
-        else if (n < 0)
+        ssize_t n;
+        do {
+            n = read(from, buffer, cap);
+        } while (n < 0 && errno == EINTR);
+        if (n < 0)
             fail(file);
-        else if (n == 0)
+        if (n == 0)
             return transport->commit(0) == 0 ? (long long)done : -1;
-        if (n > 0 && transport->commit((size_t)n) < 0)
+        if (transport->commit((size_t)n) < 0)
             break;
         done += (unsigned long long)n;
         progress_at(done);

@@ -34,6 +34,6 @@ struct transport {
     void (*remove)(void);
 };
 
-extern const struct transport via_socketpair, via_fifo, via_shm, via_message, via_fd;
+extern const struct transport via_socketpair, via_fifo, via_shm, via_message, via_channel, via_fd;
 
 #endif

@@ -6,12 +6,11 @@ use super::ring::{Consumer, Producer, longest, record_size};
 use super::signal::Bell;
 use super::sleep::{self, Other, Publisher};
 use crate::atomic::{AtomicU32, Ordering};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, kept};
 use crate::pair::{self, Cred};
 use crate::sys::{self, membarrier};
 use crate::wait::Wait;
 use libc::c_int;
-use std::alloc::{self, Layout};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -208,7 +207,7 @@ const SELDOM: u32 = 64;
 
 impl Channel {
     /// Both ends of a new channel, for a process and its child.
-    pub fn pair(options: &Options) -> Result<[Handle; 2]> {
+    pub fn pair(options: &Options) -> Result<[Self; 2]> {
         let other_size = match options.recv_size {
             0 => options.send_size,
             size => size,
@@ -224,7 +223,7 @@ impl Channel {
     }
 
     /// The end of a channel over a connected socket, and the handshake.
-    pub fn from_socket(socket: BorrowedFd, options: &Options, mut wait: Wait) -> Result<Handle> {
+    pub fn from_socket(socket: BorrowedFd, options: &Options, mut wait: Wait) -> Result<Self> {
         let socket = socket
             .try_clone_to_owned()
             .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EMFILE)))?;
@@ -234,7 +233,7 @@ impl Channel {
     }
 
     /// The end of a channel whose handshake is left to the first operation.
-    pub fn begin(socket: OwnedFd, options: &Options) -> Result<Handle> {
+    pub fn begin(socket: OwnedFd, options: &Options) -> Result<Self> {
         if options.recv_size != 0 {
             return Err(Errno::EINVAL);
         }
@@ -257,13 +256,11 @@ impl Channel {
             failed: None,
             waiting: 0,
         };
-        let channel = this.get_mut();
-        *channel.state.0.get_mut() = PENDING;
-        channel.pending = Mutex::new(Some(pending));
+        this.pending = Mutex::new(Some(pending));
         Ok(this)
     }
 
-    fn make(options: &Options, wanted: &Wanted, cred: Cred) -> Result<(Handle, OwnedFd, OwnedFd)> {
+    fn make(options: &Options, wanted: &Wanted, cred: Cred) -> Result<(Self, OwnedFd, OwnedFd)> {
         let (memory, fd) = Memory::create(wanted)?;
         let (bell, rope) = Bell::new()?;
         let membarrier = membarrier::register() && membarrier::issue();
@@ -300,7 +297,7 @@ impl Channel {
             cred,
             pending: Mutex::new(None),
         };
-        Ok((Handle::new(this)?, fd, rope))
+        Ok((this, fd, rope))
     }
 
     /// Takes note of the peer. Only before anybody sends or receives.
@@ -406,7 +403,7 @@ impl Channel {
     fn peer(&self, wait: &mut Wait, over: &AtomicU32) -> Result<&Peer> {
         // Pairs with the store in `meet`.
         if self.state.0.load(Ordering::Acquire) != READY {
-            self.finish(wait, over)?;
+            kept(|| self.finish(wait, over))?;
         }
         self.peer.get().ok_or(Errno::EPROTO)
     }
@@ -484,7 +481,7 @@ impl Channel {
         let need = record_size(len as u64);
         let is_over = over.load(Ordering::Relaxed) != 0;
         if !sender.ring.has_room(need) || self.bell.is_gone() || is_over {
-            self.wait_for_room(peer, sender, need, wait)?;
+            kept(|| self.wait_for_room(peer, sender, need, wait))?;
         }
         Ok(self.memory.ring(sender.ring.position()).wrapping_add(4))
     }
@@ -512,7 +509,7 @@ impl Channel {
         );
         sender.unwatched += 1;
         if other != Other::Awake || sender.unwatched >= SELDOM {
-            return self.after_sending(peer, sender, other);
+            return kept(|| self.after_sending(peer, sender, other));
         }
         Ok(())
     }
@@ -661,7 +658,7 @@ impl Channel {
             match receiver.ring.look(tail) {
                 Ok(true) => {}
                 Ok(false) => {
-                    if !self.wait_for_message(peer, receiver, wait)? {
+                    if !kept(|| self.wait_for_message(peer, receiver, wait))? {
                         return Ok(None);
                     }
                 }
@@ -720,9 +717,13 @@ impl Channel {
     #[cold]
     fn wake_sender(&self, peer: &Peer) {
         self.received.0.wakes.add(1);
-        if peer.rope.pull().is_err() {
-            self.bell.set_gone();
-        }
+        // That the message has been received is no failure, whatever became of its sender.
+        let _ = kept(|| {
+            if peer.rope.pull().is_err() {
+                self.bell.set_gone();
+            }
+            Ok(())
+        });
     }
 
     #[cold]
@@ -894,6 +895,12 @@ impl Channel {
             .filter(|_| is_pending)
             .map(|pending| pending.socket.as_fd());
         let (fd, new) = self.bell.epoll(socket)?;
+        if pending
+            .as_ref()
+            .is_some_and(|pending| pending.failed.is_some())
+        {
+            self.bell.show();
+        }
         drop(pending);
         if new && self.state.0.load(Ordering::Acquire) == READY {
             self.let_poll();
@@ -963,58 +970,5 @@ impl Peer {
             rope: super::signal::Rope::new(rope)?,
             membarrier: end.membarrier,
         })
-    }
-}
-
-/// A channel in memory of its own, which may not be to be had.
-pub struct Handle(ptr::NonNull<Channel>);
-
-impl Handle {
-    fn new(channel: Channel) -> Result<Self> {
-        // SAFETY: a channel is not of size zero.
-        let place = unsafe { alloc::alloc(Layout::new::<Channel>()) };
-        let place = ptr::NonNull::new(place.cast::<Channel>()).ok_or(Errno::ENOMEM)?;
-        // SAFETY: just allocated for it, and nobody else's.
-        unsafe { place.write(channel) };
-        Ok(Self(place))
-    }
-
-    fn get_mut(&mut self) -> &mut Channel {
-        // SAFETY: a channel, and ours alone.
-        unsafe { self.0.as_mut() }
-    }
-
-    /// Gives it up: to C.
-    pub fn into_raw(self) -> *mut Channel {
-        let raw = self.0.as_ptr();
-        std::mem::forget(self);
-        raw
-    }
-
-    /// Takes it back.
-    ///
-    /// # Safety
-    ///
-    /// It is from [`Handle::into_raw`], and nobody uses it any more.
-    pub unsafe fn from_raw(raw: ptr::NonNull<Channel>) -> Self {
-        Self(raw)
-    }
-}
-
-impl std::ops::Deref for Handle {
-    type Target = Channel;
-
-    fn deref(&self) -> &Channel {
-        // SAFETY: a channel, as long as self is there.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // SAFETY: a channel, and ours alone.
-        unsafe { self.0.drop_in_place() };
-        // SAFETY: allocated so in `new`.
-        unsafe { alloc::dealloc(self.0.as_ptr().cast(), Layout::new::<Channel>()) };
     }
 }

@@ -27,6 +27,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 const MAGIC: [u8; 4] = *b"uich";
 /// The version of the layout: of this message and of the memory.
+///
+/// cbindgen:ignore
 pub const VERSION: u16 = 1;
 const MEMBARRIER: u16 = 1;
 const LEN: usize = 64;
@@ -156,7 +158,7 @@ impl Reply {
         // SAFETY: the part and the control data outlive the call, and the lengths are theirs.
         let len = unsafe { sys::recvmsg(socket, &mut header, libc::MSG_DONTWAIT) }?;
         control.received(&header);
-        let mut fds = [MaybeUninit::new(-1); 2];
+        let mut fds = [MaybeUninit::new(-1); 3]; // room for one too many
         let count = control.store(&mut fds, header.msg_flags)?;
         let mut owned = fds.into_iter().take(count).map(|fd| {
             // SAFETY: initialised, if not by `store`.
@@ -165,7 +167,8 @@ impl Reply {
             unsafe { OwnedFd::from_raw_fd(fd) }
         });
         let fds = [owned.next(), owned.next()];
-        // They come with the first byte, both of them; and nothing is cut off.
+        owned.for_each(drop);
+        // They come with the first byte, both of them and no more; and nothing is cut off.
         let expected = if self.len == 0 && len > 0 { 2 } else { 0 };
         if count != expected || header.msg_flags & libc::MSG_TRUNC != 0 {
             return if len == 0 { Ok(0) } else { Err(Errno::EPROTO) };

@@ -1,6 +1,6 @@
 //! Paths by which unrelated processes meet.
 
-use super::end::{Channel, Handle, Options};
+use super::end::{Channel, Options};
 use crate::errno::{Errno, Result};
 use crate::sys;
 use crate::wait::Wait;
@@ -134,7 +134,7 @@ impl Claim {
 }
 
 /// Takes a connection of a listener's; the handshake is left to the channel's first operation.
-pub fn accept(listener: BorrowedFd, options: &Options, mut wait: Wait) -> Result<Handle> {
+pub fn accept(listener: BorrowedFd, options: &Options, mut wait: Wait) -> Result<Channel> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     loop {
         // The listener may be one that blocks.
@@ -167,7 +167,7 @@ fn is_readable(fd: BorrowedFd) -> Result<bool> {
 }
 
 /// Connects to a listener, and does the handshake.
-pub fn connect(path: &CStr, options: &Options, mut wait: Wait) -> Result<Handle> {
+pub fn connect(path: &CStr, options: &Options, mut wait: Wait) -> Result<Channel> {
     let address = address(path)?;
     let socket = new_socket()?;
     connect_socket(&socket, &address, &mut wait)?;

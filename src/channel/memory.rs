@@ -28,10 +28,16 @@ use nix::fcntl::SealFlag;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The page of control words.
+///
+/// cbindgen:ignore
 pub const CONTROL: usize = 4096;
 /// The smallest ring: a page of any system, and a power of two as each is.
+///
+/// cbindgen:ignore
 pub const RING_MIN: u64 = 1 << 16;
 /// The largest one.
+///
+/// cbindgen:ignore
 pub const RING_MAX: u64 = 1 << 40;
 
 /// A cursor with what belongs to it.
@@ -132,11 +138,14 @@ impl Memory {
     /// size, and nobody may be able to take it away or to write it by another way.
     pub fn of_peer(fd: BorrowedFd, ring_size: u64, wanted: &Wanted) -> Result<Self> {
         let size = file_size(ring_size)?;
-        if check::unshrinkable(fd)? != size || !memory::seals(fd)?.contains(SEALS) {
+        if check::unshrinkable(fd).map_err(blame)? != size
+            || !memory::seals(fd).map_err(blame)?.contains(SEALS)
+        {
             return Err(Errno::EPROTO);
         }
+        let mapping = Mapping::with_repeat(fd, CONTROL, ring_size as usize, false);
         let this = Self {
-            mapping: Mapping::with_repeat(fd, CONTROL, ring_size as usize, false)?,
+            mapping: mapping.map_err(blame)?,
             ring_size,
         };
         this.prepare(wanted, false)?;
@@ -148,7 +157,11 @@ impl Memory {
             self.mapping.populate(writable)?;
         }
         if wanted.lock {
-            self.mapping.lock()?;
+            // EAGAIN would be a reason to come again, for who has an event loop.
+            self.mapping.lock().map_err(|error| match error {
+                Errno::EAGAIN => Errno::ENOMEM,
+                other => other,
+            })?;
         }
         Ok(())
     }
@@ -182,6 +195,14 @@ impl Memory {
     #[inline]
     pub fn ring_size(&self) -> u64 {
         self.ring_size
+    }
+}
+
+/// What the system says of a descriptor that is open, but with which one cannot do this.
+fn blame(error: Errno) -> Errno {
+    match error {
+        Errno::EBADF | Errno::EACCES | Errno::EINVAL | Errno::EPERM => Errno::EPROTO,
+        error => error,
     }
 }
 

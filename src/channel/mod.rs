@@ -12,20 +12,13 @@
 //! [`ring`] and [`sleep`] are protocols over atomics alone; `tests/loom` runs through their
 //! interleavings.
 
-#[cfg(not(loom))]
 mod end;
-#[cfg(not(loom))]
 mod handshake;
-#[cfg(not(loom))]
 mod listen;
-#[cfg(not(loom))]
 mod memory;
 pub mod ring;
-#[cfg(not(loom))]
 mod signal;
 pub mod sleep;
 
-#[cfg(not(loom))]
-pub use end::{Channel, Handle, Options, Spin, Stats};
-#[cfg(not(loom))]
+pub use end::{Channel, Options, Spin, Stats};
 pub use listen::{accept, connect, listen};

@@ -20,10 +20,16 @@ use crate::atomic::{AtomicU64, Ordering};
 use crate::errno::{Errno, Result};
 
 /// The multiple that records take.
+///
+/// cbindgen:ignore
 pub const ALIGN: u64 = 8;
 /// How many bytes the length of a message takes.
+///
+/// cbindgen:ignore
 pub const LENGTH: u64 = 4;
 /// How far behind its cursor a record begins.
+///
+/// cbindgen:ignore
 pub const SHIFT: u64 = 4;
 
 /// How much of the ring a message takes.

@@ -15,11 +15,15 @@
 //! has had to wake somebody: a barrier in another processor is dear, but needed once a sleep.
 //!
 //! The word of a sleeper counts: odd while it sleeps, another odd number for each sleep. So the
-//! publisher, which cannot write it, knows by the number which sleep it has ended already.
+//! publisher, which cannot write it, knows by the number which sleep it has ended already. It is
+//! counted on in one step: another thread of the sleeper's may end it for good meanwhile, and a
+//! relative that closes the same end after fork counts too.
 
-use crate::atomic::{AtomicU32, Ordering, fence};
+use crate::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 
 /// What a sleeper's word is when its side will take nothing any more.
+///
+/// cbindgen:ignore
 pub const ENDED: u32 = u32::MAX - 1;
 
 /// How many publications without a sleeper make a publisher go over to unfenced.
@@ -68,7 +72,7 @@ impl Publisher {
         if self.unfenced {
             // The sleeper's barrier (`announce`) takes the place of a fence here; the
             // compiler must keep the order all the same.
-            compiler_fence();
+            compiler_fence(Ordering::SeqCst);
         } else {
             // Pairs with the fence in `announce`.
             fence(Ordering::SeqCst);
@@ -120,14 +124,6 @@ impl Publisher {
     }
 }
 
-#[cfg(not(loom))]
-fn compiler_fence() {
-    std::sync::atomic::compiler_fence(Ordering::SeqCst);
-}
-
-#[cfg(loom)]
-fn compiler_fence() {}
-
 /// Says in `asleep` that its side sleeps, and sees to it that what was published before is seen
 /// by the look that has to follow. `barrier` has the other processes execute one; false if it
 /// cannot, and the sleep then has to be a short one.
@@ -136,10 +132,9 @@ pub fn announce(
     others_unfenced: &AtomicU32,
     barrier: impl FnOnce() -> bool,
 ) -> bool {
-    let word = asleep.load(Ordering::Relaxed);
-    if word != ENDED {
-        asleep.store(next_odd(word), Ordering::Relaxed);
-    }
+    let _ = asleep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+        (word != ENDED).then(|| next_odd(word))
+    });
     // Pairs with the fences in `Publisher`.
     fence(Ordering::SeqCst);
     others_unfenced.load(Ordering::Acquire) == 0 || barrier()
@@ -147,10 +142,9 @@ pub fn announce(
 
 /// Says that it did not come to sleeping, or is over without having been woken.
 pub fn withdraw(asleep: &AtomicU32) {
-    let word = asleep.load(Ordering::Relaxed);
-    if !word.is_multiple_of(2) {
-        asleep.store(word.wrapping_add(1), Ordering::Relaxed);
-    }
+    let _ = asleep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+        (!word.is_multiple_of(2)).then(|| word.wrapping_add(1))
+    });
 }
 
 /// Another odd number; neither it nor the even one behind it means that all is over.

@@ -1,15 +1,17 @@
 //! Layer 4: channels.
 
-use super::pointer::{buffer, buffer_room, give, needed, options, out, string};
-use crate::channel::{self, Channel, Handle, Options, Spin, Stats};
-use crate::errno::{Errno, Result, or_errno};
+use super::pointer::{
+    buffer, buffer_room, drop_handle, give, handle, handle_room, needed, options, out, string,
+};
+use crate::channel::{self, Channel, Options, Spin, Stats};
+use crate::errno::{Errno, Result, or_errno, or_errno_of};
 use crate::fd::borrow;
 use crate::pair::Cred;
 use crate::wait::Wait;
 use libc::{c_char, c_int, c_uint, c_void, mode_t, size_t, ssize_t};
 use std::mem::MaybeUninit;
 use std::os::fd::IntoRawFd;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::time::Duration;
 
 /// A flag of ipc_channel_opts: all memory of the rings is there before the channel is used.
@@ -68,12 +70,6 @@ const _: () = {
     assert!(size_of::<ipc_channel_stats>() == 56);
 };
 
-/// One end of a channel. It is this process's own; its members are the library's.
-#[allow(non_camel_case_types)]
-pub struct ipc_channel {
-    _opaque: [u8; 0],
-}
-
 /// cbindgen:ignore
 const SPIN_MAX: u32 = 1_000_000;
 
@@ -102,17 +98,29 @@ unsafe fn understand(opts: *const ipc_channel_opts, size: size_t) -> Result<Opti
     })
 }
 
+/// Gives out the channel that `make` makes. The room for it comes first: nothing fails once it
+/// is made.
+///
 /// # Safety
 ///
-/// NULL, or a channel that is not closed meanwhile.
-unsafe fn end<'a>(ch: *const ipc_channel) -> Result<&'a Channel> {
-    needed(ch)?;
-    // SAFETY: not NULL, and from `give_out`.
-    Ok(unsafe { &*ch.cast::<Channel>() })
-}
-
-fn give_out(place: &mut MaybeUninit<*mut ipc_channel>, handle: Handle) {
-    place.write(handle.into_raw().cast());
+/// `ret_ch` is NULL or a place for the handle, `opts` as for [`options`].
+unsafe fn give_out(
+    opts: *const ipc_channel_opts,
+    opts_size: size_t,
+    ret_ch: *mut *mut Channel,
+    make: impl FnOnce(&Options) -> Result<Channel>,
+) -> c_int {
+    let give = || -> Result<c_int> {
+        // SAFETY: the caller's promise.
+        let options = unsafe { understand(opts, opts_size) }?;
+        // SAFETY: the caller's promise.
+        let ret_ch = unsafe { out(ret_ch) }?;
+        let room = handle_room()?;
+        let channel = Box::write(room, make(&options)?);
+        ret_ch.write(Box::into_raw(channel));
+        Ok(0)
+    };
+    or_errno_of(give, -1)
 }
 
 /// Makes both ends of a channel, for a process and the child that it forks.
@@ -130,32 +138,33 @@ fn give_out(place: &mut MaybeUninit<*mut ipc_channel>, handle: Handle) {
 ///
 /// Returns 0, or -1 with errno:
 ///   E2BIG   opts has something that this version does not know
-///   EAGAIN  IPC_CHANNEL_F_LOCK, and the system could not lock all of it
-///   EFBIG   the process may not make such large files
-///   EINVAL  ret_ch is NULL, or opts has an unknown flag or a size that cannot be
+///   EFBIG   the process may not make such large files (RLIMIT_FSIZE)
+///   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be, or the
+///           kernel is older than Linux 5.1 or has pages of more than 4 KiB
 ///   EMFILE  the process has no descriptor left
 ///   ENFILE  the system has no open file left
-///   ENOMEM  no memory or address space is left, or IPC_CHANNEL_F_LOCK: more than
-///           RLIMIT_MEMLOCK
+///   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could be
+///           locked, or more would be than RLIMIT_MEMLOCK allows
 ///   ENOSPC  IPC_CHANNEL_F_PREFAULT, and there is not so much memory
-///   EPERM   IPC_CHANNEL_F_LOCK with an RLIMIT_MEMLOCK of 0
+///   EPERM   IPC_CHANNEL_F_LOCK, and the process may lock no memory
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_pair(
     opts: *const ipc_channel_opts,
     opts_size: size_t,
-    ret_ch: *mut *mut ipc_channel,
+    ret_ch: *mut *mut Channel,
 ) -> c_int {
     let open = || -> Result<c_int> {
         // SAFETY: the caller's structure.
         let options = unsafe { understand(opts, opts_size) }?;
         // SAFETY: the caller's array of two.
-        let ret_ch = unsafe { out(ret_ch.cast::<[MaybeUninit<*mut ipc_channel>; 2]>()) }?;
-        let ends = Channel::pair(&options)?;
-        let [a, b] = ends.map(|end| end.into_raw().cast());
-        ret_ch.write([MaybeUninit::new(a), MaybeUninit::new(b)]);
+        let ret_ch = unsafe { out(ret_ch.cast::<[MaybeUninit<*mut Channel>; 2]>()) }?;
+        let (a_room, b_room) = (handle_room()?, handle_room()?);
+        let [a, b] = Channel::pair(&options)?;
+        let ends = [Box::write(a_room, a), Box::write(b_room, b)];
+        ret_ch.write(ends.map(|end| MaybeUninit::new(Box::into_raw(end))));
         Ok(0)
     };
-    or_errno(open(), -1)
+    or_errno_of(open, -1)
 }
 
 /// Makes the end of a channel over a connected socket, of which the other side does the same.
@@ -171,11 +180,12 @@ pub unsafe extern "C" fn ipc_channel_pair(
 /// socket is of no use for another attempt. May be called from any thread and in the child
 /// after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno: those of ipc_channel_pair, and
+/// Returns 0, or -1 with errno: ipc_channel_pair's errors, and
 ///   EAGAIN      timeout_ms is 0, and the other side has not said anything yet
 ///   EBADF       sock is not open
 ///   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
 ///   EINVAL      recv_size is not 0, or timeout_ms is below -2
+///   ENOBUFS     no memory is left for what is sent over the socket
 ///   ENOTCONN    sock is not connected
 ///   ENOTSOCK    sock is not a socket
 ///   EOPNOTSUPP  sock is not a local socket
@@ -184,24 +194,19 @@ pub unsafe extern "C" fn ipc_channel_pair(
 ///               from under this process, or its ring is larger than recv_size_max
 ///   ESTALE      the other side speaks another version
 ///   ETIMEDOUT   the time is over
+///   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_from_fd(
     sock: c_int,
     opts: *const ipc_channel_opts,
     opts_size: size_t,
     timeout_ms: c_int,
-    ret_ch: *mut *mut ipc_channel,
+    ret_ch: *mut *mut Channel,
 ) -> c_int {
-    let open = || -> Result<c_int> {
-        // SAFETY: the caller's structure.
-        let options = unsafe { understand(opts, opts_size) }?;
-        // SAFETY: the caller's place.
-        let ret_ch = unsafe { out(ret_ch) }?;
-        let wait = Wait::new(timeout_ms)?;
-        give_out(ret_ch, Channel::from_socket(borrow(sock)?, &options, wait)?);
-        Ok(0)
-    };
-    or_errno(open(), -1)
+    let make =
+        |options: &Options| Channel::from_socket(borrow(sock)?, options, Wait::new(timeout_ms)?);
+    // SAFETY: the caller's structure and place.
+    unsafe { give_out(opts, opts_size, ret_ch, make) }
 }
 
 /// Listens for channels at a path.
@@ -222,12 +227,14 @@ pub unsafe extern "C" fn ipc_channel_from_fd(
 /// Returns the descriptor, or -1 with errno:
 ///   EACCES      the folder may not be read or written
 ///   EADDRINUSE  somebody listens there, or path is no socket
+///   EDQUOT      the quota of the file system is used up
 ///   EINVAL      path is NULL or "@", mode has more than permissions, or flags is not 0
 ///   ELOOP       too many symbolic links in the path
 ///   EMFILE      the process has no descriptor left
 ///   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
 ///   ENFILE      the system has no open file left
 ///   ENOENT      the folder does not exist, or path is empty
+///   ENOLCK      the system has no memory for locks
 ///   ENOMEM      no memory is left
 ///   ENOSPC      the file system is full
 ///   ENOTDIR     a part of the path is not a folder
@@ -247,7 +254,7 @@ pub unsafe extern "C" fn ipc_channel_listen(
         }
         Ok(channel::listen(path, mode)?.into_raw_fd())
     };
-    or_errno(listen(), -1)
+    or_errno_of(listen, -1)
 }
 
 /// Takes a connection, as the end of a channel.
@@ -262,33 +269,29 @@ pub unsafe extern "C" fn ipc_channel_listen(
 /// Blocks as timeout_ms says, until somebody connects. May be called from any thread, by
 /// several at once, and in the child after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno: those of ipc_channel_pair, and
+/// Returns 0, or -1 with errno: ipc_channel_pair's errors, and
 ///   EAGAIN      timeout_ms is 0, and nobody has connected
 ///   EBADF       listen_fd is not open
 ///   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
 ///   EINVAL      listen_fd does not listen, recv_size is not 0, or timeout_ms is below -2
+///   ENOBUFS     no memory is left for what is sent to who connected
 ///   ENOTSOCK    listen_fd is not a socket
 ///   EOPNOTSUPP  listen_fd is not a local socket
 ///   EPIPE       who connected is gone already
 ///   ETIMEDOUT   the time is over
+///   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_accept(
     listen_fd: c_int,
     opts: *const ipc_channel_opts,
     opts_size: size_t,
     timeout_ms: c_int,
-    ret_ch: *mut *mut ipc_channel,
+    ret_ch: *mut *mut Channel,
 ) -> c_int {
-    let accept = || -> Result<c_int> {
-        // SAFETY: the caller's structure.
-        let options = unsafe { understand(opts, opts_size) }?;
-        // SAFETY: the caller's place.
-        let ret_ch = unsafe { out(ret_ch) }?;
-        let wait = Wait::new(timeout_ms)?;
-        give_out(ret_ch, channel::accept(borrow(listen_fd)?, &options, wait)?);
-        Ok(0)
-    };
-    or_errno(accept(), -1)
+    let make =
+        |options: &Options| channel::accept(borrow(listen_fd)?, options, Wait::new(timeout_ms)?);
+    // SAFETY: the caller's structure and place.
+    unsafe { give_out(opts, opts_size, ret_ch, make) }
 }
 
 /// Connects to a listener, as the end of a channel.
@@ -300,32 +303,36 @@ pub unsafe extern "C" fn ipc_channel_accept(
 /// Blocks as timeout_ms says, until the listener has called ipc_channel_accept. May be called
 /// from any thread and in the child after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno: those of ipc_channel_from_fd, and
+/// Returns 0, or -1 with errno: ipc_channel_pair's errors, and
 ///   EACCES        the path may not be written, or a folder of it not be searched
-///   ECONNREFUSED  nobody listens at the path
+///   EAGAIN        timeout_ms is 0, and the listener has not accepted yet
+///   ECONNREFUSED  nobody listens at the path, or not with SOCK_SEQPACKET
+///   EINTR         timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+///   EINVAL        path is NULL or "@", recv_size is not 0, or timeout_ms is below -2
+///   ELOOP         too many symbolic links in the path
 ///   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
-///   ENOENT        the path does not exist
+///   ENOBUFS       no memory is left for what is sent to the listener
+///   ENOENT        the path does not exist, or is empty
 ///   ENOTDIR       a part of the path is not a folder
+///   EPIPE         the listener is gone
+///   EPROTO        the listener does not speak this protocol, or has sent what cannot be relied
+///                 on, or its ring is larger than recv_size_max
+///   ESTALE        the listener speaks another version
+///   ETIMEDOUT     the time is over
+///   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_connect(
     path: *const c_char,
     opts: *const ipc_channel_opts,
     opts_size: size_t,
     timeout_ms: c_int,
-    ret_ch: *mut *mut ipc_channel,
+    ret_ch: *mut *mut Channel,
 ) -> c_int {
-    let connect = || -> Result<c_int> {
-        // SAFETY: the caller's string.
-        let path = unsafe { string(path) }?;
-        // SAFETY: the caller's structure.
-        let options = unsafe { understand(opts, opts_size) }?;
-        // SAFETY: the caller's place.
-        let ret_ch = unsafe { out(ret_ch) }?;
-        let wait = Wait::new(timeout_ms)?;
-        give_out(ret_ch, channel::connect(path, &options, wait)?);
-        Ok(0)
-    };
-    or_errno(connect(), -1)
+    // SAFETY: the caller's string.
+    let path = unsafe { string(path) };
+    let make = |options: &Options| channel::connect(path?, options, Wait::new(timeout_ms)?);
+    // SAFETY: the caller's structure and place.
+    unsafe { give_out(opts, opts_size, ret_ch, make) }
 }
 
 /// Sends a message, whole or not at all.
@@ -336,8 +343,8 @@ pub unsafe extern "C" fn ipc_channel_connect(
 /// other side has to be woken.
 ///
 /// A message that has been sent is received even if this process dies at once. Whether the
-/// other side is there is noticed when it has to be woken, when there is no room, and when it
-/// has received nothing of 64 messages: those sent meanwhile to somebody who is gone are lost.
+/// other side is there is noticed when it has to be woken, when there is no room, and else
+/// within 128 messages: those sent meanwhile to somebody who is gone are lost.
 ///
 /// Blocks as timeout_ms says. One thread at a time may send. May be called in the child after
 /// fork, not from a signal handler. No SIGPIPE.
@@ -352,18 +359,26 @@ pub unsafe extern "C" fn ipc_channel_connect(
 ///              the sending
 ///   EPROTO     the other side has broken the rules: the channel is of no use any more
 ///   ETIMEDOUT  the time is over
-/// and, where it is the first call on an accepted channel, those of the handshake
-/// (ipc_channel_from_fd).
+/// and, on an accepted channel, until a call has done its part of the handshake:
+///   EAGAIN     timeout_ms is 0, and who connected has not said anything yet; or
+///              IPC_CHANNEL_F_LOCK, and not all memory could be locked
+///   EMFILE     the process has no descriptor left for what comes with the handshake
+///   ENFILE     the system has no open file left
+///   ENOMEM     no memory or address space is left, or more would be locked than
+///              RLIMIT_MEMLOCK allows
+///   EPERM      IPC_CHANNEL_F_LOCK, and the process may lock no memory
+///   EPROTO     who connected does not speak this protocol, or has sent what cannot be relied on
+///   ESTALE     who connected speaks another version
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_send(
-    ch: *mut ipc_channel,
+    ch: *mut Channel,
     buf: *const c_void,
     len: size_t,
     timeout_ms: c_int,
 ) -> c_int {
     let send = || -> Result<c_int> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         // SAFETY: the caller's buffer of len bytes.
         let bytes = unsafe { buffer(buf, len) }?;
         ch.send(bytes, Wait::new(timeout_ms)?)?;
@@ -388,18 +403,18 @@ pub unsafe extern "C" fn ipc_channel_send(
 ///   EMSGSIZE   the message is longer than cap
 ///   EPROTO     the other side has broken the rules: the channel is of no use any more
 ///   ETIMEDOUT  the time is over
-/// and, where it is the first call on an accepted channel, those of the handshake
-/// (ipc_channel_from_fd).
+/// and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
+///   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_recv(
-    ch: *mut ipc_channel,
+    ch: *mut Channel,
     buf: *mut c_void,
     cap: size_t,
     timeout_ms: c_int,
 ) -> ssize_t {
     let recv = || -> Result<ssize_t> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         // SAFETY: the caller's buffer of cap bytes.
         let room = unsafe { buffer_room(buf, cap) }?;
         Ok(ch.recv(room, Wait::new(timeout_ms)?)? as ssize_t)
@@ -415,16 +430,16 @@ pub unsafe extern "C" fn ipc_channel_recv(
 ///
 /// Blocks as timeout_ms says. As for threads, fork and signals, it is a sending call.
 ///
-/// Returns the room, or NULL with errno: those of ipc_channel_send.
+/// Returns the room, or NULL with errno: ipc_channel_send's errors.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_reserve(
-    ch: *mut ipc_channel,
+    ch: *mut Channel,
     len: size_t,
     timeout_ms: c_int,
 ) -> *mut c_void {
     let reserve = || -> Result<*mut c_void> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         Ok(ch.reserve(len, Wait::new(timeout_ms)?)?.cast())
     };
     or_errno(reserve(), ptr::null_mut())
@@ -440,9 +455,9 @@ pub unsafe extern "C" fn ipc_channel_reserve(
 ///   EPIPE   the other side is gone or receives nothing any more; nothing is reserved then
 ///   EPROTO  the other side has broken the rules; nothing is reserved then
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_commit(ch: *mut ipc_channel, len: size_t) -> c_int {
+pub unsafe extern "C" fn ipc_channel_commit(ch: *mut Channel, len: size_t) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
+    let ch = unsafe { handle(ch) };
     or_errno(ch.and_then(|ch| ch.commit(len)).map(|()| 0), -1)
 }
 
@@ -453,9 +468,9 @@ pub unsafe extern "C" fn ipc_channel_commit(ch: *mut ipc_channel, len: size_t) -
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch is NULL, or nothing is reserved
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_cancel(ch: *mut ipc_channel) -> c_int {
+pub unsafe extern "C" fn ipc_channel_cancel(ch: *mut Channel) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
+    let ch = unsafe { handle(ch) };
     or_errno(ch.and_then(|ch| ch.cancel()).map(|()| 0), -1)
 }
 
@@ -468,17 +483,24 @@ pub unsafe extern "C" fn ipc_channel_cancel(ch: *mut ipc_channel) -> c_int {
 ///
 /// Blocks as timeout_ms says. As for threads, fork and signals, it is a receiving call.
 ///
-/// Returns the message's length, 0 at the end of the session, or -1 with errno: those of
-/// ipc_channel_recv but EMSGSIZE. *ret_buf is set only with a message.
+/// Returns the message's length, 0 at the end of the session, or -1 with errno:
+///   EAGAIN     timeout_ms is 0, and no message is there
+///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+///   EINVAL     ch or ret_buf is NULL, or timeout_ms is below -2
+///   EPROTO     the other side has broken the rules: the channel is of no use any more
+///   ETIMEDOUT  the time is over
+/// and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
+///   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
+/// *ret_buf is set only with a message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_peek(
-    ch: *mut ipc_channel,
+    ch: *mut Channel,
     ret_buf: *mut *const c_void,
     timeout_ms: c_int,
 ) -> ssize_t {
     let peek = || -> Result<ssize_t> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         // SAFETY: the caller's place.
         let ret_buf = unsafe { out(ret_buf) }?;
         let Some((at, len)) = ch.peek(Wait::new(timeout_ms)?)? else {
@@ -497,9 +519,9 @@ pub unsafe extern "C" fn ipc_channel_peek(
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch is NULL, or nothing has been shown
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_release(ch: *mut ipc_channel) -> c_int {
+pub unsafe extern "C" fn ipc_channel_release(ch: *mut Channel) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
+    let ch = unsafe { handle(ch) };
     or_errno(ch.and_then(|ch| ch.release()).map(|()| 0), -1)
 }
 
@@ -507,7 +529,8 @@ pub unsafe extern "C" fn ipc_channel_release(ch: *mut ipc_channel) -> c_int {
 ///
 /// how is SHUT_WR: the other side receives what has been sent, and then the end; SHUT_RD: its
 /// sending is EPIPE from then on, and this side receives what is there, and then the end; or
-/// SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too.
+/// SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too. What
+/// another thread, or the other side, sends at the same moment may still come after the end.
 ///
 /// Does not block. May be called from any thread at any time and in the child after fork; not
 /// from a signal handler.
@@ -515,10 +538,10 @@ pub unsafe extern "C" fn ipc_channel_release(ch: *mut ipc_channel) -> c_int {
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch is NULL, or how is something else
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_shutdown(ch: *mut ipc_channel, how: c_int) -> c_int {
+pub unsafe extern "C" fn ipc_channel_shutdown(ch: *mut Channel, how: c_int) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
-    or_errno(ch.and_then(|ch| ch.shutdown(how)).map(|()| 0), -1)
+    let ch = unsafe { handle(ch) };
+    or_errno_of(|| ch?.shutdown(how).map(|()| 0), -1)
 }
 
 /// The descriptor of the channel for poll, epoll and their like.
@@ -542,22 +565,23 @@ pub unsafe extern "C" fn ipc_channel_shutdown(ch: *mut ipc_channel, how: c_int) 
 ///   ENOMEM  no memory is left
 ///   ENOSPC  the user has too many of them (/proc/sys/fs/epoll/max_user_watches)
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_fd(ch: *mut ipc_channel) -> c_int {
+pub unsafe extern "C" fn ipc_channel_fd(ch: *mut Channel) -> c_int {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
-    or_errno(ch.and_then(Channel::fd), -1)
+    let ch = unsafe { handle(ch) };
+    or_errno_of(|| ch?.fd(), -1)
 }
 
 /// The longest message that this end can send, in bytes.
 ///
-/// It has room whenever the ring is empty. Does not block. May be called from any thread.
+/// It has room whenever the ring is empty. Does not block. May be called from any thread, from a
+/// signal handler, and in the child after fork.
 ///
 /// Returns it, or 0 with errno:
 ///   EINVAL  ch is NULL
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_max(ch: *const ipc_channel) -> size_t {
+pub unsafe extern "C" fn ipc_channel_max(ch: *const Channel) -> size_t {
     // SAFETY: the caller's channel.
-    let ch = unsafe { end(ch) };
+    let ch = unsafe { handle(ch) };
     or_errno(ch.map(Channel::max), 0)
 }
 
@@ -566,19 +590,20 @@ pub unsafe extern "C" fn ipc_channel_max(ch: *const ipc_channel) -> size_t {
 /// It is who connected or listened, or made the socket (see ipc_peer_cred); for a channel of
 /// ipc_channel_pair who made that. *ret_cred gets cred_size bytes of it.
 ///
-/// Does not block. May be called from any thread.
+/// Does not block. May be called from any thread, from a signal handler, and in the child after
+/// fork.
 ///
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch or ret_cred is NULL, or cred_size is 0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_peer_cred(
-    ch: *const ipc_channel,
+    ch: *const Channel,
     ret_cred: *mut Cred,
     cred_size: size_t,
 ) -> c_int {
     let tell = || -> Result<c_int> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         needed(ret_cred)?;
         // SAFETY: the caller's structure of cred_size bytes; it has no padding.
         unsafe { give(ret_cred, cred_size, &ch.cred()) }?;
@@ -592,19 +617,20 @@ pub unsafe extern "C" fn ipc_channel_peer_cred(
 /// *ret_stats gets stats_size bytes of it. The numbers are of this process: a child after fork
 /// goes on from its parent's.
 ///
-/// Does not block. May be called from any thread.
+/// Does not block. May be called from any thread, from a signal handler, and in the child after
+/// fork.
 ///
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch or ret_stats is NULL, or stats_size is 0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_stats(
-    ch: *const ipc_channel,
+    ch: *const Channel,
     ret_stats: *mut ipc_channel_stats,
     stats_size: size_t,
 ) -> c_int {
     let tell = || -> Result<c_int> {
         // SAFETY: the caller's channel.
-        let ch = unsafe { end(ch) }?;
+        let ch = unsafe { handle(ch) }?;
         needed(ret_stats)?;
         // SAFETY: the caller's structure of stats_size bytes; it has no padding.
         unsafe { give(ret_stats, stats_size, &ch.stats().into()) }?;
@@ -636,9 +662,7 @@ impl From<Stats> for ipc_channel_stats {
 ///
 /// Does not block. May be called in the child after fork; not from a signal handler.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_channel_close(ch: *mut ipc_channel) {
-    if let Some(ch) = NonNull::new(ch.cast::<Channel>()) {
-        // SAFETY: from `give_out`, and the caller gives it up.
-        drop(unsafe { Handle::from_raw(ch) });
-    }
+pub unsafe extern "C" fn ipc_channel_close(ch: *mut Channel) {
+    // SAFETY: from `give_out` or ipc_channel_pair, and the caller gives it up.
+    unsafe { drop_handle(ch) };
 }

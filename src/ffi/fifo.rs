@@ -71,7 +71,8 @@ pub unsafe extern "C" fn ipc_fifo_create(
 /// IPC_FIFO_F_PACKET or'ed in where wanted. A reader waits until there is a writer, a writer
 /// until there is a reader, also one that opens the FIFO with open(2); it sleeps meanwhile. A
 /// persistent reader is a writer itself: it does not wait, and reads no end of the session.
-/// Only a FIFO is opened, and no symbolic link that leads to one.
+/// Only a FIFO is opened, and no symbolic link that leads to one. A side that waits follows the
+/// name if it is removed and made anew.
 ///
 /// timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
 /// signal handler ran.

@@ -9,6 +9,7 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod calls;
+pub mod cell;
 pub mod channel;
 pub mod cond;
 pub mod fifo;

@@ -394,7 +394,7 @@ pub unsafe extern "C" fn ipc_shm_unlink(name: *const c_char) -> c_int {
     or_errno(unlinked.map(|()| 0), -1)
 }
 
-/// Unmaps a region and closes its descriptor; other processes keep theirs. NULL is nothing.
+/// Unmaps a region and closes its descriptor; other processes keep theirs. NULL does nothing.
 ///
 /// The address is invalid from then on. A name stays, and so does a System V segment. A lock in
 /// the region that this process holds must be unlocked before.

@@ -42,7 +42,7 @@ pub struct ipc_spawn_opts {
 ///
 /// The child begins as a fresh program does: no signal is blocked, each has its default
 /// action, and it has no descriptor but its end, its standard input, output and error
-/// (/dev/null where the caller has them closed), and those of opts->fds.
+/// (/dev/null where the caller has them closed or close-on-exec), and those of opts->fds.
 ///
 /// Blocks until the program has begun. May be called from any thread of a program with several,
 /// and in the child after fork; not from a signal handler.

@@ -62,7 +62,6 @@ pub fn create(size: usize, creation: Creation) -> Result<Shm> {
     let mode = if mode == 0 { MODE } else { mode };
     nix::sys::stat::fchmod(&fd, Mode::from_bits_truncate(mode))?;
     set_size(fd.as_fd(), size)?;
-    check_room(&fstatfs(&fd)?, size)?;
     if !usage.huge {
         allocate(fd.as_fd(), size)?;
     }
@@ -104,20 +103,20 @@ fn nameless() -> Result<OwnedFd> {
     }
 }
 
-/// Gives a file its size; `EFBIG` if this process may not make such a large one.
+/// Gives a file its size. `EFBIG` if this process may not make such a large one; `ENOSPC` if there
+/// cannot be so much memory, before what there is is taken in the attempt.
 pub fn set_size(fd: BorrowedFd, size: usize) -> Result<()> {
     let len = i64::try_from(size).map_err(|_| Errno::EFBIG)?;
     if size as u64 > memory::file_size_limit()? {
         return Err(Errno::EFBIG);
     }
+    check_room(&fstatfs(fd)?, size as u64)?;
     Ok(nix::unistd::ftruncate(fd, len)?)
 }
 
-/// Refuses what cannot be had, before everything that can be is taken in the attempt.
-fn check_room(file_system: &Statfs, size: usize) -> Result<()> {
+fn check_room(file_system: &Statfs, size: u64) -> Result<()> {
     let limited = file_system.blocks() > 0;
     let block = u64::try_from(file_system.block_size()).unwrap_or(1);
-    let size = size as u64;
     if (limited && size > file_system.blocks_available().saturating_mul(block))
         || size > memory::total()?
     {
@@ -134,7 +133,8 @@ pub fn allocate(fd: BorrowedFd, size: usize) -> Result<()> {
         let len = piece.min(size - done);
         match memory::allocate(fd, done, len) {
             Ok(()) => done += len,
-            // A signal undoes the piece. Where they come often, only a small one gets done.
+            // A signal has undone the piece (on Linux 6.18 only one that kills does). Where they
+            // come often, only a small one gets done.
             Err(Errno::EINTR) => piece = (piece / 2).max(PIECE_MIN),
             Err(error) => return Err(error),
         }

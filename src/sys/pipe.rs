@@ -31,15 +31,33 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
 }
 
 /// Writes to a pipe without waiting, whatever the mode of the descriptor, and without a signal.
-/// `EOPNOTSUPP` or `EINVAL` where the kernel does not know one of them.
-pub fn write_without_waiting(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
+/// Where the kernel does not know how, the mode decides.
+pub fn write_without_waiting(fd: BorrowedFd, bytes: &'static [u8]) -> Result<usize> {
     let part = iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
     };
     let flags = RWF_NOSIGNAL | libc::RWF_NOWAIT;
     // SAFETY: one part, which the kernel reads within `bytes`; −1 is the current position.
-    checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, flags) })
+    let written = checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, flags) });
+    if !matches!(
+        written,
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL)
+    ) {
+        return written;
+    }
+    // Before Linux 6.18. Whoever shares the description can clear its O_NONBLOCK at any time,
+    // but to splice never waits with this flag.
+    let spliced = with_signal_blocked(|| {
+        // SAFETY: one part. The pipe refers to the bytes until they are read, and they stay as
+        // they are for ever.
+        checked_len(unsafe { libc::vmsplice(fd.as_raw_fd(), &part, 1, libc::SPLICE_F_NONBLOCK) })
+    });
+    match spliced {
+        // A filter of system calls.
+        Err(Errno::ENOSYS | Errno::EPERM) => write_without_signal(fd, bytes),
+        spliced => spliced,
+    }
 }
 
 /// Writes to a pipe in one call; without a reader it is `EPIPE` and no signal.
@@ -53,22 +71,22 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
         checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, RWF_NOSIGNAL) });
     match written {
         // A kernel (or C library) from before the flag.
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
-            write_with_signal_blocked(fd, bytes)
-        }
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => with_signal_blocked(|| {
+            // SAFETY: the kernel reads within `bytes`.
+            checked_len(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
+        }),
         other => other,
     }
 }
 
-/// The way to do it on any kernel: the signal, which goes to the thread that writes, is
-/// blocked in it, and taken back if the write raised it. One that was pending already stays.
-fn write_with_signal_blocked(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
+/// The way to write without a signal on any kernel: the signal, which goes to the thread that
+/// writes, is blocked in it, and taken back if the write raised it. One that was pending
+/// already stays.
+fn with_signal_blocked(write: impl FnOnce() -> Result<usize>) -> Result<usize> {
     let sigpipe = SigSet::from(Signal::SIGPIPE);
     let was_pending = sigpipe_is_pending();
     let mask = sigpipe.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    // SAFETY: the kernel reads within `bytes`.
-    let written =
-        checked_len(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) });
+    let written = write();
     if written == Err(Errno::EPIPE) {
         // One that was pending for the thread has no second one beside it: it has just been
         // taken. One that was pending for the process is still there.

@@ -9,6 +9,7 @@
 pub mod header;
 pub mod isolated;
 pub mod process;
+pub mod sanitizer;
 pub mod stage;
 pub mod strace;
 

@@ -112,3 +112,11 @@ pub fn header_functions() -> Result<BTreeSet<String>, Failed> {
         .filter(|name| name.starts_with("ipc_"));
     Ok(functions.map(String::from).collect())
 }
+
+/// The target for which the compiler builds by default.
+pub fn host() -> Result<String, Failed> {
+    let output = run(Command::new("rustc").arg("-vV"))?;
+    let text = String::from_utf8(output.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.ok_or("rustc names no host")?.into())
+}

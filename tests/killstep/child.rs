@@ -88,11 +88,12 @@ impl Child {
 
     /// Whether it sleeps in a system call.
     pub fn sleeps(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let state = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.chars().next());
-        state == Some('S')
+        state(self.pid) == Some('S')
+    }
+
+    /// Whether it was stopped by a signal.
+    pub fn is_stopped(&self) -> bool {
+        state(self.pid) == Some('T')
     }
 
     /// Whether its next instruction is a system call.
@@ -171,6 +172,12 @@ pub fn pid() -> pid_t {
 pub fn signal(pid: pid_t, signal: c_int) {
     // SAFETY: no pointers.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// The letter that /proc has for what a process is doing; nothing if there is none.
+pub fn state(pid: pid_t) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Ends this process, and runs nothing that the harness's process would run at its end.

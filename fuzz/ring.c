@@ -1,0 +1,290 @@
+/*
+ * What a peer can write into the memory that a channel reads, for libFuzzer.
+ *
+ * An input is a script of four bytes a step: what to do, and with what. Steps of the peer write
+ * words and lengths, near to what is right or anything; steps of the victim are calls without
+ * waiting. What is received has to be what a second, simple reading of the same memory gives:
+ * the same messages, the same errors; and the victim's own words have to move only as the
+ * protocol has it.
+ */
+#define _GNU_SOURCE
+#include <unixipc.h>
+
+#include "../tests/hostile/peer.h"
+
+/* What the victim's receiving side is to do, by a reading of its own. */
+struct reader {
+    uint64_t head, tail_seen;
+    uint32_t peeked;
+    int broken;
+};
+
+static struct peer peer;
+static struct ipc_channel *ch;
+static struct reader reader;
+static uint64_t tail; /* the victim's */
+static uint64_t reserved;
+static uint32_t ended, shut;
+
+/* The next message: its length, 0 for the end, or -errno; as ring.rs describes it. */
+static int64_t expected(void)
+{
+    if (reader.head == reader.tail_seen) {
+        uint64_t now = get64(peer.own, TAIL), unread = now - reader.head;
+
+        if (unread > RING_SIZE || unread % 8 != 0) {
+            reader.broken = 1;
+            return -EPROTO;
+        }
+        reader.tail_seen = now;
+        if (unread == 0) {
+            return reader.broken ? -EPROTO : ended & 1 || shut & 1 ? 0 : -EAGAIN;
+        }
+    }
+    uint32_t len = reader.peeked;
+
+    if (len == 0) {
+        memcpy(&len, peer.own + place(reader.head), sizeof(len));
+    }
+    uint64_t need = ((uint64_t)len + 4 + 7) & ~(uint64_t)7;
+    if (len == 0 || need > reader.tail_seen - reader.head) {
+        reader.broken = 1;
+        return -EPROTO;
+    }
+    return len;
+}
+
+/* A byte of the ring, which has no end. */
+static uint8_t ring_byte(uint64_t cursor, size_t at)
+{
+    return peer.own[CONTROL_SIZE + ((cursor + 8 + at) & (RING_SIZE - 1))];
+}
+
+static void taken(uint32_t len)
+{
+    reader.head += ((uint64_t)len + 4 + 7) & ~(uint64_t)7;
+    reader.peeked = 0;
+    expect(get64(peer.victims, HEAD) == reader.head, "the victim's head");
+}
+
+static void compare(const uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        expect(bytes[i] == ring_byte(reader.head, i), "other bytes");
+    }
+}
+
+static void receive(size_t cap)
+{
+    int64_t result = expected();
+    /* Of the very size, so that the sanitizer sees one byte too much. */
+    uint8_t *room = malloc(cap);
+
+    expect(room != NULL, "malloc");
+    ssize_t len = ipc_channel_recv(ch, room, cap, 0);
+    if (result > (int64_t)cap) {
+        expect(len == -1 && errno == EMSGSIZE, "a message that is too long");
+    } else if (result < 0) {
+        expect(len == -1 && errno == -result, "another error than expected");
+    } else {
+        expect(len == result, "another length than expected");
+        compare(room, len);
+        if (len > 0) {
+            taken(len);
+        }
+    }
+    free(room);
+}
+
+static void peek(void)
+{
+    const void *at = NULL;
+    int64_t result = expected();
+    ssize_t len = ipc_channel_peek(ch, &at, 0);
+
+    if (result < 0) {
+        expect(len == -1 && errno == -result && at == NULL, "another error than expected");
+        return;
+    }
+    expect(len == result, "another length than expected");
+    if (len > 0) {
+        compare(at, len);
+        reader.peeked = len;
+    }
+}
+
+static void release(void)
+{
+    uint32_t len = reader.peeked;
+    int result = ipc_channel_release(ch);
+
+    expect(result == (len == 0 ? -1 : 0), "ipc_channel_release");
+    if (len > 0) {
+        taken(len);
+    }
+}
+
+/* A sending call: the victim's cursor moves by a record, or not at all. */
+static void sent(int result, uint64_t len)
+{
+    uint64_t now = get64(peer.victims, TAIL);
+
+    if (result == 0) {
+        expect(now != tail, "nothing was published");
+    } else {
+        expect(errno == EAGAIN || errno == EPIPE || errno == EPROTO || errno == EBUSY ||
+                   errno == EINVAL || errno == EMSGSIZE,
+               "an error of another kind");
+        reader.broken |= errno == EPROTO;
+    }
+    if (now != tail) {
+        expect(now - tail == ((len + 4 + 7) & ~(uint64_t)7), "the victim's tail");
+        tail = now;
+    }
+}
+
+static void send_some(size_t len)
+{
+    uint8_t *bytes = malloc(len);
+
+    expect(bytes != NULL || len == 0, "malloc");
+    memset(bytes, 7, len);
+    sent(ipc_channel_send(ch, bytes, len, 0), len);
+    free(bytes);
+}
+
+static void reserve(size_t len)
+{
+    uint8_t *room = ipc_channel_reserve(ch, len, 0);
+
+    if (room == NULL) {
+        sent(-1, 0);
+        return;
+    }
+    expect(reserved == 0, "reserved twice");
+    reserved = len;
+    memset(room, 9, len);
+}
+
+static void commit(size_t len)
+{
+    int result = ipc_channel_commit(ch, len);
+
+    expect(result == -1 || (len > 0 && len <= reserved), "more than was reserved");
+    sent(result, len);
+    if (len > 0 && len <= reserved) {
+        reserved = 0;
+    }
+}
+
+static uint64_t near(uint64_t right, unsigned how, uint64_t value)
+{
+    switch (how & 3) {
+    case 0:
+        return right + value * 8;
+    case 1:
+        return right - value * 8;
+    case 2:
+        return right + RING_SIZE - 256 + value;
+    default:
+        return value << (how >> 2 & 63);
+    }
+}
+
+static void step(const uint8_t *data)
+{
+    static const size_t words[] = {TAIL_UNFENCED, HEAD_UNFENCED, RECEIVER, SENDER, PROCESSOR};
+    size_t value = data[2] | data[3] << 8;
+
+    switch (data[0] % 20) {
+    case 0:
+    case 1:
+    case 2: { /* a message, as it should be or with another length */
+        uint64_t at = get64(peer.own, TAIL);
+
+        set32(&peer, place(at), data[1] & 1 ? value : value * 0x10001 + data[1]);
+        set64(&peer, TAIL, at + ((value + 4 + 7) & ~(uint64_t)7));
+        break;
+    }
+    case 3:
+        set64(&peer, TAIL, near(reader.head, data[1], value));
+        break;
+    case 4:
+        set64(&peer, HEAD, near(tail, data[1], value));
+        break;
+    case 5:
+        set64(&peer, HEAD, tail);
+        break;
+    case 6:
+        set32(&peer, words[data[1] % 5], value * 0x10001);
+        break;
+    case 7:
+        set32(&peer, words[data[1] % 5], UINT32_MAX - value % 4);
+        break;
+    case 8:
+        ended |= 1 << (data[1] & 1);
+        set32(&peer, data[1] & 1 ? HEAD_ENDED : TAIL_ENDED, 1 + value);
+        break;
+    case 9:
+        memset(peer.own + CONTROL_SIZE + value / 2, data[1], 256);
+        break;
+    case 10:
+        (void)!write(peer.rope, peer.own, data[1]);
+        break;
+    case 11:
+        reserved = ipc_channel_cancel(ch) == 0 ? 0 : reserved;
+        break;
+    case 12:
+    case 13:
+        receive(1 + value);
+        break;
+    case 14:
+        peek();
+        break;
+    case 15:
+        release();
+        break;
+    case 16:
+        send_some(value);
+        break;
+    case 17:
+        reserve(value);
+        break;
+    case 18:
+        commit(value);
+        break;
+    default:
+        if (data[1] % 16 == 0) {
+            shut |= data[2] & 1 ? 2 : 1;
+            expect(ipc_channel_shutdown(ch, data[2] & 1 ? SHUT_WR : SHUT_RD) == 0, "shutdown");
+        }
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct ipc_channel_opts opts = {
+        .flags = IPC_CHANNEL_F_NO_SPIN, .send_size = RING_SIZE, .recv_size_max = RING_SIZE};
+    int ends[2];
+
+    expect(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
+    peer_make(&peer);
+    expect(peer_say(&peer, ends[0], size & 1), "sendmsg");
+    expect(ipc_channel_from_fd(ends[1], &opts, sizeof(opts), 0, &ch) == 0, "from_fd");
+    expect(peer_hear(&peer, ends[0]), "the victim's hello");
+    fcntl(peer.rope, F_SETFL, O_NONBLOCK);
+    reader = (struct reader){0};
+    tail = reserved = 0;
+    ended = shut = 0;
+    for (; size >= 4; size -= 4, data += 4) {
+        step(data);
+    }
+    ipc_channel_close(ch);
+    peer_close(&peer);
+    close(ends[0]);
+    close(ends[1]);
+    return 0;
+}

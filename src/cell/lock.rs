@@ -1,0 +1,47 @@
+//! What excludes a cell's writers from each other.
+
+use crate::errno::Result;
+use crate::lock::Held;
+use crate::mutex::Mutex;
+use crate::wait::Wait;
+use std::mem::size_of;
+
+const SIZE: usize = 128;
+
+/// The lock, in shared memory.
+#[repr(C, align(16))]
+pub struct Lock {
+    mutex: Mutex,
+    _reserved: [u64; (SIZE - size_of::<Mutex>()) / 8],
+}
+
+const _: () = assert!(size_of::<Lock>() == SIZE);
+
+/// The lock is held; dropped, it is released.
+pub struct Guard<'a>(&'a Mutex);
+
+impl Lock {
+    /// Makes it a lock that nobody holds.
+    pub fn init(&self) -> Result<()> {
+        self.mutex.init()
+    }
+
+    /// Waits until nobody else holds it. That the last holder died with it is no matter: what
+    /// it did not publish is not there.
+    #[inline]
+    pub fn lock(&self, wait: Wait) -> Result<Guard<'_>> {
+        let held = self.mutex.lock(wait)?;
+        let guard = Guard(&self.mutex);
+        if held == Held::OwnerDied {
+            self.mutex.consistent()?;
+        }
+        Ok(guard)
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // It fails only if the memory was written over meanwhile, and then nothing helps.
+        let _ = self.0.unlock();
+    }
+}

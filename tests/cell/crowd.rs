@@ -1,0 +1,156 @@
+//! Many readers and writers at full speed: no value is torn, versions only grow, and who is
+//! killed leaves nothing behind.
+
+use crate::tool::*;
+use libc::{EAGAIN, ENODATA, c_uint};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// What the processes of a crowd share besides the cell: whether it is over, and how often
+/// something was done.
+struct Shared(Memory);
+
+impl Shared {
+    fn new() -> Self {
+        Self(Memory::new(4096))
+    }
+
+    fn over(&self) -> &AtomicBool {
+        // SAFETY: a byte of memory that stays; zero is false.
+        unsafe { &*self.0.at.cast() }
+    }
+
+    fn count(&self, which: usize) -> &AtomicU64 {
+        // SAFETY: aligned words of memory that stays.
+        unsafe { &*self.0.at.add(64 * (1 + which)).cast() }
+    }
+}
+
+const STORES: usize = 0;
+const LOADS: usize = 1;
+const GIVEN_UP: usize = 2;
+
+/// Stores values of several lengths until it is over. They are made before, so that it does
+/// hardly anything but storing.
+fn write(memory: &Memory, shared: &Shared, seed: u64) {
+    let cell = memory.open(0).unwrap();
+    let size = cell.size() as u64;
+    let mut random = Random(seed);
+    let values: Vec<Vec<u8>> = (0..8)
+        .map(|i| {
+            let len = if i % 4 == 0 {
+                8 + random.below(size - 7)
+            } else {
+                size
+            };
+            let mut value = vec![0; len as usize];
+            fill_value(&mut value, random.next());
+            value
+        })
+        .collect();
+    for value in values.iter().cycle() {
+        if shared.over().load(Ordering::Relaxed) {
+            break;
+        }
+        assert_eq!(cell.store(value, LONG), Ok(0));
+        shared.count(STORES).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Loads until it is over, and checks every value.
+fn read(memory: &Memory, shared: &Shared) {
+    let cell = memory.open(RDONLY).unwrap();
+    let mut scratch = Vec::new();
+    let (mut last_version, mut last_number) = (0, 0);
+    while !shared.over().load(Ordering::Relaxed) {
+        match cell.load() {
+            Ok((value, version)) => {
+                let number = check_value(&value, &mut scratch);
+                assert!(version >= last_version, "{version} after {last_version}");
+                if version == last_version {
+                    assert_eq!(number, last_number, "two values of one version");
+                }
+                (last_version, last_number) = (version, number);
+                shared.count(LOADS).fetch_add(1, Ordering::Relaxed);
+            }
+            Err(ENODATA) => assert_eq!(last_version, 0),
+            Err(EAGAIN) => {
+                shared.count(GIVEN_UP).fetch_add(1, Ordering::Relaxed);
+            }
+            Err(errno) => panic!("errno {errno}"),
+        }
+    }
+}
+
+fn torn(size: usize, flags: c_uint, writers: u64, readers: u64) {
+    let (memory, cell) = new_cell(size, flags);
+    let shared = Shared::new();
+    let mut children = Vec::new();
+    for seed in 0..writers {
+        children.push(fork(|| write(&memory, &shared, seed)));
+    }
+    for _ in 0..readers {
+        children.push(fork(|| read(&memory, &shared)));
+    }
+    thread::sleep(Duration::from_millis(scaled(1500)));
+    // On a busy machine it takes longer until there is something to judge.
+    wait_until("a few stores and loads", || {
+        [STORES, LOADS].map(|which| shared.count(which).load(Ordering::Relaxed) > 20) == [true; 2]
+    });
+    shared.over().store(true, Ordering::Relaxed);
+    children.into_iter().for_each(Child::join);
+    let [stores, loads, given_up] =
+        [STORES, LOADS, GIVEN_UP].map(|which| shared.count(which).load(Ordering::Relaxed));
+    println!("{size} B: {stores} stores, {loads} loads, {given_up} given up");
+    assert_eq!(cell.version(), stores, "every store counts once");
+    assert!(
+        given_up <= loads / 1000,
+        "{given_up} of {loads} loads gave up"
+    );
+}
+
+pub fn torn_small() {
+    torn(64, 0, 2, 2);
+}
+
+pub fn torn_medium() {
+    torn(4096, 0, 1, 2);
+}
+
+pub fn torn_large() {
+    torn(1 << 20, 0, 2, 1);
+}
+
+pub fn torn_waitable() {
+    torn(200, WAITABLE, 2, 2);
+}
+
+/// Writers are killed at random and replaced; readers never notice.
+pub fn killed_writers() {
+    for (size, flags) in [(64, 0), (3000, WAITABLE), (100_000, 0)] {
+        let (memory, cell) = new_cell(size, flags);
+        let shared = Shared::new();
+        let readers: Vec<Child> = (0..2).map(|_| fork(|| read(&memory, &shared))).collect();
+        let mut random = Random(size as u64);
+        let mut writers: Vec<Child> = Vec::new();
+        for round in 0..scaled(300) {
+            if writers.len() == 3 {
+                let victim = random.below(3) as usize;
+                drop(writers.swap_remove(victim));
+            }
+            writers.push(fork(|| write(&memory, &shared, round)));
+            thread::sleep(Duration::from_micros(random.below(2000)));
+        }
+        drop(writers);
+        // Nobody is in the way of the next one, and all is in order.
+        let before = cell.version();
+        assert_eq!(cell.store(&[0; 8], 0), Ok(0));
+        assert_eq!(cell.load(), Ok((vec![0; 8], before + 1)));
+        shared.over().store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(Child::join);
+        // A killed one may have stored and not counted.
+        assert!(before >= shared.count(STORES).load(Ordering::Relaxed));
+        assert!(shared.count(LOADS).load(Ordering::Relaxed) > 0);
+    }
+}

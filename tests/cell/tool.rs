@@ -1,0 +1,270 @@
+//! The calls in Rust's types, memory to call them on, and values that show whether they are whole.
+
+pub use crate::common::process::*;
+use libc::{c_int, c_uint, c_void, size_t};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::ptr;
+use std::time::{Duration, Instant};
+use unixipc::cell::Cell as Raw;
+use unixipc::ffi::cell::*;
+
+pub const WAITABLE: c_uint = IPC_CELL_F_WAITABLE;
+pub const RDONLY: c_uint = IPC_CELL_F_RDONLY;
+pub const INTR: c_int = unixipc::ffi::pair::IPC_WAIT_INTR;
+/// Longer than anything takes that works.
+pub const LONG: c_int = 20_000;
+const PAGE: usize = 4096;
+
+/// A handle; closed when dropped.
+pub struct Cell(pub *mut Raw);
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        // SAFETY: the handle is from the library, and not closed yet.
+        unsafe { ipc_cell_close(self.0) };
+    }
+}
+
+/// Shared memory between two pages that cannot be touched, ending where the second begins, so
+/// that what oversteps it faults.
+pub struct Memory {
+    mapping: *mut c_void,
+    mapped: usize,
+    pub at: *mut u8,
+    pub size: usize,
+}
+
+impl Memory {
+    /// New memory, all zero.
+    pub fn new(size: usize) -> Self {
+        Self::of(&memfd(size), size, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    /// The first bytes of a file.
+    pub fn of(file: &File, size: usize, protection: c_int) -> Self {
+        let inner = size.next_multiple_of(PAGE);
+        let mapped = inner + 2 * PAGE;
+        let anywhere = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping, where the kernel likes.
+        let mapping =
+            unsafe { libc::mmap(ptr::null_mut(), mapped, libc::PROT_NONE, anywhere, -1, 0) };
+        assert_ne!(mapping, libc::MAP_FAILED);
+        // SAFETY: within the mapping.
+        let place = unsafe { mapping.add(PAGE) };
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        // SAFETY: replaces pages of the mapping that is ours.
+        let got = unsafe { libc::mmap(place, inner, protection, flags, file.as_raw_fd(), 0) };
+        assert_eq!(got, place);
+        Self {
+            mapping,
+            mapped,
+            at: place.cast(),
+            size,
+        }
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        // SAFETY: so many bytes are mapped, and nobody writes to them meanwhile.
+        unsafe { std::slice::from_raw_parts(self.at, self.size) }.to_vec()
+    }
+
+    pub fn fill(&self, mut byte: impl FnMut(usize) -> u8) {
+        for i in 0..self.size {
+            // SAFETY: within the memory.
+            unsafe { self.at.add(i).write_volatile(byte(i)) };
+        }
+    }
+
+    /// Overwrites a number at a place of the layout.
+    pub fn poke<T>(&self, offset: usize, value: T) {
+        assert!(offset + size_of::<T>() <= self.size);
+        // SAFETY: within the memory.
+        unsafe { self.at.add(offset).cast::<T>().write_volatile(value) };
+    }
+
+    pub fn peek<T: Copy>(&self, offset: usize) -> T {
+        assert!(offset + size_of::<T>() <= self.size);
+        // SAFETY: within the memory; T is a number.
+        unsafe { self.at.add(offset).cast::<T>().read_volatile() }
+    }
+
+    pub fn init(&self, value_size: usize, flags: c_uint) -> Result<Cell, c_int> {
+        init_raw(self.at.cast(), self.size, value_size, flags)
+    }
+
+    pub fn open(&self, flags: c_uint) -> Result<Cell, c_int> {
+        open_raw(self.at.cast(), self.size, flags)
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no longer used.
+        unsafe { libc::munmap(self.mapping, self.mapped) };
+    }
+}
+
+/// Memory as a file, of so many bytes.
+pub fn memfd(size: usize) -> File {
+    // SAFETY: a string.
+    let fd = unsafe { libc::memfd_create(c"cell".as_ptr(), libc::MFD_CLOEXEC) };
+    let file = File::from(own(fd));
+    file.set_len(size as u64).unwrap();
+    file
+}
+
+/// Where the layout has what a test overwrites.
+pub mod layout {
+    pub const MAGIC: usize = 0;
+    pub const VERSION: usize = 4;
+    pub const FLAGS: usize = 8;
+    pub const SLOTS: usize = 12;
+    pub const VALUE_SIZE: usize = 16;
+    pub const STRIDE: usize = 24;
+    pub const PUBLISHED: usize = 64;
+    pub const LOCK: usize = 128;
+    pub const FIRST_SLOT: usize = 256;
+}
+
+/// Memory with a cell in it, and a handle.
+pub fn new_cell(value_size: usize, flags: c_uint) -> (Memory, Cell) {
+    let memory = Memory::new(ipc_cell_bytes(value_size));
+    let cell = memory.init(value_size, flags).unwrap();
+    (memory, cell)
+}
+
+/// What a handle is before a call; no call gives this.
+fn no_handle() -> *mut Raw {
+    ptr::without_provenance_mut(0xdead0)
+}
+
+fn handle(call: impl FnOnce(*mut *mut Raw) -> c_int) -> Result<Cell, c_int> {
+    let mut cell = no_handle();
+    match outcome(|| call(&mut cell) as isize) {
+        Ok(ret) => {
+            assert!(ret == 0 && cell != no_handle());
+            Ok(Cell(cell))
+        }
+        Err(errno) => {
+            assert_eq!(cell, no_handle(), "an output was touched");
+            Err(errno)
+        }
+    }
+}
+
+pub fn init_raw(
+    at: *mut c_void,
+    size: usize,
+    value_size: usize,
+    flags: c_uint,
+) -> Result<Cell, c_int> {
+    // SAFETY: memory of the test's.
+    handle(|cell| unsafe { ipc_cell_init(at, size, value_size, flags, cell) })
+}
+
+pub fn open_raw(at: *const c_void, size: usize, flags: c_uint) -> Result<Cell, c_int> {
+    // SAFETY: memory of the test's.
+    handle(|cell| unsafe { ipc_cell_open(at, size, flags, cell) })
+}
+
+impl std::fmt::Debug for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "a cell of {}", self.size())
+    }
+}
+
+impl Cell {
+    pub fn size(&self) -> usize {
+        // SAFETY: an open handle.
+        unsafe { ipc_cell_size(self.0) }
+    }
+
+    #[track_caller]
+    pub fn store(&self, value: &[u8], timeout_ms: c_int) -> Outcome {
+        self.store_raw(value.as_ptr().cast(), value.len(), timeout_ms)
+    }
+
+    #[track_caller]
+    pub fn store_raw(&self, value: *const c_void, len: size_t, timeout_ms: c_int) -> Outcome {
+        // SAFETY: an open handle; what the pointer reaches is the test's.
+        outcome(|| unsafe { ipc_cell_store(self.0, value, len, timeout_ms) } as isize)
+    }
+
+    /// Loads into a buffer; nothing may be written behind `cap`, and no version after a failure.
+    #[track_caller]
+    pub fn load_cap(&self, cap: usize) -> Result<(Vec<u8>, u64), c_int> {
+        let mut room = vec![0xa5; cap + 16];
+        let mut version = u64::MAX;
+        // SAFETY: an open handle, room for cap bytes.
+        let len = outcome(|| unsafe {
+            ipc_cell_load(self.0, room.as_mut_ptr().cast(), cap, &mut version)
+        });
+        assert_eq!(room[cap..], [0xa5; 16], "behind the buffer");
+        match len {
+            Ok(len) => {
+                assert!(len <= cap);
+                room.truncate(len);
+                Ok((room, version))
+            }
+            Err(errno) => {
+                assert_eq!(version, u64::MAX, "an output was touched");
+                Err(errno)
+            }
+        }
+    }
+
+    #[track_caller]
+    pub fn load(&self) -> Result<(Vec<u8>, u64), c_int> {
+        self.load_cap(self.size())
+    }
+
+    #[track_caller]
+    pub fn wait(&self, seen: u64, timeout_ms: c_int) -> Outcome {
+        // SAFETY: an open handle.
+        outcome(|| unsafe { ipc_cell_wait(self.0, seen, timeout_ms) } as isize)
+    }
+
+    #[track_caller]
+    pub fn version(&self) -> u64 {
+        self.load().unwrap().1
+    }
+}
+
+/// How long something takes.
+pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = Instant::now();
+    (run(), begin.elapsed())
+}
+
+/// The processor time that this process has used.
+pub fn cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the time is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// A value of a number and a length: every byte follows from them, and they stand in it
+/// where it is long enough.
+pub fn fill_value(value: &mut [u8], number: u64) {
+    let len = value.len() as u64;
+    for (i, part) in value.chunks_mut(8).enumerate() {
+        let word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (i as u64 * 0x0101) ^ len << 48;
+        let word = if i == 0 { number } else { word };
+        part.copy_from_slice(&word.to_le_bytes()[..part.len()]);
+    }
+}
+
+/// The number of a value of at least eight bytes, which must be whole.
+#[track_caller]
+pub fn check_value(value: &[u8], scratch: &mut Vec<u8>) -> u64 {
+    let number = u64::from_le_bytes(value[..8].try_into().unwrap());
+    scratch.resize(value.len(), 0);
+    fill_value(scratch, number);
+    assert!(value == &scratch[..], "a torn value, number {number}");
+    number
+}

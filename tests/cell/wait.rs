@@ -1,0 +1,243 @@
+//! Waiting: for a value, and for another writer.
+
+use crate::tool::*;
+use libc::{
+    EAGAIN, EINTR, ETIMEDOUT, PROT_NONE, PROT_READ, PROT_WRITE, SA_RESTART, SIGSEGV, SIGSTOP,
+    SIGUSR1, WIFSTOPPED, WUNTRACED, c_int, kill, raise, sigaction, sighandler_t, waitpid,
+};
+use std::time::Duration;
+
+pub fn returns_at_once() {
+    let (_memory, cell) = new_cell(8, WAITABLE);
+    for timeout in [-1, 0, 1, LONG, INTR] {
+        for seen in [1, 2, u64::MAX, 1 << 32, u64::from(u32::MAX)] {
+            assert_eq!(cell.wait(seen, timeout), Ok(0), "{seen:#x} without a value");
+        }
+    }
+    cell.store(b"a", 0).unwrap();
+    for timeout in [-1, 0, 1, LONG, INTR] {
+        for seen in [0, 2, u64::MAX, 1 << 32, (1 << 32) + 1] {
+            assert_eq!(
+                cell.wait(seen, timeout),
+                Ok(0),
+                "{seen:#x}, the version is 1"
+            );
+        }
+    }
+}
+
+pub fn first_value() {
+    let (_memory, cell) = new_cell(8, WAITABLE);
+    let child = fork(|| {
+        assert_eq!(cell.wait(0, -1), Ok(0));
+        assert_eq!(cell.load(), Ok((b"first".to_vec(), 1)));
+    });
+    child.wait_asleep();
+    cell.store(b"first", 0).unwrap();
+    child.join();
+}
+
+pub fn time_outs() {
+    let (_memory, cell) = new_cell(8, WAITABLE);
+    for seen in [0, 1] {
+        assert_eq!(timed(|| cell.wait(seen, 0)).0, Err(EAGAIN));
+        for timeout in [1, 30, 200] {
+            let (got, took) = timed(|| cell.wait(seen, timeout));
+            assert_eq!(got, Err(ETIMEDOUT));
+            let least = Duration::from_millis(timeout as u64);
+            assert!(
+                took >= least && took < least + Duration::from_secs(5),
+                "{took:?}"
+            );
+        }
+        cell.store(b"x", 0).unwrap();
+    }
+}
+
+/// A waiting process uses no processor time until it is woken.
+pub fn sleeps_without_polling() {
+    let (_memory, cell) = new_cell(8, WAITABLE);
+    let before = cpu_time();
+    assert_eq!(cell.wait(0, 700), Err(ETIMEDOUT));
+    let used = cpu_time() - before;
+    assert!(used < Duration::from_millis(10), "{used:?}");
+}
+
+pub fn wakes_all() {
+    let (memory, cell) = new_cell(8, WAITABLE);
+    let children: Vec<Child> = (0..20)
+        .map(|i| {
+            fork(|| {
+                let own = memory.open(if i % 2 == 0 { 0 } else { RDONLY }).unwrap();
+                assert_eq!(own.wait(0, if i % 3 == 0 { -1 } else { LONG }), Ok(0));
+                assert_eq!(own.version(), 1);
+            })
+        })
+        .collect();
+    children.iter().for_each(Child::wait_asleep);
+    cell.store(b"now", 0).unwrap();
+    children.into_iter().for_each(Child::join);
+}
+
+/// One that waits in memory that it can only read is woken too; so is one that waits beside
+/// another one that was killed.
+pub fn read_only() {
+    let size = unixipc::ffi::cell::ipc_cell_bytes(8);
+    let file = memfd(size);
+    let memory = Memory::of(&file, size, PROT_READ | PROT_WRITE);
+    let cell = memory.init(8, WAITABLE).unwrap();
+    let view = Memory::of(&file, size, PROT_READ);
+    let reader = view.open(RDONLY).unwrap();
+    let wait = || assert_eq!(reader.wait(0, LONG), Ok(0));
+    let [killed, first, second] = [fork(wait), fork(wait), fork(wait)];
+    for child in [&killed, &first, &second] {
+        child.wait_asleep();
+    }
+    drop(killed);
+    cell.store(b"x", 0).unwrap();
+    first.join();
+    second.join();
+}
+
+pub fn signals() {
+    extern "C" fn nothing(_: c_int) {}
+    for flags in [0, SA_RESTART] {
+        // SAFETY: all zero bytes are a sigaction.
+        let mut action: sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = nothing as extern "C" fn(c_int) as sighandler_t;
+        action.sa_flags = flags;
+        // SAFETY: the handler does nothing.
+        assert_eq!(
+            unsafe { sigaction(SIGUSR1, &action, std::ptr::null_mut()) },
+            0
+        );
+        let (_memory, cell) = new_cell(8, WAITABLE);
+
+        let interrupted = fork(|| assert_eq!(cell.wait(0, INTR), Err(EINTR)));
+        interrupted.wait_asleep();
+        interrupted.signal(SIGUSR1);
+        interrupted.join();
+
+        let goes_on = fork(|| {
+            assert_eq!(cell.wait(0, -1), Ok(0));
+            let (got, took) = timed(|| cell.wait(1, 300));
+            assert_eq!(got, Err(ETIMEDOUT));
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        });
+        for _ in 0..50 {
+            goes_on.wait_asleep();
+            goes_on.signal(SIGUSR1);
+        }
+        cell.store(b"x", 0).unwrap();
+        // Signals do not lengthen a time-out.
+        let pid = goes_on.0;
+        let storm = fork(|| {
+            loop {
+                // SAFETY: no pointers.
+                unsafe { kill(pid, SIGUSR1) };
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        goes_on.join();
+        drop(storm);
+    }
+}
+
+/// Two processes that answer each other's values: a wake-up that is lost hangs them.
+pub fn nothing_is_missed() {
+    let (_memory, ping) = new_cell(8, WAITABLE);
+    let (_memory, pong) = new_cell(8, WAITABLE);
+    let rounds = scaled(20_000);
+    let answers = |from: &Cell, to: &Cell| {
+        for number in 0..rounds {
+            assert_eq!(from.wait(number, LONG), Ok(0));
+            let (value, version) = from.load().unwrap();
+            assert_eq!(
+                (version, &value[..]),
+                (number + 1, &number.to_le_bytes()[..])
+            );
+            assert_eq!(to.store(&number.to_le_bytes(), LONG), Ok(0));
+        }
+    };
+    let child = fork(|| answers(&ping, &pong));
+    for number in 0..rounds {
+        assert_eq!(ping.store(&number.to_le_bytes(), LONG), Ok(0));
+        assert_eq!(pong.wait(number, LONG), Ok(0), "round {number}");
+    }
+    child.join();
+}
+
+/// A version that differs in its high half only.
+pub fn low_half_is_the_same() {
+    let (memory, cell) = new_cell(8, WAITABLE);
+    cell.store(b"x", 0).unwrap();
+    let stride = memory.peek::<u64>(layout::STRIDE) as usize;
+    memory.poke(layout::FIRST_SLOT + stride, (1u64 << 32) + 1);
+    assert_eq!(cell.wait(1, -1), Ok(0));
+    assert_eq!(cell.wait((1 << 32) + 1, 0), Err(EAGAIN));
+    assert_eq!(cell.version(), (1 << 32) + 1);
+}
+
+/// A child that is stopped in the middle of a store, with the lock held: what it copies is a
+/// page that cannot be read, and its handler for that stops it.
+fn stopped_writer(cell: &Cell) -> Child {
+    extern "C" fn stop_here(_: c_int) {
+        // SAFETY: no pointers.
+        unsafe { raise(SIGSTOP) };
+    }
+    let child = fork(|| {
+        // SAFETY: all zero bytes are a sigaction.
+        let mut action: sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = stop_here as extern "C" fn(c_int) as sighandler_t;
+        // SAFETY: the handler calls what may be called from one.
+        assert_eq!(
+            unsafe { sigaction(SIGSEGV, &action, std::ptr::null_mut()) },
+            0
+        );
+        let file = memfd(4096);
+        let nothing = Memory::of(&file, 4096, PROT_NONE);
+        let _ = cell.store_raw(nothing.at.cast(), 100, -1);
+    });
+    let mut status = 0;
+    // SAFETY: the status is ours.
+    let pid = unsafe { waitpid(child.0, &mut status, WUNTRACED) };
+    assert!(pid == child.0 && WIFSTOPPED(status), "{status:#x}");
+    child
+}
+
+/// While a writer is stopped in the middle, readers see the last value, and writers time out.
+pub fn store_waits_for_a_stopped_writer() {
+    let (memory, cell) = new_cell(100, WAITABLE);
+    cell.store(b"before", 0).unwrap();
+    let stopped = stopped_writer(&cell);
+    let other = memory.open(0).unwrap();
+    assert_eq!(other.load(), Ok((b"before".to_vec(), 1)));
+    assert_eq!(other.wait(1, 0), Err(EAGAIN));
+    assert_eq!(other.store(b"mine", 0), Err(EAGAIN));
+    for timeout in [1, 100] {
+        let (got, took) = timed(|| other.store(b"mine", timeout));
+        assert_eq!(got, Err(ETIMEDOUT));
+        let least = Duration::from_millis(timeout as u64);
+        assert!(
+            took >= least && took < least + Duration::from_secs(5),
+            "{took:?}"
+        );
+    }
+    let waiting = fork(|| assert_eq!(other.store(b"later", -1), Ok(0)));
+    waiting.wait_asleep();
+    assert_eq!(other.load(), Ok((b"before".to_vec(), 1)));
+    // Killed, it makes way for the next.
+    drop(stopped);
+    waiting.join();
+    assert_eq!(other.load(), Ok((b"later".to_vec(), 2)));
+}
+
+/// A writer that was killed in the middle, again and again, holds up nobody.
+pub fn store_after_a_dead_writer() {
+    let (_memory, cell) = new_cell(100, 0);
+    for number in 1..100u64 {
+        drop(stopped_writer(&cell));
+        assert_eq!(cell.store(&number.to_le_bytes(), 0), Ok(0));
+        assert_eq!(cell.load(), Ok((number.to_le_bytes().to_vec(), number)));
+    }
+}

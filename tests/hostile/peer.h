@@ -1,0 +1,205 @@
+/*
+ * The other end of a channel, made by hand: its memory, its pipe and its part of the handshake,
+ * with bare system calls and nothing of the library's.
+ */
+#ifndef PEER_H
+#define PEER_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HELLO_LEN 64
+#define CONTROL_SIZE 4096
+#define RING_SIZE 65536
+#define MEMORY_SIZE (CONTROL_SIZE + RING_SIZE)
+
+/* Of linux/fcntl.h, which does not go with fcntl.h. */
+#define SEAL_FUTURE_WRITE 0x10
+
+/* Where the words of an end are. */
+enum word {
+    TAIL = 0,
+    TAIL_UNFENCED = 8,
+    TAIL_ENDED = 12,
+    HEAD = 128,
+    HEAD_UNFENCED = 136,
+    HEAD_ENDED = 140,
+    RECEIVER = 256,
+    SENDER = 384,
+    PROCESSOR = 512,
+};
+
+struct peer {
+    uint8_t *own;           /* MEMORY_SIZE bytes, which the victim can read */
+    const uint8_t *victims; /* as many, which only the victim can write; NULL before it is known */
+    int memory;             /* the descriptor of own */
+    int bell, bell_rope;    /* the pipe by which the victim wakes this end */
+    int rope;               /* the end by which the victim is woken; -1 before it is known */
+};
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "%s (errno %s)\n", what, strerrorname_np(errno));
+    abort();
+}
+
+static void expect(int condition, const char *what)
+{
+    if (!condition) {
+        fail(what);
+    }
+}
+
+/* Numbers that only look random: splitmix64. */
+static inline uint64_t next_random(uint64_t *state)
+{
+    uint64_t x = *state += 0x9e3779b97f4a7c15;
+
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+    x = (x ^ x >> 27) * 0x94d049bb133111eb;
+    return x ^ x >> 31;
+}
+
+static inline uint64_t get64(const uint8_t *memory, size_t at)
+{
+    return atomic_load((const _Atomic uint64_t *)(const void *)(memory + at));
+}
+
+static inline void set64(struct peer *peer, size_t at, uint64_t value)
+{
+    atomic_store((_Atomic uint64_t *)(void *)(peer->own + at), value);
+}
+
+static inline void set32(struct peer *peer, size_t at, uint32_t value)
+{
+    atomic_store((_Atomic uint32_t *)(void *)(peer->own + at), value);
+}
+
+/* The place of the length that belongs to a cursor, and of the message behind it. */
+static inline size_t place(uint64_t cursor)
+{
+    return CONTROL_SIZE + 4 + (cursor & (RING_SIZE - 1));
+}
+
+static void peer_make(struct peer *peer)
+{
+    int ends[2];
+
+    peer->memory = memfd_create("unixipc-test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    expect(peer->memory >= 0, "memfd_create");
+    expect(ftruncate(peer->memory, MEMORY_SIZE) == 0, "ftruncate");
+    peer->own = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, peer->memory, 0);
+    expect(peer->own != MAP_FAILED, "mmap");
+    expect(fcntl(peer->memory, F_ADD_SEALS,
+                 F_SEAL_SHRINK | F_SEAL_GROW | SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0,
+           "F_ADD_SEALS");
+    expect(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0, "pipe2");
+    peer->bell = ends[0];
+    peer->bell_rope = ends[1];
+    peer->victims = NULL;
+    peer->rope = -1;
+}
+
+/* Sends bytes with descriptors; how many bytes went, or -1. */
+static ssize_t send_with(int sock, const void *bytes, size_t len, const int *fds, size_t nfds)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(16 * sizeof(int))];
+    } control;
+    struct iovec iov = {(void *)(uintptr_t)bytes, len};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    expect(nfds <= 16, "too many descriptors for a test");
+    if (nfds > 0) {
+        memset(&control, 0, sizeof(control));
+        header.msg_control = control.bytes;
+        header.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+        struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header);
+        cmsg->cmsg_level = SOL_SOCKET;
+        cmsg->cmsg_type = SCM_RIGHTS;
+        cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+        memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
+    }
+    return sendmsg(sock, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static inline void hello_bytes(uint8_t bytes[HELLO_LEN], int membarrier)
+{
+    memset(bytes, 0, HELLO_LEN);
+    memcpy(bytes, "uich\1", 5);
+    bytes[6] = membarrier ? 1 : 0;
+    bytes[10] = RING_SIZE >> 16;
+}
+
+/* Takes what the victim says; 0 if it says nothing within five seconds. */
+static inline int peer_hear(struct peer *peer, int sock)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+    } control;
+    uint8_t bytes[HELLO_LEN];
+    struct iovec iov = {bytes, sizeof(bytes)};
+    struct msghdr header = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
+        .msg_controllen = sizeof(control.bytes),
+    };
+    struct pollfd ready = {.fd = sock, .events = POLLIN};
+    int fds[2];
+
+    if (poll(&ready, 1, 5000) != 1 ||
+        recvmsg(sock, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != HELLO_LEN) {
+        return 0;
+    }
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header);
+    expect(cmsg != NULL && cmsg->cmsg_len == CMSG_LEN(sizeof(fds)), "two descriptors");
+    memcpy(fds, CMSG_DATA(cmsg), sizeof(fds));
+    peer->victims = mmap(NULL, MEMORY_SIZE, PROT_READ, MAP_SHARED, fds[0], 0);
+    expect(peer->victims != MAP_FAILED, "mmap of the victim's memory");
+    close(fds[0]);
+    peer->rope = fds[1];
+    return 1;
+}
+
+static inline int peer_say(const struct peer *peer, int sock, int membarrier)
+{
+    uint8_t hello[HELLO_LEN];
+    int fds[2] = {peer->memory, peer->bell_rope};
+
+    hello_bytes(hello, membarrier);
+    return send_with(sock, hello, HELLO_LEN, fds, 2) == HELLO_LEN;
+}
+
+static inline void close_if_open(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+static inline void peer_close(struct peer *peer)
+{
+    munmap(peer->own, MEMORY_SIZE);
+    if (peer->victims != NULL) {
+        munmap((void *)(uintptr_t)peer->victims, MEMORY_SIZE);
+    }
+    close_if_open(&peer->memory);
+    close_if_open(&peer->bell);
+    close_if_open(&peer->bell_rope);
+    close_if_open(&peer->rope);
+}
+
+#endif

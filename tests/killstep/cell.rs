@@ -1,0 +1,510 @@
+//! The cell: whoever is killed in it, the last complete value is there, and the next store works.
+
+use crate::check;
+use crate::child::{self, Child};
+use crate::harness::{End, Finished, Scenario, Verdict};
+use crate::library::{self, Library};
+use crate::message::outcome;
+use libc::{c_int, c_uint, c_void};
+use std::io::{PipeReader, PipeWriter};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const WAITABLE: c_uint = unixipc::ffi::cell::IPC_CELL_F_WAITABLE;
+const RDONLY: c_uint = unixipc::ffi::cell::IPC_CELL_F_RDONLY;
+/// How long a survivor waits, in milliseconds.
+const WAIT: c_int = 4000;
+/// How long the victim waits where it times out: steps are slow.
+const SHORT: c_int = 2;
+
+/// Memory with a cell, and a handle to it that all processes have.
+struct Memory {
+    at: *mut c_void,
+    size: usize,
+    cell: *mut c_void,
+    close: unsafe extern "C" fn(*mut c_void),
+    /// Says to a survivor whether the victim lives.
+    life: (PipeReader, Option<PipeWriter>),
+}
+
+impl Memory {
+    /// Without a cell.
+    fn bare(library: &Library, value_size: usize) -> Self {
+        // SAFETY: takes no pointers.
+        let bytes = unsafe { (library.ipc_cell_bytes)(value_size) };
+        let size = bytes.next_multiple_of(4096) + 4096;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping, where the kernel likes.
+        let at = unsafe { libc::mmap(ptr::null_mut(), size, access, shared, -1, 0) };
+        assert_ne!(at, libc::MAP_FAILED);
+        let (reader, writer) = std::io::pipe().unwrap();
+        Self {
+            at,
+            size,
+            cell: ptr::null_mut(),
+            close: library.ipc_cell_close,
+            life: (reader, Some(writer)),
+        }
+    }
+
+    /// With a cell and the value of number 0, which is version 1.
+    fn with_value(library: &Library, len: usize, flags: c_uint) -> Self {
+        let mut memory = Self::bare(library, len);
+        memory.cell = memory.init(library, len, flags).unwrap();
+        assert_eq!(store(library, memory.cell, &value(0, len), 0), Ok(0));
+        memory
+    }
+
+    fn init(&self, library: &Library, len: usize, flags: c_uint) -> Result<*mut c_void, c_int> {
+        let mut cell = ptr::null_mut();
+        // SAFETY: memory of this size, nobody else's.
+        let ret = unsafe { (library.ipc_cell_init)(self.at, self.size, len, flags, &mut cell) };
+        outcome(ret as isize).map(|_| cell)
+    }
+
+    fn open(&self, library: &Library, flags: c_uint) -> Result<*mut c_void, c_int> {
+        let mut cell = ptr::null_mut();
+        // SAFETY: memory of this size.
+        let ret = unsafe { (library.ipc_cell_open)(self.at, self.size, flags, &mut cell) };
+        outcome(ret as isize).map(|_| cell)
+    }
+
+    /// A word behind the cell, for the processes of a scenario.
+    fn flag(&self) -> &AtomicU32 {
+        // SAFETY: within the last page of the mapping, which the cell does not use.
+        unsafe { &*self.at.byte_add(self.size - 64).cast() }
+    }
+
+    /// Waits, in a survivor that has closed its own end, until the victim is dead.
+    fn wait_for_death(&mut self) -> Verdict {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        match child::read_until(&mut self.life.0, deadline) {
+            Some(_) => Ok(()),
+            None => Err("the victim does not end".into()),
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: NULL or a handle, not closed yet in this process.
+        unsafe { (self.close)(self.cell) };
+        // SAFETY: the mapping is ours.
+        unsafe { libc::munmap(self.at, self.size) };
+    }
+}
+
+/// A value that says by each byte which one it is.
+fn value(number: u8, len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|i| number ^ (i as u8).wrapping_mul(37))
+        .collect()
+}
+
+fn store(
+    library: &Library,
+    cell: *mut c_void,
+    value: &[u8],
+    timeout: c_int,
+) -> Result<usize, c_int> {
+    let (at, len) = (value.as_ptr().cast(), value.len());
+    // SAFETY: a handle, a value of so many bytes.
+    outcome(unsafe { (library.ipc_cell_store)(cell, at, len, timeout) } as isize)
+}
+
+/// Loads the value: which number it is, and its version.
+fn load(library: &Library, cell: *mut c_void, len: usize) -> Result<(u8, u64), String> {
+    let (mut room, mut version) = (vec![0xee; len], 0);
+    let at = room.as_mut_ptr().cast();
+    // SAFETY: a handle, room for so many bytes.
+    let got = outcome(unsafe { (library.ipc_cell_load)(cell, at, len, &mut version) });
+    if got != Ok(len) {
+        return Err(format!("ipc_cell_load: {got:?}"));
+    }
+    let number = room[0];
+    if room != value(number, len) {
+        return Err(format!("a torn value, version {version}: {room:02x?}"));
+    }
+    Ok((number, version))
+}
+
+fn wait(library: &Library, cell: *mut c_void, seen: u64, timeout: c_int) -> Result<usize, c_int> {
+    // SAFETY: a handle.
+    outcome(unsafe { (library.ipc_cell_wait)(cell, seen, timeout) } as isize)
+}
+
+/// What must hold for everybody, whatever has happened: the value is `expected` (number and
+/// version) or what `or` says, a new reader sees the same, and a store works.
+fn judge(
+    library: &Library,
+    memory: &Memory,
+    len: usize,
+    expected: (u8, u64),
+    or: Option<(u8, u64)>,
+) -> Verdict {
+    let reader = memory
+        .open(library, RDONLY)
+        .map_err(|errno| format!("ipc_cell_open: errno {errno}"))?;
+    let found = load(library, reader, len)?;
+    if found != expected && Some(found) != or {
+        return Err(format!("{found:?} instead of {expected:?} or {or:?}"));
+    }
+    let writer = memory
+        .open(library, 0)
+        .map_err(|errno| format!("ipc_cell_open: errno {errno}"))?;
+    for i in 1..=40 {
+        let number = 100 + i as u8;
+        match store(library, writer, &value(number, len), WAIT) {
+            Ok(0) => {}
+            other => return Err(format!("ipc_cell_store: {other:?}")),
+        }
+        let after = load(library, reader, len)?;
+        if after != (number, found.1 + i) {
+            return Err(format!(
+                "{after:?} after the survivor's store {i} over {found:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The victim makes a cell, where there was none or one with a value.
+struct Init {
+    library: Library,
+    over: bool,
+}
+
+const LEN: usize = 64;
+
+impl Scenario for Init {
+    type State = Memory;
+
+    fn set_up(&self) -> Memory {
+        if self.over {
+            Memory::with_value(&self.library, LEN, 0)
+        } else {
+            Memory::bare(&self.library, LEN)
+        }
+    }
+
+    fn become_victim(&self, _: &mut Memory) {
+        let other = Memory::bare(&self.library, LEN);
+        other.init(&self.library, LEN, WAITABLE).unwrap();
+    }
+
+    fn operate(&self, memory: &mut Memory) {
+        memory.init(&self.library, LEN, WAITABLE).unwrap();
+    }
+
+    fn survive(&self, memory: &mut Memory, finished: &Finished) -> Verdict {
+        let library = &self.library;
+        // A whole cell or none.
+        match memory.open(library, 0) {
+            Ok(cell) => match load(library, cell, LEN) {
+                Ok((0, 1)) if self.over && !finished.get() => {}
+                Err(why) if why == format!("ipc_cell_load: Err({})", libc::ENODATA) => {}
+                other => return Err(format!("{other:?}")),
+            },
+            Err(libc::EPROTO) if !finished.get() => {}
+            Err(errno) => return Err(format!("ipc_cell_open: errno {errno}")),
+        }
+        let cell = memory
+            .init(library, LEN, 0)
+            .map_err(|errno| format!("ipc_cell_init: errno {errno}"))?;
+        match store(library, cell, &value(5, LEN), 0) {
+            Ok(0) => judge(library, memory, LEN, (5, 1), None),
+            other => Err(format!("ipc_cell_store: {other:?}")),
+        }
+    }
+}
+
+pub fn init() {
+    let library = library::load();
+    check(
+        "ipc_cell_init",
+        &Init {
+            library,
+            over: false,
+        },
+    );
+}
+
+pub fn init_over_another() {
+    let library = library::load();
+    check(
+        "ipc_cell_init, over another",
+        &Init {
+            library,
+            over: true,
+        },
+    );
+}
+
+/// The victim stores number 2; before, to be ready, number 1. What it stores has been made
+/// before it is stepped.
+struct Store {
+    library: Library,
+    value: Vec<u8>,
+    flags: c_uint,
+}
+
+impl Store {
+    fn check(what: &str, len: usize, flags: c_uint) {
+        let scenario = Self {
+            library: library::load(),
+            value: value(2, len),
+            flags,
+        };
+        check(what, &scenario);
+    }
+}
+
+impl Scenario for Store {
+    type State = Memory;
+
+    fn set_up(&self) -> Memory {
+        Memory::with_value(&self.library, self.value.len(), self.flags)
+    }
+
+    fn become_victim(&self, memory: &mut Memory) {
+        let first = value(1, self.value.len());
+        assert_eq!(store(&self.library, memory.cell, &first, 0), Ok(0));
+    }
+
+    fn operate(&self, memory: &mut Memory) {
+        assert_eq!(store(&self.library, memory.cell, &self.value, -1), Ok(0));
+    }
+
+    fn survive(&self, memory: &mut Memory, finished: &Finished) -> Verdict {
+        let before = (!finished.get()).then_some((1, 2));
+        judge(&self.library, memory, self.value.len(), (2, 3), before)
+    }
+}
+
+pub fn store_short() {
+    Store::check("ipc_cell_store", LEN, 0);
+}
+
+pub fn store_long() {
+    Store::check("ipc_cell_store, 4 KiB", 4096, 0);
+}
+
+pub fn store_waitable() {
+    Store::check("ipc_cell_store, waitable", LEN, WAITABLE);
+}
+
+/// The same while another process waits for the value: it sleeps on only if there is none.
+struct StoreToSleeper(Store);
+
+impl Scenario for StoreToSleeper {
+    type State = Memory;
+    const CONCURRENT: bool = true;
+
+    fn set_up(&self) -> Memory {
+        self.0.set_up()
+    }
+
+    fn become_victim(&self, memory: &mut Memory) {
+        self.0.become_victim(memory);
+        memory.flag().store(1, Ordering::Release);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while memory.flag().load(Ordering::Acquire) != 2 {
+            assert!(Instant::now() < deadline, "nobody sleeps");
+            std::thread::yield_now();
+        }
+    }
+
+    fn operate(&self, memory: &mut Memory) {
+        self.0.operate(memory);
+    }
+
+    fn survive(&self, memory: &mut Memory, finished: &Finished) -> Verdict {
+        let library = &self.0.library;
+        memory.life.1 = None;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while memory.flag().load(Ordering::Acquire) != 1 {
+            if Instant::now() > deadline {
+                return Err("the victim does not begin".into());
+            }
+            std::thread::yield_now();
+        }
+        let sleeper = Child::fork(|| assert_eq!(wait(library, memory.cell, 2, -1), Ok(0)));
+        while !sleeper.sleeps() {
+            std::thread::yield_now();
+        }
+        memory.flag().store(2, Ordering::Release);
+        memory.wait_for_death()?;
+        let (_, version) = load(library, memory.cell, LEN)?;
+        if version == 3 {
+            // A newer value: it has been woken, without a store of ours.
+            return match sleeper.wait(Instant::now() + Duration::from_secs(3)) {
+                Some(0) => judge(library, memory, LEN, (2, 3), None),
+                other => Err(format!("the sleeper sleeps on: {other:?}")),
+            };
+        }
+        judge(library, memory, LEN, (1, 2), None)?;
+        match sleeper.wait(Instant::now() + Duration::from_secs(3)) {
+            Some(0) if !finished.get() => Ok(()),
+            other => Err(format!("the sleeper: {other:?}")),
+        }
+    }
+}
+
+pub fn store_to_a_sleeper() {
+    let store = Store {
+        library: library::load(),
+        value: value(2, LEN),
+        flags: WAITABLE,
+    };
+    check("ipc_cell_store, somebody waits", &StoreToSleeper(store));
+}
+
+/// The victim's store times out, because another process that holds the lock is stopped: one
+/// whose value is a page that it may not read.
+struct StoreTimesOut {
+    library: Library,
+    value: Vec<u8>,
+}
+
+impl Scenario for StoreTimesOut {
+    type State = (Memory, Option<Child>);
+
+    fn set_up(&self) -> Self::State {
+        extern "C" fn stop_here(_: c_int) {
+            child::signal(child::pid(), libc::SIGSTOP);
+        }
+        let memory = Memory::with_value(&self.library, LEN, 0);
+        let holder = Child::fork(|| {
+            // SAFETY: the handler does what may be done in one.
+            unsafe { libc::signal(libc::SIGSEGV, stop_here as extern "C" fn(c_int) as usize) };
+            let page = child::shared_page();
+            // SAFETY: the page is ours.
+            unsafe { libc::mprotect(page, 4096, libc::PROT_NONE) };
+            // SAFETY: the handle is open; that the value cannot be read is what is wanted.
+            unsafe { (self.library.ipc_cell_store)(memory.cell, page, LEN, -1) };
+        });
+        while !holder.is_stopped() {
+            std::thread::yield_now();
+        }
+        (memory, Some(holder))
+    }
+
+    fn become_victim(&self, (memory, holder): &mut Self::State) {
+        std::mem::forget(holder.take()); // the harness's
+        let tried = store(&self.library, memory.cell, &self.value, SHORT);
+        assert_eq!(tried, Err(libc::ETIMEDOUT));
+    }
+
+    fn operate(&self, (memory, _): &mut Self::State) {
+        let tried = store(&self.library, memory.cell, &self.value, SHORT);
+        assert_eq!(tried, Err(libc::ETIMEDOUT));
+    }
+
+    fn survive(&self, (memory, holder): &mut Self::State, _: &Finished) -> Verdict {
+        // The harness kills the holder as it drops its state.
+        std::mem::forget(holder.take());
+        judge(&self.library, memory, LEN, (0, 1), None)
+    }
+}
+
+pub fn store_that_times_out() {
+    let scenario = StoreTimesOut {
+        library: library::load(),
+        value: value(2, LEN),
+    };
+    check("ipc_cell_store that times out", &scenario);
+}
+
+/// An operation that reads only: nobody notices its end.
+struct Reader<const SLEEPS: bool> {
+    library: Library,
+    len: usize,
+    operation: fn(&Library, &Memory, &mut [u8]),
+}
+
+impl<const SLEEPS: bool> Reader<SLEEPS> {
+    fn check(what: &str, len: usize, operation: fn(&Library, &Memory, &mut [u8])) {
+        let library = library::load();
+        let scenario = Self {
+            library,
+            len,
+            operation,
+        };
+        check(what, &scenario);
+    }
+}
+
+impl<const SLEEPS: bool> Scenario for Reader<SLEEPS> {
+    type State = (Memory, Vec<u8>);
+    const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
+
+    fn set_up(&self) -> Self::State {
+        let memory = Memory::with_value(&self.library, self.len, WAITABLE);
+        (memory, vec![0; self.len])
+    }
+
+    fn become_victim(&self, (memory, room): &mut Self::State) {
+        if SLEEPS {
+            assert_eq!(wait(&self.library, memory.cell, 1, 0), Err(libc::EAGAIN));
+        } else {
+            (self.operation)(&self.library, memory, room);
+        }
+    }
+
+    fn operate(&self, (memory, room): &mut Self::State) {
+        (self.operation)(&self.library, memory, room);
+    }
+
+    fn survive(&self, (memory, _): &mut Self::State, _: &Finished) -> Verdict {
+        judge(&self.library, memory, self.len, (0, 1), None)
+    }
+}
+
+fn load_once(library: &Library, memory: &Memory, room: &mut [u8]) {
+    let at = room.as_mut_ptr().cast();
+    let mut version = 0;
+    // SAFETY: a handle, room for so many bytes.
+    let len = unsafe { (library.ipc_cell_load)(memory.cell, at, room.len(), &mut version) };
+    assert!(len == room.len() as isize && version == 1);
+}
+
+pub fn open() {
+    Reader::<false>::check("ipc_cell_open", LEN, |library, memory, _| {
+        memory.open(library, 0).unwrap();
+    });
+}
+
+pub fn close() {
+    Reader::<false>::check(
+        "ipc_cell_open, ipc_cell_close",
+        LEN,
+        |library, memory, _| {
+            let cell = memory.open(library, 0).unwrap();
+            // SAFETY: an open handle.
+            unsafe { (library.ipc_cell_close)(cell) };
+        },
+    );
+}
+
+pub fn load_short() {
+    Reader::<false>::check("ipc_cell_load", LEN, load_once);
+}
+
+pub fn load_long() {
+    Reader::<false>::check("ipc_cell_load, 4 KiB", 4096, load_once);
+}
+
+pub fn wait_that_sleeps() {
+    Reader::<true>::check("ipc_cell_wait, asleep", LEN, |library, memory, _| {
+        assert_eq!(wait(library, memory.cell, 1, -1), Ok(0));
+    });
+}
+
+pub fn wait_that_times_out() {
+    Reader::<false>::check("ipc_cell_wait that times out", LEN, |library, memory, _| {
+        let waited = wait(library, memory.cell, 1, SHORT);
+        assert_eq!(waited, Err(libc::ETIMEDOUT));
+    });
+}

@@ -1,0 +1,430 @@
+//! Channels over hours, in a few seconds: two processes that send to each other, in both
+//! directions at once, in every way that there is; both are killed again and again, and
+//! meet anew by the listener's path. Every message is whole and in its place; none that was sent
+//! before a death is lost; and nothing stays.
+//!
+//! The default is a tenth of ten million messages; UNIXIPC_TEST_SCALE=10 sends all of them.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use common::process::{Child, Outcome, Random, fork, outcome, scaled};
+use libc::*;
+use std::ffi::CString;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, ptr, slice, thread};
+use unixipc::ffi::channel::*;
+use unixipc::ffi::pair::IPC_WAIT_INTR;
+
+/// How many messages have to be received, in all.
+const MESSAGES: u64 = 1_000_000;
+/// The most of a connection in one direction.
+const CONNECTION: u64 = 20_000;
+/// How many connections are remembered at a time.
+const SLOTS: usize = 1024;
+/// No call and no connection takes so long.
+const LIMIT: Duration = Duration::from_secs(60);
+/// A ring small enough to be full now and then.
+const RING: u64 = 64 << 10;
+
+fn main() -> std::process::ExitCode {
+    common::isolated::main(tests![soak], &[])
+}
+
+/// What the two sides of a connection tell each other aside, in memory that survives them: by
+/// direction, 0 is what the client sends.
+#[derive(Default)]
+struct Slot {
+    /// How many messages' sending has succeeded.
+    sent: [AtomicU64; 2],
+    /// Whether that was all.
+    done: [AtomicU64; 2],
+}
+
+struct Shared {
+    connections: AtomicU64,
+    received: AtomicU64,
+    /// Ends that were seen after all was received, and deaths that were survived.
+    ends: AtomicU64,
+    deaths: AtomicU64,
+    slots: [Slot; SLOTS],
+    /// What messages are made of.
+    store: [u8; 4 * RING as usize],
+}
+
+fn shared(random: &mut Random) -> &'static Shared {
+    let (protection, flags) = (PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+    let len = size_of::<Shared>();
+    // SAFETY: a new mapping.
+    let at = unsafe { mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
+    assert_ne!(at, MAP_FAILED);
+    // SAFETY: zeros are such a structure; it stays as long as the process.
+    let shared = unsafe { &mut *at.cast::<Shared>() };
+    for part in shared.store.chunks_exact_mut(8) {
+        part.copy_from_slice(&random.next().to_le_bytes());
+    }
+    shared
+}
+
+struct Channel(*mut unixipc::channel::Channel);
+
+// SAFETY: one thread sends and one receives.
+unsafe impl Sync for Channel {}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // SAFETY: a channel, and nobody uses it any more.
+        unsafe { ipc_channel_close(self.0) };
+    }
+}
+
+/// The message of a number: its first bytes, and others, which are found at any place of a
+/// store of such.
+struct Message<'a> {
+    first: [u8; 8],
+    all: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    fn new(store: &'a [u8], seed: u64, number: u64, max: u64) -> Self {
+        let mut random = Random(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        // All orders of magnitude alike.
+        let bits = random.below(17);
+        let len = (1 + random.below(1 << bits)).min(max) as usize;
+        let from = random.below(store.len() as u64 - max) as usize;
+        Self {
+            first: random.next().to_le_bytes(),
+            all: &store[from..from + len],
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        let first = self.len().min(8);
+        bytes[..first].copy_from_slice(&self.first[..first]);
+        bytes[first..].copy_from_slice(&self.all[first..]);
+    }
+
+    #[track_caller]
+    fn check(&self, bytes: &[u8]) {
+        assert_eq!(bytes.len(), self.len());
+        let first = self.len().min(8);
+        assert_eq!(bytes[..first], self.first[..first]);
+        assert!(bytes[first..] == self.all[first..], "other bytes");
+    }
+}
+
+/// A time-out, each kind that there is; and the next try of a call that it ended.
+fn retry(random: &mut Random, mut call: impl FnMut(c_int) -> Outcome) -> Outcome {
+    let begin = Instant::now();
+    loop {
+        let timeout_ms = match random.below(8) {
+            0 | 1 => 0,
+            2 => 1,
+            3 => 1 + random.below(20) as c_int,
+            4 => IPC_WAIT_INTR,
+            _ => -1,
+        };
+        match (call(timeout_ms), timeout_ms) {
+            (Err(EAGAIN), 0) => {
+                thread::yield_now();
+            }
+            (Err(ETIMEDOUT), 1..) => {}
+            (done, _) => return done,
+        }
+        assert!(begin.elapsed() < LIMIT, "neither a message nor an end");
+    }
+}
+
+/// Sends the messages of a direction. False if the other side was gone before the last.
+fn send_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, seed: u64) -> bool {
+    let mut random = Random(seed ^ 1);
+    // SAFETY: a channel.
+    let max = unsafe { ipc_channel_max(ch.0) } as u64;
+    let count = 1 + Random(seed).below(CONNECTION);
+    let mut bytes = vec![0; max as usize];
+    for number in 0..count {
+        let message = Message::new(&shared.store, seed, number, max);
+        let len = message.len();
+        let sent = if random.below(2) == 0 {
+            message.fill(&mut bytes[..len]);
+            let at = bytes.as_ptr().cast();
+            retry(&mut random, |timeout_ms| {
+                // SAFETY: the slice, with a length within it.
+                outcome(|| unsafe { ipc_channel_send(ch.0, at, len, timeout_ms) } as isize)
+            })
+        } else {
+            send_in_place(ch, &message, max, &mut random)
+        };
+        match sent {
+            Ok(_) => slot.sent[direction].store(number + 1, Ordering::SeqCst),
+            Err(EPIPE) => return false,
+            Err(error) => panic!("sending: {error}"),
+        }
+    }
+    slot.done[direction].store(1, Ordering::SeqCst);
+    // SAFETY: a channel.
+    assert_eq!(unsafe { ipc_channel_shutdown(ch.0, SHUT_WR) }, 0);
+    true
+}
+
+/// By reserve and commit, of more than is needed at times, and given back first at times.
+fn send_in_place(ch: &Channel, message: &Message, max: u64, random: &mut Random) -> Outcome {
+    let len = message.len();
+    let more = random.below(100).min(max - len as u64) as usize;
+    let cancelled = random.below(16) == 0;
+    for last in [false, true] {
+        if !last && !cancelled {
+            continue;
+        }
+        let mut room = ptr::null_mut();
+        retry(random, |timeout_ms| {
+            outcome(|| {
+                // SAFETY: a channel.
+                room = unsafe { ipc_channel_reserve(ch.0, len + more, timeout_ms) };
+                if room.is_null() { -1 } else { 0 }
+            })
+        })?;
+        if !last {
+            // SAFETY: a channel.
+            assert_eq!(unsafe { ipc_channel_cancel(ch.0) }, 0);
+        }
+        // SAFETY: there is room for so many bytes, and ours alone.
+        let room = unsafe { slice::from_raw_parts_mut(room.cast::<u8>(), len) };
+        if last {
+            message.fill(room);
+        }
+    }
+    // SAFETY: a channel.
+    outcome(|| unsafe { ipc_channel_commit(ch.0, len) } as isize)
+}
+
+/// Receives the messages of a direction until the end, and checks that they are all.
+fn receive_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, seed: u64) {
+    let mut random = Random(seed ^ 2);
+    // SAFETY: a channel; both sides have the same size.
+    let max = unsafe { ipc_channel_max(ch.0) } as u64;
+    let mut bytes = vec![0; max as usize];
+    let polls = seed.is_multiple_of(3);
+    let mut number = 0;
+    loop {
+        let message = Message::new(&shared.store, seed, number, max);
+        let len = message.len();
+        if polls && random.below(64) == 0 {
+            poll_once(ch);
+        }
+        let received = match random.below(4) {
+            0 => receive_in_place(ch, &message, &mut random),
+            1 if len > 1 => {
+                let cap = 1 + random.below(len as u64 - 1) as usize;
+                match receive(ch, &mut bytes[..cap], &mut random) {
+                    Err(EMSGSIZE) => continue, // it stays; another way next time
+                    Ok(0) => Ok(0),
+                    other => panic!("a message of {len} in {cap}: {other:?}"),
+                }
+            }
+            _ => receive(ch, &mut bytes, &mut random).inspect(|received| {
+                if *received > 0 {
+                    message.check(&bytes[..*received]);
+                }
+            }),
+        };
+        match received {
+            Ok(0) => break,
+            Ok(received) => assert_eq!(received, len, "message {number}"),
+            Err(error) => panic!("receiving: {error}"),
+        }
+        number += 1;
+        shared.received.fetch_add(1, Ordering::Relaxed);
+    }
+    // The sender has said that this is all, or is dead: what it has counted stays.
+    let sent = slot.sent[direction].load(Ordering::SeqCst);
+    if slot.done[direction].load(Ordering::SeqCst) == 1 {
+        assert_eq!(number, sent, "all that was sent");
+        shared.ends.fetch_add(1, Ordering::Relaxed);
+    } else {
+        // It may have died between sending and counting.
+        assert!(number == sent || number == sent + 1, "{number} of {sent}");
+        shared.deaths.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn receive(ch: &Channel, room: &mut [u8], random: &mut Random) -> Outcome {
+    let (at, cap) = (room.as_mut_ptr().cast(), room.len());
+    retry(random, |timeout_ms| {
+        // SAFETY: the slice, with its length.
+        outcome(|| unsafe { ipc_channel_recv(ch.0, at, cap, timeout_ms) })
+    })
+}
+
+fn receive_in_place(ch: &Channel, message: &Message, random: &mut Random) -> Outcome {
+    let mut at = ptr::null();
+    let len = retry(random, |timeout_ms| {
+        // SAFETY: a channel, and a place.
+        outcome(|| unsafe { ipc_channel_peek(ch.0, &mut at, timeout_ms) })
+    })?;
+    if len > 0 {
+        // SAFETY: the message is there until it is released.
+        message.check(unsafe { slice::from_raw_parts(at.cast(), len) });
+        // SAFETY: a channel.
+        assert_eq!(unsafe { ipc_channel_release(ch.0) }, 0);
+    }
+    Ok(len)
+}
+
+fn poll_once(ch: &Channel) {
+    // SAFETY: a channel.
+    let fd = unsafe { ipc_channel_fd(ch.0) };
+    let mut ready = pollfd {
+        fd,
+        events: POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, ours.
+    assert!(unsafe { poll(&mut ready, 1, 1) } >= 0);
+}
+
+/// One connection, of which both sides know the number.
+fn converse(ch: Channel, shared: &Shared, number: u64, sends: usize) {
+    let slot = &shared.slots[number as usize % SLOTS];
+    let seed = |direction: usize| Random(number * 2 + direction as u64).next();
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| send_all(&ch, shared, slot, sends, seed(sends)));
+        receive_all(&ch, shared, slot, 1 - sends, seed(1 - sends));
+        sending.join().unwrap();
+    });
+}
+
+fn opts() -> ipc_channel_opts {
+    // SAFETY: numbers only.
+    let mut opts: ipc_channel_opts = unsafe { std::mem::zeroed() };
+    opts.send_size = RING;
+    opts
+}
+
+fn serve(path: &CString, shared: &Shared) {
+    // SAFETY: a string.
+    let listener = unsafe { ipc_channel_listen(path.as_ptr(), 0o600, 0) };
+    assert!(listener >= 0, "listen: {}", std::io::Error::last_os_error());
+    loop {
+        let mut ch = ptr::null_mut();
+        let (opts, size) = (opts(), size_of::<ipc_channel_opts>());
+        let accepted = outcome(|| {
+            // SAFETY: the structure with its size, and a place.
+            (unsafe { ipc_channel_accept(listener, &opts, size, -1, &mut ch) }) as isize
+        });
+        match accepted {
+            Ok(_) => {}
+            Err(EPIPE) => continue, // killed meanwhile
+            Err(error) => panic!("accept: {error}"),
+        }
+        let ch = Channel(ch);
+        let mut number = [0; 8];
+        match receive(&ch, &mut number, &mut Random(0)) {
+            Ok(8) => converse(ch, shared, u64::from_le_bytes(number), 1),
+            Ok(0) | Err(EPIPE) => {}
+            other => panic!("the number: {other:?}"),
+        }
+    }
+}
+
+fn call(path: &CString, shared: &Shared) {
+    loop {
+        let mut ch = ptr::null_mut();
+        let (opts, size) = (opts(), size_of::<ipc_channel_opts>());
+        let connected = outcome(|| {
+            // SAFETY: a string, the structure with its size, and a place.
+            (unsafe { ipc_channel_connect(path.as_ptr(), &opts, size, -1, &mut ch) }) as isize
+        });
+        match connected {
+            Ok(_) => {}
+            // The server was killed, and is not there yet again.
+            Err(ENOENT | ECONNREFUSED | EPIPE) => {
+                thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            Err(error) => panic!("connect: {error}"),
+        }
+        let ch = Channel(ch);
+        let number = shared.connections.fetch_add(1, Ordering::SeqCst);
+        let slot = &shared.slots[number as usize % SLOTS];
+        for word in slot.sent.iter().chain(&slot.done) {
+            word.store(0, Ordering::SeqCst);
+        }
+        let bytes = number.to_le_bytes();
+        // SAFETY: eight bytes.
+        let sent = outcome(|| unsafe {
+            ipc_channel_send(ch.0, bytes.as_ptr().cast(), bytes.len(), -1) as isize
+        });
+        match sent {
+            Ok(_) => converse(ch, shared, number, 0),
+            Err(EPIPE) => {}
+            Err(error) => panic!("the number: {error}"),
+        }
+    }
+}
+
+/// Kills a process, which must have been at work.
+fn kill(child: Child) {
+    child.signal(SIGKILL);
+    let status = child.reap();
+    assert!(
+        WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+        "it had ended by itself: {status:#x}"
+    );
+}
+
+fn soak() {
+    let path = std::env::temp_dir().join("listener");
+    let name = CString::new(path.to_str().unwrap()).unwrap();
+    let mut random = Random(u64::from(std::process::id()));
+    let shared = shared(&mut random);
+    let messages = scaled(MESSAGES);
+    let start = |server: bool| {
+        fork(|| {
+            if server {
+                serve(&name, shared);
+            } else {
+                call(&name, shared);
+            }
+        })
+    };
+    let mut pair = [true, false].map(|server| Some(start(server)));
+    let mut kills = 0;
+    let begin = Instant::now();
+    loop {
+        // The next death is at any moment of the next so many messages.
+        let received = shared.received.load(Ordering::Relaxed);
+        let next = received + random.below(30_000);
+        let since = Instant::now();
+        while shared.received.load(Ordering::Relaxed) < next {
+            assert!(since.elapsed() < LIMIT, "it stands still at {received}");
+            thread::sleep(Duration::from_micros(300));
+        }
+        if shared.received.load(Ordering::Relaxed) >= messages {
+            break;
+        }
+        let victim = random.below(2) as usize;
+        kill(pair[victim].take().unwrap());
+        pair[victim] = Some(start(victim == 0));
+        kills += 1;
+    }
+    let time = begin.elapsed().as_secs_f64();
+    pair.into_iter().flatten().for_each(kill);
+    fs::remove_file(path).unwrap();
+    let (ends, deaths) = (&shared.ends, &shared.deaths);
+    let (ends, deaths) = (ends.load(Ordering::Relaxed), deaths.load(Ordering::Relaxed));
+    println!(
+        "{} messages, {} connections, {kills} kills, {ends} ends, {deaths} deaths seen, {time:.1} s",
+        shared.received.load(Ordering::Relaxed),
+        shared.connections.load(Ordering::Relaxed),
+    );
+    assert!(
+        kills > 3 && ends > 3 && deaths > 3,
+        "too little has happened"
+    );
+}
