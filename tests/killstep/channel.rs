@@ -18,12 +18,13 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use unixipc::ffi::channel::{ipc_channel, ipc_channel_opts};
+use unixipc::channel::Channel;
+use unixipc::ffi::channel::ipc_channel_opts;
 
 /// What a call returned, or the errno that it set.
 type Outcome = Result<usize, c_int>;
 /// A handle.
-type Ch = *mut ipc_channel;
+type Ch = *mut Channel;
 
 /// The smallest ring.
 const RING: u64 = 1 << 16;

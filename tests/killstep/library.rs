@@ -6,7 +6,8 @@ use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, pid_t, size_t, ssize_t}
 use libtest_mimic::Failed;
 use std::ffi::{CStr, CString};
 use std::mem;
-use unixipc::ffi::channel::{ipc_channel, ipc_channel_opts};
+use unixipc::channel::Channel;
+use unixipc::ffi::channel::ipc_channel_opts;
 use unixipc::ffi::cond::ipc_cond;
 use unixipc::ffi::mutex::ipc_mutex;
 use unixipc::ffi::rwlock::ipc_rwlock;
@@ -96,27 +97,27 @@ library! {
     ipc_cell_load(*const c_void, *mut c_void, size_t, *mut u64) -> ssize_t;
     ipc_cell_wait(*const c_void, u64, c_int) -> c_int;
     ipc_cell_close(*mut c_void) -> ();
-    ipc_channel_pair(*const ipc_channel_opts, size_t, *mut *mut ipc_channel) -> c_int;
+    ipc_channel_pair(*const ipc_channel_opts, size_t, *mut *mut Channel) -> c_int;
     ipc_channel_from_fd(
-        c_int, *const ipc_channel_opts, size_t, c_int, *mut *mut ipc_channel
+        c_int, *const ipc_channel_opts, size_t, c_int, *mut *mut Channel
     ) -> c_int;
     ipc_channel_listen(*const c_char, mode_t, c_uint) -> c_int;
     ipc_channel_accept(
-        c_int, *const ipc_channel_opts, size_t, c_int, *mut *mut ipc_channel
+        c_int, *const ipc_channel_opts, size_t, c_int, *mut *mut Channel
     ) -> c_int;
     ipc_channel_connect(
-        *const c_char, *const ipc_channel_opts, size_t, c_int, *mut *mut ipc_channel
+        *const c_char, *const ipc_channel_opts, size_t, c_int, *mut *mut Channel
     ) -> c_int;
-    ipc_channel_send(*mut ipc_channel, *const c_void, size_t, c_int) -> c_int;
-    ipc_channel_recv(*mut ipc_channel, *mut c_void, size_t, c_int) -> ssize_t;
-    ipc_channel_reserve(*mut ipc_channel, size_t, c_int) -> *mut c_void;
-    ipc_channel_commit(*mut ipc_channel, size_t) -> c_int;
-    ipc_channel_cancel(*mut ipc_channel) -> c_int;
-    ipc_channel_peek(*mut ipc_channel, *mut *const c_void, c_int) -> ssize_t;
-    ipc_channel_release(*mut ipc_channel) -> c_int;
-    ipc_channel_shutdown(*mut ipc_channel, c_int) -> c_int;
-    ipc_channel_fd(*mut ipc_channel) -> c_int;
-    ipc_channel_close(*mut ipc_channel) -> ();
+    ipc_channel_send(*mut Channel, *const c_void, size_t, c_int) -> c_int;
+    ipc_channel_recv(*mut Channel, *mut c_void, size_t, c_int) -> ssize_t;
+    ipc_channel_reserve(*mut Channel, size_t, c_int) -> *mut c_void;
+    ipc_channel_commit(*mut Channel, size_t) -> c_int;
+    ipc_channel_cancel(*mut Channel) -> c_int;
+    ipc_channel_peek(*mut Channel, *mut *const c_void, c_int) -> ssize_t;
+    ipc_channel_release(*mut Channel) -> c_int;
+    ipc_channel_shutdown(*mut Channel, c_int) -> c_int;
+    ipc_channel_fd(*mut Channel) -> c_int;
+    ipc_channel_close(*mut Channel) -> ();
 }
 
 /// Brings the installed library up to date.
