@@ -41,7 +41,7 @@ pub const SMALL_RING: usize = 65536;
 
 /// One end of a channel; closed when dropped.
 #[derive(Debug)]
-pub struct End(pub *mut ipc_channel);
+pub struct End(pub *mut unixipc::channel::Channel);
 
 // SAFETY: an end may be used by several threads, as the tests do.
 unsafe impl Send for End {}
@@ -220,7 +220,7 @@ impl End {
 
 /// An end that a call gives, whose place is untouched on failure.
 #[track_caller]
-pub fn got(call: impl FnOnce(*mut *mut ipc_channel) -> c_int) -> Result<End, c_int> {
+pub fn got(call: impl FnOnce(*mut *mut unixipc::channel::Channel) -> c_int) -> Result<End, c_int> {
     let untouched = ptr::dangling_mut();
     let mut ch = untouched;
     let done = outcome(|| call(&mut ch) as isize);
