@@ -37,16 +37,6 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
- * So many bytes are copied without a call.
- */
-#define SHORT 64
-
-/**
- * What the memory has to be aligned to.
- */
-#define ALIGN 16
-
-/**
  * A flag of ipc_cell_init: a store wakes those who wait in ipc_cell_wait, for the price of a
  * system call.
  */

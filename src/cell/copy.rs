@@ -20,7 +20,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 /// So many bytes are copied without a call.
-pub const SHORT: usize = 64;
+pub(super) const SHORT: usize = 64;
 
 /// Copies what may be overwritten meanwhile.
 ///

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 /// Changes with anything in this file.
 const KIND: Kind = Kind::new(*b"cell", 1);
 /// What the memory has to be aligned to.
-pub const ALIGN: usize = 16;
+pub(super) const ALIGN: usize = 16;
 const LINE: usize = 64;
 /// No cell of any version has more.
 const SLOTS_MAX: u32 = 1 << 16;

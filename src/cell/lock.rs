@@ -11,6 +11,7 @@ use std::mem::{MaybeUninit, size_of};
 const KIND: Kind = Kind::with_c_types(*b"clck", 1);
 const SIZE: usize = 128;
 
+#[allow(unused_doc_comments)] // for cbindgen
 /// cbindgen:ignore
 unsafe extern "C" {
     fn pthread_mutex_clocklock(
