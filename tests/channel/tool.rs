@@ -10,6 +10,7 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::{io, mem, ptr, slice};
+use unixipc::channel::Channel;
 use unixipc::ffi::channel::*;
 use unixipc::pair::Cred;
 
@@ -41,7 +42,7 @@ pub const SMALL_RING: usize = 65536;
 
 /// One end of a channel; closed when dropped.
 #[derive(Debug)]
-pub struct End(pub *mut unixipc::channel::Channel);
+pub struct End(pub *mut Channel);
 
 // SAFETY: an end may be used by several threads, as the tests do.
 unsafe impl Send for End {}
@@ -100,6 +101,8 @@ impl End {
         self.recv_cap(4096, timeout_ms)
     }
 
+    // The room is the peer's memory, not the end's own.
+    #[allow(clippy::mut_from_ref)]
     #[track_caller]
     pub fn reserve(&self, len: usize, timeout_ms: c_int) -> Result<&mut [u8], c_int> {
         set_errno(SENTINEL);
@@ -220,7 +223,7 @@ impl End {
 
 /// An end that a call gives, whose place is untouched on failure.
 #[track_caller]
-pub fn got(call: impl FnOnce(*mut *mut unixipc::channel::Channel) -> c_int) -> Result<End, c_int> {
+pub fn got(call: impl FnOnce(*mut *mut Channel) -> c_int) -> Result<End, c_int> {
     let untouched = ptr::dangling_mut();
     let mut ch = untouched;
     let done = outcome(|| call(&mut ch) as isize);
