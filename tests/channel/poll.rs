@@ -343,6 +343,10 @@ fn converse(end: &End, flags: EpollFlags, count: u64, seed: u64) {
         }
         loop {
             match end.recv(0) {
+                Ok(message) if message.is_empty() => {
+                    assert_eq!((sent, received), (count, count), "the end");
+                    break;
+                }
                 Ok(message) => {
                     assert_eq!(message[..8], u64::to_le_bytes(received));
                     assert_eq!(message.len(), 8 + (received as usize * 31) % 1000);

@@ -10,6 +10,7 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::{io, mem, ptr, slice};
+use unixipc::channel::Channel;
 use unixipc::ffi::channel::*;
 use unixipc::pair::Cred;
 
@@ -41,7 +42,7 @@ pub const SMALL_RING: usize = 65536;
 
 /// One end of a channel; closed when dropped.
 #[derive(Debug)]
-pub struct End(pub *mut ipc_channel);
+pub struct End(pub *mut Channel);
 
 // SAFETY: an end may be used by several threads, as the tests do.
 unsafe impl Send for End {}
@@ -220,7 +221,7 @@ impl End {
 
 /// An end that a call gives, whose place is untouched on failure.
 #[track_caller]
-pub fn got(call: impl FnOnce(*mut *mut ipc_channel) -> c_int) -> Result<End, c_int> {
+pub fn got(call: impl FnOnce(*mut *mut Channel) -> c_int) -> Result<End, c_int> {
     let untouched = ptr::dangling_mut();
     let mut ch = untouched;
     let done = outcome(|| call(&mut ch) as isize);
