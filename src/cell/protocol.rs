@@ -25,7 +25,8 @@ const TRIES: u32 = if cfg!(loom) { 3 } else { 64 };
 /// What stands before the bytes of a slot.
 #[repr(C)]
 pub struct Slot {
-    /// The version of the value, 0 if there never was one, or [`BUSY`].
+    /// The version of the value, 0 if there never was one, or that of a slot that is
+    /// being filled.
     pub version: AtomicU64,
     /// The length of the value.
     pub len: AtomicU64,

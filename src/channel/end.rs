@@ -14,7 +14,7 @@ use libc::c_int;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{hint, ptr};
@@ -182,6 +182,8 @@ pub struct Channel {
     peer: OnceLock<Peer>,
     /// 0, or the error that ended it.
     broken: AtomicU32,
+    /// A send was refused, and who polls is to learn of room.
+    wants_room: AtomicBool,
     memory: Memory,
     bell: Bell,
     spin: Spin,
@@ -290,6 +292,7 @@ impl Channel {
             state: Apart(AtomicU8::new(PENDING)),
             peer: OnceLock::new(),
             broken: AtomicU32::new(0),
+            wants_room: AtomicBool::new(false),
             memory,
             bell,
             spin: options.spin,
@@ -570,6 +573,7 @@ impl Channel {
         };
         if look()? {
             sender.refused = 0;
+            self.wants_room.store(false, Ordering::Relaxed);
             return Ok(());
         }
         self.sent.0.waits.add(1);
@@ -584,11 +588,14 @@ impl Channel {
             }
             return Err(Errno::EAGAIN);
         }
+        // Before it is said to the peer: `show_room` is to know when the peer has rung.
+        self.wants_room.store(polled, Ordering::Relaxed);
         loop {
             let count = self.bell.count();
             let safe = sleep::announce(word, &theirs.head.unfenced, membarrier::issue);
             if look()? {
                 sleep::withdraw(word);
+                self.wants_room.store(false, Ordering::Relaxed);
                 return Ok(());
             }
             self.sent.0.sleeps.add(u64::from(!wait.is_never()));
@@ -601,6 +608,23 @@ impl Channel {
                 }
                 return Err(error);
             }
+        }
+    }
+
+    /// Where a send was refused, the receive that has silenced the bell may have silenced what
+    /// told of room: that is shown again, or waited for anew.
+    fn show_room(&self, peer: &Peer) {
+        if !self.wants_room.load(Ordering::Relaxed) {
+            return;
+        }
+        let (mine, theirs) = (self.memory.control(), peer.memory.control());
+        let safe = sleep::announce(&mine.sender.word, &theirs.head.unfenced, membarrier::issue);
+        let head = theirs.head.at.load(Ordering::Acquire);
+        let unread = mine.tail.at.load(Ordering::Relaxed).wrapping_sub(head);
+        // As the peer judges it.
+        if !safe || unread <= self.memory.ring_size() / 2 {
+            self.wants_room.store(false, Ordering::Relaxed);
+            self.bell.ring_own();
         }
     }
 
@@ -779,7 +803,9 @@ impl Channel {
             }
             self.received.0.sleeps.add(u64::from(!wait.is_never()));
             if let Err(error) = self.sleep(wait, count, safe) {
-                if !polled {
+                if polled {
+                    self.show_room(peer);
+                } else {
                     sleep::withdraw(word);
                     if self.bell.look() {
                         return look();

@@ -22,7 +22,7 @@ static void *map(int fd, size_t size, int protection)
 /* Waits for each version that it can catch, until the last. */
 static void reader(int fd, size_t size)
 {
-    const void *mem = map(fd, size, PROT_READ);
+    void *mem = map(fd, size, PROT_READ);
     struct ipc_cell *cell;
     struct value value;
     uint64_t version = 0, before;
@@ -39,6 +39,8 @@ static void reader(int fd, size_t size)
     } while (version < ROUNDS);
     CHECK(ipc_cell_wait(cell, version, 1) == -1 && errno == ETIMEDOUT);
     ipc_cell_close(cell);
+    CHECK(munmap(mem, size) == 0);
+    CHECK(close(fd) == 0);
     exit(0);
 }
 
@@ -59,6 +61,8 @@ static void between_processes(void)
     for (i = 0; i < 2; i++) {
         readers[i] = check_fork();
         if (readers[i] == 0) {
+            ipc_cell_close(cell); /* the child's copy of the parent's handle */
+            CHECK(munmap(mem, size) == 0);
             reader(fd, size);
         }
     }

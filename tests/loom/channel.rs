@@ -35,6 +35,11 @@ struct Channel {
 impl Channel {
     /// In which both cursors are here, and both words.
     fn new(cursor: u64, word: u32) -> Arc<Self> {
+        Self::polled(cursor, word, false)
+    }
+
+    /// The same, whose consumer may poll.
+    fn polled(cursor: u64, word: u32, is_polled: bool) -> Arc<Self> {
         Arc::new(Self {
             tail: AtomicU64::new(cursor),
             tail_unfenced: AtomicU32::new(0),
@@ -43,8 +48,8 @@ impl Channel {
             no_message: AtomicU32::new(word),
             no_room: AtomicU32::new(word),
             ring: [(); SLOTS].map(|()| UnsafeCell::new(0)),
-            bell_of_consumer: Bell::new(),
-            bell_of_producer: Bell::new(),
+            bell_of_consumer: Bell::new(is_polled),
+            bell_of_producer: Bell::new(false),
             processor: Processor::new(),
             turn: Turn::new(),
         })
@@ -59,15 +64,17 @@ impl Channel {
 struct Bell {
     rung: Mutex<bool>,
     sleepers: Condvar,
+    is_polled: bool,
     /// How often anybody rang, and said that it sleeps.
     counts: [AtomicU32; 2],
 }
 
 impl Bell {
-    fn new() -> Self {
+    fn new(is_polled: bool) -> Self {
         Self {
             rung: Mutex::new(false),
             sleepers: Condvar::new(),
+            is_polled,
             counts: [(); 2].map(|()| AtomicU32::new(0)),
         }
     }
@@ -96,7 +103,8 @@ impl Bell {
     }
 }
 
-/// Waits until `look` finds something, as a channel does.
+/// Waits until `look` finds something, as a channel does; one that is polled forgets first what
+/// has rung before.
 fn wait(
     word: &AtomicU32,
     unfenced: &AtomicU32,
@@ -106,6 +114,9 @@ fn wait(
     mut look: impl FnMut() -> bool,
 ) {
     while !look() {
+        if bell.is_polled {
+            *bell.rung.lock().unwrap() = false;
+        }
         turn.anybody();
         bell.counts[1].fetch_add(1, Ordering::Relaxed);
         let safe = sleep::announce(word, unfenced, || {
@@ -290,9 +301,9 @@ fn ring_where_both_sides_sleep() {
 }
 
 /// One sends twice, and one sleeps before each message.
-fn two_messages(word: u32, sleeps_before: u32) {
+fn two_messages(word: u32, sleeps_before: u32, is_polled: bool) {
     check(4, move || {
-        let channel = Channel::new(0, word);
+        let channel = Channel::polled(0, word, is_polled);
         let producer = {
             let mut sender = Sender::new(&channel, 0);
             thread::spawn(move || {
@@ -312,20 +323,25 @@ fn two_messages(word: u32, sleeps_before: u32) {
 
 #[test]
 fn no_wake_up_is_lost() {
-    two_messages(0, 0);
+    two_messages(0, 0, false);
+}
+
+#[test]
+fn no_wake_up_of_who_polls_is_lost() {
+    two_messages(0, 0, true);
 }
 
 /// As at the beginning of each channel.
 #[test]
 fn asleep_from_the_beginning() {
-    two_messages(1, 1);
+    two_messages(1, 1, false);
 }
 
 /// The word that counts the sleeps begins anew, and never says that all is over.
 #[test]
 fn sleeps_where_their_word_wraps() {
     for word in [ENDED - 6, ENDED - 4, ENDED - 2] {
-        two_messages(word, 0);
+        two_messages(word, 0, false);
     }
 }
 
@@ -525,7 +541,7 @@ fn is_unfenced_and_comes_back() {
 fn without_a_barrier_a_wake_up_is_lost() {
     check(3, || {
         let (word, tail) = (AtomicU32::new(0), AtomicU64::new(0));
-        let shared = Arc::new((word, tail, Bell::new()));
+        let shared = Arc::new((word, tail, Bell::new(false)));
         let publisher = {
             let shared = shared.clone();
             thread::spawn(move || {

@@ -1,0 +1,232 @@
+//! Two processes that let each other sleep.
+
+use crate::common::process::{self, Random, scaled, wait_until};
+use crate::end::{End, LONG, RING, pause};
+use std::thread;
+use unixipc::ffi::channel::IPC_CHANNEL_F_NO_SPIN;
+
+/// Receives a message, in one of the ways that there are.
+fn receive(end: &End, room: &mut [u8], random: &mut Random, polls: bool) -> usize {
+    loop {
+        let timeout = match random.below(8) {
+            _ if polls => 0,
+            0 => 0,
+            1 => 1,
+            _ => LONG,
+        };
+        match end.recv(room, timeout) {
+            Ok(len) => return len,
+            Err(libc::EAGAIN) if polls => end.poll("a message"),
+            Err(libc::EAGAIN) if timeout == 0 => {}
+            Err(libc::ETIMEDOUT) if timeout == 1 => {}
+            Err(error) => panic!("errno {error}: a lost wake-up of the receiver"),
+        }
+    }
+}
+
+/// Sends a message, in one of the ways that there are. Who polls has nothing to receive, but has
+/// to find that out, or the descriptor stays readable.
+fn send(end: &End, bytes: &[u8], random: &mut Random, polls: bool) {
+    loop {
+        let timeout = match random.below(8) {
+            _ if polls => 0,
+            0 => 0,
+            1 => 1,
+            _ => LONG,
+        };
+        match end.send(bytes, timeout) {
+            Ok(_) => return,
+            Err(libc::EAGAIN) if polls => {
+                assert_eq!(end.recv(&mut [0], 0), Err(libc::EAGAIN));
+                end.poll("room");
+            }
+            Err(libc::EAGAIN) if timeout == 0 => {}
+            Err(libc::ETIMEDOUT) if timeout == 1 => {}
+            Err(error) => panic!("errno {error}: a lost wake-up of the sender"),
+        }
+    }
+}
+
+/// How many messages go without an answer: one most often, or around as many as make a side go
+/// over to publishing without a fence.
+fn burst(random: &mut Random) -> u64 {
+    match random.below(8) {
+        0..6 => 1 + random.below(3),
+        6 => 60 + random.below(16),
+        _ => 1 + random.below(200),
+    }
+}
+
+/// One process sends a burst and sleeps until it is answered; the other one, which does not
+/// know how long it is, sleeps whenever there is nothing. Then the other way round.
+fn answer(end: &End, mine: bool, rounds: u64, seed: u64, polls: bool) {
+    let bursts = &mut Random(seed);
+    let random = &mut Random(seed + 1 + u64::from(mine));
+    let mut room = [0; 8];
+    for round in 0..rounds {
+        let count = burst(bursts);
+        if (round % 2 == 0) == mine {
+            for number in 0..count {
+                pause(random);
+                send(end, &number.to_le_bytes(), random, false);
+            }
+            assert_eq!(receive(end, &mut room, random, polls), 8);
+            assert_eq!(u64::from_le_bytes(room), round);
+        } else {
+            for number in 0..count {
+                pause(random);
+                assert_eq!(receive(end, &mut room, random, polls), 8);
+                assert_eq!(u64::from_le_bytes(room), number);
+            }
+            send(end, &round.to_le_bytes(), random, false);
+        }
+    }
+}
+
+/// Runs the two sides in two processes.
+fn both(flags: u32, run: impl Fn(&End, bool)) {
+    let [here, there] = End::pair(flags);
+    let child = process::fork(|| {
+        // SAFETY: the copy of the parent's end, which this process does not use.
+        drop(unsafe { std::ptr::read(&here) });
+        run(&there, true);
+    });
+    drop(there);
+    run(&here, false);
+    let wakes = here.wakes();
+    child.join();
+    assert!(wakes > 100, "only {wakes} wake-ups");
+}
+
+fn check_bursts(flags: u32, polls: bool) {
+    let rounds = scaled(20_000);
+    both(flags, |end, mine| {
+        if polls {
+            end.fd();
+        }
+        answer(end, mine, rounds, 7, polls);
+    });
+}
+
+pub fn bursts() {
+    check_bursts(IPC_CHANNEL_F_NO_SPIN, false);
+}
+
+/// With a look for a while before each sleep.
+pub fn bursts_that_are_looked_for() {
+    check_bursts(0, false);
+}
+
+pub fn polled() {
+    check_bursts(IPC_CHANNEL_F_NO_SPIN, true);
+}
+
+pub fn bursts_on_one_processor() {
+    // SAFETY: takes nothing.
+    let here = unsafe { libc::sched_getcpu() } as usize;
+    // SAFETY: all zero bytes are an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: changes a set of ours.
+    unsafe { libc::CPU_SET(here, &mut set) };
+    // SAFETY: the set is ours.
+    assert_eq!(
+        unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) },
+        0
+    );
+    check_bursts(0, false);
+}
+
+/// Messages of which only a few fit into the ring, one way; each side sleeps for the other.
+fn stream(end: &End, sends: bool, count: u64, seed: u64, polls: bool) {
+    let lens = &mut Random(seed);
+    let random = &mut Random(seed + 1 + u64::from(sends));
+    let mut room = vec![0; RING as usize];
+    for number in 0..count {
+        let len = 8 + lens.below([64, 8192, RING - 16][number as usize % 3]) as usize;
+        pause(random);
+        if sends {
+            room[..8].copy_from_slice(&number.to_le_bytes());
+            send(end, &room[..len], random, polls);
+        } else {
+            assert_eq!(receive(end, &mut room, random, polls), len);
+            assert_eq!(room[..8], number.to_le_bytes());
+        }
+    }
+}
+
+pub fn full_ring() {
+    let count = scaled(30_000);
+    both(IPC_CHANNEL_F_NO_SPIN, |end, mine| {
+        stream(end, mine, count, 11, false);
+    });
+}
+
+pub fn polled_and_full() {
+    let count = scaled(30_000);
+    both(IPC_CHANNEL_F_NO_SPIN, |end, mine| {
+        end.fd();
+        stream(end, mine, count, 13, true);
+    });
+}
+
+/// Both ways at once, by two threads a side.
+fn check_threads(receiver_polls: bool) {
+    let count = scaled(10_000);
+    both(IPC_CHANNEL_F_NO_SPIN, |end, mine| {
+        if receiver_polls {
+            end.fd();
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| stream(end, true, count, 17 + u64::from(mine), false));
+            stream(end, false, count, 17 + u64::from(!mine), receiver_polls);
+        });
+    });
+}
+
+pub fn two_threads() {
+    check_threads(false);
+}
+
+pub fn two_threads_and_polled() {
+    check_threads(true);
+}
+
+/// Who polls for messages sends one for which there is no room yet: what comes meanwhile makes
+/// the descriptor readable all the same.
+pub fn a_send_that_waits_hides_no_message() {
+    let [here, there] = End::pair(IPC_CHANNEL_F_NO_SPIN);
+    let mut room = vec![0; RING as usize];
+    let long = vec![1; 8192 - 4];
+    here.fd();
+    assert_eq!(here.recv(&mut room, 0), Err(libc::EAGAIN));
+    for _ in 0..8 {
+        assert_eq!(here.send(&long, 0), Ok(0));
+    }
+    let parent = std::process::id() as libc::pid_t;
+    let child = process::fork(|| {
+        let asleep = || process::is_asleep(parent);
+        wait_until("the parent's sleep", asleep);
+        let before = switches(parent);
+        assert_eq!(there.send(b"a", LONG), Ok(0));
+        wait_until("another sleep, without room", || {
+            switches(parent) > before && asleep()
+        });
+        let mut room = vec![0; RING as usize];
+        for _ in 0..9 {
+            assert_eq!(there.recv(&mut room, LONG), Ok(long.len()));
+        }
+    });
+    assert_eq!(here.send(&long, LONG), Ok(0));
+    here.poll("what came while a send waited");
+    assert_eq!(here.recv(&mut room, 0), Ok(1));
+    child.join();
+}
+
+/// How often a process has gone to sleep.
+fn switches(pid: libc::pid_t) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
