@@ -11,8 +11,11 @@ use unixipc::ffi::channel::*;
 /// So many messages as are sent before anybody looks whether the other side is still there.
 const BURST: usize = 60;
 
+/// Calls on both ends of a pair.
+type Calls = fn(&End, &End);
+
 /// What has to work without a system call, while the other side is awake.
-const WITHOUT: [(&str, fn(&End, &End)); 5] = [
+const WITHOUT: [(&str, Calls); 5] = [
     ("send and recv, one by one", |a, b| {
         for timeout_ms in [-1, 0, 10, INTR] {
             for len in [1, 64, 5000] {

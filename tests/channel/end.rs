@@ -24,8 +24,11 @@ fn close_copy(end: &End) {
     unsafe { ipc_channel_close(end.0) };
 }
 
-/// The ways to go; each notes the time first.
-const WAYS: [(&str, fn(&End)); 5] = [
+/// How a process gives up its end.
+type Way = fn(&End);
+
+/// The ways to go.
+const WAYS: [(&str, Way); 5] = [
     ("close", |end| {
         close_copy(end);
         thread::sleep(Duration::from_secs(20)); // or until it is killed

@@ -165,7 +165,9 @@ pub fn killed_and_reconnected() {
         loop {
             // It may also be waiting for room when it is killed.
             if round % 3 > 0 && received == kill_at || round % 3 == 0 && shared.get(0) > 300 {
-                child.take().map(kill);
+                if let Some(child) = child.take() {
+                    kill(child);
+                }
             }
             let message = server.recv(LONG).unwrap();
             if message.is_empty() {

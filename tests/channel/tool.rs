@@ -102,6 +102,7 @@ impl End {
     }
 
     #[track_caller]
+    #[allow(clippy::mut_from_ref)] // room in the ring, of which there is one at a time
     pub fn reserve(&self, len: usize, timeout_ms: c_int) -> Result<&mut [u8], c_int> {
         set_errno(SENTINEL);
         // SAFETY: an end.
