@@ -33,6 +33,13 @@ struct timespec; /* C99's own <time.h> has none */
 /* How objects in shared memory are aligned, as C99 and C++11 both take it. */
 #define UNIXIPC_ALIGNED(n) __attribute__((__aligned__(n)))
 
+/* A function and a structure may have one name, as stat has; g++ calls the constructor hidden. */
+#if defined(__cplusplus) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#define UNIXIPC_SHADOW
+#endif
+
 /**
  * The version of the header as text; ipc_version returns the library's.
  */
@@ -2265,3 +2272,8 @@ const char *ipc_version(void);
 #endif  // __cplusplus
 
 #endif  /* UNIXIPC_H */
+
+#ifdef UNIXIPC_SHADOW
+#pragma GCC diagnostic pop
+#undef UNIXIPC_SHADOW
+#endif

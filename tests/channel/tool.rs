@@ -104,6 +104,7 @@ impl End {
     // The room is the peer's memory, not the end's own.
     #[allow(clippy::mut_from_ref)]
     #[track_caller]
+    #[allow(clippy::mut_from_ref)] // room in the ring, of which there is one at a time
     pub fn reserve(&self, len: usize, timeout_ms: c_int) -> Result<&mut [u8], c_int> {
         set_errno(SENTINEL);
         // SAFETY: an end.
