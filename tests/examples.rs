@@ -1127,10 +1127,10 @@ mod channel_echo {
     pub fn clients_killed() {
         let server = start();
         let idle = descriptors(&server);
-        // Four descriptors each.
+        // Five descriptors each.
         for _ in 0..3 {
             let mut clients: Vec<_> = (0..8).map(|_| start_endless()).collect();
-            wait_until("all clients", || descriptors(&server) == idle + 8 * 4);
+            wait_until("all clients", || descriptors(&server) == idle + 8 * 5);
             for client in &mut clients {
                 client.kill().unwrap();
                 wait(client);
@@ -1159,7 +1159,7 @@ mod channel_echo {
         send(nonsense.as_raw_fd(), &[b'?'; 1000], MsgFlags::empty()).unwrap();
         let mut stopped = start_endless();
         // The one with the nonsense is let go.
-        wait_until("the clients", || descriptors(&server) == idle + 2 * 4);
+        wait_until("the clients", || descriptors(&server) == idle + 2 * 5);
         signal(stopped.id(), libc::SIGSTOP);
         wait_until("the stop", || stat(stopped.id())[0] == "T");
         succeed(&mut client(&["--count", "1000"]));
@@ -1203,7 +1203,7 @@ mod channel_echo {
         let server = start();
         let idle = descriptors(&server);
         let mut talking = start_endless();
-        wait_until("the client", || descriptors(&server) == idle + 4);
+        wait_until("the client", || descriptors(&server) == idle + 5);
         server.end(libc::SIGKILL);
         assert_eq!(wait(&mut talking).code(), Some(1));
         let said = said_by(&mut talking);

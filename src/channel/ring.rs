@@ -38,9 +38,11 @@ pub const fn record_size(len: u64) -> u64 {
     (len + LENGTH + (ALIGN - 1)) & !(ALIGN - 1)
 }
 
-/// The longest message for which a ring of `size` bytes has room.
+/// The longest message for which a ring of `size` bytes has room, and whose length has.
 pub const fn longest(size: u64) -> u64 {
-    size - LENGTH
+    let room = size - LENGTH;
+    let max = u32::MAX as u64;
+    if room < max { room } else { max }
 }
 
 /// The producing side.
