@@ -22,11 +22,11 @@ use std::{hint, ptr};
 /// How a channel is to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The size of the ring of what this side sends; 0 for [`RING_SIZE`].
+    /// The size of the ring of what this side sends; 0 for 256 KiB.
     pub send_size: u64,
     /// The same for the other side of a pair; 0 for the same size.
     pub recv_size: u64,
-    /// The largest ring that is taken from a peer; 0 for [`RING_SIZE_MAX`].
+    /// The largest ring that is taken from a peer; 0 for 1 GiB.
     pub recv_size_max: u64,
     /// A message of this length shall fit, whatever the sizes say.
     pub message_max: u64,
@@ -41,7 +41,7 @@ pub struct Options {
 /// How long to look for what one waits for before one sleeps.
 #[derive(Clone, Copy, Debug)]
 pub enum Spin {
-    /// For [`SPIN`], where it is of use: the peer runs on another processor, and the last
+    /// For some microseconds, where it is of use: the peer runs on another processor, and the last
     /// times were not in vain.
     Adaptive,
     /// For so long each time.

@@ -24,11 +24,11 @@ fn close_copy(end: &End) {
     unsafe { ipc_channel_close(end.0) };
 }
 
-/// How a process gives up its end.
-type Way = fn(&End);
+/// What ends an end.
+type Ending = fn(&End);
 
-/// The ways to go.
-const WAYS: [(&str, Way); 5] = [
+/// The ways to go; each notes the time first.
+const WAYS: [(&str, Ending); 5] = [
     ("close", |end| {
         close_copy(end);
         thread::sleep(Duration::from_secs(20)); // or until it is killed

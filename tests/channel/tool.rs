@@ -101,6 +101,8 @@ impl End {
         self.recv_cap(4096, timeout_ms)
     }
 
+    // The room is the peer's memory, not the end's own.
+    #[allow(clippy::mut_from_ref)]
     #[track_caller]
     #[allow(clippy::mut_from_ref)] // room in the ring, of which there is one at a time
     pub fn reserve(&self, len: usize, timeout_ms: c_int) -> Result<&mut [u8], c_int> {

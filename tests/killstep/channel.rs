@@ -35,8 +35,10 @@ const SHORT: usize = 100;
 const LONG: usize = 3000;
 /// More than what it takes for a side to go over to publishing without a fence.
 const MANY: usize = 80;
-/// How long a survivor waits for one message, in milliseconds.
-const WAIT: c_int = 4000;
+/// How long a survivor waits in a call: for ever, as the harness has a limit.
+const WAIT: c_int = -1;
+/// How long it waits for what is no call.
+const SOON: Duration = Duration::from_secs(4);
 /// How long a victim waits whose time is over: longer than stepping to the sleep takes.
 const BRIEF: c_int = 8;
 
@@ -783,7 +785,7 @@ fn receives_by_polling(ends: &Ends, finished: &Finished, more: usize) -> Verdict
     let fd = ends.calls.fd(ends.survivor);
     // SAFETY: the channel's own, which outlives this; only looked at.
     let fd = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-    let deadline = Instant::now() + Duration::from_millis(WAIT as u64);
+    let deadline = Instant::now() + SOON;
     let mut count = 0;
     loop {
         match ends.calls.recv(ends.survivor, &mut room, 0) {
@@ -870,7 +872,7 @@ impl Meeting {
     fn works_again(&self) -> Verdict {
         let calls = self.calls;
         let mut listener = calls.listen(&self.path);
-        let deadline = Instant::now() + Duration::from_millis(WAIT as u64);
+        let deadline = Instant::now() + SOON;
         while listener.as_ref().err() == Some(&libc::EADDRINUSE) && Instant::now() < deadline {
             // The harness has the victim's listener for a moment longer.
             thread::sleep(Duration::from_micros(200));
@@ -887,7 +889,7 @@ impl Meeting {
         if !calls.receives_one(ch, &mut room, 0)? {
             return Err("no message of a second client's".into());
         }
-        match client.wait(Instant::now() + Duration::from_secs(4)) {
+        match client.wait(Instant::now() + SOON) {
             Some(0) => Ok(()),
             other => Err(format!("a second client: {other:?}")),
         }
@@ -1102,7 +1104,7 @@ fn connect_and_send(meeting: &Meeting) {
 fn accepts(meeting: &mut Meeting, finished: &Finished) -> Verdict {
     let calls = meeting.calls;
     let listener = meeting.survivor.take().unwrap();
-    let deadline = Instant::now() + Duration::from_millis(WAIT as u64);
+    let deadline = Instant::now() + SOON;
     loop {
         let is_last = meeting.page.victim_is_gone() || Instant::now() >= deadline;
         match calls.accept(&listener, if is_last { 0 } else { 5 }) {
