@@ -255,7 +255,7 @@ pub fn interrupted() {
 /// What was sent just before the end is received before it, however close they are.
 pub fn message_before_the_end() {
     let mut random = Random(3);
-    for round in 0..scaled(3000) {
+    for round in 0..scaled(1000) {
         let (a, b) = small();
         thread::scope(|scope| {
             let receiver = scope.spawn(|| {
