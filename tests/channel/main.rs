@@ -82,6 +82,8 @@ fn main() -> std::process::ExitCode {
         threads::shutdown_ends_waiting,
         threads::shutdown_of_the_other_side,
         threads::shutdown_at_any_time,
+        threads::interrupted,
+        threads::message_before_the_end,
         cost::descriptors,
         cost::few_descriptors,
         cost::memory,
@@ -128,6 +130,7 @@ fn main() -> std::process::ExitCode {
         poll::beside_a_blocking_call,
         poll::beside_a_blocking_send,
         poll::one_polls_one_blocks,
+        poll::one_looks_one_blocks,
     ];
     let thousand = Test {
         name: "poll::a_thousand_channels",

@@ -33,7 +33,7 @@ pub fn mixture() {
     let mut random = Random(2);
     let mut ways = [(&a, &b, VecDeque::new()), (&b, &a, VecDeque::new())];
     let mut bytes = 0;
-    for seed in 0..scaled(20_000) {
+    for seed in 0..scaled(5_000) {
         let (from, to, under_way) = &mut ways[random.below(2) as usize];
         let message = pattern(any_length(&mut random, longest), seed);
         match from.send(&message, 0) {
@@ -171,7 +171,7 @@ pub fn all_ways_mixed() {
     let mut random = Random(7);
     let mut under_way = VecDeque::new();
     let mut seed = 0;
-    for _ in 0..scaled(20_000) {
+    for _ in 0..scaled(8_000) {
         let len = any_length(&mut random, 20_000);
         let message = pattern(len, seed);
         let sent = match random.below(3) {

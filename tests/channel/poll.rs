@@ -54,13 +54,19 @@ pub fn readable_or_not() {
         assert_eq!(a.send(b"long", 0), DONE);
         assert_eq!(b.recv_cap(1, 0), Err(libc::EMSGSIZE));
         assert!(is_readable(&b));
-        drop(a);
+        // The end of the messages, and then that of the other side.
+        assert_eq!(a.shutdown(libc::SHUT_WR), DONE);
         assert!(is_readable(&b));
         assert_eq!(b.recv(0).unwrap(), b"long");
-        for _ in 0..10 {
-            assert!(is_readable(&b), "the end stays to be seen");
-            assert_eq!(b.recv(0), Ok(vec![]));
-        }
+        let end_stays = || {
+            for _ in 0..10 {
+                assert!(is_readable(&b), "the end stays to be seen");
+                assert_eq!(b.recv(0), Ok(vec![]));
+            }
+        };
+        end_stays();
+        drop(a);
+        end_stays();
     }
 }
 
@@ -437,35 +443,64 @@ pub fn beside_a_blocking_send() {
     }
 }
 
-/// One thread sends, and waits for room; another one polls and receives without waiting.
+/// One thread sends, and waits for room; another one receives without waiting, and polls if it
+/// finds nothing, or tries again at once: then it sees what rings before the sender does.
 pub fn one_polls_one_blocks() {
-    let (a, b) = small();
-    let count = scaled(20_000);
-    thread::scope(|scope| {
-        for end in [&a, &b] {
-            scope.spawn(move || {
-                for number in 0..count {
-                    let mut message = [number as u8; 700];
-                    message[..8].copy_from_slice(&number.to_le_bytes());
-                    assert_eq!(end.send(&message, LONG), DONE, "message {number}");
-                }
-            });
-            scope.spawn(move || {
-                let fd = end.fd().unwrap();
-                let mut number = 0;
-                while number < count {
-                    match end.recv(0) {
-                        Ok(message) => {
-                            assert_eq!(message[..8], number.to_le_bytes());
-                            number += 1;
-                        }
-                        Err(error) => {
-                            assert_eq!(error, EAGAIN);
-                            assert_eq!(poll(fd, LONG), POLLIN, "message {number}");
+    for polls in [true, false] {
+        let (a, b) = small();
+        let count = scaled(20_000);
+        thread::scope(|scope| {
+            for end in [&a, &b] {
+                scope.spawn(move || {
+                    for number in 0..count {
+                        let mut message = [number as u8; 700];
+                        message[..8].copy_from_slice(&number.to_le_bytes());
+                        assert_eq!(end.send(&message, LONG), DONE, "message {number}");
+                    }
+                });
+                scope.spawn(move || {
+                    let fd = end.fd().unwrap();
+                    let mut number = 0;
+                    while number < count {
+                        match end.recv(0) {
+                            Ok(message) => {
+                                assert_eq!(message[..8], number.to_le_bytes());
+                                number += 1;
+                            }
+                            Err(error) => {
+                                assert_eq!(error, EAGAIN);
+                                if polls {
+                                    assert_eq!(poll(fd, LONG), POLLIN, "message {number}");
+                                }
+                            }
                         }
                     }
-                }
-            });
+                });
+            }
+        });
+    }
+}
+
+/// The same with nothing to receive: all that rings is for the sender.
+pub fn one_looks_one_blocks() {
+    let (a, b) = small();
+    a.fd().unwrap();
+    let count = scaled(20_000);
+    let done = Shared::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while done.get(0) == 0 {
+                assert_eq!(a.recv(0), Err(EAGAIN));
+            }
+        });
+        scope.spawn(|| {
+            for number in 0..count {
+                assert_eq!(a.send(&[1; 3000], 5000), DONE, "message {number}");
+            }
+            done.set(0, 1);
+        });
+        for _ in 0..count {
+            assert_eq!(b.recv(LONG).unwrap().len(), 3000);
         }
     });
 }

@@ -3,6 +3,7 @@
 use crate::tool::*;
 use libc::{EPIPE, SHUT_RD, SHUT_RDWR, SHUT_WR};
 use std::thread;
+use std::time::Duration;
 
 /// Each end has a thread that sends and one that receives.
 pub fn both_directions() {
@@ -30,12 +31,21 @@ pub fn both_directions() {
     });
 }
 
-/// Two threads that wait at one end, by their ids: one for a message, one for room.
+/// Two threads that wait at one end: one for a message, one for room.
 fn two_waiting<'a>(
     scope: &'a thread::Scope<'a, '_>,
     end: &'a End,
     timeout_ms: i32,
 ) -> [thread::ScopedJoinHandle<'a, Outcome>; 2] {
+    two_with_ids(scope, end, timeout_ms).map(|(thread, _)| thread)
+}
+
+/// The same with their ids.
+fn two_with_ids<'a>(
+    scope: &'a thread::Scope<'a, '_>,
+    end: &'a End,
+    timeout_ms: i32,
+) -> [(thread::ScopedJoinHandle<'a, Outcome>, u64); 2] {
     let tids: &Shared = Box::leak(Box::new(Shared::new()));
     let receiver = scope.spawn(move || {
         tids.set(0, thread_id());
@@ -49,7 +59,7 @@ fn two_waiting<'a>(
         tids.wait_for(at, 1);
         wait_thread_asleep(tids.get(at));
     }
-    [receiver, sender]
+    [(receiver, tids.get(0)), (sender, tids.get(1))]
 }
 
 /// Each is woken by what it waits for, in either order, whichever of them sleeps first.
@@ -211,5 +221,60 @@ pub fn shutdown_at_any_time() {
             // One that came into the ring while the shutdown did may be received or not.
             assert!(sent.1 <= sent.0 + 1, "{sent:?}");
         }
+    }
+}
+
+/// A signal handler ends the wait of the thread that it ran in, whichever of both that is, and
+/// of no other.
+pub fn interrupted() {
+    for flags in [0, libc::SA_RESTART] {
+        handle(flags);
+        for which in [0, 1] {
+            let (a, b) = small();
+            a.fill(1000);
+            thread::scope(|scope| {
+                let mut both = Vec::from(two_with_ids(scope, &a, INTR));
+                let (waiter, tid) = both.remove(which);
+                let (other, _) = both.remove(0);
+                wait_until("the end of a thread", || {
+                    // SAFETY: no pointers; a thread of this process, or none any more.
+                    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGUSR1) };
+                    thread::sleep(Duration::from_millis(2));
+                    waiter.is_finished()
+                });
+                assert_eq!(waiter.join().unwrap(), Err(libc::EINTR));
+                assert!(!other.is_finished());
+                assert_eq!(b.send(b"message", 0), DONE);
+                b.drain();
+                assert!(other.join().unwrap().is_ok());
+            });
+        }
+    }
+}
+
+/// What was sent just before the end is received before it, however close they are.
+pub fn message_before_the_end() {
+    let mut random = Random(3);
+    for round in 0..scaled(1000) {
+        let (a, b) = small();
+        thread::scope(|scope| {
+            let receiver = scope.spawn(|| {
+                loop {
+                    let message = b.recv(LONG).unwrap();
+                    assert!(!message.is_empty(), "the end came first, round {round}");
+                    if message == b"last" {
+                        break;
+                    }
+                }
+                assert_eq!(b.recv(LONG), Ok(vec![]), "round {round}");
+            });
+            for _ in 0..random.below(20) {
+                assert_eq!(a.send(b"first", LONG), DONE);
+                (0..random.below(300)).for_each(|_| std::hint::spin_loop());
+            }
+            assert_eq!(a.send(b"last", LONG), DONE);
+            assert_eq!(a.shutdown(SHUT_WR), DONE);
+            receiver.join().unwrap();
+        });
     }
 }
