@@ -139,7 +139,8 @@ check: examples
 ## make loom          run every interleaving of the protocols in shared memory
 .PHONY: loom
 loom:
-	env -u MAKEFLAGS RUSTFLAGS='--cfg loom' CARGO_PROFILE_RELEASE_LTO=off $(CARGO) test --release --locked --test loom \
+	env -u MAKEFLAGS RUSTFLAGS='--cfg loom' CARGO_PROFILE_RELEASE_LTO=off \
+	    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 $(CARGO) test --release --locked --test loom \
 	    --target-dir target/loom
 
 ## make bench         measure, and print tables
