@@ -163,7 +163,7 @@ const AROUND: usize = 3;
 /// More instructions than any operation has.
 const STEPS_MAX: usize = 200_000;
 /// How long a victim may take.
-const VICTIM_LIMIT: Duration = Duration::from_secs(60);
+const VICTIM_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a scenario. An error says that it was not carried out: that the victim died by itself
 /// or did not come to its end.
