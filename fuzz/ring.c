@@ -15,7 +15,7 @@
 /* What the victim's receiving side is to do, by a reading of its own. */
 struct reader {
     uint64_t head, tail_seen;
-    uint32_t peeked;
+    uint32_t peeked, woken;
     int broken;
 };
 
@@ -60,11 +60,29 @@ static uint8_t ring_byte(uint64_t cursor, size_t at)
     return peer.own[CONTROL_SIZE + ((cursor + 8 + at) & (RING_SIZE - 1))];
 }
 
+static int half_free(void)
+{
+    return reader.tail_seen - reader.head <= RING_SIZE / 2;
+}
+
 static void taken(uint32_t len)
 {
     reader.head += ((uint64_t)len + 4 + 7) & ~(uint64_t)7;
     reader.peeked = 0;
     expect(get64(peer.victims, HEAD) == reader.head, "the victim's head");
+
+    /* Before it wakes a sender it looks for what has come since. */
+    uint32_t asleep = get32(peer.own, SENDER);
+    if (asleep % 2 == 0 || asleep == reader.woken || !half_free()) {
+        return;
+    }
+    uint64_t now = get64(peer.own, TAIL), unread = now - reader.head;
+    if (unread <= RING_SIZE && unread % 8 == 0) {
+        reader.tail_seen = now;
+    }
+    if (half_free()) {
+        reader.woken = asleep;
+    }
 }
 
 static void compare(const uint8_t *bytes, size_t len)

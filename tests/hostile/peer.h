@@ -79,6 +79,11 @@ static inline void set64(struct peer *peer, size_t at, uint64_t value)
     atomic_store((_Atomic uint64_t *)(void *)(peer->own + at), value);
 }
 
+static inline uint32_t get32(const uint8_t *memory, size_t at)
+{
+    return atomic_load((const _Atomic uint32_t *)(const void *)(memory + at));
+}
+
 static inline void set32(struct peer *peer, size_t at, uint32_t value)
 {
     atomic_store((_Atomic uint32_t *)(void *)(peer->own + at), value);
