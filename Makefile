@@ -143,7 +143,7 @@ loom:
 	    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 $(CARGO) test --release --locked --test loom \
 	    --target-dir target/loom
 
-## make bench         measure, and print tables
+## make bench         measure, and print tables (QUICK=1: shorter)
 .PHONY: bench
 bench: stage
 	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C benches run \

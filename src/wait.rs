@@ -20,13 +20,15 @@ const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Limit {
-    Forever,
-    UntilSignal,
-    Never,
-    For(Duration),
+    /// As the caller has said it. It is taken apart only by a call that has to wait.
+    Asked(c_int),
     /// A time of the monotonic clock.
     Until(Duration),
 }
+
+const FOREVER: Limit = Limit::Asked(-1);
+const UNTIL_SIGNAL: Limit = Limit::Asked(WAIT_INTR);
+const NEVER: Limit = Limit::Asked(0);
 
 /// The waiting of one call, however often it has to wait.
 #[derive(Clone, Copy, Debug)]
@@ -36,48 +38,46 @@ impl Wait {
     /// No end at all, and no signal ends it.
     #[must_use]
     pub const fn forever() -> Self {
-        Self(Limit::Forever)
+        Self(FOREVER)
     }
 
     /// Understands `timeout_ms`: milliseconds, −1 for ever, 0 not at all, [`WAIT_INTR`].
+    #[inline]
     pub fn new(timeout_ms: c_int) -> Result<Self> {
-        Ok(Self(match timeout_ms {
-            -1 => Limit::Forever,
-            WAIT_INTR => Limit::UntilSignal,
-            0 => Limit::Never,
-            1.. => Limit::For(Duration::from_millis(timeout_ms as u64)),
-            _ => return Err(Errno::EINVAL),
-        }))
+        if timeout_ms < WAIT_INTR {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self(Limit::Asked(timeout_ms)))
     }
 
     /// True where a system call that blocks may do the waiting itself. Not under
     /// `UntilSignal`: with `SA_RESTART` such a call goes on after the handler; `poll` never does.
     pub fn may_block(&self) -> bool {
-        self.0 == Limit::Forever
+        self.0 == FOREVER
     }
 
     /// True where there is no waiting at all.
     #[must_use]
     pub fn is_never(&self) -> bool {
-        self.0 == Limit::Never
+        self.0 == NEVER
     }
 
     /// True where a signal handler ends the waiting.
     pub fn ends_with_signal(&self) -> bool {
-        self.0 == Limit::UntilSignal
+        self.0 == UNTIL_SIGNAL
     }
 
     /// From here on a signal no longer ends the waiting: something has been done that
     /// must be brought to its end.
     pub fn commit(&mut self) {
-        if self.0 == Limit::UntilSignal {
-            self.0 = Limit::Forever;
+        if self.0 == UNTIL_SIGNAL {
+            self.0 = FOREVER;
         }
     }
 
     /// A system call was interrupted by a signal: says whether to try again.
     pub fn interrupted(&self) -> Result<()> {
-        if self.0 == Limit::UntilSignal {
+        if self.0 == UNTIL_SIGNAL {
             Err(Errno::EINTR)
         } else {
             Ok(())
@@ -100,7 +100,7 @@ impl Wait {
                 Ok(0) if pause.is_some() && nap == pause => return Ok(false),
                 Ok(0) => {} // left() says whether the time is over
                 Ok(_) => return Ok(true),
-                Err(nix::errno::Errno::EINTR) if self.0 != Limit::UntilSignal => {}
+                Err(nix::errno::Errno::EINTR) if self.0 != UNTIL_SIGNAL => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -139,9 +139,10 @@ impl Wait {
     /// there is no time at all, with `ETIMEDOUT` if it is over.
     pub fn left(&mut self) -> Result<Option<Duration>> {
         match self.0 {
-            Limit::Forever | Limit::UntilSignal => Ok(None),
-            Limit::Never => Err(Errno::EAGAIN),
-            Limit::For(duration) => {
+            FOREVER | UNTIL_SIGNAL => Ok(None),
+            NEVER => Err(Errno::EAGAIN),
+            Limit::Asked(ms) => {
+                let duration = Duration::from_millis(ms.unsigned_abs().into());
                 self.0 = Limit::Until(sys::monotonic_time() + duration);
                 Ok(Some(duration))
             }

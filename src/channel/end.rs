@@ -13,8 +13,9 @@ use crate::wait::Wait;
 use libc::c_int;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{hint, ptr};
@@ -50,6 +51,8 @@ pub enum Spin {
 
 /// About what it costs to sleep and to be woken.
 const SPIN: Duration = Duration::from_micros(10);
+/// How often to look between two looks at the clock.
+const LOOKS: u32 = 32;
 /// After so many times in vain ...
 const VAIN: u32 = 4;
 /// ... it is tried again only once in so many.
@@ -103,10 +106,12 @@ pub struct Stats {
 struct Count(AtomicU64);
 
 impl Count {
+    /// The new number.
     #[inline]
-    fn add(&self, more: u64) {
-        let now = self.0.load(Ordering::Relaxed);
-        self.0.store(now.wrapping_add(more), Ordering::Relaxed);
+    fn add(&self, more: u64) -> u64 {
+        let now = self.0.load(Ordering::Relaxed).wrapping_add(more);
+        self.0.store(now, Ordering::Relaxed);
+        now
     }
 
     fn get(&self) -> u64 {
@@ -130,8 +135,6 @@ struct Sender {
     publisher: Publisher,
     /// How much `reserve` has promised and `commit` not yet published; 0 for nothing.
     reserved: usize,
-    /// Messages since the peer was last looked after.
-    unwatched: u32,
     /// How often in a row there was no room.
     refused: u32,
     /// How often in a row it was in vain to look for a while.
@@ -154,11 +157,6 @@ struct Receiver {
 #[repr(align(128))]
 struct Apart<T>(T);
 
-/// Ready: the peer is known.
-const READY: u8 = 0;
-/// The handshake is not over.
-const PENDING: u8 = 1;
-
 /// What is needed until the handshake is over.
 struct Pending {
     socket: OwnedFd,
@@ -178,7 +176,7 @@ pub struct Channel {
     receiver: Apart<UnsafeCell<Receiver>>,
     sent: Apart<Counts>,
     received: Apart<Counts>,
-    state: Apart<AtomicU8>,
+    /// Known when the handshake is over.
     peer: OnceLock<Peer>,
     /// 0, or the error that ended it.
     broken: AtomicU32,
@@ -200,6 +198,17 @@ unsafe impl Sync for Channel {}
 struct Message {
     at: *const u8,
     len: usize,
+}
+
+impl Message {
+    /// The one at a position of the peer's ring.
+    #[inline(always)]
+    fn new(peer: &Peer, position: u64, len: u32) -> Self {
+        Self {
+            at: peer.memory.ring(position).wrapping_add(4),
+            len: len as usize,
+        }
+    }
 }
 
 /// What a side does in vain before it asks the system each time whether the peer is gone.
@@ -276,7 +285,6 @@ impl Channel {
                 ring: Producer::new(ring_size, 0),
                 publisher: Publisher::new(false),
                 reserved: 0,
-                unwatched: 0,
                 refused: 0,
                 vain: 0,
             })),
@@ -289,7 +297,6 @@ impl Channel {
             })),
             sent: Apart(Counts::default()),
             received: Apart(Counts::default()),
-            state: Apart(AtomicU8::new(PENDING)),
             peer: OnceLock::new(),
             broken: AtomicU32::new(0),
             wants_room: AtomicBool::new(false),
@@ -306,19 +313,15 @@ impl Channel {
     /// Takes note of the peer. Only before anybody sends or receives.
     fn meet(&self, peer: Peer) -> Result<()> {
         let may_be_unfenced = self.membarrier && peer.membarrier;
-        // SAFETY: nobody sends before the state is READY.
+        // SAFETY: nobody sends before the peer is known.
         let sender = unsafe { &mut *self.sender.0.get() };
         sender.publisher = Publisher::new(may_be_unfenced);
-        // SAFETY: nobody receives before the state is READY.
+        // SAFETY: nobody receives before the peer is known.
         let receiver = unsafe { &mut *self.receiver.0.get() };
         receiver.ring = Consumer::new(peer.memory.ring_size(), 0);
         receiver.publisher = Publisher::new(may_be_unfenced);
-        if self.peer.set(peer).is_err() {
-            return Err(Errno::EPROTO); // called twice
-        }
-        // Pairs with the load in `peer`.
-        self.state.0.store(READY, Ordering::Release);
-        Ok(())
+        // Who finds the peer sees all that was written before it was set.
+        self.peer.set(peer).map_err(|_| Errno::EPROTO) // called twice
     }
 
     /// Waits for the end of the handshake, before anybody else has this end.
@@ -356,7 +359,7 @@ impl Channel {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(handshake) = pending.as_mut() {
                 handshake.waiting -= 1;
-                if handshake.waiting == 0 && self.state.0.load(Ordering::Relaxed) == READY {
+                if handshake.waiting == 0 && self.peer.get().is_some() {
                     *pending = None;
                 }
             }
@@ -366,7 +369,7 @@ impl Channel {
 
     /// Takes what the peer has said up to now; whether that is all.
     fn take_reply(&self, handshake: &mut Pending) -> Result<bool> {
-        if self.state.0.load(Ordering::Relaxed) == READY {
+        if self.peer.get().is_some() {
             return Ok(true);
         }
         if let Some(error) = handshake.failed {
@@ -404,10 +407,10 @@ impl Channel {
     /// The peer, after the handshake.
     #[inline]
     fn peer(&self, wait: &mut Wait, over: &AtomicU32) -> Result<&Peer> {
-        // Pairs with the store in `meet`.
-        if self.state.0.load(Ordering::Acquire) != READY {
-            kept(|| self.finish(wait, over))?;
+        if let Some(peer) = self.peer.get() {
+            return Ok(peer);
         }
+        kept(|| self.finish(wait, over))?;
         self.peer.get().ok_or(Errno::EPROTO)
     }
 
@@ -428,16 +431,31 @@ impl Channel {
     }
 
     /// Sends a message.
-    pub fn send(&self, bytes: &[u8], mut wait: Wait) -> Result<()> {
-        let at = self.claim(bytes.len(), &mut wait)?;
+    #[inline]
+    pub fn send(&self, bytes: &[u8], wait: Wait) -> Result<()> {
+        let len = bytes.len();
+        match self.claim_at_once(len) {
+            // A shorter way, worth as much as what it does.
+            Some((peer, at)) if SHORT.contains(&len) => {
+                // SAFETY: there is room for so many bytes, of which nobody else knows yet.
+                unsafe { copy_short(bytes.as_ptr(), at, len) };
+                self.publish(peer, len)
+            }
+            _ => self.send_any(bytes, wait),
+        }
+    }
+
+    #[inline(never)]
+    fn send_any(&self, bytes: &[u8], wait: Wait) -> Result<()> {
+        let (peer, at) = self.claim(bytes.len(), wait)?;
         // SAFETY: `claim` has found room for so many bytes, of which nobody else knows yet.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len()) };
-        self.publish(bytes.len())
+        self.publish(peer, bytes.len())
     }
 
     /// Room for a message of `len` bytes, which the caller fills before `commit`.
-    pub fn reserve(&self, len: usize, mut wait: Wait) -> Result<*mut u8> {
-        let at = self.claim(len, &mut wait)?;
+    pub fn reserve(&self, len: usize, wait: Wait) -> Result<*mut u8> {
+        let (_, at) = self.claim(len, wait)?;
         // SAFETY: this is the thread that sends.
         unsafe { &mut *self.sender.0.get() }.reserved = len;
         Ok(at)
@@ -451,7 +469,8 @@ impl Channel {
             return Err(Errno::EINVAL);
         }
         sender.reserved = 0;
-        self.publish(len)
+        let peer = self.peer.get().ok_or(Errno::EINVAL)?;
+        self.publish(peer, len)
     }
 
     /// Gives back what was reserved.
@@ -465,11 +484,40 @@ impl Channel {
         Ok(())
     }
 
+    /// Room for a message, where it is to be had without waiting and nothing is wrong (but that
+    /// its length may be more than can be said).
+    #[inline(always)]
+    fn claim_at_once(&self, len: usize) -> Option<(&Peer, *mut u8)> {
+        let peer = self.peer.get()?;
+        // SAFETY: this is the thread that sends.
+        let sender = unsafe { &*self.sender.0.get() };
+        let is_free = len != 0
+            && sender.reserved == 0
+            && sender.ring.has_room(record_size(len as u64))
+            && !self.bell.is_gone()
+            && self.memory.control().tail.ended.load(Ordering::Relaxed) == 0;
+        is_free.then(|| (peer, self.place(sender)))
+    }
+
     /// Waits for room, and gives it.
-    #[inline]
-    fn claim(&self, len: usize, wait: &mut Wait) -> Result<*mut u8> {
+    #[inline(always)]
+    fn claim(&self, len: usize, wait: Wait) -> Result<(&Peer, *mut u8)> {
+        match self.claim_at_once(len) {
+            Some(place) if len as u64 <= longest(self.memory.ring_size()) => Ok(place),
+            _ => self.claim_slowly(len, wait),
+        }
+    }
+
+    /// Where the next message goes.
+    #[inline(always)]
+    fn place(&self, sender: &Sender) -> *mut u8 {
+        self.memory.ring(sender.ring.position()).wrapping_add(4)
+    }
+
+    #[cold]
+    fn claim_slowly(&self, len: usize, mut wait: Wait) -> Result<(&Peer, *mut u8)> {
         let over = &self.memory.control().tail.ended;
-        let peer = self.peer(wait, over)?;
+        let peer = self.peer(&mut wait, over)?;
         // SAFETY: this is the thread that sends.
         let sender = unsafe { &mut *self.sender.0.get() };
         if len == 0 {
@@ -484,17 +532,14 @@ impl Channel {
         let need = record_size(len as u64);
         let is_over = over.load(Ordering::Relaxed) != 0;
         if !sender.ring.has_room(need) || self.bell.is_gone() || is_over {
-            kept(|| self.wait_for_room(peer, sender, need, wait))?;
+            kept(|| self.wait_for_room(peer, sender, need, &mut wait))?;
         }
-        Ok(self.memory.ring(sender.ring.position()).wrapping_add(4))
+        Ok((peer, self.place(sender)))
     }
 
     /// Publishes what has been written where `claim` said.
-    #[inline]
-    fn publish(&self, len: usize) -> Result<()> {
-        let Some(peer) = self.peer.get() else {
-            return Err(Errno::EINVAL);
-        };
+    #[inline(always)]
+    fn publish(&self, peer: &Peer, len: usize) -> Result<()> {
         // SAFETY: this is the thread that sends.
         let sender = unsafe { &mut *self.sender.0.get() };
         let control = self.memory.control();
@@ -503,15 +548,14 @@ impl Channel {
         length.store(len as u32, Ordering::Relaxed);
         let need = record_size(len as u64);
         sender.ring.publish(need, &control.tail.at);
-        self.sent.0.messages.add(1);
+        let count = self.sent.0.messages.add(1);
         self.sent.0.bytes.add(len as u64);
         let other = sender.publisher.published(
             &peer.memory.control().receiver.word,
             &control.tail.unfenced,
             true,
         );
-        sender.unwatched += 1;
-        if other != Other::Awake || sender.unwatched >= SELDOM {
+        if other != Other::Awake || count.is_multiple_of(SELDOM.into()) {
             return kept(|| self.after_sending(peer, sender, other));
         }
         Ok(())
@@ -520,7 +564,6 @@ impl Channel {
     /// What seldom has to be done after a message.
     #[cold]
     fn after_sending(&self, peer: &Peer, sender: &mut Sender, other: Other) -> Result<()> {
-        sender.unwatched = 0;
         self.note_place();
         match other {
             Other::Ended => return Err(Errno::EPIPE),
@@ -629,11 +672,26 @@ impl Channel {
     }
 
     /// Receives a message; its length, 0 at the end.
-    pub fn recv(&self, bytes: &mut [MaybeUninit<u8>], mut wait: Wait) -> Result<usize> {
+    #[inline]
+    pub fn recv(&self, bytes: &mut [MaybeUninit<u8>], wait: Wait) -> Result<usize> {
+        match self.next_at_once() {
+            // As in `send`.
+            Some((peer, message)) if SHORT.contains(&message.len) && message.len <= bytes.len() => {
+                // SAFETY: so many bytes are within the peer's ring, and within `bytes`.
+                unsafe { copy_short(message.at, bytes.as_mut_ptr().cast(), message.len) };
+                self.consume(peer, message.len);
+                Ok(message.len)
+            }
+            _ => self.recv_any(bytes, wait),
+        }
+    }
+
+    #[inline(never)]
+    fn recv_any(&self, bytes: &mut [MaybeUninit<u8>], wait: Wait) -> Result<usize> {
         if bytes.is_empty() {
             return Err(Errno::EINVAL);
         }
-        let Some(message) = self.next(&mut wait)? else {
+        let Some((peer, message)) = self.next(wait)? else {
             return Ok(0);
         };
         if message.len > bytes.len() {
@@ -642,13 +700,13 @@ impl Channel {
         // SAFETY: `next` has checked that so many bytes are within the peer's ring, and `bytes`
         // is longer. A peer that changes them meanwhile changes what is received.
         unsafe { ptr::copy_nonoverlapping(message.at, bytes.as_mut_ptr().cast(), message.len) };
-        self.consume(message.len);
+        self.consume(peer, message.len);
         Ok(message.len)
     }
 
     /// Shows the next message; none at the end.
-    pub fn peek(&self, mut wait: Wait) -> Result<Option<(*const u8, usize)>> {
-        let Some(message) = self.next(&mut wait)? else {
+    pub fn peek(&self, wait: Wait) -> Result<Option<(*const u8, usize)>> {
+        let Some((_, message)) = self.next(wait)? else {
             return Ok(None);
         };
         // SAFETY: this is the thread that receives.
@@ -663,32 +721,39 @@ impl Channel {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
-        self.consume(len);
+        let peer = self.peer.get().ok_or(Errno::EINVAL)?;
+        self.consume(peer, len);
         Ok(())
     }
 
+    /// The next message, where it is known to be there and nothing is wrong.
+    #[inline(always)]
+    fn next_at_once(&self) -> Option<(&Peer, Message)> {
+        let peer = self.peer.get()?;
+        // SAFETY: this is the thread that receives.
+        let receiver = unsafe { &*self.receiver.0.get() };
+        if !receiver.ring.has_some() || receiver.peeked != 0 {
+            return None;
+        }
+        let position = receiver.ring.position();
+        // Written before the cursor that has been read.
+        let len = peer.memory.length(position).load(Ordering::Relaxed);
+        receiver.ring.check(len).ok()?;
+        Some((peer, Message::new(peer, position, len)))
+    }
+
     /// Waits for a message, and looks at its length; none at the end.
-    #[inline]
-    fn next(&self, wait: &mut Wait) -> Result<Option<Message>> {
-        let peer = match self.peer(wait, &self.memory.control().head.ended) {
-            // It has said nothing, and one of both sides has ended.
-            Err(Errno::EPIPE) => return Ok(None),
-            other => other?,
-        };
+    #[inline(always)]
+    fn next(&self, wait: Wait) -> Result<Option<(&Peer, Message)>> {
         // SAFETY: this is the thread that receives.
         let receiver = unsafe { &mut *self.receiver.0.get() };
-        let tail = &peer.memory.control().tail.at;
-        if !receiver.ring.has_some() {
-            match receiver.ring.look(tail) {
-                Ok(true) => {}
-                Ok(false) => {
-                    if !kept(|| self.wait_for_message(peer, receiver, wait))? {
-                        return Ok(None);
-                    }
-                }
-                Err(error) => return Err(self.break_off(error)),
-            }
-        }
+        let peer = match self.peer.get() {
+            Some(peer) if receiver.ring.has_some() => peer,
+            _ => match self.next_slowly(receiver, wait)? {
+                Some(peer) => peer,
+                None => return Ok(None),
+            },
+        };
         let position = receiver.ring.position();
         // Written before the cursor that has been read.
         let len = if receiver.peeked != 0 {
@@ -699,16 +764,28 @@ impl Channel {
         if let Err(error) = receiver.ring.check(len) {
             return Err(self.break_off(error));
         }
-        Ok(Some(Message {
-            at: peer.memory.ring(position).wrapping_add(4),
-            len: len as usize,
-        }))
+        Ok(Some((peer, Message::new(peer, position, len))))
+    }
+
+    /// Looks whether something has come, and waits for it; none at the end.
+    fn next_slowly(&self, receiver: &mut Receiver, mut wait: Wait) -> Result<Option<&Peer>> {
+        let peer = match self.peer(&mut wait, &self.memory.control().head.ended) {
+            // It has said nothing, and one of both sides has ended.
+            Err(Errno::EPIPE) => return Ok(None),
+            other => other?,
+        };
+        match receiver.ring.look(&peer.memory.control().tail.at) {
+            Ok(true) => Ok(Some(peer)),
+            Ok(false) => {
+                Ok(kept(|| self.wait_for_message(peer, receiver, &mut wait))?.then_some(peer))
+            }
+            Err(error) => Err(self.break_off(error)),
+        }
     }
 
     /// Publishes that the next message, of `len` bytes, has been read.
-    #[inline]
-    fn consume(&self, len: usize) {
-        let Some(peer) = self.peer.get() else { return };
+    #[inline(always)]
+    fn consume(&self, peer: &Peer, len: usize) {
         // SAFETY: this is the thread that receives.
         let receiver = unsafe { &mut *self.receiver.0.get() };
         let control = self.memory.control();
@@ -848,16 +925,21 @@ impl Channel {
         if time.is_zero() {
             return Ok(false);
         }
-        let end = sys::monotonic_time() + time;
+        // The clock is read when the first looks were in vain: between two who are busy they
+        // seldom are.
+        let mut end = None;
         loop {
-            for _ in 0..32 {
+            for _ in 0..LOOKS {
                 if look()? {
                     *vain = 0;
                     return Ok(true);
                 }
-                hint::spin_loop();
+                if end.is_some() {
+                    hint::spin_loop();
+                }
             }
-            if sys::monotonic_time() >= end {
+            let now = sys::monotonic_time();
+            if now >= *end.get_or_insert(now + time) {
                 *vain = vain.saturating_add(1);
                 return Ok(false);
             }
@@ -915,7 +997,7 @@ impl Channel {
     /// A descriptor that is readable where there is something to do.
     pub fn fd(&self) -> Result<c_int> {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_pending = self.state.0.load(Ordering::Acquire) != READY;
+        let is_pending = self.peer.get().is_none();
         let socket = pending
             .as_ref()
             .filter(|_| is_pending)
@@ -928,7 +1010,7 @@ impl Channel {
             self.bell.show();
         }
         drop(pending);
-        if new && self.state.0.load(Ordering::Acquire) == READY {
+        if new {
             self.let_poll();
         }
         Ok(fd)
@@ -981,6 +1063,46 @@ impl Drop for Channel {
             sleep::announce(word, &control.tail.unfenced, || true);
         }
     }
+}
+
+/// The lengths of messages that are copied without a call, which would take longer.
+const SHORT: RangeInclusive<usize> = 8..=64;
+
+/// Copies a [`SHORT`] message.
+///
+/// # Safety
+///
+/// `from` is valid for reads of `len` bytes and `to` for writes, and they do not overlap.
+#[inline(always)]
+unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
+    if len <= 16 {
+        // SAFETY: the caller's promise, and the length.
+        unsafe { copy_both_ends::<u64>(from, to, len) }
+    } else if len <= 32 {
+        // SAFETY: as above.
+        unsafe { copy_both_ends::<u128>(from, to, len) }
+    } else {
+        // SAFETY: as above.
+        unsafe { copy_both_ends::<[u128; 2]>(from, to, len) }
+    }
+}
+
+/// Copies as many bytes as a `T` has or up to twice as many: the first ones, and the last ones.
+///
+/// # Safety
+///
+/// As [`copy_short`].
+#[inline(always)]
+unsafe fn copy_both_ends<T: Copy>(from: *const u8, to: *mut u8, len: usize) {
+    let last = len - size_of::<T>();
+    // SAFETY: the caller's promise.
+    let a = unsafe { from.cast::<T>().read_unaligned() };
+    // SAFETY: the caller's promise.
+    let b = unsafe { from.wrapping_add(last).cast::<T>().read_unaligned() };
+    // SAFETY: the caller's promise.
+    unsafe { to.cast::<T>().write_unaligned(a) };
+    // SAFETY: the caller's promise.
+    unsafe { to.wrapping_add(last).cast::<T>().write_unaligned(b) };
 }
 
 /// Whether it is time to ask the system after so many vain looks.

@@ -160,6 +160,12 @@ impl Bell {
 
     /// Sleeps until somebody rings, or `beside` is readable. May return earlier.
     pub fn sleep(&self, wait: &mut Wait, count: u32, beside: Option<BorrowedFd>) -> Result<()> {
+        if wait.may_block() && beside.is_none() && is_single_threaded() {
+            match self.sleep_alone() {
+                Err(Errno::EAGAIN) => {} // as `silence_old_kernel` has left the pipe
+                slept => return slept,
+            }
+        }
         let me = std::process::id();
         let other = self.sleeper.load(Ordering::Relaxed);
         let sleeps_here = other != me
@@ -193,24 +199,20 @@ impl Bell {
         }
     }
 
-    fn sleep_here(&self, wait: &mut Wait, beside: Option<BorrowedFd>) -> Result<()> {
-        if wait.may_block() && beside.is_none() && is_single_threaded() {
-            // Nobody else can ring this process's own end: the shortest way to sleep.
-            let mut room = [MaybeUninit::uninit(); 64];
-            match pipe::read(self.pipe.as_fd(), &mut room) {
-                Ok(0) => {
-                    self.set_gone();
-                    return Ok(());
-                }
-                Ok(_) => {
-                    self.show();
-                    return Ok(());
-                }
-                Err(Errno::EINTR) => return Ok(()),
-                Err(Errno::EAGAIN) => {} // as `silence_old_kernel` has left it
-                Err(error) => return Err(error),
-            }
+    /// Without another thread nobody can ring this process's own end, and there is nobody to
+    /// share the pipe with: the shortest way to sleep.
+    fn sleep_alone(&self) -> Result<()> {
+        let mut room = [MaybeUninit::uninit(); 64];
+        match pipe::read(self.pipe.as_fd(), &mut room) {
+            Ok(0) => self.set_gone(),
+            Ok(_) => self.show(),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
+    }
+
+    fn sleep_here(&self, wait: &mut Wait, beside: Option<BorrowedFd>) -> Result<()> {
         let (pipe, own) = (self.pipe.as_fd(), self.own.as_fd());
         let mut fds =
             [pipe, own, beside.unwrap_or(own)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));

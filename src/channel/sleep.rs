@@ -82,7 +82,9 @@ impl Publisher {
             if word == ENDED {
                 return Other::Ended;
             }
-            self.nobody_asleep(unfenced);
+            if !self.unfenced {
+                self.nobody_asleep(unfenced);
+            }
             return Other::Awake;
         }
         if !worth_waking {
@@ -110,7 +112,7 @@ impl Publisher {
 
     #[inline]
     fn nobody_asleep(&mut self, unfenced: &AtomicU32) {
-        if self.unfenced || !self.may_be_unfenced {
+        if !self.may_be_unfenced {
             return;
         }
         self.streak += 1;
