@@ -89,10 +89,11 @@ static inline void set32(struct peer *peer, size_t at, uint32_t value)
     atomic_store((_Atomic uint32_t *)(void *)(peer->own + at), value);
 }
 
-/* The place of the length that belongs to a cursor, and of the message behind it. */
+/* The place of the length that belongs to a cursor (rounded down, if it cannot be one), and of
+ * the message behind it. */
 static inline size_t place(uint64_t cursor)
 {
-    return CONTROL_SIZE + 4 + (cursor & (RING_SIZE - 1));
+    return CONTROL_SIZE + 4 + (cursor & (RING_SIZE - 8));
 }
 
 static void peer_make(struct peer *peer)
