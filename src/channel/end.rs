@@ -484,8 +484,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Room for a message, where it is to be had without waiting and nothing is wrong (but that
-    /// its length may be more than can be said).
+    /// Room for a message, where it is to be had without waiting and nothing is wrong. Its length
+    /// may be more than can be said, but not more than anything can be long.
     #[inline(always)]
     fn claim_at_once(&self, len: usize) -> Option<(&Peer, *mut u8)> {
         let peer = self.peer.get()?;
@@ -502,9 +502,10 @@ impl Channel {
     /// Waits for room, and gives it.
     #[inline(always)]
     fn claim(&self, len: usize, wait: Wait) -> Result<(&Peer, *mut u8)> {
-        match self.claim_at_once(len) {
-            Some(place) if len as u64 <= longest(self.memory.ring_size()) => Ok(place),
-            _ => self.claim_slowly(len, wait),
+        let can_fit = len as u64 <= longest(self.memory.ring_size());
+        match can_fit.then(|| self.claim_at_once(len)).flatten() {
+            Some(place) => Ok(place),
+            None => self.claim_slowly(len, wait),
         }
     }
 
