@@ -152,8 +152,8 @@ bench: stage
 ## make header        make include/unixipc.h, and the golden files of tests/abi, anew from the code
 .PHONY: header
 header:
-	UNIXIPC_BLESS=1 $(CARGO) test --locked --target-dir target \
-	    --test header --test abi --test package -- golden
+	UNIXIPC_BLESS=1 $(CARGO) test --locked --target-dir target --test header -- golden
+	UNIXIPC_BLESS=1 $(CARGO) test --locked --target-dir target --test abi --test package -- golden
 
 ## make clean         remove everything that was built
 .PHONY: clean

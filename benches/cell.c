@@ -3,8 +3,9 @@
  *
  * It is compared with a plain seqlock (one copy, a counter that is odd while it is written)
  * and with a lock of two semaphores: readers and a writer, SEM_UNDO, one semop to enter and
- * one to leave. The seqlock's writer is alone and takes no lock; where it says so it takes a
- * robust mutex, as the cell's writers do, of whom there may be several. The other process is at
+ * one to leave. The seqlock's writer is alone and takes no lock, and the cell's is the sole one;
+ * where it says so they take a robust mutex, as writers do of whom there may be several. The
+ * other process is at
  * work only while its partner's block runs.
  */
 #include <errno.h>
@@ -23,7 +24,7 @@
 
 /* What the other process does all the time; 0 is nothing. */
 enum job { IDLE, WRITE_CELL, WRITE_WAITABLE, WRITE_SEQLOCK, WRITE_SEMAPHORE,
-           READ_CELL, READ_WAITABLE, READ_SEQLOCK, JOBS };
+           READ_CELL, READ_SOLE, READ_WAITABLE, READ_SEQLOCK, JOBS };
 
 struct seqlock {
     _Alignas(64) atomic_uint sequence;
@@ -40,7 +41,7 @@ struct shared {
 };
 
 static struct shared *shared;
-static struct ipc_cell *cell, *waitable, *large;
+static struct ipc_cell *cell, *sole, *waitable, *large;
 static int semaphores;
 static long overtaken;    /* loads that gave up */
 static long retries;      /* of the seqlock */
@@ -70,8 +71,10 @@ static void load_cell(const struct ipc_cell *from)
 }
 
 static void write_cell(void)     { store_cell(cell); }
+static void write_sole(void)     { store_cell(sole); }
 static void write_waitable(void) { store_cell(waitable); }
 static void read_cell(void)      { load_cell(cell); }
+static void read_sole(void)      { load_cell(sole); }
 static void read_waitable(void)  { load_cell(waitable); }
 
 static void write_seqlock(void)
@@ -151,8 +154,8 @@ static void read_large(void)
 static void (*const jobs[JOBS])(void) = {
     [WRITE_CELL] = write_cell,       [WRITE_WAITABLE] = write_waitable,
     [WRITE_SEQLOCK] = write_seqlock, [WRITE_SEMAPHORE] = write_semaphore,
-    [READ_CELL] = read_cell,         [READ_WAITABLE] = read_waitable,
-    [READ_SEQLOCK] = read_seqlock,
+    [READ_CELL] = read_cell,         [READ_SOLE] = read_sole,
+    [READ_WAITABLE] = read_waitable, [READ_SEQLOCK] = read_seqlock,
 };
 
 struct row {
@@ -170,11 +173,11 @@ static const struct row rows[] = {
     {"load, a writer; semaphores", {read_semaphore, read_cell}, {WRITE_SEMAPHORE, WRITE_CELL}, {1, 1000}, 500},
     {"load, a writer; seqlock", {read_seqlock, read_cell}, {WRITE_SEQLOCK, WRITE_CELL}, {1, 1}, 4},
     {"the same, waitable", {read_seqlock, read_waitable}, {WRITE_SEQLOCK, WRITE_WAITABLE}, {1, 1}, 0},
-    {"store, a reader; seqlock", {write_seqlock, write_cell}, {READ_SEQLOCK, READ_CELL}, {1, 1}, 1},
-    {"the same, seqlock and mutex", {write_seqlock_locked, write_cell}, {READ_SEQLOCK, READ_CELL}, {1, 1}, 0},
+    {"store, a reader; seqlock", {write_seqlock, write_sole}, {READ_SEQLOCK, READ_SOLE}, {1, 1}, 1},
+    {"the same, not sole; and mutex", {write_seqlock_locked, write_cell}, {READ_SEQLOCK, READ_CELL}, {1, 1}, 0},
     {"the same, waitable", {write_seqlock, write_waitable}, {READ_SEQLOCK, READ_WAITABLE}, {1, 1}, 0},
-    {"store, nobody; seqlock", {write_seqlock, write_cell}, {IDLE, IDLE}, {1, 1}, 0},
-    {"the same, seqlock and mutex", {write_seqlock_locked, write_cell}, {IDLE, IDLE}, {1, 1}, 0},
+    {"store, nobody; seqlock", {write_seqlock, write_sole}, {IDLE, IDLE}, {1, 1}, 0},
+    {"the same, not sole; and mutex", {write_seqlock_locked, write_cell}, {IDLE, IDLE}, {1, 1}, 0},
 };
 #define ROWS (sizeof(rows) / sizeof(*rows))
 
@@ -237,10 +240,12 @@ int main(void)
         err(1, "mmap");
     make_mutex();
     cell = make(SMALL, 0);
+    sole = make(SMALL, IPC_CELL_F_SOLE_WRITER);
     waitable = make(SMALL, IPC_CELL_F_WAITABLE);
     large = make(LARGE, 0);
     must(ipc_cell_store(large, shared->large, LARGE, -1), "ipc_cell_store");
     write_cell();
+    write_sole();
     write_waitable();
     semaphores = semget(IPC_PRIVATE, 2, IPC_CREAT | 0600);
     must(semaphores, "semget");

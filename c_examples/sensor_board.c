@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -68,28 +67,39 @@ static int make_cell(void *addr, size_t size, void *arg)
     return 0;
 }
 
-/* Opens the region, or makes it. A lock of the file, which goes with its owner, keeps a second
- * writer out. */
-static struct ipc_shm *become_writer(void)
+struct board {
+    struct ipc_shm *shm;
+    struct ipc_cell *cell;
+};
+
+static void close_board(struct board *board)
+{
+    ipc_cell_close(board->cell);
+    ipc_shm_close(board->shm);
+    *board = (struct board){NULL, NULL};
+}
+
+/* Opens the region, or makes it. The cell has one writer at a time, until it ends or dies. */
+static void become_writer(struct board *board)
 {
     const struct ipc_shm_opts opts = {.mode = 0644};
-    struct ipc_shm *shm;
     struct stat st;
 
     for (;;) {
         if (ipc_shm_open_or_create(name, ipc_cell_bytes(sizeof(struct reading)), make_cell, NULL,
-                                   &opts, sizeof(opts), &shm) < 0)
+                                   &opts, sizeof(opts), &board->shm) < 0)
             err(1, "%s", name);
-        if (flock(ipc_shm_fd(shm), LOCK_EX | LOCK_NB) < 0) {
-            if (errno == EWOULDBLOCK)
+        if (ipc_cell_open(ipc_shm_addr(board->shm), ipc_shm_size(board->shm),
+                          IPC_CELL_F_SOLE_WRITER, &board->cell) < 0) {
+            if (errno == EBUSY)
                 errx(1, "%s has a writer already", name);
             err(1, "%s", name);
         }
-        if (fstat(ipc_shm_fd(shm), &st) < 0)
+        if (fstat(ipc_shm_fd(board->shm), &st) < 0)
             err(1, "%s", name);
         if (st.st_nlink > 0)
-            return shm;
-        ipc_shm_close(shm); /* the writer before us has just removed it */
+            return;
+        close_board(board); /* the writer before us has just removed it */
     }
 }
 
@@ -101,13 +111,11 @@ static int64_t measure(int sensor, uint64_t number)
 
 static int write_readings(void)
 {
-    struct ipc_shm *shm = become_writer();
-    struct ipc_cell *cell;
+    struct board board;
     struct reading reading = {.writer = (uint32_t)getpid()};
     int sig = 0;
 
-    if (ipc_cell_open(ipc_shm_addr(shm), ipc_shm_size(shm), 0, &cell) < 0)
-        err(1, "%s", name);
+    become_writer(&board);
     fprintf(stderr, "sensor_board: process %d serves %s\n", (int)getpid(), name);
     for (uint64_t next = nanoseconds(); !reading.is_last;) {
         next += 1000000000 / RATE;
@@ -124,11 +132,10 @@ static int write_readings(void)
         }
         if (sig && ipc_shm_unlink(name) < 0)
             warn("%s", name);
-        if (ipc_cell_store(cell, &reading, sizeof(reading), -1) < 0)
+        if (ipc_cell_store(board.cell, &reading, sizeof(reading), -1) < 0)
             err(1, "ipc_cell_store");
     }
-    ipc_cell_close(cell);
-    ipc_shm_close(shm);
+    close_board(&board);
     return 0;
 }
 
@@ -138,18 +145,6 @@ static int is_torn(const struct reading *reading)
     for (int i = 0; i < SENSORS; i++)
         sum += reading->value[i];
     return sum != reading->sum;
-}
-
-struct board {
-    struct ipc_shm *shm;
-    struct ipc_cell *cell;
-};
-
-static void close_board(struct board *board)
-{
-    ipc_cell_close(board->cell);
-    ipc_shm_close(board->shm);
-    *board = (struct board){NULL, NULL};
 }
 
 /* Returns 0 where there is none. */

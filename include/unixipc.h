@@ -58,6 +58,12 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_CELL_F_RDONLY 2
 
 /**
+ * A flag of ipc_cell_init and ipc_cell_open: nobody else stores as long as there is this handle,
+ * whose stores need no lock then.
+ */
+#define IPC_CELL_F_SOLE_WRITER 4
+
+/**
  * A flag of ipc_channel_opts: all memory of the rings is there before the channel is used.
  */
 #define IPC_CHANNEL_F_PREFAULT 1
@@ -663,8 +669,8 @@ size_t ipc_cell_bytes(size_t value_size);
  * mem is aligned to 16 bytes, has mem_size bytes, at least ipc_cell_bytes(value_size), and may
  * have anything in them, but no cell that is still used. It should be memory that no other
  * process can truncate (System V, or a sealed memfd): a truncated mapping is SIGBUS for who
- * touches it. It belongs to the caller, and stays mapped until ipc_cell_close. flags is 0 or
- * IPC_CELL_F_WAITABLE. *ret_cell becomes a handle, which is this process's: another process
+ * touches it. It belongs to the caller, and stays mapped until ipc_cell_close. flags is 0 or of
+ * IPC_CELL_F_WAITABLE and IPC_CELL_F_SOLE_WRITER (see ipc_cell_open). *ret_cell becomes a handle, which is this process's: another process
  * opens the same memory with ipc_cell_open. A process that is killed before the cell is made
  * leaves none (EPROTO for who opens it).
  *
@@ -692,17 +698,26 @@ int ipc_cell_init(void *mem,
  * and may change at any time: the sizes are checked once and kept in the handle, and whatever
  * another process writes, ipc_cell_load and ipc_cell_wait stay within mem_size bytes.
  *
+ * With IPC_CELL_F_SOLE_WRITER the calling thread becomes the cell's only writer, until it
+ * closes the handle or ends, or its process dies: it keeps the lock between the writers, so
+ * that its stores need none and are several times as fast while others read. Stores by other
+ * handles wait for its end. Only this thread may store by the handle, and it closes it.
+ *
  * The memory belongs to the caller, and stays mapped until ipc_cell_close. The handle works
- * in the child after fork, where it is a second one to be closed.
+ * in the child after fork, where it is a second one to be closed; but who is the sole writer
+ * is still the parent, and the child must not store by that handle.
  *
  * Does not block. May be called from any thread and in the child after fork; not from a
  * signal handler.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL  mem or ret_cell is NULL, mem is not aligned, or flags has an unknown one
+ *   EBUSY   flags is IPC_CELL_F_SOLE_WRITER, and there is one already, or somebody just stores
+ *   EINVAL  mem or ret_cell is NULL, mem is not aligned, or flags has an unknown one, or both
+ *           IPC_CELL_F_RDONLY and IPC_CELL_F_SOLE_WRITER
  *   ENOMEM  no memory is left for the handle
  *   EPROTO  there is no cell, or not yet, or it is larger than mem_size
- *   ESTALE  it is a cell of another version of the library, with another layout
+ *   ESTALE  it is a cell of another version of the library, with another layout; or, with
+ *           IPC_CELL_F_SOLE_WRITER, its lock is another C library's
  */
 int ipc_cell_open(const void *mem,
                   size_t mem_size,
@@ -717,22 +732,25 @@ int ipc_cell_open(const void *mem,
  * Each store gives the value a version: the first 1, each other one more than the one before.
  * Several may store, one after the other: timeout_ms is how long to wait for the others, in
  * milliseconds; -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a signal handler ran. A
- * writer that dies does not stop the others. A cell made with IPC_CELL_F_WAITABLE wakes those
- * who wait for it, with one system call.
+ * writer that dies does not stop the others. A sole writer (IPC_CELL_F_SOLE_WRITER) waits for
+ * nobody. A cell made with IPC_CELL_F_WAITABLE wakes those who wait for it, with one system call.
  *
  * Those who store to a cell have to trust all who can write to its memory, because the lock
  * between them is there; those who only load and wait need not.
  *
  * Blocks as timeout_ms says, and only while another writer stores. May be called from any
- * thread, by several at once, and in the child after fork; not from a signal handler.
+ * thread, by several at once, and in the child after fork, but by the handle of a sole writer
+ * only in its thread; not from a signal handler.
  *
  * Returns 0, or -1 with errno and nothing stored:
  *   EAGAIN     timeout_ms is 0, and another one is storing
  *   EBADF      the handle is for reading only (IPC_CELL_F_RDONLY)
+ *   EDEADLK    this thread is the sole writer by another handle
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     c or value is NULL, len is 0, or timeout_ms is below -2
  *   EMSGSIZE   len is larger than ipc_cell_size
  *   ENOSYS     a filter on system calls forbids the one that wakes those who wait
+ *   EPERM      the handle is another thread's, who is the sole writer
  *   EPROTO     this is no cell any more: somebody has overwritten it
  *   ESTALE     the lock in the cell is another C library's than this process's
  *   ETIMEDOUT  the time is over, and another one is still storing
@@ -804,7 +822,9 @@ int ipc_cell_wait(const struct ipc_cell *c,
 size_t ipc_cell_size(const struct ipc_cell *c);
 
 /**
- * Frees a handle. The cell and its memory stay as they are. NULL is allowed.
+ * Frees a handle, and so ends being the sole writer. The cell and its memory stay as they are.
+ * NULL is allowed. A handle with IPC_CELL_F_SOLE_WRITER is closed by the thread that opened it;
+ * closed by another one, it is freed, and its thread stays the sole writer until it ends.
  *
  * Does not block. May be called from any thread, once nobody uses the handle any more, and in
  * the child after fork; not from a signal handler. Cannot fail.

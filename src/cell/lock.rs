@@ -1,10 +1,10 @@
 //! What excludes a cell's writers from each other.
 
-use crate::errno::Result;
+use crate::errno::{Errno, Result};
 use crate::lock::Held;
 use crate::mutex::Mutex;
 use crate::wait::Wait;
-use std::mem::size_of;
+use std::mem::{self, size_of};
 
 const SIZE: usize = 128;
 
@@ -36,6 +36,50 @@ impl Lock {
             self.mutex.consistent()?;
         }
         Ok(guard)
+    }
+}
+
+impl Lock {
+    /// Takes it at once, to keep it: `EBUSY` if anybody has it.
+    pub fn keep(&self) -> Result<Keeper> {
+        match self.lock(Wait::new(0)?) {
+            Ok(guard) => {
+                mem::forget(guard);
+                Ok(Keeper::this_thread())
+            }
+            Err(Errno::EAGAIN | Errno::EDEADLK) => Err(Errno::EBUSY),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives up what `keep` took. Only its thread can; nothing happens in another, or in the
+    /// child after fork.
+    pub fn give_up(&self, keeper: Keeper) {
+        if keeper.check().is_ok() {
+            drop(Guard(&self.mutex));
+        }
+    }
+}
+
+/// The thread that keeps the lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Keeper(libc::pthread_t);
+
+impl Keeper {
+    #[inline]
+    fn this_thread() -> Self {
+        // SAFETY: has no preconditions.
+        Self(unsafe { libc::pthread_self() })
+    }
+
+    /// `EPERM` in another thread.
+    #[inline]
+    pub fn check(self) -> Result<()> {
+        if self == Self::this_thread() {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 }
 

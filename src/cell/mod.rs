@@ -14,6 +14,7 @@ use crate::errno::{Errno, Result};
 use crate::sys::futex;
 use crate::wait::Wait;
 use layout::{ALIGN, Control, Shape};
+use lock::Keeper;
 use protocol::{Memory, Slot};
 use std::alloc::{self, Layout};
 use std::mem::{self, MaybeUninit};
@@ -25,7 +26,27 @@ use std::sync::atomic::Ordering;
 pub struct Cell {
     memory: NonNull<u8>,
     shape: Shape,
-    writable: bool,
+    access: Access,
+}
+
+/// What may be done by a handle.
+#[derive(Clone, Copy)]
+enum Access {
+    Load,
+    Store,
+    /// Nobody else stores as long as there is this handle.
+    StoreAlone(Keeper),
+}
+
+/// What a handle is to be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Loading only.
+    Load,
+    /// Storing too, by turns with others.
+    Store,
+    /// Storing, and nobody else does.
+    StoreAlone,
 }
 
 /// How much memory a cell takes for values of up to so many bytes. None if none can be so large.
@@ -55,16 +76,17 @@ impl Cell {
         size: usize,
         value_size: usize,
         waitable: bool,
+        is_for: Use,
     ) -> Result<Self> {
         check_alignment(memory)?;
         let shape = Shape::new(value_size, waitable).ok_or(Errno::EINVAL)?;
         if shape.bytes().is_none_or(|bytes| bytes > size) {
             return Err(Errno::ENOSPC);
         }
-        let cell = Self {
+        let mut cell = Self {
             memory,
             shape,
-            writable: true,
+            access: Access::Load,
         };
         cell.control().init(&shape, || {
             for number in 0..=shape.mask {
@@ -72,7 +94,18 @@ impl Cell {
                 slot.version.store(0, Ordering::Relaxed);
             }
         })?;
+        cell.allow(is_for)?;
         Ok(cell)
+    }
+
+    /// Lets the handle do what it is for. `EBUSY` if somebody else stores.
+    fn allow(&mut self, is_for: Use) -> Result<()> {
+        self.access = match is_for {
+            Use::Load => Access::Load,
+            Use::Store => Access::Store,
+            Use::StoreAlone => Access::StoreAlone(self.control().lock.keep()?),
+        };
+        Ok(())
     }
 
     /// Opens a cell that is there. Nothing is written to the memory, except by [`Self::store`].
@@ -80,19 +113,21 @@ impl Cell {
     /// # Safety
     ///
     /// The memory has `size` bytes, stays for as long as the cell is used, and is writable
-    /// where `writable` says so. What is in it may be anything.
-    pub unsafe fn open(memory: NonNull<u8>, size: usize, writable: bool) -> Result<Self> {
+    /// if it `is_for` storing. What is in it may be anything.
+    pub unsafe fn open(memory: NonNull<u8>, size: usize, is_for: Use) -> Result<Self> {
         check_alignment(memory)?;
         if size < mem::size_of::<Control>() {
             return Err(Errno::EPROTO);
         }
         // SAFETY: aligned, and large enough.
         let control = unsafe { memory.cast::<Control>().as_ref() };
-        Ok(Self {
+        let mut cell = Self {
             memory,
             shape: control.open(size)?,
-            writable,
-        })
+            access: Access::Load,
+        };
+        cell.allow(is_for)?;
+        Ok(cell)
     }
 
     /// Moves it to the heap, for C.
@@ -126,7 +161,7 @@ impl Cell {
 
     /// Replaces the value.
     pub fn store(&self, value: &[u8], wait: Wait) -> Result<()> {
-        if !self.writable {
+        if matches!(self.access, Access::Load) {
             return Err(Errno::EBADF);
         }
         if value.is_empty() {
@@ -135,7 +170,10 @@ impl Cell {
         if value.len() > self.shape.value_size {
             return Err(Errno::EMSGSIZE);
         }
-        let _guard = self.control().lock.lock(wait)?;
+        let _guard = match self.access {
+            Access::StoreAlone(keeper) => keeper.check().map(|()| None)?,
+            _ => Some(self.control().lock.lock(wait)?),
+        };
         protocol::store(self, value.len() as u64, |place| {
             // SAFETY: the value fits into a slot, and this one is this writer's, who has
             // the lock.
@@ -214,6 +252,14 @@ impl Cell {
     }
 }
 
+impl Drop for Cell {
+    fn drop(&mut self) {
+        if let Access::StoreAlone(keeper) = self.access {
+            self.control().lock.give_up(keeper);
+        }
+    }
+}
+
 /// Where a slot begins: aligned, and all of the slot is within the memory.
 #[derive(Clone, Copy)]
 pub struct Place(NonNull<u8>);
@@ -256,6 +302,8 @@ impl Memory for Cell {
 ///
 /// It is from there, and not used any more.
 pub unsafe fn free(cell: NonNull<Cell>) {
-    // SAFETY: allocated with this layout; a cell needs no drop.
+    // SAFETY: a cell, which is not used any more.
+    unsafe { cell.drop_in_place() };
+    // SAFETY: allocated with this layout.
     unsafe { alloc::dealloc(cell.cast().as_ptr(), Layout::new::<Cell>()) };
 }

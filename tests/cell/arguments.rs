@@ -35,7 +35,14 @@ pub fn init() {
         assert_eq!(init_raw(odd, memory.size, 100, 0).unwrap_err(), EINVAL);
         assert_eq!(open_raw(odd, memory.size, 0).unwrap_err(), EINVAL);
     }
-    for flags in [RDONLY, WAITABLE | RDONLY, 4, 1 << 31, u32::MAX] {
+    for flags in [
+        RDONLY,
+        WAITABLE | RDONLY,
+        SOLE | RDONLY,
+        8,
+        1 << 31,
+        u32::MAX,
+    ] {
         assert_eq!(memory.init(100, flags).unwrap_err(), EINVAL, "{flags:#x}");
     }
     for size in [0, MAX, MAX / 4, usize::MAX, usize::MAX - 64] {
@@ -64,7 +71,7 @@ pub fn open() {
     let (memory, _cell) = new_cell(100, 0);
     let at = memory.at.cast::<c_void>();
     assert_eq!(open_raw(ptr::null(), memory.size, 0).unwrap_err(), EINVAL);
-    for flags in [WAITABLE, WAITABLE | RDONLY, 4, u32::MAX] {
+    for flags in [WAITABLE, WAITABLE | RDONLY, SOLE | RDONLY, 8, u32::MAX] {
         assert_eq!(memory.open(flags).unwrap_err(), EINVAL, "{flags:#x}");
     }
     for size in [0, 1, 63, 255, 256, memory.size - 1] {

@@ -33,8 +33,8 @@ const GIVEN_UP: usize = 2;
 
 /// Stores values of several lengths until it is over. They are made before, so that it does
 /// hardly anything but storing.
-fn write(memory: &Memory, shared: &Shared, seed: u64) {
-    let cell = memory.open(0).unwrap();
+fn write(memory: &Memory, shared: &Shared, seed: u64, flags: c_uint) {
+    let cell = memory.open(flags).unwrap();
     let size = cell.size() as u64;
     let mut random = Random(seed);
     let values: Vec<Vec<u8>> = (0..8)
@@ -84,11 +84,11 @@ fn read(memory: &Memory, shared: &Shared) {
 }
 
 fn torn(size: usize, flags: c_uint, writers: u64, readers: u64) {
-    let (memory, cell) = new_cell(size, flags);
+    let (memory, cell) = new_cell(size, flags & WAITABLE);
     let shared = Shared::new();
     let mut children = Vec::new();
     for seed in 0..writers {
-        children.push(fork(|| write(&memory, &shared, seed)));
+        children.push(fork(|| write(&memory, &shared, seed, flags & SOLE)));
     }
     for _ in 0..readers {
         children.push(fork(|| read(&memory, &shared)));
@@ -126,6 +126,11 @@ pub fn torn_waitable() {
     torn(200, WAITABLE, 2, 2);
 }
 
+pub fn torn_by_a_sole_writer() {
+    torn(64, SOLE, 1, 2);
+    torn(4096, SOLE, 1, 2);
+}
+
 /// Writers are killed at random and replaced; readers never notice.
 pub fn killed_writers() {
     for (size, flags) in [(64, 0), (3000, WAITABLE), (100_000, 0)] {
@@ -139,7 +144,7 @@ pub fn killed_writers() {
                 let victim = random.below(3) as usize;
                 drop(writers.swap_remove(victim));
             }
-            writers.push(fork(|| write(&memory, &shared, round)));
+            writers.push(fork(|| write(&memory, &shared, round, 0)));
             thread::sleep(Duration::from_micros(random.below(2000)));
         }
         drop(writers);

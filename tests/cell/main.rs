@@ -5,6 +5,7 @@ mod arguments;
 mod common;
 mod crowd;
 mod memory;
+mod sole;
 mod threads;
 mod tool;
 mod value;
@@ -47,10 +48,16 @@ fn main() -> std::process::ExitCode {
         wait::low_half_is_the_same,
         wait::store_waits_for_a_stopped_writer,
         wait::store_after_a_dead_writer,
+        sole::keeps_others_out,
+        sole::mistakes,
+        sole::others_wait_for_its_end,
+        sole::ends_with_its_thread,
+        sole::stays_the_parents,
         crowd::torn_small,
         crowd::torn_medium,
         crowd::torn_large,
         crowd::torn_waitable,
+        crowd::torn_by_a_sole_writer,
         crowd::killed_writers,
         threads::readers_and_writers,
     ];

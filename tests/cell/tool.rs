@@ -11,6 +11,7 @@ use unixipc::ffi::cell::*;
 
 pub const WAITABLE: c_uint = IPC_CELL_F_WAITABLE;
 pub const RDONLY: c_uint = IPC_CELL_F_RDONLY;
+pub const SOLE: c_uint = IPC_CELL_F_SOLE_WRITER;
 pub const INTR: c_int = unixipc::ffi::pair::IPC_WAIT_INTR;
 /// Longer than anything takes that works.
 pub const LONG: c_int = 20_000;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 const WAITABLE: c_uint = unixipc::ffi::cell::IPC_CELL_F_WAITABLE;
 const RDONLY: c_uint = unixipc::ffi::cell::IPC_CELL_F_RDONLY;
+const SOLE: c_uint = unixipc::ffi::cell::IPC_CELL_F_SOLE_WRITER;
 /// How long a survivor waits, in milliseconds.
 const WAIT: c_int = 4000;
 /// How long the victim waits where it times out: steps are slow.
@@ -265,10 +266,13 @@ impl Scenario for Store {
     type State = Memory;
 
     fn set_up(&self) -> Memory {
-        Memory::with_value(&self.library, self.value.len(), self.flags)
+        Memory::with_value(&self.library, self.value.len(), self.flags & WAITABLE)
     }
 
     fn become_victim(&self, memory: &mut Memory) {
+        if self.flags & SOLE != 0 {
+            memory.cell = memory.open(&self.library, SOLE).unwrap();
+        }
         let first = value(1, self.value.len());
         assert_eq!(store(&self.library, memory.cell, &first, 0), Ok(0));
     }
@@ -293,6 +297,10 @@ pub fn store_long() {
 
 pub fn store_waitable() {
     Store::check("ipc_cell_store, waitable", LEN, WAITABLE);
+}
+
+pub fn store_as_sole_writer() {
+    Store::check("ipc_cell_store, sole writer", LEN, SOLE);
 }
 
 /// The same while another process waits for the value: it sleeps on only if there is none.
@@ -482,6 +490,18 @@ pub fn close() {
         LEN,
         |library, memory, _| {
             let cell = memory.open(library, 0).unwrap();
+            // SAFETY: an open handle.
+            unsafe { (library.ipc_cell_close)(cell) };
+        },
+    );
+}
+
+pub fn open_as_sole_writer() {
+    Reader::<false>::check(
+        "ipc_cell_open as sole writer, ipc_cell_close",
+        LEN,
+        |library, memory, _| {
+            let cell = memory.open(library, SOLE).unwrap();
             // SAFETY: an open handle.
             unsafe { (library.ipc_cell_close)(cell) };
         },

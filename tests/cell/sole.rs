@@ -1,0 +1,146 @@
+//! The sole writer: while there is one nobody else stores, and however it ends, others may.
+
+use crate::tool::*;
+use libc::{EAGAIN, EBUSY, EDEADLK, EINVAL, EPERM, ETIMEDOUT};
+use std::sync::mpsc;
+use std::thread;
+
+/// What another process finds while there is a sole writer.
+fn others_are_kept_out(memory: &Memory) {
+    fork(|| {
+        assert_eq!(memory.open(SOLE).unwrap_err(), EBUSY);
+        let other = memory.open(0).unwrap();
+        assert_eq!(other.store(b"other", 0), Err(EAGAIN));
+        assert_eq!(other.store(b"other", 20), Err(ETIMEDOUT));
+    })
+    .join();
+}
+
+/// What another process finds when there is none any more.
+fn others_may_store(memory: &Memory) {
+    fork(|| {
+        let other = memory.open(0).unwrap();
+        let before = other.load().map_or(0, |(_, version)| version);
+        assert_eq!(other.store(b"other", LONG), Ok(0));
+        let alone = memory.open(SOLE).unwrap();
+        assert_eq!(alone.store(b"alone", 0), Ok(0));
+        assert_eq!(alone.load(), Ok((b"alone".to_vec(), before + 2)));
+    })
+    .join();
+}
+
+pub fn keeps_others_out() {
+    for waitable in [0, WAITABLE] {
+        let (memory, first) = new_cell(100, waitable | SOLE);
+        others_are_kept_out(&memory);
+        for number in 1..=100u64 {
+            assert_eq!(first.store(&number.to_le_bytes(), 0), Ok(0));
+            let reader = memory.open(RDONLY).unwrap();
+            assert_eq!(reader.load(), Ok((number.to_le_bytes().to_vec(), number)));
+        }
+        others_are_kept_out(&memory);
+        drop(first);
+        others_may_store(&memory);
+
+        let second = memory.open(SOLE).unwrap();
+        others_are_kept_out(&memory);
+        drop(second);
+        others_may_store(&memory);
+    }
+}
+
+/// The same thread by another handle; another thread by the same handle.
+pub fn mistakes() {
+    let (memory, alone) = new_cell(100, SOLE);
+    assert_eq!(memory.open(SOLE).unwrap_err(), EBUSY);
+    assert_eq!(memory.open(SOLE | RDONLY).unwrap_err(), EINVAL);
+    let other = memory.open(0).unwrap();
+    assert_eq!(other.store(b"other", LONG), Err(EDEADLK));
+    let handle = alone.0 as usize;
+    thread::spawn(move || {
+        let alone = Cell(handle as *mut _);
+        assert_eq!(alone.store(b"thread", 0), Err(EPERM));
+        // Closing is for the thread that opened it.
+        std::mem::forget(alone);
+    })
+    .join()
+    .unwrap();
+    assert_eq!(alone.store(b"alone", 0), Ok(0));
+    assert_eq!(alone.load(), Ok((b"alone".to_vec(), 1)));
+}
+
+/// Who waits to store does so when the sole writer closes its handle, or is killed.
+pub fn others_wait_for_its_end() {
+    for killed in [false, true] {
+        let (memory, _first) = new_cell(100, 0);
+        let (mut ready, mut is_ready) = std::io::pipe().unwrap();
+        let (mut end, mut ends) = std::io::pipe().unwrap();
+        let alone = fork(|| {
+            let alone = memory.open(SOLE).unwrap();
+            assert_eq!(alone.store(b"alone", 0), Ok(0));
+            put(&mut is_ready);
+            get(&mut end);
+            drop(alone);
+            get(&mut end); // it lives on
+        });
+        get(&mut ready);
+        let waiting = fork(|| {
+            let other = memory.open(0).unwrap();
+            assert_eq!(other.store(b"other", LONG), Ok(0));
+        });
+        waiting.wait_asleep();
+        if killed {
+            drop(alone);
+            waiting.join();
+        } else {
+            put(&mut ends);
+            waiting.join();
+            put(&mut ends);
+            alone.join();
+        }
+        let reader = memory.open(RDONLY).unwrap();
+        assert_eq!(reader.load(), Ok((b"other".to_vec(), 2)));
+        others_may_store(&memory);
+    }
+}
+
+fn put(pipe: &mut std::io::PipeWriter) {
+    use std::io::Write;
+    pipe.write_all(&[0]).unwrap();
+}
+
+fn get(pipe: &mut std::io::PipeReader) {
+    use std::io::Read;
+    pipe.read_exact(&mut [0]).unwrap();
+}
+
+/// A thread that ends without closing its handle keeps nobody out.
+pub fn ends_with_its_thread() {
+    let (memory, first) = new_cell(100, 0);
+    let (at, size) = (memory.at as usize, memory.size);
+    let (sender, handle) = mpsc::channel();
+    thread::spawn(move || {
+        let alone = open_raw(at as *const _, size, SOLE).unwrap();
+        assert_eq!(alone.store(b"alone", 0), Ok(0));
+        sender.send(alone.0 as usize).unwrap();
+        std::mem::forget(alone);
+    })
+    .join()
+    .unwrap();
+    let left = Cell(handle.recv().unwrap() as *mut _);
+    assert_eq!(first.store(b"first", 0), Ok(0));
+    others_may_store(&memory);
+    // What was left is closed, and takes nothing from the next one.
+    let next = memory.open(SOLE).unwrap();
+    drop(left);
+    others_are_kept_out(&memory);
+    drop(next);
+}
+
+/// A child after fork that closes the handle takes nothing from its parent.
+pub fn stays_the_parents() {
+    let (memory, alone) = new_cell(100, SOLE);
+    fork(|| drop(Cell(alone.0))).join();
+    others_are_kept_out(&memory);
+    assert_eq!(alone.store(b"alone", 0), Ok(0));
+}
