@@ -15,10 +15,14 @@ mod errno {
 
 mod cell;
 mod channel;
+mod cond;
 #[path = "../../src/cell/protocol.rs"]
 mod protocol;
 #[path = "../../src/channel/ring.rs"]
+#[allow(dead_code)] // the models do without some of it
 mod ring;
+#[path = "../../src/cond/signals.rs"]
+mod signals;
 #[path = "../../src/channel/sleep.rs"]
 mod sleep;
 

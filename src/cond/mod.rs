@@ -2,8 +2,11 @@
 //!
 //! Nothing in it says who waits or how many: so a waiter that is killed leaves nothing behind,
 //! and a signal wakes all, so that one that is killed just after its wake-up has taken it from
-//! nobody.
+//! nobody. [`signals`] is the protocol.
 
+pub mod signals;
+
+use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::Result;
 use crate::lock::Held;
 use crate::mutex::Mutex;
@@ -11,7 +14,6 @@ use crate::object::{Header, Kind};
 use crate::sys::futex;
 use crate::wait::Wait;
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 const KIND: Kind = Kind::new(*b"uicd", 1);
 
@@ -42,9 +44,10 @@ impl Cond {
     pub fn wait(&self, mutex: &Mutex, mut wait: Wait) -> Result<Held> {
         self.header.check(KIND)?;
         mutex.check_mine()?;
-        let seen = seen(&self.signals);
+        let seen = signals::seen(&self.signals);
         mutex.unlock()?;
-        let waited = wait_for_another(&self.signals, seen, &mut wait);
+        let waited =
+            signals::wait_for_another(&self.signals, seen, || wait.futex(&self.signals, seen));
         match mutex.lock(Wait::forever())? {
             // That somebody died is what the caller has to know first.
             Held::OwnerDied => Ok(Held::OwnerDied),
@@ -55,27 +58,7 @@ impl Cond {
     /// Wakes all who wait.
     pub fn signal(&self) -> Result<()> {
         self.header.check(KIND)?;
-        signal(&self.signals)
+        // Counts and wakes in one system call: a signaller that is killed has done both or neither.
+        futex::increment_and_wake(&self.signals)
     }
-}
-
-/// The number of signals so far. To be called with the mutex held: a change of what it guards
-/// that the caller has not seen is made by somebody who locks the mutex later, and signals after
-/// that; so the mutex orders this load before that signal.
-fn seen(signals: &AtomicU32) -> u32 {
-    signals.load(Ordering::Relaxed)
-}
-
-/// Sleeps until there was a signal since `seen`. What the signaller did before is ordered by the
-/// mutex, which the caller locks next.
-fn wait_for_another(signals: &AtomicU32, seen: u32, wait: &mut Wait) -> Result<()> {
-    while signals.load(Ordering::Relaxed) == seen {
-        wait.futex(signals, seen)?;
-    }
-    Ok(())
-}
-
-/// Counts and wakes in one system call: a signaller that is killed has done both or neither.
-fn signal(signals: &AtomicU32) -> Result<()> {
-    futex::increment_and_wake(signals)
 }
