@@ -2,7 +2,7 @@
 //! whether it is one, and whether it is laid out as this library lays it out.
 
 use crate::errno::{Errno, Result};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// The C library whose types are inside: its layout of a mutex is its own.
 #[cfg(target_env = "gnu")]
@@ -53,8 +53,10 @@ pub struct Header {
 impl Header {
     /// To be called before anything else of the object is written: from here on it is none.
     pub fn begin(&self) {
-        // What makes it an object comes with `finish`, and is ordered there.
         self.magic.store(0, Ordering::Relaxed);
+        // Who sees anything of what is written now, and reads the magic after a fence of its own,
+        // finds none: whoever is killed from here on leaves no object.
+        fence(Ordering::Release);
     }
 
     /// To be called when all of the object is written: from here on it is one.

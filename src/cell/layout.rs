@@ -19,7 +19,7 @@ use super::protocol::Slot;
 use crate::errno::{Errno, Result};
 use crate::object::{Header, Kind};
 use std::mem::{offset_of, size_of};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Changes with anything in this file.
 const KIND: Kind = Kind::new(*b"cell", 1);
@@ -126,8 +126,6 @@ impl Control {
     /// Makes it a cell without a value; `clear` is to clear the slots.
     pub fn init(&self, shape: &Shape, clear: impl FnOnce()) -> Result<()> {
         self.header.begin();
-        // Whoever is killed from here on leaves no cell.
-        fence(Ordering::Release);
         let flags = if shape.waitable { WAITABLE } else { 0 };
         self.flags.store(flags, Ordering::Relaxed);
         self.slots.store(shape.mask + 1, Ordering::Relaxed);

@@ -111,12 +111,19 @@ pub fn signals() {
             unsafe { sigaction(SIGUSR1, &action, std::ptr::null_mut()) },
             0
         );
-        let (_memory, cell) = new_cell(8, WAITABLE);
+        let (_memory, cell) = new_cell(100, WAITABLE);
 
         let interrupted = fork(|| assert_eq!(cell.wait(0, INTR), Err(EINTR)));
         interrupted.wait_asleep();
         interrupted.signal(SIGUSR1);
         interrupted.join();
+
+        let stopped = stopped_writer(&cell);
+        let interrupted = fork(|| assert_eq!(cell.store(b"mine", INTR), Err(EINTR)));
+        interrupted.wait_asleep();
+        interrupted.signal(SIGUSR1);
+        interrupted.join();
+        drop(stopped);
 
         let goes_on = fork(|| {
             assert_eq!(cell.wait(0, -1), Ok(0));
