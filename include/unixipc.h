@@ -849,7 +849,7 @@ void ipc_cell_close(struct ipc_cell *c);
  *   E2BIG   opts has something that this version does not know
  *   EFBIG   the process may not make such large files (RLIMIT_FSIZE)
  *   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be, or the
- *           kernel is older than Linux 5.1 or has pages of more than 4 KiB
+ *           kernel is older than Linux 5.1
  *   EMFILE  the process has no descriptor left
  *   ENFILE  the system has no open file left
  *   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could be

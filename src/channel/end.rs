@@ -53,6 +53,8 @@ pub enum Spin {
 const SPIN: Duration = Duration::from_micros(10);
 /// How often to look between two looks at the clock.
 const LOOKS: u32 = 32;
+/// How long to sleep where nobody may wake.
+const NAP: Duration = Duration::from_millis(1);
 /// After so many times in vain ...
 const VAIN: u32 = 4;
 /// ... it is tried again only once in so many.
@@ -958,13 +960,15 @@ impl Channel {
     }
 
     /// Sleeps at the bell. Where the sleep is not `safe`, because the system has ceased to give
-    /// barriers, it is a nap.
+    /// barriers, it is a nap; and who polls is to look again, for nobody may ring.
     fn sleep(&self, wait: &mut Wait, count: u32, safe: bool) -> Result<()> {
-        if safe || wait.is_never() {
+        if safe {
             return self.bell.sleep(wait, count, None);
         }
-        wait.left()?;
-        std::thread::sleep(Duration::from_millis(1));
+        if wait.is_never() {
+            self.bell.show();
+        }
+        wait.any(&mut [], Some(NAP))?;
         self.bell.look();
         Ok(())
     }

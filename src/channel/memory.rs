@@ -1,6 +1,6 @@
 //! What an endpoint owns in shared memory, and what it sees of its peer's.
 //!
-//! Each endpoint has one memfd: a page of control words, and behind it the ring of what it
+//! Each endpoint has one memfd: a page of control words (the largest that a system has), and behind it the ring of what it
 //! sends. It maps it writable, and then seals it: from then on nobody can map it writable,
 //! write to it or change its size any more. The peer gets the descriptor and maps it
 //! read-only. All words of an endpoint are written by that endpoint alone.
@@ -15,7 +15,7 @@
 //! | 256 | the receiving side's sleep | when it sleeps |
 //! | 384 | the sending side's sleep | when it sleeps |
 //! | 512 | 1 + the processor on which this side was seen last; 0 if that is not known | seldom |
-//! | 4096 | the ring | |
+//! | 65536 | the ring | |
 //!
 //! Everything is little-endian; the offsets keep apart what is written at different times by
 //! more than a pair of cache lines.
@@ -27,14 +27,17 @@ use crate::sys::memory::{self, Mapping};
 use nix::fcntl::SealFlag;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// How large a page can be. The ring is mapped by itself, and so begins with a page; the memory
+/// in between is never touched, and so is not there.
+const PAGE_MAX: usize = 1 << 16;
 /// The page of control words.
 ///
 /// cbindgen:ignore
-pub const CONTROL: usize = 4096;
+pub const CONTROL: usize = PAGE_MAX;
 /// The smallest ring: a page of any system, and a power of two as each is.
 ///
 /// cbindgen:ignore
-pub const RING_MIN: u64 = 1 << 16;
+pub const RING_MIN: u64 = PAGE_MAX as u64;
 /// The largest one.
 ///
 /// cbindgen:ignore

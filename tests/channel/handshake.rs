@@ -272,26 +272,26 @@ pub fn every_byte() {
     }
 }
 
+/// How much an end with the default ring has.
+const MEMORY: u64 = (64 << 10) + (256 << 10);
+
 /// Descriptors that are not what they ought to be.
 pub fn wrong_descriptors() {
     let hello = overheard();
     let [memory, rope]: [c_int; 2] = hello.raw_fds().try_into().unwrap();
     let file = tempfile::tempfile().unwrap();
-    file.set_len(4096 + (256 << 10)).unwrap();
+    file.set_len(MEMORY).unwrap();
     let null: OwnedFd = File::open("/dev/null").unwrap().into();
-    let unsealed = memfd(4096 + (256 << 10), &[]);
-    let half_sealed = memfd(
-        4096 + (256 << 10),
-        &[libc::F_SEAL_SHRINK, libc::F_SEAL_GROW],
-    );
+    let unsealed = memfd(MEMORY, &[]);
+    let half_sealed = memfd(MEMORY, &[libc::F_SEAL_SHRINK, libc::F_SEAL_GROW]);
     let all = [
         libc::F_SEAL_SHRINK,
         libc::F_SEAL_GROW,
         libc::F_SEAL_FUTURE_WRITE,
         libc::F_SEAL_SEAL,
     ];
-    let short = memfd(4096, &all);
-    let longer = memfd(8192 + (256 << 10), &all);
+    let short = memfd(65536, &all);
+    let longer = memfd(MEMORY + 4096, &all);
     let (read, write) = pipe();
     let (socket, _other) = sockets(SOCK_STREAM);
     let sets: [(&str, Vec<c_int>); 15] = [
@@ -324,7 +324,7 @@ pub fn wrong_descriptors() {
             Ok(())
         );
     }
-    let exactly = memfd(4096 + (256 << 10), &all);
+    let exactly = memfd(MEMORY, &all);
     assert_eq!(
         answer(SOCK_STREAM, &hello.bytes, &[exactly.as_raw_fd(), rope]),
         Ok(())

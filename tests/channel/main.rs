@@ -3,6 +3,7 @@
 //! UNIXIPC_TEST_SCALE multiplies how much the tests with many messages do.
 
 mod arguments;
+mod barriers;
 #[path = "../common/mod.rs"]
 mod common;
 mod cost;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         arguments::sizes_of_rings,
         arguments::structures,
         arguments::descriptors_that_are_none,
+        barriers::no_more,
         message::every_length,
         message::mixture,
         message::capacity,

@@ -6,6 +6,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+pub mod filter;
 pub mod header;
 pub mod isolated;
 pub mod process;

@@ -175,7 +175,7 @@ pub fn no_core_is_burnt() {
     make();
     idles(500);
     let child = Child::start(|| {
-        deny(SYS_inotify_init1, EMFILE);
+        refuse(SYS_inotify_init1, EMFILE);
         idles(500);
         Ok(0)
     });
@@ -313,7 +313,7 @@ pub fn without_inotify() {
         (SYS_inotify_init1, ENOSYS),
     ] {
         let child = Child::start(|| {
-            deny(call, error);
+            refuse(call, error);
             all_meetings();
             assert_eq!(open("f", WRITE, SHORT).err(), Some(ETIMEDOUT));
             assert_eq!(open("f", READ, SHORT).err(), Some(ETIMEDOUT));

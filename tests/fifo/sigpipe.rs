@@ -75,7 +75,7 @@ fn on_each_kernel(case: impl Fn()) {
     for denied in KERNELS {
         let child = Child::start(|| {
             if let Some(error) = denied {
-                deny(SYS_pwritev2, error);
+                refuse(SYS_pwritev2, error);
                 // The C library's function does something else on ENOSYS.
                 // SAFETY: no part is read.
                 let ret = unsafe { syscall(SYS_pwritev2, 1, 0, 0, -1, -1, 0) };

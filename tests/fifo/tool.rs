@@ -2,6 +2,7 @@
 
 pub use crate::both::Outcome;
 use crate::both::c_path;
+pub use crate::common::filter::refuse;
 use libc::{c_int, c_long, c_uint, c_void, mode_t, pid_t};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -117,43 +118,6 @@ pub fn ends() -> (OwnedFd, OwnedFd) {
 pub fn scaled(number: usize) -> usize {
     let scale = std::env::var("UNIXIPC_TEST_SCALE").map_or(1.0, |text| text.parse().unwrap());
     (number as f64 * scale).max(1.0) as usize
-}
-
-/// Lets a system call fail in this process and its children from now on. The number is that
-/// of the machine's own ABI.
-pub fn deny(syscall: c_long, error: c_int) {
-    let filter = |code, jump_true, jump_false, k| libc::sock_filter {
-        code: code as u16,
-        jt: jump_true,
-        jf: jump_false,
-        k,
-    };
-    let mut program = [
-        filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0), // the call's number
-        filter(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            0,
-            1,
-            syscall as u32,
-        ),
-        filter(
-            libc::BPF_RET | libc::BPF_K,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | error as u32,
-        ),
-        filter(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: no pointers.
-    let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(done, 0);
-    // SAFETY: the program is ours; the kernel copies it.
-    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
-    assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }
 
 /// The processor time that this process has used.

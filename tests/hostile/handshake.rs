@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use unixipc::ffi::channel::*;
 
-const CONTROL: u64 = 4096;
+const CONTROL: u64 = 65536;
 const RING: u64 = 65536;
 const F_SEAL_FUTURE_WRITE: c_int = 0x10;
 const SEALS: c_int = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define HELLO_LEN 64
-#define CONTROL_SIZE 4096
+#define CONTROL_SIZE 65536
 #define RING_SIZE 65536
 #define MEMORY_SIZE (CONTROL_SIZE + RING_SIZE)
 

@@ -385,7 +385,7 @@ pub fn older_kernels() {
     for kind in KINDS {
         fork(|| {
             // A signal undoes what fallocate has done, if that takes long.
-            refuse(SYS_fallocate, 3, BPF_JGT, 10 << 10, EINTR);
+            refuse_where(SYS_fallocate, 3, BPF_JGT, 10 << 10, EINTR);
             let region = create((9 << 20) + 5, kind, 0).unwrap();
             assert!(region.stat().st_blocks as usize * 512 >= region.size());
         })
@@ -393,7 +393,7 @@ pub fn older_kernels() {
     }
     fork(|| {
         // Before 6.3: MFD_NOEXEC_SEAL.
-        refuse(SYS_memfd_create, 1, BPF_JSET, 8, EINVAL);
+        refuse_where(SYS_memfd_create, 1, BPF_JSET, 8, EINVAL);
         let region = create(1, 0, 0o640).unwrap();
         assert_eq!(seals(&region), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
         assert_eq!(region.stat().st_mode & 0o7777, 0o640);
@@ -401,7 +401,7 @@ pub fn older_kernels() {
     .join();
     fork(|| {
         // Before 6.10: only with a privilege.
-        refuse(SYS_linkat, 4, BPF_JSET, AT_EMPTY_PATH as u32, ENOENT);
+        refuse_where(SYS_linkat, 4, BPF_JSET, AT_EMPTY_PATH as u32, ENOENT);
         let (old, once) = (name("old"), name("once"));
         let region = create(1, PUBLISH, 0).unwrap();
         assert_eq!(region.publish(&old), Ok(0));
@@ -412,7 +412,7 @@ pub fn older_kernels() {
     .join();
     fork(|| {
         // Before 5.14: MADV_POPULATE_WRITE.
-        refuse(SYS_madvise, 2, BPF_JSET, 16, EINVAL);
+        refuse_where(SYS_madvise, 2, BPF_JSET, 16, EINVAL);
         let region = create(64 * PAGE, HUGE | PREFAULT, 0).unwrap();
         assert!(region.stat().st_blocks as usize * 512 >= 64 * PAGE);
     })

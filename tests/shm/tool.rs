@@ -1,10 +1,11 @@
 //! The calls in Rust's types, and what the tests share.
 
 use crate::both::{c_path, mount_tmpfs, own_mount_namespace};
+pub use crate::common::filter::refuse_where;
 use crate::common::isolated::is_root;
 pub use crate::common::process::{Child, Outcome, fork, outcome, wait_until};
 use crate::common::process::{SENTINEL, set_errno};
-use libc::{c_int, c_long, c_uint, c_void, key_t, mode_t, off_t};
+use libc::{c_int, c_uint, c_void, key_t, mode_t, off_t};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -357,38 +358,4 @@ pub fn protect(region: &Region, protection: c_int) -> Outcome {
     let at = region.addr().cast();
     // SAFETY: the region's own page; nothing that is written to relies on it.
     outcome(|| unsafe { libc::mprotect(at, PAGE, protection) } as isize)
-}
-
-/// Lets a system call fail in this process and its children from now on, where the low half of
-/// an argument passes a test: BPF_JSET (has such a bit) or BPF_JGT (is more).
-pub fn refuse(syscall: c_long, argument: u32, test: u32, value: u32, error: c_int) {
-    const NUMBER: u32 = 0; // where a filter finds the number, and the arguments
-    let place = 16 + 8 * argument;
-    let step = |code: u32, jump_true, jump_false, k| libc::sock_filter {
-        code: code as u16,
-        jt: jump_true,
-        jf: jump_false,
-        k,
-    };
-    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    let jump = libc::BPF_JMP | libc::BPF_K;
-    let give = libc::BPF_RET | libc::BPF_K;
-    let mut program = [
-        step(load, 0, 0, NUMBER),
-        step(jump | libc::BPF_JEQ, 0, 3, syscall as u32),
-        step(load, 0, 0, place),
-        step(jump | test, 0, 1, value),
-        step(give, 0, 0, libc::SECCOMP_RET_ERRNO | error as u32),
-        step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: no pointers.
-    let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(done, 0);
-    // SAFETY: the program is ours; the kernel copies it.
-    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
-    assert_eq!(done, 0, "{}", errno());
 }

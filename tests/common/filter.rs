@@ -1,0 +1,68 @@
+//! Filters on system calls, for what a test cannot bring about otherwise.
+
+use libc::{c_int, c_long, sock_filter};
+use std::io;
+
+/// Lets a system call fail in this process and its children from now on. The number is that
+/// of the machine's own ABI.
+pub fn refuse(syscall: c_long, error: c_int) {
+    let [give, allow] = ends(error);
+    install(&mut [
+        load(NUMBER),
+        jump(libc::BPF_JEQ, syscall as u32, 0, 1),
+        give,
+        allow,
+    ]);
+}
+
+/// The same where the low half of an argument passes a test: BPF_JSET (has such a bit) or
+/// BPF_JGT (is more).
+pub fn refuse_where(syscall: c_long, argument: u32, test: u32, value: u32, error: c_int) {
+    let [give, allow] = ends(error);
+    install(&mut [
+        load(NUMBER),
+        jump(libc::BPF_JEQ, syscall as u32, 0, 3),
+        load(ARGUMENTS + 8 * argument),
+        jump(test, value, 0, 1),
+        give,
+        allow,
+    ]);
+}
+
+/// Where a filter finds the number of the call, and the arguments.
+const NUMBER: u32 = 0;
+const ARGUMENTS: u32 = 16;
+
+fn step(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+    let code = code as u16;
+    sock_filter { code, jt, jf, k }
+}
+
+fn load(place: u32) -> sock_filter {
+    step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, place)
+}
+
+fn jump(test: u32, value: u32, if_so: u8, if_not: u8) -> sock_filter {
+    step(libc::BPF_JMP | libc::BPF_K | test, if_so, if_not, value)
+}
+
+fn ends(error: c_int) -> [sock_filter; 2] {
+    [
+        libc::SECCOMP_RET_ERRNO | error as u32,
+        libc::SECCOMP_RET_ALLOW,
+    ]
+    .map(|action| step(libc::BPF_RET | libc::BPF_K, 0, 0, action))
+}
+
+fn install(program: &mut [sock_filter]) {
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: no pointers.
+    let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(done, 0);
+    // SAFETY: the program is ours; the kernel copies it.
+    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
