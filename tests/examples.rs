@@ -21,6 +21,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn example(name: &str) -> Command {
     let mut command = Command::new(common::root().join("build/examples").join(name));
     command.stdin(Stdio::null());
+    let end_with_the_test = || {
+        // SAFETY: no pointers.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: a system call is all that it does.
+    unsafe { command.pre_exec(end_with_the_test) };
     command
 }
 
