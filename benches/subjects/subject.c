@@ -21,7 +21,8 @@
 #define KEY    0x75 /* the top byte of a System V key; the rest is the number of the run */
 #define GRACE  20   /* seconds that a run may take beyond what was asked for */
 #define COUNTED_WARM_UP 16 /* messages, where an exact number was asked for */
-#define BLOCKS 8 /* of messages in the time of a run, about */
+#define BLOCKS 17 /* in the time of a run, about */
+#define BLOCKS_MAX 256
 #define PROCESSES_MAX 100000
 
 struct subject_options subject = {.len = 8, .ms = 100, .n = 1};
@@ -333,6 +334,22 @@ struct result {
     uint64_t failed, written;
 };
 
+static int by_rate(const void *a, const void *b)
+{
+    const struct result *x = a, *y = b;
+    double left = (double)x->messages * (double)y->ns, right = (double)y->messages * (double)x->ns;
+
+    return (left > right) - (left < right);
+}
+
+/* What counts of a run's blocks: when other work has interrupted some of them, the mean would be
+ * that work's rather than the subject's. */
+static struct result median(struct result *blocks, size_t count)
+{
+    qsort(blocks, count, sizeof(*blocks), by_rate);
+    return blocks[count / 2];
+}
+
 static void take_part(const struct subject_way *way)
 {
     meet(!subject.one_core);
@@ -396,23 +413,22 @@ static struct result messages(const struct subject_way *way, bool ping_pong)
                        ping_pong ? (subject.messages + 1) / 2 : subject.messages);
     } else {
         /* Warms up, and finds out how many messages make a block. */
-        uint64_t wanted = 1000000u * (uint64_t)subject.ms, least = wanted / BLOCKS, timed_ns = 0;
+        uint64_t wanted = 1000000u * (uint64_t)subject.ms, least = wanted / BLOCKS, spent = 0;
+        struct result blocks[BLOCKS_MAX];
+        size_t done = 0;
         long count = 2;
         while ((result = block(way, child, kind, count)).ns < least)
             count *= result.ns < least / 8 ? 4 : 2;
-        /* Blocks until the time is over: the first estimate can be far off when other work ran.
-         * The mean is of blocks in which no clock is read, the distribution of others. */
-        result = (struct result){0};
-        while (result.ns + timed_ns < wanted) {
-            struct result one = block(way, child, kind, count);
-            result.messages += one.messages;
-            result.ns += one.ns;
-            result.cpu_ns += one.cpu_ns;
+        /* The mean is of blocks in which no clock is read, the distribution of others. */
+        for (; spent < wanted && done < BLOCKS_MAX; done++) {
+            blocks[done] = block(way, child, kind, count);
+            spent += blocks[done].ns;
             if (ping_pong)
-                timed_ns += block(way, child, SUBJECT_TIMED, count).ns;
-            if (one.ns < least / 2)
+                spent += block(way, child, SUBJECT_TIMED, count).ns;
+            if (blocks[done].ns < least / 2)
                 count *= 2;
         }
+        result = median(blocks, done);
     }
     shared->count = 0;
     meet(false);
@@ -456,6 +472,13 @@ static struct result so_far(const struct subject_slot *slots, long workers, bool
     return sum;
 }
 
+static struct result between(const struct result *begin, const struct result *end)
+{
+    return (struct result){end->messages - begin->messages, end->ns - begin->ns,
+                           end->cpu_ns - begin->cpu_ns, end->failed - begin->failed,
+                           end->written - begin->written};
+}
+
 static void sleep_ms(double ms)
 {
     struct timespec left = {(time_t)(ms / 1e3), 0};
@@ -472,7 +495,7 @@ static struct result repeated(const struct subject_work *work, long workers, boo
     long all = workers + (writer ? 1 : 0);
     struct subject_slot *slots =
         (struct subject_slot *)subject_memory((size_t)all * sizeof(*slots));
-    struct result begin, end;
+    struct result begin, end, result;
 
     if (subject.messages != 0)
         subject_limit = (uint64_t)((subject.messages + workers - 1) / workers);
@@ -502,11 +525,18 @@ static struct result repeated(const struct subject_work *work, long workers, boo
                 if (errno != EINTR)
                     err(1, "waitid");
         end = so_far(slots, all, writer);
+        result = between(&begin, &end);
     } else {
+        struct result blocks[BLOCKS];
         sleep_ms((double)subject.ms / 5 + 1);
         begin = so_far(slots, all, writer);
-        sleep_ms((double)subject.ms);
-        end = so_far(slots, all, writer);
+        for (size_t i = 0; i < BLOCKS; i++) {
+            sleep_ms((double)subject.ms / BLOCKS);
+            end = so_far(slots, all, writer);
+            blocks[i] = between(&begin, &end);
+            begin = end;
+        }
+        result = median(blocks, BLOCKS);
     }
     __atomic_store_n(&shared->stop, 1, __ATOMIC_SEQ_CST);
     reap();
@@ -517,9 +547,7 @@ static struct result repeated(const struct subject_work *work, long workers, boo
     if (shared->counter != 0 && shared->counter != done)
         errx(1, "%llu operations under the lock, %llu counted", (unsigned long long)done,
              (unsigned long long)shared->counter);
-    return (struct result){end.messages - begin.messages, end.ns - begin.ns,
-                           end.cpu_ns - begin.cpu_ns, end.failed - begin.failed,
-                           end.written - begin.written};
+    return result;
 }
 
 /* --- what is printed --- */
