@@ -42,7 +42,7 @@ static struct shared {
     enum subject_kind kind; /* of the next block */
     long count;             /* 0: there is none */
     uint64_t first;         /* the number of its first message */
-    uint64_t begin[2], end[2];
+    uint64_t begin[2], end[2], cpu_ns[2];
     _Alignas(128) int stop;
     _Alignas(128) uint64_t counter;
 } *shared;
@@ -292,13 +292,11 @@ static void pin(int cpu)
     subject_must(sched_setaffinity(0, sizeof(one), &one), "sched_setaffinity");
 }
 
-static uint64_t cpu_ns(pid_t pid)
+static uint64_t cpu_ns(void)
 {
-    clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
     struct timespec time;
 
-    if ((pid != 0 && clock_getcpuclockid(pid, &clock) != 0) || clock_gettime(clock, &time) < 0)
-        errx(1, "the processor time of a process cannot be told");
+    subject_must(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time), "clock_gettime");
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
@@ -350,26 +348,29 @@ static struct result median(struct result *blocks, size_t count)
     return blocks[count / 2];
 }
 
+/* Each tells its own processor time: another process's is up to date at ticks only. It is told
+ * when both have come to the end, because a library's threads may have more to do by then. */
 static void take_part(const struct subject_way *way)
 {
     meet(!subject.one_core);
+    uint64_t cpu = cpu_ns();
     shared->begin[subject_side] = subject_now();
     way->loop(shared->kind, shared->count, subject.len, shared->first);
     shared->end[subject_side] = subject_now();
     meet(false);
+    shared->cpu_ns[subject_side] = cpu_ns() - cpu;
+    meet(false);
 }
 
-static struct result block(const struct subject_way *way, pid_t other, enum subject_kind kind,
-                           long count)
+static struct result block(const struct subject_way *way, enum subject_kind kind, long count)
 {
     struct result result = {0};
 
     shared->kind = kind;
     shared->count = count;
     meet(false);
-    uint64_t cpu = cpu_ns(0) + cpu_ns(other);
     take_part(way);
-    result.cpu_ns = cpu_ns(0) + cpu_ns(other) - cpu;
+    result.cpu_ns = shared->cpu_ns[0] + shared->cpu_ns[1];
     shared->first += (uint64_t)count;
 
     uint64_t begin = shared->begin[0] < shared->begin[1] ? shared->begin[0] : shared->begin[1];
@@ -408,8 +409,8 @@ static struct result messages(const struct subject_way *way, bool ping_pong)
         be_the_other(way);
 
     if (subject.messages != 0) {
-        block(way, child, kind, COUNTED_WARM_UP);
-        result = block(way, child, ping_pong ? SUBJECT_TIMED : kind,
+        block(way, kind, COUNTED_WARM_UP);
+        result = block(way, ping_pong ? SUBJECT_TIMED : kind,
                        ping_pong ? (subject.messages + 1) / 2 : subject.messages);
     } else {
         /* Warms up, and finds out how many messages make a block. */
@@ -417,14 +418,14 @@ static struct result messages(const struct subject_way *way, bool ping_pong)
         struct result blocks[BLOCKS_MAX];
         size_t done = 0;
         long count = 2;
-        while ((result = block(way, child, kind, count)).ns < least)
+        while ((result = block(way, kind, count)).ns < least)
             count *= result.ns < least / 8 ? 4 : 2;
         /* The mean is of blocks in which no clock is read, the distribution of others. */
         for (; spent < wanted && done < BLOCKS_MAX; done++) {
-            blocks[done] = block(way, child, kind, count);
+            blocks[done] = block(way, kind, count);
             spent += blocks[done].ns;
             if (ping_pong)
-                spent += block(way, child, SUBJECT_TIMED, count).ns;
+                spent += block(way, SUBJECT_TIMED, count).ns;
             if (blocks[done].ns < least / 2)
                 count *= 2;
         }
@@ -450,7 +451,9 @@ static void start_worker(void (*work)(void), struct subject_slot *slot, int cpu)
     futex_wake_all(&shared->ready);
     while (__atomic_load_n(&shared->go, __ATOMIC_SEQ_CST) == 0)
         futex_wait(&shared->go, 0);
+    uint64_t before = cpu_ns();
     work();
+    slot->cpu_ns = cpu_ns() - before;
     _exit(0);
 }
 
@@ -461,7 +464,6 @@ static struct result so_far(const struct subject_slot *slots, long workers, bool
 
     for (long i = 0; i < workers; i++) {
         uint64_t done = __atomic_load_n(&slots[i].done, __ATOMIC_RELAXED);
-        sum.cpu_ns += cpu_ns(children[i]);
         if (writer && i == workers - 1) {
             sum.written = done;
             continue;
@@ -474,9 +476,8 @@ static struct result so_far(const struct subject_slot *slots, long workers, bool
 
 static struct result between(const struct result *begin, const struct result *end)
 {
-    return (struct result){end->messages - begin->messages, end->ns - begin->ns,
-                           end->cpu_ns - begin->cpu_ns, end->failed - begin->failed,
-                           end->written - begin->written};
+    return (struct result){end->messages - begin->messages, end->ns - begin->ns, 0,
+                           end->failed - begin->failed, end->written - begin->written};
 }
 
 static void sleep_ms(double ms)
@@ -541,9 +542,14 @@ static struct result repeated(const struct subject_work *work, long workers, boo
     __atomic_store_n(&shared->stop, 1, __ATOMIC_SEQ_CST);
     reap();
 
-    uint64_t done = 0;
+    uint64_t done = 0, used = 0;
     for (long i = 0; i < workers; i++)
         done += slots[i].done;
+    for (long i = 0; i < all; i++)
+        used += slots[i].cpu_ns;
+    /* The processor time of an operation is that of the whole run. */
+    if (done > 0)
+        result.cpu_ns = (uint64_t)((double)used / (double)done * (double)result.messages);
     if (shared->counter != 0 && shared->counter != done)
         errx(1, "%llu operations under the lock, %llu counted", (unsigned long long)done,
              (unsigned long long)shared->counter);

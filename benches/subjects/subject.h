@@ -257,7 +257,8 @@ SUBJECT_INLINE void subject_loop(enum subject_kind kind, long count, size_t len,
 struct subject_slot {
     uint64_t done;
     uint64_t failed; /* tries that did not get a whole value */
-    char padding[112];
+    uint64_t cpu_ns; /* when it is over */
+    char padding[104];
 };
 
 extern struct subject_slot *subject_slot; /* of this process */
