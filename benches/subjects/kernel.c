@@ -529,14 +529,18 @@ static void sysv_setup(void)
     msgctl(sysv_queue, IPC_RMID, NULL);
 }
 
-/* What a ring in shared memory needs: a memfd, mapped twice as two processes would. */
-static void memory_setup(void)
+/* What a ring in shared memory needs: a memfd, mapped twice as two processes would; its memory is
+ * there when it is touched first, or at once. */
+SUBJECT_INLINE void memory(bool at_once)
 {
     size_t size = subject_ring_size();
     int fd = memfd_create("subject", MFD_CLOEXEC);
 
     subject_must(fd, "memfd_create");
-    subject_must(ftruncate(fd, (off_t)size), "ftruncate");
+    if (at_once)
+        subject_must(fallocate(fd, 0, 0, (off_t)size), "fallocate");
+    else
+        subject_must(ftruncate(fd, (off_t)size), "ftruncate");
     char *out = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     char *in = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     if (out == MAP_FAILED || in == MAP_FAILED)
@@ -548,6 +552,16 @@ static void memory_setup(void)
     close(fd);
 }
 
+static void memory_setup(void)
+{
+    memory(false);
+}
+
+static void full_memory_setup(void)
+{
+    memory(true);
+}
+
 SUBJECT_WORK(stream_setup)
 SUBJECT_WORK(seqpacket_setup)
 SUBJECT_WORK(dgram_setup)
@@ -555,6 +569,7 @@ SUBJECT_WORK(fifo_setup)
 SUBJECT_WORK(mq_setup)
 SUBJECT_WORK(sysv_setup)
 SUBJECT_WORK(memory_setup)
+SUBJECT_WORK(full_memory_setup)
 
 /* --- a server with many connections --- */
 
@@ -632,6 +647,7 @@ static const struct subject_work fifo_made = {fifo_setup_prepare, fifo_setup_wor
 static const struct subject_work mq_made = {name_prepare, mq_setup_work, NULL};
 static const struct subject_work sysv_made = {sysv_setup_prepare, sysv_setup_work, NULL};
 static const struct subject_work memory_made = {NULL, memory_setup_work, NULL};
+static const struct subject_work full_memory_made = {NULL, full_memory_setup_work, NULL};
 
 int main(int argc, char **argv)
 {
@@ -639,6 +655,7 @@ int main(int argc, char **argv)
         "socketpair, stream", "socketpair, seqpacket", "socketpair, datagram", "FIFO",
         "FIFO of 1 MiB", "POSIX message queue", "System V message queue", "ring with futex",
         "ring with eventfd", "memcpy, one process", "memfd, mapped twice",
+        "memfd, allocated",
     };
     size_t packet = packet_max(), mq_max = (size_t)mq_longest() & ~(size_t)7;
     size_t sysv_max = (size_t)sysv_longest() & ~(size_t)7;
@@ -673,6 +690,7 @@ int main(int argc, char **argv)
         {"eventfd-ring", "rate", titles[8], "", 0, &event_ring, NULL},
         {"memcpy", "rate", titles[9], "limit", 0, NULL, &copying},
         {"memfd", "setup", titles[10], "", 0, NULL, &memory_made},
+        {"memfd-full", "setup", titles[11], "", 0, NULL, &full_memory_made},
         {0},
     };
     const struct subject_row *const tables[] = {rows, kernel_locks, NULL};
