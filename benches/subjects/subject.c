@@ -325,6 +325,11 @@ static void meet(bool spin)
             futex_wait(&shared->waiting, seen);
 }
 
+void subject_meet(void)
+{
+    meet(false);
+}
+
 /* --- messages between two processes --- */
 
 struct result {

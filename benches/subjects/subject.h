@@ -85,6 +85,8 @@ int subject_key(void);
 pid_t subject_fork(void);
 /* Memory that the processes share, zeroed, at the beginning of a page. */
 void *subject_memory(size_t size);
+/* Waits, asleep, until the other process of a subject_way has called this too. */
+void subject_meet(void);
 /* A size for a ring or a buffer that messages of this length go through. */
 size_t subject_ring_size(void);
 
