@@ -57,13 +57,17 @@ SUBJECT_INLINE void ring_put(size_t len, uint64_t n)
         errx(1, "qb_rb_chunk_write: %s", strerror((int)-put));
 }
 
-/* Without a semaphore, finding nothing is one of these errors. */
+/* Which of these it is when there is nothing depends on the call and the version. */
+SUBJECT_INLINE bool is_empty(ssize_t got)
+{
+    return got == 0 || got == -ETIMEDOUT || got == -EBADMSG;
+}
+
 SUBJECT_INLINE void ring_get(size_t len, uint64_t n)
 {
     ssize_t got;
 
-    while ((got = qb_rb_chunk_read(from, subject_in, len, -1)) == -ETIMEDOUT || got == -ENOMSG ||
-           got == -EAGAIN)
+    while (is_empty(got = qb_rb_chunk_read(from, subject_in, len, -1)))
         ;
     if (got != (ssize_t)len)
         errx(1, "qb_rb_chunk_read: %s", got < 0 ? strerror((int)-got) : "another length");
@@ -89,8 +93,7 @@ SUBJECT_INLINE void in_place_get(size_t len, uint64_t n)
     void *payload;
     ssize_t got;
 
-    while ((got = qb_rb_chunk_peek(from, &payload, -1)) == 0 || got == -ETIMEDOUT ||
-           got == -ENOMSG || got == -EAGAIN)
+    while (is_empty(got = qb_rb_chunk_peek(from, &payload, -1)))
         ;
     if (got != (ssize_t)len)
         errx(1, "qb_rb_chunk_peek: %s", got < 0 ? strerror((int)-got) : "another length");

@@ -103,12 +103,15 @@ size_t subject_ring_size(void);
 
 void subject_wrong(const void *payload, size_t len, uint64_t n) __attribute__((cold, noreturn));
 
-/* The number first; then, up to 64 bytes, the number again in each word, else its lowest byte. */
+/* The number first; then, up to 64 bytes, the number again in each word, else its lowest seven bits
+ * in each byte. (Not eight: libqb's ring takes four bytes of 0xa1 for one of its headers.) */
+#define SUBJECT_BYTE(n) ((int)((n) & 0x7f))
+
 SUBJECT_INLINE void subject_fill(void *payload, size_t len, uint64_t n)
 {
     if (len > SUBJECT_WORDS) {
         memcpy(payload, &n, 8);
-        memset((char *)payload + 8, (int)(n & 0xff), len - 8);
+        memset((char *)payload + 8, SUBJECT_BYTE(n), len - 8);
         return;
     }
     for (size_t i = 0; i < len / 8; i++)
@@ -142,7 +145,8 @@ SUBJECT_INLINE uint64_t subject_sum(const void *payload, size_t len)
 
 SUBJECT_INLINE void subject_check(const void *payload, size_t len, uint64_t n)
 {
-    uint64_t first, rest = len > SUBJECT_WORDS ? (n & 0xff) * 0x0101010101010101u : n;
+    uint64_t first;
+    uint64_t rest = len > SUBJECT_WORDS ? (uint64_t)SUBJECT_BYTE(n) * 0x0101010101010101u : n;
 
     memcpy(&first, payload, 8);
     if (first != n || subject_sum(payload, len) != n + rest * (len / 8 - 1))
