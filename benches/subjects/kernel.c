@@ -149,19 +149,6 @@ SUBJECT_INLINE void packet_get(size_t len, uint64_t n)
 
 SUBJECT_LOOP(packet)
 
-/* What a socket takes at once, by default. */
-static size_t packet_max(void)
-{
-    int size = 0;
-    socklen_t len = sizeof(size);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) < 0)
-        err(1, "SO_SNDBUF");
-    close(fd);
-    return ((size_t)size - 32) & ~(size_t)7;
-}
-
 /* --- message queues --- */
 
 static long limit_of(const char *path, long otherwise)
@@ -635,8 +622,10 @@ static const struct subject_way fifo_polled = {fifo_prepare, polled_fifo_open, b
 static const struct subject_way large_fifo = {large_fifo_prepare, fifo_open, bytes_loop, NULL};
 static const struct subject_way mq = {mq_prepare, NULL, mq_loop, NULL};
 static const struct subject_way sysv = {sysv_prepare, NULL, sysv_loop, NULL};
-static const struct subject_way futex_ring = {futex_ring_prepare, queue_open, futex_ring_loop, NULL};
-static const struct subject_way event_ring = {event_ring_prepare, queue_open, event_ring_loop, NULL};
+static const struct subject_way futex_ring = {futex_ring_prepare, queue_open, futex_ring_loop,
+                                              NULL};
+static const struct subject_way event_ring = {event_ring_prepare, queue_open, event_ring_loop,
+                                              NULL};
 static const struct subject_way idle = {idle_prepare, idle_open, idle_loop, NULL};
 
 static const struct subject_work copying = {NULL, copy_work, NULL};
@@ -657,7 +646,7 @@ int main(int argc, char **argv)
         "ring with eventfd", "memcpy, one process", "memfd, mapped twice",
         "memfd, allocated",
     };
-    size_t packet = packet_max(), mq_max = (size_t)mq_longest() & ~(size_t)7;
+    size_t packet = subject_packet_max(), mq_max = (size_t)mq_longest() & ~(size_t)7;
     size_t sysv_max = (size_t)sysv_longest() & ~(size_t)7;
     size_t pipe_max = 65536; /* a set-up's message has to fit in, for nobody reads meanwhile */
     const struct subject_row rows[] = {

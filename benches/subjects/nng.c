@@ -19,7 +19,8 @@ static void address_prepare(void)
     snprintf(address, sizeof(address), "ipc://%s/nng", subject_folder());
 }
 
-/* Queues of the depth that ZeroMQ has by default, and no limit of the length, which is 1 MiB here. */
+/* Queues of the depth that ZeroMQ has by default, and no limit of the length, which is 1 MiB by
+ * default. */
 static nng_socket pair_new(void)
 {
     nng_socket made;

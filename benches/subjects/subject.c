@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sem.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -81,6 +82,18 @@ size_t subject_ring_size(void)
     while (size < 4 * subject.len && subject.len > 4096)
         size *= 2;
     return subject.len > 4096 && size < 1024 * 1024 ? 1024 * 1024 : size;
+}
+
+size_t subject_packet_max(void)
+{
+    int size = 0;
+    socklen_t len = sizeof(size);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) < 0)
+        err(1, "SO_SNDBUF");
+    close(fd);
+    return ((size_t)size - 32) & ~(size_t)7;
 }
 
 /* --- what has a name --- */
@@ -676,7 +689,7 @@ static void use_cpus(const char *text)
 
 static void parse(int argc, char **argv)
 {
-    bool two = true;
+    bool two = true, said = false;
     const char *cpus = NULL;
 
     for (int i = 0; i < argc; i++) {
@@ -697,7 +710,7 @@ static void parse(int argc, char **argv)
         else if (strcmp(argv[i], "cores") == 0 && strcmp(value, "one") == 0)
             two = false;
         else if (strcmp(argv[i], "cores") == 0 && strcmp(value, "two") == 0)
-            two = true;
+            said = true;
         else
             errx(1, "not a key, or not a value of it: %s=%s", argv[i], value);
     }
@@ -717,6 +730,8 @@ static void parse(int argc, char **argv)
     if (!two)
         subject.cpus[1] = subject.cpus[0];
     subject.one_core = subject.cpus[0] == subject.cpus[1];
+    if (said && subject.one_core)
+        errx(1, "there are no two processors that may be used");
 }
 
 static const struct subject_row *find(const struct subject_row *const *tables, const char *variant,

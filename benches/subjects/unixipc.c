@@ -369,7 +369,8 @@ SUBJECT_LOOP(idle)
 
 /* --- all of them --- */
 
-static const struct subject_way plain = {channel_prepare, channel_open, channel_loop, channel_close};
+static const struct subject_way plain = {channel_prepare, channel_open, channel_loop,
+                                         channel_close};
 static const struct subject_way spinning = {spinning_prepare, channel_open, channel_loop,
                                             channel_close};
 static const struct subject_way sleeping = {sleeping_prepare, channel_open, channel_loop,
@@ -392,11 +393,11 @@ static const struct subject_work msg_made = {NULL, msg_setup_work, NULL};
 static const struct subject_work fifo_made = {path_prepare, fifo_setup_work, NULL};
 static const struct subject_work shm_made = {NULL, shm_setup_work, NULL};
 
-#define PACKET_MAX (212960) /* of a socket with the system's default of SO_SNDBUF */
+#define PACKET_MAX 1 /* what a local socket takes, which main fills in */
 #define RECORD_MAX (IPC_FIFO_RECORD_MAX & ~7)
 #define SETUP_MAX  65536 /* fits into a pipe or socket before anybody reads */
 
-static const struct subject_row rows[] = {
+static struct subject_row rows[] = {
     {"channel", "latency-poll", "channel", "ours", 0, &spinning, NULL},
     {"channel", "latency-block", "channel", "ours", 0, &plain, NULL},
     {"channel", "rate", "channel", "ours", 0, &plain, NULL},
@@ -429,6 +430,9 @@ int main(int argc, char **argv)
     const struct subject_row *const tables[] = {rows, unixipc_locks, NULL};
     char version[64];
 
+    for (struct subject_row *row = rows; row->variant != NULL; row++)
+        if (row->max == PACKET_MAX)
+            row->max = subject_packet_max();
     snprintf(version, sizeof(version), "unixipc %s", ipc_version());
     return subject_main(argc, argv, version, tables);
 }
