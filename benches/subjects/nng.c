@@ -110,11 +110,11 @@ static const struct subject_way in_place = {address_prepare, pair_open, in_place
 static const struct subject_work setting_up = {address_prepare, setup_work, NULL};
 
 static const struct subject_row rows[] = {
-    {"pair", "latency-block", "nng pair0", "", 0, &copied, NULL},
-    {"pair", "rate", "nng pair0", "", 0, &copied, NULL},
-    {"pair", "setup", "nng pair0", "", 0, NULL, &setting_up},
-    {"pair-msg", "latency-block", "nng pair0, nng_msg", "", 0, &in_place, NULL},
-    {"pair-msg", "rate", "nng pair0, nng_msg", "", 0, &in_place, NULL},
+    {"pair", "latency-block", "nng pair0", "isolated", 0, &copied, NULL},
+    {"pair", "rate", "nng pair0", "isolated", 0, &copied, NULL},
+    {"pair", "setup", "nng pair0", "isolated", 0, NULL, &setting_up},
+    {"pair-msg", "latency-block", "nng pair0, nng_msg", "isolated", 0, &in_place, NULL},
+    {"pair-msg", "rate", "nng pair0, nng_msg", "isolated", 0, &in_place, NULL},
     {0},
 };
 

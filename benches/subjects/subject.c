@@ -412,7 +412,7 @@ static void be_the_other(const struct subject_way *way)
     _exit(0);
 }
 
-static struct result messages(const struct subject_way *way, bool ping_pong)
+static struct result messages(const struct subject_way *way, bool ping_pong, bool timed)
 {
     enum subject_kind kind = ping_pong ? SUBJECT_PING_PONG : SUBJECT_ONE_WAY;
     struct result result;
@@ -429,7 +429,7 @@ static struct result messages(const struct subject_way *way, bool ping_pong)
 
     if (subject.messages != 0) {
         block(way, kind, COUNTED_WARM_UP);
-        result = block(way, ping_pong ? SUBJECT_TIMED : kind,
+        result = block(way, timed ? SUBJECT_TIMED : kind,
                        ping_pong ? (subject.messages + 1) / 2 : subject.messages);
     } else {
         /* Warms up, and finds out how many messages make a block. */
@@ -443,7 +443,7 @@ static struct result messages(const struct subject_way *way, bool ping_pong)
         for (; spent < wanted && done < BLOCKS_MAX; done++) {
             blocks[done] = block(way, kind, count);
             spent += blocks[done].ns;
-            if (ping_pong)
+            if (timed)
                 spent += block(way, SUBJECT_TIMED, count).ns;
             if (blocks[done].ns < least / 2)
                 count *= 2;
@@ -628,11 +628,15 @@ static void print(const char *key, uint64_t value)
 static void measure(const struct subject_row *row)
 {
     const char *test = row->test;
-    bool ping_pong = strcmp(test, "rate") != 0;
+    bool ping_pong = strcmp(test, "rate") != 0, idle = strcmp(test, "idle") == 0;
+    bool timed = row->way != NULL && ping_pong && !idle;
     struct result result;
 
     if (row->way != NULL) {
-        result = messages(row->way, ping_pong);
+        result = messages(row->way, ping_pong, timed);
+        /* There a message and its answer are one operation. */
+        if (idle)
+            result.messages /= 2;
     } else {
         bool everywhere = strcmp(test, "readers") == 0;
         long workers = everywhere                             ? subject.n
@@ -642,7 +646,8 @@ static void measure(const struct subject_row *row)
     }
     if (result.messages == 0 || result.ns == 0)
         errx(1, "nothing was done in the time; give it more");
-    bool moves = row->way != NULL || strcmp(test, "rate") == 0 || strcmp(test, "setup") == 0;
+    bool moves = (row->way != NULL && !idle) || strcmp(test, "rate") == 0 ||
+                 strcmp(test, "setup") == 0;
     print(moves ? "messages" : "operations", result.messages);
     print("ns", result.ns);
     print("cpu_ns", result.cpu_ns);
@@ -650,7 +655,7 @@ static void measure(const struct subject_row *row)
         print("failed", result.failed);
     if (strcmp(test, "read-written") == 0)
         print("written", result.written);
-    if (row->way != NULL && ping_pong)
+    if (timed)
         print_latency();
     if (fflush(stdout) != 0 || ferror(stdout))
         err(1, "standard output");

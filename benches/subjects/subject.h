@@ -1,25 +1,12 @@
 /*
  * What the subjects share. A subject is a program that measures one library's ways of
- * inter-process communication, once a run:
+ * inter-process communication, once a run; benches/README.md says how it is called, and what it
+ * prints.
  *
- *     NAME list       a line for each thing that it can measure, with tabs between VARIANT, TEST,
- *                     TITLE, flags and, where messages have a largest size, max=BYTES
- *     NAME version    the library's name and version
- *     NAME run VARIANT TEST [KEY=VALUE]...
- *
- * The tests are latency-poll, latency-block, rate, idle (messages between two processes, the last
- * with one of n connections of a server in turn, on one processor), lock, lock-contended, read,
- * read-written, readers (n processes, on all processors, and nobody writes), and setup. The flags
- * are "ours", "limit" (it does no more than necessary, and is no competitor) and "spins" (it uses
- * a processor while it waits). The keys are len (bytes of payload), ms (how long to measure, after
- * a warm-up), messages (exactly so many instead, after 16 of warm-up), n,
- * cores=one|two and cpus=A,B (the first and the last that may be used). What is printed, a key
- * and its value a line: messages (both directions count, so that of a latency ns by messages is
- * half a round trip) or operations, ns, cpu_ns (of all processes); of a latency the distribution
- * of half round trips, p50_ns p99_ns p999_ns min_ns max_ns and "hist LOWER_BOUND_NS COUNT"; of a
- * value failed, and written by the other process meanwhile. A run is cut into short blocks, and
- * what is printed is the median one; the distribution is of blocks of its own, because it takes
- * reading the clock. Whatever fails is said on standard error, with status 1.
+ * A run is cut into short blocks, and the median one is what is printed, so that other work on the
+ * machine which interrupts some of them does not count. The distribution of a latency is from
+ * blocks of its own, because it takes reading the clock. With messages=N there is one block of so
+ * many, after 16 of warm-up.
  *
  * A subject gives its rows to subject_main. A row is either a way for messages to go between two
  * processes (struct subject_way), or work that some processes repeat (struct subject_work). The

@@ -123,11 +123,11 @@ static const struct subject_way in_place = {address_prepare, pair_open, in_place
 static const struct subject_work setting_up = {address_prepare, setup_work, NULL};
 
 static const struct subject_row rows[] = {
-    {"pair", "latency-block", "ZeroMQ PAIR", "", 0, &copied, NULL},
-    {"pair", "rate", "ZeroMQ PAIR", "", 0, &copied, NULL},
-    {"pair", "setup", "ZeroMQ PAIR", "", 0, NULL, &setting_up},
-    {"pair-msg", "latency-block", "ZeroMQ PAIR, zmq_msg", "", 0, &in_place, NULL},
-    {"pair-msg", "rate", "ZeroMQ PAIR, zmq_msg", "", 0, &in_place, NULL},
+    {"pair", "latency-block", "ZeroMQ PAIR", "isolated", 0, &copied, NULL},
+    {"pair", "rate", "ZeroMQ PAIR", "isolated", 0, &copied, NULL},
+    {"pair", "setup", "ZeroMQ PAIR", "isolated", 0, NULL, &setting_up},
+    {"pair-msg", "latency-block", "ZeroMQ PAIR, zmq_msg", "isolated", 0, &in_place, NULL},
+    {"pair-msg", "rate", "ZeroMQ PAIR, zmq_msg", "isolated", 0, &in_place, NULL},
     {0},
 };
 
