@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <mqueue.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -14,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 
 extern const struct subject_row kernel_locks[];
@@ -549,6 +551,52 @@ static void full_memory_setup(void)
     memory(true);
 }
 
+/* Clients come to a server by its path. The server is a thread, so that there is one process. */
+static int listener;
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+static void *serve(void *unused)
+{
+    char *message = malloc(subject.len);
+
+    (void)unused;
+    if (message == NULL)
+        err(1, "malloc");
+    for (;;) {
+        int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        subject_must(client, "accept4");
+        if (read(client, message, subject.len) != (ssize_t)subject.len ||
+            write(client, message, subject.len) != (ssize_t)subject.len)
+            err(1, "a message");
+        close(client);
+    }
+    return NULL;
+}
+
+static void connect_prepare(void)
+{
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", subject_folder());
+    subject_must(listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+    subject_must(bind(listener, (struct sockaddr *)&address, sizeof(address)), "bind");
+    subject_must(listen(listener, 16), "listen");
+}
+
+static void connect_setup(void)
+{
+    static bool served;
+    pthread_t thread;
+
+    if (!served && pthread_create(&thread, NULL, serve, NULL) != 0)
+        errx(1, "no thread can be started");
+    served = true;
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    subject_must(client, "socket");
+    subject_must(connect(client, (struct sockaddr *)&address, sizeof(address)), "connect");
+    through(client, client);
+    close(client);
+}
+
+SUBJECT_WORK(connect_setup)
 SUBJECT_WORK(stream_setup)
 SUBJECT_WORK(seqpacket_setup)
 SUBJECT_WORK(dgram_setup)
@@ -635,6 +683,7 @@ static const struct subject_work dgram_made = {NULL, dgram_setup_work, NULL};
 static const struct subject_work fifo_made = {fifo_setup_prepare, fifo_setup_work, NULL};
 static const struct subject_work mq_made = {name_prepare, mq_setup_work, NULL};
 static const struct subject_work sysv_made = {sysv_setup_prepare, sysv_setup_work, NULL};
+static const struct subject_work connected = {connect_prepare, connect_setup_work, NULL};
 static const struct subject_work memory_made = {NULL, memory_setup_work, NULL};
 static const struct subject_work full_memory_made = {NULL, full_memory_setup_work, NULL};
 
@@ -644,7 +693,7 @@ int main(int argc, char **argv)
         "socketpair, stream", "socketpair, seqpacket", "socketpair, datagram", "FIFO",
         "FIFO of 1 MiB", "POSIX message queue", "System V message queue", "ring with futex",
         "ring with eventfd", "memcpy, one process", "memfd, mapped twice",
-        "memfd, allocated",
+        "memfd, allocated", "stream socket, by a path",
     };
     size_t packet = subject_packet_max(), mq_max = (size_t)mq_longest() & ~(size_t)7;
     size_t sysv_max = (size_t)sysv_longest() & ~(size_t)7;
@@ -654,6 +703,7 @@ int main(int argc, char **argv)
         {"stream", "latency-block", titles[0], "isolated", 0, &stream, NULL},
         {"stream", "rate", titles[0], "isolated", 0, &stream, NULL},
         {"stream", "setup", titles[0], "isolated", packet, NULL, &stream_made},
+        {"stream-path", "setup", titles[12], "isolated", pipe_max, NULL, &connected},
         {"stream", "idle", titles[0], "isolated", 0, &idle, NULL},
         {"seqpacket", "latency-poll", titles[1], "isolated", packet, &seqpacket_polled, NULL},
         {"seqpacket", "latency-block", titles[1], "isolated", packet, &seqpacket, NULL},
