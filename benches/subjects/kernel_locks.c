@@ -232,7 +232,72 @@ static void seqlock_write(void)
 SUBJECT_WORK(seqlock_read)
 SUBJECT_WORK(seqlock_write)
 
+/* --- a queue under a mutex, with conditions to sleep on --- */
+
+/* With one writer and one reader it is enough to signal when the other one can be waiting. */
+
+static struct queue {
+    _Alignas(128) pthread_mutex_t mutex;
+    pthread_cond_t filled, emptied;
+    uint64_t written, read; /* messages */
+    size_t slots;
+} *queues[2];
+
+static void queue_prepare(void)
+{
+    pthread_mutexattr_t mutex;
+    pthread_condattr_t cond;
+    size_t size = subject_ring_size();
+
+    for (int i = 0; i < 2; i++) {
+        struct queue *queue = subject_memory(sizeof(*queue) + size);
+        queue->slots = size / subject.len;
+        if (pthread_mutexattr_init(&mutex) != 0 || pthread_condattr_init(&cond) != 0 ||
+            pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED) != 0 ||
+            pthread_condattr_setpshared(&cond, PTHREAD_PROCESS_SHARED) != 0 ||
+            pthread_mutex_init(&queue->mutex, &mutex) != 0 ||
+            pthread_cond_init(&queue->filled, &cond) != 0 ||
+            pthread_cond_init(&queue->emptied, &cond) != 0)
+            errx(1, "the queue cannot be made");
+        queues[i] = queue;
+    }
+}
+
+SUBJECT_INLINE void queue_put(size_t len, uint64_t n)
+{
+    struct queue *queue = queues[subject_side];
+
+    subject_fill(subject_out, len, n);
+    pthread_must(pthread_mutex_lock(&queue->mutex), "pthread_mutex_lock");
+    while (queue->written - queue->read == queue->slots)
+        pthread_must(pthread_cond_wait(&queue->emptied, &queue->mutex), "pthread_cond_wait");
+    bool was_empty = queue->written == queue->read;
+    memcpy((char *)(queue + 1) + queue->written++ % queue->slots * len, subject_out, len);
+    pthread_must(pthread_mutex_unlock(&queue->mutex), "pthread_mutex_unlock");
+    if (was_empty)
+        pthread_must(pthread_cond_signal(&queue->filled), "pthread_cond_signal");
+}
+
+SUBJECT_INLINE void queue_get(size_t len, uint64_t n)
+{
+    struct queue *queue = queues[1 - subject_side];
+
+    pthread_must(pthread_mutex_lock(&queue->mutex), "pthread_mutex_lock");
+    while (queue->written == queue->read)
+        pthread_must(pthread_cond_wait(&queue->filled, &queue->mutex), "pthread_cond_wait");
+    bool was_full = queue->written - queue->read == queue->slots;
+    memcpy(subject_in, (char *)(queue + 1) + queue->read++ % queue->slots * len, len);
+    pthread_must(pthread_mutex_unlock(&queue->mutex), "pthread_mutex_unlock");
+    if (was_full)
+        pthread_must(pthread_cond_signal(&queue->emptied), "pthread_cond_signal");
+    subject_check(subject_in, len, n);
+}
+
+SUBJECT_LOOP(queue)
+
 /* --- all of them --- */
+
+static const struct subject_way queue = {queue_prepare, NULL, queue_loop, NULL};
 
 static const struct subject_work adding = {locks_prepare, add_work, NULL};
 static const struct subject_work plain_counting = {locks_prepare, plain_count_work, NULL};
@@ -272,5 +337,7 @@ const struct subject_row kernel_locks[] = {
     VALUE("rwlock", "pthread rwlock", rwlock_reading),
     VALUE("semop", "semop with SEM_UNDO", semop_reading),
     VALUE("seqlock", "seqlock", seqlock_reading),
+    {"cond", "latency-block", "pthread mutex and condition", "", 0, &queue, NULL},
+    {"cond", "rate", "pthread mutex and condition", "", 0, &queue, NULL},
     {0},
 };

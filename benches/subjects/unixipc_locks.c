@@ -190,6 +190,66 @@ static void semlock_setup(void)
 
 SUBJECT_WORK(semlock_setup)
 
+/* --- a queue under a mutex, with conditions to sleep on --- */
+
+/* With one writer and one reader it is enough to signal when the other one can be waiting. */
+
+static struct queue {
+    _Alignas(128) struct ipc_mutex mutex;
+    struct ipc_cond filled, emptied;
+    uint64_t written, read; /* messages */
+    size_t slots;
+} *queues[2];
+
+static void queue_prepare(void)
+{
+    size_t size = subject_ring_size();
+
+    for (int i = 0; i < 2; i++) {
+        struct queue *queue = region(sizeof(*queue) + size);
+        queue->slots = size / subject.len;
+        subject_must(ipc_mutex_init(&queue->mutex, 0), "ipc_mutex_init");
+        subject_must(ipc_cond_init(&queue->filled, 0), "ipc_cond_init");
+        subject_must(ipc_cond_init(&queue->emptied, 0), "ipc_cond_init");
+        queues[i] = queue;
+    }
+}
+
+SUBJECT_INLINE void queue_put(size_t len, uint64_t n)
+{
+    struct queue *queue = queues[subject_side];
+
+    subject_fill(subject_out, len, n);
+    lock_must(ipc_mutex_lock(&queue->mutex, -1), "ipc_mutex_lock");
+    while (queue->written - queue->read == queue->slots)
+        lock_must(ipc_cond_wait(&queue->emptied, &queue->mutex, -1), "ipc_cond_wait");
+    bool was_empty = queue->written == queue->read;
+    memcpy((char *)(queue + 1) + queue->written++ % queue->slots * len, subject_out, len);
+    lock_must(ipc_mutex_unlock(&queue->mutex), "ipc_mutex_unlock");
+    if (was_empty)
+        subject_must(ipc_cond_signal(&queue->filled), "ipc_cond_signal");
+}
+
+SUBJECT_INLINE void queue_get(size_t len, uint64_t n)
+{
+    struct queue *queue = queues[1 - subject_side];
+
+    lock_must(ipc_mutex_lock(&queue->mutex, -1), "ipc_mutex_lock");
+    while (queue->written == queue->read)
+        lock_must(ipc_cond_wait(&queue->filled, &queue->mutex, -1), "ipc_cond_wait");
+    bool was_full = queue->written - queue->read == queue->slots;
+    memcpy(subject_in, (char *)(queue + 1) + queue->read++ % queue->slots * len, len);
+    lock_must(ipc_mutex_unlock(&queue->mutex), "ipc_mutex_unlock");
+    if (was_full)
+        subject_must(ipc_cond_signal(&queue->emptied), "ipc_cond_signal");
+    subject_check(subject_in, len, n);
+}
+
+SUBJECT_LOOP(queue)
+
+/* --- all of them --- */
+
+static const struct subject_way queue = {queue_prepare, NULL, queue_loop, NULL};
 static const struct subject_work mutex_counting = {locks_prepare, mutex_count_work, NULL};
 static const struct subject_work rwlock_counting = {locks_prepare, rwlock_count_work, NULL};
 static const struct subject_work semlock_counting = {semlock_prepare, semlock_count_work, NULL};
@@ -220,6 +280,8 @@ const struct subject_row unixipc_locks[] = {
     VALUE("mutex", "ipc_mutex", mutex_reading),
     VALUE("rwlock", "ipc_rwlock", rwlock_reading),
     VALUE("semlock", "ipc_semlock", semlock_reading),
+    {"cond", "latency-block", "ipc_mutex and ipc_cond", "ours", 0, &queue, NULL},
+    {"cond", "rate", "ipc_mutex and ipc_cond", "ours", 0, &queue, NULL},
     {"semlock", "setup", "ipc_semlock", "ours", 0, NULL, &semlock_made},
     {0},
 };
