@@ -556,8 +556,14 @@ static struct result repeated(const struct subject_work *work, long workers, boo
             blocks[i] = between(&begin, &end);
             begin = end;
         }
-        /* A few operations a block would make the median a matter of rounding. */
+        /* Other work can have kept the processes from running at all. */
         result = between(&first, &end);
+        for (int i = 0; i < 1000 && result.messages == 0; i++) {
+            sleep_ms(5);
+            end = so_far(slots, all, writer);
+            result = between(&first, &end);
+        }
+        /* A few operations a block would make the median a matter of rounding. */
         if (result.messages >= FEW * BLOCKS)
             result = median(blocks, BLOCKS);
     }
