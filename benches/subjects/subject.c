@@ -550,13 +550,15 @@ static struct result repeated(const struct subject_work *work, long workers, boo
         struct result blocks[BLOCKS], first;
         sleep_ms((double)subject.ms / 5 + 1);
         first = begin = so_far(slots, all, writer);
-        for (size_t i = 0; i < BLOCKS; i++) {
+        size_t done = 0;
+        for (int i = 0; i < BLOCKS; i++) {
             sleep_ms((double)subject.ms / BLOCKS);
             end = so_far(slots, all, writer);
-            blocks[i] = between(&begin, &end);
+            blocks[done] = between(&begin, &end);
+            done += blocks[done].messages > 0;
             begin = end;
         }
-        /* Other work can have kept the processes from running at all. */
+        /* Other work can have kept the processes from running, in some blocks or in all. */
         result = between(&first, &end);
         for (int i = 0; i < 1000 && result.messages == 0; i++) {
             sleep_ms(5);
@@ -564,8 +566,8 @@ static struct result repeated(const struct subject_work *work, long workers, boo
             result = between(&first, &end);
         }
         /* A few operations a block would make the median a matter of rounding. */
-        if (result.messages >= FEW * BLOCKS)
-            result = median(blocks, BLOCKS);
+        if (done > 0 && result.messages >= FEW * done)
+            result = median(blocks, done);
     }
     __atomic_store_n(&shared->stop, 1, __ATOMIC_SEQ_CST);
     reap();
@@ -651,7 +653,7 @@ static void measure(const struct subject_row *row)
         result = repeated(row->work, workers, strcmp(test, "read-written") == 0, everywhere);
     }
     if (result.messages == 0 || result.ns == 0)
-        errx(1, "nothing was done in the time; give it more");
+        errx(1, "nothing was done in the time");
     bool moves = (row->way != NULL && !idle) || strcmp(test, "rate") == 0 ||
                  strcmp(test, "setup") == 0;
     print(moves ? "messages" : "operations", result.messages);
