@@ -123,7 +123,12 @@ static void clean_folder(const char *folder)
         return;
     while ((entry = readdir(entries)) != NULL) {
         const char *name = strstr(entry->d_name, NAME);
-        if (name == NULL || !is_over(strtol(name + strlen(NAME), NULL, 10)))
+        if (name == NULL)
+            continue;
+        /* Other programs' names go on differently behind the number, if there is one. */
+        char *end;
+        long pid = strtol(name + strlen(NAME), &end, 10);
+        if (pid <= 0 || strchr("-_", *end) == NULL || !is_over(pid))
             continue;
         if (snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name) < (int)sizeof(path))
             nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -279,7 +284,9 @@ static void on_alarm(int sig)
     static const char text[] = "the run took too long\n";
 
     (void)sig;
-    _exit(write(2, text, sizeof(text) - 1) < 0 ? 1 : 1);
+    if (write(2, text, sizeof(text) - 1) < 0)
+        _exit(1);
+    _exit(1);
 }
 
 static void reap(void)
@@ -555,7 +562,7 @@ static struct result repeated(const struct subject_work *work, long workers, boo
             sleep_ms((double)subject.ms / BLOCKS);
             end = so_far(slots, all, writer);
             blocks[done] = between(&begin, &end);
-            done += blocks[done].messages > 0;
+            done += blocks[done].messages > 0 || blocks[done].failed > 0;
             begin = end;
         }
         /* Other work can have kept the processes from running, in some blocks or in all. */
@@ -813,10 +820,11 @@ int subject_main(int argc, char **argv, const char *version,
     if (atexit(finish) != 0)
         errx(1, "atexit");
 
-    /* Two for a channel and its ends, and some for what a library has open. */
+    /* Both ends of a channel have several descriptors, and there can be a thousand of them. */
     struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
+    rlim_t enough = 256 + 16 * (rlim_t)subject.n;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < enough) {
+        files.rlim_cur = files.rlim_max < enough ? files.rlim_max : enough;
         setrlimit(RLIMIT_NOFILE, &files);
     }
     children = calloc((size_t)subject.n + 2, sizeof(*children));
