@@ -573,7 +573,7 @@ static struct result repeated(const struct subject_work *work, long workers, boo
             result = between(&first, &end);
         }
         /* A few operations a block would make the median a matter of rounding. */
-        if (done > 0 && result.messages >= FEW * done)
+        if (done > 0 && result.messages >= FEW * done && median(blocks, done).messages > 0)
             result = median(blocks, done);
     }
     __atomic_store_n(&shared->stop, 1, __ATOMIC_SEQ_CST);
