@@ -1,0 +1,143 @@
+/* zeromq: PAIR sockets over ipc, copied and with the library's own messages. */
+#include "subject.h"
+
+#include <limits.h>
+#include <zmq.h>
+
+static void *context, *zmq;
+static char address[PATH_MAX];
+
+static void zmq_must(int result, const char *what)
+{
+    if (result < 0)
+        errx(1, "%s: %s", what, zmq_strerror(zmq_errno()));
+}
+
+static void address_prepare(void)
+{
+    snprintf(address, sizeof(address), "ipc://%s/zeromq", subject_folder());
+}
+
+/* The high-water mark stays at its default of 1000 messages, where a PAIR blocks its sender. */
+static void *pair_new(void)
+{
+    int linger = 0;
+    void *made = zmq_socket(context, ZMQ_PAIR);
+
+    if (made == NULL)
+        errx(1, "zmq_socket: %s", zmq_strerror(zmq_errno()));
+    zmq_must(zmq_setsockopt(made, ZMQ_LINGER, &linger, sizeof(linger)), "zmq_setsockopt");
+    return made;
+}
+
+static void context_open(void)
+{
+    context = zmq_ctx_new();
+    if (context == NULL)
+        errx(1, "zmq_ctx_new: %s", zmq_strerror(zmq_errno()));
+}
+
+/* After the fork and the pinning: the library's thread is where its process is. */
+static void pair_open(void)
+{
+    context_open();
+    zmq = pair_new();
+    if (subject_side == 0)
+        zmq_must(zmq_bind(zmq, address), "zmq_bind");
+    subject_meet();
+    if (subject_side != 0)
+        zmq_must(zmq_connect(zmq, address), "zmq_connect");
+}
+
+static void pair_close(void)
+{
+    zmq_close(zmq);
+    zmq_ctx_term(context);
+}
+
+SUBJECT_INLINE void copied_put(size_t len, uint64_t n)
+{
+    subject_fill(subject_out, len, n);
+    zmq_must(zmq_send(zmq, subject_out, len, 0), "zmq_send");
+}
+
+SUBJECT_INLINE void copied_get(size_t len, uint64_t n)
+{
+    int got = zmq_recv(zmq, subject_in, len, 0);
+
+    zmq_must(got, "zmq_recv");
+    if ((size_t)got != len)
+        errx(1, "a message of another length");
+    subject_check(subject_in, len, n);
+}
+
+SUBJECT_LOOP(copied)
+
+SUBJECT_INLINE void in_place_put(size_t len, uint64_t n)
+{
+    zmq_msg_t message;
+
+    zmq_must(zmq_msg_init_size(&message, len), "zmq_msg_init_size");
+    subject_fill(zmq_msg_data(&message), len, n);
+    zmq_must(zmq_msg_send(&message, zmq, 0), "zmq_msg_send");
+}
+
+SUBJECT_INLINE void in_place_get(size_t len, uint64_t n)
+{
+    zmq_msg_t message;
+
+    zmq_msg_init(&message);
+    zmq_must(zmq_msg_recv(&message, zmq, 0), "zmq_msg_recv");
+    if (zmq_msg_size(&message) != len)
+        errx(1, "a message of another length");
+    subject_check(zmq_msg_data(&message), len, n);
+    zmq_msg_close(&message);
+}
+
+SUBJECT_LOOP(in_place)
+
+/* The context, with its thread, is made once; a program has one. */
+static void setup(void)
+{
+    static uint64_t made;
+
+    if (context == NULL)
+        context_open();
+    void *first = pair_new(), *second = pair_new();
+    zmq_must(zmq_bind(first, address), "zmq_bind");
+    zmq_must(zmq_connect(second, address), "zmq_connect");
+    zmq = second;
+    copied_put(subject.len, made);
+    zmq = first;
+    copied_get(subject.len, made++);
+    /* The address is free again when the library's thread has come to it, so it is said here. */
+    zmq_must(zmq_unbind(first, address), "zmq_unbind");
+    zmq_close(second);
+    zmq_close(first);
+}
+
+SUBJECT_WORK(setup)
+
+static const struct subject_way copied = {address_prepare, pair_open, copied_loop, pair_close};
+static const struct subject_way in_place = {address_prepare, pair_open, in_place_loop, pair_close};
+static const struct subject_work setting_up = {address_prepare, setup_work, NULL};
+
+static const struct subject_row rows[] = {
+    {"pair", "latency-block", "ZeroMQ PAIR", "isolated", 0, &copied, NULL},
+    {"pair", "rate", "ZeroMQ PAIR", "isolated", 0, &copied, NULL},
+    {"pair", "setup", "ZeroMQ PAIR", "isolated", 0, NULL, &setting_up},
+    {"pair-msg", "latency-block", "ZeroMQ PAIR, zmq_msg", "isolated", 0, &in_place, NULL},
+    {"pair-msg", "rate", "ZeroMQ PAIR, zmq_msg", "isolated", 0, &in_place, NULL},
+    {0},
+};
+
+int main(int argc, char **argv)
+{
+    const struct subject_row *const tables[] = {rows, NULL};
+    int major, minor, patch;
+    char version[64];
+
+    zmq_version(&major, &minor, &patch);
+    snprintf(version, sizeof(version), "ZeroMQ %d.%d.%d", major, minor, patch);
+    return subject_main(argc, argv, version, tables);
+}
