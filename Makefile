@@ -150,7 +150,7 @@ loom:
 bench: bench-subjects
 	env -u MAKEFLAGS $(bench_harness) -- --subjects $(build)/benches/subjects \
 	    $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)') $(if $(BASE),--base '$(BASE)') $(ARGS)
-bench_harness = $(CARGO) run --quiet --release --locked --target-dir target/harness \
+bench_harness = $(CARGO) run --quiet --locked --target-dir target/harness \
 	--manifest-path benches/harness/Cargo.toml
 
 # The programs that the harness runs: of those libraries that are there.

@@ -12,7 +12,7 @@ use crate::plan::{Shown, TESTS};
 use crate::record::Record;
 use crate::report::{Class, Picture, Place, places};
 use crate::stats::{Histogram, survivors};
-use crate::table::{bytes, digits, scaled};
+use crate::table::{bytes, digits};
 
 /// More lines than this cannot be told apart.
 const MOST_LINES: usize = 10;
@@ -37,8 +37,9 @@ struct Series {
     class: Class,
     /// Logarithms already, to the base of ten.
     points: Vec<(f64, f64)>,
-    /// By which series are chosen: less is better.
+    /// By which series are chosen: less is better, but who cannot do all sizes comes last.
     rank: f64,
+    missing: usize,
 }
 
 struct Chart {
@@ -137,10 +138,11 @@ pub fn draw(records: &[Record], folder: &Path) -> Result<Vec<Picture>, Box<dyn E
             }
             for (file, chart) in charts {
                 // An older one must not stand beside new figures.
-                if let Err(error) = fs::remove_file(folder.join(&file))
-                    && error.kind() != std::io::ErrorKind::NotFound
-                {
-                    return Err(error.into());
+                match fs::remove_file(folder.join(&file)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(error.into());
+                    }
+                    _ => {}
                 }
                 let Some((chart, series)) = chart else {
                     continue;
@@ -176,6 +178,7 @@ fn by_size(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> {
                     class: line.class,
                     points: Vec::new(),
                     rank: 0.0,
+                    missing: 0,
                 });
             let value = if is_rate {
                 1e9 / cost.median
@@ -188,10 +191,12 @@ fn by_size(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> {
         }
     }
     let mut series: Vec<Series> = all.into_values().collect();
+    series.retain(|series| series.points.len() > 1);
     for series in &mut series {
         let sum: f64 = series.points.iter().map(|point| point.1).sum();
         let mean = sum / series.points.len() as f64;
         series.rank = if is_rate { -mean } else { mean };
+        series.missing = places.len() - series.points.len();
     }
     let log = |len: u64| (len as f64).log10();
     let pad = 0.03 * (log(last.len) - log(first.len));
@@ -210,7 +215,7 @@ fn by_size(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> {
                 .map(|place| (log(place.len), bytes(place.len)))
                 .collect(),
         },
-        y_form: if is_rate { scaled } else { time },
+        y_form: if is_rate { rate } else { time },
         dots: true,
     };
     Some((chart, chosen(series)))
@@ -238,6 +243,7 @@ fn distribution(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> 
                 class: line.class,
                 points,
                 rank: cost.median,
+                missing: 0,
             });
         }
     }
@@ -275,6 +281,14 @@ fn time(ns: f64) -> String {
     }
 }
 
+fn rate(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{} M", trimmed(value / 1e6)),
+        value if value >= 1e3 => format!("{} k", trimmed(value / 1e3)),
+        value => trimmed(value),
+    }
+}
+
 fn trimmed(value: f64) -> String {
     let text = digits(value);
     if text.contains('.') {
@@ -284,17 +298,30 @@ fn trimmed(value: f64) -> String {
     }
 }
 
-/// The best two of ours, the best limit, the best of each other subject, and then the best of
+/// The best two of ours, the nearest limit, the best of each other subject, and then the best of
 /// what is left.
 fn chosen(mut all: Vec<Series>) -> Vec<Series> {
-    all.sort_by(|a, b| a.rank.total_cmp(&b.rank));
+    all.sort_by(|a, b| a.missing.cmp(&b.missing).then(a.rank.total_cmp(&b.rank)));
+    let limits: Vec<usize> = (0..all.len())
+        .filter(|&i| all[i].class == Class::Limit)
+        .collect();
+    let nearest = limits
+        .iter()
+        .rfind(|&&i| all[i].missing == 0)
+        .or(limits.last())
+        .copied();
+    let mut at = 0;
+    all.retain(|series| {
+        at += 1;
+        series.class != Class::Limit || Some(at - 1) == nearest
+    });
     let mut chosen: Vec<Series> = Vec::new();
     let mut later = Vec::new();
     for series in all {
         let same = chosen.iter().filter(|other| other.class == series.class);
         let wanted = match series.class {
             Class::Ours => same.count() < OURS.len(),
-            Class::Limit => same.count() < 1,
+            Class::Limit => true,
             Class::Other if chosen.iter().any(|other| other.subject == series.subject) => {
                 later.push(series);
                 continue;
@@ -438,6 +465,7 @@ mod tests {
             class,
             points: Vec::new(),
             rank,
+            missing: 0,
         }
     }
 
@@ -458,6 +486,8 @@ mod tests {
         };
         assert_eq!(chosen.len(), MOST_LINES);
         assert_eq!((count("unixipc"), count("ring"), count("nng")), (2, 1, 1));
+        let limit = chosen.iter().find(|series| series.class == Class::Limit);
+        assert_eq!(limit.unwrap().rank, 2.0, "the nearest");
         assert!(chosen.is_sorted_by(|a, b| a.rank <= b.rank));
         assert!(styles(&chosen).iter().any(|style| style.dashed));
     }
@@ -472,7 +502,7 @@ mod tests {
                 "100 ns", "200 ns", "500 ns", "1 µs", "2 µs", "5 µs", "10 µs"
             ]
         );
-        let wide = Marks::decades(0.0, 9.0, scaled);
+        let wide = Marks::decades(0.0, 9.0, rate);
         assert_eq!(wide.at.len(), 10);
         // All the same value: still an axis.
         let flat = Marks::decades(2.0, 2.0, time);

@@ -255,7 +255,12 @@ fn failures(places: &[&Place]) -> String {
     let mut text = String::new();
     for ((title, error), times) in messages {
         text += if text.is_empty() { "\n" } else { "" };
-        text += &format!("- failed {times} times: {title}: {}\n", error.trim());
+        let times = if times == 1 {
+            "once".into()
+        } else {
+            format!("{times} times")
+        };
+        text += &format!("- failed {times}: {title}: {}\n", error.trim());
     }
     text
 }
@@ -359,9 +364,10 @@ fn more_cells(line: &Line, place: &Place) -> Vec<String> {
             line.cell(cpu, form),
         ],
         Shown::Rate => vec![
-            line.cell(|record| Some(place.len as f64 / record.cost()?), digits),
+            line.cost
+                .map_or("-".into(), |cost| digits(place.len as f64 / cost.median)),
             // A million messages of so many ns.
-            line.cell(cpu, |ns| format!("{:.3}", ns / 1e3)),
+            line.cell(cpu, |ns| digits(ns / 1e3)),
         ],
         Shown::Operations => vec![line.cell(cpu, digits)],
         Shown::Reads => vec![
@@ -566,16 +572,16 @@ mod tests {
         };
         assert_eq!(
             row("unixipc's"),
-            "unixipc's | ours, best | 83.3 M | 50.0 M – 100 M | 0.67 | 0.024 | 2.00 | 0.50"
+            "unixipc's | ours, best | 83.3 M | 50.0 M – 100 M | 0.667 | 0.024 | 2.00 | 0.50"
         );
         assert_eq!(
             row("kernel's"),
-            "kernel's | 41.7 M | 41.7 M – 41.7 M | 0.33 | 0.048 | 4.00 | 2.00"
+            "kernel's | 41.7 M | 41.7 M – 41.7 M | 0.333 | 0.048 | 4.00 | 2.00"
         );
         assert!(row("ring's").starts_with("ring's (spins) | limit | 167 M"));
         assert!(row("nng's").starts_with("nng's: failed 1 of 1, see below | - | -"));
         assert!(row("libqb's").starts_with("libqb's: not installed (make bench-deps) | - | -"));
-        assert!(text.contains("- failed 1 times: nng's: exit code 1: wrong | sequence\n"));
+        assert!(text.contains("- failed once: nng's: exit code 1: wrong | sequence\n"));
         assert!(row("One way").ends_with("83.3 M messages/s | 41.7 M messages/s | 2.00 | 0.50"));
     }
 }

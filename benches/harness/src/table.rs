@@ -73,7 +73,9 @@ pub fn digits(value: f64) -> String {
     match value.abs() {
         size if size >= 99.95 => format!("{value:.0}"),
         size if size >= 9.995 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+        size if size >= 0.9995 => format!("{value:.2}"),
+        0.0 => "0".into(),
+        _ => format!("{value:.3}"),
     }
 }
 
@@ -103,8 +105,9 @@ mod tests {
     #[test]
     fn figures() {
         let cases = [
-            (0.0, "0.00"),
-            (0.126, "0.13"),
+            (0.0, "0"),
+            (0.1256, "0.126"),
+            (0.9996, "1.00"),
             (9.994, "9.99"),
             (9.996, "10.0"),
         ];
