@@ -428,7 +428,10 @@ fn draw_one(file: &Path, chart: &Chart, series: &[Series]) -> Result<(), Box<dyn
 
     // The order of the legend is that of the lines at the right end, from the top.
     let end = |i: &usize| series[*i].points.last().map_or(f64::MIN, |point| point.1);
-    order.sort_by(|a, b| end(b).total_cmp(&end(a)));
+    order.sort_by(|a, b| {
+        let missing = series[*a].missing.cmp(&series[*b].missing);
+        missing.then(end(b).total_cmp(&end(a)))
+    });
     for (at, &i) in order.iter().enumerate() {
         let y = 52 + 26 * at as i32;
         let style = &styles[i];
