@@ -245,6 +245,7 @@ pub const PEERS: [Peer; 5] = [
             "lock-contended",
             "read",
             "read-written",
+            "readers",
         ],
     },
     Peer {
