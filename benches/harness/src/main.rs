@@ -377,8 +377,11 @@ impl Session<'_> {
         };
         if let Err(fault) = tried {
             eprintln!(
-                "\r\x1b[Kfailed: {} {} {}: {fault}",
-                record.subject, record.variant, record.test
+                "{}failed: {} {} {}: {fault}",
+                line_start(),
+                record.subject,
+                record.variant,
+                record.test
             );
             record.error = fault;
             if started.elapsed() > HOPELESS {
@@ -464,14 +467,19 @@ fn progress(repetition: u32, at: usize, of: usize) {
     }
 }
 
-fn progress_done(repetition: u32, of: u32, took: Duration) {
-    let start = if io::stderr().is_terminal() {
+/// Wipes what progress has written.
+fn line_start() -> &'static str {
+    if io::stderr().is_terminal() {
         "\r\x1b[K"
     } else {
         ""
-    };
+    }
+}
+
+fn progress_done(repetition: u32, of: u32, took: Duration) {
     eprintln!(
-        "{start}repetition {repetition} of at most {of}: {}",
+        "{}repetition {repetition} of at most {of}: {}",
+        line_start(),
         duration(took)
     );
 }
