@@ -31,9 +31,10 @@ use subject::Subject;
 const SLACK: Duration = Duration::from_secs(25);
 /// What has taken so long and failed is not tried again.
 const HOPELESS: Duration = Duration::from_secs(10);
-/// For counting system calls: messages of the two runs that are compared.
-const FEW: u32 = 200;
-const MANY: u32 = 1200;
+/// For counting system calls: messages of the two runs that are compared. One way there must be
+/// many more than fit into a buffer, or nobody ever has to wait.
+const TO_AND_FRO: (u32, u32) = (200, 1200);
+const ONE_WAY: (u32, u32) = (1000, 11_000);
 
 /// Measures unixipc beside the kernel's mechanisms and other libraries, and prints tables.
 #[derive(Parser)]
@@ -446,11 +447,12 @@ impl Session<'_> {
                 .ok_or("did not print messages")?;
             Ok((*sent, counts))
         };
-        let (few, calls_of_few) = count(FEW)?;
-        let (many, calls_of_many) = count(MANY)?;
+        let (least, most) = if of == "rate" { ONE_WAY } else { TO_AND_FRO };
+        let (few, calls_of_few) = count(least)?;
+        let (many, calls_of_many) = count(most)?;
         if many <= few {
             return Err(format!(
-                "sent {few} and {many} messages, asked for {FEW} and {MANY}"
+                "sent {few} and {many} messages, asked for {least} and {most}"
             ));
         }
         let (calls, which) = calls::each(&calls_of_few, &calls_of_many, many - few);
