@@ -95,8 +95,8 @@ pub fn compare(
     );
     if unknown > 0 {
         text += &format!(
-            "{unknown} rows have fewer than {REPETITIONS} repetitions in one of the runs: they \
-             cannot be compared.\n\n"
+            "Rows with fewer than {REPETITIONS} repetitions in one of the runs, which cannot be \
+             compared: {unknown}.\n\n"
         );
     }
     let count = |which, ours: bool| {
@@ -109,10 +109,10 @@ pub fn compare(
     if slower == 0 {
         text += "Nothing of unixipc became slower. ";
     } else {
-        text += &format!("{slower} rows of unixipc became slower. ");
+        text += &format!("Rows of unixipc that became slower: {slower}. ");
     }
     text += &format!(
-        "{faster} became faster. Of the others, which no change of the library can move, {} \
+        "Faster: {faster}. Of the others, which no change of the library can move, {} \
          became slower and {} faster: that much is the machine's.\n",
         count(Change::Slower, false),
         count(Change::Faster, false)
@@ -248,7 +248,7 @@ mod tests {
         .concat();
         let text = compare((&one, &before), (&other, &now));
         assert!(text.contains("not the same kernel: 1, now 2"));
-        assert!(text.contains("1 rows of unixipc became slower. 0 became faster."));
+        assert!(text.contains("Rows of unixipc that became slower: 1. Faster: 0."));
         assert!(text.contains("0 became slower and 1 faster"));
         assert!(text.contains("| slower | rate, 64 B | unixipc"), "{text}");
         assert!(text.contains("1.99 |") && text.contains("0.50 |"));
