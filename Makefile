@@ -143,11 +143,42 @@ loom:
 	    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 $(CARGO) test --release --locked --test loom \
 	    --target-dir target/loom
 
-## make bench         measure, and print tables (QUICK=1: shorter)
+## make bench         measure unixipc beside the system and other libraries, print tables
+##                      QUICK=1: less than two minutes; ONLY=rate,latency: only these tests;
+##                      BASE=FILE.csv: compare with an earlier run; see benches/README.md
 .PHONY: bench
-bench: stage
+bench: bench-subjects
+	env -u MAKEFLAGS $(bench_harness) -- --subjects $(build)/benches/subjects \
+	    $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)') $(if $(BASE),--base '$(BASE)') $(ARGS)
+bench_harness = $(CARGO) run --quiet --locked --target-dir target/harness \
+	--manifest-path benches/harness/Cargo.toml
+
+# The programs that the harness runs: of those libraries that are there.
+.PHONY: bench-subjects
+bench-subjects: stage
+	@scripts/need '$(CARGO)' '$(CC)' '$(PKG_CONFIG)'
+	PKG_CONFIG_PATH="$(stage)/lib/pkgconfig$${PKG_CONFIG_PATH:+:$$PKG_CONFIG_PATH}" \
+	    $(MAKE) --no-print-directory -C benches/subjects out=../../$(build)/benches/subjects \
+	    LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
+
+## make bench-deps    say what make bench could compare with; as root on Debian, install it
+.PHONY: bench-deps
+bench-deps:
+	@status=0; scripts/bench-deps '$(CC)' '$(CXX)' || status=1; \
+	$(MAKE) --no-print-directory bench-subjects ICEORYX2=1 || status=1; exit $$status
+
+## make bench-calls   measure unixipc's calls and objects one by one (QUICK=1: shorter)
+.PHONY: bench-calls
+bench-calls: stage
 	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C benches run \
 	    out=../$(build)/benches LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
+
+## make check-bench   run the tests of the harness
+.PHONY: check-bench
+check-bench:
+	@scripts/need '$(CARGO)'
+	env -u MAKEFLAGS $(CARGO) test --locked --manifest-path benches/harness/Cargo.toml \
+	    --target-dir target/harness
 
 ## make header        make include/unixipc.h, and the golden files of tests/abi, anew from the code
 .PHONY: header

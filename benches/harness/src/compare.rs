@@ -1,0 +1,256 @@
+//! A run beside an earlier one.
+
+use std::collections::BTreeMap;
+
+use crate::plan::test_named;
+use crate::record::{Facts, Key, Record};
+use crate::report::{Class, class};
+use crate::stats::Summary;
+use crate::table::{Table, bytes};
+
+/// Less than this is no change, whatever the spread.
+const LEAST: f64 = 0.03;
+/// From fewer repetitions no spread can be seen.
+const REPETITIONS: usize = 3;
+
+/// How a cost has changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// Not by more than the repetitions of one run differ.
+    None,
+    Slower,
+    Faster,
+    /// There are too few repetitions.
+    Unknown,
+}
+
+/// A change is one if the medians differ by more than the spread of either run.
+pub fn change(before: Summary, now: Summary) -> Change {
+    if before.count < REPETITIONS || now.count < REPETITIONS {
+        return Change::Unknown;
+    }
+    let difference = now.median - before.median;
+    let noise = before.spread().max(now.spread()).max(LEAST * before.median);
+    match difference {
+        more if more > noise => Change::Slower,
+        less if -less > noise => Change::Faster,
+        _ => Change::None,
+    }
+}
+
+fn costs(records: &[Record]) -> BTreeMap<Key, (&Record, Summary)> {
+    let mut all: BTreeMap<Key, (&Record, Vec<f64>)> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.error.is_empty()) {
+        if let Some(cost) = record.cost() {
+            all.entry(record.key())
+                .or_insert((record, Vec::new()))
+                .1
+                .push(cost);
+        }
+    }
+    all.into_iter()
+        .filter_map(|(key, (record, costs))| Some((key, (record, Summary::of(&costs)?))))
+        .collect()
+}
+
+/// What became slower or faster, as Markdown.
+pub fn compare(
+    (facts_before, before): (&Facts, &[Record]),
+    (facts, now): (&Facts, &[Record]),
+) -> String {
+    let (old, new) = (costs(before), costs(now));
+    let mut text = String::from("\n## Beside the earlier run\n\n");
+    for name in ["processor", "kernel", "cores used", "milliseconds a run"] {
+        let of = |facts: &Facts| {
+            facts
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|fact| fact.1.clone())
+        };
+        let (was, is) = (of(facts_before), of(facts));
+        if was != is {
+            let said = |fact: Option<String>| fact.unwrap_or("not known".into());
+            text += &format!("- not the same {name}: {}, now {}\n", said(was), said(is));
+        }
+    }
+
+    let mut changed: Vec<(f64, Change, &Key, &Record, Summary, Summary)> = Vec::new();
+    let (mut both, mut unknown) = (0, 0);
+    for (key, &(record, now)) in &new {
+        // How often a system is called is counted once, and no matter of time.
+        let Some(&(_, before)) = old.get(key).filter(|_| record.calls.is_none()) else {
+            continue;
+        };
+        both += 1;
+        match change(before, now) {
+            Change::None => {}
+            Change::Unknown => unknown += 1,
+            which => changed.push((now.median / before.median, which, key, record, before, now)),
+        }
+    }
+    text += &format!(
+        "{both} rows are in both runs. A change is named if the medians differ by more than the \
+         repetitions of either run do, and by {} %.\n\n",
+        100.0 * LEAST
+    );
+    if unknown > 0 {
+        text += &format!(
+            "Rows with fewer than {REPETITIONS} repetitions in one of the runs, which cannot be \
+             compared: {unknown}.\n\n"
+        );
+    }
+    let count = |which, ours: bool| {
+        let same = |row: &&(f64, Change, &Key, &Record, Summary, Summary)| {
+            row.1 == which && (class(row.3) == Class::Ours) == ours
+        };
+        changed.iter().filter(same).count()
+    };
+    let (slower, faster) = (count(Change::Slower, true), count(Change::Faster, true));
+    if slower == 0 {
+        text += "Nothing of unixipc became slower. ";
+    } else {
+        text += &format!("Rows of unixipc that became slower: {slower}. ");
+    }
+    text += &format!(
+        "Faster: {faster}. Of the others, which no change of the library can move, {} \
+         became slower and {} faster: that much is the machine's.\n",
+        count(Change::Slower, false),
+        count(Change::Faster, false)
+    );
+
+    changed.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut table = Table::new(
+        4,
+        [
+            "",
+            "what",
+            "mechanism",
+            "whose",
+            "before, ns",
+            "spread",
+            "now, ns",
+            "spread",
+            "now/before",
+        ],
+    );
+    for (ratio, which, key, record, before, now) in changed {
+        let share = |cost: Summary| format!("{:.0} %", 100.0 * cost.spread() / cost.median);
+        table.add(vec![
+            if which == Change::Slower {
+                "slower"
+            } else {
+                "faster"
+            }
+            .into(),
+            place(key),
+            record.title.clone(),
+            if class(record) == Class::Ours {
+                "ours"
+            } else {
+                ""
+            }
+            .into(),
+            format!("{:.1}", before.median),
+            share(before),
+            format!("{:.1}", now.median),
+            share(now),
+            format!("{ratio:.2}"),
+        ]);
+    }
+    if !table.is_empty() {
+        text += &format!("\n{}", table.render());
+    }
+    text
+}
+
+fn place(key: &Key) -> String {
+    let mut text = key.test.clone();
+    let test = test_named(&key.test);
+    if test.is_none_or(|test| test.lens.len() > 1) {
+        text += &format!(", {}", bytes(key.len));
+    }
+    if test.is_none_or(|test| test.cores.len() > 1) {
+        text += &format!(
+            ", {} core{}",
+            key.cores,
+            if key.cores == "one" { "" } else { "s" }
+        );
+    }
+    if key.n > 1 {
+        text += &format!(", n = {}", key.n);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[f64]) -> Summary {
+        Summary::of(values).unwrap()
+    }
+
+    #[test]
+    fn what_a_change_is() {
+        let before = of(&[98.0, 100.0, 102.0]);
+        assert_eq!(change(before, of(&[99.0, 103.0, 104.0])), Change::None);
+        assert_eq!(change(before, of(&[109.0, 110.0, 111.0])), Change::Slower);
+        assert_eq!(change(before, of(&[89.0, 90.0, 91.0])), Change::Faster);
+        // The spread of either run may be what moves the median.
+        assert_eq!(change(before, of(&[99.0, 110.0, 120.0])), Change::None);
+        assert_eq!(
+            change(of(&[90.0, 100.0, 120.0]), of(&[110.0, 111.0, 112.0])),
+            Change::None
+        );
+        // Little is nothing, even if all agree.
+        assert_eq!(change(of(&[100.0; 3]), of(&[102.0; 3])), Change::None);
+        assert_eq!(change(of(&[100.0; 3]), of(&[104.0; 3])), Change::Slower);
+        assert_eq!(change(before, of(&[200.0, 200.0])), Change::Unknown);
+    }
+
+    fn records(subject: &str, flags: &str, costs: [f64; 3]) -> Vec<Record> {
+        let each = |(i, ns): (usize, f64)| Record {
+            test: "rate".into(),
+            subject: subject.into(),
+            title: subject.into(),
+            flags: flags.into(),
+            len: 64,
+            cores: "two".into(),
+            n: 1,
+            repetition: i as u32 + 1,
+            messages: Some(1.0),
+            ns: Some(ns),
+            ..Record::default()
+        };
+        costs.into_iter().enumerate().map(each).collect()
+    }
+
+    #[test]
+    fn a_comparison() {
+        let facts = |kernel: &str| vec![("kernel".to_owned(), kernel.to_owned())];
+        let steady = [100.0, 101.0, 102.0];
+        let worse = [200.0, 201.0, 202.0];
+        let before = [
+            records("unixipc", "ours", steady),
+            records("nng", "", worse),
+        ]
+        .concat();
+        let (one, other) = (facts("1"), facts("2"));
+
+        let same = compare((&one, &before), (&one, &before));
+        assert!(same.contains("2 rows are in both") && same.contains("Nothing of unixipc became"));
+        assert!(!same.contains("not the same") && !same.contains("| slower"));
+
+        let now = [
+            records("unixipc", "ours", worse),
+            records("nng", "", steady),
+        ]
+        .concat();
+        let text = compare((&one, &before), (&other, &now));
+        assert!(text.contains("not the same kernel: 1, now 2"));
+        assert!(text.contains("Rows of unixipc that became slower: 1. Faster: 0."));
+        assert!(text.contains("0 became slower and 1 faster"));
+        assert!(text.contains("| slower | rate, 64 B | unixipc"), "{text}");
+        assert!(text.contains("1.99 |") && text.contains("0.50 |"));
+    }
+}
