@@ -170,8 +170,8 @@ bench-deps:
 ## make bench-calls   measure unixipc's calls and objects one by one (QUICK=1: shorter)
 .PHONY: bench-calls
 bench-calls: stage
-	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C benches run \
-	    out=../$(build)/benches LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
+	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C benches/calls run \
+	    out=../../$(build)/benches LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
 
 ## make check-bench   run the tests of the harness
 .PHONY: check-bench

@@ -1,6 +1,6 @@
 /*
  * channel: messages between two processes, beside what there is otherwise: a minimal ring that
- * spins (ring.h), a stream socket pair and FIFOs, used barely.
+ * spins (../ring.h), a stream socket pair and FIFOs, used barely.
  *
  * Every payload is written by its sender and read by its receiver, who also checks it. What is
  * compared is timed in turn, in blocks of some milliseconds; a figure is the median of the
@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 
 #include "bench.h"
-#include "ring.h"
+#include "../ring.h"
 
 #define KIB 1024
 #define MIB (1024 * KIB)
