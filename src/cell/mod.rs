@@ -11,7 +11,7 @@ pub mod protocol;
 
 use crate::atomic::AtomicU32;
 use crate::errno::{Errno, Result};
-use crate::sys::futex;
+use crate::sys::{cache, futex};
 use crate::wait::Wait;
 use layout::{ALIGN, Control, Shape};
 use lock::Keeper;
@@ -284,6 +284,12 @@ impl Memory for Cell {
         // SAFETY: aligned, because the memory, the first slot and their distance are; made of
         // atomics, which nobody's writing harms.
         unsafe { place.0.cast().as_ref() }
+    }
+
+    #[inline]
+    fn expect_store(&self, place: Place) {
+        cache::expect_store(place.0);
+        cache::expect_store(self.value(place));
     }
 
     #[inline]

@@ -46,6 +46,8 @@ pub trait Memory {
     fn slot(&self, place: Self::Place) -> &Slot;
     /// Whether there can be sleepers.
     fn is_waitable(&self) -> bool;
+    /// Says that the next store will fill this slot.
+    fn expect_store(&self, _: Self::Place) {}
     /// Adds 1 to the published word and wakes all who sleep on it, at once.
     fn increment_and_wake(&self) -> Result<()>;
 }
@@ -131,6 +133,8 @@ pub fn store<M: Memory>(memory: &M, len: u64, fill: impl FnOnce(M::Place)) -> Re
     let next = current + 1;
     let place = memory.place(next as u32);
     let slot = memory.slot(place);
+    // The readers' processors have its lines: they come while this value is stored.
+    memory.expect_store(memory.place((next + 1) as u32));
     // Pairs with the first load of the version in `attempt` and the one in `wait`.
     slot.version.store(BUSY, Ordering::Release);
     // Pairs with the fence in `attempt`: BUSY is seen before anything of the new value.

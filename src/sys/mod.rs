@@ -7,6 +7,7 @@
 //! ABIs the C library adds nothing to these calls; where it computes something
 //! (`mkfifo`, `ftok`) the same is computed here.
 
+pub mod cache;
 mod fs;
 pub mod futex;
 pub mod membarrier;

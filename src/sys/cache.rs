@@ -1,0 +1,22 @@
+//! Hints to the processor.
+
+use std::ptr::NonNull;
+
+/// Says that this will be written soon: its cache line is fetched for writing, while the processor
+/// does other things. What is there does not change, and it need not be there at all.
+#[inline]
+pub fn expect_store(at: NonNull<u8>) {
+    let at = at.as_ptr();
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which reads nothing and cannot fault. Processors without it ignore it.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = at;
+}
