@@ -551,6 +551,7 @@ impl Channel {
         length.store(len as u32, Ordering::Relaxed);
         let need = record_size(len as u64);
         sender.ring.publish(need, &control.tail.at);
+        self.memory.expect_store(sender.ring.position());
         let count = self.sent.0.messages.add(1);
         self.sent.0.bytes.add(len as u64);
         let other = sender.publisher.published(
