@@ -1020,8 +1020,8 @@ int ipc_channel_connect(const char *path,
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     ch or buf is NULL, len is 0, or timeout_ms is below -2
  *   EMSGSIZE   len is over ipc_channel_max
- *   EPIPE      the other side is gone or receives nothing any more, or this side has ended
- *              the sending
+ *   EPIPE      the other side is gone or receives nothing any more, and has not received this
+ *              message; or this side has ended the sending
  *   EPROTO     the other side has broken the rules: the channel is of no use any more
  *   ETIMEDOUT  the time is over
  * and, on an accepted channel, until a call has done its part of the handshake:

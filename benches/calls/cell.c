@@ -2,11 +2,10 @@
  * cell: the current value of something, read and replaced by processes on two processors.
  *
  * It is compared with a plain seqlock (one copy, a counter that is odd while it is written)
- * and with a lock of two semaphores: readers and a writer, SEM_UNDO, one semop to enter and
- * one to leave. The seqlock's writer is alone and takes no lock, and the cell's is the sole one;
- * where it says so they take a robust mutex, as writers do of whom there may be several. The
- * other process is at
- * work only while its partner's block runs.
+ * and with the library's lock of semaphores (ipc_semlock_open). The seqlock's writer is alone and
+ * takes no lock, and the cell's is the sole one; where it says so they take a robust mutex, as
+ * writers do of whom there may be several. The other process is at work only while its partner's
+ * block runs.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,7 +22,7 @@
 #define LARGE 4096
 
 /* What the other process does all the time; 0 is nothing. */
-enum job { IDLE, WRITE_CELL, WRITE_WAITABLE, WRITE_SEQLOCK, WRITE_SEMAPHORE,
+enum job { IDLE, WRITE_CELL, WRITE_WAITABLE, WRITE_SEQLOCK, WRITE_SEMLOCK,
            READ_CELL, READ_SOLE, READ_WAITABLE, READ_SEQLOCK, JOBS };
 
 struct seqlock {
@@ -42,7 +41,7 @@ struct shared {
 
 static struct shared *shared;
 static struct ipc_cell *cell, *sole, *waitable, *large;
-static int semaphores;
+static int semlock;
 static long overtaken;    /* loads that gave up */
 static long retries;      /* of the seqlock */
 static uint64_t in[LARGE / 8], out[LARGE / 8];
@@ -112,31 +111,21 @@ static void read_seqlock(void)
     check();
 }
 
-/* Semaphore 0 counts the readers, 1 the writers. */
-static void semaphore_op(struct sembuf *ops, size_t n)
+static void read_semlock(void)
 {
-    while (semop(semaphores, ops, n) < 0)
-        if (errno != EINTR)
-            err(1, "semop");
-}
-
-static void read_semaphore(void)
-{
-    struct sembuf enter[] = {{1, 0, 0}, {0, 1, SEM_UNDO}}, leave = {0, -1, SEM_UNDO};
-    semaphore_op(enter, 2);
+    must(ipc_semlock_rdlock(semlock, -1), "ipc_semlock_rdlock");
     memcpy(in, shared->guarded, SMALL);
-    semaphore_op(&leave, 1);
+    must(ipc_semlock_rdunlock(semlock), "ipc_semlock_rdunlock");
     check();
 }
 
-static void write_semaphore(void)
+static void write_semlock(void)
 {
-    struct sembuf enter[] = {{0, 0, 0}, {1, 0, 0}, {1, 1, SEM_UNDO}}, leave = {1, -1, SEM_UNDO};
-    semaphore_op(enter, 3);
+    must(ipc_semlock_wrlock(semlock, -1), "ipc_semlock_wrlock");
     out[0]++;
     out[7]++;
     memcpy(shared->guarded, out, SMALL);
-    semaphore_op(&leave, 1);
+    must(ipc_semlock_wrunlock(semlock), "ipc_semlock_wrunlock");
 }
 
 static void copy_large(void)
@@ -153,7 +142,7 @@ static void read_large(void)
 
 static void (*const jobs[JOBS])(void) = {
     [WRITE_CELL] = write_cell,       [WRITE_WAITABLE] = write_waitable,
-    [WRITE_SEQLOCK] = write_seqlock, [WRITE_SEMAPHORE] = write_semaphore,
+    [WRITE_SEQLOCK] = write_seqlock, [WRITE_SEMLOCK] = write_semlock,
     [READ_CELL] = read_cell,         [READ_SOLE] = read_sole,
     [READ_WAITABLE] = read_waitable, [READ_SEQLOCK] = read_seqlock,
 };
@@ -167,10 +156,10 @@ struct row {
 };
 
 static const struct row rows[] = {
-    {"load 64 B, beside semaphores", {read_semaphore, read_cell}, {IDLE, IDLE}, {1, 50}, 60},
+    {"load 64 B, beside a semlock", {read_semlock, read_cell}, {IDLE, IDLE}, {1, 50}, 60},
     {"load 64 B, beside a seqlock", {read_seqlock, read_cell}, {IDLE, IDLE}, {1, 1}, 0},
     {"load 4 KiB, beside memcpy", {copy_large, read_large}, {IDLE, IDLE}, {1, 1}, 0.7},
-    {"load, a writer; semaphores", {read_semaphore, read_cell}, {WRITE_SEMAPHORE, WRITE_CELL}, {1, 1000}, 500},
+    {"load, a writer; semlock", {read_semlock, read_cell}, {WRITE_SEMLOCK, WRITE_CELL}, {1, 1000}, 500},
     {"load, a writer; seqlock", {read_seqlock, read_cell}, {WRITE_SEQLOCK, WRITE_CELL}, {1, 1}, 4},
     {"the same, waitable", {read_seqlock, read_waitable}, {WRITE_SEQLOCK, WRITE_WAITABLE}, {1, 1}, 0},
     {"store, a reader; seqlock", {write_seqlock, write_sole}, {READ_SEQLOCK, READ_SOLE}, {1, 1}, 1},
@@ -233,6 +222,17 @@ static void make_mutex(void)
     pthread_mutex_init(&shared->mutex, &attributes);
 }
 
+static void remove_semlock(void)
+{
+    ipc_semlock_remove(semlock);
+}
+
+static void on_signal(int sig)
+{
+    remove_semlock();
+    _exit(128 + sig);
+}
+
 int main(void)
 {
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -247,8 +247,10 @@ int main(void)
     write_cell();
     write_sole();
     write_waitable();
-    semaphores = semget(IPC_PRIVATE, 2, IPC_CREAT | 0600);
-    must(semaphores, "semget");
+    must(semlock = ipc_semlock_open(IPC_PRIVATE, IPC_CREAT | 0600), "ipc_semlock_open");
+    atexit(remove_semlock);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
 
     pid_t parent = getpid(), pid = fork();
     must(pid, "fork");
@@ -278,6 +280,5 @@ int main(void)
     printf("\nloads of the cell that gave up: %ld; tries of the seqlock that failed: %ld\n",
            overtaken, retries);
     kill(pid, SIGKILL);
-    semctl(semaphores, 0, IPC_RMID);
     return 0;
 }

@@ -570,10 +570,13 @@ impl Channel {
     fn after_sending(&self, peer: &Peer, sender: &mut Sender, other: Other) -> Result<()> {
         self.note_place();
         match other {
-            Other::Ended => return Err(Errno::EPIPE),
+            Other::Ended => return self.not_received(peer, sender, Errno::EPIPE),
             Other::Asleep => {
                 self.sent.0.wakes.add(1);
-                return peer.rope.pull().inspect_err(|_| self.bell.set_gone());
+                return peer.rope.pull().or_else(|error| {
+                    self.bell.set_gone();
+                    self.not_received(peer, sender, error)
+                });
             }
             Other::Awake => {}
         }
@@ -588,6 +591,21 @@ impl Channel {
             return Err(Errno::EPIPE);
         }
         Ok(())
+    }
+
+    /// The peer has ended; but one that has received the message before is no failure of this
+    /// send, only of the next.
+    fn not_received(&self, peer: &Peer, sender: &mut Sender, error: Errno) -> Result<()> {
+        let head = &peer.memory.control().head.at;
+        sender
+            .ring
+            .look(0, head)
+            .map_err(|error| self.break_off(error))?;
+        if sender.ring.is_all_read() {
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 
     /// Whether the peer will receive nothing any more, or this side may not send.

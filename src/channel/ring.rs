@@ -86,6 +86,11 @@ impl Producer {
         Ok(self.has_room(need))
     }
 
+    /// Whether the consumer was known to have read all that there is.
+    pub fn is_all_read(&self) -> bool {
+        self.head_seen == self.tail
+    }
+
     /// How far the consumer was known to have read.
     pub fn head_seen(&self) -> u64 {
         self.head_seen

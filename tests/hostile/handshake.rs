@@ -88,11 +88,21 @@ fn hello(ring_size: u64) -> Vec<u8> {
 }
 
 fn memory_of(size: u64, seals: c_int) -> OwnedFd {
+    memory_with(size, seals, &[])
+}
+
+/// The same with bytes at some places.
+fn memory_with(size: u64, seals: c_int, words: &[(i64, &[u8])]) -> OwnedFd {
     // SAFETY: a string.
     let fd =
         own(unsafe { memfd_create(c"unixipc-test".as_ptr(), MFD_CLOEXEC | MFD_ALLOW_SEALING) });
     // SAFETY: no pointers.
     assert_eq!(unsafe { ftruncate(fd.as_raw_fd(), size as i64) }, 0);
+    for (at, word) in words {
+        // SAFETY: a slice with its length.
+        let written = unsafe { pwrite(fd.as_raw_fd(), word.as_ptr().cast(), word.len(), *at) };
+        assert_eq!(written, word.len() as isize);
+    }
     // SAFETY: no pointers.
     assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_ADD_SEALS, seals) }, 0);
     fd
@@ -645,4 +655,28 @@ pub fn reflection() {
         assert_eq!(room, message);
     }
     assert_eq!(ch.recv(&mut [0], 10), Err(ETIMEDOUT));
+}
+
+/// A peer that has received a message, and was gone or ended before it could be woken for it: the
+/// message has been sent, and the next one cannot be.
+pub fn received_and_gone() {
+    const HEAD: i64 = 128;
+    const RECEIVER: i64 = 256;
+    let asleep = 1u32.to_le_bytes();
+    let ended = (u32::MAX - 1).to_le_bytes();
+    for word in [asleep, ended] {
+        // What a message of eight bytes takes, and what was sent before.
+        for (head, expected) in [(16u64, Ok(0)), (0, Err(EPIPE))] {
+            let head = head.to_le_bytes();
+            let words: [(i64, &[u8]); 2] = [(HEAD, &head), (RECEIVER, &word)];
+            let (mine, theirs) = sockets(Way::Stream);
+            let memory = memory_with(CONTROL + RING, SEALS, &words);
+            for piece in whole(hello(RING), memory, rope()) {
+                assert_eq!(send_piece(&mine, &piece), Ok(64));
+            }
+            let channel = from_fd(&theirs, 0).unwrap();
+            assert_eq!(channel.send(b"8 bytes.", 0), expected, "{word:?}");
+            assert_eq!(channel.send(b"8 bytes.", 0), Err(EPIPE));
+        }
+    }
 }

@@ -23,6 +23,7 @@ fn main() -> std::process::ExitCode {
         handshake::ends,
         handshake::few_descriptors,
         handshake::reflection,
+        handshake::received_and_gone,
     ]
     .to_vec();
     let with_asan: &[Test] = tests![asan::this_kernel, asan::before_6_18, asan::before_6_5];
