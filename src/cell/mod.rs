@@ -223,8 +223,7 @@ impl Cell {
         if room.is_empty() {
             return Err(Errno::EINVAL);
         }
-        let mut version = 0;
-        let len = protocol::load(self, |place, len, version_there| {
+        let (len, version) = protocol::load(self, |place, len, version| {
             let len = usize::try_from(len).unwrap_or(0);
             if len == 0 || len > self.shape.value_size {
                 return Err(Errno::EPROTO);
@@ -232,8 +231,7 @@ impl Cell {
             let room = room.get_mut(..len).ok_or(Errno::EMSGSIZE)?;
             // The slot has room for value_size bytes, which are not fewer than len.
             copy(self.value(place), room);
-            version = version_there;
-            Ok(len)
+            Ok((len, version))
         })?;
         if let Some(ret_version) = ret_version {
             ret_version.write(version);

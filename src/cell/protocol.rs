@@ -69,13 +69,32 @@ pub fn load<M: Memory, T>(
     memory: &M,
     mut copy: impl FnMut(M::Place, u64, u64) -> Result<T>,
 ) -> Result<T> {
-    match attempt(memory, &mut copy) {
-        Some(result) => result,
+    match load_at_once(memory, &mut copy) {
+        Some(copied) => Ok(copied),
         None => load_again(memory, copy),
     }
 }
 
-/// The tries after the first one, apart from it: that keeps the usual case short.
+/// The first try, which is mostly the last: none where anything is not as usual, whatever it is.
+#[inline(always)]
+fn load_at_once<M: Memory, T>(
+    memory: &M,
+    copy: &mut impl FnMut(M::Place, u64, u64) -> Result<T>,
+) -> Option<T> {
+    // The orders are those of `attempt`.
+    let published = memory.published().load(Ordering::Acquire);
+    let place = memory.place(published);
+    let slot = memory.slot(place);
+    let version = slot.version.load(Ordering::Acquire);
+    if !is_of(version, published) || version == 0 {
+        return None;
+    }
+    let copied = copy(place, slot.len.load(Ordering::Relaxed), version).ok()?;
+    fence(Ordering::Acquire);
+    (slot.version.load(Ordering::Relaxed) == version).then_some(copied)
+}
+
+/// The tries after the first one, which tell what is the matter.
 #[cold]
 #[inline(never)]
 fn load_again<M: Memory, T>(
@@ -88,7 +107,6 @@ fn load_again<M: Memory, T>(
 }
 
 /// One try of [`load`]. None if it was overtaken by a whole row of stores.
-#[inline(always)]
 fn attempt<M: Memory, T>(
     memory: &M,
     copy: &mut impl FnMut(M::Place, u64, u64) -> Result<T>,
@@ -116,8 +134,9 @@ fn attempt<M: Memory, T>(
     (slot.version.load(Ordering::Relaxed) == version).then_some(copied)
 }
 
-/// Stores a value: `fill` copies it to a slot. The caller holds the writers' lock, so what is read here is the last writer's, dead or alive. A
-/// writer that dies before it has published leaves what its successor overwrites.
+/// Stores a value: `fill` copies it to a slot. The caller holds the writers' lock, so what is read
+/// here is the last writer's, dead or alive. A writer that dies before it has published leaves what
+/// its successor overwrites.
 ///
 /// `EPROTO` if this is no cell. Any error says that nothing has been published.
 #[inline]
