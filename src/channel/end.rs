@@ -207,7 +207,7 @@ impl Message {
     #[inline(always)]
     fn new(peer: &Peer, position: u64, len: u32) -> Self {
         Self {
-            at: peer.memory.ring(position).wrapping_add(4),
+            at: peer.memory.message(position),
             len: len as usize,
         }
     }
@@ -514,7 +514,7 @@ impl Channel {
     /// Where the next message goes.
     #[inline(always)]
     fn place(&self, sender: &Sender) -> *mut u8 {
-        self.memory.ring(sender.ring.position()).wrapping_add(4)
+        self.memory.message(sender.ring.position())
     }
 
     #[cold]

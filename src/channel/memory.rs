@@ -192,6 +192,13 @@ impl Memory {
             .wrapping_add(CONTROL + super::ring::SHIFT as usize + position as usize)
     }
 
+    /// The place of the message at a position, behind the word of its length.
+    #[inline]
+    pub fn message(&self, position: u64) -> *mut u8 {
+        self.ring(position)
+            .wrapping_add(super::ring::LENGTH as usize)
+    }
+
     /// Says that messages will be written from a position on. The receiver's processor has those
     /// lines: the one after the next comes meanwhile (two lines ahead was the best, measured).
     #[inline]
