@@ -316,27 +316,18 @@ static const struct subject_work semop_reading = {semaphores_prepare, semop_read
 static const struct subject_work seqlock_reading = {locks_prepare, seqlock_read_work,
                                                     seqlock_write_work};
 
-#define LOCKED(variant, title, work)                      \
-    {variant, "lock", title, "", 0, NULL, &work},         \
-    {variant, "lock-contended", title, "", 0, NULL, &work}
-#define VALUE(variant, title, work)                       \
-    {variant, "read", title, "", 0, NULL, &work},         \
-    {variant, "read-written", title, "", 0, NULL, &work}, \
-    {variant, "readers", title, "", 0, NULL, &work}
-
 const struct subject_row kernel_locks[] = {
-    {"atomic", "lock", "atomic add", "limit", 0, NULL, &adding},
-    {"atomic", "lock-contended", "atomic add", "limit", 0, NULL, &adding},
-    LOCKED("futex", "futex lock", futex_counting),
-    LOCKED("pthread", "pthread mutex", plain_counting),
-    LOCKED("robust", "pthread mutex, robust", robust_counting),
-    LOCKED("rwlock", "pthread rwlock", rwlock_counting),
-    LOCKED("semop", "semop with SEM_UNDO", semop_counting),
-    VALUE("pthread", "pthread mutex", plain_reading),
-    VALUE("robust", "pthread mutex, robust", robust_reading),
-    VALUE("rwlock", "pthread rwlock", rwlock_reading),
-    VALUE("semop", "semop with SEM_UNDO", semop_reading),
-    VALUE("seqlock", "seqlock", seqlock_reading),
+    SUBJECT_LOCK("atomic", "atomic add", "limit", adding),
+    SUBJECT_LOCK("futex", "futex lock", "", futex_counting),
+    SUBJECT_LOCK("pthread", "pthread mutex", "", plain_counting),
+    SUBJECT_LOCK("robust", "pthread mutex, robust", "", robust_counting),
+    SUBJECT_LOCK("rwlock", "pthread rwlock", "", rwlock_counting),
+    SUBJECT_LOCK("semop", "semop with SEM_UNDO", "", semop_counting),
+    SUBJECT_VALUE("pthread", "pthread mutex", "", plain_reading),
+    SUBJECT_VALUE("robust", "pthread mutex, robust", "", robust_reading),
+    SUBJECT_VALUE("rwlock", "pthread rwlock", "", rwlock_reading),
+    SUBJECT_VALUE("semop", "semop with SEM_UNDO", "", semop_reading),
+    SUBJECT_VALUE("seqlock", "seqlock", "", seqlock_reading),
     {"cond", "latency-block", "pthread mutex and condition", "", 0, &queue, NULL},
     {"cond", "rate", "pthread mutex and condition", "", 0, &queue, NULL},
     {0},

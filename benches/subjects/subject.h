@@ -298,6 +298,15 @@ SUBJECT_INLINE void subject_repeat(void (*operate)(void))
         subject_repeat(name);       \
     }
 
+/* The rows of a lock, and of what guards a value. */
+#define SUBJECT_LOCK(variant, title, flags, work)            \
+    {variant, "lock", title, flags, 0, NULL, &work},         \
+    {variant, "lock-contended", title, flags, 0, NULL, &work}
+#define SUBJECT_VALUE(variant, title, flags, work)           \
+    {variant, "read", title, flags, 0, NULL, &work},         \
+    {variant, "read-written", title, flags, 0, NULL, &work}, \
+    {variant, "readers", title, flags, 0, NULL, &work}
+
 /* One more under the lock; the engine compares it with what the processes say that they did. */
 SUBJECT_INLINE void subject_count(void)
 {

@@ -263,23 +263,15 @@ static const struct subject_work cell_reading = {cell_prepare, cell_read_work, c
 static const struct subject_work waitable_reading = {waitable_prepare, cell_read_work,
                                                      cell_write_work};
 
-#define LOCKED(variant, work)                                 \
-    {variant, "lock", "ipc_" variant, "ours", 0, NULL, &work}, \
-    {variant, "lock-contended", "ipc_" variant, "ours", 0, NULL, &work}
-#define VALUE(variant, title, work)                           \
-    {variant, "read", title, "ours", 0, NULL, &work},         \
-    {variant, "read-written", title, "ours", 0, NULL, &work}, \
-    {variant, "readers", title, "ours", 0, NULL, &work}
-
 const struct subject_row unixipc_locks[] = {
-    LOCKED("mutex", mutex_counting),
-    LOCKED("rwlock", rwlock_counting),
-    LOCKED("semlock", semlock_counting),
-    VALUE("cell", "ipc_cell", cell_reading),
-    VALUE("cell-waitable", "ipc_cell, waitable", waitable_reading),
-    VALUE("mutex", "ipc_mutex", mutex_reading),
-    VALUE("rwlock", "ipc_rwlock", rwlock_reading),
-    VALUE("semlock", "ipc_semlock", semlock_reading),
+    SUBJECT_LOCK("mutex", "ipc_mutex", "ours", mutex_counting),
+    SUBJECT_LOCK("rwlock", "ipc_rwlock", "ours", rwlock_counting),
+    SUBJECT_LOCK("semlock", "ipc_semlock", "ours", semlock_counting),
+    SUBJECT_VALUE("cell", "ipc_cell", "ours", cell_reading),
+    SUBJECT_VALUE("cell-waitable", "ipc_cell, waitable", "ours", waitable_reading),
+    SUBJECT_VALUE("mutex", "ipc_mutex", "ours", mutex_reading),
+    SUBJECT_VALUE("rwlock", "ipc_rwlock", "ours", rwlock_reading),
+    SUBJECT_VALUE("semlock", "ipc_semlock", "ours", semlock_reading),
     {"cond", "latency-block", "ipc_mutex and ipc_cond", "ours", 0, &queue, NULL},
     {"cond", "rate", "ipc_mutex and ipc_cond", "ours", 0, &queue, NULL},
     {"semlock", "setup", "ipc_semlock", "ours", 0, NULL, &semlock_made},
