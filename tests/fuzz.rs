@@ -78,20 +78,7 @@ fn why_not() -> Option<String> {
 fn library() -> Result<&'static Path, Failed> {
     static DONE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     DONE.get_or_init(|| {
-        let target = root().join("target/fuzz");
-        let triple = stage::host().map_err(|failed| format!("{failed:?}"))?;
-        let mut cargo = Command::new(env!("CARGO"));
-        // With --target the flags are not for build scripts.
-        cargo
-            .current_dir(root())
-            .args(["rustc", "--release", "--locked", "--lib"])
-            .args(["--crate-type", "staticlib", "--target", &triple])
-            .arg("--target-dir")
-            .arg(&target)
-            .env("RUSTFLAGS", COVERAGE)
-            .env("CARGO_PROFILE_RELEASE_LTO", "off");
-        run(&mut cargo).map_err(|failed| format!("{failed:?}"))?;
-        Ok(target.join(triple).join("release/libunixipc.a"))
+        stage::archive("fuzz", COVERAGE, &[]).map_err(|failed| format!("{failed:?}"))
     })
     .as_deref()
     .map_err(|error| error.clone().into())

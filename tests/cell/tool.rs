@@ -238,17 +238,6 @@ pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     (run(), begin.elapsed())
 }
 
-/// The processor time that this process has used.
-pub fn cpu_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the time is ours.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 /// A value of a number and a length: every byte follows from them, and they stand in it
 /// where it is long enough.
 pub fn fill_value(value: &mut [u8], number: u64) {

@@ -624,15 +624,3 @@ fn serve(end: &mut Option<End>) {
         }
     }
 }
-
-/// The processor time that this process has used.
-fn cpu_time() -> Duration {
-    // SAFETY: all zero bytes are an rusage.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the struct is ours.
-    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) }, 0);
-    [usage.ru_utime, usage.ru_stime]
-        .map(|time| Duration::from_micros(time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64))
-        .iter()
-        .sum()
-}

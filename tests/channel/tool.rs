@@ -1,8 +1,8 @@
 //! The calls in Rust's types, and what the tests share.
 
 pub use crate::common::process::{
-    Case, Child, Outcome, Random, SENTINEL, fork, is_asleep, open_numbers, outcome, own, pipe,
-    scaled, set_errno, set_soft_limit, wait_until, with_room_for,
+    Case, Child, Outcome, Random, SENTINEL, cpu_time, fork, is_asleep, open_numbers, outcome, own,
+    pattern, pipe, scaled, set_errno, set_soft_limit, wait_until, with_room_for,
 };
 pub use crate::lock_tool::{INTR, LONG, ends_with_signal, handle, handled, kill, storm, timed};
 use libc::{c_int, c_void, mode_t};
@@ -101,8 +101,6 @@ impl End {
         self.recv_cap(4096, timeout_ms)
     }
 
-    // The room is the peer's memory, not the end's own.
-    #[allow(clippy::mut_from_ref)]
     #[track_caller]
     #[allow(clippy::mut_from_ref)] // room in the ring, of which there is one at a time
     pub fn reserve(&self, len: usize, timeout_ms: c_int) -> Result<&mut [u8], c_int> {
@@ -385,17 +383,6 @@ pub fn now() -> u64 {
         0
     );
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// Bytes that can be told from others of the same length.
-pub fn pattern(len: usize, seed: u64) -> Vec<u8> {
-    let mut random = Random(seed);
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        bytes.extend(random.next().to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
 }
 
 /// Waits until the calling process's thread of this id sleeps.

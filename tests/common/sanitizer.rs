@@ -69,29 +69,15 @@ impl Sanitizer {
     }
 
     fn build(self) -> Result<PathBuf, Failed> {
-        let target = root().join("target/sanitized").join(self.name());
-        let triple = stage::host()?;
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .current_dir(root())
-            .args(["rustc", "--release", "--locked", "--lib"])
-            .args(["--crate-type", "staticlib", "--target", &triple])
-            .arg("--target-dir")
-            .arg(&target)
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env(
-                "RUSTFLAGS",
-                // The standard library is not built with the sanitizer, which is an ABI of its
-                // own to the compiler; what is used of it here does not touch shared memory.
-                format!(
-                    "-Zsanitizer={} -Cunsafe-allow-abi-mismatch=sanitizer --cfg atomic_copy \
-                     -Cdebug-assertions=on -Coverflow-checks=on",
-                    self.name()
-                ),
-            )
-            .env("CARGO_PROFILE_RELEASE_LTO", "off");
-        run(&mut cargo)?;
-        Ok(target.join(triple).join("release/libunixipc.a"))
+        // The standard library is not built with the sanitizer, which is an ABI of its
+        // own to the compiler; what is used of it here does not touch shared memory.
+        let flags = format!(
+            "-Zsanitizer={} -Cunsafe-allow-abi-mismatch=sanitizer --cfg atomic_copy \
+             -Cdebug-assertions=on -Coverflow-checks=on",
+            self.name()
+        );
+        let folder = format!("sanitized/{}", self.name());
+        stage::archive(&folder, &flags, &[("RUSTC_BOOTSTRAP", "1")])
     }
 
     /// Compiles a C program and links it with a library.

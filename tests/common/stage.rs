@@ -31,6 +31,26 @@ pub fn prefix() -> Result<&'static Path, Failed> {
     .map_err(|error| error.clone().into())
 }
 
+/// Builds the library as an archive with compiler flags of its own, below a folder of its own.
+/// `more` is for cargo's environment.
+pub fn archive(folder: &str, flags: &str, more: &[(&str, &str)]) -> Result<PathBuf, Failed> {
+    let target = root().join("target").join(folder);
+    let triple = host()?;
+    let mut cargo = Command::new(env!("CARGO"));
+    // With --target the flags are not for build scripts.
+    cargo
+        .current_dir(root())
+        .args(["rustc", "--release", "--locked", "--lib"])
+        .args(["--crate-type", "staticlib", "--target", &triple])
+        .arg("--target-dir")
+        .arg(&target)
+        .env("RUSTFLAGS", flags)
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .envs(more.iter().copied());
+    run(&mut cargo)?;
+    Ok(target.join(triple).join("release/libunixipc.a"))
+}
+
 /// Runs make in the source tree.
 pub fn make(goals: &[&str]) -> Result<(), Failed> {
     run_locked(make_command().args(goals))

@@ -3,6 +3,7 @@
 pub use crate::both::Outcome;
 use crate::both::c_path;
 pub use crate::common::filter::refuse;
+pub use crate::common::process::cpu_time;
 use libc::{c_int, c_long, c_uint, c_void, mode_t, pid_t};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -118,18 +119,6 @@ pub fn ends() -> (OwnedFd, OwnedFd) {
 pub fn scaled(number: usize) -> usize {
     let scale = std::env::var("UNIXIPC_TEST_SCALE").map_or(1.0, |text| text.parse().unwrap());
     (number as f64 * scale).max(1.0) as usize
-}
-
-/// The processor time that this process has used.
-pub fn cpu_time() -> Duration {
-    // SAFETY: all zero bytes are an rusage.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the struct is ours.
-    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) }, 0);
-    [usage.ru_utime, usage.ru_stime]
-        .map(|time| Duration::from_micros(time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64))
-        .iter()
-        .sum()
 }
 
 /// What ran, and how long it took.

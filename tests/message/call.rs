@@ -155,17 +155,6 @@ pub fn fill(fd: &OwnedFd) {
     while send(fd, b"x", 0).is_ok() {}
 }
 
-/// Bytes that can be told from others of the same length.
-pub fn pattern(len: usize, seed: u64) -> Vec<u8> {
-    let mut random = Random(seed);
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        bytes.extend(random.next().to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
-}
-
 /// So many descriptors of an open file, each a number of its own.
 pub fn descriptors(count: usize) -> Vec<OwnedFd> {
     assert!(count <= IPC_MSG_FDS_MAX + 1);
