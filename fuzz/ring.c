@@ -14,44 +14,35 @@
 
 /* What the victim's receiving side is to do, by a reading of its own. */
 struct reader {
-    uint64_t head, tail_seen;
-    uint32_t peeked, woken;
-    int broken;
+    uint64_t head;
+    uint32_t seen; /* the next length, which is read once */
+    uint32_t woken;
+    int is_shown, broken;
 };
 
 static struct peer peer;
 static struct ipc_channel *ch;
 static struct reader reader;
-static uint64_t tail; /* the victim's */
+static uint64_t written; /* by the peer, where it follows the protocol */
+static uint64_t tail;    /* the victim's */
 static uint64_t reserved;
 static uint32_t ended, shut;
 
 /* The next message: its length, 0 for the end, or -errno; as ring.rs describes it. */
 static int64_t expected(void)
 {
-    if (reader.head == reader.tail_seen) {
-        uint64_t now = get64(peer.own, TAIL), unread = now - reader.head;
-
-        if (unread > RING_SIZE || unread % 8 != 0) {
-            reader.broken = 1;
-            return -EPROTO;
-        }
-        reader.tail_seen = now;
-        if (unread == 0) {
-            return reader.broken ? -EPROTO : ended & 1 || shut & 1 ? 0 : -EAGAIN;
-        }
+    if (reader.seen == 0) {
+        reader.seen = get32(peer.own, place(reader.head));
     }
-    uint32_t len = reader.peeked;
-
-    if (len == 0) {
-        memcpy(&len, peer.own + place(reader.head), sizeof(len));
-    }
-    uint64_t need = ((uint64_t)len + 4 + 7) & ~(uint64_t)7;
-    if (len == 0 || need > reader.tail_seen - reader.head) {
+    if (reader.seen > RING_SIZE - 12) {
+        reader.seen = UINT32_MAX;
         reader.broken = 1;
         return -EPROTO;
     }
-    return len;
+    if (reader.seen == 0) {
+        return reader.broken ? -EPROTO : ended & 1 || shut & 1 ? 0 : -EAGAIN;
+    }
+    return reader.seen;
 }
 
 /* A byte of the ring, which has no end. */
@@ -60,27 +51,16 @@ static uint8_t ring_byte(uint64_t cursor, size_t at)
     return peer.own[CONTROL_SIZE + ((cursor + 8 + at) & (RING_SIZE - 1))];
 }
 
-static int half_free(void)
+static void taken(void)
 {
-    return reader.tail_seen - reader.head <= RING_SIZE / 2;
-}
-
-static void taken(uint32_t len)
-{
-    reader.head += ((uint64_t)len + 4 + 7) & ~(uint64_t)7;
-    reader.peeked = 0;
+    reader.head += record_size(reader.seen);
+    reader.seen = 0;
+    reader.is_shown = 0;
     expect(get64(peer.victims, HEAD) == reader.head, "the victim's head");
 
-    /* Before it wakes a sender it looks for what has come since. */
     uint32_t asleep = get32(peer.own, SENDER);
-    if (asleep % 2 == 0 || asleep == reader.woken || !half_free()) {
-        return;
-    }
-    uint64_t now = get64(peer.own, TAIL), unread = now - reader.head;
-    if (unread <= RING_SIZE && unread % 8 == 0) {
-        reader.tail_seen = now;
-    }
-    if (half_free()) {
+    if (asleep % 2 == 1 && asleep != reader.woken &&
+        get64(peer.own, TAIL) - reader.head <= RING_SIZE / 2) {
         reader.woken = asleep;
     }
 }
@@ -108,7 +88,7 @@ static void receive(size_t cap)
         expect(len == result, "another length than expected");
         compare(room, len);
         if (len > 0) {
-            taken(len);
+            taken();
         }
     }
     free(room);
@@ -127,18 +107,17 @@ static void peek(void)
     expect(len == result, "another length than expected");
     if (len > 0) {
         compare(at, len);
-        reader.peeked = len;
+        reader.is_shown = 1;
     }
 }
 
 static void release(void)
 {
-    uint32_t len = reader.peeked;
     int result = ipc_channel_release(ch);
 
-    expect(result == (len == 0 ? -1 : 0), "ipc_channel_release");
-    if (len > 0) {
-        taken(len);
+    expect(result == (reader.is_shown ? 0 : -1), "ipc_channel_release");
+    if (reader.is_shown) {
+        taken();
     }
 }
 
@@ -156,7 +135,9 @@ static void sent(int result, uint64_t len)
         reader.broken |= errno == EPROTO;
     }
     if (now != tail) {
-        expect(now - tail == ((len + 4 + 7) & ~(uint64_t)7), "the victim's tail");
+        expect(now - tail == record_size(len), "the victim's tail");
+        expect(get32(peer.victims, place(tail)) == len, "the victim's length");
+        expect(get32(peer.victims, place(now)) == 0, "the next length");
         tail = now;
     }
 }
@@ -216,14 +197,13 @@ static void step(const uint8_t *data)
 
     switch (data[0] % 20) {
     case 0:
-    case 1:
-    case 2: { /* a message, as it should be or with another length */
-        uint64_t at = get64(peer.own, TAIL);
-
-        set32(&peer, place(at), data[1] & 1 ? value : value * 0x10001 + data[1]);
-        set64(&peer, TAIL, at + ((value + 4 + 7) & ~(uint64_t)7));
+    case 1: /* a message, over others if there is no room */
+        written = publish(&peer, written, data[1] & 1 ? value & 0xfff : value);
         break;
-    }
+    case 2: /* another length, or one where none is expected */
+        set32(&peer, place(data[1] & 2 ? written : reader.head),
+              data[1] & 1 ? value : value * 0x10001 + data[1]);
+        break;
     case 3:
         set64(&peer, TAIL, near(reader.head, data[1], value));
         break;
@@ -295,7 +275,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     expect(peer_hear(&peer, ends[0]), "the victim's hello");
     fcntl(peer.rope, F_SETFL, O_NONBLOCK);
     reader = (struct reader){0};
-    tail = reserved = 0;
+    written = tail = reserved = 0;
     ended = shut = 0;
     for (; size >= 4; size -= 4, data += 4) {
         step(data);

@@ -43,6 +43,9 @@ impl Errno {
 
     /// The only place that sets `errno`. It is called last, after everything
     /// that could overwrite it (a guard's `close`) is gone.
+    // Apart, so that who succeeds has nothing to save for it.
+    #[cold]
+    #[inline(never)]
     fn set(self) {
         // SAFETY: __errno_location returns a pointer that is valid for the calling thread.
         let errno = unsafe { libc::__errno_location() };

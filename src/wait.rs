@@ -17,28 +17,30 @@ pub const WAIT_INTR: c_int = -2;
 /// As good as for ever.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a call may wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Limit {
-    /// As the caller has said it. It is taken apart only by a call that has to wait.
-    Asked(c_int),
-    /// A time of the monotonic clock.
-    Until(Duration),
-}
+/// Wait for ever.
+const FOREVER: c_int = -1;
+/// Do not wait.
+const NEVER: c_int = 0;
 
-const FOREVER: Limit = Limit::Asked(-1);
-const UNTIL_SIGNAL: Limit = Limit::Asked(WAIT_INTR);
-const NEVER: Limit = Limit::Asked(0);
-
-/// The waiting of one call, however often it has to wait.
+/// The waiting of one call, however often it has to wait. Two words, which are passed on in
+/// registers: most calls never look at them.
 #[derive(Clone, Copy, Debug)]
-pub struct Wait(Limit);
+pub struct Wait {
+    /// As the caller has said it.
+    asked: c_int,
+    /// When the time is over, in nanoseconds of the monotonic clock; 0 until a call has to wait.
+    deadline: u64,
+}
 
 impl Wait {
     /// No end at all, and no signal ends it.
     #[must_use]
     pub const fn forever() -> Self {
-        Self(FOREVER)
+        Self::asked(FOREVER)
+    }
+
+    const fn asked(asked: c_int) -> Self {
+        Self { asked, deadline: 0 }
     }
 
     /// Understands `timeout_ms`: milliseconds, −1 for ever, 0 not at all, [`WAIT_INTR`].
@@ -47,37 +49,37 @@ impl Wait {
         if timeout_ms < WAIT_INTR {
             return Err(Errno::EINVAL);
         }
-        Ok(Self(Limit::Asked(timeout_ms)))
+        Ok(Self::asked(timeout_ms))
     }
 
     /// True where a system call that blocks may do the waiting itself. Not under
-    /// `UntilSignal`: with `SA_RESTART` such a call goes on after the handler; `poll` never does.
+    /// [`WAIT_INTR`]: with `SA_RESTART` such a call goes on after the handler; `poll` never does.
     pub fn may_block(&self) -> bool {
-        self.0 == FOREVER
+        self.asked == FOREVER
     }
 
     /// True where there is no waiting at all.
     #[must_use]
     pub fn is_never(&self) -> bool {
-        self.0 == NEVER
+        self.asked == NEVER
     }
 
     /// True where a signal handler ends the waiting.
     pub fn ends_with_signal(&self) -> bool {
-        self.0 == UNTIL_SIGNAL
+        self.asked == WAIT_INTR
     }
 
     /// From here on a signal no longer ends the waiting: something has been done that
     /// must be brought to its end.
     pub fn commit(&mut self) {
-        if self.0 == UNTIL_SIGNAL {
-            self.0 = FOREVER;
+        if self.asked == WAIT_INTR {
+            self.asked = FOREVER;
         }
     }
 
     /// A system call was interrupted by a signal: says whether to try again.
     pub fn interrupted(&self) -> Result<()> {
-        if self.0 == UNTIL_SIGNAL {
+        if self.asked == WAIT_INTR {
             Err(Errno::EINTR)
         } else {
             Ok(())
@@ -100,7 +102,7 @@ impl Wait {
                 Ok(0) if pause.is_some() && nap == pause => return Ok(false),
                 Ok(0) => {} // left() says whether the time is over
                 Ok(_) => return Ok(true),
-                Err(nix::errno::Errno::EINTR) if self.0 != UNTIL_SIGNAL => {}
+                Err(nix::errno::Errno::EINTR) if self.asked != WAIT_INTR => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -115,7 +117,7 @@ impl Wait {
     /// [`Wait::futex`], but for at most `most`, which is no error.
     ///
     /// The kernel is always given a time: without one it would not end the sleep after a handler
-    /// that was installed with `SA_RESTART`, which `UntilSignal` needs.
+    /// that was installed with `SA_RESTART`, which [`WAIT_INTR`] needs.
     pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<()> {
         let time = self.left()?.map_or(most, |left| left.min(most));
         match futex::wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
@@ -128,28 +130,27 @@ impl Wait {
     /// None if there is no end; `EAGAIN` if there is no time at all.
     pub fn deadline(&mut self) -> Result<Option<timespec>> {
         self.left()?;
-        Ok(match self.0 {
-            Limit::Until(deadline) => Some(*TimeSpec::from(deadline).as_ref()),
-            _ => None,
-        })
+        Ok((self.deadline != 0)
+            .then(|| *TimeSpec::from(Duration::from_nanos(self.deadline)).as_ref()))
     }
 
     /// The time that is left, for a call that takes such a one; none if there is no end. The
     /// clock is read here, before the first sleep, and not earlier. Fails with `EAGAIN` if
     /// there is no time at all, with `ETIMEDOUT` if it is over.
     pub fn left(&mut self) -> Result<Option<Duration>> {
-        match self.0 {
-            FOREVER | UNTIL_SIGNAL => Ok(None),
-            NEVER => Err(Errno::EAGAIN),
-            Limit::Asked(ms) => {
-                let duration = Duration::from_millis(ms.unsigned_abs().into());
-                self.0 = Limit::Until(sys::monotonic_time() + duration);
-                Ok(Some(duration))
-            }
-            Limit::Until(deadline) => match deadline.checked_sub(sys::monotonic_time()) {
-                Some(left) if !left.is_zero() => Ok(Some(left)),
-                _ => Err(Errno::ETIMEDOUT),
-            },
+        match self.asked {
+            FOREVER | WAIT_INTR => return Ok(None),
+            NEVER => return Err(Errno::EAGAIN),
+            _ => {}
+        }
+        // A u64 holds the nanoseconds of five hundred years.
+        let now = sys::monotonic_time().as_nanos() as u64;
+        if self.deadline == 0 {
+            self.deadline = now + u64::from(self.asked.unsigned_abs()) * 1_000_000;
+        }
+        match self.deadline.checked_sub(now) {
+            Some(left) if left != 0 => Ok(Some(Duration::from_nanos(left))),
+            _ => Err(Errno::ETIMEDOUT),
         }
     }
 }

@@ -77,24 +77,32 @@ static inline void fill(void *payload, size_t len, uint64_t n)
         memcpy((char *)payload + 8 * i, &n, 8);
 }
 
+typedef uint64_t pair __attribute__((vector_size(16)));
+
+/* A long message is read by vectors, as memcpy reads it: word by word a processor has not enough
+ * lines on their way from another one, and reading, not the channel, would be what is measured. */
 static inline void check(const void *payload, size_t len, uint64_t n)
 {
     const char *at = payload;
-    uint64_t sums[4] = {0}, word;
+    pair words[4], a = {0}, b = {0}, c = {0}, d = {0};
+    uint64_t word, sum = 0;
     size_t i = 0;
 
-    for (; i + 32 <= len; i += 32)
-        for (int j = 0; j < 4; j++) {
-            memcpy(&word, at + i + 8 * j, 8);
-            sums[j] += word;
-        }
+    for (; i + sizeof(words) <= len; i += sizeof(words)) {
+        memcpy(words, at + i, sizeof(words));
+        a += words[0];
+        b += words[1];
+        c += words[2];
+        d += words[3];
+    }
     for (; i + 8 <= len; i += 8) {
         memcpy(&word, at + i, 8);
-        sums[0] += word;
+        sum += word;
     }
-    sink = sums[0] + sums[1] + sums[2] + sums[3];
+    a += b + c + d;
+    sink = sum += a[0] + a[1];
     uint64_t expected = len > WORDS ? (n & 0xff) * 0x0101010101010101u : n;
-    if (sink != expected * (len / 8))
+    if (sum != expected * (len / 8))
         errx(1, "a wrong message");
 }
 
@@ -477,7 +485,7 @@ static void throughput(void)
         {64, 256 * KIB, "64 B", ">= 0.7", ">= 20"},
         {4 * KIB, 256 * KIB, "4 KiB", ">= 0.9", ""},
         {64 * KIB, 1 * MIB, "64 KiB", ">= 0.9", ""},
-        {1 * MIB, 4 * MIB, "1 MiB", ">= 0.9", ""},
+        {1 * MIB, 8 * MIB, "1 MiB", ">= 0.9", ""},
     };
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {

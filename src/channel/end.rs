@@ -2,7 +2,7 @@
 
 use super::handshake::{self, Hello, Peer, Reply};
 use super::memory::{self, Memory, Wanted};
-use super::ring::{Consumer, Producer, longest, record_size};
+use super::ring::{Consumer, Producer, longest, record_size, size_for};
 use super::signal::Bell;
 use super::sleep::{self, Other, Publisher};
 use crate::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use std::{hint, ptr};
+use std::{hint, mem, ptr};
 
 /// How a channel is to be.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ impl Options {
         let size = if size == 0 { RING_SIZE } else { size };
         let for_message = match self.message_max {
             0 => 0,
-            len if len <= memory::RING_MAX => record_size(len),
+            len if len <= memory::RING_MAX => size_for(len),
             _ => return Err(Errno::EINVAL),
         };
         Ok(Wanted {
@@ -147,12 +147,21 @@ struct Sender {
 struct Receiver {
     ring: Consumer,
     publisher: Publisher,
-    /// The length of what `peek` has shown; 0 for nothing.
-    peeked: usize,
-    /// How often in a row there was nothing.
+    /// Whether `peek` has shown the next message.
+    is_shown: bool,
+    /// How often in a row there was nothing, after so many messages.
     idle: u32,
+    idle_since: u64,
     /// How often in a row it was in vain to look for a while.
     vain: u32,
+}
+
+impl Receiver {
+    /// Whether there is a message.
+    #[inline]
+    fn look(&mut self, peer: &Peer) -> Result<bool> {
+        self.ring.look(peer.memory.length(self.ring.position()))
+    }
 }
 
 /// Keeps what two threads use off each other's cache lines.
@@ -293,8 +302,9 @@ impl Channel {
             receiver: Apart(UnsafeCell::new(Receiver {
                 ring: Consumer::new(ring_size, 0),
                 publisher: Publisher::new(false),
-                peeked: 0,
+                is_shown: false,
                 idle: 0,
+                idle_since: 0,
                 vain: 0,
             })),
             sent: Apart(Counts::default()),
@@ -441,6 +451,7 @@ impl Channel {
             Some((peer, at)) if SHORT.contains(&len) => {
                 // SAFETY: there is room for so many bytes, of which nobody else knows yet.
                 unsafe { copy_short(bytes.as_ptr(), at, len) };
+                self.expect_next(len);
                 self.publish(peer, len)
             }
             _ => self.send_any(bytes, wait),
@@ -540,27 +551,37 @@ impl Channel {
         Ok((peer, self.place(sender)))
     }
 
+    /// Fetches where short messages will go that are sent after one of `len` bytes.
+    #[inline(always)]
+    fn expect_next(&self, len: usize) {
+        // SAFETY: this is the thread that sends.
+        let ring = unsafe { &(*self.sender.0.get()).ring };
+        self.memory
+            .expect_store(ring.position_behind(record_size(len as u64)));
+    }
+
     /// Publishes what has been written where `claim` said.
     #[inline(always)]
     fn publish(&self, peer: &Peer, len: usize) -> Result<()> {
         // SAFETY: this is the thread that sends.
         let sender = unsafe { &mut *self.sender.0.get() };
         let control = self.memory.control();
-        let length = self.memory.length(sender.ring.position());
-        // Ordered by the cursor, as the message is.
-        length.store(len as u32, Ordering::Relaxed);
-        let need = record_size(len as u64);
-        sender.ring.publish(need, &control.tail.at);
-        self.memory.expect_store(sender.ring.position());
+        let next = sender.ring.position_behind(record_size(len as u64));
+        sender.ring.publish(
+            len as u32,
+            self.memory.length(sender.ring.position()),
+            self.memory.length(next),
+            &control.tail.at,
+        );
         let count = self.sent.0.messages.add(1);
         self.sent.0.bytes.add(len as u64);
         let other = sender.publisher.published(
             &peer.memory.control().receiver.word,
             &control.tail.unfenced,
-            true,
+            || true,
         );
         if other != Other::Awake || count.is_multiple_of(SELDOM.into()) {
-            return kept(|| self.after_sending(peer, sender, other));
+            return self.after_sending(peer, sender, other);
         }
         Ok(())
     }
@@ -568,6 +589,10 @@ impl Channel {
     /// What seldom has to be done after a message.
     #[cold]
     fn after_sending(&self, peer: &Peer, sender: &mut Sender, other: Other) -> Result<()> {
+        kept(|| self.ring_or_look(peer, sender, other))
+    }
+
+    fn ring_or_look(&self, peer: &Peer, sender: &mut Sender, other: Other) -> Result<()> {
         self.note_place();
         match other {
             Other::Ended => return self.not_received(peer, sender, Errno::EPIPE),
@@ -722,6 +747,8 @@ impl Channel {
         // SAFETY: `next` has checked that so many bytes are within the peer's ring, and `bytes`
         // is longer. A peer that changes them meanwhile changes what is received.
         unsafe { ptr::copy_nonoverlapping(message.at, bytes.as_mut_ptr().cast(), message.len) };
+        // SAFETY: this is the thread that receives.
+        unsafe { &mut *self.receiver.0.get() }.is_shown = false;
         self.consume(peer, message.len);
         Ok(message.len)
     }
@@ -732,17 +759,18 @@ impl Channel {
             return Ok(None);
         };
         // SAFETY: this is the thread that receives.
-        unsafe { &mut *self.receiver.0.get() }.peeked = message.len;
+        unsafe { &mut *self.receiver.0.get() }.is_shown = true;
         Ok(Some((message.at, message.len)))
     }
 
     /// Takes away what `peek` has shown.
     pub fn release(&self) -> Result<()> {
         // SAFETY: this is the thread that receives.
-        let len = unsafe { &*self.receiver.0.get() }.peeked;
-        if len == 0 {
+        let receiver = unsafe { &mut *self.receiver.0.get() };
+        if !mem::take(&mut receiver.is_shown) {
             return Err(Errno::EINVAL);
         }
+        let len = receiver.ring.seen() as usize;
         let peer = self.peer.get().ok_or(Errno::EINVAL)?;
         self.consume(peer, len);
         Ok(())
@@ -754,13 +782,8 @@ impl Channel {
         let peer = self.peer.get()?;
         // SAFETY: this is the thread that receives.
         let receiver = unsafe { &*self.receiver.0.get() };
-        if !receiver.ring.has_some() || receiver.peeked != 0 {
-            return None;
-        }
         let position = receiver.ring.position();
-        // Written before the cursor that has been read.
-        let len = peer.memory.length(position).load(Ordering::Relaxed);
-        receiver.ring.check(len).ok()?;
+        let len = receiver.ring.glance(peer.memory.length(position))?;
         Some((peer, Message::new(peer, position, len)))
     }
 
@@ -770,22 +793,13 @@ impl Channel {
         // SAFETY: this is the thread that receives.
         let receiver = unsafe { &mut *self.receiver.0.get() };
         let peer = match self.peer.get() {
-            Some(peer) if receiver.ring.has_some() => peer,
+            Some(peer) if receiver.look(peer) == Ok(true) => peer,
             _ => match self.next_slowly(receiver, wait)? {
                 Some(peer) => peer,
                 None => return Ok(None),
             },
         };
-        let position = receiver.ring.position();
-        // Written before the cursor that has been read.
-        let len = if receiver.peeked != 0 {
-            receiver.peeked as u32 // as it was checked
-        } else {
-            peer.memory.length(position).load(Ordering::Relaxed)
-        };
-        if let Err(error) = receiver.ring.check(len) {
-            return Err(self.break_off(error));
-        }
+        let (position, len) = (receiver.ring.position(), receiver.ring.seen());
         Ok(Some((peer, Message::new(peer, position, len))))
     }
 
@@ -796,7 +810,7 @@ impl Channel {
             Err(Errno::EPIPE) => return Ok(None),
             other => other?,
         };
-        match receiver.ring.look(&peer.memory.control().tail.at) {
+        match receiver.look(peer) {
             Ok(true) => Ok(Some(peer)),
             Ok(false) => {
                 Ok(kept(|| self.wait_for_message(peer, receiver, &mut wait))?.then_some(peer))
@@ -810,28 +824,19 @@ impl Channel {
     fn consume(&self, peer: &Peer, len: usize) {
         // SAFETY: this is the thread that receives.
         let receiver = unsafe { &mut *self.receiver.0.get() };
-        let control = self.memory.control();
-        receiver.peeked = 0;
-        receiver.idle = 0;
-        receiver
-            .ring
-            .release(record_size(len as u64), &control.head.at);
+        let (control, theirs) = (self.memory.control(), peer.memory.control());
+        let ring = &mut receiver.ring;
+        ring.release(len as u32, &control.head.at);
         self.received.0.messages.add(1);
         self.received.0.bytes.add(len as u64);
         // A sender that waits for room is woken when half of the ring is free, as the kernel
         // does it for its sockets: woken for each message, it would sleep again after each.
-        let theirs = peer.memory.control();
-        let mut worth_waking = receiver.ring.is_half_free();
-        if worth_waking && receiver.publisher.may_have_to_wake(&theirs.sender.word) {
-            // What has come since the last look takes room too. A cursor that cannot be is found
-            // out by the next receive.
-            let _ = receiver.ring.look(&theirs.tail.at);
-            worth_waking = receiver.ring.is_half_free();
-        }
         let other =
             receiver
                 .publisher
-                .published(&theirs.sender.word, &control.head.unfenced, worth_waking);
+                .published(&theirs.sender.word, &control.head.unfenced, || {
+                    ring.is_half_free(&theirs.tail.at)
+                });
         if other == Other::Asleep {
             self.wake_sender(peer);
         }
@@ -860,10 +865,11 @@ impl Channel {
         let theirs = peer.memory.control();
         let word = &control.receiver.word;
         self.check_broken()?;
+        let length = peer.memory.length(receiver.ring.position());
         let mut look = || {
             receiver
                 .ring
-                .look(&theirs.tail.at)
+                .look(length)
                 .map_err(|error| self.break_off(error))
         };
         // Pairs with the store in `shutdown`; the same holds of a death, after which nothing is
@@ -878,6 +884,10 @@ impl Channel {
         }
         let polled = self.bell.is_polled();
         if wait.is_never() && !polled {
+            let received = self.received.0.messages.get();
+            if mem::replace(&mut receiver.idle_since, received) != received {
+                receiver.idle = 0;
+            }
             receiver.idle = receiver.idle.saturating_add(1);
             if is_over() || (is_time_to_look(receiver.idle) && self.bell.look()) {
                 return look();

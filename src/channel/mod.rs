@@ -3,7 +3,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `memory` | what each side owns in shared memory, and how the other sees it |
-//! | [`ring`] | the cursors of the ring |
+//! | [`ring`] | the lengths and cursors of the ring |
 //! | [`sleep`] | who sleeps, and when to wake it |
 //! | `signal` | waking, and learning that the other side is gone |
 //! | `handshake` | how two processes exchange their memory |

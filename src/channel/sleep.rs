@@ -67,7 +67,7 @@ impl Publisher {
         &mut self,
         asleep: &AtomicU32,
         unfenced: &AtomicU32,
-        worth_waking: bool,
+        worth_waking: impl FnOnce() -> bool,
     ) -> Other {
         if self.unfenced {
             // The sleeper's barrier (`announce`) takes the place of a fence here; the
@@ -87,7 +87,9 @@ impl Publisher {
             }
             return Other::Awake;
         }
-        if !worth_waking {
+        // Pairs with `announce`: what its side had written before it slept is seen.
+        fence(Ordering::Acquire);
+        if !worth_waking() {
             return Other::Awake;
         }
         self.woken = word;
@@ -100,14 +102,6 @@ impl Publisher {
             unfenced.store(0, Ordering::Release);
         }
         Other::Asleep
-    }
-
-    /// Whether somebody seems to be asleep who has not been woken; without a fence, so no more
-    /// than a hint.
-    #[inline]
-    pub fn may_have_to_wake(&self, asleep: &AtomicU32) -> bool {
-        let word = asleep.load(Ordering::Relaxed);
-        !word.is_multiple_of(2) && word != self.woken
     }
 
     #[inline]
@@ -134,7 +128,7 @@ pub fn announce(
     others_unfenced: &AtomicU32,
     barrier: impl FnOnce() -> bool,
 ) -> bool {
-    let _ = asleep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+    let _ = asleep.fetch_update(Ordering::Release, Ordering::Relaxed, |word| {
         (word != ENDED).then(|| next_odd(word))
     });
     // Pairs with the fences in `Publisher`.

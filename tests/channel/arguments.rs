@@ -54,7 +54,7 @@ pub fn lengths() {
     let (a, b) = small();
     let max = a.max();
     let bytes = vec![1; max + 1];
-    assert_eq!(max, SMALL_RING - 4);
+    assert_eq!(max, SMALL_RING - 12);
     assert_eq!(a.send(&[], 0), REFUSED);
     assert_eq!(a.send(&bytes, 0), Err(EMSGSIZE));
     for len in [isize::MAX as usize, usize::MAX / 2 + 2, usize::MAX] {
@@ -271,7 +271,7 @@ pub fn sizes_of_options() {
         (8, 256 << 10),
     ] {
         let (a, _b) = try_pair(&opts, size).unwrap();
-        assert_eq!(a.max(), max - 4, "{size}");
+        assert_eq!(a.max(), max - 12, "{size}");
     }
 }
 
@@ -284,7 +284,7 @@ pub fn sizes_of_rings() {
             ..DEFAULTS
         };
         let (a, b) = pair_with(&opts);
-        (a.max() + 4, b.max() + 4)
+        (a.max() + 12, b.max() + 12)
     };
     const K: usize = 1024;
     assert_eq!(sizes(0, 0, 0), (256 * K, 256 * K));
@@ -294,8 +294,8 @@ pub fn sizes_of_rings() {
     assert_eq!(sizes(1, 1 << 30, 0), (64 * K, 1 << 30));
     // The longest message fits, in both directions.
     assert_eq!(sizes(1, 0, 1), (64 * K, 64 * K));
-    assert_eq!(sizes(1, 0, 65532), (64 * K, 64 * K));
-    assert_eq!(sizes(1, 0, 65533), (128 * K, 128 * K));
+    assert_eq!(sizes(1, 0, 65524), (64 * K, 64 * K));
+    assert_eq!(sizes(1, 0, 65525), (128 * K, 128 * K));
     assert_eq!(sizes(1 << 20, 0, 65533), (1 << 20, 1 << 20));
     assert_eq!(sizes(0, 0, 300_000), (512 * K, 512 * K));
     let opts = ipc_channel_opts {

@@ -150,7 +150,7 @@ pub fn sizes() {
     let (one, two) = sockets(SOCK_STREAM);
     let opts = [&sized(1 << 20, 0), &sized(1, 1 << 20)];
     let [a, b] = both(&one, &two, opts).map(Result::unwrap);
-    assert_eq!((a.max(), b.max()), ((1 << 20) - 4, SMALL_RING - 4));
+    assert_eq!((a.max(), b.max()), ((1 << 20) - 12, SMALL_RING - 12));
     let message = pattern(a.max(), 1);
     assert_eq!(a.send(&message, 0), DONE);
     assert_eq!(b.peek(0).unwrap(), message);

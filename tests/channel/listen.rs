@@ -402,7 +402,7 @@ pub fn silent_clients() {
             assert!((20..5000).contains(&ms), "{ms} ms");
             assert_eq!(server.send(b"x", 20), Err(ETIMEDOUT));
         }
-        assert_eq!(server.max(), (256 << 10) - 4);
+        assert_eq!(server.max(), (256 << 10) - 12);
         assert_eq!(server.cred().pid, process::id() as i32);
         assert_eq!(server.stats().sent_messages, 0);
         ends_with_signal(|| server.recv(INTR).map(|got| got.len()));

@@ -96,6 +96,23 @@ static inline size_t place(uint64_t cursor)
     return CONTROL_SIZE + 4 + (cursor & (RING_SIZE - 8));
 }
 
+/* What a message takes of the ring. */
+static inline uint64_t record_size(uint64_t len)
+{
+    return (len + 4 + 7) & ~(uint64_t)7;
+}
+
+/* Sends a message of this length at a cursor, as the protocol has it; where the next one goes. */
+static inline uint64_t publish(struct peer *peer, uint64_t cursor, uint32_t len)
+{
+    uint64_t next = cursor + record_size(len);
+
+    set32(peer, place(next), 0);
+    set64(peer, TAIL, next);
+    set32(peer, place(cursor), len);
+    return next;
+}
+
 static void peer_make(struct peer *peer)
 {
     int ends[2];

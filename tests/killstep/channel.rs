@@ -504,9 +504,17 @@ pub fn send_that_goes_over() {
     check("ipc_channel_send, goes over to unfenced", &case);
 }
 
-/// Messages that fill a ring, and one that finds no room.
+/// Messages that fill a ring, of which eight bytes stay free, and one that finds no room.
 const FULL: [usize; 9] = [
-    EIGHTH, EIGHTH, EIGHTH, EIGHTH, EIGHTH, EIGHTH, EIGHTH, EIGHTH, SHORT,
+    EIGHTH,
+    EIGHTH,
+    EIGHTH,
+    EIGHTH,
+    EIGHTH,
+    EIGHTH,
+    EIGHTH,
+    EIGHTH - 8,
+    SHORT,
 ];
 
 fn fill(ends: &Ends) {
@@ -694,7 +702,7 @@ const MORE_THAN_HALF: [usize; 9] = [
     EIGHTH,
     EIGHTH,
     EIGHTH,
-    EIGHTH,
+    EIGHTH - 8,
 ];
 
 fn check_frees_room(name: &str, operate: fn(&Ends)) {

@@ -1,4 +1,4 @@
-//! The channel: the cursors of its ring, and who sleeps and is woken.
+//! The channel: the lengths and cursors of its ring, and who sleeps and is woken.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::ring::{ALIGN, Consumer, Producer, record_size};
@@ -9,8 +9,8 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use std::cell::RefCell;
 
-/// The smallest ring in which one side can be ahead of the other and behind it.
-const SLOTS: usize = 2;
+/// The smallest ring that takes a message of two words.
+const SLOTS: usize = 4;
 const SIZE: u64 = SLOTS as u64 * ALIGN;
 
 /// A direction: what the producer writes, what the consumer writes, and two sleeps.
@@ -23,8 +23,10 @@ struct Channel {
     no_message: AtomicU32,
     /// The producer's, while there is no room.
     no_room: AtomicU32,
-    /// As many words as messages of the smallest size fit in.
+    /// The words of the messages, and where a length is if a record begins there. Within a
+    /// record a message lies over it.
     ring: [UnsafeCell<u64>; SLOTS],
+    lengths: [AtomicU32; SLOTS],
     bell_of_consumer: Bell,
     bell_of_producer: Bell,
     /// The producer's.
@@ -48,6 +50,7 @@ impl Channel {
             no_message: AtomicU32::new(word),
             no_room: AtomicU32::new(word),
             ring: [(); SLOTS].map(|()| UnsafeCell::new(0)),
+            lengths: [(); SLOTS].map(|()| AtomicU32::new(0)),
             bell_of_consumer: Bell::new(is_polled),
             bell_of_producer: Bell::new(false),
             processor: Processor::new(),
@@ -57,6 +60,10 @@ impl Channel {
 
     fn at(&self, position: u64, word: u64) -> &UnsafeCell<u64> {
         &self.ring[(position / ALIGN + word) as usize % SLOTS]
+    }
+
+    fn length(&self, position: u64, word: u64) -> &AtomicU32 {
+        &self.lengths[(position / ALIGN + word) as usize % SLOTS]
     }
 }
 
@@ -133,6 +140,11 @@ fn wait(
     }
 }
 
+/// The longest message whose record takes so many words.
+fn length_of(words: u64) -> u32 {
+    (words * ALIGN - 4) as u32
+}
+
 /// The producing side.
 struct Sender {
     channel: Arc<Channel>,
@@ -182,12 +194,21 @@ impl Sender {
             channel
                 .at(self.ring.position(), word)
                 .with_mut(|at| unsafe { *at = number });
+            if word > 0 {
+                let anything = channel.length(self.ring.position(), word);
+                anything.store(u32::MAX, Ordering::Relaxed);
+            }
         }
         channel.turn.anybody();
-        self.ring.publish(words * ALIGN, &channel.tail);
+        self.ring.publish(
+            length_of(words),
+            channel.length(self.ring.position(), 0),
+            channel.length(self.ring.position_behind(words * ALIGN), 0),
+            &channel.tail,
+        );
         channel.turn.anybody();
         let (asleep, unfenced) = (&channel.no_message, &channel.tail_unfenced);
-        let other = self.publisher.published(asleep, unfenced, true);
+        let other = self.publisher.published(asleep, unfenced, || true);
         if other == Other::Asleep {
             channel.bell_of_consumer.ring();
         }
@@ -214,9 +235,7 @@ impl Receiver {
     fn wait_for_message(&mut self, sleeps: bool) {
         let channel = &*self.channel;
         let ring = &mut self.ring;
-        if ring.has_some() {
-            return;
-        }
+        let length = channel.length(ring.position(), 0);
         if sleeps {
             wait(
                 &channel.no_message,
@@ -224,10 +243,10 @@ impl Receiver {
                 || channel.processor.barrier(),
                 &channel.bell_of_consumer,
                 &channel.turn,
-                || ring.look(&channel.tail).unwrap(),
+                || ring.look(length).unwrap(),
             );
         } else {
-            while !ring.look(&channel.tail).unwrap() {
+            while !ring.look(length).unwrap() {
                 thread::yield_now();
             }
         }
@@ -237,7 +256,7 @@ impl Receiver {
     fn receive(&mut self, number: u64, words: u64, sleeps: bool) {
         self.wait_for_message(sleeps);
         let channel = &*self.channel;
-        self.ring.check((words * ALIGN - 4) as u32).unwrap();
+        assert_eq!(self.ring.seen(), length_of(words));
         for word in 0..words {
             // SAFETY: loom panics if anybody writes it now.
             let found = channel
@@ -246,14 +265,11 @@ impl Receiver {
             assert_eq!(found, number);
         }
         channel.turn.anybody();
-        self.ring.release(words * ALIGN, &channel.head);
+        self.ring.release(length_of(words), &channel.head);
         channel.turn.anybody();
         let (asleep, unfenced) = (&channel.no_room, &channel.head_unfenced);
-        let mut worth_waking = self.ring.is_half_free();
-        if worth_waking && self.publisher.may_have_to_wake(asleep) {
-            self.ring.look(&channel.tail).unwrap();
-            worth_waking = self.ring.is_half_free();
-        }
+        let ring = &self.ring;
+        let worth_waking = || ring.is_half_free(&channel.tail);
         if self.publisher.published(asleep, unfenced, worth_waking) == Other::Asleep {
             channel.bell_of_producer.ring();
         }
@@ -262,7 +278,7 @@ impl Receiver {
 
 /// Messages of one word and of two go round the ring, which is full again and again.
 fn round_the_ring(cursor: u64, sleeps: bool, preemptions: usize) {
-    const WORDS: [u64; 4] = [1, 1, 2, 1];
+    const WORDS: [u64; 4] = [2, 1, 2, 1];
     assert_eq!(record_size(4), ALIGN);
     assert_eq!(record_size(12), 2 * ALIGN);
     check(preemptions, move || {
@@ -504,7 +520,7 @@ fn unfenced(before: u32, count: u64, preemptions: usize) {
         sender.publisher = Publisher::new(true);
         for _ in 0..before {
             let (asleep, unfenced) = (&channel.no_message, &channel.tail_unfenced);
-            let other = sender.publisher.published(asleep, unfenced, true);
+            let other = sender.publisher.published(asleep, unfenced, || true);
             assert_eq!(other, Other::Awake);
         }
         let producer = thread::spawn(move || {
