@@ -79,7 +79,7 @@ size_t subject_ring_size(void)
     size_t size = 256 * 1024;
 
     /* Room for several messages, so that both sides can be at work. */
-    while (size < 4 * subject.len && subject.len > 4096)
+    while (size < 8 * subject.len && subject.len > 4096)
         size *= 2;
     return subject.len > 4096 && size < 1024 * 1024 ? 1024 * 1024 : size;
 }
