@@ -1109,7 +1109,12 @@ const SHORT: RangeInclusive<usize> = 8..=64;
 /// `from` is valid for reads of `len` bytes and `to` for writes, and they do not overlap.
 #[inline(always)]
 unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
-    if len <= 16 {
+    if len == 8 {
+        // SAFETY: the caller's promise.
+        let word = unsafe { from.cast::<u64>().read_unaligned() };
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<u64>().write_unaligned(word) }
+    } else if len <= 16 {
         // SAFETY: the caller's promise, and the length.
         unsafe { copy_both_ends::<u64>(from, to, len) }
     } else if len <= 32 {
