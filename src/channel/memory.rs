@@ -1,9 +1,9 @@
 //! What an endpoint owns in shared memory, and what it sees of its peer's.
 //!
-//! Each endpoint has one memfd: a page of control words (the largest that a system has), and behind it the ring of what it
-//! sends. It maps it writable, and then seals it: from then on nobody can map it writable,
-//! write to it or change its size any more. The peer gets the descriptor and maps it
-//! read-only. All words of an endpoint are written by that endpoint alone.
+//! Each endpoint has one memfd: a page of control words (the largest that a system has), and
+//! behind it the ring of what it sends. It maps it writable, and then seals it: from then on
+//! nobody can map it writable, write to it or change its size any more. The peer gets the
+//! descriptor and maps it read-only. All words of an endpoint are written by that endpoint alone.
 //!
 //! | offset | what | written |
 //! |---|---|---|
