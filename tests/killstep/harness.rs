@@ -7,6 +7,7 @@
 //! as much then, and the kernel switches between them in the same way each time.
 
 use crate::child::{self, Child};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -317,14 +318,18 @@ impl Victim {
             self.child
                 .step()
                 .map_err(|error| format!("PTRACE_SINGLESTEP: {error}"))?;
-            let asleep = || end == End::Sleeps && self.child.sleeps();
-            let status = self.child.wait_unless(self.deadline, asleep);
+            // Asked once: a sleep that is a nap may be over the next time.
+            let asleep = Cell::new(false);
+            let status = self.child.wait_unless(self.deadline, || {
+                asleep.set(end == End::Sleeps && self.child.sleeps());
+                asleep.get()
+            });
             return match (status, status.and_then(stopped_by)) {
                 (_, Some(libc::SIGTRAP)) => Ok(Reached::Inside),
                 // A child of its own has ended: nothing has been done yet.
                 (_, Some(libc::SIGCHLD)) => continue,
                 (_, Some(FINISHED)) if end == End::Returns => Ok(Reached::End),
-                (None, _) if asleep() => Ok(Reached::End),
+                (None, _) if asleep.get() => Ok(Reached::End),
                 _ => Err(format!(
                     "the victim did not come to its end: {}",
                     describe(status)
