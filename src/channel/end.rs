@@ -407,6 +407,7 @@ impl Channel {
             self.bell.ring_own();
             return Err(error);
         }
+        self.bell.forget(handshake.socket.as_fd());
         if self.bell.is_polled() {
             self.let_poll();
         }

@@ -250,6 +250,14 @@ impl Bell {
         });
         Ok((number(polled), new))
     }
+
+    /// The descriptor for event loops does not tell of `extra` any more. That it is closed would
+    /// not do: a process that was forked before may have it too.
+    pub fn forget(&self, extra: BorrowedFd) {
+        if let Some(polled) = self.polled.get() {
+            let _ = polled.epoll.delete(extra);
+        }
+    }
 }
 
 fn new_eventfd() -> Result<EventFd> {

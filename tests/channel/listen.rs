@@ -454,6 +454,37 @@ pub fn late_client() {
     }
 }
 
+/// A process that was forked before the client spoke keeps the socket open: its end is not what
+/// the descriptor tells of.
+pub fn copies_of_the_socket() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    let client = silent_client(&name);
+    let server = accept(&listener, 0).unwrap();
+    let fd = server.fd().unwrap();
+    let closed = Shared::new();
+    let child = fork(|| {
+        // SAFETY: inherited, and not used here.
+        unsafe { libc::close(client.as_raw_fd()) };
+        closed.set(0, 1);
+        loop {
+            // SAFETY: takes nothing.
+            unsafe { libc::pause() };
+        }
+    });
+    closed.wait_for(0, 1);
+    let end = from_fd(&client, 0).unwrap();
+    drop(client);
+    assert_eq!(end.send(b"first", 0), DONE);
+    assert!(is_readable(&server));
+    assert_eq!(server.recv(0).unwrap(), b"first");
+    assert_eq!(server.recv(0), Err(EAGAIN));
+    assert_eq!(poll(fd, 0), 0, "woken for nothing");
+    assert_eq!(end.send(b"second", 0), DONE);
+    assert!(is_readable(&server));
+    drop(child);
+}
+
 /// Clients that speak otherwise, or not at all and go: said by the first call, and each later one.
 pub fn other_clients() {
     let name = abstract_name();

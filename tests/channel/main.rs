@@ -115,6 +115,7 @@ fn main() -> std::process::ExitCode {
         listen::accept_time_outs,
         listen::silent_clients,
         listen::late_client,
+        listen::copies_of_the_socket,
         listen::other_clients,
         listen::clients_that_go,
         listen::threads_with_a_silent_client,
