@@ -5,7 +5,7 @@ use super::memory::{self, Memory, Wanted};
 use super::ring::{Consumer, Producer, longest, record_size, size_for};
 use super::signal::Bell;
 use super::sleep::{self, Other, Publisher};
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::errno::{Errno, Result, kept};
 use crate::pair::{self, Cred};
 use crate::sys::{self, membarrier};
@@ -15,7 +15,7 @@ use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{hint, mem, ptr};
@@ -191,8 +191,8 @@ pub struct Channel {
     peer: OnceLock<Peer>,
     /// 0, or the error that ended it.
     broken: AtomicU32,
-    /// A send was refused, and who polls is to learn of room.
-    wants_room: AtomicBool,
+    /// The peer's cursor when a send was refused, if who polls is to learn of room; or [`NO_WISH`].
+    refused_at: AtomicU64,
     memory: Memory,
     bell: Bell,
     spin: Spin,
@@ -222,9 +222,11 @@ impl Message {
     }
 }
 
-/// What a side does in vain before it asks the system each time whether the peer is gone.
-const PATIENCE: u32 = 16;
-/// How often, from then on, it asks.
+/// No send waits for room. Not where a cursor can be.
+const NO_WISH: u64 = u64::MAX;
+/// So many times in a row a side that finds nothing to do asks the system whether the peer is gone.
+const EAGER: u32 = 16;
+/// From then on it asks once in so many times, as a sender does of which nothing is received.
 const SELDOM: u32 = 64;
 
 impl Channel {
@@ -311,7 +313,7 @@ impl Channel {
             received: Apart(Counts::default()),
             peer: OnceLock::new(),
             broken: AtomicU32::new(0),
-            wants_room: AtomicBool::new(false),
+            refused_at: AtomicU64::new(NO_WISH),
             memory,
             bell,
             spin: options.spin,
@@ -652,6 +654,8 @@ impl Channel {
         let control = self.memory.control();
         let theirs = peer.memory.control();
         let word = &control.sender.word;
+        // Before each look: what is read afterwards may be what the message waits for.
+        let head = theirs.head.at.load(Ordering::Relaxed);
         let mut look = || {
             self.check_broken()?;
             if self.sending_is_over(peer) {
@@ -664,36 +668,36 @@ impl Channel {
         };
         if look()? {
             sender.refused = 0;
-            self.wants_room.store(false, Ordering::Relaxed);
+            self.refused_at.store(NO_WISH, Ordering::Relaxed);
             return Ok(());
         }
         self.sent.0.waits.add(1);
         if self.spin_until(wait, peer, &mut sender.vain, &mut look)? {
+            self.refused_at.store(NO_WISH, Ordering::Relaxed);
             return Ok(());
         }
-        let polled = self.bell.is_polled();
-        if wait.is_never() && !polled {
+        // Before it is said to the peer: `show_room` is to know when the peer has rung.
+        self.refused_at.store(head, Ordering::Relaxed);
+        // Pairs with the fence in `let_poll`: who asks for the descriptor now sees it.
+        fence(Ordering::SeqCst);
+        if wait.is_never() && !self.bell.is_polled() {
             sender.refused = sender.refused.saturating_add(1);
             if is_time_to_look(sender.refused) && self.bell.look() {
                 return Err(Errno::EPIPE);
             }
             return Err(Errno::EAGAIN);
         }
-        // Before it is said to the peer: `show_room` is to know when the peer has rung.
-        self.wants_room.store(polled, Ordering::Relaxed);
         loop {
             let count = self.bell.count();
             let safe = sleep::announce(word, &theirs.head.unfenced, membarrier::issue);
             if look()? {
                 sleep::withdraw(word);
-                self.wants_room.store(false, Ordering::Relaxed);
+                self.refused_at.store(NO_WISH, Ordering::Relaxed);
                 return Ok(());
             }
             self.sent.0.sleeps.add(u64::from(!wait.is_never()));
             if let Err(error) = self.sleep(wait, count, safe) {
-                if !polled {
-                    sleep::withdraw(word);
-                }
+                self.give_up(word);
                 if self.bell.look() {
                     return Err(Errno::EPIPE);
                 }
@@ -705,16 +709,17 @@ impl Channel {
     /// Where a send was refused, the receive that has silenced the bell may have silenced what
     /// told of room: that is shown again, or waited for anew.
     fn show_room(&self, peer: &Peer) {
-        if !self.wants_room.load(Ordering::Relaxed) {
+        let refused_at = self.refused_at.load(Ordering::Relaxed);
+        if refused_at == NO_WISH {
             return;
         }
         let (mine, theirs) = (self.memory.control(), peer.memory.control());
         let safe = sleep::announce(&mine.sender.word, &theirs.head.unfenced, membarrier::issue);
         let head = theirs.head.at.load(Ordering::Acquire);
         let unread = mine.tail.at.load(Ordering::Relaxed).wrapping_sub(head);
-        // As the peer judges it.
-        if !safe || unread <= self.memory.ring_size() / 2 {
-            self.wants_room.store(false, Ordering::Relaxed);
+        // As the peer judges it, and it has read something since.
+        if !safe || (head != refused_at && unread <= self.memory.ring_size() / 2) {
+            self.refused_at.store(NO_WISH, Ordering::Relaxed);
             self.bell.ring_own();
         }
     }
@@ -915,13 +920,10 @@ impl Channel {
             if let Err(error) = self.sleep(wait, count, safe) {
                 if polled {
                     self.show_room(peer);
-                } else {
-                    sleep::withdraw(word);
-                    if self.bell.look() {
-                        return look();
-                    }
+                    return Err(error);
                 }
-                return Err(error);
+                self.give_up(word);
+                return if self.bell.look() { look() } else { Err(error) };
             }
         }
     }
@@ -976,6 +978,19 @@ impl Channel {
                 *vain = vain.saturating_add(1);
                 return Ok(false);
             }
+        }
+    }
+
+    /// Says that a call sleeps no longer, although it was not woken; but who polls still does.
+    fn give_up(&self, word: &AtomicU32) {
+        if self.bell.is_polled() {
+            return;
+        }
+        sleep::withdraw(word);
+        // Somebody may have begun to poll meanwhile. Pairs with the fence in `let_poll`.
+        fence(Ordering::SeqCst);
+        if self.bell.is_polled() {
+            self.let_poll();
         }
     }
 
@@ -1054,6 +1069,10 @@ impl Channel {
     /// From here on somebody may poll: lets the peer ring, and rings for what is there already.
     fn let_poll(&self) {
         let Some(peer) = self.peer.get() else { return };
+        // Pairs with the fences in `wait_for_room` and `give_up`: they see who polls, or it is
+        // seen here what they have done.
+        fence(Ordering::SeqCst);
+        self.show_room(peer);
         let (mine, theirs) = (self.memory.control(), peer.memory.control());
         let safe = sleep::announce(
             &mine.receiver.word,
@@ -1147,7 +1166,7 @@ unsafe fn copy_both_ends<T: Copy>(from: *const u8, to: *mut u8, len: usize) {
 
 /// Whether it is time to ask the system after so many vain looks.
 fn is_time_to_look(vain: u32) -> bool {
-    vain < PATIENCE || vain.is_multiple_of(SELDOM)
+    vain <= EAGER || vain.is_multiple_of(SELDOM)
 }
 
 impl Peer {

@@ -197,6 +197,108 @@ pub fn room() {
     assert_eq!(a.send(b"x", 0), Err(libc::EPIPE));
 }
 
+/// A send was EAGAIN, and then somebody asks for the descriptor for the first time.
+pub fn room_asked_for_late() {
+    type Refused = fn(&End);
+    let refusals: [(&str, Refused); 3] = [
+        ("send", |a| assert_eq!(a.send(&[0; 1000], 0), Err(EAGAIN))),
+        ("a send with a time", |a| {
+            assert_eq!(a.send(&[0; 1000], 1), Err(libc::ETIMEDOUT));
+        }),
+        ("reserve", |a| {
+            assert_eq!(a.reserve(1000, 0).unwrap_err(), EAGAIN);
+        }),
+    ];
+    for (what, refused) in refusals {
+        for is_free in [false, true] {
+            let _case = Case(format!("{what}, room before the question: {is_free}"));
+            let (a, b) = small();
+            a.fill(1000);
+            a.fill(1);
+            refused(&a);
+            if is_free {
+                b.drain();
+            }
+            let fd = a.fd().unwrap();
+            if !is_free {
+                assert_eq!(poll(fd, 0), 0);
+                b.drain();
+            }
+            assert_eq!(poll(fd, 0), POLLIN);
+            assert_eq!(a.send(&[0; 1000], 0), DONE);
+            assert_eq!(a.recv(0), Err(EAGAIN));
+            assert_eq!(poll(fd, 0), 0);
+        }
+    }
+    // No send is waiting any more.
+    let (a, b) = small();
+    a.fill(1000);
+    b.drain();
+    assert_eq!(a.send(&[0; 1000], 0), DONE);
+    assert_eq!(poll(a.fd().unwrap(), 0), 0);
+}
+
+/// A message waits that is longer than what is free, although half of the ring is.
+pub fn room_for_a_long_one() {
+    let (a, b) = small();
+    let fd = a.fd().unwrap();
+    let long = [0; SMALL_RING * 3 / 4];
+    for _ in 0..10 {
+        for _ in 0..3 {
+            assert_eq!(a.send(&[0; SMALL_RING / 8], 0), DONE);
+        }
+        assert_eq!(a.send(&long, 0), Err(EAGAIN));
+        for _ in 0..10 {
+            assert_eq!(a.recv(0), Err(EAGAIN));
+            assert_eq!(poll(fd, 0), 0, "woken for nothing");
+        }
+        // Enough once two of three are received; it is told of each.
+        for enough in [false, true] {
+            b.recv_cap(SMALL_RING, 0).unwrap();
+            assert_eq!(poll(fd, 0), POLLIN);
+            assert_eq!(a.send(&long, 0).is_ok(), enough);
+            assert_eq!(a.recv(0), Err(EAGAIN));
+            assert_eq!(poll(fd, 0), 0, "woken for nothing");
+        }
+        b.drain();
+        assert_eq!(poll(fd, 0), 0, "nobody waits for room");
+    }
+}
+
+/// Somebody asks for the descriptor for the first time while another thread waits in a call,
+/// whose time is over then.
+pub fn asked_for_meanwhile() {
+    for sends in [false, true] {
+        let (a, b) = small();
+        if sends {
+            a.fill(1000);
+        }
+        let tid = Shared::new();
+        let fd = thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                tid.set(0, thread_id());
+                if sends {
+                    a.send(&[0; 1000], 300)
+                } else {
+                    a.recv(300).map(|got| got.len())
+                }
+            });
+            tid.wait_for(0, 1);
+            wait_thread_asleep(tid.get(0));
+            let fd = a.fd().unwrap();
+            assert_eq!(waiter.join().unwrap(), Err(libc::ETIMEDOUT));
+            fd
+        });
+        assert_eq!(poll(fd, 0), 0);
+        if sends {
+            b.drain();
+        } else {
+            assert_eq!(b.send(b"x", 0), DONE);
+        }
+        assert_eq!(poll(fd, 0), POLLIN, "sends: {sends}");
+    }
+}
+
 /// A slow reader of a ring that is not full keeps nobody busy who polls at the other side.
 pub fn no_busy_loop() {
     let (a, b) = small();
