@@ -486,6 +486,9 @@ impl Channel {
         }
         sender.reserved = 0;
         let peer = self.peer.get().ok_or(Errno::EINVAL)?;
+        if self.is_over_here() {
+            return Err(Errno::EPIPE);
+        }
         self.publish(peer, len)
     }
 
@@ -510,8 +513,7 @@ impl Channel {
         let is_free = len != 0
             && sender.reserved == 0
             && sender.ring.has_room(record_size(len as u64))
-            && !self.bell.is_gone()
-            && self.memory.control().tail.ended.load(Ordering::Relaxed) == 0;
+            && !self.is_over_here();
         is_free.then(|| (peer, self.place(sender)))
     }
 
@@ -547,8 +549,7 @@ impl Channel {
             return Err(Errno::EBUSY);
         }
         let need = record_size(len as u64);
-        let is_over = over.load(Ordering::Relaxed) != 0;
-        if !sender.ring.has_room(need) || self.bell.is_gone() || is_over {
+        if !sender.ring.has_room(need) || self.is_over_here() {
             kept(|| self.wait_for_room(peer, sender, need, &mut wait))?;
         }
         Ok((peer, self.place(sender)))
@@ -598,7 +599,11 @@ impl Channel {
     fn ring_or_look(&self, peer: &Peer, sender: &mut Sender, other: Other) -> Result<()> {
         self.note_place();
         match other {
-            Other::Ended => return self.not_received(peer, sender, Errno::EPIPE),
+            Other::Ended => {
+                let result = self.not_received(peer, sender, Errno::EPIPE);
+                sender.ring.close();
+                return result;
+            }
             Other::Asleep => {
                 self.sent.0.wakes.add(1);
                 return peer.rope.pull().or_else(|error| {
@@ -636,11 +641,10 @@ impl Channel {
         }
     }
 
-    /// Whether the peer will receive nothing any more, or this side may not send.
-    fn sending_is_over(&self, peer: &Peer) -> bool {
-        self.bell.is_gone()
-            || peer.memory.control().head.ended.load(Ordering::Relaxed) != 0
-            || self.memory.control().tail.ended.load(Ordering::Relaxed) != 0
+    /// Whether the peer is known to be gone, or this side has ended the sending.
+    #[inline(always)]
+    fn is_over_here(&self) -> bool {
+        self.bell.is_gone() || self.memory.control().tail.ended.load(Ordering::Relaxed) != 0
     }
 
     #[cold]
@@ -658,7 +662,7 @@ impl Channel {
         let head = theirs.head.at.load(Ordering::Relaxed);
         let mut look = || {
             self.check_broken()?;
-            if self.sending_is_over(peer) {
+            if self.is_over_here() || theirs.head.ended.load(Ordering::Relaxed) != 0 {
                 return Err(Errno::EPIPE);
             }
             sender

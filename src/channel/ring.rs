@@ -122,6 +122,11 @@ impl Producer {
         self.limit.wrapping_sub(capacity(self.size))
     }
 
+    /// There is no room any more, until somebody looks.
+    pub fn close(&mut self) {
+        self.limit = self.tail;
+    }
+
     /// Publishes a message of `len` bytes that has been written. `length` is its word, `next` that
     /// of the one behind it.
     #[inline]

@@ -77,6 +77,7 @@ fn main() -> std::process::ExitCode {
         end::last_one_ends,
         end::shutdown,
         end::shutdown_in_a_child,
+        end::shutdown_before_commit,
         threads::both_directions,
         threads::both_wait,
         threads::one_times_out,
