@@ -70,7 +70,7 @@ impl Options {
         let size = if size == 0 { RING_SIZE } else { size };
         let for_message = match self.message_max {
             0 => 0,
-            len if len <= memory::RING_MAX => size_for(len),
+            len if len <= longest(memory::RING_MAX) => size_for(len),
             _ => return Err(Errno::EINVAL),
         };
         Ok(Wanted {
