@@ -97,7 +97,7 @@ static void accept_clients(void)
     }
 }
 
-/* A client takes four descriptors: as many as the system lets us have. */
+/* A client takes five descriptors: as many as the system lets us have. */
 static void raise_limit(void)
 {
     struct rlimit limit;

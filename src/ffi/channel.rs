@@ -41,7 +41,8 @@ pub struct ipc_channel_opts {
     /// the largest ring that is taken from a peer, 0 for 1 GiB: it is memory that this process
     /// maps, and that may count as its own
     pub recv_size_max: u64,
-    /// a message of this length can be sent, whatever send_size is; 0 for no wish
+    /// a message of this length, at most 4294967294, can be sent, whatever send_size is; 0 for no
+    /// wish
     pub message_max: u64,
 }
 
@@ -145,7 +146,8 @@ unsafe fn give_out(
 ///   ENFILE  the system has no open file left
 ///   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could be
 ///           locked, or more would be than RLIMIT_MEMLOCK allows
-///   ENOSPC  IPC_CHANNEL_F_PREFAULT, and there is not so much memory
+///   ENOSPC  the ring would be larger than all memory and swap space; or, with
+///           IPC_CHANNEL_F_PREFAULT, there is not so much memory free
 ///   EPERM   IPC_CHANNEL_F_LOCK, and the process may lock no memory
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_pair(
@@ -339,8 +341,8 @@ pub unsafe extern "C" fn ipc_channel_connect(
 ///
 /// len is from 1 to ipc_channel_max. The message is copied into the ring; if there is no room
 /// the call waits for it, as timeout_ms says: in milliseconds, -1 for ever, 0 not at all,
-/// IPC_WAIT_INTR until a signal handler ran. It makes no system call unless it waits or the
-/// other side has to be woken.
+/// IPC_WAIT_INTR until a signal handler ran. It makes no system call unless it waits, the other
+/// side has to be woken, or that has received nothing of 64 messages.
 ///
 /// A message that has been sent is received even if this process dies at once. Whether the
 /// other side is there is noticed when it has to be woken, when there is no room, and else
@@ -360,12 +362,11 @@ pub unsafe extern "C" fn ipc_channel_connect(
 ///   EPROTO     the other side has broken the rules: the channel is of no use any more
 ///   ETIMEDOUT  the time is over
 /// and, on an accepted channel, until a call has done its part of the handshake:
-///   EAGAIN     timeout_ms is 0, and who connected has not said anything yet; or
-///              IPC_CHANNEL_F_LOCK, and not all memory could be locked
+///   EAGAIN     timeout_ms is 0, and who connected has not said anything yet
 ///   EMFILE     the process has no descriptor left for what comes with the handshake
 ///   ENFILE     the system has no open file left
-///   ENOMEM     no memory or address space is left, or more would be locked than
-///              RLIMIT_MEMLOCK allows
+///   ENOMEM     no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could
+///              be locked, or more would be than RLIMIT_MEMLOCK allows
 ///   EPERM      IPC_CHANNEL_F_LOCK, and the process may lock no memory
 ///   EPROTO     who connected does not speak this protocol, or has sent what cannot be relied on
 ///   ESTALE     who connected speaks another version
@@ -452,7 +453,8 @@ pub unsafe extern "C" fn ipc_channel_reserve(
 ///
 /// Returns 0, or -1 with errno:
 ///   EINVAL  ch is NULL, nothing is reserved, len is 0, or more than was reserved
-///   EPIPE   the other side is gone or receives nothing any more; nothing is reserved then
+///   EPIPE   the other side is gone or receives nothing any more, and has not received this
+///           message; or this side has ended the sending. Nothing is reserved then
 ///   EPROTO  the other side has broken the rules; nothing is reserved then
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_commit(ch: *mut Channel, len: size_t) -> c_int {
@@ -530,7 +532,8 @@ pub unsafe extern "C" fn ipc_channel_release(ch: *mut Channel) -> c_int {
 /// how is SHUT_WR: the other side receives what has been sent, and then the end; SHUT_RD: its
 /// sending is EPIPE from then on, and this side receives what is there, and then the end; or
 /// SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too. What
-/// another thread, or the other side, sends at the same moment may still come after the end.
+/// another thread sends at the same moment, or the other side before it has noticed, may still
+/// come after the end. What was reserved before SHUT_WR is not sent any more.
 ///
 /// Does not block. May be called from any thread at any time and in the child after fork; not
 /// from a signal handler.
@@ -547,9 +550,10 @@ pub unsafe extern "C" fn ipc_channel_shutdown(ch: *mut Channel, how: c_int) -> c
 /// The descriptor of the channel for poll, epoll and their like.
 ///
 /// It is readable (POLLIN, nothing else) when there is something to receive, when the other
-/// side is gone, and, after a send that was EAGAIN, when there is room. It stays readable until
-/// a receive finds nothing (EAGAIN): so receive until then, and if a send is waiting for room,
-/// try it first. The other side has to wake this one from the first call on; a program that
+/// side is gone or has ended the sending, after a send or a reservation that was EAGAIN when
+/// there is room, and on an accepted channel when the handshake can go on. It stays readable
+/// until a receive finds nothing (EAGAIN): so receive until then, and if a send is waiting for
+/// room, try it first. The other side has to wake this one from the first call on; a program that
 /// only waits in the calls themselves, or polls them, does without.
 ///
 /// The descriptor is the channel's: it is closed with it, and nothing is to be read from it or
