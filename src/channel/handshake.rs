@@ -188,9 +188,10 @@ impl Reply {
         if hello.ring_size > size_max {
             return Err(Errno::EPROTO);
         }
+        let rope = Rope::new(rope)?;
         Ok(Peer {
             memory: Memory::of_peer(memory.as_fd(), hello.ring_size, wanted)?,
-            rope: Rope::new(rope)?,
+            rope,
             membarrier: hello.membarrier,
         })
     }

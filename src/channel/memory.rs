@@ -146,8 +146,10 @@ impl Memory {
     /// size, and nobody may be able to take it away or to write it by another way.
     pub fn of_peer(fd: BorrowedFd, ring_size: u64, wanted: &Wanted) -> Result<Self> {
         let size = file_size(ring_size)?;
-        if check::unshrinkable(fd).map_err(blame)? != size
-            || !memory::seals(fd).map_err(blame)?.contains(SEALS)
+        // The seals first: to tell them a file system is not asked, which may be the peer's own
+        // (FUSE), and never answer.
+        if !memory::seals(fd).map_err(blame)?.contains(SEALS)
+            || check::unshrinkable(fd).map_err(blame)? != size
         {
             return Err(Errno::EPROTO);
         }

@@ -22,7 +22,6 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::stat::SFlag;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -268,9 +267,10 @@ fn new_eventfd() -> Result<EventFd> {
 impl Rope {
     /// Takes what a peer has sent, which must be a pipe to write to.
     pub fn new(fd: OwnedFd) -> Result<Self> {
-        let kind = SFlag::from_bits_truncate(nix::sys::stat::fstat(&fd)?.st_mode) & SFlag::S_IFMT;
+        // Not fstat: that may ask a file system of the peer's own (FUSE), which never answers.
+        let is_pipe = nix::fcntl::fcntl(&fd, nix::fcntl::F_GETPIPE_SZ).is_ok();
         let mode = OFlag::from_bits_retain(nix::fcntl::fcntl(&fd, nix::fcntl::F_GETFL)?);
-        if kind != SFlag::S_IFIFO || mode & OFlag::O_ACCMODE == OFlag::O_RDONLY {
+        if !is_pipe || mode & OFlag::O_ACCMODE == OFlag::O_RDONLY {
             return Err(Errno::EPROTO);
         }
         // For systems on which a write cannot say that it will not wait.
