@@ -347,6 +347,10 @@ impl Channel {
     #[cold]
     fn finish(&self, wait: &mut Wait, over: &AtomicU32) -> Result<()> {
         loop {
+            if self.bell.is_polled() {
+                // What has rung is looked for here; and a peer may ring, or go, and say nothing.
+                self.bell.silence();
+            }
             let count = self.bell.count();
             let is_over = self.bell.is_gone() || over.load(Ordering::Relaxed) != 0;
             let socket = {
@@ -361,6 +365,7 @@ impl Channel {
                     return Ok(());
                 }
                 if is_over {
+                    self.bell.show(); // the end stays to be seen
                     return Err(Errno::EPIPE);
                 }
                 handshake.waiting += 1;
@@ -387,6 +392,7 @@ impl Channel {
             return Ok(true);
         }
         if let Some(error) = handshake.failed {
+            self.bell.show();
             return Err(error);
         }
         let mut not_at_all = Wait::new(0)?;

@@ -5,9 +5,10 @@ use crate::handshake::{hear, overheard, say};
 use crate::tool::*;
 use libc::{
     EACCES, EADDRINUSE, EAGAIN, ECONNREFUSED, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPIPE, EPROTO,
-    ESTALE, ETIMEDOUT, SOCK_SEQPACKET, SOCK_STREAM, c_int,
+    ESTALE, ETIMEDOUT, POLLIN, SOCK_SEQPACKET, SOCK_STREAM, c_int,
 };
 use nix::sys::socket::{self, Backlog, UnixAddr};
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -424,6 +425,59 @@ pub fn silent_clients() {
             assert_eq!(server.recv(LONG), Err(EPROTO));
             assert_eq!(server.send(b"x", LONG), Err(EPROTO));
         }
+    }
+}
+
+/// A client that says nothing, but wakes this side, or lets go of the pipe by which it does: no
+/// event loop is kept busy by it. Nor is one by this side's own end.
+pub fn silent_clients_that_ring() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    type Call = fn(&End) -> Outcome;
+    let calls: [(&str, Call, Outcome); 2] = [
+        ("recv", |end| end.recv(0).map(|got| got.len()), Ok(0)),
+        ("send", |end| end.send(b"x", 0), Err(EPIPE)),
+    ];
+    for (what, call, at_end) in calls {
+        let _case = Case(what);
+        let client = silent_client(&name);
+        let server = accept(&listener, 0).unwrap();
+        let fd = server.fd().unwrap();
+        let mut hello = hear(&client);
+        let mut rope = fs::File::from(hello.fds.pop().unwrap());
+        for _ in 0..3 {
+            rope.write_all(&[0; 3]).unwrap();
+            assert_eq!(poll(fd, 0), POLLIN);
+            assert_eq!(call(&server), Err(EAGAIN));
+            assert_eq!(poll(fd, 0), 0, "woken for nothing");
+        }
+        drop(rope);
+        assert_eq!(poll(fd, 0), POLLIN);
+        for _ in 0..3 {
+            assert_eq!(call(&server), at_end);
+            assert_eq!(poll(fd, 0), POLLIN, "the end stays to be seen");
+        }
+    }
+    // What it says before it goes counts all the same.
+    let client = silent_client(&name);
+    let server = accept(&listener, 0).unwrap();
+    server.fd().unwrap();
+    let end = from_fd(&client, 0).unwrap();
+    assert_eq!(end.send(b"last", 0), DONE);
+    drop((end, client));
+    assert_eq!(server.recv(0).unwrap(), b"last");
+    assert_eq!(server.recv(0), Ok(vec![]));
+    // This side ends the sending, and goes on receiving.
+    let _client = silent_client(&name);
+    let server = accept(&listener, 0).unwrap();
+    let fd = server.fd().unwrap();
+    assert_eq!(server.shutdown(libc::SHUT_WR), DONE);
+    assert_eq!(server.recv(0), Err(EAGAIN));
+    assert_eq!(poll(fd, 0), 0, "woken for nothing");
+    assert_eq!(server.shutdown(libc::SHUT_RD), DONE);
+    for _ in 0..3 {
+        assert_eq!(poll(fd, 0), POLLIN);
+        assert_eq!(server.recv(0), Ok(vec![]));
     }
 }
 

@@ -115,6 +115,7 @@ fn main() -> std::process::ExitCode {
         listen::full_queue,
         listen::accept_time_outs,
         listen::silent_clients,
+        listen::silent_clients_that_ring,
         listen::late_client,
         listen::copies_of_the_socket,
         listen::other_clients,
