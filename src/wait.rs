@@ -134,6 +134,23 @@ impl Wait {
             .then(|| *TimeSpec::from(Duration::from_nanos(self.deadline)).as_ref()))
     }
 
+    /// The end of something that takes `time` from `now` on, or until the limit. The time begins
+    /// here at the latest.
+    pub fn end_within(&mut self, now: Duration, time: Duration) -> Duration {
+        let end = now + time;
+        if self.asked <= NEVER {
+            return end;
+        }
+        self.begin(nanoseconds(now));
+        end.min(Duration::from_nanos(self.deadline))
+    }
+
+    fn begin(&mut self, now: u64) {
+        if self.deadline == 0 {
+            self.deadline = now + u64::from(self.asked.unsigned_abs()) * 1_000_000;
+        }
+    }
+
     /// The time that is left, for a call that takes such a one; none if there is no end. The
     /// clock is read here, before the first sleep, and not earlier. Fails with `EAGAIN` if
     /// there is no time at all, with `ETIMEDOUT` if it is over.
@@ -143,14 +160,16 @@ impl Wait {
             NEVER => return Err(Errno::EAGAIN),
             _ => {}
         }
-        // A u64 holds the nanoseconds of five hundred years.
-        let now = sys::monotonic_time().as_nanos() as u64;
-        if self.deadline == 0 {
-            self.deadline = now + u64::from(self.asked.unsigned_abs()) * 1_000_000;
-        }
+        let now = nanoseconds(sys::monotonic_time());
+        self.begin(now);
         match self.deadline.checked_sub(now) {
             Some(left) if left != 0 => Ok(Some(Duration::from_nanos(left))),
             _ => Err(Errno::ETIMEDOUT),
         }
     }
+}
+
+/// A u64 holds the nanoseconds of five hundred years.
+fn nanoseconds(time: Duration) -> u64 {
+    time.as_nanos() as u64
 }

@@ -53,6 +53,8 @@ pub enum Spin {
 const SPIN: Duration = Duration::from_micros(10);
 /// How often to look between two looks at the clock.
 const LOOKS: u32 = 32;
+/// How often who looks for long also looks whether it is all over.
+const CHECK: Duration = Duration::from_millis(1);
 /// How long to sleep where nobody may wake.
 const NAP: Duration = Duration::from_millis(1);
 /// After so many times in vain ...
@@ -440,6 +442,8 @@ impl Channel {
     fn break_off(&self, error: Errno) -> Errno {
         if error == Errno::EPROTO {
             self.broken.store(1, Ordering::Relaxed);
+            // So the other direction finds it too.
+            self.bell.set_gone();
         }
         error
     }
@@ -493,6 +497,7 @@ impl Channel {
         sender.reserved = 0;
         let peer = self.peer.get().ok_or(Errno::EINVAL)?;
         if self.is_over_here() {
+            self.check_broken()?;
             return Err(Errno::EPIPE);
         }
         self.publish(peer, len)
@@ -606,15 +611,15 @@ impl Channel {
         self.note_place();
         match other {
             Other::Ended => {
-                let result = self.not_received(peer, sender, Errno::EPIPE);
+                let result = self.not_received(peer, sender);
                 sender.ring.close();
                 return result;
             }
             Other::Asleep => {
                 self.sent.0.wakes.add(1);
-                return peer.rope.pull().or_else(|error| {
+                return peer.rope.pull().or_else(|_| {
                     self.bell.set_gone();
-                    self.not_received(peer, sender, error)
+                    self.not_received(peer, sender)
                 });
             }
             Other::Awake => {}
@@ -627,14 +632,14 @@ impl Channel {
             .look(size, &peer.memory.control().head.at)
             .map_err(|error| self.break_off(error))?;
         if sender.ring.head_seen() == before && self.bell.look() {
-            return Err(Errno::EPIPE);
+            return self.not_received(peer, sender);
         }
         Ok(())
     }
 
     /// The peer has ended; but one that has received the message before is no failure of this
     /// send, only of the next.
-    fn not_received(&self, peer: &Peer, sender: &mut Sender, error: Errno) -> Result<()> {
+    fn not_received(&self, peer: &Peer, sender: &mut Sender) -> Result<()> {
         let head = &peer.memory.control().head.at;
         sender
             .ring
@@ -643,7 +648,7 @@ impl Channel {
         if sender.ring.is_all_read() {
             Ok(())
         } else {
-            Err(error)
+            Err(Errno::EPIPE)
         }
     }
 
@@ -676,14 +681,14 @@ impl Channel {
                 .look(need, &theirs.head.at)
                 .map_err(|error| self.break_off(error))
         };
+        self.refused_at.store(NO_WISH, Ordering::Relaxed);
         if look()? {
             sender.refused = 0;
-            self.refused_at.store(NO_WISH, Ordering::Relaxed);
             return Ok(());
         }
         self.sent.0.waits.add(1);
-        if self.spin_until(wait, peer, &mut sender.vain, &mut look)? {
-            self.refused_at.store(NO_WISH, Ordering::Relaxed);
+        // That it is over `look` knows by itself.
+        if self.spin_until(wait, peer, &mut sender.vain, &mut look, || false)? {
             return Ok(());
         }
         // Before it is said to the peer: `show_room` is to know when the peer has rung.
@@ -697,22 +702,30 @@ impl Channel {
             }
             return Err(Errno::EAGAIN);
         }
+        // Why it sleeps no more: it looks once more all the same.
+        let mut over = wait.is_never().then_some(Errno::EAGAIN);
         loop {
             let count = self.bell.count();
-            let safe = sleep::announce(word, &theirs.head.unfenced, membarrier::issue);
+            let safe = self.announce(word, &theirs.head.unfenced, peer);
             if look()? {
                 sleep::withdraw(word);
                 self.refused_at.store(NO_WISH, Ordering::Relaxed);
                 return Ok(());
             }
-            self.sent.0.sleeps.add(u64::from(!wait.is_never()));
-            if let Err(error) = self.sleep(wait, count, safe) {
-                self.give_up(word);
-                if self.bell.look() {
-                    return Err(Errno::EPIPE);
+            if let Some(error) = over {
+                if !safe {
+                    self.bell.show();
                 }
+                self.give_up(word);
+                let error = if self.bell.look() {
+                    Errno::EPIPE
+                } else {
+                    error
+                };
                 return Err(error);
             }
+            self.sent.0.sleeps.add(1);
+            over = self.sleep(wait, count, safe).err();
         }
     }
 
@@ -724,11 +737,12 @@ impl Channel {
             return;
         }
         let (mine, theirs) = (self.memory.control(), peer.memory.control());
-        let safe = sleep::announce(&mine.sender.word, &theirs.head.unfenced, membarrier::issue);
+        let safe = self.announce(&mine.sender.word, &theirs.head.unfenced, peer);
         let head = theirs.head.at.load(Ordering::Acquire);
         let unread = mine.tail.at.load(Ordering::Relaxed).wrapping_sub(head);
-        // As the peer judges it, and it has read something since.
-        if !safe || (head != refused_at && unread <= self.memory.ring_size() / 2) {
+        // As the peer judges it, and it has read something since; or it will read nothing more.
+        let has_room = head != refused_at && unread <= self.memory.ring_size() / 2;
+        if !safe || has_room || theirs.head.ended.load(Ordering::Relaxed) != 0 {
             self.refused_at.store(NO_WISH, Ordering::Relaxed);
             self.bell.ring_own();
         }
@@ -806,26 +820,29 @@ impl Channel {
     /// Waits for a message, and looks at its length; none at the end.
     #[inline(always)]
     fn next(&self, wait: Wait) -> Result<Option<(&Peer, Message)>> {
-        // SAFETY: this is the thread that receives.
-        let receiver = unsafe { &mut *self.receiver.0.get() };
         let peer = match self.peer.get() {
-            Some(peer) if receiver.look(peer) == Ok(true) => peer,
-            _ => match self.next_slowly(receiver, wait)? {
+            // SAFETY: this is the thread that receives.
+            Some(peer) if unsafe { &mut *self.receiver.0.get() }.look(peer) == Ok(true) => peer,
+            _ => match self.next_slowly(wait)? {
                 Some(peer) => peer,
                 None => return Ok(None),
             },
         };
-        let (position, len) = (receiver.ring.position(), receiver.ring.seen());
-        Ok(Some((peer, Message::new(peer, position, len))))
+        // SAFETY: this is the thread that receives.
+        let ring = unsafe { &(*self.receiver.0.get()).ring };
+        let message = Message::new(peer, ring.position(), ring.seen());
+        Ok(Some((peer, message)))
     }
 
     /// Looks whether something has come, and waits for it; none at the end.
-    fn next_slowly(&self, receiver: &mut Receiver, mut wait: Wait) -> Result<Option<&Peer>> {
+    fn next_slowly(&self, mut wait: Wait) -> Result<Option<&Peer>> {
         let peer = match self.peer(&mut wait, &self.memory.control().head.ended) {
             // It has said nothing, and one of both sides has ended.
             Err(Errno::EPIPE) => return Ok(None),
             other => other?,
         };
+        // SAFETY: this is the thread that receives, and the handshake is over.
+        let receiver = unsafe { &mut *self.receiver.0.get() };
         match receiver.look(peer) {
             Ok(true) => Ok(Some(peer)),
             Ok(false) => {
@@ -895,7 +912,7 @@ impl Channel {
                 || theirs.tail.ended.load(Ordering::Acquire) != 0
                 || control.head.ended.load(Ordering::Relaxed) != 0
         };
-        if self.spin_until(wait, peer, &mut receiver.vain, &mut look)? {
+        if self.spin_until(wait, peer, &mut receiver.vain, &mut look, is_over)? {
             return Ok(true);
         }
         let polled = self.bell.is_polled();
@@ -910,12 +927,15 @@ impl Channel {
             }
             return Err(Errno::EAGAIN);
         }
+        // Why it sleeps no more: it looks once more all the same.
+        let mut over = wait.is_never().then_some(Errno::EAGAIN);
         loop {
-            if polled {
+            // Not before: what has rung may be for another thread, which polls for room.
+            if polled && over.is_some() {
                 self.bell.silence();
             }
             let count = self.bell.count();
-            let safe = sleep::announce(word, &theirs.tail.unfenced, membarrier::issue);
+            let safe = self.announce(word, &theirs.tail.unfenced, peer);
             if look()? {
                 sleep::withdraw(word);
                 self.bell.show();
@@ -926,25 +946,31 @@ impl Channel {
                 self.bell.show(); // the end stays to be seen
                 return Ok(some);
             }
-            self.received.0.sleeps.add(u64::from(!wait.is_never()));
-            if let Err(error) = self.sleep(wait, count, safe) {
+            if let Some(error) = over {
                 if polled {
+                    if !safe {
+                        self.bell.show();
+                    }
                     self.show_room(peer);
                     return Err(error);
                 }
                 self.give_up(word);
                 return if self.bell.look() { look() } else { Err(error) };
             }
+            self.received.0.sleeps.add(1);
+            over = self.sleep(wait, count, safe).err();
         }
     }
 
-    /// Looks for a while, without sleeping. `vain` counts how often in a row that was in vain.
+    /// Looks for a while, without sleeping, unless it `is_over`. `vain` counts how often in a row
+    /// that was in vain.
     fn spin_until(
         &self,
-        wait: &Wait,
+        wait: &mut Wait,
         peer: &Peer,
         vain: &mut u32,
         look: &mut impl FnMut() -> Result<bool>,
+        is_over: impl Fn() -> bool,
     ) -> Result<bool> {
         if wait.is_never() {
             return Ok(false);
@@ -972,21 +998,29 @@ impl Channel {
         }
         // The clock is read when the first looks were in vain: between two who are busy they
         // seldom are.
-        let mut end = None;
+        let mut ends = None;
         loop {
             for _ in 0..LOOKS {
                 if look()? {
                     *vain = 0;
                     return Ok(true);
                 }
-                if end.is_some() {
+                if ends.is_some() {
                     hint::spin_loop();
                 }
             }
             let now = sys::monotonic_time();
-            if now >= *end.get_or_insert(now + time) {
+            let (end, check) =
+                ends.get_or_insert_with(|| (wait.end_within(now, time), now + CHECK));
+            if now >= *end {
                 *vain = vain.saturating_add(1);
                 return Ok(false);
+            }
+            if now >= *check {
+                if is_over() || self.bell.look() {
+                    return Ok(false);
+                }
+                *check = now + CHECK;
             }
         }
     }
@@ -1014,14 +1048,18 @@ impl Channel {
         here
     }
 
-    /// Sleeps at the bell. Where the sleep is not `safe`, because the system has ceased to give
-    /// barriers, it is a nap; and who polls is to look again, for nobody may ring.
+    /// Says that this side sleeps. False where nobody may ring, because the system has ceased to
+    /// give barriers: who polls is to look again then.
+    fn announce(&self, word: &AtomicU32, theirs_unfenced: &AtomicU32, peer: &Peer) -> bool {
+        // A peer that does without fences where that was not agreed harms itself.
+        let agreed = self.membarrier && peer.membarrier;
+        sleep::announce(word, theirs_unfenced, || !agreed || membarrier::issue())
+    }
+
+    /// Sleeps at the bell; a nap where the sleep is not `safe`.
     fn sleep(&self, wait: &mut Wait, count: u32, safe: bool) -> Result<()> {
         if safe {
             return self.bell.sleep(wait, count, None);
-        }
-        if wait.is_never() {
-            self.bell.show();
         }
         wait.any(&mut [], Some(NAP))?;
         self.bell.look();
@@ -1084,11 +1122,7 @@ impl Channel {
         fence(Ordering::SeqCst);
         self.show_room(peer);
         let (mine, theirs) = (self.memory.control(), peer.memory.control());
-        let safe = sleep::announce(
-            &mine.receiver.word,
-            &theirs.tail.unfenced,
-            membarrier::issue,
-        );
+        let safe = self.announce(&mine.receiver.word, &theirs.tail.unfenced, peer);
         let unread = theirs.tail.at.load(Ordering::Acquire) != mine.head.at.load(Ordering::Relaxed);
         if unread || !safe || theirs.tail.ended.load(Ordering::Acquire) != 0 {
             self.bell.show();

@@ -19,7 +19,7 @@ fn partner(opts: &ipc_channel_opts, run: impl FnOnce(&End)) -> (End, Child) {
 }
 
 /// Closes what a child has inherited; its copy is not dropped.
-fn close_copy(end: &End) {
+pub fn close_copy(end: &End) {
     // SAFETY: an end of this process's, which is not used any more.
     unsafe { ipc_channel_close(end.0) };
 }

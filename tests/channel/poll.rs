@@ -299,6 +299,51 @@ pub fn asked_for_meanwhile() {
     }
 }
 
+/// A thread that waits for a message is woken by what tells of room: another one, whose send was
+/// refused, learns of it all the same when it polls afterwards.
+pub fn room_beside_a_blocking_receive() {
+    let (a, b) = small();
+    let fd = a.fd().unwrap();
+    let tid = Shared::new();
+    thread::scope(|scope| {
+        let receiver = scope.spawn(|| {
+            tid.set(0, thread_id());
+            a.recv(LONG).unwrap()
+        });
+        tid.wait_for(0, 1);
+        wait_thread_asleep(tid.get(0));
+        for round in 0..20 {
+            a.fill(1000);
+            b.drain();
+            // The receiver has taken what woke it, and sleeps again.
+            let slept = round + 2;
+            wait_until("another sleep", || a.stats().sleeps >= slept);
+            wait_thread_asleep(tid.get(0));
+            assert_eq!(poll(fd, 0), POLLIN, "round {round}");
+            assert_eq!(a.send(&[0; 1000], 0), DONE);
+        }
+        assert_eq!(b.send(b"x", 0), DONE);
+        assert_eq!(receiver.join().unwrap(), b"x");
+    });
+}
+
+/// A send was refused, and then the other side ends its receiving: that is told of too.
+pub fn nobody_receives_any_more() {
+    for receives_first in [false, true] {
+        let (a, b) = small();
+        let fd = a.fd().unwrap();
+        a.fill(1000);
+        assert_eq!(b.shutdown(libc::SHUT_RD), DONE);
+        if receives_first {
+            assert_eq!(a.recv(0), Err(EAGAIN));
+        }
+        assert_eq!(poll(fd, 0), POLLIN, "{receives_first}");
+        assert_eq!(a.send(&[0; 1000], 0), Err(libc::EPIPE));
+        assert_eq!(a.recv(0), Err(EAGAIN));
+        assert_eq!(poll(fd, 0), 0, "it is known now");
+    }
+}
+
 /// A slow reader of a ring that is not full keeps nobody busy who polls at the other side.
 pub fn no_busy_loop() {
     let (a, b) = small();

@@ -1,7 +1,8 @@
 //! Time-outs, signals, and waiting for room.
 
+use crate::end::close_copy;
 use crate::tool::*;
-use libc::{EAGAIN, ETIMEDOUT, c_int};
+use libc::{EAGAIN, EPIPE, ETIMEDOUT, c_int};
 use std::time::Duration;
 use std::{fs, thread};
 use unixipc::ffi::channel::*;
@@ -240,6 +241,65 @@ pub fn back_pressure() {
     }
     child.join();
     assert_eq!(b.recv(0), Err(EAGAIN));
+}
+
+/// A sender is woken when half of the ring is free; before it gives up it looks whether that what
+/// is free is enough.
+pub fn room_at_last() {
+    for polled in [false, true] {
+        let (a, b) = small();
+        if polled {
+            a.fd().unwrap();
+        }
+        a.fill(8000);
+        let receiver = thread::scope(|scope| {
+            let sender = scope.spawn(|| a.send(&[0; 8000], 300));
+            wait_until("a sender that sleeps", || a.stats().sleeps > 0);
+            b.recv_cap(8000, 0).unwrap();
+            sender.join().unwrap()
+        });
+        assert_eq!(receiver, DONE);
+        assert_eq!(b.stats().wakes, 0, "it was not woken");
+    }
+}
+
+/// Who looks for a second before it sleeps heeds its time and the end of the other side too.
+pub fn looking_for_long() {
+    let opts = ipc_channel_opts {
+        spin_us: 1_000_000,
+        ..SMALL
+    };
+    type Call = fn(&End, c_int) -> Outcome;
+    let calls: [(Call, Outcome); 2] = [
+        (|end, ms| end.recv(ms).map(|got| got.len()), Ok(0)),
+        (|end, ms| end.send(&[0; 1000], ms), Err(EPIPE)),
+    ];
+    for (call, at_end) in calls {
+        let (a, b) = pair_with(&opts);
+        a.fill(1000);
+        let (got, ms) = timed(|| call(&a, 10));
+        assert_eq!(got, Err(ETIMEDOUT));
+        assert!((10..900).contains(&ms), "{ms} ms");
+        let shared = Shared::new();
+        let child = fork(|| {
+            close_copy(&a);
+            shared.set(0, 1);
+            loop {
+                // SAFETY: takes nothing.
+                unsafe { libc::pause() };
+            }
+        });
+        drop(b);
+        shared.wait_for(0, 1);
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| timed(|| call(&a, LONG)));
+            thread::sleep(Duration::from_millis(20));
+            child.signal(libc::SIGKILL);
+            let (got, ms) = caller.join().unwrap();
+            assert_eq!(got, at_end);
+            assert!(ms < 900, "{ms} ms");
+        });
+    }
 }
 
 /// A message as long as can be waits until the ring is empty, however it becomes empty.

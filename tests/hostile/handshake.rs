@@ -657,6 +657,17 @@ pub fn reflection() {
     assert_eq!(ch.recv(&mut [0], 10), Err(ETIMEDOUT));
 }
 
+/// A channel to a peer whose memory has bytes at some places, and which is there as long as its
+/// socket, where it has left what it was told.
+fn channel_with(words: &[(i64, &[u8])], rope: OwnedFd) -> (Channel, OwnedFd) {
+    let (mine, theirs) = sockets(Way::Stream);
+    let memory = memory_with(CONTROL + RING, SEALS, words);
+    for piece in whole(hello(RING), memory, rope) {
+        assert_eq!(send_piece(&mine, &piece), Ok(64));
+    }
+    (from_fd(&theirs, 0).unwrap(), mine)
+}
+
 /// A peer that has received a message, and was gone or ended before it could be woken for it: the
 /// message has been sent, and the next one cannot be.
 pub fn received_and_gone() {
@@ -669,14 +680,54 @@ pub fn received_and_gone() {
         for (head, expected) in [(16u64, Ok(0)), (0, Err(EPIPE))] {
             let head = head.to_le_bytes();
             let words: [(i64, &[u8]); 2] = [(HEAD, &head), (RECEIVER, &word)];
-            let (mine, theirs) = sockets(Way::Stream);
-            let memory = memory_with(CONTROL + RING, SEALS, &words);
-            for piece in whole(hello(RING), memory, rope()) {
-                assert_eq!(send_piece(&mine, &piece), Ok(64));
-            }
-            let channel = from_fd(&theirs, 0).unwrap();
+            let (channel, _peer) = channel_with(&words, rope());
             assert_eq!(channel.send(b"8 bytes.", 0), expected, "{word:?}");
             assert_eq!(channel.send(b"8 bytes.", 0), Err(EPIPE));
         }
+    }
+}
+
+/// What breaks the rules in one direction ends both.
+pub fn broken_for_both_directions() {
+    const HEAD: i64 = 128;
+    const FIRST_LENGTH: i64 = CONTROL as i64 + 4;
+    let (_reader, rope) = rope_with_reader();
+    let (channel, _peer) = channel_with(&[(FIRST_LENGTH, &[0xff; 4])], rope);
+    assert_eq!(channel.send(b"well so far", 0), Ok(0));
+    // SAFETY: a channel.
+    assert!(!unsafe { ipc_channel_reserve(channel.0, 8, 0) }.is_null());
+    assert_eq!(channel.recv(&mut [0; 8], 0), Err(EPROTO));
+    // SAFETY: a channel.
+    let committed = outcome(|| unsafe { ipc_channel_commit(channel.0, 8) } as isize);
+    assert_eq!(committed, Err(EPROTO));
+    for timeout_ms in [0, 10, -1] {
+        assert_eq!(channel.send(b"x", timeout_ms), Err(EPROTO));
+        assert_eq!(channel.recv(&mut [0; 8], timeout_ms), Err(EPROTO));
+    }
+    // More read than was sent.
+    let (_reader, rope) = rope_with_reader();
+    let (channel, _peer) = channel_with(&[(HEAD, &(1u64 << 40).to_le_bytes())], rope);
+    let sent = (0..10_000).find_map(|_| channel.send(b"x", 0).err());
+    assert_eq!(sent, Some(EPROTO));
+    for timeout_ms in [0, 10, -1] {
+        assert_eq!(channel.recv(&mut [0; 8], timeout_ms), Err(EPROTO));
+        assert_eq!(channel.send(b"x", timeout_ms), Err(EPROTO));
+    }
+}
+
+/// A peer that says it publishes without fences, which it has not said it can, where the system
+/// gives no barriers: who polls is not kept busy by it.
+pub fn unfenced_unasked() {
+    const TAIL_UNFENCED: i64 = 8;
+    const HEAD_UNFENCED: i64 = 136;
+    crate::common::filter::refuse(SYS_membarrier, EPERM);
+    let (_reader, rope) = rope_with_reader();
+    let one = 1u32.to_le_bytes();
+    let (channel, _peer) = channel_with(&[(TAIL_UNFENCED, &one), (HEAD_UNFENCED, &one)], rope);
+    assert!(!channel.is_readable());
+    while channel.send(&[0; 1000], 0).is_ok() {}
+    for _ in 0..3 {
+        assert_eq!(channel.recv(&mut [0; 8], 0), Err(EAGAIN));
+        assert!(!channel.is_readable(), "woken for nothing");
     }
 }

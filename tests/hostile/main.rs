@@ -24,6 +24,8 @@ fn main() -> std::process::ExitCode {
         handshake::few_descriptors,
         handshake::reflection,
         handshake::received_and_gone,
+        handshake::broken_for_both_directions,
+        handshake::unfenced_unasked,
     ]
     .to_vec();
     let with_asan: &[Test] = tests![asan::this_kernel, asan::before_6_18, asan::before_6_5];
