@@ -193,7 +193,8 @@ pub struct Channel {
     peer: OnceLock<Peer>,
     /// 0, or the error that ended it.
     broken: AtomicU32,
-    /// The peer's cursor when a send was refused, if who polls is to learn of room; or [`NO_WISH`].
+    /// The peer's cursor when a send was refused, so that who polls learns of room; or [`NOT_MET`]
+    /// or [`NO_WISH`].
     refused_at: AtomicU64,
     memory: Memory,
     bell: Bell,
@@ -226,6 +227,8 @@ impl Message {
 
 /// No send waits for room. Not where a cursor can be.
 const NO_WISH: u64 = u64::MAX;
+/// A send was refused because the handshake was not over. Not where a cursor can be, either.
+const NOT_MET: u64 = 1;
 /// So many times in a row a side that finds nothing to do asks the system whether the peer is gone.
 const EAGER: u32 = 16;
 /// From then on it asks once in so many times, as a sender does of which nothing is received.
@@ -350,7 +353,7 @@ impl Channel {
     fn finish(&self, wait: &mut Wait, over: &AtomicU32) -> Result<()> {
         loop {
             if self.bell.is_polled() {
-                // What has rung is looked for here; and a peer may ring, or go, and say nothing.
+                // A peer may ring, or go, and say nothing. What else has rung is shown again below.
                 self.bell.silence();
             }
             let count = self.bell.count();
@@ -358,16 +361,18 @@ impl Channel {
             let socket = {
                 let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(handshake) = pending.as_mut() else {
+                    self.bell.show();
                     return Ok(()); // another thread has done it
                 };
                 if self.take_reply(handshake)? {
                     if handshake.waiting == 0 {
                         *pending = None;
                     }
+                    self.bell.show();
                     return Ok(());
                 }
+                self.show_end();
                 if is_over {
-                    self.bell.show(); // the end stays to be seen
                     return Err(Errno::EPIPE);
                 }
                 handshake.waiting += 1;
@@ -440,10 +445,11 @@ impl Channel {
     /// Ends the channel because the peer has broken its rules.
     #[cold]
     fn break_off(&self, error: Errno) -> Errno {
-        if error == Errno::EPROTO {
-            self.broken.store(1, Ordering::Relaxed);
-            // So the other direction finds it too.
+        if error == Errno::EPROTO && self.broken.swap(1, Ordering::Relaxed) == 0 {
+            // For the other direction too, and whoever waits or polls.
             self.bell.set_gone();
+            fence(Ordering::SeqCst); // as in `shutdown`
+            self.bell.ring_own();
         }
         error
     }
@@ -547,7 +553,15 @@ impl Channel {
     #[cold]
     fn claim_slowly(&self, len: usize, mut wait: Wait) -> Result<(&Peer, *mut u8)> {
         let over = &self.memory.control().tail.ended;
-        let peer = self.peer(&mut wait, over)?;
+        let peer = match self.peer.get() {
+            Some(peer) => peer,
+            None => {
+                self.refused_at.store(NOT_MET, Ordering::Relaxed);
+                let peer = self.peer(&mut wait, over)?;
+                self.refused_at.store(NO_WISH, Ordering::Relaxed);
+                peer
+            }
+        };
         // SAFETY: this is the thread that sends.
         let sender = unsafe { &mut *self.sender.0.get() };
         if len == 0 {
@@ -713,8 +727,10 @@ impl Channel {
                 return Ok(());
             }
             if let Some(error) = over {
-                if !safe {
-                    self.bell.show();
+                if self.bell.is_polled() {
+                    // What has rung was not for this; what else it was for is shown again.
+                    self.bell.silence();
+                    self.let_poll();
                 }
                 self.give_up(word);
                 let error = if self.bell.look() {
@@ -729,9 +745,9 @@ impl Channel {
         }
     }
 
-    /// Where a send was refused, the receive that has silenced the bell may have silenced what
-    /// told of room: that is shown again, or waited for anew.
-    fn show_room(&self, peer: &Peer) {
+    /// Where a send was refused, who has silenced the bell may have silenced what told of room:
+    /// that is shown again, for the last time if so said, or waited for anew.
+    fn show_room(&self, peer: &Peer, for_the_last_time: bool) {
         let refused_at = self.refused_at.load(Ordering::Relaxed);
         if refused_at == NO_WISH {
             return;
@@ -740,11 +756,16 @@ impl Channel {
         let safe = self.announce(&mine.sender.word, &theirs.head.unfenced, peer);
         let head = theirs.head.at.load(Ordering::Acquire);
         let unread = mine.tail.at.load(Ordering::Relaxed).wrapping_sub(head);
-        // As the peer judges it, and it has read something since; or it will read nothing more.
+        // As the peer judges it, and it has read something since.
         let has_room = head != refused_at && unread <= self.memory.ring_size() / 2;
-        if !safe || has_room || theirs.head.ended.load(Ordering::Relaxed) != 0 {
-            self.refused_at.store(NO_WISH, Ordering::Relaxed);
-            self.bell.ring_own();
+        let is_over = [&theirs.head.ended, &mine.tail.ended]
+            .iter()
+            .any(|ended| ended.load(Ordering::Relaxed) != 0);
+        if !safe || has_room || is_over {
+            if for_the_last_time {
+                self.refused_at.store(NO_WISH, Ordering::Relaxed);
+            }
+            self.bell.show();
         }
     }
 
@@ -923,43 +944,61 @@ impl Channel {
             }
             receiver.idle = receiver.idle.saturating_add(1);
             if is_over() || (is_time_to_look(receiver.idle) && self.bell.look()) {
-                return look();
+                return self.last_look(look);
             }
             return Err(Errno::EAGAIN);
         }
         // Why it sleeps no more: it looks once more all the same.
         let mut over = wait.is_never().then_some(Errno::EAGAIN);
         loop {
-            // Not before: what has rung may be for another thread, which polls for room.
-            if polled && over.is_some() {
+            if polled {
+                // What has rung for something else is shown again below.
                 self.bell.silence();
             }
             let count = self.bell.count();
             let safe = self.announce(word, &theirs.tail.unfenced, peer);
             if look()? {
                 sleep::withdraw(word);
+                // Pairs with the fence in `let_poll`: it sees that nobody sleeps any more, or it
+                // is seen here that somebody polls.
+                fence(Ordering::SeqCst);
                 self.bell.show();
                 return Ok(true);
             }
             if is_over() {
-                let some = look()?;
                 self.bell.show(); // the end stays to be seen
-                return Ok(some);
+                return self.last_look(look);
+            }
+            if polled {
+                if !safe {
+                    self.bell.show();
+                }
+                // Who receives without waiting has polled, and had its chance.
+                self.show_room(peer, over.is_some());
             }
             if let Some(error) = over {
                 if polled {
-                    if !safe {
-                        self.bell.show();
-                    }
-                    self.show_room(peer);
-                    return Err(error);
+                    return Err(error); // `silence` has looked for the end
                 }
                 self.give_up(word);
-                return if self.bell.look() { look() } else { Err(error) };
+                return if self.bell.look() {
+                    self.last_look(look)
+                } else {
+                    Err(error)
+                };
             }
             self.received.0.sleeps.add(1);
             over = self.sleep(wait, count, safe).err();
         }
+    }
+
+    /// Whether there is still a message where the end has come.
+    fn last_look(&self, mut look: impl FnMut() -> Result<bool>) -> Result<bool> {
+        let some = look()?;
+        if !some {
+            self.check_broken()?;
+        }
+        Ok(some)
     }
 
     /// Looks for a while, without sleeping, unless it `is_over`. `vain` counts how often in a row
@@ -1088,6 +1127,8 @@ impl Channel {
         if let Ok(peer) = self.peer(&mut Wait::new(0)?, &control.tail.ended) {
             let _ = peer.rope.pull();
         }
+        // Pairs with the fence in `let_poll`.
+        fence(Ordering::SeqCst);
         self.bell.ring_own();
         Ok(())
     }
@@ -1116,15 +1157,23 @@ impl Channel {
 
     /// From here on somebody may poll: lets the peer ring, and rings for what is there already.
     fn let_poll(&self) {
-        let Some(peer) = self.peer.get() else { return };
-        // Pairs with the fences in `wait_for_room` and `give_up`: they see who polls, or it is
-        // seen here what they have done.
+        // Pairs with the fences of those who change what is looked at here: they see who polls,
+        // or it is seen here what they have done.
         fence(Ordering::SeqCst);
-        self.show_room(peer);
+        self.show_end();
+        let Some(peer) = self.peer.get() else { return };
+        self.show_room(peer, false);
         let (mine, theirs) = (self.memory.control(), peer.memory.control());
         let safe = self.announce(&mine.receiver.word, &theirs.tail.unfenced, peer);
         let unread = theirs.tail.at.load(Ordering::Acquire) != mine.head.at.load(Ordering::Relaxed);
         if unread || !safe || theirs.tail.ended.load(Ordering::Acquire) != 0 {
+            self.bell.show();
+        }
+    }
+
+    /// Where nothing more is received, that is to be seen.
+    fn show_end(&self) {
+        if self.bell.is_gone() || self.memory.control().head.ended.load(Ordering::Relaxed) != 0 {
             self.bell.show();
         }
     }

@@ -134,7 +134,8 @@ impl Memory {
             create::allocate(fd.as_fd(), size)?;
         }
         let this = Self {
-            mapping: Mapping::with_repeat(fd.as_fd(), CONTROL, ring_size as usize, true)?,
+            mapping: Mapping::with_repeat(fd.as_fd(), CONTROL, ring_size as usize, true)
+                .map_err(lacking)?,
             ring_size,
         };
         create::seal(fd.as_fd(), true)?;
@@ -155,7 +156,7 @@ impl Memory {
         }
         let mapping = Mapping::with_repeat(fd, CONTROL, ring_size as usize, false);
         let this = Self {
-            mapping: mapping.map_err(blame)?,
+            mapping: mapping.map_err(blame).map_err(lacking)?,
             ring_size,
         };
         this.prepare(wanted, false)?;
@@ -167,11 +168,7 @@ impl Memory {
             self.mapping.populate(writable)?;
         }
         if wanted.lock {
-            // EAGAIN would be a reason to come again, for who has an event loop.
-            self.mapping.lock().map_err(|error| match error {
-                Errno::EAGAIN => Errno::ENOMEM,
-                other => other,
-            })?;
+            self.mapping.lock().map_err(lacking)?;
         }
         Ok(())
     }
@@ -230,6 +227,15 @@ fn blame(error: Errno) -> Errno {
     match error {
         Errno::EBADF | Errno::EACCES | Errno::EINVAL | Errno::EPERM => Errno::EPROTO,
         error => error,
+    }
+}
+
+/// Memory that may not be locked, as all that is mapped is to be after `mlockall`: `EAGAIN` would be
+/// a reason to come again, for who has an event loop.
+fn lacking(error: Errno) -> Errno {
+    match error {
+        Errno::EAGAIN => Errno::ENOMEM,
+        other => other,
     }
 }
 

@@ -369,6 +369,32 @@ pub fn locked_memory() {
     .join();
 }
 
+/// All that is mapped is to be locked, and that is too much: not EAGAIN, which would be a reason to
+/// come again.
+pub fn all_memory_locked() {
+    let large = ipc_channel_opts {
+        send_size: 4 << 20,
+        ..DEFAULTS
+    };
+    let (one, two) = sockets(SOCK_SEQPACKET);
+    // It has said what it has to say.
+    let said = from_fd_with(one.as_raw_fd(), &large, 0);
+    assert_eq!(said.unwrap_err(), EAGAIN);
+    fork(|| {
+        crate::common::isolated::become_nobody().unwrap();
+        set_soft_limit(libc::RLIMIT_MEMLOCK, 2 << 20);
+        // SAFETY: no pointers.
+        assert_eq!(unsafe { libc::mlockall(libc::MCL_FUTURE) }, 0);
+        let own = try_pair(&large, size_of::<ipc_channel_opts>()).map(drop);
+        let the_others = from_fd_with(two.as_raw_fd(), &SMALL, 0).map(drop);
+        // SAFETY: no pointers.
+        assert_eq!(unsafe { libc::munlockall() }, 0);
+        assert_eq!(own, Err(libc::ENOMEM));
+        assert_eq!(the_others, Err(libc::ENOMEM));
+    })
+    .join();
+}
+
 /// No room for the mappings, and no files so large: an error, no signal, and nothing is left.
 pub fn limits() {
     drop(pair()); // what the process itself needs is there from here on

@@ -500,11 +500,54 @@ pub fn late_client() {
             assert!(is_readable(&server));
         }
         assert_eq!(server.recv(0).unwrap(), b"first");
-        if polled {
-            assert_eq!(server.recv(0), Err(EAGAIN));
-            assert!(!is_readable(&server));
-        }
+        // There is room for what was sent too early, whoever asks when.
+        assert_eq!(server.recv(0), Err(EAGAIN));
+        assert!(is_readable(&server));
+        assert_eq!(server.send(b"in time", 0), DONE);
+        assert_eq!(end.recv(0).unwrap(), b"in time");
+        // It may be shown twice.
+        assert_eq!(server.recv(0), Err(EAGAIN));
+        assert_eq!(server.recv(0), Err(EAGAIN));
+        assert!(!is_readable(&server));
         talk(&server, &end);
+    }
+}
+
+/// One thread waits for a client that says nothing yet; another one polls, and misses nothing.
+pub fn polled_beside_a_call_that_waits() {
+    let name = abstract_name();
+    let listener = listen(&name);
+    for round in 0..50 {
+        let client = silent_client(&name);
+        let server = accept(&listener, 0).unwrap();
+        let fd = server.fd().unwrap();
+        let tid = Shared::new();
+        thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                tid.set(0, thread_id());
+                server.send(b"hello", LONG)
+            });
+            tid.wait_for(0, 1);
+            wait_thread_asleep(tid.get(0));
+            if round % 2 == 0 {
+                assert_eq!(server.shutdown(libc::SHUT_RD), DONE);
+                thread::sleep(std::time::Duration::from_micros(200));
+                wait_thread_asleep(tid.get(0));
+                assert_eq!(poll(fd, 0), POLLIN, "the end");
+                assert_eq!(server.recv(0), Ok(vec![]));
+            }
+            let end = from_fd(&client, 0).unwrap();
+            if round % 2 == 1 {
+                assert_eq!(server.recv(0), Err(EAGAIN));
+                assert_eq!(end.send(b"message", 0), DONE);
+                assert_eq!(sender.join().unwrap(), DONE);
+                assert_eq!(poll(fd, 0), POLLIN, "round {round}");
+                assert_eq!(server.recv(0).unwrap(), b"message");
+            } else {
+                assert_eq!(sender.join().unwrap(), DONE);
+            }
+            assert_eq!(end.recv(0).unwrap(), b"hello");
+        });
     }
 }
 

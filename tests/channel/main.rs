@@ -119,6 +119,7 @@ fn main() -> std::process::ExitCode {
         listen::silent_clients,
         listen::silent_clients_that_ring,
         listen::late_client,
+        listen::polled_beside_a_call_that_waits,
         listen::copies_of_the_socket,
         listen::other_clients,
         listen::clients_that_go,
@@ -136,6 +137,7 @@ fn main() -> std::process::ExitCode {
         poll::asked_for_meanwhile,
         poll::room_beside_a_blocking_receive,
         poll::nobody_receives_any_more,
+        poll::asked_for_at_the_end,
         poll::no_busy_loop,
         poll::mixed_with_others,
         poll::nothing_is_lost,
@@ -159,6 +161,10 @@ fn main() -> std::process::ExitCode {
         ..*test
     }));
     all.extend(tests.iter().map(|test| Test { ..*test }));
-    let for_root = tests![listen::another_user, cost::locked_memory];
+    let for_root = tests![
+        listen::another_user,
+        cost::locked_memory,
+        cost::all_memory_locked
+    ];
     isolated::main(all.leak(), for_root)
 }

@@ -314,6 +314,7 @@ pub fn room_beside_a_blocking_receive() {
         wait_thread_asleep(tid.get(0));
         for round in 0..20 {
             a.fill(1000);
+            assert_eq!(poll(fd, 0), 0, "round {round}: woken for nothing");
             b.drain();
             // The receiver has taken what woke it, and sleeps again.
             let slept = round + 2;
@@ -342,6 +343,28 @@ pub fn nobody_receives_any_more() {
         assert_eq!(a.recv(0), Err(EAGAIN));
         assert_eq!(poll(fd, 0), 0, "it is known now");
     }
+}
+
+/// Whoever asks for the first time when this side has ended the receiving learns of it; and one
+/// whose send was refused, when this side ended the sending, after a receive too.
+pub fn asked_for_at_the_end() {
+    for how in [libc::SHUT_RD, libc::SHUT_RDWR] {
+        let (a, _b) = small();
+        assert_eq!(a.shutdown(how), DONE);
+        for _ in 0..3 {
+            assert_eq!(poll(a.fd().unwrap(), 0), POLLIN);
+            assert_eq!(a.recv(0), Ok(vec![]));
+        }
+    }
+    let (a, _b) = small();
+    let fd = a.fd().unwrap();
+    a.fill(1000);
+    assert_eq!(a.shutdown(libc::SHUT_WR), DONE);
+    assert_eq!(a.recv(0), Err(EAGAIN));
+    assert_eq!(poll(fd, 0), POLLIN);
+    assert_eq!(a.send(b"x", 0), Err(libc::EPIPE));
+    assert_eq!(a.recv(0), Err(EAGAIN));
+    assert_eq!(poll(fd, 0), 0);
 }
 
 /// A slow reader of a ring that is not full keeps nobody busy who polls at the other side.

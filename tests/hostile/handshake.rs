@@ -1,12 +1,15 @@
 //! What the other side can say at the beginning, and with which descriptors. Each case is told
 //! to a channel in three ways; what it answers is compared, and that nothing stays.
 
-use crate::common::process::{Case, Outcome, open_numbers, outcome, own, pipe, with_room_for};
+use crate::common::process::{
+    Case, Outcome, open_numbers, outcome, own, pipe, wait_until, with_room_for,
+};
 use libc::*;
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use unixipc::ffi::channel::*;
 
 const CONTROL: u64 = 65536;
@@ -712,6 +715,39 @@ pub fn broken_for_both_directions() {
     for timeout_ms in [0, 10, -1] {
         assert_eq!(channel.recv(&mut [0; 8], timeout_ms), Err(EPROTO));
         assert_eq!(channel.send(b"x", timeout_ms), Err(EPROTO));
+    }
+}
+
+/// Another thread waits meanwhile: it learns of it at once, and does not take it for an end.
+pub fn broken_while_another_waits() {
+    const HEAD: i64 = 128;
+    for polled in [false, true] {
+        let (_reader, rope) = rope_with_reader();
+        let (channel, _peer) = channel_with(&[(HEAD, &(1u64 << 40).to_le_bytes())], rope);
+        if polled {
+            assert!(!channel.is_readable());
+        }
+        let at = channel.0.expose_provenance();
+        let tid = AtomicI32::new(0);
+        std::thread::scope(|scope| {
+            let receiver = scope.spawn(|| {
+                // SAFETY: no pointers.
+                tid.store(unsafe { gettid() }, SeqCst);
+                let mut room = [0u8; 8];
+                let ch = ptr::with_exposed_provenance_mut(at);
+                let room = room.as_mut_ptr().cast();
+                // SAFETY: the channel, which outlives the thread, and room for eight bytes.
+                outcome(|| unsafe { ipc_channel_recv(ch, room, 8, 5000) })
+            });
+            wait_until("a thread asleep", || {
+                let path = format!("/proc/self/task/{}/stat", tid.load(SeqCst));
+                fs::read_to_string(path).is_ok_and(|stat| stat.contains(") S "))
+            });
+            let sent = (0..10_000).find_map(|_| channel.send(b"x", 0).err());
+            assert_eq!(sent, Some(EPROTO));
+            assert_eq!(receiver.join().unwrap(), Err(EPROTO));
+        });
+        assert!(!polled || channel.is_readable());
     }
 }
 

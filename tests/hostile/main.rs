@@ -25,6 +25,7 @@ fn main() -> std::process::ExitCode {
         handshake::reflection,
         handshake::received_and_gone,
         handshake::broken_for_both_directions,
+        handshake::broken_while_another_waits,
         handshake::unfenced_unasked,
     ]
     .to_vec();
