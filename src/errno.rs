@@ -63,6 +63,14 @@ pub(crate) fn or_errno<T>(result: Result<T>, failed: T) -> T {
     })
 }
 
+/// Leaves `errno` as it was whatever becomes of `run`: what that returns says it.
+pub(crate) fn aside<T>(run: impl FnOnce() -> T) -> T {
+    let before = Errno::last();
+    let result = run();
+    before.set();
+    result
+}
+
 /// Leaves `errno` as it was if `run` succeeds, whatever failed on its way.
 pub(crate) fn kept<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = Errno::last();

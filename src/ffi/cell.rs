@@ -2,7 +2,7 @@
 
 use super::pointer::{buffer, buffer_room, out};
 use crate::cell::{self, Cell, Use};
-use crate::errno::{Errno, Result, or_errno};
+use crate::errno::{Errno, Result, or_errno, or_errno_of};
 use crate::wait::Wait;
 use libc::{c_int, c_uint, c_void, size_t, ssize_t};
 use std::ptr::NonNull;
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn ipc_cell_init(
         unsafe { Cell::init(memory(mem)?, mem_size, value_size, waitable, is_for) }
     };
     // SAFETY: the caller's place.
-    or_errno(unsafe { give_handle(ret_cell, init) }, -1)
+    or_errno_of(|| unsafe { give_handle(ret_cell, init) }, -1)
 }
 
 /// Opens a cell that a process has made with ipc_cell_init.
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn ipc_cell_open(
         unsafe { Cell::open(memory(mem)?, mem_size, is_for) }
     };
     // SAFETY: the caller's place.
-    or_errno(unsafe { give_handle(ret_cell, open) }, -1)
+    or_errno_of(|| unsafe { give_handle(ret_cell, open) }, -1)
 }
 
 /// Replaces the value by len bytes, from 1 to ipc_cell_size.

@@ -1,7 +1,7 @@
 //! Layer 2: FIFOs.
 
 use super::pointer::{buffer, buffer_room, string};
-use crate::errno::{Errno, Result, or_errno};
+use crate::errno::{Errno, Result, or_errno_of};
 use crate::fd::borrow;
 use crate::fifo::{self, Side, record};
 use crate::wait::Wait;
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn ipc_fifo_create(
         fifo::create(path, mode, flags & IPC_FIFO_F_EXIST_OK != 0)?;
         Ok(0)
     };
-    or_errno(create(), -1)
+    or_errno_of(create, -1)
 }
 
 /// Opens a FIFO for receiving or sending, and waits for the other side.
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn ipc_fifo_open(
         };
         Ok(fifo::open(path, side, Wait::new(timeout_ms)?)?.into_raw_fd())
     };
-    or_errno(open(), -1)
+    or_errno_of(open, -1)
 }
 
 /// Sends a record: whole, and never mixed with another.
@@ -142,10 +142,13 @@ pub unsafe extern "C" fn ipc_fifo_send(
     len: size_t,
     timeout_ms: c_int,
 ) -> c_int {
-    // SAFETY: the caller's buffer of len bytes.
-    let sent = unsafe { buffer(rec, len) }
-        .and_then(|record| record::send(borrow(fd)?, record, Wait::new(timeout_ms)?));
-    or_errno(sent.map(|()| 0), -1)
+    let send = || -> Result<c_int> {
+        // SAFETY: the caller's buffer of len bytes.
+        let record = unsafe { buffer(rec, len) }?;
+        record::send(borrow(fd)?, record, Wait::new(timeout_ms)?)?;
+        Ok(0)
+    };
+    or_errno_of(send, -1)
 }
 
 /// Receives a record of up to cap bytes.
@@ -174,10 +177,12 @@ pub unsafe extern "C" fn ipc_fifo_recv(
     cap: size_t,
     timeout_ms: c_int,
 ) -> ssize_t {
-    // SAFETY: the caller's buffer of cap bytes.
-    let received = unsafe { buffer_room(rec, cap) }
-        .and_then(|room| record::recv(borrow(fd)?, room, Wait::new(timeout_ms)?));
-    or_errno(received.map(|len| len as ssize_t), -1)
+    let receive = || -> Result<ssize_t> {
+        // SAFETY: the caller's buffer of cap bytes.
+        let room = unsafe { buffer_room(rec, cap) }?;
+        Ok(record::recv(borrow(fd)?, room, Wait::new(timeout_ms)?)? as ssize_t)
+    };
+    or_errno_of(receive, -1)
 }
 
 /// Removes a FIFO's name, if it is a FIFO. Who has it open keeps it.
@@ -197,6 +202,6 @@ pub unsafe extern "C" fn ipc_fifo_recv(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_fifo_unlink(path: *const c_char) -> c_int {
     // SAFETY: the caller's string.
-    let unlinked = unsafe { string(path) }.and_then(fifo::unlink);
-    or_errno(unlinked.map(|()| 0), -1)
+    let path = unsafe { string(path) };
+    or_errno_of(|| fifo::unlink(path?).map(|()| 0), -1)
 }

@@ -1,7 +1,7 @@
 //! Layer 2: messages.
 
 use super::pointer::{buffer, buffer_room, elements, in_out, room};
-use crate::errno::{Result, or_errno};
+use crate::errno::{Result, or_errno_of};
 use crate::fd::borrow;
 use crate::message;
 use crate::wait::Wait;
@@ -60,9 +60,11 @@ pub unsafe extern "C" fn ipc_msg_send(
     let bytes = unsafe { buffer(buf, len) };
     // SAFETY: the caller's nfds descriptors.
     let fds = unsafe { elements(fds, nfds) };
-    let sent =
-        bytes.and_then(|bytes| message::send(borrow(fd)?, bytes, fds?, Wait::new(timeout_ms)?));
-    or_errno(sent.map(|()| 0), -1)
+    let send = || -> Result<c_int> {
+        message::send(borrow(fd)?, bytes?, fds?, Wait::new(timeout_ms)?)?;
+        Ok(0)
+    };
+    or_errno_of(send, -1)
 }
 
 /// Receives a message of up to cap bytes, and the descriptors that come with it.
@@ -120,5 +122,5 @@ pub unsafe extern "C" fn ipc_msg_recv(
         }
         Ok(received.len as ssize_t)
     };
-    or_errno(receive(), -1)
+    or_errno_of(receive, -1)
 }

@@ -1,7 +1,7 @@
 //! Layer 2: socket pairs.
 
 use super::pointer::{buffer, buffer_room, give, in_out, needed, out};
-use crate::errno::{Errno, Result, or_errno};
+use crate::errno::{Errno, Result, or_errno_of};
 use crate::fd::borrow;
 use crate::pair::{self, Cred};
 use crate::wait::{self, Wait};
@@ -33,12 +33,13 @@ const _: () = assert!(IPC_WAIT_INTR == wait::WAIT_INTR);
 pub unsafe extern "C" fn ipc_pair_open(r#type: c_int, ret_fd: *mut c_int) -> c_int {
     // SAFETY: the caller's array of two.
     let ret_fd = unsafe { out(ret_fd.cast::<[c_int; 2]>()) };
-    let opened = ret_fd.and_then(|ret_fd| {
+    let open = || -> Result<c_int> {
+        let ret_fd = ret_fd?;
         let (a, b) = pair::open(r#type)?;
         ret_fd.write([a.into_raw_fd(), b.into_raw_fd()]);
         Ok(0)
-    });
-    or_errno(opened, -1)
+    };
+    or_errno_of(open, -1)
 }
 
 /// Sends all of a buffer through a stream socket, however many calls that takes.
@@ -77,12 +78,13 @@ pub unsafe extern "C" fn ipc_send_full(
     let bytes = unsafe { buffer(buf, len) };
     // SAFETY: the caller's count, or NULL.
     let progress = unsafe { in_out(inout_done) };
-    let sent = bytes.and_then(|bytes| {
+    let send = || {
+        let bytes = bytes?;
         with_progress(len, progress, |done| {
             pair::send_full(borrow(fd)?, bytes, done, Wait::new(timeout_ms)?)
         })
-    });
-    or_errno(sent, -1)
+    };
+    or_errno_of(send, -1)
 }
 
 /// Receives a whole buffer from a stream socket, however many calls that takes.
@@ -119,12 +121,13 @@ pub unsafe extern "C" fn ipc_recv_full(
     let room = unsafe { buffer_room(buf, len) };
     // SAFETY: the caller's count, or NULL.
     let progress = unsafe { in_out(inout_done) };
-    let received = room.and_then(|room| {
+    let receive = || {
+        let room = room?;
         with_progress(len, progress, |done| {
             pair::recv_full(borrow(fd)?, room, done, Wait::new(timeout_ms)?)
         })
-    });
-    or_errno(received, -1)
+    };
+    or_errno_of(receive, -1)
 }
 
 /// Begins a transfer where the caller's count says, and keeps the count whatever happens.
@@ -159,9 +162,12 @@ fn with_progress(
 ///   ENOTSOCK    fd is not a socket
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_peer_cred(fd: c_int, ret_cred: *mut Cred, cred_size: size_t) -> c_int {
-    let told = needed(ret_cred)
-        .and_then(|()| pair::peer_cred(borrow(fd)?))
+    let tell = || -> Result<c_int> {
+        needed(ret_cred)?;
+        let cred = pair::peer_cred(borrow(fd)?)?;
         // SAFETY: the caller's structure of cred_size bytes; three ints have no padding.
-        .and_then(|cred| unsafe { give(ret_cred, cred_size, &cred) });
-    or_errno(told.map(|()| 0), -1)
+        unsafe { give(ret_cred, cred_size, &cred) }?;
+        Ok(0)
+    };
+    or_errno_of(tell, -1)
 }

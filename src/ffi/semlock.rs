@@ -1,7 +1,7 @@
 //! Layer 2: the semaphore lock.
 
 use super::owner::held;
-use crate::errno::or_errno;
+use crate::errno::or_errno_of;
 use crate::semlock;
 use crate::wait::Wait;
 use libc::{c_int, key_t};
@@ -31,7 +31,7 @@ use libc::{c_int, key_t};
 ///   EPROTO  the key's semaphore set is not such a lock: it has more or fewer than four semaphores
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_open(key: key_t, mode_flags: c_int) -> c_int {
-    or_errno(semlock::open(key, mode_flags), -1)
+    or_errno_of(|| semlock::open(key, mode_flags), -1)
 }
 
 /// Takes the lock for reading, together with other readers.
@@ -64,8 +64,7 @@ pub extern "C" fn ipc_semlock_open(key: key_t, mode_flags: c_int) -> c_int {
 ///   ETIMEDOUT  the time is over
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_rdlock(id: c_int, timeout_ms: c_int) -> c_int {
-    let locked = Wait::new(timeout_ms).and_then(|wait| semlock::rdlock(id, wait));
-    or_errno(locked.map(held), -1)
+    or_errno_of(|| semlock::rdlock(id, Wait::new(timeout_ms)?).map(held), -1)
 }
 
 /// Gives back what ipc_semlock_rdlock took.
@@ -85,7 +84,7 @@ pub extern "C" fn ipc_semlock_rdlock(id: c_int, timeout_ms: c_int) -> c_int {
 ///   EPERM   nobody reads
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_rdunlock(id: c_int) -> c_int {
-    or_errno(semlock::rdunlock(id).map(|()| 0), -1)
+    or_errno_of(|| semlock::rdunlock(id).map(|()| 0), -1)
 }
 
 /// Takes the lock for writing, alone.
@@ -116,8 +115,7 @@ pub extern "C" fn ipc_semlock_rdunlock(id: c_int) -> c_int {
 ///   ETIMEDOUT  the time is over
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_wrlock(id: c_int, timeout_ms: c_int) -> c_int {
-    let locked = Wait::new(timeout_ms).and_then(|wait| semlock::wrlock(id, wait));
-    or_errno(locked.map(held), -1)
+    or_errno_of(|| semlock::wrlock(id, Wait::new(timeout_ms)?).map(held), -1)
 }
 
 /// Gives back what ipc_semlock_wrlock took.
@@ -138,7 +136,7 @@ pub extern "C" fn ipc_semlock_wrlock(id: c_int, timeout_ms: c_int) -> c_int {
 ///   EPROTO  id is a set of fewer than four semaphores
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_wrunlock(id: c_int) -> c_int {
-    or_errno(semlock::wrunlock(id).map(|()| 0), -1)
+    or_errno_of(|| semlock::wrunlock(id).map(|()| 0), -1)
 }
 
 /// Says that what the lock guards is in order again, after IPC_OWNER_DIED.
@@ -159,7 +157,7 @@ pub extern "C" fn ipc_semlock_wrunlock(id: c_int) -> c_int {
 ///   EPROTO  id is a set of fewer than four semaphores
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_consistent(id: c_int) -> c_int {
-    or_errno(semlock::consistent(id).map(|()| 0), -1)
+    or_errno_of(|| semlock::consistent(id).map(|()| 0), -1)
 }
 
 /// Removes a lock, whoever holds it or waits for it: these fail with EIDRM, and later calls
@@ -173,5 +171,5 @@ pub extern "C" fn ipc_semlock_consistent(id: c_int) -> c_int {
 ///   EPERM   the lock is somebody else's
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_remove(id: c_int) -> c_int {
-    or_errno(semlock::remove(id).map(|()| 0), -1)
+    or_errno_of(|| semlock::remove(id).map(|()| 0), -1)
 }

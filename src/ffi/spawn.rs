@@ -1,7 +1,7 @@
 //! Layer 2: children.
 
 use super::pointer::{elements, needed, optional_string, options, out, string};
-use crate::errno::{Errno, Result, or_errno};
+use crate::errno::{Errno, Result, or_errno_of};
 use crate::spawn::{self, Options, SpawnFd};
 use libc::{c_char, c_int, c_uint, pid_t, size_t};
 use std::os::fd::IntoRawFd;
@@ -107,5 +107,5 @@ pub unsafe extern "C" fn ipc_spawn(
         ret_fd.write(ours.into_raw_fd());
         Ok(pid)
     };
-    or_errno(start(), -1)
+    or_errno_of(start, -1)
 }

@@ -1,7 +1,7 @@
 //! Futexes in memory that several processes share (futex(2)).
 
 use super::checked;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, aside};
 use libc::{c_int, c_long, c_void, timespec};
 use std::ptr;
 use std::sync::atomic::AtomicU32;
@@ -13,9 +13,12 @@ use std::sync::atomic::AtomicU32;
 /// The word may lie in memory that is mapped read-only.
 pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: the kernel reads the word, which outlives the call, and the time.
-    let ret = checked(unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time)
+    // That the caller looks again is none of its own caller's business.
+    let ret = aside(|| {
+        // SAFETY: the kernel reads the word, which outlives the call, and the time.
+        checked(unsafe {
+            libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time)
+        })
     });
     match ret {
         Ok(_) | Err(Errno::EAGAIN | Errno::ETIMEDOUT) => Ok(()),
@@ -57,14 +60,16 @@ pub fn increment_and_wake(word: &AtomicU32) -> Result<()> {
 pub fn robust_pending(word: &AtomicU32) {
     let mut head: *mut RobustList = ptr::null_mut();
     let mut size: libc::size_t = 0;
-    // SAFETY: the kernel writes the two values, for which there is room.
-    let told = checked(unsafe {
-        libc::syscall(
-            libc::SYS_get_robust_list,
-            0, // of this thread
-            &raw mut head,
-            &raw mut size,
-        )
+    let told = aside(|| {
+        // SAFETY: the kernel writes the two values, for which there is room.
+        checked(unsafe {
+            libc::syscall(
+                libc::SYS_get_robust_list,
+                0, // of this thread
+                &raw mut head,
+                &raw mut size,
+            )
+        })
     });
     if told.is_err() || head.is_null() {
         return;
