@@ -747,6 +747,7 @@ impl Channel {
 
     /// Where a send was refused, who has silenced the bell may have silenced what told of room:
     /// that is shown again, for the last time if so said, or waited for anew.
+    #[cold]
     fn show_room(&self, peer: &Peer, for_the_last_time: bool) {
         let refused_at = self.refused_at.load(Ordering::Relaxed);
         if refused_at == NO_WISH {
@@ -1065,6 +1066,7 @@ impl Channel {
     }
 
     /// Says that a call sleeps no longer, although it was not woken; but who polls still does.
+    #[cold]
     fn give_up(&self, word: &AtomicU32) {
         if self.bell.is_polled() {
             return;
@@ -1156,6 +1158,7 @@ impl Channel {
     }
 
     /// From here on somebody may poll: lets the peer ring, and rings for what is there already.
+    #[cold]
     fn let_poll(&self) {
         // Pairs with the fences of those who change what is looked at here: they see who polls,
         // or it is seen here what they have done.

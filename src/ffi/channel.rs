@@ -77,6 +77,7 @@ const SPIN_MAX: u32 = 1_000_000;
 /// # Safety
 ///
 /// As [`options`].
+#[inline(never)] // four calls share it
 unsafe fn understand(opts: *const ipc_channel_opts, size: size_t) -> Result<Options> {
     // SAFETY: the caller's promise; numbers only, so all zero bytes are such a structure.
     let opts = unsafe { options(opts, size) }?;

@@ -39,6 +39,7 @@ impl Name {
     }
 
     /// The file of that name.
+    #[inline(never)] // it is long, and asked for often
     pub fn path(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.path).unwrap_or_default()
     }
