@@ -141,6 +141,8 @@ struct Sender {
     reserved: usize,
     /// How often in a row there was no room.
     refused: u32,
+    /// How much room is wished for, where a send was refused.
+    wish: u64,
     /// How often in a row it was in vain to look for a while.
     vain: u32,
 }
@@ -304,6 +306,7 @@ impl Channel {
                 publisher: Publisher::new(false),
                 reserved: 0,
                 refused: 0,
+                wish: 0,
                 vain: 0,
             })),
             receiver: Apart(UnsafeCell::new(Receiver {
@@ -695,16 +698,28 @@ impl Channel {
                 .look(need, &theirs.head.at)
                 .map_err(|error| self.break_off(error))
         };
-        self.refused_at.store(NO_WISH, Ordering::Relaxed);
-        if look()? {
+        let fulfilled = |wish: &mut u64| {
+            // A shorter message leaves the longer one that was refused waiting.
+            if need >= *wish {
+                *wish = 0;
+                self.refused_at.store(NO_WISH, Ordering::Relaxed);
+            }
+        };
+        if look().inspect_err(|_| self.refused_at.store(NO_WISH, Ordering::Relaxed))? {
             sender.refused = 0;
+            fulfilled(&mut sender.wish);
             return Ok(());
         }
         self.sent.0.waits.add(1);
         // That it is over `look` knows by itself.
         if self.spin_until(wait, peer, &mut sender.vain, &mut look, || false)? {
+            fulfilled(&mut sender.wish);
             return Ok(());
         }
+        if self.refused_at.load(Ordering::Relaxed) == NO_WISH {
+            sender.wish = 0;
+        }
+        sender.wish = sender.wish.max(need);
         // Before it is said to the peer: `show_room` is to know when the peer has rung.
         self.refused_at.store(head, Ordering::Relaxed);
         // Pairs with the fence in `let_poll`: who asks for the descriptor now sees it.
@@ -723,14 +738,18 @@ impl Channel {
             let safe = self.announce(word, &theirs.head.unfenced, peer);
             if look()? {
                 sleep::withdraw(word);
-                self.refused_at.store(NO_WISH, Ordering::Relaxed);
+                fulfilled(&mut sender.wish);
                 return Ok(());
             }
             if let Some(error) = over {
-                if self.bell.is_polled() {
-                    // What has rung was not for this; what else it was for is shown again.
-                    self.bell.silence();
-                    self.let_poll();
+                if !safe {
+                    self.bell.show();
+                } else if self.bell.is_polled() && !self.is_something_to_be_seen(peer) {
+                    // It has told of what is over.
+                    self.bell.hide();
+                    if self.is_something_to_be_seen(peer) {
+                        self.bell.show();
+                    }
                 }
                 self.give_up(word);
                 let error = if self.bell.look() {
@@ -743,6 +762,21 @@ impl Channel {
             self.sent.0.sleeps.add(1);
             over = self.sleep(wait, count, safe).err();
         }
+    }
+
+    /// Whether there is a reason for the descriptor to be readable.
+    fn is_something_to_be_seen(&self, peer: &Peer) -> bool {
+        let (mine, theirs) = (self.memory.control(), peer.memory.control());
+        let is_unread =
+            theirs.tail.at.load(Ordering::Acquire) != mine.head.at.load(Ordering::Relaxed);
+        let is_over = [&theirs.tail.ended, &mine.head.ended]
+            .iter()
+            .any(|ended| ended.load(Ordering::Acquire) != 0);
+        let refused_at = self.refused_at.load(Ordering::Relaxed);
+        is_unread
+            || is_over
+            || self.bell.is_gone()
+            || (refused_at != NO_WISH && theirs.head.at.load(Ordering::Acquire) != refused_at)
     }
 
     /// Where a send was refused, who has silenced the bell may have silenced what told of room:
@@ -858,20 +892,22 @@ impl Channel {
 
     /// Looks whether something has come, and waits for it; none at the end.
     fn next_slowly(&self, mut wait: Wait) -> Result<Option<&Peer>> {
-        let peer = match self.peer(&mut wait, &self.memory.control().head.ended) {
-            // It has said nothing, and one of both sides has ended.
-            Err(Errno::EPIPE) => return Ok(None),
-            other => other?,
-        };
-        // SAFETY: this is the thread that receives, and the handshake is over.
-        let receiver = unsafe { &mut *self.receiver.0.get() };
-        match receiver.look(peer) {
-            Ok(true) => Ok(Some(peer)),
-            Ok(false) => {
-                Ok(kept(|| self.wait_for_message(peer, receiver, &mut wait))?.then_some(peer))
+        kept(|| {
+            let peer = match self.peer(&mut wait, &self.memory.control().head.ended) {
+                // It has said nothing, and one of both sides has ended.
+                Err(Errno::EPIPE) => return Ok(None),
+                other => other?,
+            };
+            // SAFETY: this is the thread that receives, and the handshake is over.
+            let receiver = unsafe { &mut *self.receiver.0.get() };
+            match receiver.look(peer) {
+                Ok(true) => Ok(Some(peer)),
+                Ok(false) => Ok(self
+                    .wait_for_message(peer, receiver, &mut wait)?
+                    .then_some(peer)),
+                Err(error) => Err(self.break_off(error)),
             }
-            Err(error) => Err(self.break_off(error)),
-        }
+        })
     }
 
     /// Publishes that the next message, of `len` bytes, has been read.
@@ -975,7 +1011,7 @@ impl Channel {
                     self.bell.show();
                 }
                 // Who receives without waiting has polled, and had its chance.
-                self.show_room(peer, over.is_some());
+                self.show_room(peer, wait.is_never());
             }
             if let Some(error) = over {
                 if polled {
@@ -997,6 +1033,7 @@ impl Channel {
     fn last_look(&self, mut look: impl FnMut() -> Result<bool>) -> Result<bool> {
         let some = look()?;
         if !some {
+            fence(Ordering::Acquire); // pairs with `Bell::set_gone`
             self.check_broken()?;
         }
         Ok(some)
@@ -1137,6 +1174,14 @@ impl Channel {
 
     /// A descriptor that is readable where there is something to do.
     pub fn fd(&self) -> Result<c_int> {
+        if self.peer.get().is_some() {
+            // Without the lock, which another thread may have had when this process was forked.
+            let (fd, new) = self.bell.epoll(None)?;
+            if new {
+                self.let_poll();
+            }
+            return Ok(fd);
+        }
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let is_pending = self.peer.get().is_none();
         let socket = pending

@@ -81,7 +81,7 @@ impl Bell {
 
     /// Notes that the other side is gone.
     pub fn set_gone(&self) {
-        self.gone.store(true, Ordering::Relaxed);
+        self.gone.store(true, Ordering::Release);
     }
 
     /// Asks the system whether the other side is gone.
@@ -111,12 +111,17 @@ impl Bell {
         }
     }
 
-    /// Makes the descriptor for event loops not readable. What has rung may have been for a
-    /// thread that sleeps, or is about to: it is told.
-    pub fn silence(&self) {
+    /// Takes back what `show` has shown.
+    pub fn hide(&self) {
         if let Some(polled) = self.polled.get() {
             let _ = polled.shown.read();
         }
+    }
+
+    /// Makes the descriptor for event loops not readable. What has rung may have been for a
+    /// thread that sleeps, or is about to: it is told.
+    pub fn silence(&self) {
+        self.hide();
         if self.empty_pipe() {
             self.wake_followers();
             // Pairs with the exchange in `sleep`: who is not seen here finds another number.

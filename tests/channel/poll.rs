@@ -181,7 +181,7 @@ pub fn room() {
         b.drain();
         assert_eq!(waiter.join().unwrap(), POLLIN);
     });
-    assert_eq!(a.send(b"x", 0), DONE);
+    assert_eq!(a.send(&[0; 1000], 0), DONE, "what was refused");
     assert_eq!(a.recv(0), Err(EAGAIN));
     assert_eq!(poll(fd, 0), 0, "a receive that finds nothing ends it");
     // Without such a send nobody is told of room.
@@ -342,6 +342,63 @@ pub fn nobody_receives_any_more() {
         assert_eq!(a.send(&[0; 1000], 0), Err(libc::EPIPE));
         assert_eq!(a.recv(0), Err(EAGAIN));
         assert_eq!(poll(fd, 0), 0, "it is known now");
+    }
+}
+
+/// A send was refused, and a shorter one was not: the longer one still waits for room.
+pub fn room_for_a_long_one_beside_short_ones() {
+    let (a, b) = small();
+    let fd = a.fd().unwrap();
+    let filled = a.fill(1000);
+    a.fill(1);
+    assert_eq!(a.send(&[0; 20_000], 0), Err(EAGAIN));
+    b.recv(0).unwrap();
+    assert_eq!(a.send(&[0; 500], 0), DONE);
+    for _ in 1..filled {
+        b.recv(0).unwrap();
+    }
+    assert_eq!(poll(fd, 0), POLLIN);
+    assert_eq!(a.recv(0), Err(EAGAIN));
+    assert_eq!(poll(fd, 0), POLLIN);
+    assert_eq!(a.send(&[0; 20_000], 0), DONE);
+}
+
+/// Another thread receives, each time for a while: it does not take back what tells of room.
+pub fn room_beside_a_receive_with_a_time() {
+    let (a, b) = small();
+    let fd = a.fd().unwrap();
+    a.fill(1000);
+    b.drain();
+    for _ in 0..3 {
+        assert_eq!(a.recv(1), Err(libc::ETIMEDOUT));
+        assert_eq!(poll(fd, 0), POLLIN);
+    }
+    assert_eq!(a.send(&[0; 1000], 0), DONE);
+}
+
+/// A send that is refused is no news to who waits for an edge, though there is something to
+/// receive, or the other side has ended its sending.
+pub fn no_edge_of_a_refused_send() {
+    for ended in [false, true] {
+        let (a, b) = small();
+        let epoll = new_epoll();
+        add(
+            &epoll,
+            a.fd().unwrap(),
+            EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
+            1,
+        );
+        if ended {
+            assert_eq!(b.shutdown(libc::SHUT_WR), DONE);
+            assert_eq!(a.recv(0), Ok(vec![]));
+        } else {
+            assert_eq!(b.send(b"left there", 0), DONE);
+        }
+        a.fill(1000);
+        while !ready(&epoll, 0).is_empty() {
+            assert_eq!(a.send(&[0; 1000], 0), Err(EAGAIN));
+            assert_eq!(ready(&epoll, 0), [0; 0], "ended: {ended}");
+        }
     }
 }
 
