@@ -132,7 +132,7 @@ impl Reply {
     /// first. `EPIPE` if the other side has said nothing and is gone.
     pub fn receive(&mut self, socket: BorrowedFd, wait: &mut Wait) -> Result<()> {
         while self.len < LEN {
-            match self.receive_part(socket) {
+            match self.receive_past_end(socket) {
                 Ok(0) | Err(Errno::ECONNRESET) if self.len == 0 => return Err(Errno::EPIPE),
                 Ok(0) | Err(Errno::ECONNRESET) => return Err(Errno::EPROTO),
                 Ok(len) => self.len += len,
@@ -142,6 +142,18 @@ impl Reply {
             }
         }
         Ok(())
+    }
+
+    /// Where it is the end, once more: on SOCK_SEQPACKET the kernel looks for a packet first, and
+    /// whether the other side is gone after that; in between it can have sent and gone.
+    fn receive_past_end(&mut self, socket: BorrowedFd) -> Result<usize> {
+        match self.receive_part(socket) {
+            Ok(0) => match self.receive_part(socket) {
+                Err(Errno::EAGAIN) => Ok(0), // it was an empty packet
+                again => again,
+            },
+            other => other,
+        }
     }
 
     fn receive_part(&mut self, socket: BorrowedFd) -> Result<usize> {

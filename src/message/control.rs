@@ -118,6 +118,11 @@ impl RecvControl {
         Ok(stored)
     }
 
+    /// Closes what has come.
+    pub fn close(&mut self) {
+        self.take(drop);
+    }
+
     /// Takes out each descriptor that was received. The kernel wrote the data, so it is well formed.
     fn take(&mut self, mut each: impl FnMut(OwnedFd)) {
         let mut header = super::empty_header();
@@ -163,6 +168,6 @@ fn is_descriptor(cmsg_type: c_int) -> bool {
 
 impl Drop for RecvControl {
     fn drop(&mut self) {
-        self.take(drop);
+        self.close();
     }
 }

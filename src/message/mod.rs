@@ -138,16 +138,36 @@ fn past_reset<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
+/// Receives, and where that says that the session is over once more, without waiting. The kernel
+/// looks for a message first, and whether the peer is gone after that: one that sends and goes
+/// in between is gone, and its message is there. At the second look the queue is complete.
+fn past_end<T>(
+    flags: c_int,
+    mut attempt: impl FnMut(c_int) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    match attempt(flags)? {
+        None => match attempt(flags | libc::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => Ok(None), // it was an empty packet
+            again => again,
+        },
+        some => Ok(some),
+    }
+}
+
 /// Receives a message; descriptors that come with it the kernel closes.
 fn recv_bytes(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>], mut wait: Wait) -> Result<Received> {
     // The length is then the message's own, however little of it there is room for.
     let len = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
-        past_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))
+        past_end(flags, |flags| {
+            let len = past_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))?;
+            Ok((len > 0).then_some(len))
+        })
     })?;
-    if len > bytes.len() {
-        return Err(Errno::EMSGSIZE);
+    match len {
+        Some(len) if len > bytes.len() => Err(Errno::EMSGSIZE),
+        Some(len) => Ok(Received { len, nfds: 0 }),
+        None => Ok(Received::END),
     }
-    Ok(Received { len, nfds: 0 })
 }
 
 // Not inlined, like whatever else has much on the stack: to touch a row of pages would cost
@@ -160,15 +180,22 @@ fn recv_bytes_and_fds(
     mut wait: Wait,
 ) -> Result<Received> {
     let mut control = RecvControl::new();
-    let (len, msg_flags) = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
-        past_reset(|| recv_part(fd, bytes, &mut control, flags))
+    let received = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
+        past_end(flags, |flags| {
+            let (len, msg_flags) = past_reset(|| recv_part(fd, bytes, &mut control, flags))?;
+            if len == 0 {
+                // Nothing that ipc_msg_send sends has descriptors here.
+                control.close();
+                return Ok(None);
+            }
+            Ok(Some((len, msg_flags)))
+        })
     })?;
+    let Some((len, msg_flags)) = received else {
+        return Ok(Received::END);
+    };
     if msg_flags & libc::MSG_TRUNC != 0 {
         return Err(Errno::EMSGSIZE);
-    }
-    if len == 0 {
-        // Nothing that ipc_msg_send sends: it is the end, without descriptors.
-        return Ok(Received::END);
     }
     let nfds = control.store(fds, msg_flags)?;
     Ok(Received { len, nfds })

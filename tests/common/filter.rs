@@ -29,6 +29,20 @@ pub fn refuse_where(syscall: c_long, argument: u32, test: u32, value: u32, error
     ]);
 }
 
+/// The same where the low half of an argument has none of these bits. With the error 0 the call
+/// does nothing, and gives 0.
+pub fn refuse_without(syscall: c_long, argument: u32, bits: u32, error: c_int) {
+    let [give, allow] = ends(error);
+    install(&mut [
+        load(NUMBER),
+        jump(libc::BPF_JEQ, syscall as u32, 0, 3),
+        load(ARGUMENTS + 8 * argument),
+        jump(libc::BPF_JSET, bits, 1, 0),
+        give,
+        allow,
+    ]);
+}
+
 /// Where a filter finds the number of the call, and the arguments.
 const NUMBER: u32 = 0;
 const ARGUMENTS: u32 = 16;

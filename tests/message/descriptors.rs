@@ -153,7 +153,7 @@ pub fn beside_other_control_data() {
 }
 
 /// sendmsg with descriptors, for what the library does not send.
-fn send_raw_fds(fd: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
+pub fn send_raw_fds(fd: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
     let mut control = [0u64; 32];
     let mut iov = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),

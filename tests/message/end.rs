@@ -2,6 +2,8 @@
 //! to the framing.
 
 use crate::call::*;
+use crate::common::filter::refuse_without;
+use crate::descriptors::send_raw_fds;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -42,6 +44,48 @@ pub fn between_messages() {
                     assert_eq!(send(&b, b"back", 0), Ok(0));
                     assert_eq!(recv(&a, &mut buf, 0), Ok(4));
                 }
+            }
+        }
+    }
+}
+
+/// The kernel finds the queue empty, the peer sends and goes, the kernel finds it gone: 0, and
+/// the message is there.
+pub fn sent_while_the_kernel_looked() {
+    let (a, b) = pair(libc::SOCK_SEQPACKET);
+    send(&a, b"last", 0).unwrap();
+    drop(a);
+    fork(|| {
+        // What may wait is answered as it is then.
+        refuse_without(libc::SYS_recvfrom, 3, libc::MSG_DONTWAIT as u32, 0);
+        let mut buf = [0; 8];
+        for len in [4, 0, 0] {
+            assert_eq!(recv(&b, &mut buf, -1), Ok(len));
+        }
+        assert_eq!(&buf[..4], b"last");
+    })
+    .join();
+}
+
+/// An empty packet, which this library does not send, is taken for the end, or passed over where
+/// something is behind it; descriptors that come with it are closed.
+pub fn empty_packets() {
+    for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
+        for room in [None, Some(2)] {
+            for timeout_ms in [-1, 0, 1000] {
+                let (a, b) = pair(kind);
+                let before = open_numbers();
+                let get = |buf: &mut [u8]| match room {
+                    None => recv(&b, buf, timeout_ms),
+                    Some(room) => recv_fds(&b, buf, room, timeout_ms).map(|got| got.0),
+                };
+                let mut buf = [0; 8];
+                send_raw_fds(&a, &[], &[0]);
+                assert_eq!(get(&mut buf), Ok(0));
+                send_raw_fds(&a, &[], &[0]);
+                send(&a, b"behind", 0).unwrap();
+                assert_eq!(get(&mut buf), Ok(6));
+                assert_eq!(open_numbers(), before);
             }
         }
     }

@@ -53,6 +53,8 @@ fn main() -> std::process::ExitCode {
         descriptors::no_room_for_what_comes,
         descriptors::none_left,
         end::between_messages,
+        end::sent_while_the_kernel_looked,
+        end::empty_packets,
         end::peer_left_something_unread,
         end::peer_went_while_one_waited,
         end::while_waiting,
