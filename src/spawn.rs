@@ -44,6 +44,10 @@ pub unsafe fn start(
     argv: *const *mut c_char,
     options: &Options,
 ) -> Result<(pid_t, OwnedFd)> {
+    // Before the pair is there: its numbers would be open too.
+    for pass in options.fds {
+        fcntl(crate::fd::borrow(pass.fd)?, FcntlArg::F_GETFD)?;
+    }
     let (ours, theirs) = pair::open(options.kind)?;
     let end = |child_fd| SpawnFd {
         fd: theirs.as_raw_fd(),
@@ -99,7 +103,7 @@ impl Layout<'_> {
             .fold(STDERR_FILENO, c_int::max)
     }
 
-    /// Each descriptor is open, each number in the child is one and given once.
+    /// Each number in the child is one, and given once.
     fn check(&self) -> Result<()> {
         for (i, pass) in self.passed().enumerate() {
             let twice = self
@@ -110,7 +114,6 @@ impl Layout<'_> {
             if pass.child_fd < 0 || twice || taken {
                 return Err(Errno::EINVAL);
             }
-            fcntl(crate::fd::borrow(pass.fd)?, FcntlArg::F_GETFD)?;
         }
         Ok(())
     }

@@ -33,6 +33,7 @@ fn main() -> std::process::ExitCode {
         swapped_numbers,
         more_descriptors,
         bad_descriptors,
+        closed_descriptors,
         numbers_over_the_limit,
         closed_standard_files,
         standard_error,
@@ -486,6 +487,16 @@ fn bad_descriptors() {
         ..with_fds(&fds)
     };
     fails(|| start(&["true"], &opts), EINVAL);
+}
+
+/// A number that is not open is not taken for one of the pair, which would get it.
+fn closed_descriptors() {
+    let gaps = [temporary(""), temporary("")];
+    let numbers = gaps.each_ref().map(AsRawFd::as_raw_fd);
+    drop(gaps);
+    for fd in numbers {
+        fails(|| start(&["true"], &with_fds(&[passed(fd, 5)])), EBADF);
+    }
 }
 
 fn numbers_over_the_limit() {
