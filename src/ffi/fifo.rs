@@ -75,7 +75,8 @@ pub unsafe extern "C" fn ipc_fifo_create(
 /// name if it is removed and made anew.
 ///
 /// timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
-/// signal handler ran.
+/// signal handler ran. A handler that runs before the call sleeps, or between two looks at the
+/// file, does not end it.
 ///
 /// The descriptor is the caller's to close, close-on-exec, and non-blocking: it is made to be
 /// polled, and has to stay non-blocking for the time-outs of ipc_fifo_send and ipc_fifo_recv.

@@ -61,7 +61,7 @@ fn open_now(path: &CStr, access: OFlag) -> Result<OwnedFd> {
 fn open_reader(path: &CStr, mut wait: Wait) -> Result<OwnedFd> {
     loop {
         let fd = open_now(path, OFlag::O_RDONLY)?;
-        if has_something(&fd)? || writer_comes(path, &fd, &mut wait)? {
+        if has_something(&fd, &Wait::forever())? || writer_comes(path, &fd, &mut wait)? {
             return Ok(fd);
         }
     }
@@ -71,22 +71,35 @@ fn open_reader(path: &CStr, mut wait: Wait) -> Result<OwnedFd> {
 fn writer_comes(path: &CStr, fd: &OwnedFd, wait: &mut Wait) -> Result<bool> {
     let probe = WriterProbe::new()?;
     let watch = Watch::new(path);
-    while !has_something(fd)? && !probe.finds_writer(fd)? {
-        let (named, open) = (stat(path)?, fstat(fd)?);
-        if (named.st_dev, named.st_ino) != (open.st_dev, open.st_ino) {
-            return Ok(false);
+    let ended = loop {
+        match probe.has_met(fd, wait) {
+            Ok(false) => {}
+            met => break met,
+        }
+        match is_named(fd, path) {
+            Ok(true) => {}
+            left => break left,
         }
         let readable = PollFd::new(fd.as_fd(), PollFlags::POLLIN);
         if let Err(error) = watch.wait(wait, Some(readable), None) {
-            // What came in the last moment is not thrown away.
-            return if has_something(fd)? {
-                Ok(true)
-            } else {
-                Err(error)
-            };
+            break Err(error);
         }
+    };
+    if ended == Ok(true) {
+        return ended;
     }
-    Ok(true)
+    // A writer that came in the last moment has found a reader, has maybe sent something, and
+    // removed the name: that is not thrown away.
+    if probe.has_met(fd, &Wait::forever())? {
+        return Ok(true);
+    }
+    ended
+}
+
+/// Whether the name leads to this FIFO.
+fn is_named(fd: &OwnedFd, path: &CStr) -> Result<bool> {
+    let (named, open) = (stat(path)?, fstat(fd)?);
+    Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino))
 }
 
 fn open_writer(path: &CStr, mut wait: Wait) -> Result<OwnedFd> {
@@ -110,20 +123,20 @@ fn packet_mode(fd: OwnedFd) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Repeats a call that does not wait, and yet is interrupted where a signal is pending.
-fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+/// Makes a call that does not wait, and yet is interrupted where a signal is pending.
+fn look<T>(wait: &Wait, mut call: impl FnMut() -> nix::Result<T>) -> Result<T> {
     loop {
         match call() {
-            Err(nix::errno::Errno::EINTR) => {}
-            done => return done,
+            Err(nix::errno::Errno::EINTR) => wait.interrupted()?,
+            done => return Ok(done?),
         }
     }
 }
 
 /// Whether there is something to read, or a writer was there since `fd` was opened.
-fn has_something(fd: &OwnedFd) -> Result<bool> {
+fn has_something(fd: &OwnedFd, wait: &Wait) -> Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    Ok(uninterrupted(|| poll(&mut fds, PollTimeout::ZERO))? > 0)
+    Ok(look(wait, || poll(&mut fds, PollTimeout::ZERO))? > 0)
 }
 
 /// A pipe into which tee(2) would copy: from an empty one it says whether there is a writer.
@@ -138,12 +151,17 @@ impl WriterProbe {
         Ok(Self { _read: read, write })
     }
 
-    fn finds_writer(&self, fd: &OwnedFd) -> Result<bool> {
-        let copied = uninterrupted(|| tee(fd, &self.write, 1, SpliceFFlags::SPLICE_F_NONBLOCK));
-        match copied {
+    /// Whether a writer is there, or was there since `fd` was opened.
+    fn has_met(&self, fd: &OwnedFd, wait: &Wait) -> Result<bool> {
+        Ok(has_something(fd, wait)? || self.finds_writer(fd, wait)?)
+    }
+
+    fn finds_writer(&self, fd: &OwnedFd, wait: &Wait) -> Result<bool> {
+        let nonblock = SpliceFFlags::SPLICE_F_NONBLOCK;
+        match look(wait, || tee(fd, &self.write, 1, nonblock)) {
             Ok(copied) => Ok(copied > 0),
-            Err(nix::errno::Errno::EAGAIN) => Ok(true), // nothing there, and somebody who may write
-            Err(error) => Err(error.into()),
+            Err(Errno::EAGAIN) => Ok(true), // nothing there, and somebody who may write
+            Err(error) => Err(error),
         }
     }
 }

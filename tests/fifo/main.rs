@@ -33,6 +33,7 @@ fn main() -> std::process::ExitCode {
         open::reader_comes_and_goes,
         open::killed_while_waiting,
         open::removed_while_waiting,
+        open::removed_by_the_writer,
         open::interrupted,
         open::time_outs_under_interruptions,
         open::persistent,

@@ -465,6 +465,49 @@ pub fn removed_while_waiting() {
     assert_eq!(writer.outcome(), Err(ENOENT));
 }
 
+/// A path to "f" that takes the kernel a millisecond. Of 40 links in a path it counts those of
+/// each of its own three attempts.
+fn slow_path() -> String {
+    fs::create_dir("d").unwrap();
+    let detour = "d/../".repeat(800);
+    (0..13)
+        .map(|i| {
+            let name = format!("l{i}");
+            symlink(&detour, &name).unwrap();
+            name + "/"
+        })
+        .chain(["f".into()])
+        .collect()
+}
+
+/// A writer that has found the reader is found by it, and so is what it has sent, though the
+/// name is gone when the reader looks after it, or that of another FIFO.
+pub fn removed_by_the_writer() {
+    let _folder = Folder::new();
+    let path = slow_path();
+    for round in 0..200 {
+        make();
+        assert_eq!(create("other", 0o600, 0), Ok(0));
+        let reader = Child::start(|| {
+            let fd = open(&path, READ, 1000)?;
+            assert_eq!(recv(&fd, LONG), Ok(b"hello".to_vec()));
+            Ok(0)
+        });
+        thread::sleep(Duration::from_micros(30 * (round % 100)));
+        let writer = open("f", WRITE, LONG).unwrap();
+        assert_eq!(send(&writer, b"hello", 0), Ok(0));
+        if round < 100 {
+            fs::remove_file("f").unwrap();
+            drop(writer);
+            fs::remove_file("other").unwrap();
+        } else {
+            fs::rename("other", "f").unwrap();
+        }
+        assert_eq!(reader.outcome(), Ok(0), "round {round}");
+        let _ = fs::remove_file("f");
+    }
+}
+
 pub fn interrupted() {
     let _folder = Folder::new();
     make();
