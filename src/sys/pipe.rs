@@ -3,6 +3,7 @@
 use super::checked_len;
 use crate::errno::{Errno, Result};
 use libc::{c_int, iovec};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -48,7 +49,7 @@ pub fn write_without_waiting(fd: BorrowedFd, bytes: &'static [u8]) -> Result<usi
     }
     // Before Linux 6.18. Whoever shares the description can clear its O_NONBLOCK at any time,
     // but to splice never waits with this flag.
-    let spliced = with_signal_blocked(|| {
+    let spliced = with_signals_blocked(&SigSet::all(), || {
         // SAFETY: one part. The pipe refers to the bytes until they are read, and they stay as
         // they are for ever.
         checked_len(unsafe { libc::vmsplice(fd.as_raw_fd(), &part, 1, libc::SPLICE_F_NONBLOCK) })
@@ -71,26 +72,42 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
         checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, RWF_NOSIGNAL) });
     match written {
         // A kernel (or C library) from before the flag.
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => with_signal_blocked(|| {
-            // SAFETY: the kernel reads within `bytes`.
-            checked_len(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
-        }),
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
+            // What waits has to remain one that a signal can end.
+            let blocked = if is_nonblocking(fd) {
+                SigSet::all()
+            } else {
+                Signal::SIGPIPE.into()
+            };
+            with_signals_blocked(&blocked, || {
+                let (at, len) = (bytes.as_ptr().cast(), bytes.len());
+                // SAFETY: the kernel reads within `bytes`.
+                checked_len(unsafe { libc::write(fd.as_raw_fd(), at, len) })
+            })
+        }
         other => other,
     }
+}
+
+fn is_nonblocking(fd: BorrowedFd) -> bool {
+    fcntl(fd, FcntlArg::F_GETFL).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
 }
 
 /// The way to write without a signal on any kernel: the signal, which goes to the thread that
 /// writes, is blocked in it, and taken back if the write raised it. One that was pending
 /// already stays.
-fn with_signal_blocked(write: impl FnOnce() -> Result<usize>) -> Result<usize> {
-    let sigpipe = SigSet::from(Signal::SIGPIPE);
-    let was_pending = sigpipe_is_pending();
-    let mask = sigpipe.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+///
+/// The others are blocked with it: a handler that writes here too, before it is taken back,
+/// would find it pending, and leave one in its place that looks as if somebody had sent it.
+fn with_signals_blocked(blocked: &SigSet, write: impl FnOnce() -> Result<usize>) -> Result<usize> {
+    let mask = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    // Where it was not blocked, none can have been pending.
+    let was_pending = mask.contains(Signal::SIGPIPE) && sigpipe_is_pending();
     let written = write();
     if written == Err(Errno::EPIPE) {
         // One that was pending for the thread has no second one beside it: it has just been
         // taken. One that was pending for the process is still there.
-        let sent_by_thread = take_sigpipe(&sigpipe);
+        let sent_by_thread = take_sigpipe(&Signal::SIGPIPE.into());
         if sent_by_thread || (was_pending && !sigpipe_is_pending()) {
             nix::sys::signal::raise(Signal::SIGPIPE)?;
         }

@@ -58,6 +58,7 @@ fn main() -> std::process::ExitCode {
         sigpipe::pending_for_the_process,
         sigpipe::pending_for_both,
         sigpipe::threads,
+        sigpipe::in_a_handler,
         sigpipe::while_it_waits,
         sigpipe::older_kernels_send,
         crowd::one_reader,

@@ -1,13 +1,15 @@
 //! A reader that is gone: EPIPE, and never a signal.
 
 use crate::both::{Child, Folder};
+use crate::common::process::set_errno;
 use crate::tool::*;
 use crate::tool::{recv, send}; // libc has these names too
 use libc::*;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
 /// What the kernel says of the flag that raises no signal; `None`: what it says itself.
@@ -205,6 +207,38 @@ pub fn threads() {
     });
 }
 
+/// The writer that the handler of [`in_a_handler`] has.
+static WRITER: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn send_too(_: c_int) {
+    let before = errno();
+    let sent = send_raw(
+        WRITER.load(Ordering::SeqCst),
+        b"nobody".as_ptr().cast(),
+        6,
+        -1,
+    );
+    assert_eq!(sent, Err(EPIPE));
+    set_errno(before);
+}
+
+/// A handler that sends too, at any moment of a send.
+pub fn in_a_handler() {
+    on_each_kernel(|| {
+        let writer = orphan();
+        WRITER.store(writer.as_raw_fd(), Ordering::SeqCst);
+        storm(20);
+        set_action(SIGALRM, send_too as extern "C" fn(c_int) as usize, 0);
+        for _ in 0..scaled(100_000) {
+            assert_eq!(send(&writer, b"nobody", -1), Err(EPIPE));
+        }
+        storm(0);
+        assert!(!is_blocked());
+        block();
+        assert_eq!(take_pending(), 0);
+    });
+}
+
 /// The reader goes while the writer waits in a full FIFO.
 pub fn while_it_waits() {
     on_each_kernel(|| {
@@ -212,7 +246,7 @@ pub fn while_it_waits() {
         while send(&writer, b"full", 0) == Ok(0) {}
         let blocked = Child::start(|| {
             // SAFETY: the child's copy, which nobody uses; the parent's is the reader then.
-            unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(&reader)) };
+            unsafe { libc::close(reader.as_raw_fd()) };
             send(&writer, b"one more", -1)
         });
         wait_asleep(blocked.pid);
