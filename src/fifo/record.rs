@@ -14,7 +14,7 @@
 
 use crate::bytes;
 use crate::errno::{Errno, Result};
-use crate::sys::pipe;
+use crate::sys::pipe::{self, State::*};
 use crate::wait::Wait;
 use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
@@ -29,6 +29,10 @@ const MAGIC: [u8; 2] = *b"uf";
 ///
 /// cbindgen:ignore
 pub const LEN_MAX: usize = PACKET - TRAILER;
+
+/// How many packets without content are passed over in one receive. On older kernels a write of
+/// memory that is not there leaves one, which reads as the end does.
+const EMPTY_MAX: u32 = 16;
 
 /// A packet on its way, on a cache line's border.
 #[repr(align(64))]
@@ -70,8 +74,16 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> R
         return Err(Errno::EINVAL);
     }
     let mut packet = Packet::new();
+    let mut empty = 0;
     let len = loop {
         match pipe::read(fd, &mut packet.0) {
+            Ok(0) => match pipe::state(fd)? {
+                Ended => return Ok(0),
+                // No writer was there yet: the descriptor is not from `open`.
+                Empty if empty == EMPTY_MAX => return Ok(0),
+                Filled if empty == EMPTY_MAX => return Err(Errno::EPROTO),
+                Empty | Filled => empty += 1,
+            },
             Ok(len) => break len,
             Err(Errno::EINTR) => wait.interrupted()?,
             Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLIN)?,
@@ -81,11 +93,7 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> R
     // SAFETY: read has written so much of it.
     let packet = unsafe { bytes::written(&packet.0[..len]) };
     let [content @ .., a, b, len_low, len_high] = packet else {
-        return if packet.is_empty() {
-            Ok(0)
-        } else {
-            Err(Errno::EPROTO)
-        };
+        return Err(Errno::EPROTO);
     };
     let told = usize::from(u16::from_le_bytes([*len_low, *len_high]));
     if [*a, *b] != MAGIC || told != content.len() || content.is_empty() {

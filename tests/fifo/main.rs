@@ -45,6 +45,7 @@ fn main() -> std::process::ExitCode {
         record::small_rooms,
         record::full,
         record::empty,
+        record::packets_without_content,
         record::end_while_waiting,
         record::interrupted,
         record::foreign,

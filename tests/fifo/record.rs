@@ -159,6 +159,41 @@ pub fn empty() {
     }
 }
 
+/// A read of 0 is not the end while there is something behind it: older kernels let a writer
+/// leave packets without content.
+pub fn packets_without_content() {
+    let _folder = Folder::new();
+    for sent in [0, 1, 3] {
+        for gone in [false, true] {
+            let (reader, writer) = ends();
+            for number in 0..sent {
+                assert_eq!(send(&writer, &record(0, number), 0), Ok(0));
+            }
+            let writer = (!gone).then_some(writer);
+            let child = Child::start(|| {
+                // As if there were one after the other, without an end.
+                refuse(SYS_read, 0);
+                if sent > 0 {
+                    assert_eq!(recv(&reader, -1), Err(EPROTO), "{sent}, {gone}");
+                } else if gone {
+                    assert_eq!(recv(&reader, -1), END);
+                }
+                Ok(0)
+            });
+            assert_eq!(child.outcome(), Ok(0));
+            for number in 0..sent {
+                assert_eq!(recv(&reader, 0), Ok(record(0, number)));
+            }
+            let after = if gone { END } else { Err(EAGAIN) };
+            assert_eq!(recv(&reader, 0), after);
+            drop(writer);
+        }
+    }
+    // Before the first writer one reads an end that is none, without waiting.
+    let reader = plain_open("f", O_RDONLY | O_NONBLOCK).unwrap();
+    assert_eq!(recv(&reader, -1), END);
+}
+
 /// The end wakes a reader that waits.
 pub fn end_while_waiting() {
     let _folder = Folder::new();
