@@ -13,19 +13,31 @@ use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 
+/// How often one that is there may be gone again when it is looked at.
+const ATTEMPTS: u32 = 100;
+
 /// Creates a FIFO with exactly this mode. Where `exist_ok`, one that is there already is given it.
 pub fn create(path: &CStr, mode: mode_t, exist_ok: bool) -> Result<()> {
     let exactly = Mode::from_bits(mode).ok_or(Errno::EINVAL)?;
-    let made = match nix::unistd::mkfifo(path, exactly) {
-        Ok(()) => true,
-        Err(nix::errno::Errno::EEXIST) if exist_ok => false,
-        Err(error) => return Err(error.into()),
-    };
-    set_mode(path, mode, exactly).inspect_err(|_| {
+    let mut left = if exist_ok { ATTEMPTS } else { 1 };
+    loop {
+        let made = match nix::unistd::mkfifo(path, exactly) {
+            Ok(()) => true,
+            Err(nix::errno::Errno::EEXIST) if exist_ok => false,
+            Err(error) => return Err(error.into()),
+        };
+        let Err(error) = set_mode(path, mode, exactly) else {
+            return Ok(());
+        };
         if made {
             let _ = unlink(path);
         }
-    })
+        left -= 1;
+        // ENOENT: somebody has removed it meanwhile.
+        if error != Errno::ENOENT || left == 0 {
+            return Err(error);
+        }
+    }
 }
 
 /// Gives a FIFO its mode. The umask has taken bits away and never adds one, so it was not open

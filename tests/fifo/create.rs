@@ -1,6 +1,8 @@
 //! ipc_fifo_create and ipc_fifo_unlink
 
-use crate::both::{Folder, as_nobody, mount_tmpfs, open_to_all, own_mount_namespace, set_mode};
+use crate::both::{
+    Child, Folder, as_nobody, mount_tmpfs, open_to_all, own_mount_namespace, set_mode,
+};
 use crate::tool::*;
 use crate::tool::{create, recv, send, unlink}; // libc has these names too
 use libc::*;
@@ -121,6 +123,26 @@ pub fn existing() {
     assert_eq!(mode("f"), 0o600);
     assert_eq!(fs::metadata("f").unwrap().ino(), inode);
     assert_eq!(recv(&reader, 0), Ok(b"in it".to_vec()));
+}
+
+/// One that is there when it is to be made, and is gone when it is looked at.
+pub fn existing_and_removed() {
+    let _folder = Folder::new();
+    let other = Child::start(|| {
+        loop {
+            let _ = create("f", 0o600, 0);
+            let _ = unlink("f");
+        }
+    });
+    for _ in 0..scaled(30_000) {
+        // With the other mode it is opened too.
+        for bits in [0o600, 0o622] {
+            assert_eq!(create("f", bits, EXIST_OK), Ok(0));
+        }
+    }
+    other.signal(SIGKILL);
+    other.end();
+    let _ = unlink("f");
 }
 
 pub fn removal() {

@@ -18,6 +18,7 @@ fn main() -> std::process::ExitCode {
         create::paths,
         create::modes,
         create::existing,
+        create::existing_and_removed,
         create::removal,
         create::no_descriptors,
         open::arguments,
