@@ -16,17 +16,21 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 /// Sends a message, whole or not at all, and descriptors with it.
 ///
 /// fd is a local socket (AF_UNIX). On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages
-/// apart, and len is limited by the socket's send buffer. On SOCK_STREAM, also one of TCP, a
-/// header of eight bytes goes before each: the letters uipc, and the length as four bytes, the lowest first; the other side receives with
-/// ipc_msg_recv, and each end has one sender and one receiver at a time.
+/// apart, and len is limited by the socket's send buffer; a SOCK_DGRAM receiver that is
+/// connected to another socket is EPERM. On SOCK_STREAM, also one of TCP, a header of eight
+/// bytes goes before each: the letters uipc, and the length as four bytes, the lowest first;
+/// the other side receives with ipc_msg_recv, and each end has one sender and one receiver at
+/// a time.
 ///
 /// The nfds descriptors of fds (NULL where nfds is 0) are duplicated into the receiver; the
 /// sender's stay open.
 ///
 /// timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
-/// signal handler ran. On a stream, a message of up to 32 KiB is sent at once or not at all
-/// (with a send buffer of the usual size). A longer one that the time-out cuts ends the sending
-/// direction: ETIMEDOUT now, EPIPE from then on, and the receiver reads EPROTO.
+/// signal handler ran. On a local stream, a message of up to 32 KiB is sent at once or not at
+/// all (with a send buffer of the usual size). A longer one that the time-out cuts ends the
+/// sending direction: ETIMEDOUT now, EPIPE from then on, and the receiver reads EPROTO. TCP
+/// takes as much as the send buffer has room for, so that a message of any length can be cut:
+/// give a time-out there, and 0 only where the buffer takes the whole message.
 ///
 /// Blocks as timeout_ms says. May be called from any thread (on a stream by one at a time),
 /// from a signal handler, and in the child after fork. No SIGPIPE.
@@ -40,11 +44,12 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 ///               below -2
 ///   EMSGSIZE    the message is too long for the socket, or over IPC_MSG_MAX
 ///   ENOBUFS, ENOMEM  no memory is left
-///   ENOTCONN    the socket is not connected; for SOCK_DGRAM also that the receiver is gone,
-///               from the second send on
+///   ENOTCONN    the socket is not connected, and not one of TCP; for SOCK_DGRAM also that the
+///               receiver is gone, from the second send on
 ///   ENOTSOCK    fd is not a socket
 ///   EOPNOTSUPP  fd is a socket of another type; or it is not local, and there are descriptors
-///   EPIPE       the receiver is gone, or this direction has ended
+///   EPIPE       the receiver is gone, or this direction has ended; or the socket is one of TCP
+///               and not connected
 ///   ETIMEDOUT   the time is over; on a stream the message may be half sent
 ///   ETOOMANYREFS  too many descriptors are on their way already
 #[unsafe(no_mangle)]
@@ -78,7 +83,9 @@ pub unsafe extern "C" fn ipc_msg_send(
 /// signal handler ran. On a stream, a time-out inside a message (one longer than 32 KiB, or
 /// a peer that stops) ends the receiving direction: ETIMEDOUT now, 0 from then on, and the
 /// peer's next send is EPIPE. So is what is not a message: EPROTO. Where long messages and
-/// time-outs go together, ipc_recv_full can go on where it stopped.
+/// time-outs go together, ipc_recv_full can go on where it stopped. Over TCP a message of any
+/// length can come in parts: 0 is not for it. Such an end resets the connection there: the
+/// next receive may be ENOTCONN instead of 0, and the other direction has ended too.
 ///
 /// Blocks as timeout_ms says. May be called from any thread (on a stream by one at a time),
 /// from a signal handler, and in the child after fork.
@@ -91,13 +98,14 @@ pub unsafe extern "C" fn ipc_msg_send(
 ///   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
 ///   EINVAL      cap is 0, buf is NULL, ret_fds is NULL and inout_nfds asks for descriptors,
 ///               timeout_ms is below -2, or fd is a stream that is not connected
-///   EMFILE      the process has no descriptor left for those that came: the message is gone,
-///               and all of its descriptors are closed
+///   EMFILE      the process has no descriptor left for those that came, or a security module
+///               refuses one: the message is gone, and all of its descriptors are closed
 ///   EMSGSIZE    the message was longer than cap
 ///   ENOMEM      no memory is left
-///   ENOTCONN    the socket is not connected
+///   ENOTCONN    the socket is not connected (any more)
 ///   ENOTSOCK    fd is not a socket
-///   EOPNOTSUPP  fd is a socket of another type
+///   EOPNOTSUPP  fd is a socket of another type, before Linux 5.15; from there on such a one
+///               (netlink, raw) is taken for one on which the kernel keeps messages apart
 ///   EPROTO      the peer ended inside a message, or sent what is none
 ///   ETIMEDOUT   the time is over
 #[unsafe(no_mangle)]

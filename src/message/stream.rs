@@ -6,8 +6,8 @@
 //! | 4 to 7 | the length of the message, little-endian, from 1 to [`LEN_MAX`] |
 //!
 //! Descriptors come with the header's first byte. A message is sent with one `sendmsg` where
-//! the socket has room: the kernel takes up to 32 KiB as one piece, so that such a message is
-//! never cut by a time-out; a longer one can be.
+//! the socket has room: on a local socket the kernel takes up to 32 KiB as one piece, so that
+//! such a message is never cut by a time-out; a longer one, or one of TCP, can be.
 //!
 //! No state is kept between calls: what was read of a message cannot be given back. So a call
 //! that has to stop inside of one ends its direction of the stream, lest what follows be taken

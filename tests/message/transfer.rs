@@ -234,7 +234,7 @@ pub fn descriptors_over_tcp() {
 }
 
 /// A receive that stops inside a message ends its direction on TCP too: what comes later is
-/// never taken for a message.
+/// never taken for a message, and the other direction has ended too.
 pub fn time_out_inside_over_tcp() {
     let (a, b) = tcp();
     let mut buf = [0; 100];
@@ -247,6 +247,11 @@ pub fn time_out_inside_over_tcp() {
         !matches!(got, Ok(1..)),
         "a message that was not sent: {got:?}"
     );
+    assert!(
+        matches!(got, Ok(0) | Err(libc::ENOTCONN | libc::ETIMEDOUT)),
+        "{got:?}"
+    );
+    assert_eq!(send(&b, b"x", 100), Err(libc::EPIPE));
 }
 
 /// Each process uses its end after fork; the session ends with the child.
