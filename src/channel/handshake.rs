@@ -156,6 +156,7 @@ impl Reply {
         }
     }
 
+    #[inline(never)]
     fn receive_part(&mut self, socket: BorrowedFd) -> Result<usize> {
         let room = bytes::to_fill(&mut self.bytes[self.len..]);
         let mut part = iovec {

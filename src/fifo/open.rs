@@ -152,6 +152,7 @@ impl WriterProbe {
     }
 
     /// Whether a writer is there, or was there since `fd` was opened.
+    #[inline(never)]
     fn has_met(&self, fd: &OwnedFd, wait: &Wait) -> Result<bool> {
         Ok(has_something(fd, wait)? || self.finds_writer(fd, wait)?)
     }

@@ -129,28 +129,27 @@ fn recv_bordered(
     }
 }
 
-/// Receives, also where the peer is gone and left something unread. Here the kernel says so
-/// once, and before it gives what the peer had sent; so it is tried again.
-fn past_reset<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    match attempt() {
-        Err(Errno::ECONNRESET) => attempt(),
-        other => other,
-    }
-}
-
-/// Receives, and where that says that the session is over once more, without waiting. The kernel
-/// looks for a message first, and whether the peer is gone after that: one that sends and goes
-/// in between is gone, and its message is there. At the second look the queue is complete.
-fn past_end<T>(
-    flags: c_int,
+/// Receives, as long as something was sent before the end; nothing at the end.
+///
+/// Where the peer is gone and left something unread, the kernel says so once, and before it gives
+/// what the peer had sent; so it is tried again. And it looks for a message first, and whether the
+/// peer is gone after that: one that sends and goes in between is gone, and its message is there.
+/// So the end is looked at once more, without waiting: the queue is complete by then.
+fn up_to_the_end<T>(
+    mut flags: c_int,
     mut attempt: impl FnMut(c_int) -> Result<Option<T>>,
 ) -> Result<Option<T>> {
-    match attempt(flags)? {
-        None => match attempt(flags | libc::MSG_DONTWAIT) {
-            Err(Errno::EAGAIN) => Ok(None), // it was an empty packet
-            again => again,
-        },
-        some => Ok(some),
+    let (mut reset, mut ended) = (false, false);
+    loop {
+        match attempt(flags) {
+            Err(Errno::ECONNRESET) if !reset => reset = true,
+            Ok(None) if !ended => {
+                ended = true;
+                flags |= libc::MSG_DONTWAIT;
+            }
+            Err(Errno::EAGAIN) if ended => return Ok(None), // it was an empty packet
+            done => return done,
+        }
     }
 }
 
@@ -158,8 +157,8 @@ fn past_end<T>(
 fn recv_bytes(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>], mut wait: Wait) -> Result<Received> {
     // The length is then the message's own, however little of it there is room for.
     let len = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
-        past_end(flags, |flags| {
-            let len = past_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))?;
+        up_to_the_end(flags, |flags| {
+            let len = sys::recv(fd, bytes, flags | libc::MSG_TRUNC)?;
             Ok((len > 0).then_some(len))
         })
     })?;
@@ -181,8 +180,8 @@ fn recv_bytes_and_fds(
 ) -> Result<Received> {
     let mut control = RecvControl::new();
     let received = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
-        past_end(flags, |flags| {
-            let (len, msg_flags) = past_reset(|| recv_part(fd, bytes, &mut control, flags))?;
+        up_to_the_end(flags, |flags| {
+            let (len, msg_flags) = recv_part(fd, bytes, &mut control, flags)?;
             if len == 0 {
                 // Nothing that ipc_msg_send sends has descriptors here.
                 control.close();

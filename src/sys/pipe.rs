@@ -80,7 +80,7 @@ pub fn write_without_waiting(fd: BorrowedFd, bytes: &'static [u8]) -> Result<usi
     }
     // Before Linux 6.18. Whoever shares the description can clear its O_NONBLOCK at any time,
     // but to splice never waits with this flag.
-    let spliced = with_signals_blocked(&SigSet::all(), || {
+    let spliced = with_signals_blocked(&SigSet::all(), &|| {
         // SAFETY: one part. The pipe refers to the bytes until they are read, and they stay as
         // they are for ever.
         checked_len(unsafe { libc::vmsplice(fd.as_raw_fd(), &part, 1, libc::SPLICE_F_NONBLOCK) })
@@ -110,7 +110,7 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
             } else {
                 Signal::SIGPIPE.into()
             };
-            with_signals_blocked(&blocked, || {
+            with_signals_blocked(&blocked, &|| {
                 let (at, len) = (bytes.as_ptr().cast(), bytes.len());
                 // SAFETY: the kernel reads within `bytes`.
                 checked_len(unsafe { libc::write(fd.as_raw_fd(), at, len) })
@@ -130,7 +130,7 @@ fn is_nonblocking(fd: BorrowedFd) -> bool {
 ///
 /// The others are blocked with it: a handler that writes here too, before it is taken back,
 /// would find it pending, and leave one in its place that looks as if somebody had sent it.
-fn with_signals_blocked(blocked: &SigSet, write: impl FnOnce() -> Result<usize>) -> Result<usize> {
+fn with_signals_blocked(blocked: &SigSet, write: &dyn Fn() -> Result<usize>) -> Result<usize> {
     let mask = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     // Where it was not blocked, none can have been pending.
     let was_pending = mask.contains(Signal::SIGPIPE) && sigpipe_is_pending();
