@@ -16,11 +16,10 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 /// Sends a message, whole or not at all, and descriptors with it.
 ///
 /// fd is a local socket (AF_UNIX). On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages
-/// apart, and len is limited by the socket's send buffer; a SOCK_DGRAM receiver that is
-/// connected to another socket is EPERM. On SOCK_STREAM, also one of TCP, a header of eight
-/// bytes goes before each: the letters uipc, and the length as four bytes, the lowest first;
-/// the other side receives with ipc_msg_recv, and each end has one sender and one receiver at
-/// a time.
+/// apart, and len is limited by the socket's send buffer. On SOCK_STREAM, also one of TCP, a
+/// header of eight bytes goes before each: the letters uipc, and the length as four bytes, the
+/// lowest first; the other side receives with ipc_msg_recv, and each end has one sender and one
+/// receiver at a time.
 ///
 /// The nfds descriptors of fds (NULL where nfds is 0) are duplicated into the receiver; the
 /// sender's stay open.
@@ -48,6 +47,7 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 ///               receiver is gone, from the second send on
 ///   ENOTSOCK    fd is not a socket
 ///   EOPNOTSUPP  fd is a socket of another type; or it is not local, and there are descriptors
+///   EPERM       the receiver of a SOCK_DGRAM socket is connected to another one
 ///   EPIPE       the receiver is gone, or this direction has ended; or the socket is one of TCP
 ///               and not connected
 ///   ETIMEDOUT   the time is over; on a stream the message may be half sent
