@@ -14,12 +14,16 @@ use std::os::fd::BorrowedFd;
 
 /// The size of memory that nobody can take away; `EPROTO` for any other file.
 pub fn unshrinkable(fd: BorrowedFd) -> Result<usize> {
-    let size = size(fd)?;
-    if is_tmpfs(&fstatfs(fd)?) && memory::seals(fd)?.contains(SealFlag::F_SEAL_SHRINK) {
-        Ok(size)
-    } else {
-        Err(Errno::EPROTO)
+    // The seals first: a size that was read before could still shrink. Besides, they are asked
+    // without the file system, which may be a peer's own (FUSE), and never answer.
+    let seals = match memory::seals(fd) {
+        Err(Errno::EINVAL) => return Err(Errno::EPROTO), // a file that has none
+        seals => seals?,
+    };
+    if !seals.contains(SealFlag::F_SEAL_SHRINK) || !is_tmpfs(&fstatfs(fd)?) {
+        return Err(Errno::EPROTO);
     }
+    size(fd)
 }
 
 /// The size of a file that could be mapped; `EPROTO` if it is empty, or no regular file.

@@ -54,6 +54,8 @@ fn main() -> std::process::ExitCode {
         passed::duplicates,
         passed::refusals,
         passed::sealed_by_others,
+        passed::asks_no_file_system,
+        passed::truncated_meanwhile,
         passed::absurd_sizes,
         passed::access,
         sysv::arguments,

@@ -2,12 +2,13 @@
 
 use crate::common::process::{Case, open_numbers, own, pipe};
 use crate::tool::*;
-use crate::tool::{ftruncate, stat}; // libc has these names too
+use crate::tool::{fork, ftruncate, stat}; // libc has these names too
 use libc::*;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::ptr;
+use std::time::{Duration, Instant};
+use std::{ptr, thread};
 use unixipc::ffi::shm::ipc_shm_from_fd;
 
 fn seal(fd: &OwnedFd, seals: c_int) {
@@ -79,31 +80,37 @@ pub fn refusals() {
     // SAFETY: no pointers.
     let event = own(unsafe { eventfd(0, EFD_CLOEXEC) });
     let at = |fd: &dyn AsRawFd| fd.as_raw_fd();
-    // With trust: opened, or refused with this error. Of huge pages there may be none.
+    // Without trust, and with it: opened, or refused with this error. Of huge pages there may be
+    // none.
     let (unsealed, disk, zero) = (sized(0), on_disk(), opened("/dev/zero", O_RDWR));
     let folder = opened("/tmp", O_RDONLY);
     let maps = opened("/proc/self/maps", O_RDONLY);
     let link = opened("/proc/self/exe", O_PATH | O_NOFOLLOW);
-    for (what, fd, with_trust) in [
-        ("an unsealed memfd", at(&unsealed), None),
-        ("a memfd that cannot grow", at(&grows), None),
-        ("a memfd that takes no more seals", at(&written), None),
-        ("a file on /dev/shm", named.fd(), None),
-        ("a file on a disk", at(&disk), None),
-        ("huge pages", at(&huge), Some(ENOMEM)),
-        ("an empty memfd", at(&empty), Some(EPROTO)),
-        ("a pipe", at(&read), Some(EPROTO)),
-        ("its other end", at(&write), Some(EPROTO)),
-        ("a socket", at(&socket), Some(EPROTO)),
-        ("an eventfd", at(&event), Some(EPROTO)),
-        ("/dev/zero", at(&zero), Some(EPROTO)),
-        ("a folder", at(&folder), Some(EPROTO)),
-        ("a file of /proc", at(&maps), Some(EPROTO)),
-        ("a link", at(&link), Some(EPROTO)),
+    for (what, fd, without, with_trust) in [
+        ("an unsealed memfd", at(&unsealed), EPROTO, None),
+        ("a memfd that cannot grow", at(&grows), EPROTO, None),
+        (
+            "a memfd that takes no more seals",
+            at(&written),
+            EPROTO,
+            None,
+        ),
+        ("a file on /dev/shm", named.fd(), EPROTO, None),
+        ("a file on a disk", at(&disk), EPROTO, None),
+        ("huge pages", at(&huge), EPROTO, Some(ENOMEM)),
+        ("an empty memfd", at(&empty), EPROTO, Some(EPROTO)),
+        ("a pipe", at(&read), EPROTO, Some(EPROTO)),
+        ("its other end", at(&write), EPROTO, Some(EPROTO)),
+        ("a socket", at(&socket), EPROTO, Some(EPROTO)),
+        ("an eventfd", at(&event), EPROTO, Some(EPROTO)),
+        ("/dev/zero", at(&zero), EPROTO, Some(EPROTO)),
+        ("a folder", at(&folder), EPROTO, Some(EPROTO)),
+        ("a file of /proc", at(&maps), EPROTO, Some(EPROTO)),
+        ("a link", at(&link), EBADF, Some(EPROTO)),
     ] {
         let _case = Case(what);
         for flags in [0, RDONLY] {
-            assert_eq!(from_fd(fd, flags).unwrap_err(), EPROTO);
+            assert_eq!(from_fd(fd, flags).unwrap_err(), without);
             match (from_fd(fd, flags | TRUST), with_trust) {
                 (Ok(region), None) => assert_eq!(region.size(), PAGE),
                 (Ok(region), Some(ENOMEM)) => assert_eq!(region.size(), huge_size),
@@ -131,6 +138,50 @@ pub fn sealed_by_others() {
     seal(&fd, F_SEAL_WRITE);
     assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), EPERM);
     assert_eq!(from_fd(fd.as_raw_fd(), RDONLY).unwrap().bytes()[4999], 1);
+}
+
+/// A file without seals may be on a file system that never answers: it is not asked.
+pub fn asks_no_file_system() {
+    let disk = on_disk();
+    let (read, _write) = pipe();
+    let sealed = create(PAGE, 0, 0).unwrap();
+    fork(|| {
+        for syscall in [SYS_fstat, SYS_newfstatat, SYS_statx, SYS_fstatfs] {
+            refuse(syscall, EIO);
+        }
+        for fd in [disk.as_raw_fd(), read.as_raw_fd()] {
+            assert_eq!(from_fd(fd, 0).unwrap_err(), EPROTO);
+        }
+        // This one's is asked.
+        assert_eq!(from_fd(sealed.fd(), 0).unwrap_err(), EIO);
+    })
+    .join();
+}
+
+/// A peer that truncates the memory, and seals it only then, while it is opened.
+pub fn truncated_meanwhile() {
+    let large = 1 << 20;
+    let end = Instant::now() + Duration::from_millis(500);
+    let mut opened = 0;
+    while Instant::now() < end {
+        let fd = memfd(MFD_ALLOW_SEALING);
+        assert_eq!(ftruncate(&fd, large), Ok(0));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert_eq!(ftruncate(&fd, PAGE), Ok(0));
+                seal(&fd, F_SEAL_SHRINK);
+            });
+            let region = loop {
+                match from_fd(fd.as_raw_fd(), 0) {
+                    Ok(region) => break region,
+                    Err(error) => assert_eq!(error, EPROTO),
+                }
+            };
+            assert_eq!(region.size(), PAGE);
+        });
+        opened += 1;
+    }
+    assert!(opened > 0);
 }
 
 /// A size that no address space has.

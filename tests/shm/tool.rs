@@ -1,7 +1,7 @@
 //! The calls in Rust's types, and what the tests share.
 
 use crate::both::{c_path, mount_tmpfs, own_mount_namespace};
-pub use crate::common::filter::refuse_where;
+pub use crate::common::filter::{refuse, refuse_where};
 use crate::common::isolated::is_root;
 pub use crate::common::process::{Child, Outcome, fork, outcome, wait_until};
 use crate::common::process::{SENTINEL, set_errno};
