@@ -2103,7 +2103,8 @@ int ipc_shm_open(const char *name,
  * For programs that start in any order: of all processes that call it at a time one makes the
  * region, its init runs, and the others wait and then open what it published. Nobody sees the
  * memory before init has returned. If that process dies, even inside init, the next one makes a
- * fresh region and runs its own init.
+ * fresh region and runs its own init, once every child that was forked meanwhile has ended or
+ * executed a program.
  *
  * init gets the address and size of the memory, all zero bytes, and arg. It returns 0, or
  * something else to have the call fail. It must return; it must not open or create the same

@@ -7,7 +7,8 @@
 //! range of bytes; but a shared one, and a look at whether an exclusive one would be granted. So
 //! a claim is a shared lock of the byte that has the name's number, made while nobody else looks
 //! (flock(2), held for these two calls and never while other code runs). Locks of open file
-//! descriptions go with the last descriptor, however that goes.
+//! descriptions go with the last descriptor, however that goes; a child that was forked meanwhile
+//! has one too.
 
 use super::name::{FOLDER, Name};
 use crate::errno::{Errno, Result};
@@ -72,5 +73,13 @@ impl Claim {
                 done => return done,
             }
         }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Not by closing alone: a child that was forked meanwhile would keep it.
+        let none = self.lock(libc::F_UNLCK);
+        let _ = fcntl(&self.folder, FcntlArg::F_OFD_SETLK(&none));
     }
 }

@@ -47,6 +47,7 @@ fn main() -> std::process::ExitCode {
         once::overtaken,
         once::wait_for_the_maker,
         once::killed_in_init,
+        once::child_of_the_maker,
         once::claimed_at_once,
         once::hundred_at_once,
         once::killed_at_random,

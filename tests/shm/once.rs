@@ -199,6 +199,30 @@ pub fn killed_in_init() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
+/// A child that was forked while the region was made outlives that, and keeps nobody from making
+/// the next one of this name.
+pub fn child_of_the_maker() {
+    let _place = Place::new();
+    let name = name("c");
+    let (mut told, go_on) = pipe();
+    let mut child = None;
+    let made = open_or_create(&name, SIZE, (0, 0), |_, _| {
+        child = Some(fork(|| told.read_exact(&mut [0]).unwrap()));
+        true
+    });
+    drop(made.unwrap());
+    assert_eq!(unlink(&name), Ok(0));
+    let next = fork(|| {
+        // SAFETY: no pointers.
+        unsafe { alarm(10) };
+        drop(open_or_create(&name, SIZE, (0, 0), |_, _| true).unwrap());
+    });
+    next.join();
+    assert_eq!(unlink(&name), Ok(0));
+    (&go_on).write_all(b"g").unwrap();
+    child.unwrap().join();
+}
+
 /// All have found the name free and nobody at it before any of them could claim it.
 pub fn claimed_at_once() {
     let _place = Place::new();
