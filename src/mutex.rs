@@ -75,6 +75,12 @@ impl Mutex {
         }
     }
 
+    /// Whether the thread with this id holds it, where that it is a mutex is known.
+    #[inline]
+    pub fn is_held_by(&self, thread: pid_t) -> bool {
+        self.robust.owner() == thread
+    }
+
     /// The id of the thread that holds it, or 0.
     pub fn owner(&self) -> Result<pid_t> {
         self.header.check(KIND)?;

@@ -166,6 +166,7 @@ impl Robust {
     }
 
     /// The id of the thread that has it, 0 if none has; old by the time it is looked at.
+    #[inline]
     #[must_use]
     pub fn owner(&self) -> pid_t {
         (self.word().load(Ordering::Relaxed) & libc::FUTEX_TID_MASK) as pid_t
@@ -178,6 +179,7 @@ impl Robust {
     }
 
     /// The word that the kernel knows.
+    #[inline]
     fn word(&self) -> &AtomicU32 {
         let word = self.raw.get().wrapping_byte_add(WORD).cast::<u32>();
         // SAFETY: inside the mutex and aligned; all that share it use it atomically.

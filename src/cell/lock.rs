@@ -3,7 +3,9 @@
 use crate::errno::{Errno, Result};
 use crate::lock::Held;
 use crate::mutex::Mutex;
+use crate::sys;
 use crate::wait::Wait;
+use libc::{pid_t, pthread_t};
 use std::mem::{self, size_of};
 
 const SIZE: usize = 128;
@@ -45,42 +47,47 @@ impl Lock {
         match self.lock(Wait::new(0)?) {
             Ok(guard) => {
                 mem::forget(guard);
-                Ok(Keeper::this_thread())
+                Ok(Keeper {
+                    thread: this_thread(),
+                    id: sys::thread_id(),
+                })
             }
             Err(Errno::EAGAIN | Errno::EDEADLK) => Err(Errno::EBUSY),
             Err(error) => Err(error),
         }
     }
 
-    /// Gives up what `keep` took. Only its thread can; nothing happens in another, or in the
-    /// child after fork.
-    pub fn give_up(&self, keeper: Keeper) {
-        if keeper.check().is_ok() {
-            drop(Guard(&self.mutex));
-        }
-    }
-}
-
-/// The thread that keeps the lock.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Keeper(libc::pthread_t);
-
-impl Keeper {
+    /// `EPERM` unless this is the thread that keeps it. No system call.
     #[inline]
-    fn this_thread() -> Self {
-        // SAFETY: has no preconditions.
-        Self(unsafe { libc::pthread_self() })
-    }
-
-    /// `EPERM` in another thread.
-    #[inline]
-    pub fn check(self) -> Result<()> {
-        if self == Self::this_thread() {
+    pub fn check(&self, keeper: Keeper) -> Result<()> {
+        if keeper.thread == this_thread() && self.mutex.is_held_by(keeper.id) {
             Ok(())
         } else {
             Err(Errno::EPERM)
         }
     }
+
+    /// Gives up what `keep` took. Only its thread can; nothing happens in another, or in the
+    /// child after fork.
+    pub fn give_up(&self, keeper: Keeper) {
+        if self.check(keeper).is_ok() {
+            drop(Guard(&self.mutex));
+        }
+    }
+}
+
+/// The thread that keeps the lock. The C library gives `thread` to another one when this one has
+/// ended; but the lock is not held by `id` then.
+#[derive(Clone, Copy)]
+pub struct Keeper {
+    thread: pthread_t,
+    id: pid_t,
+}
+
+#[inline]
+fn this_thread() -> pthread_t {
+    // SAFETY: has no preconditions.
+    unsafe { libc::pthread_self() }
 }
 
 impl Drop for Guard<'_> {

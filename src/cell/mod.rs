@@ -170,9 +170,10 @@ impl Cell {
         if value.len() > self.shape.value_size {
             return Err(Errno::EMSGSIZE);
         }
+        let lock = &self.control().lock;
         let _guard = match self.access {
-            Access::StoreAlone(keeper) => keeper.check().map(|()| None)?,
-            _ => Some(self.control().lock.lock(wait)?),
+            Access::StoreAlone(keeper) => lock.check(keeper).map(|()| None)?,
+            _ => Some(lock.lock(wait)?),
         };
         protocol::store(self, value.len() as u64, |place| {
             // SAFETY: the value fits into a slot, and this one is this writer's, who has

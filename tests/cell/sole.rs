@@ -137,6 +137,49 @@ pub fn ends_with_its_thread() {
     drop(next);
 }
 
+/// The C library gives a thread what it knew one by that has ended: the handle of that one is
+/// still not this one's.
+pub fn is_no_later_thread() {
+    let (memory, first) = new_cell(100, 0);
+    let (at, size) = (memory.at as usize, memory.size);
+    // SAFETY: has no preconditions.
+    let me = || unsafe { libc::pthread_self() };
+    let (handle, keeper) = thread::spawn(move || {
+        let alone = open_raw(at as *const _, size, SOLE).unwrap();
+        assert_eq!(alone.store(b"alone", 0), Ok(0));
+        let handle = alone.0 as usize;
+        std::mem::forget(alone);
+        (handle, me())
+    })
+    .join()
+    .unwrap();
+    let later = move || {
+        let left = Cell(handle as *mut _);
+        assert_eq!(left.store(b"later", 0), Err(EPERM));
+        // Nor does it give up what it has by another handle.
+        let alone = open_raw(at as *const _, size, SOLE).unwrap();
+        assert_eq!(left.store(b"later", 0), Err(EPERM));
+        drop(left);
+        assert_eq!(alone.store(b"alone", 0), Ok(0));
+        fork(|| {
+            let other = open_raw(at as *const _, size, SOLE);
+            assert_eq!(other.unwrap_err(), EBUSY);
+        })
+        .join();
+    };
+    let ran = (0..100).any(|_| {
+        let is_it = move || {
+            me() == keeper && {
+                later();
+                true
+            }
+        };
+        thread::spawn(is_it).join().unwrap()
+    });
+    assert!(ran, "no thread was known by the same");
+    assert_eq!(first.load(), Ok((b"alone".to_vec(), 2)));
+}
+
 /// A child after fork that closes the handle takes nothing from its parent.
 pub fn stays_the_parents() {
     let (memory, alone) = new_cell(100, SOLE);
