@@ -123,7 +123,8 @@ fn value_offset(value_size: usize) -> usize {
 }
 
 impl Control {
-    /// Makes it a cell without a value; `clear` is to clear the slots.
+    /// Makes it a cell without a value, which nobody finds before [`Self::publish`]; `clear` is to
+    /// clear the slots.
     pub fn init(&self, shape: &Shape, clear: impl FnOnce()) -> Result<()> {
         self.header.begin();
         let flags = if shape.waitable { WAITABLE } else { 0 };
@@ -140,9 +141,12 @@ impl Control {
         }
         self.published.store(0, Ordering::Relaxed);
         clear();
-        self.lock.init()?;
+        self.lock.init()
+    }
+
+    /// From here on it is a cell.
+    pub fn publish(&self) {
         self.header.finish(KIND);
-        Ok(())
     }
 
     /// Reads what it is. `EPROTO` if it is no cell that fits into `mem_size` bytes, `ESTALE` if

@@ -94,7 +94,9 @@ impl Cell {
                 slot.version.store(0, Ordering::Relaxed);
             }
         })?;
+        // Before anybody else finds it, and could be first.
         cell.allow(is_for)?;
+        cell.control().publish();
         Ok(cell)
     }
 

@@ -53,6 +53,7 @@ fn main() -> std::process::ExitCode {
         sole::others_wait_for_its_end,
         sole::ends_with_its_thread,
         sole::is_no_later_thread,
+        sole::from_the_beginning,
         sole::stays_the_parents,
         crowd::torn_small,
         crowd::torn_medium,

@@ -1,9 +1,11 @@
 //! The sole writer: while there is one nobody else stores, and however it ends, others may.
 
 use crate::tool::*;
-use libc::{EAGAIN, EBUSY, EDEADLK, EINVAL, EPERM, ETIMEDOUT};
+use libc::{EAGAIN, EBUSY, EDEADLK, EINVAL, EPERM, EPROTO, ETIMEDOUT};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use unixipc::ffi::cell::ipc_cell_bytes;
 
 /// What another process finds while there is a sole writer.
 fn others_are_kept_out(memory: &Memory) {
@@ -178,6 +180,37 @@ pub fn is_no_later_thread() {
     });
     assert!(ran, "no thread was known by the same");
     assert_eq!(first.load(), Ok((b"alone".to_vec(), 2)));
+}
+
+/// Who finds the cell finds its sole writer too.
+pub fn from_the_beginning() {
+    const CELLS: usize = 20_000;
+    let size = ipc_cell_bytes(8).next_multiple_of(64);
+    let memory = Memory::new(CELLS * size + 64);
+    let at = memory.at as usize;
+    let place = move |number: usize| (at + number * size) as *mut libc::c_void;
+    // SAFETY: within the memory, aligned.
+    let sought = unsafe { AtomicUsize::from_ptr(place(CELLS).cast()) };
+    let seeker = fork(|| {
+        for number in 0..CELLS {
+            sought.store(number + 1, Ordering::Relaxed);
+            let found = loop {
+                match open_raw(place(number), size, SOLE) {
+                    Err(EPROTO) => thread::yield_now(),
+                    found => break found.map(drop),
+                }
+            };
+            assert_eq!(found, Err(EBUSY), "{number}");
+        }
+    });
+    let mut cells = Vec::new();
+    for number in 0..CELLS {
+        while sought.load(Ordering::Relaxed) <= number {
+            thread::yield_now();
+        }
+        cells.push(init_raw(place(number), size, 8, SOLE).unwrap());
+    }
+    seeker.join();
 }
 
 /// A child after fork that closes the handle takes nothing from its parent.
