@@ -135,15 +135,19 @@ impl Rwlock {
         taken
     }
 
-    /// For whoever has the gate: takes a slot that readers give up.
+    /// For whoever has the gate: takes a slot that readers give up. `EDEADLK` if all are this
+    /// thread's.
     fn wait_for_slot(&self, wait: &mut Wait) -> Result<()> {
+        let thread = sys::thread_id();
         while !self.take_slot()? {
             // Nobody is to overtake.
             self.gate_shut.store(1, Ordering::Relaxed);
-            let Some(Line(own)) = self.slots_from_own().1.first() else {
-                return Err(Errno::EPROTO); // there is always one
+            let (before, own) = self.slots_from_own();
+            let mut others = own.iter().chain(before);
+            let Some(Line(slot)) = others.find(|Line(slot)| slot.owner() != thread) else {
+                return Err(Errno::EDEADLK);
             };
-            match own.lock_after_sleep(wait, LOOK) {
+            match slot.lock_after_sleep(wait, LOOK) {
                 Err(Errno::EBUSY) => {}
                 tried => return tried,
             }

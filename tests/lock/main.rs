@@ -39,6 +39,7 @@ fn main() -> std::process::ExitCode {
         rwlock::wrong_thread,
         rwlock::most_readers,
         rwlock::any_slot_will_do,
+        rwlock::waits_for_another_reader,
         rwlock::readers_share_no_line,
         rwlock::time_outs,
         rwlock::interrupted,

@@ -233,6 +233,33 @@ pub fn any_slot_will_do() {
     }
 }
 
+/// One that reads already waits for another reader, whichever places are its own.
+pub fn waits_for_another_reader() {
+    let space = space();
+    // SAFETY: takes nothing.
+    stay_on(unsafe { libc::sched_getcpu() } as usize);
+    assert_eq!(space.rdlock(0), CLEAN);
+    let other = space.holder(|space| space.rdlock(0), Space::rdunlock);
+    for _ in 2..READERS_MAX {
+        assert_eq!(space.rdlock(0), CLEAN);
+    }
+    assert_eq!(space.rdlock(0), Err(EAGAIN));
+    assert_eq!(space.rdlock(20), Err(ETIMEDOUT));
+    let me = std::process::id() as libc::pid_t;
+    let helper = fork(|| {
+        wait_until("a sleeping parent", || is_asleep(me));
+        space.let_go();
+    });
+    assert_eq!(space.rdlock(LONG), CLEAN);
+    helper.join();
+    other.join();
+    assert_eq!(space.rdlock(LONG), Err(EDEADLK));
+    for _ in 0..READERS_MAX {
+        assert_eq!(space.rdunlock(), CLEAN);
+    }
+    assert_eq!(space.wrlock(0), CLEAN);
+}
+
 /// Keeps this process on a processor.
 fn stay_on(cpu: usize) {
     // SAFETY: all zero bytes are a set.
