@@ -20,6 +20,11 @@ use std::time::Duration;
 /// Where in the C library's mutex the kernel's word is.
 const WORD: usize = if cfg!(target_env = "musl") { 4 } else { 0 };
 
+/// glibc says `EDEADLK` to an owner that tries its own mutex, and so ends what was announced to the
+/// kernel (see [`Robust::lock_after_sleep`]) in any case. musl says `EBUSY`, as of a mutex that
+/// another has, and leaves an announcement alone then.
+const IS_GLIBC: bool = cfg!(target_env = "gnu");
+
 /// How long a sleeper waits before it looks by itself.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -55,6 +60,8 @@ impl Robust {
         // SAFETY: a mutex by `init`.
         match unsafe { libc::pthread_mutex_trylock(self.raw.get()) } {
             0 => Ok(()),
+            // No system call there: musl keeps a thread's id at hand.
+            libc::EBUSY if !IS_GLIBC && self.is_mine() => Err(Errno::EDEADLK),
             libc::EBUSY => Err(Errno::EBUSY),
             libc::EOWNERDEAD => self.inherit(),
             libc::EDEADLK => Err(Errno::EDEADLK),
@@ -106,7 +113,8 @@ impl Robust {
     ///   next.
     /// - One that finds it taken again sets the bit before it sleeps on.
     /// - For one that is killed in between, the kernel wakes another if the mutex is free: that
-    ///   is what `futex::robust_pending` announces. `try_lock` ends the announcement.
+    ///   is what `futex::robust_pending` announces. `try_lock` ends the announcement, or what
+    ///   follows it does.
     ///
     /// What is left is one that is killed when somebody else has taken the mutex meanwhile, or
     /// just before it sets the bit. Nobody wakes another then; so no sleep lasts longer than
@@ -114,7 +122,12 @@ impl Robust {
     pub fn lock_after_sleep(&self, wait: &mut Wait, most: Duration) -> Result<()> {
         let waited = self.sleep(wait, most);
         match self.try_lock() {
-            Err(Errno::EBUSY) => waited.and(Err(Errno::EBUSY)),
+            Err(Errno::EBUSY) => {
+                if !IS_GLIBC {
+                    futex::no_robust_pending();
+                }
+                waited.and(Err(Errno::EBUSY))
+            }
             Ok(()) => {
                 // Ordered by the kernel's own lock, as all that is done to this bit.
                 self.word().fetch_or(libc::FUTEX_WAITERS, Ordering::Relaxed);

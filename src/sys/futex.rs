@@ -3,7 +3,7 @@
 use super::checked;
 use crate::errno::{Errno, Result, aside};
 use libc::{c_int, c_long, c_void, timespec};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU32;
 
 /// Sleeps while `word` is `seen`, for at most `time`. It is not an error if it is not `seen`
@@ -58,6 +58,33 @@ pub fn increment_and_wake(word: &AtomicU32) -> Result<()> {
 ///
 /// Where the kernel does not tell the list (a filter of system calls), nothing is announced.
 pub fn robust_pending(word: &AtomicU32) {
+    let Some(head) = robust_list() else {
+        return;
+    };
+    // SAFETY: this thread's list, which the C library gave to the kernel and only this thread changes.
+    let offset = unsafe { (*head.as_ptr()).futex_offset };
+    let entry = word
+        .as_ptr()
+        .wrapping_byte_offset(offset.wrapping_neg() as isize);
+    set_pending(head, entry.cast());
+}
+
+/// Takes back what [`robust_pending`] says, where the C library has not.
+pub fn no_robust_pending() {
+    if let Some(head) = robust_list() {
+        set_pending(head, ptr::null_mut());
+    }
+}
+
+fn set_pending(head: NonNull<RobustList>, entry: *mut c_void) {
+    // SAFETY: this thread's list, as above.
+    let pending = unsafe { &raw mut (*head.as_ptr()).pending };
+    // SAFETY: as above. Volatile, for nobody reads it but the kernel.
+    unsafe { pending.write_volatile(entry) };
+}
+
+/// What the C library gave to the kernel for this thread, if it did so yet.
+fn robust_list() -> Option<NonNull<RobustList>> {
     let mut head: *mut RobustList = ptr::null_mut();
     let mut size: libc::size_t = 0;
     let told = aside(|| {
@@ -71,18 +98,7 @@ pub fn robust_pending(word: &AtomicU32) {
             )
         })
     });
-    if told.is_err() || head.is_null() {
-        return;
-    }
-    // SAFETY: this thread's list, which the C library gave to the kernel and only this thread changes.
-    let offset = unsafe { (*head).futex_offset };
-    let entry = word
-        .as_ptr()
-        .wrapping_byte_offset(offset.wrapping_neg() as isize);
-    // SAFETY: as above.
-    let pending = unsafe { &raw mut (*head).pending };
-    // SAFETY: as above. Volatile, for nobody reads it but the kernel.
-    unsafe { pending.write_volatile(entry.cast()) };
+    told.ok().and(NonNull::new(head))
 }
 
 /// `struct robust_list_head` of `<linux/futex.h>`.
