@@ -127,7 +127,8 @@ struct timespec; /* C99's own <time.h> has none */
 
 /**
  * A time-out: wait for ever, but end with EINTR when a signal handler ran. A handler that
- * runs before the call has begun to wait does not end it.
+ * runs before the call has begun to wait does not end it, nor does one that runs while a call
+ * looks in between, as those of the locks do from time to time.
  */
 #define IPC_WAIT_INTR -2
 
@@ -1565,7 +1566,8 @@ int ipc_mutex_init(struct ipc_mutex *m,
  * mapped meanwhile, and the thread does not end (that is a death too, and so is exec).
  *
  * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
- * signal handler ran. Who waits sleeps, and is not served in order.
+ * signal handler ran; one that runs before the call sleeps, or while it looks in between (every
+ * 100 ms), does not end it. Who waits sleeps, and is not served in order.
  *
  * Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
  * does not hold what its parent holds); not from a signal handler.

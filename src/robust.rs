@@ -26,7 +26,9 @@ const WORD: usize = if cfg!(target_env = "musl") { 4 } else { 0 };
 const IS_GLIBC: bool = cfg!(target_env = "gnu");
 
 /// How long a sleeper waits before it looks by itself.
-const PATIENCE: Duration = Duration::from_millis(100);
+///
+/// cbindgen:ignore
+pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A robust mutex, and whether an owner has died with it.
 #[repr(C)]

@@ -20,7 +20,7 @@
 use crate::errno::{Errno, Result};
 use crate::lock::Held;
 use crate::object::{Header, Kind};
-use crate::robust::Robust;
+use crate::robust::{PATIENCE, Robust};
 use crate::sys;
 use crate::wait::Wait;
 use std::cell::UnsafeCell;
@@ -41,8 +41,11 @@ pub const SIZE: usize = LINE + size_of::<Lines>();
 /// A cache line.
 const LINE: usize = 64;
 
-/// How often a reader that found no slot free looks whether one other than its own is.
+/// How often a reader that found no slot free looks whether one other than that at which it
+/// sleeps is. Less often where a signal handler is to end the call: one that runs meanwhile
+/// does not.
 const LOOK: Duration = Duration::from_millis(5);
+const LOOK_UNTIL_SIGNAL: Duration = PATIENCE;
 
 const KIND: Kind = Kind::with_c_types(*b"uirw", 1);
 
@@ -139,6 +142,11 @@ impl Rwlock {
     /// thread's.
     fn wait_for_slot(&self, wait: &mut Wait) -> Result<()> {
         let thread = sys::thread_id();
+        let look = if wait.ends_with_signal() {
+            LOOK_UNTIL_SIGNAL
+        } else {
+            LOOK
+        };
         while !self.take_slot()? {
             // Nobody is to overtake.
             self.gate_shut.store(1, Ordering::Relaxed);
@@ -147,7 +155,7 @@ impl Rwlock {
             let Some(Line(slot)) = others.find(|Line(slot)| slot.owner() != thread) else {
                 return Err(Errno::EDEADLK);
             };
-            match slot.lock_after_sleep(wait, LOOK) {
+            match slot.lock_after_sleep(wait, look) {
                 Err(Errno::EBUSY) => {}
                 tried => return tried,
             }

@@ -65,7 +65,8 @@ pub unsafe extern "C" fn ipc_mutex_init(m: *mut ipc_mutex, flags: c_uint) -> c_i
 /// mapped meanwhile, and the thread does not end (that is a death too, and so is exec).
 ///
 /// timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
-/// signal handler ran. Who waits sleeps, and is not served in order.
+/// signal handler ran; one that runs before the call sleeps, or while it looks in between (every
+/// 100 ms), does not end it. Who waits sleeps, and is not served in order.
 ///
 /// Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
 /// does not hold what its parent holds); not from a signal handler.

@@ -9,7 +9,8 @@ use libc::{c_int, c_void, size_t, ssize_t};
 use std::os::fd::IntoRawFd;
 
 /// A time-out: wait for ever, but end with EINTR when a signal handler ran. A handler that
-/// runs before the call has begun to wait does not end it.
+/// runs before the call has begun to wait does not end it, nor does one that runs while a call
+/// looks in between, as those of the locks do from time to time.
 pub const IPC_WAIT_INTR: c_int = -2;
 const _: () = assert!(IPC_WAIT_INTR == wait::WAIT_INTR);
 

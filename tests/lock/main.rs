@@ -43,6 +43,7 @@ fn main() -> std::process::ExitCode {
         rwlock::readers_share_no_line,
         rwlock::time_outs,
         rwlock::interrupted,
+        rwlock::interrupted_and_seldom_awake,
         rwlock::reader_killed,
         rwlock::writer_killed,
         rwlock::waiting_writer_killed,

@@ -5,7 +5,7 @@ use libc::{EAGAIN, EDEADLK, EINVAL, EPERM, EPROTO, ESTALE, ETIMEDOUT, c_int, cpu
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use std::{mem, ptr, thread};
+use std::{fs, mem, ptr, thread};
 use unixipc::ffi::rwlock::*;
 
 pub fn arguments() {
@@ -406,6 +406,24 @@ pub fn interrupted() {
     assert_eq!(space.rdlock(INTR), CLEAN);
     assert_eq!(space.rdunlock(), CLEAN);
     assert_eq!(space.wrlock(INTR), CLEAN);
+}
+
+/// A handler that runs while the call looks does not end it: so it looks seldom.
+pub fn interrupted_and_seldom_awake() {
+    let space = space();
+    let _readers = crowd_of_readers(space);
+    let reader = fork(|| assert_eq!(space.rdlock(INTR), CLEAN));
+    reader.wait_asleep();
+    let sleeps = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", reader.0)).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = sleeps();
+    thread::sleep(Duration::from_millis(500));
+    let slept = sleeps() - before;
+    assert!(slept < 20, "{slept}");
 }
 
 /// A reader changes nothing, so its death is nobody's concern.
