@@ -1752,7 +1752,8 @@ int ipc_rwlock_init(struct ipc_rwlock *l,
  *
  * IPC_OWNER_DIED says that a writer died, and what the lock guards can be half-changed: each
  * reader and writer is told until a writer calls ipc_rwlock_consistent. A reader that died is
- * nobody's concern. Who comes while a writer waits comes after it. A thread may lock for
+ * nobody's concern. A reader that comes while a writer waits for readers comes after it; one
+ * that comes when a writer unlocks may come before the next writer. A thread may lock for
  * reading more than once, and unlocks as often; where it would have to wait for a writer that
  * waits for its own first lock, that is EDEADLK.
  *
@@ -1792,8 +1793,8 @@ int ipc_rwlock_rdunlock(struct ipc_rwlock *l);
 /**
  * Locks for writing: nobody else has the lock in any way.
  *
- * All else is as for ipc_rwlock_rdlock. A writer waits for the readers that are there, and
- * for writers before it, but not for readers that come later; one that gives up lets them in.
+ * All else is as for ipc_rwlock_rdlock. A writer waits for writers before it, and then for the
+ * readers that are there, but not for readers that come later; one that gives up lets them in.
  *
  * Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and somebody else holds it

@@ -9,7 +9,9 @@
 //! first slot until after its last, and `gate_shut` says so meanwhile; a reader that sees
 //! `gate_shut` goes through the gate, and so comes after the writer. `gate_shut` only directs
 //! traffic: that it is old for a moment, or that one who died has left it, lets nobody in who
-//! must not be in.
+//! must not be in. From one writer's unlocking until the next writer has the gate, it is open: to
+//! leave it shut would send readers through a gate that nobody may be waiting at, where one that
+//! reads already gets `EDEADLK` for nothing.
 //!
 //! `state` tells of a writer that died. It is `WRITING` exactly while a writer has all slots; so
 //! whoever has a slot and sees it knows that its writer is dead.
