@@ -796,7 +796,8 @@ ssize_t ipc_cell_load(const struct ipc_cell *c,
  *
  * It sleeps meanwhile, and may do so where the memory is mapped read-only. The cell has to be
  * made with IPC_CELL_F_WAITABLE. There may have been several stores when it returns.
- * timeout_ms is as for ipc_cell_store.
+ * timeout_ms is as for ipc_cell_store. It looks by itself once a second, because whoever can
+ * read the memory can take its wake-up away: that is the most by which it is late.
  *
  * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
  * handler, and in the child after fork.

@@ -20,6 +20,11 @@ use std::alloc::{self, Layout};
 use std::mem::{self, MaybeUninit};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long a waiter sleeps before it looks by itself. Whoever can only read the memory can still
+/// move the waiters to another futex (`FUTEX_REQUEUE`), where no store wakes them.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A cell in memory that this process has mapped: where it is, and what was found there when
 /// it was opened. The numbers in the memory itself are not looked at again.
@@ -248,7 +253,7 @@ impl Cell {
             return Err(Errno::EOPNOTSUPP);
         }
         protocol::wait(self, seen, |published| {
-            wait.futex(self.published(), published)
+            wait.futex_for(self.published(), published, PATIENCE)
         })
     }
 }

@@ -42,6 +42,7 @@ fn main() -> std::process::ExitCode {
         wait::time_outs,
         wait::sleeps_without_polling,
         wait::wakes_all,
+        wait::moved_away,
         wait::read_only,
         wait::signals,
         wait::nothing_is_missed,

@@ -2,10 +2,12 @@
 
 use crate::tool::*;
 use libc::{
-    EAGAIN, EINTR, ETIMEDOUT, PROT_NONE, PROT_READ, PROT_WRITE, SA_RESTART, SIGSEGV, SIGSTOP,
-    SIGUSR1, WIFSTOPPED, WUNTRACED, c_int, kill, raise, sigaction, sighandler_t, waitpid,
+    EAGAIN, EINTR, ETIMEDOUT, FUTEX_REQUEUE, PROT_NONE, PROT_READ, PROT_WRITE, SA_RESTART, SIGSEGV,
+    SIGSTOP, SIGUSR1, SYS_futex, WIFSTOPPED, WUNTRACED, alarm, c_int, kill, raise, sigaction,
+    sighandler_t, waitpid,
 };
 use std::time::Duration;
+use unixipc::ffi::cell::ipc_cell_bytes;
 
 pub fn returns_at_once() {
     let (_memory, cell) = new_cell(8, WAITABLE);
@@ -61,6 +63,32 @@ pub fn sleeps_without_polling() {
     assert_eq!(cell.wait(0, 700), Err(ETIMEDOUT));
     let used = cpu_time() - before;
     assert!(used < Duration::from_millis(10), "{used:?}");
+}
+
+/// Who can only read the memory moves the waiters away, where no store wakes them.
+pub fn moved_away() {
+    let file = memfd(ipc_cell_bytes(8));
+    let memory = Memory::of(&file, ipc_cell_bytes(8), PROT_READ | PROT_WRITE);
+    let cell = memory.init(8, WAITABLE).unwrap();
+    for timeout in [-1, LONG, INTR] {
+        let seen = cell.load().map_or(0, |(_, version)| version);
+        let waiting = fork(|| {
+            // SAFETY: no pointers.
+            unsafe { alarm(10) };
+            assert_eq!(cell.wait(seen, timeout), Ok(0));
+        });
+        waiting.wait_asleep();
+        let view = Memory::of(&file, memory.size, PROT_READ);
+        // SAFETY: within the memory.
+        let published = unsafe { view.at.add(layout::PUBLISHED) };
+        let (none, all) = (0, c_int::MAX);
+        // SAFETY: the kernel takes the addresses for names only.
+        let moved =
+            unsafe { libc::syscall(SYS_futex, published, FUTEX_REQUEUE, none, all, view.at) };
+        assert_eq!(moved, 1);
+        cell.store(b"x", 0).unwrap();
+        waiting.join();
+    }
 }
 
 pub fn wakes_all() {
