@@ -165,7 +165,7 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_SHM_F_LOCK 16
 
 /**
- * A flag of ipc_shm_open and ipc_shm_from_fd: for reading only, which the kernel enforces.
+ * A flag of ipc_shm_open and ipc_shm_from_fd: the memory is mapped for reading only.
  */
 #define IPC_SHM_F_RDONLY 32
 
@@ -705,9 +705,10 @@ int ipc_cell_init(void *mem,
  * that its stores need none and are several times as fast while others read. Stores by other
  * handles wait for its end. Only this thread may store by the handle, and it closes it.
  *
- * The memory belongs to the caller, and stays mapped until ipc_cell_close. The handle works
- * in the child after fork, where it is a second one to be closed; but who is the sole writer
- * is still the parent, and the child must not store by that handle.
+ * The memory belongs to the caller, and stays mapped until ipc_cell_close (a sole writer's: by
+ * its own thread, or until that ends). The handle works in the child after fork, where it is a
+ * second one to be closed; but who is the sole writer is still the parent, and the child must
+ * not store by that handle.
  *
  * Does not block. May be called from any thread and in the child after fork; not from a
  * signal handler.
@@ -827,7 +828,8 @@ size_t ipc_cell_size(const struct ipc_cell *c);
 /**
  * Frees a handle, and so ends being the sole writer. The cell and its memory stay as they are.
  * NULL is allowed. A handle with IPC_CELL_F_SOLE_WRITER is closed by the thread that opened it;
- * closed by another one, it is freed, and its thread stays the sole writer until it ends.
+ * closed by another one, it is freed, and its thread stays the sole writer until it ends. The
+ * memory stays mapped until then: what the thread holds is a list that goes through it.
  *
  * Does not block. May be called from any thread, once nobody uses the handle any more, and in
  * the child after fork; not from a signal handler. Cannot fail.
@@ -1293,8 +1295,10 @@ int ipc_cond_wait(struct ipc_cond *c,
  * only if it was made with the mutex held. All are woken and not one, for one could be killed
  * before it has done anything.
  *
- * Does not block; enters the kernel each time. A process that is killed in it has woken all or
- * nobody. May be called from any thread, from a signal handler, and in the child after fork.
+ * Does not block; enters the kernel each time. A filter on system calls that forbids it makes
+ * the call fail, with ENOSYS or what else the filter gives, and nobody is woken. A process that
+ * is killed in it has woken all or nobody. May be called from any thread, from a signal
+ * handler, and in the child after fork.
  *
  * Returns 0, or -1 with errno:
  *   EFAULT     c is in memory that this process may not write
@@ -2074,6 +2078,9 @@ int ipc_shm_publish(struct ipc_shm *shm,
  * The name is as for ipc_shm_publish. flags is 0, or IPC_SHM_F_RDONLY, _HUGE, _PREFAULT and
  * _LOCK, or'ed. A region that unixipc made is never seen half made; one that is made with
  * shm_open(3) can be. The file must be a regular one on tmpfs, and no symbolic link.
+ *
+ * With IPC_SHM_F_RDONLY the descriptor is open for reading only too. Who may write the file by
+ * its mode can open it anew: only another user is kept from writing.
  *
  * Whoever may write a named region may also truncate it, and touching what is gone then raises
  * SIGBUS: its name and mode are for those who trust each other.

@@ -112,9 +112,10 @@ pub unsafe extern "C" fn ipc_cell_init(
 /// that its stores need none and are several times as fast while others read. Stores by other
 /// handles wait for its end. Only this thread may store by the handle, and it closes it.
 ///
-/// The memory belongs to the caller, and stays mapped until ipc_cell_close. The handle works
-/// in the child after fork, where it is a second one to be closed; but who is the sole writer
-/// is still the parent, and the child must not store by that handle.
+/// The memory belongs to the caller, and stays mapped until ipc_cell_close (a sole writer's: by
+/// its own thread, or until that ends). The handle works in the child after fork, where it is a
+/// second one to be closed; but who is the sole writer is still the parent, and the child must
+/// not store by that handle.
 ///
 /// Does not block. May be called from any thread and in the child after fork; not from a
 /// signal handler.
@@ -278,7 +279,8 @@ pub unsafe extern "C" fn ipc_cell_size(c: *const Cell) -> size_t {
 
 /// Frees a handle, and so ends being the sole writer. The cell and its memory stay as they are.
 /// NULL is allowed. A handle with IPC_CELL_F_SOLE_WRITER is closed by the thread that opened it;
-/// closed by another one, it is freed, and its thread stays the sole writer until it ends.
+/// closed by another one, it is freed, and its thread stays the sole writer until it ends. The
+/// memory stays mapped until then: what the thread holds is a list that goes through it.
 ///
 /// Does not block. May be called from any thread, once nobody uses the handle any more, and in
 /// the child after fork; not from a signal handler. Cannot fail.

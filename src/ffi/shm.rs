@@ -20,7 +20,7 @@ pub const IPC_SHM_F_HUGE: c_uint = 4;
 pub const IPC_SHM_F_PREFAULT: c_uint = 8;
 /// A flag for all of them: the region stays in memory, and out of swap space (mlock(2)).
 pub const IPC_SHM_F_LOCK: c_uint = 16;
-/// A flag of ipc_shm_open and ipc_shm_from_fd: for reading only, which the kernel enforces.
+/// A flag of ipc_shm_open and ipc_shm_from_fd: the memory is mapped for reading only.
 pub const IPC_SHM_F_RDONLY: c_uint = 32;
 /// A flag of ipc_shm_from_fd: the caller trusts whoever has the file not to truncate it.
 pub const IPC_SHM_F_TRUST: c_uint = 64;
@@ -175,6 +175,9 @@ pub unsafe extern "C" fn ipc_shm_publish(shm: *mut Shm, name: *const c_char) -> 
 /// The name is as for ipc_shm_publish. flags is 0, or IPC_SHM_F_RDONLY, _HUGE, _PREFAULT and
 /// _LOCK, or'ed. A region that unixipc made is never seen half made; one that is made with
 /// shm_open(3) can be. The file must be a regular one on tmpfs, and no symbolic link.
+///
+/// With IPC_SHM_F_RDONLY the descriptor is open for reading only too. Who may write the file by
+/// its mode can open it anew: only another user is kept from writing.
 ///
 /// Whoever may write a named region may also truncate it, and touching what is gone then raises
 /// SIGBUS: its name and mode are for those who trust each other.
