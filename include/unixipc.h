@@ -1295,14 +1295,13 @@ int ipc_cond_wait(struct ipc_cond *c,
  * only if it was made with the mutex held. All are woken and not one, for one could be killed
  * before it has done anything.
  *
- * Does not block; enters the kernel each time. A filter on system calls that forbids it makes
- * the call fail, with ENOSYS or what else the filter gives, and nobody is woken. A process that
- * is killed in it has woken all or nobody. May be called from any thread, from a signal
- * handler, and in the child after fork.
+ * Does not block; enters the kernel each time. A process that is killed in it has woken all or
+ * nobody. May be called from any thread, from a signal handler, and in the child after fork.
  *
  * Returns 0, or -1 with errno:
  *   EFAULT     c is in memory that this process may not write
  *   EINVAL     c is NULL or not aligned to 16
+ *   ENOSYS     a filter on system calls forbids it
  *   EPROTO     c is not a condition that ipc_cond_init made
  *   ESTALE     it was made by another version of the library
  */
@@ -1870,10 +1869,12 @@ int ipc_semlock_open(key_t key,
  * Takes the lock for reading, together with other readers.
  *
  * Waits while a writer holds the lock, or is next. Readers and writers are served in the order
- * in which they come: neither can starve the other. The lock belongs to the process: any of its
- * threads may give it back, the end of a thread does not, and the end of the process does,
- * however it ends, also by SIGKILL. A child made by fork does not have it. Each call needs its
- * ipc_semlock_rdunlock. Whoever reads already and locks again hangs if a writer came meanwhile.
+ * in which they come: neither can starve the other. (Only where a writer died with the lock, and
+ * until that is repaired, can a reader come after writers that came later.) The lock belongs to
+ * the process: any of its threads may give it back, the end of a thread does not, and the end
+ * of the process does, however it ends, also by SIGKILL. A child made by fork does not have it.
+ * Each call needs its ipc_semlock_rdunlock. Whoever reads already and locks again hangs if a
+ * writer came meanwhile.
  *
  * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
  * signal handler ran.
@@ -1904,7 +1905,8 @@ int ipc_semlock_rdlock(int id,
  *
  * That the process has a read lock to give back is the caller's to know: while other processes
  * read, the call takes one of their locks instead of failing, and the kernel gives it back when
- * the process ends.
+ * the process ends. Nor is it checked that id is a lock: of another set it lowers the first
+ * semaphore.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child after
  * fork.

@@ -85,6 +85,7 @@ impl Bell {
     }
 
     /// Asks the system whether the other side is gone.
+    #[inline(never)] // long, and often called
     pub fn look(&self) -> bool {
         let mut pipe = [PollFd::new(self.pipe.as_fd(), PollFlags::empty())];
         let hung_up = |pipe: &PollFd| {
@@ -105,6 +106,7 @@ impl Bell {
     }
 
     /// Makes the descriptor for event loops readable.
+    #[inline(never)] // long, and often called
     pub fn show(&self) {
         if let Some(polled) = self.polled.get() {
             let _ = polled.shown.write(1);

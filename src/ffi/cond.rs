@@ -99,14 +99,13 @@ pub unsafe extern "C" fn ipc_cond_wait(
 /// only if it was made with the mutex held. All are woken and not one, for one could be killed
 /// before it has done anything.
 ///
-/// Does not block; enters the kernel each time. A filter on system calls that forbids it makes
-/// the call fail, with ENOSYS or what else the filter gives, and nobody is woken. A process that
-/// is killed in it has woken all or nobody. May be called from any thread, from a signal
-/// handler, and in the child after fork.
+/// Does not block; enters the kernel each time. A process that is killed in it has woken all or
+/// nobody. May be called from any thread, from a signal handler, and in the child after fork.
 ///
 /// Returns 0, or -1 with errno:
 ///   EFAULT     c is in memory that this process may not write
 ///   EINVAL     c is NULL or not aligned to 16
+///   ENOSYS     a filter on system calls forbids it
 ///   EPROTO     c is not a condition that ipc_cond_init made
 ///   ESTALE     it was made by another version of the library
 #[unsafe(no_mangle)]

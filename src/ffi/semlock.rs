@@ -37,10 +37,12 @@ pub extern "C" fn ipc_semlock_open(key: key_t, mode_flags: c_int) -> c_int {
 /// Takes the lock for reading, together with other readers.
 ///
 /// Waits while a writer holds the lock, or is next. Readers and writers are served in the order
-/// in which they come: neither can starve the other. The lock belongs to the process: any of its
-/// threads may give it back, the end of a thread does not, and the end of the process does,
-/// however it ends, also by SIGKILL. A child made by fork does not have it. Each call needs its
-/// ipc_semlock_rdunlock. Whoever reads already and locks again hangs if a writer came meanwhile.
+/// in which they come: neither can starve the other. (Only where a writer died with the lock, and
+/// until that is repaired, can a reader come after writers that came later.) The lock belongs to
+/// the process: any of its threads may give it back, the end of a thread does not, and the end
+/// of the process does, however it ends, also by SIGKILL. A child made by fork does not have it.
+/// Each call needs its ipc_semlock_rdunlock. Whoever reads already and locks again hangs if a
+/// writer came meanwhile.
 ///
 /// timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
 /// signal handler ran.
@@ -71,7 +73,8 @@ pub extern "C" fn ipc_semlock_rdlock(id: c_int, timeout_ms: c_int) -> c_int {
 ///
 /// That the process has a read lock to give back is the caller's to know: while other processes
 /// read, the call takes one of their locks instead of failing, and the kernel gives it back when
-/// the process ends.
+/// the process ends. Nor is it checked that id is a lock: of another set it lowers the first
+/// semaphore.
 ///
 /// Does not block. May be called from any thread, from a signal handler, and in the child after
 /// fork.
