@@ -123,6 +123,10 @@ static inline struct expected expect_seqpacket(void)
         return at_end();
     }
     next_piece++;
+    if (piece->len == 0 && next_piece < npieces) {
+        /* It looks like the end, which is looked at once more. */
+        piece = &pieces[next_piece++];
+    }
     return piece->len > cap ? error(EMSGSIZE) : (struct expected){piece->len, piece->bytes};
 }
 
