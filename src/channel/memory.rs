@@ -24,7 +24,7 @@ use crate::atomic::{AtomicU32, AtomicU64};
 use crate::errno::{Errno, Result};
 use crate::shm::{check, create};
 use crate::sys::cache;
-use crate::sys::memory::{self, Mapping};
+use crate::sys::memory::Mapping;
 use nix::fcntl::SealFlag;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
@@ -147,11 +147,7 @@ impl Memory {
     /// size, and nobody may be able to take it away or to write it by another way.
     pub fn of_peer(fd: BorrowedFd, ring_size: u64, wanted: &Wanted) -> Result<Self> {
         let size = file_size(ring_size)?;
-        // The seals first: to tell them a file system is not asked, which may be the peer's own
-        // (FUSE), and never answer.
-        if !memory::seals(fd).map_err(blame)?.contains(SEALS)
-            || check::unshrinkable(fd).map_err(blame)? != size
-        {
+        if check::sealed(fd, SEALS).map_err(blame)? != size {
             return Err(Errno::EPROTO);
         }
         let mapping = Mapping::with_repeat(fd, CONTROL, ring_size as usize, false);

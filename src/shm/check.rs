@@ -12,15 +12,16 @@ use nix::sys::stat::{FileStat, SFlag};
 use nix::sys::statfs::{Statfs, TMPFS_MAGIC, fstatfs};
 use std::os::fd::BorrowedFd;
 
-/// The size of memory that nobody can take away; `EPROTO` for any other file.
-pub fn unshrinkable(fd: BorrowedFd) -> Result<usize> {
+/// The size of memory that has these seals, and that nobody can take away if one of them is
+/// `F_SEAL_SHRINK`; `EPROTO` for any other file.
+pub fn sealed(fd: BorrowedFd, wanted: SealFlag) -> Result<usize> {
     // The seals first: a size that was read before could still shrink. Besides, they are asked
     // without the file system, which may be a peer's own (FUSE), and never answer.
     let seals = match memory::seals(fd) {
         Err(Errno::EINVAL) => return Err(Errno::EPROTO), // a file that has none
         seals => seals?,
     };
-    if !seals.contains(SealFlag::F_SEAL_SHRINK) || !is_tmpfs(&fstatfs(fd)?) {
+    if !seals.contains(wanted) || !is_tmpfs(&fstatfs(fd)?) {
         return Err(Errno::EPROTO);
     }
     size(fd)

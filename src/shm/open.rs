@@ -3,7 +3,7 @@
 use super::name::Name;
 use super::{Shm, Usage, check};
 use crate::errno::{Errno, Result};
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::sys::statfs::fstatfs;
 use std::ffi::CStr;
@@ -66,7 +66,7 @@ pub fn from_fd(fd: BorrowedFd, usage: Usage, trusted: bool) -> Result<Shm> {
     let size = if trusted {
         check::size(fd)?
     } else {
-        check::unshrinkable(fd)?
+        check::sealed(fd, SealFlag::F_SEAL_SHRINK)?
     };
     let own = nix::fcntl::fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(0))?;
     // SAFETY: the kernel has just given us this descriptor.
