@@ -16,7 +16,7 @@ use super::memory::{Memory, Wanted};
 use super::signal::Rope;
 use crate::bytes;
 use crate::errno::{Errno, Result};
-use crate::message::{RecvControl, SendControl};
+use crate::message::{RecvControl, SendControl, past_end};
 use crate::pair::send_error;
 use crate::sys;
 use crate::wait::Wait;
@@ -132,7 +132,7 @@ impl Reply {
     /// first. `EPIPE` if the other side has said nothing and is gone.
     pub fn receive(&mut self, socket: BorrowedFd, wait: &mut Wait) -> Result<()> {
         while self.len < LEN {
-            match self.receive_past_end(socket) {
+            match past_end(libc::MSG_DONTWAIT, |flags| self.receive_part(socket, flags)) {
                 Ok(0) | Err(Errno::ECONNRESET) if self.len == 0 => return Err(Errno::EPIPE),
                 Ok(0) | Err(Errno::ECONNRESET) => return Err(Errno::EPROTO),
                 Ok(len) => self.len += len,
@@ -144,20 +144,8 @@ impl Reply {
         Ok(())
     }
 
-    /// Where it is the end, once more: on SOCK_SEQPACKET the kernel looks for a packet first, and
-    /// whether the other side is gone after that; in between it can have sent and gone.
-    fn receive_past_end(&mut self, socket: BorrowedFd) -> Result<usize> {
-        match self.receive_part(socket) {
-            Ok(0) => match self.receive_part(socket) {
-                Err(Errno::EAGAIN) => Ok(0), // it was an empty packet
-                again => again,
-            },
-            other => other,
-        }
-    }
-
     #[inline(never)]
-    fn receive_part(&mut self, socket: BorrowedFd) -> Result<usize> {
+    fn receive_part(&mut self, socket: BorrowedFd, flags: c_int) -> Result<usize> {
         let room = bytes::to_fill(&mut self.bytes[self.len..]);
         let mut part = iovec {
             iov_base: room.as_mut_ptr().cast(),
@@ -169,7 +157,7 @@ impl Reply {
         header.msg_iovlen = 1;
         control.attach(&mut header);
         // SAFETY: the part and the control data outlive the call, and the lengths are theirs.
-        let len = unsafe { sys::recvmsg(socket, &mut header, libc::MSG_DONTWAIT) }?;
+        let len = unsafe { sys::recvmsg(socket, &mut header, flags) }?;
         control.received(&header);
         let mut fds = [MaybeUninit::new(-1); 3]; // room for one too many
         let count = control.store(&mut fds, header.msg_flags)?;

@@ -129,27 +129,28 @@ fn recv_bordered(
     }
 }
 
-/// Receives, as long as something was sent before the end; nothing at the end.
-///
-/// Where the peer is gone and left something unread, the kernel says so once, and before it gives
-/// what the peer had sent; so it is tried again. And it looks for a message first, and whether the
-/// peer is gone after that: one that sends and goes in between is gone, and its message is there.
-/// So the end is looked at once more, without waiting: the queue is complete by then.
-fn up_to_the_end<T>(
-    mut flags: c_int,
-    mut attempt: impl FnMut(c_int) -> Result<Option<T>>,
-) -> Result<Option<T>> {
-    let (mut reset, mut ended) = (false, false);
-    loop {
-        match attempt(flags) {
-            Err(Errno::ECONNRESET) if !reset => reset = true,
-            Ok(None) if !ended => {
-                ended = true;
-                flags |= libc::MSG_DONTWAIT;
-            }
-            Err(Errno::EAGAIN) if ended => return Ok(None), // it was an empty packet
-            done => return done,
-        }
+/// Receives, also where the peer is gone and left something unread. Here the kernel says so
+/// once, and before it gives what the peer had sent; so it is tried again.
+fn past_reset<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    match attempt() {
+        Err(Errno::ECONNRESET) => attempt(),
+        other => other,
+    }
+}
+
+/// Receives; 0 bytes only at the end. The kernel looks for a message first, and whether the peer
+/// is gone after that: one that sends and goes in between is gone, and its message is there. So
+/// the end is looked at once more, without waiting: the queue is complete by then.
+pub(crate) fn past_end(
+    flags: c_int,
+    mut attempt: impl FnMut(c_int) -> Result<usize>,
+) -> Result<usize> {
+    match attempt(flags) {
+        Ok(0) => match attempt(flags | libc::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => Ok(0), // it was an empty packet
+            again => again,
+        },
+        other => other,
     }
 }
 
@@ -157,16 +158,14 @@ fn up_to_the_end<T>(
 fn recv_bytes(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>], mut wait: Wait) -> Result<Received> {
     // The length is then the message's own, however little of it there is room for.
     let len = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
-        up_to_the_end(flags, |flags| {
-            let len = sys::recv(fd, bytes, flags | libc::MSG_TRUNC)?;
-            Ok((len > 0).then_some(len))
+        past_end(flags, |flags| {
+            past_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))
         })
     })?;
-    match len {
-        Some(len) if len > bytes.len() => Err(Errno::EMSGSIZE),
-        Some(len) => Ok(Received { len, nfds: 0 }),
-        None => Ok(Received::END),
+    if len > bytes.len() {
+        return Err(Errno::EMSGSIZE);
     }
+    Ok(Received { len, nfds: 0 })
 }
 
 // Not inlined, like whatever else has much on the stack: to touch a row of pages would cost
@@ -179,20 +178,21 @@ fn recv_bytes_and_fds(
     mut wait: Wait,
 ) -> Result<Received> {
     let mut control = RecvControl::new();
-    let received = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
-        up_to_the_end(flags, |flags| {
-            let (len, msg_flags) = recv_part(fd, bytes, &mut control, flags)?;
+    let mut msg_flags = 0;
+    let len = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
+        past_end(flags, |flags| {
+            let len;
+            (len, msg_flags) = past_reset(|| recv_part(fd, bytes, &mut control, flags))?;
             if len == 0 {
                 // Nothing that ipc_msg_send sends has descriptors here.
                 control.close();
-                return Ok(None);
             }
-            Ok(Some((len, msg_flags)))
+            Ok(len)
         })
     })?;
-    let Some((len, msg_flags)) = received else {
+    if len == 0 {
         return Ok(Received::END);
-    };
+    }
     if msg_flags & libc::MSG_TRUNC != 0 {
         return Err(Errno::EMSGSIZE);
     }
