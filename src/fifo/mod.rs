@@ -2,6 +2,7 @@
 
 mod open;
 pub mod record;
+mod state;
 
 pub use open::{Side, open};
 

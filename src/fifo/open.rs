@@ -10,11 +10,12 @@
 //!   again now and then. To hold the FIFO open for both sides meanwhile would let it in at once,
 //!   but would make every other writer believe that there is a reader.
 
+use super::state::{State, look};
 use super::{check_fifo, stat};
 use crate::errno::{Errno, Result};
 use crate::wait::Wait;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::pipe2;
@@ -123,20 +124,9 @@ fn packet_mode(fd: OwnedFd) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Makes a call that does not wait, and yet is interrupted where a signal is pending.
-fn look<T>(wait: &Wait, mut call: impl FnMut() -> nix::Result<T>) -> Result<T> {
-    loop {
-        match call() {
-            Err(nix::errno::Errno::EINTR) => wait.interrupted()?,
-            done => return Ok(done?),
-        }
-    }
-}
-
 /// Whether there is something to read, or a writer was there since `fd` was opened.
 fn has_something(fd: &OwnedFd, wait: &Wait) -> Result<bool> {
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    Ok(look(wait, || poll(&mut fds, PollTimeout::ZERO))? > 0)
+    Ok(State::of(fd.as_fd(), wait)? != State::Empty)
 }
 
 /// A pipe into which tee(2) would copy: from an empty one it says whether there is a writer.

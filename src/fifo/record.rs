@@ -12,9 +12,10 @@
 //! Behind the record and not before it, so that every copy of the record, the kernel's too, is
 //! one between aligned places: at 4 KB that is a tenth of the whole.
 
+use super::state::State;
 use crate::bytes;
 use crate::errno::{Errno, Result};
-use crate::sys::pipe::{self, State::*};
+use crate::sys::pipe;
 use crate::wait::Wait;
 use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
@@ -77,12 +78,12 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> R
     let mut empty = 0;
     let len = loop {
         match pipe::read(fd, &mut packet.0) {
-            Ok(0) => match pipe::state(fd)? {
-                Ended => return Ok(0),
+            Ok(0) => match State::of(fd, &Wait::forever())? {
+                State::Ended => return Ok(0),
                 // No writer was there yet: the descriptor is not from `open`.
-                Empty if empty == EMPTY_MAX => return Ok(0),
-                Filled if empty == EMPTY_MAX => return Err(Errno::EPROTO),
-                Empty | Filled => empty += 1,
+                State::Empty if empty == EMPTY_MAX => return Ok(0),
+                State::Filled if empty == EMPTY_MAX => return Err(Errno::EPROTO),
+                State::Empty | State::Filled => empty += 1,
             },
             Ok(len) => break len,
             Err(Errno::EINTR) => wait.interrupted()?,

@@ -4,11 +4,9 @@ use super::checked_len;
 use crate::errno::{Errno, Result};
 use libc::{c_int, iovec};
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::slice;
 
 /// `RWF_NOSIGNAL` of linux/fs.h (Linux 6.18).
 const RWF_NOSIGNAL: c_int = 0x100;
@@ -20,35 +18,6 @@ const KERNEL_SIGSET: usize = 8;
 pub fn read(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     // SAFETY: the kernel writes within `bytes`.
     checked_len(unsafe { libc::read(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) })
-}
-
-/// What the end of a pipe that is read from looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Something to read.
-    Filled,
-    /// Nothing, and there are writers, or none was there since it was opened.
-    Empty,
-    /// Nothing, and the last writer is gone.
-    Ended,
-}
-
-/// The state of a pipe.
-pub fn state(fd: BorrowedFd) -> Result<State> {
-    let mut fd = PollFd::new(fd, PollFlags::POLLIN);
-    while let Err(error) = poll(slice::from_mut(&mut fd), PollTimeout::ZERO) {
-        if error != nix::errno::Errno::EINTR {
-            return Err(error.into());
-        }
-    }
-    let seen = fd.revents().unwrap_or(PollFlags::empty());
-    Ok(if seen.contains(PollFlags::POLLIN) {
-        State::Filled
-    } else if seen.is_empty() {
-        State::Empty
-    } else {
-        State::Ended
-    })
 }
 
 /// `read(2)` that does not wait, whatever the mode of the descriptor. `EOPNOTSUPP` where the
