@@ -698,22 +698,21 @@ impl Channel {
                 .look(need, &theirs.head.at)
                 .map_err(|error| self.break_off(error))
         };
-        let fulfilled = |wish: &mut u64| {
+        let fulfilled = |wish| {
             // A shorter message leaves the longer one that was refused waiting.
-            if need >= *wish {
-                *wish = 0;
+            if need >= wish {
                 self.refused_at.store(NO_WISH, Ordering::Relaxed);
             }
         };
         if look().inspect_err(|_| self.refused_at.store(NO_WISH, Ordering::Relaxed))? {
             sender.refused = 0;
-            fulfilled(&mut sender.wish);
+            fulfilled(sender.wish);
             return Ok(());
         }
         self.sent.0.waits.add(1);
         // That it is over `look` knows by itself.
         if self.spin_until(wait, peer, &mut sender.vain, &mut look, || false)? {
-            fulfilled(&mut sender.wish);
+            fulfilled(sender.wish);
             return Ok(());
         }
         if self.refused_at.load(Ordering::Relaxed) == NO_WISH {
@@ -738,7 +737,7 @@ impl Channel {
             let safe = self.announce(word, &theirs.head.unfenced, peer);
             if look()? {
                 sleep::withdraw(word);
-                fulfilled(&mut sender.wish);
+                fulfilled(sender.wish);
                 return Ok(());
             }
             if let Some(error) = over {
@@ -766,17 +765,30 @@ impl Channel {
 
     /// Whether there is a reason for the descriptor to be readable.
     fn is_something_to_be_seen(&self, peer: &Peer) -> bool {
-        let (mine, theirs) = (self.memory.control(), peer.memory.control());
-        let is_unread =
-            theirs.tail.at.load(Ordering::Acquire) != mine.head.at.load(Ordering::Relaxed);
-        let is_over = [&theirs.tail.ended, &mine.head.ended]
-            .iter()
-            .any(|ended| ended.load(Ordering::Acquire) != 0);
         let refused_at = self.refused_at.load(Ordering::Relaxed);
-        is_unread
-            || is_over
-            || self.bell.is_gone()
-            || (refused_at != NO_WISH && theirs.head.at.load(Ordering::Acquire) != refused_at)
+        self.is_something_to_receive(peer)
+            || (refused_at != NO_WISH
+                && peer.memory.control().head.at.load(Ordering::Acquire) != refused_at)
+    }
+
+    /// Whether there is a message, or the end.
+    fn is_something_to_receive(&self, peer: &Peer) -> bool {
+        let (mine, theirs) = (self.memory.control(), peer.memory.control());
+        theirs.tail.at.load(Ordering::Acquire) != mine.head.at.load(Ordering::Relaxed)
+            || self.is_receiving_over(peer)
+    }
+
+    /// Whether nothing more will come than what is there. Pairs with the store in `shutdown`; the
+    /// same holds of a death, after which nothing is written: who sees the end and then no message
+    /// has received them all.
+    fn is_receiving_over(&self, peer: &Peer) -> bool {
+        self.is_receiving_over_here()
+            || peer.memory.control().tail.ended.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether the peer is known to be gone, or this side has ended the receiving.
+    fn is_receiving_over_here(&self) -> bool {
+        self.bell.is_gone() || self.memory.control().head.ended.load(Ordering::Relaxed) != 0
     }
 
     /// Where a send was refused, who has silenced the bell may have silenced what told of room:
@@ -793,9 +805,8 @@ impl Channel {
         let unread = mine.tail.at.load(Ordering::Relaxed).wrapping_sub(head);
         // As the peer judges it, and it has read something since.
         let has_room = head != refused_at && unread <= self.memory.ring_size() / 2;
-        let is_over = [&theirs.head.ended, &mine.tail.ended]
-            .iter()
-            .any(|ended| ended.load(Ordering::Relaxed) != 0);
+        let is_over = theirs.head.ended.load(Ordering::Relaxed) != 0
+            || mine.tail.ended.load(Ordering::Relaxed) != 0;
         if !safe || has_room || is_over {
             if for_the_last_time {
                 self.refused_at.store(NO_WISH, Ordering::Relaxed);
@@ -963,13 +974,7 @@ impl Channel {
                 .look(length)
                 .map_err(|error| self.break_off(error))
         };
-        // Pairs with the store in `shutdown`; the same holds of a death, after which nothing is
-        // written: who sees the end and then no message has received them all.
-        let is_over = || {
-            self.bell.is_gone()
-                || theirs.tail.ended.load(Ordering::Acquire) != 0
-                || control.head.ended.load(Ordering::Relaxed) != 0
-        };
+        let is_over = || self.is_receiving_over(peer);
         if self.spin_until(wait, peer, &mut receiver.vain, &mut look, is_over)? {
             return Ok(true);
         }
@@ -1174,25 +1179,20 @@ impl Channel {
 
     /// A descriptor that is readable where there is something to do.
     pub fn fd(&self) -> Result<c_int> {
-        if self.peer.get().is_some() {
-            // Without the lock, which another thread may have had when this process was forked.
-            let (fd, new) = self.bell.epoll(None)?;
-            if new {
-                self.let_poll();
-            }
-            return Ok(fd);
-        }
-        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_pending = self.peer.get().is_none();
-        let socket = pending
+        // Once the handshake is over, without the lock: another thread may have had it when this
+        // process was forked.
+        let pending = match self.peer.get() {
+            Some(_) => None,
+            None => Some(self.pending.lock().unwrap_or_else(PoisonError::into_inner)),
+        };
+        let handshake = pending
             .as_ref()
-            .filter(|_| is_pending)
-            .map(|pending| pending.socket.as_fd());
-        let (fd, new) = self.bell.epoll(socket)?;
-        if pending
-            .as_ref()
-            .is_some_and(|pending| pending.failed.is_some())
-        {
+            .and_then(|pending| pending.as_ref())
+            .filter(|_| self.peer.get().is_none());
+        let (fd, new) = self
+            .bell
+            .epoll(handshake.map(|handshake| handshake.socket.as_fd()))?;
+        if handshake.is_some_and(|handshake| handshake.failed.is_some()) {
             self.bell.show();
         }
         drop(pending);
@@ -1208,20 +1208,21 @@ impl Channel {
         // Pairs with the fences of those who change what is looked at here: they see who polls,
         // or it is seen here what they have done.
         fence(Ordering::SeqCst);
-        self.show_end();
-        let Some(peer) = self.peer.get() else { return };
+        let Some(peer) = self.peer.get() else {
+            self.show_end();
+            return;
+        };
         self.show_room(peer, false);
         let (mine, theirs) = (self.memory.control(), peer.memory.control());
         let safe = self.announce(&mine.receiver.word, &theirs.tail.unfenced, peer);
-        let unread = theirs.tail.at.load(Ordering::Acquire) != mine.head.at.load(Ordering::Relaxed);
-        if unread || !safe || theirs.tail.ended.load(Ordering::Acquire) != 0 {
+        if !safe || self.is_something_to_receive(peer) {
             self.bell.show();
         }
     }
 
     /// Where nothing more is received, that is to be seen.
     fn show_end(&self) {
-        if self.bell.is_gone() || self.memory.control().head.ended.load(Ordering::Relaxed) != 0 {
+        if self.is_receiving_over_here() {
             self.bell.show();
         }
     }
