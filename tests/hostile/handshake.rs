@@ -2,7 +2,7 @@
 //! to a channel in three ways; what it answers is compared, and that nothing stays.
 
 use crate::common::process::{
-    Case, Outcome, open_numbers, outcome, own, pipe, wait_until, with_room_for,
+    Case, Outcome, is_asleep, open_numbers, outcome, own, pipe, wait_until, with_room_for,
 };
 use libc::*;
 use std::ffi::CString;
@@ -739,10 +739,8 @@ pub fn broken_while_another_waits() {
                 // SAFETY: the channel, which outlives the thread, and room for eight bytes.
                 outcome(|| unsafe { ipc_channel_recv(ch, room, 8, 5000) })
             });
-            wait_until("a thread asleep", || {
-                let path = format!("/proc/self/task/{}/stat", tid.load(SeqCst));
-                fs::read_to_string(path).is_ok_and(|stat| stat.contains(") S "))
-            });
+            wait_until("a thread", || tid.load(SeqCst) != 0);
+            wait_until("a thread asleep", || is_asleep(tid.load(SeqCst)));
             let sent = (0..10_000).find_map(|_| channel.send(b"x", 0).err());
             assert_eq!(sent, Some(EPROTO));
             assert_eq!(receiver.join().unwrap(), Err(EPROTO));
