@@ -110,6 +110,12 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_FIFO_RECORD_MAX 4092
 
 /**
+ * Returned by a lock call that acquired the lock, if the last owner died while it held the lock,
+ * or unlocked it without declaring the protected data consistent.
+ */
+#define IPC_OWNER_DIED 1
+
+/**
  * The longest message on a stream, in bytes: 1 GiB.
  */
 #define IPC_MSG_MAX 1073741824
@@ -118,12 +124,6 @@ struct timespec; /* C99's own <time.h> has none */
  * How many descriptors a message can carry.
  */
 #define IPC_MSG_FDS_MAX 253
-
-/**
- * What a lock returns that is held, and whose last owner died with it, or unlocked it without
- * saying that what it guards is consistent again.
- */
-#define IPC_OWNER_DIED 1
 
 /**
  * A time-out: wait for ever, but end with EINTR when a signal handler ran. A handler that

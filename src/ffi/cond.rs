@@ -1,7 +1,7 @@
 //! Layer 3: the condition.
 
+use super::lock::held;
 use super::mutex::{ipc_mutex, mutex};
-use super::owner::held;
 use super::pointer::object;
 use crate::cond::Cond;
 use crate::errno::{Errno, Result, or_errno};

@@ -1,6 +1,6 @@
 //! Layer 3: the mutex.
 
-use super::owner::held;
+use super::lock::held;
 use super::pointer::object;
 use crate::errno::{Errno, Result, or_errno};
 use crate::mutex::Mutex;

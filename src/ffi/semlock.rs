@@ -1,6 +1,6 @@
 //! Layer 2: the semaphore lock.
 
-use super::owner::held;
+use super::lock::held;
 use crate::errno::or_errno_of;
 use crate::semlock;
 use crate::wait::Wait;

@@ -10,8 +10,8 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use unixipc::ffi::cond::ipc_cond;
+use unixipc::ffi::lock::IPC_OWNER_DIED;
 use unixipc::ffi::mutex::ipc_mutex;
-use unixipc::ffi::owner::IPC_OWNER_DIED;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 use unixipc::ffi::rwlock::ipc_rwlock;
 

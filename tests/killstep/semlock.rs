@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use unixipc::ffi::owner::IPC_OWNER_DIED;
+use unixipc::ffi::lock::IPC_OWNER_DIED;
 
 /// How long a survivor waits, in milliseconds.
 const WAIT: c_int = 4000;

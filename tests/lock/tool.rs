@@ -20,7 +20,7 @@ pub const LONG: c_int = 20_000;
 /// What a lock returns that is clean.
 pub const CLEAN: Outcome = Ok(0);
 /// What it returns if its last owner died.
-pub const DIED: Outcome = Ok(unixipc::ffi::owner::IPC_OWNER_DIED as usize);
+pub const DIED: Outcome = Ok(unixipc::ffi::lock::IPC_OWNER_DIED as usize);
 
 /// What a test's processes share.
 #[repr(C)]

@@ -5,7 +5,7 @@ use libc::{c_int, c_ushort, c_void, key_t};
 use std::io::{Read, Write};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use unixipc::ffi::owner::IPC_OWNER_DIED;
+use unixipc::ffi::lock::IPC_OWNER_DIED;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 use unixipc::ffi::semlock::*;
 
