@@ -1,6 +1,6 @@
 //! Layer 3: the cell.
 
-use super::pointer::{buffer, buffer_room, out};
+use super::pointer::{buffer, buffer_room, out_ptr};
 use crate::cell::{self, Cell, Use};
 use crate::errno::{Errno, Result, or_errno, or_errno_of};
 use crate::wait::Wait;
@@ -41,7 +41,7 @@ unsafe fn give_handle(
     cell: impl FnOnce() -> Result<Cell>,
 ) -> Result<c_int> {
     // SAFETY: the caller's promise.
-    let place = unsafe { out(ret_cell) }?;
+    let place = unsafe { out_ptr(ret_cell) }?;
     place.write(cell()?.into_heap()?.as_ptr());
     Ok(0)
 }
@@ -230,7 +230,7 @@ pub unsafe extern "C" fn ipc_cell_load(
         // SAFETY: the caller's buffer of cap bytes.
         let room = unsafe { buffer_room(value, cap) }?;
         // SAFETY: the caller's place, if there is one.
-        let ret_version = unsafe { out(ret_version) }.ok();
+        let ret_version = unsafe { out_ptr(ret_version) }.ok();
         Ok(cell.load(room, ret_version)? as ssize_t)
     };
     or_errno(load(), -1)

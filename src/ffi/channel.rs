@@ -1,7 +1,8 @@
 //! Layer 4: channels.
 
 use super::pointer::{
-    buffer, buffer_room, drop_handle, give, handle, handle_room, needed, options, out, string,
+    buffer, buffer_room, copy_struct_from, copy_struct_to, drop_handle, handle, handle_room,
+    non_null, out_ptr, string,
 };
 use crate::channel::{self, Channel, Options, Spin, Stats};
 use crate::errno::{Errno, Result, or_errno, or_errno_of};
@@ -76,11 +77,11 @@ const SPIN_MAX: u32 = 1_000_000;
 
 /// # Safety
 ///
-/// As [`options`].
+/// As [`copy_struct_from`].
 #[inline(never)] // four calls share it
 unsafe fn understand(opts: *const ipc_channel_opts, size: size_t) -> Result<Options> {
     // SAFETY: the caller's promise; numbers only, so all zero bytes are such a structure.
-    let opts = unsafe { options(opts, size) }?;
+    let opts = unsafe { copy_struct_from(opts, size) }?;
     const FLAGS: u32 = IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN;
     let no_spin = opts.flags & IPC_CHANNEL_F_NO_SPIN != 0;
     if opts.flags & !FLAGS != 0 || opts.spin_us > SPIN_MAX || (no_spin && opts.spin_us != 0) {
@@ -105,7 +106,7 @@ unsafe fn understand(opts: *const ipc_channel_opts, size: size_t) -> Result<Opti
 ///
 /// # Safety
 ///
-/// `ret_ch` is NULL or a place for the handle, `opts` as for [`options`].
+/// `ret_ch` is NULL or a place for the handle, `opts` as for [`copy_struct_from`].
 unsafe fn give_out(
     opts: *const ipc_channel_opts,
     opts_size: size_t,
@@ -116,7 +117,7 @@ unsafe fn give_out(
         // SAFETY: the caller's promise.
         let options = unsafe { understand(opts, opts_size) }?;
         // SAFETY: the caller's promise.
-        let ret_ch = unsafe { out(ret_ch) }?;
+        let ret_ch = unsafe { out_ptr(ret_ch) }?;
         let room = handle_room()?;
         let channel = Box::write(room, make(&options)?);
         ret_ch.write(Box::into_raw(channel));
@@ -160,7 +161,7 @@ pub unsafe extern "C" fn ipc_channel_pair(
         // SAFETY: the caller's structure.
         let options = unsafe { understand(opts, opts_size) }?;
         // SAFETY: the caller's array of two.
-        let ret_ch = unsafe { out(ret_ch.cast::<[MaybeUninit<*mut Channel>; 2]>()) }?;
+        let ret_ch = unsafe { out_ptr(ret_ch.cast::<[MaybeUninit<*mut Channel>; 2]>()) }?;
         let (a_room, b_room) = (handle_room()?, handle_room()?);
         let [a, b] = Channel::pair(&options)?;
         let ends = [Box::write(a_room, a), Box::write(b_room, b)];
@@ -505,7 +506,7 @@ pub unsafe extern "C" fn ipc_channel_peek(
         // SAFETY: the caller's channel.
         let ch = unsafe { handle(ch) }?;
         // SAFETY: the caller's place.
-        let ret_buf = unsafe { out(ret_buf) }?;
+        let ret_buf = unsafe { out_ptr(ret_buf) }?;
         let Some((at, len)) = ch.peek(Wait::new(timeout_ms)?)? else {
             return Ok(0);
         };
@@ -609,9 +610,9 @@ pub unsafe extern "C" fn ipc_channel_peer_cred(
     let tell = || -> Result<c_int> {
         // SAFETY: the caller's channel.
         let ch = unsafe { handle(ch) }?;
-        needed(ret_cred)?;
+        non_null(ret_cred)?;
         // SAFETY: the caller's structure of cred_size bytes; it has no padding.
-        unsafe { give(ret_cred, cred_size, &ch.cred()) }?;
+        unsafe { copy_struct_to(ret_cred, cred_size, &ch.cred()) }?;
         Ok(0)
     };
     or_errno(tell(), -1)
@@ -636,9 +637,9 @@ pub unsafe extern "C" fn ipc_channel_stats(
     let tell = || -> Result<c_int> {
         // SAFETY: the caller's channel.
         let ch = unsafe { handle(ch) }?;
-        needed(ret_stats)?;
+        non_null(ret_stats)?;
         // SAFETY: the caller's structure of stats_size bytes; it has no padding.
-        unsafe { give(ret_stats, stats_size, &ch.stats().into()) }?;
+        unsafe { copy_struct_to(ret_stats, stats_size, &ch.stats().into()) }?;
         Ok(0)
     };
     or_errno(tell(), -1)

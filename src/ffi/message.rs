@@ -1,6 +1,6 @@
 //! Layer 2: messages.
 
-use super::pointer::{buffer, buffer_room, elements, in_out, room};
+use super::pointer::{buffer, buffer_room, elements, in_out, uninit_slice};
 use crate::errno::{Result, or_errno_of};
 use crate::fd::borrow;
 use crate::message;
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn ipc_msg_recv(
     // SAFETY: the caller's count, or NULL.
     let nfds = unsafe { in_out(inout_nfds) };
     // SAFETY: the caller's room for so many descriptors.
-    let fds = unsafe { room(ret_fds, nfds.as_deref().copied().unwrap_or(0)) };
+    let fds = unsafe { uninit_slice(ret_fds, nfds.as_deref().copied().unwrap_or(0)) };
     let receive = || -> Result<ssize_t> {
         let received = message::recv(borrow(fd)?, bytes?, fds?, Wait::new(timeout_ms)?)?;
         if let Some(nfds) = nfds {

@@ -1,6 +1,6 @@
 //! Layer 2: socket pairs.
 
-use super::pointer::{buffer, buffer_room, give, in_out, needed, out};
+use super::pointer::{buffer, buffer_room, copy_struct_to, in_out, non_null, out_ptr};
 use crate::errno::{Errno, Result, or_errno_of};
 use crate::fd::borrow;
 use crate::pair::{self, Cred};
@@ -33,7 +33,7 @@ const _: () = assert!(IPC_WAIT_INTR == wait::WAIT_INTR);
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_pair_open(r#type: c_int, ret_fd: *mut c_int) -> c_int {
     // SAFETY: the caller's array of two.
-    let ret_fd = unsafe { out(ret_fd.cast::<[c_int; 2]>()) };
+    let ret_fd = unsafe { out_ptr(ret_fd.cast::<[c_int; 2]>()) };
     let open = || -> Result<c_int> {
         let ret_fd = ret_fd?;
         let (a, b) = pair::open(r#type)?;
@@ -164,10 +164,10 @@ fn with_progress(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_peer_cred(fd: c_int, ret_cred: *mut Cred, cred_size: size_t) -> c_int {
     let tell = || -> Result<c_int> {
-        needed(ret_cred)?;
+        non_null(ret_cred)?;
         let cred = pair::peer_cred(borrow(fd)?)?;
         // SAFETY: the caller's structure of cred_size bytes; three ints have no padding.
-        unsafe { give(ret_cred, cred_size, &cred) }?;
+        unsafe { copy_struct_to(ret_cred, cred_size, &cred) }?;
         Ok(0)
     };
     or_errno_of(tell, -1)

@@ -31,7 +31,7 @@ pub unsafe fn elements<'a, T>(at: *const T, len: size_t) -> Result<&'a [T]> {
 /// # Safety
 ///
 /// It is writable, and nobody else uses it, for as long as the result is used.
-pub unsafe fn room<'a, T>(at: *mut T, len: size_t) -> Result<&'a mut [MaybeUninit<T>]> {
+pub unsafe fn uninit_slice<'a, T>(at: *mut T, len: size_t) -> Result<&'a mut [MaybeUninit<T>]> {
     if len == 0 {
         return Ok(&mut []);
     }
@@ -49,7 +49,7 @@ pub unsafe fn room<'a, T>(at: *mut T, len: size_t) -> Result<&'a mut [MaybeUnini
 ///
 /// As for [`elements`].
 pub unsafe fn buffer<'a>(at: *const c_void, len: size_t) -> Result<&'a [u8]> {
-    needed(at)?;
+    non_null(at)?;
     if len > isize::MAX as usize {
         return Err(Errno::EMSGSIZE);
     }
@@ -61,20 +61,20 @@ pub unsafe fn buffer<'a>(at: *const c_void, len: size_t) -> Result<&'a [u8]> {
 ///
 /// # Safety
 ///
-/// As for [`room`].
+/// As for [`uninit_slice`].
 pub unsafe fn buffer_room<'a>(at: *mut c_void, len: size_t) -> Result<&'a mut [MaybeUninit<u8>]> {
-    needed(at)?;
+    non_null(at)?;
     // SAFETY: the caller's promise.
-    unsafe { room(at.cast(), len) }
+    unsafe { uninit_slice(at.cast(), len) }
 }
 
 /// A place for one result.
 ///
 /// # Safety
 ///
-/// As for [`room`].
-pub unsafe fn out<'a, T>(at: *mut T) -> Result<&'a mut MaybeUninit<T>> {
-    needed(at)?;
+/// As for [`uninit_slice`].
+pub unsafe fn out_ptr<'a, T>(at: *mut T) -> Result<&'a mut MaybeUninit<T>> {
+    non_null(at)?;
     // SAFETY: not NULL; the rest is the caller's promise.
     Ok(unsafe { &mut *at.cast() })
 }
@@ -95,7 +95,7 @@ pub unsafe fn in_out<'a, T>(at: *mut T) -> Option<&'a mut T> {
 ///
 /// It ends with a NUL, and stays for as long as the result is used.
 pub unsafe fn string<'a>(at: *const c_char) -> Result<&'a CStr> {
-    needed(at)?;
+    non_null(at)?;
     // SAFETY: not NULL; the rest is the caller's promise.
     Ok(unsafe { CStr::from_ptr(at) })
 }
@@ -145,7 +145,7 @@ pub unsafe fn drop_handle<T>(at: *mut T) {
 }
 
 /// Fails for NULL.
-pub fn needed<T>(at: *const T) -> Result<()> {
+pub fn non_null<T>(at: *const T) -> Result<()> {
     if at.is_null() {
         Err(Errno::EINVAL)
     } else {
@@ -173,7 +173,7 @@ pub unsafe fn object<'a, T>(at: *const T) -> Result<&'a T> {
 ///
 /// All zero bytes are a `T`, and so is whatever the caller's structure has; `at` is NULL or
 /// readable for `size` bytes.
-pub unsafe fn options<T>(at: *const T, size: size_t) -> Result<T> {
+pub unsafe fn copy_struct_from<T>(at: *const T, size: size_t) -> Result<T> {
     let mut options = MaybeUninit::<T>::zeroed();
     if !at.is_null() {
         if size > OPTIONS_MAX {
@@ -198,12 +198,12 @@ pub unsafe fn options<T>(at: *const T, size: size_t) -> Result<T> {
 /// # Safety
 ///
 /// `at` is NULL or writable for `size` bytes; `T` has no padding.
-pub unsafe fn give<T>(at: *mut T, size: size_t, value: &T) -> Result<()> {
+pub unsafe fn copy_struct_to<T>(at: *mut T, size: size_t, value: &T) -> Result<()> {
     if size == 0 {
         return Err(Errno::EINVAL);
     }
     // SAFETY: the caller's promise.
-    let room = unsafe { room(at.cast::<u8>(), size) }?;
+    let room = unsafe { uninit_slice(at.cast::<u8>(), size) }?;
     let known = room.len().min(mem::size_of::<T>());
     room[known..].fill(MaybeUninit::new(0));
     // SAFETY: `known` bytes are within both.

@@ -1,6 +1,6 @@
 //! Layer 3: regions of shared memory.
 
-use super::pointer::{drop_handle, handle, handle_room, options, out, string};
+use super::pointer::{copy_struct_from, drop_handle, handle, handle_room, out_ptr, string};
 use crate::errno::{Errno, Result, or_errno, or_errno_of};
 use crate::fd::borrow;
 use crate::shm::{self, Creation, Shm, Usage};
@@ -77,7 +77,7 @@ fn usage(flags: c_uint) -> Usage {
 unsafe fn give(ret_shm: *mut *mut Shm, make: impl FnOnce() -> Result<Shm>) -> c_int {
     let give = || -> Result<c_int> {
         // SAFETY: the caller's place.
-        let ret_shm = unsafe { out(ret_shm) }?;
+        let ret_shm = unsafe { out_ptr(ret_shm) }?;
         let room = handle_room()?;
         ret_shm.write(Box::into_raw(Box::write(room, make()?)));
         Ok(0)
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn ipc_shm_create(
 ) -> c_int {
     let make = || -> Result<Shm> {
         // SAFETY: the caller's options; any numbers will do.
-        let opts: ipc_shm_opts = unsafe { options(opts, opts_size) }?;
+        let opts: ipc_shm_opts = unsafe { copy_struct_from(opts, opts_size) }?;
         shm::create(size, opts.creation()?)
     };
     // SAFETY: the caller's place.
@@ -261,7 +261,7 @@ pub unsafe extern "C" fn ipc_shm_open_or_create(
         // SAFETY: the caller's string.
         let name = unsafe { string(name) }?;
         // SAFETY: the caller's options; any numbers will do.
-        let opts: ipc_shm_opts = unsafe { options(opts, opts_size) }?;
+        let opts: ipc_shm_opts = unsafe { copy_struct_from(opts, opts_size) }?;
         shm::open_or_create(name, size, fill, opts.creation()?)
     };
     // SAFETY: the caller's place.

@@ -1,6 +1,6 @@
 //! Layer 2: children.
 
-use super::pointer::{elements, needed, optional_string, options, out, string};
+use super::pointer::{copy_struct_from, elements, non_null, optional_string, out_ptr, string};
 use crate::errno::{Errno, Result, or_errno_of};
 use crate::spawn::{self, Options, SpawnFd};
 use libc::{c_char, c_int, c_uint, pid_t, size_t};
@@ -74,12 +74,12 @@ pub unsafe extern "C" fn ipc_spawn(
         // SAFETY: the caller's string.
         let file = unsafe { string(file) }?;
         // SAFETY: the caller's place for the result.
-        let ret_fd = unsafe { out(ret_fd) }?;
-        needed(argv)?;
+        let ret_fd = unsafe { out_ptr(ret_fd) }?;
+        non_null(argv)?;
         // SAFETY: argv ends with a NULL, so it has a first element.
-        needed(unsafe { *argv })?;
+        non_null(unsafe { *argv })?;
         // SAFETY: the caller's options; pointers may be NULL and numbers anything.
-        let opts = unsafe { options(opts, opts_size) }?;
+        let opts = unsafe { copy_struct_from(opts, opts_size) }?;
         if opts.flags & !IPC_SPAWN_F_STDERR_NULL != 0
             || opts.reserved != 0
             || opts.child_fd < 0
