@@ -853,8 +853,9 @@ void ipc_cell_close(struct ipc_cell *c);
  * Returns 0, or -1 with errno:
  *   E2BIG   opts has something that this version does not know
  *   EFBIG   the process may not make such large files (RLIMIT_FSIZE)
- *   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be, or the
- *           kernel is older than Linux 5.1
+ *   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be,
+ *           opts_size is smaller than the structure's first version, or the kernel is older
+ *           than Linux 5.1
  *   EMFILE  the process has no descriptor left
  *   ENFILE  the system has no open file left
  *   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could be
@@ -1208,7 +1209,7 @@ size_t ipc_channel_max(const struct ipc_channel *ch);
  * fork.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL  ch or ret_cred is NULL, or cred_size is 0
+ *   EINVAL  ch or ret_cred is NULL, or cred_size is smaller than the structure's first version
  */
 int ipc_channel_peer_cred(const struct ipc_channel *ch,
                           struct ipc_cred *ret_cred,
@@ -1224,7 +1225,8 @@ int ipc_channel_peer_cred(const struct ipc_channel *ch,
  * fork.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL  ch or ret_stats is NULL, or stats_size is 0
+ *   EINVAL  ch or ret_stats is NULL, or stats_size is smaller than the structure's first
+ *           version
  */
 int ipc_channel_stats(const struct ipc_channel *ch,
                       struct ipc_channel_stats *ret_stats,
@@ -1727,7 +1729,7 @@ ssize_t ipc_recv_full(int fd,
  *
  * Returns 0, or -1 with errno and ret_cred as it was:
  *   EBADF       fd is not open
- *   EINVAL      ret_cred is NULL, or cred_size is 0
+ *   EINVAL      ret_cred is NULL, or cred_size is smaller than the structure's first version
  *   ENOTCONN    there is no peer that the kernel knows
  *   ENOTSOCK    fd is not a socket
  */
@@ -2030,8 +2032,9 @@ int ipc_semlock_remove(int id);
  *   EAGAIN      LOCK: not all of it could be locked
  *   EDQUOT      PUBLISH: the quota of /dev/shm is used up
  *   EFBIG       size is over RLIMIT_FSIZE, or more than a file can have
- *   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, SOLE_WRITER
- *               comes with PUBLISH, or the kernel does not know it (before Linux 5.1)
+ *   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, opts_size is
+ *               smaller than the structure's first version, SOLE_WRITER comes with PUBLISH,
+ *               or the kernel does not know it (before Linux 5.1)
  *   EMFILE      the process has no descriptor left
  *   ENFILE      the system has no open file left
  *   ENOENT      PUBLISH: there is no /dev/shm
@@ -2289,7 +2292,8 @@ void ipc_shm_close(struct ipc_shm *shm);
  *   EBADF    a descriptor of opts->fds is not open, or a number for the child is too high
  *            for RLIMIT_NOFILE
  *   EINVAL   file, argv, argv[0] or ret_fd is NULL, a flag, type or number in opts is not
- *            one, or two descriptors get the same number
+ *            one, two descriptors get the same number, or opts_size is smaller than the
+ *            structure's first version
  *   EMFILE   the process has no descriptor left, or none above the child's numbers
  *   ENFILE   the system has no open file left
  *   ENOENT   the program, its interpreter or opts->cwd does not exist

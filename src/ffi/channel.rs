@@ -1,8 +1,8 @@
 //! Layer 4: channels.
 
 use super::pointer::{
-    buffer, buffer_room, copy_struct_from, copy_struct_to, drop_handle, handle, handle_room,
-    non_null, out_ptr, string,
+    ExtensibleStruct, buffer, buffer_room, copy_struct_from, copy_struct_to, drop_handle, handle,
+    handle_room, non_null, out_ptr, string,
 };
 use crate::channel::{self, Channel, Options, Spin, Stats};
 use crate::errno::{Errno, Result, or_errno, or_errno_of};
@@ -67,9 +67,19 @@ pub struct ipc_channel_stats {
     pub full: u64,
 }
 
+// SAFETY: numbers only, and the sizes below leave no padding.
+unsafe impl ExtensibleStruct for ipc_channel_opts {
+    const FIRST_SIZE: usize = 40;
+}
+
+// SAFETY: numbers of one size.
+unsafe impl ExtensibleStruct for ipc_channel_stats {
+    const FIRST_SIZE: usize = 56;
+}
+
 const _: () = {
-    assert!(size_of::<ipc_channel_opts>() == 40);
-    assert!(size_of::<ipc_channel_stats>() == 56);
+    assert!(size_of::<ipc_channel_opts>() == ipc_channel_opts::FIRST_SIZE);
+    assert!(size_of::<ipc_channel_stats>() == ipc_channel_stats::FIRST_SIZE);
 };
 
 /// cbindgen:ignore
@@ -142,8 +152,9 @@ unsafe fn give_out(
 /// Returns 0, or -1 with errno:
 ///   E2BIG   opts has something that this version does not know
 ///   EFBIG   the process may not make such large files (RLIMIT_FSIZE)
-///   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be, or the
-///           kernel is older than Linux 5.1
+///   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be,
+///           opts_size is smaller than the structure's first version, or the kernel is older
+///           than Linux 5.1
 ///   EMFILE  the process has no descriptor left
 ///   ENFILE  the system has no open file left
 ///   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could be
@@ -600,7 +611,7 @@ pub unsafe extern "C" fn ipc_channel_max(ch: *const Channel) -> size_t {
 /// fork.
 ///
 /// Returns 0, or -1 with errno:
-///   EINVAL  ch or ret_cred is NULL, or cred_size is 0
+///   EINVAL  ch or ret_cred is NULL, or cred_size is smaller than the structure's first version
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_peer_cred(
     ch: *const Channel,
@@ -627,7 +638,8 @@ pub unsafe extern "C" fn ipc_channel_peer_cred(
 /// fork.
 ///
 /// Returns 0, or -1 with errno:
-///   EINVAL  ch or ret_stats is NULL, or stats_size is 0
+///   EINVAL  ch or ret_stats is NULL, or stats_size is smaller than the structure's first
+///           version
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_stats(
     ch: *const Channel,

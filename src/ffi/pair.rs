@@ -1,6 +1,8 @@
 //! Layer 2: socket pairs.
 
-use super::pointer::{buffer, buffer_room, copy_struct_to, in_out, non_null, out_ptr};
+use super::pointer::{
+    ExtensibleStruct, buffer, buffer_room, copy_struct_to, in_out, non_null, out_ptr,
+};
 use crate::errno::{Errno, Result, or_errno_of};
 use crate::fd::borrow;
 use crate::pair::{self, Cred};
@@ -13,6 +15,12 @@ use std::os::fd::IntoRawFd;
 /// looks in between, as those of the locks do from time to time.
 pub const IPC_WAIT_INTR: c_int = -2;
 const _: () = assert!(IPC_WAIT_INTR == wait::WAIT_INTR);
+
+// SAFETY: numbers of one size.
+unsafe impl ExtensibleStruct for Cred {
+    const FIRST_SIZE: usize = 12;
+}
+const _: () = assert!(size_of::<Cred>() == Cred::FIRST_SIZE);
 
 /// cbindgen:ptrs-as-arrays=[[ret_fd; 2]]
 /// Makes a pair of connected sockets that no exec inherits.
@@ -158,7 +166,7 @@ fn with_progress(
 ///
 /// Returns 0, or -1 with errno and ret_cred as it was:
 ///   EBADF       fd is not open
-///   EINVAL      ret_cred is NULL, or cred_size is 0
+///   EINVAL      ret_cred is NULL, or cred_size is smaller than the structure's first version
 ///   ENOTCONN    there is no peer that the kernel knows
 ///   ENOTSOCK    fd is not a socket
 #[unsafe(no_mangle)]

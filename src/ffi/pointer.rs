@@ -1,4 +1,4 @@
-//! What C passes by pointer. NULL where something is needed is `EINVAL`.
+//! Checks of the pointers that C passes. A required pointer that is NULL is `EINVAL`.
 
 use crate::errno::{Errno, Result};
 use libc::{c_char, c_void, size_t};
@@ -7,14 +7,14 @@ use std::ffi::CStr;
 use std::mem::{self, MaybeUninit};
 use std::{ptr, slice};
 
-/// Larger than any structure of options will be.
-const OPTIONS_MAX: size_t = 4096;
+/// Maximum size of an option structure, in this version and in later ones.
+const OPTIONS_SIZE_MAX: size_t = 4096;
 
-/// `len` elements to read; none need no pointer.
+/// Returns an array of `len` elements. `at` may be NULL if `len` is 0.
 ///
 /// # Safety
 ///
-/// They are readable for as long as the result is used.
+/// The array is readable while the result is used.
 pub unsafe fn elements<'a, T>(at: *const T, len: size_t) -> Result<&'a [T]> {
     if len == 0 {
         return Ok(&[]);
@@ -26,11 +26,11 @@ pub unsafe fn elements<'a, T>(at: *const T, len: size_t) -> Result<&'a [T]> {
     Ok(unsafe { slice::from_raw_parts(at, len) })
 }
 
-/// Room for `len` elements; none need no pointer.
+/// Returns an uninitialised array of `len` elements. `at` may be NULL if `len` is 0.
 ///
 /// # Safety
 ///
-/// It is writable, and nobody else uses it, for as long as the result is used.
+/// The array is writable, and only the result accesses it, while the result is used.
 pub unsafe fn uninit_slice<'a, T>(at: *mut T, len: size_t) -> Result<&'a mut [MaybeUninit<T>]> {
     if len == 0 {
         return Ok(&mut []);
@@ -42,8 +42,8 @@ pub unsafe fn uninit_slice<'a, T>(at: *mut T, len: size_t) -> Result<&'a mut [Ma
     Ok(unsafe { slice::from_raw_parts_mut(at.cast(), len) })
 }
 
-/// Bytes to send, of which the pointer is needed even if there are none. `EMSGSIZE` for more
-/// than there can be.
+/// Returns the bytes to send. `at` must not be NULL, even if `len` is 0. A length that no buffer
+/// can have is `EMSGSIZE`.
 ///
 /// # Safety
 ///
@@ -57,7 +57,7 @@ pub unsafe fn buffer<'a>(at: *const c_void, len: size_t) -> Result<&'a [u8]> {
     unsafe { elements(at.cast(), len) }
 }
 
-/// Room for bytes, of which the pointer is needed even if there are none.
+/// Returns a buffer to receive into. `at` must not be NULL, even if `len` is 0.
 ///
 /// # Safety
 ///
@@ -68,7 +68,7 @@ pub unsafe fn buffer_room<'a>(at: *mut c_void, len: size_t) -> Result<&'a mut [M
     unsafe { uninit_slice(at.cast(), len) }
 }
 
-/// A place for one result.
+/// Returns the output parameter that `at` points to.
 ///
 /// # Safety
 ///
@@ -79,28 +79,29 @@ pub unsafe fn out_ptr<'a, T>(at: *mut T) -> Result<&'a mut MaybeUninit<T>> {
     Ok(unsafe { &mut *at.cast() })
 }
 
-/// A value that is read, and written if there is one.
+/// Returns an optional parameter that the call reads and writes.
 ///
 /// # Safety
 ///
-/// NULL, or an initialised value that nobody else uses for as long as the result is used.
+/// `at` is NULL or points to an initialised value, which only the result accesses while it is
+/// used.
 pub unsafe fn in_out<'a, T>(at: *mut T) -> Option<&'a mut T> {
     // SAFETY: the caller's promise.
     unsafe { at.as_mut() }
 }
 
-/// A string.
+/// Returns a string.
 ///
 /// # Safety
 ///
-/// It ends with a NUL, and stays for as long as the result is used.
+/// The string ends with a NUL and does not change while the result is used.
 pub unsafe fn string<'a>(at: *const c_char) -> Result<&'a CStr> {
     non_null(at)?;
     // SAFETY: not NULL; the rest is the caller's promise.
     Ok(unsafe { CStr::from_ptr(at) })
 }
 
-/// A string, or NULL.
+/// Returns a string, or `None` for NULL.
 ///
 /// # Safety
 ///
@@ -110,33 +111,35 @@ pub unsafe fn optional_string<'a>(at: *const c_char) -> Option<&'a CStr> {
     unsafe { string(at) }.ok()
 }
 
-/// A handle that an earlier call gave out.
+/// Returns the object of a handle.
 ///
 /// # Safety
 ///
-/// NULL, or such a handle, which stays for as long as the result is used.
+/// `at` is NULL or a handle that an earlier call returned and that stays open while the result is
+/// used.
 pub unsafe fn handle<'a, T>(at: *const T) -> Result<&'a T> {
     // SAFETY: the caller's promise.
     unsafe { at.as_ref() }.ok_or(Errno::EINVAL)
 }
 
-/// Room for a handle to give out, which [`Box::write`] fills. `ENOMEM` if there is none.
+/// Allocates the memory of a new handle's object, to be initialised with [`Box::write`]. `ENOMEM`
+/// if the allocation fails.
 pub fn handle_room<T>() -> Result<Box<MaybeUninit<T>>> {
     const { assert!(mem::size_of::<T>() > 0) };
     // SAFETY: the layout has a size.
-    let room = unsafe { alloc::alloc(Layout::new::<T>()) };
-    if room.is_null() {
+    let memory = unsafe { alloc::alloc(Layout::new::<T>()) };
+    if memory.is_null() {
         return Err(Errno::ENOMEM);
     }
-    // SAFETY: allocated with the layout of a T, and nobody else's.
-    Ok(unsafe { Box::from_raw(room.cast()) })
+    // SAFETY: allocated with the layout of a T, and not shared.
+    Ok(unsafe { Box::from_raw(memory.cast()) })
 }
 
-/// Takes a handle back, and drops it; NULL is none.
+/// Drops the object of a handle; NULL does nothing.
 ///
 /// # Safety
 ///
-/// NULL, or made from [`handle_room`]; nobody uses it any more.
+/// `at` is NULL or came from [`handle_room`], and is no longer used.
 pub unsafe fn drop_handle<T>(at: *mut T) {
     if !at.is_null() {
         // SAFETY: the caller's promise.
@@ -144,7 +147,7 @@ pub unsafe fn drop_handle<T>(at: *mut T) {
     }
 }
 
-/// Fails for NULL.
+/// Fails with `EINVAL` for NULL.
 pub fn non_null<T>(at: *const T) -> Result<()> {
     if at.is_null() {
         Err(Errno::EINVAL)
@@ -153,11 +156,11 @@ pub fn non_null<T>(at: *const T) -> Result<()> {
     }
 }
 
-/// An object in shared memory. `EINVAL` where it is not aligned either.
+/// Returns an object in shared memory. `EINVAL` if `at` is NULL or not aligned.
 ///
 /// # Safety
 ///
-/// It is readable and writable for as long as the result is used, whatever is in it.
+/// The object is readable and writable while the result is used. It may contain any bytes.
 #[inline]
 pub unsafe fn object<'a, T>(at: *const T) -> Result<&'a T> {
     if at.is_null() || !at.is_aligned() {
@@ -167,16 +170,33 @@ pub unsafe fn object<'a, T>(at: *const T) -> Result<&'a T> {
     Ok(unsafe { &*at })
 }
 
-/// A structure of options of which the caller's version may be shorter or longer.
+/// A structure that C passes with its size, so that later versions can append members.
 ///
 /// # Safety
 ///
-/// All zero bytes are a `T`, and so is whatever the caller's structure has; `at` is NULL or
-/// readable for `size` bytes.
-pub unsafe fn copy_struct_from<T>(at: *const T, size: size_t) -> Result<T> {
+/// The type is `repr(C)`, has no padding, and every combination of bytes is a value of it.
+pub unsafe trait ExtensibleStruct: Sized {
+    /// Size of the first released version. No caller has a smaller structure: a smaller size is
+    /// nearly always `sizeof` of a pointer.
+    const FIRST_SIZE: usize;
+}
+
+/// Copies an option structure from the caller, whose version may be older (smaller) or newer
+/// (larger) than `T`. Members that the caller does not have are zero. NULL gives all zeros,
+/// whatever the size. `EINVAL` if `size` is smaller than the first version; `E2BIG` if a byte that
+/// `T` does not have is not zero.
+///
+/// # Safety
+///
+/// `at` is NULL or readable for `size` bytes.
+pub unsafe fn copy_struct_from<T: ExtensibleStruct>(at: *const T, size: size_t) -> Result<T> {
+    const { assert!(T::FIRST_SIZE > 0 && T::FIRST_SIZE <= mem::size_of::<T>()) };
     let mut options = MaybeUninit::<T>::zeroed();
     if !at.is_null() {
-        if size > OPTIONS_MAX {
+        if size < T::FIRST_SIZE {
+            return Err(Errno::EINVAL);
+        }
+        if size > OPTIONS_SIZE_MAX {
             return Err(Errno::E2BIG);
         }
         // SAFETY: the caller's promise.
@@ -185,30 +205,81 @@ pub unsafe fn copy_struct_from<T>(at: *const T, size: size_t) -> Result<T> {
         if given[known..].iter().any(|byte| *byte != 0) {
             return Err(Errno::E2BIG);
         }
-        // SAFETY: `known` bytes are within both.
+        // SAFETY: both have at least `known` bytes.
         unsafe { ptr::copy_nonoverlapping(given.as_ptr(), options.as_mut_ptr().cast(), known) };
     }
-    // SAFETY: zero bytes, with the caller's over them, are a T.
+    // SAFETY: every byte is initialised, and all bytes are a T.
     Ok(unsafe { options.assume_init() })
 }
 
-/// Gives out a structure of which the caller's version may be shorter (it gets the beginning)
-/// or longer (the rest is zeroed).
+/// Copies a structure to the caller, whose version may be older (it gets the beginning) or newer
+/// (the rest becomes zero) than `T`. `EINVAL` for NULL, or if `size` is smaller than the first
+/// version.
 ///
 /// # Safety
 ///
-/// `at` is NULL or writable for `size` bytes; `T` has no padding.
-pub unsafe fn copy_struct_to<T>(at: *mut T, size: size_t, value: &T) -> Result<()> {
-    if size == 0 {
+/// `at` is NULL or writable for `size` bytes.
+pub unsafe fn copy_struct_to<T: ExtensibleStruct>(
+    at: *mut T,
+    size: size_t,
+    value: &T,
+) -> Result<()> {
+    const { assert!(T::FIRST_SIZE > 0 && T::FIRST_SIZE <= mem::size_of::<T>()) };
+    if size < T::FIRST_SIZE {
         return Err(Errno::EINVAL);
     }
     // SAFETY: the caller's promise.
-    let room = unsafe { uninit_slice(at.cast::<u8>(), size) }?;
-    let known = room.len().min(mem::size_of::<T>());
-    room[known..].fill(MaybeUninit::new(0));
-    // SAFETY: `known` bytes are within both.
+    let target = unsafe { uninit_slice(at.cast::<u8>(), size) }?;
+    let known = target.len().min(mem::size_of::<T>());
+    target[known..].fill(MaybeUninit::new(0));
+    // SAFETY: both have at least `known` bytes, and `value` has no padding.
     unsafe {
-        ptr::copy_nonoverlapping(ptr::from_ref(value).cast(), room.as_mut_ptr(), known);
+        ptr::copy_nonoverlapping(ptr::from_ref(value).cast(), target.as_mut_ptr(), known);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A structure to which later versions have appended a member twice.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Grown([u32; 3]);
+
+    // SAFETY: numbers of one size have no padding, and any bytes are numbers.
+    unsafe impl ExtensibleStruct for Grown {
+        const FIRST_SIZE: usize = 4;
+    }
+
+    #[test]
+    fn from_all_versions() {
+        let bytes = [7, 8, 9, 0, 1];
+        let from = |size| {
+            // SAFETY: five numbers are readable.
+            unsafe { copy_struct_from(bytes.as_ptr().cast::<Grown>(), size) }
+        };
+        assert_eq!(from(3), Err(Errno::EINVAL));
+        assert_eq!(from(4), Ok(Grown([7, 0, 0])));
+        assert_eq!(from(8), Ok(Grown([7, 8, 0])));
+        assert_eq!(from(12), Ok(Grown([7, 8, 9])));
+        assert_eq!(from(16), Ok(Grown([7, 8, 9])));
+        assert_eq!(from(20), Err(Errno::E2BIG));
+    }
+
+    #[test]
+    fn to_all_versions() {
+        let to = |size| {
+            let mut bytes = [5; 4];
+            // SAFETY: four numbers are writable.
+            unsafe { copy_struct_to(bytes.as_mut_ptr().cast(), size, &Grown([7, 8, 9])) }?;
+            Ok(bytes)
+        };
+        assert_eq!(to(3), Err(Errno::EINVAL));
+        assert_eq!(to(4), Ok([7, 5, 5, 5]));
+        assert_eq!(to(8), Ok([7, 8, 5, 5]));
+        assert_eq!(to(12), Ok([7, 8, 9, 5]));
+        assert_eq!(to(16), Ok([7, 8, 9, 0]));
+    }
 }

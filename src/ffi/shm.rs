@@ -1,6 +1,8 @@
 //! Layer 3: regions of shared memory.
 
-use super::pointer::{copy_struct_from, drop_handle, handle, handle_room, out_ptr, string};
+use super::pointer::{
+    ExtensibleStruct, copy_struct_from, drop_handle, handle, handle_room, out_ptr, string,
+};
 use crate::errno::{Errno, Result, or_errno, or_errno_of};
 use crate::fd::borrow;
 use crate::shm::{self, Creation, Shm, Usage};
@@ -38,6 +40,12 @@ pub struct ipc_shm_opts {
     /// the permissions to read and write (0666), exactly, whatever the umask; 0: 0600
     pub mode: mode_t,
 }
+
+// SAFETY: numbers of one size.
+unsafe impl ExtensibleStruct for ipc_shm_opts {
+    const FIRST_SIZE: usize = 8;
+}
+const _: () = assert!(size_of::<ipc_shm_opts>() == ipc_shm_opts::FIRST_SIZE);
 
 impl ipc_shm_opts {
     fn creation(self) -> Result<Creation> {
@@ -110,8 +118,9 @@ unsafe fn give(ret_shm: *mut *mut Shm, make: impl FnOnce() -> Result<Shm>) -> c_
 ///   EAGAIN      LOCK: not all of it could be locked
 ///   EDQUOT      PUBLISH: the quota of /dev/shm is used up
 ///   EFBIG       size is over RLIMIT_FSIZE, or more than a file can have
-///   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, SOLE_WRITER
-///               comes with PUBLISH, or the kernel does not know it (before Linux 5.1)
+///   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, opts_size is
+///               smaller than the structure's first version, SOLE_WRITER comes with PUBLISH,
+///               or the kernel does not know it (before Linux 5.1)
 ///   EMFILE      the process has no descriptor left
 ///   ENFILE      the system has no open file left
 ///   ENOENT      PUBLISH: there is no /dev/shm

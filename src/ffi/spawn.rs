@@ -1,6 +1,8 @@
 //! Layer 2: children.
 
-use super::pointer::{copy_struct_from, elements, non_null, optional_string, out_ptr, string};
+use super::pointer::{
+    ExtensibleStruct, copy_struct_from, elements, non_null, optional_string, out_ptr, string,
+};
 use crate::errno::{Errno, Result, or_errno_of};
 use crate::spawn::{self, Options, SpawnFd};
 use libc::{c_char, c_int, c_uint, pid_t, size_t};
@@ -32,6 +34,12 @@ pub struct ipc_spawn_opts {
     pub reserved: c_uint,
 }
 
+// SAFETY: numbers and pointers, which any bytes are, and the size below leaves no padding.
+unsafe impl ExtensibleStruct for ipc_spawn_opts {
+    const FIRST_SIZE: usize = 48;
+}
+const _: () = assert!(size_of::<ipc_spawn_opts>() == ipc_spawn_opts::FIRST_SIZE);
+
 /// cbindgen:ptrs-as-arrays=[[argv; ]]
 /// Starts a program that has the other end of a pair as its standard input and output.
 ///
@@ -55,7 +63,8 @@ pub struct ipc_spawn_opts {
 ///   EBADF    a descriptor of opts->fds is not open, or a number for the child is too high
 ///            for RLIMIT_NOFILE
 ///   EINVAL   file, argv, argv[0] or ret_fd is NULL, a flag, type or number in opts is not
-///            one, or two descriptors get the same number
+///            one, two descriptors get the same number, or opts_size is smaller than the
+///            structure's first version
 ///   EMFILE   the process has no descriptor left, or none above the child's numbers
 ///   ENFILE   the system has no open file left
 ///   ENOENT   the program, its interpreter or opts->cwd does not exist

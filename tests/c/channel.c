@@ -180,6 +180,8 @@ static void refused(void)
         int newer;
     } longer = {.newer = 1};
     struct ipc_channel_opts opts = {.flags = 1U << 31};
+    struct ipc_channel_stats stats;
+    struct ipc_cred cred;
     struct ipc_channel *ch[2] = {NULL, NULL};
     int number;
 
@@ -187,6 +189,20 @@ static void refused(void)
     CHECK(ipc_channel_pair(&longer.opts, sizeof longer, ch) == -1 && errno == E2BIG);
     errno = 0;
     CHECK(ipc_channel_pair(&opts, sizeof opts, ch) == -1 && errno == EINVAL);
+    opts.flags = 0;
+    const struct ipc_channel_opts *pointer = &opts;
+    errno = 0;
+    CHECK(ipc_channel_pair(pointer, sizeof pointer, ch) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_channel_pair(pointer, 0, ch) == -1 && errno == EINVAL);
+    CHECK(ipc_channel_pair(NULL, sizeof pointer, ch) == 0);
+    errno = 0;
+    CHECK(ipc_channel_stats(ch[0], &stats, sizeof &stats) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_channel_peer_cred(ch[0], &cred, sizeof &cred) == -1 && errno == EINVAL);
+    ipc_channel_close(ch[0]);
+    ipc_channel_close(ch[1]);
+    ch[0] = ch[1] = NULL;
     errno = 0;
     CHECK(ipc_channel_from_fd(-1, NULL, 0, 0, ch) == -1 && errno == EBADF);
     CHECK(ch[0] == NULL && ch[1] == NULL);

@@ -51,6 +51,8 @@ static void messages(int type)
     CHECK(ipc_msg_send(-1, buffer, 1, NULL, 0, -1) == -1 && errno == EBADF);
 
     CHECK(ipc_peer_cred(pair[0], &cred, sizeof cred) == 0);
+    errno = 0;
+    CHECK(ipc_peer_cred(pair[0], &cred, sizeof &cred) == -1 && errno == EINVAL);
     CHECK(cred.pid == getpid() && cred.uid == geteuid() && cred.gid == getegid());
 
     CHECK(close(pair[0]) == 0);

@@ -118,6 +118,7 @@ static void passed(void)
 
 static void refused(void)
 {
+    struct ipc_shm_opts opts = {.mode = 0600};
     struct ipc_shm *shm;
     int ends[2], fd = memfd_create("test", MFD_CLOEXEC);
 
@@ -130,6 +131,10 @@ static void refused(void)
     CHECK(close(fd) == 0 && close(ends[0]) == 0 && close(ends[1]) == 0);
     CHECK(ipc_shm_create(0, NULL, 0, &shm) == -1 && errno == EINVAL);
     CHECK(ipc_shm_create(1, NULL, 0, NULL) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_shm_create(1, &opts, 0, &shm) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_shm_create(1, &opts, sizeof opts.flags, &shm) == -1 && errno == EINVAL);
     CHECK(ipc_shm_open("no slash", 0, &shm) == -1 && errno == EINVAL);
     CHECK(ipc_shm_addr(NULL) == NULL && errno == EINVAL);
     CHECK(ipc_shm_size(NULL) == 0 && ipc_shm_fd(NULL) == -1);

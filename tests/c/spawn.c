@@ -69,6 +69,9 @@ static void refused(void)
     }
     errno = 0;
     CHECK(ipc_spawn(argv[0], argv, &longer.opts, sizeof longer, &fd) == -1 && errno == E2BIG);
+    const struct ipc_spawn_opts *pointer = &longer.opts;
+    errno = 0;
+    CHECK(ipc_spawn("true", argv, pointer, sizeof pointer, &fd) == -1 && errno == EINVAL);
     errno = 0;
     CHECK(ipc_spawn(NULL, argv, NULL, 0, &fd) == -1 && errno == EINVAL);
     errno = 0;

@@ -46,10 +46,11 @@ pub fn arguments() {
     }
 }
 
-/// Of older and newer callers.
+/// NULL, too small, and of newer callers.
 pub fn options() {
+    let _place = Place::new();
     let create = |bytes: &[u8]| {
-        // SAFETY: so many bytes of options, and a place.
+        // SAFETY: options of this size, and a place.
         got(|ret| unsafe { ipc_shm_create(9, bytes.as_ptr().cast(), bytes.len(), ret) })
     };
     let flags = SOLE_WRITER.to_ne_bytes();
@@ -58,8 +59,18 @@ pub fn options() {
     // SAFETY: NULL is all defaults.
     let region = got(|ret| unsafe { ipc_shm_create(9, ptr::null(), 100, ret) }).unwrap();
     assert_eq!(mode_of(region), 0o600);
-    assert_eq!(mode_of(create(&[]).unwrap()), 0o600);
-    assert_eq!(mode_of(create(&flags).unwrap()), 0o600);
+    let name = name("options");
+    for size in 0..size_of::<ipc_shm_opts>() {
+        let too_small = &[flags, mode].concat()[..size];
+        assert_eq!(create(too_small).unwrap_err(), EINVAL, "{size}");
+        let (n, opts) = (name.as_ptr(), too_small.as_ptr().cast());
+        let null = ptr::null_mut();
+        // SAFETY: a string, `size` bytes of options, and a place.
+        let opened =
+            got(|ret| unsafe { ipc_shm_open_or_create(n, 9, None, null, opts, size, ret) });
+        assert_eq!(opened.unwrap_err(), EINVAL, "{size}");
+        assert_eq!(unlink(&name), Err(ENOENT));
+    }
     assert_eq!(mode_of(create(&[flags, mode].concat()).unwrap()), 0o640);
     assert_eq!(
         mode_of(create(&[flags, mode, [0; 4]].concat()).unwrap()),
