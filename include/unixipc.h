@@ -130,7 +130,7 @@ struct timespec; /* C99's own <time.h> has none */
  * runs before the call has begun to wait does not end it, nor does one that runs while a call
  * looks in between, as those of the locks do from time to time.
  */
-#define IPC_WAIT_INTR -2
+#define IPC_WAIT_INTR (-2)
 
 /**
  * How many can hold an ipc_rwlock for reading at once; more wait for one of them.

@@ -1,5 +1,5 @@
-//! include/unixipc.h: it is what the code gives, it compiles everywhere and beside
-//! everything, it refuses what is not supported, and it takes no name that is not its own.
+//! include/unixipc.h: it agrees with the code, compiles in every language revision and beside
+//! every other header, refuses unsupported systems, and takes only names with its own prefixes.
 
 mod common;
 
@@ -224,6 +224,11 @@ fn main() -> ExitCode {
             &[c],
             move || own_names(c),
         ));
+        trials.push(trial_with_tools(
+            format!("negative constants are in parentheses, {c}"),
+            &[c],
+            move || negative_constants(c),
+        ));
     }
     trials.extend(refusals());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -246,7 +251,17 @@ fn drift() -> Result<(), Failed> {
         .map_err(|error| error.to_string())?;
     let mut made = Vec::new();
     bindings.write(&mut made);
-    assert_golden(&header(), &String::from_utf8(made)?)
+    let made = parenthesize_negatives(&String::from_utf8(made)?);
+    assert_golden(&header(), &made)
+}
+
+/// Puts the values of macros that are negative numbers in parentheses, which cbindgen does not.
+fn parenthesize_negatives(header: &str) -> String {
+    let line = |line: &str| match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
+        ["#define", name, value] if value.starts_with('-') => format!("#define {name} ({value})\n"),
+        _ => format!("{line}\n"),
+    };
+    header.lines().map(line).collect()
 }
 
 /// So that a new function cannot be forgotten in USE.
@@ -416,6 +431,52 @@ fn own_names(compiler: &str) -> Result<(), Failed> {
     }
 }
 
+/// A negative constant is an operand like any other, and a missing operator before it is an error:
+/// without parentheses, `n IPC_WAIT_INTR` would subtract 2.
+fn negative_constants(compiler: &str) -> Result<(), Failed> {
+    for line in own_text(compiler)?.lines() {
+        if line.starts_with("#define ") && line.contains(" -") {
+            return Err(format!("without parentheses: {line}").into());
+        }
+    }
+    compile_expressions(
+        compiler,
+        &[
+            "n - IPC_WAIT_INTR == n + 2",
+            "n -IPC_WAIT_INTR == n + 2",
+            "-IPC_WAIT_INTR == 2",
+            "2*IPC_WAIT_INTR == -4",
+            "IPC_WAIT_INTR == -2 && IPC_WAIT_INTR < -1",
+        ],
+    )?;
+    for mistake in ["n IPC_WAIT_INTR", "\"ab\" IPC_WAIT_INTR != 0"] {
+        if compile_expressions(compiler, &[mistake]).is_ok() {
+            return Err(format!("{mistake:?} was compiled").into());
+        }
+    }
+    Ok(())
+}
+
+/// Compiles and runs a program: `Err` unless each expression in `n` compiles and is true.
+fn compile_expressions(compiler: &str, expressions: &[&str]) -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let (source, program) = (folder.path().join("n.c"), folder.path().join("n"));
+    let all = expressions.join(") && (");
+    fs::write(
+        &source,
+        format!(
+            "#include <unixipc.h>\n#if IPC_WAIT_INTR != -2\n#error \"another value\"\n#endif\n\
+             int main(int n, char **words) {{ return words && ({all}) ? 0 : 1; }}\n"
+        ),
+    )?;
+    run(Command::new(compiler)
+        .arg("-I")
+        .arg(include())
+        .arg("-o")
+        .args([&program, &source]))?;
+    run(&mut Command::new(program)).map(drop)
+}
+
 /// The header itself after preprocessing, with its #define lines.
 fn own_text(compiler: &str) -> Result<String, Failed> {
     let output = run(Command::new(compiler).args(["-E", "-dD"]).arg(header()))?;
@@ -457,7 +518,7 @@ fn system_macros(compiler: &str) -> Result<BTreeSet<String>, Failed> {
 }
 
 /// The names that C code takes at file scope: of functions, types, tags and enumerators.
-/// Parameters and members are nobody else's business.
+/// Parameters and members do not count.
 fn declared_names(code: &str) -> BTreeSet<String> {
     let tokens = tokens(code);
     let is_keyword = |token: &str| matches!(token, "struct" | "union" | "enum");
