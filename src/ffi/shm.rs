@@ -277,16 +277,19 @@ pub unsafe extern "C" fn ipc_shm_open_or_create(
     unsafe { give(ret_shm, make) }
 }
 
-/// Opens a region by a descriptor that somebody has passed, and that is duplicated.
+/// Opens a region by its descriptor, which a peer has passed for example.
 ///
-/// flags is 0, or IPC_SHM_F_RDONLY, _HUGE, _PREFAULT, _LOCK and _TRUST, or'ed. The memory must be
-/// such that nobody can take it away: a memfd that is sealed against shrinking, as ipc_shm_create
-/// makes it, and not of hugetlbfs. With IPC_SHM_F_TRUST any file will do that can be mapped, and
-/// touching what its owner has truncated raises SIGBUS. A descriptor that is open for reading
-/// only, and a region with a sole writer, need IPC_SHM_F_RDONLY.
+/// flags is 0, or IPC_SHM_F_RDONLY, _HUGE, _PREFAULT, _LOCK and _TRUST, or'ed. The file must be a
+/// memfd that is sealed against shrinking, as ipc_shm_create makes it, and not of hugetlbfs: no
+/// process can take such memory away. With PREFAULT or LOCK all of it must be allocated, as
+/// ipc_shm_create does; otherwise a peer could make this process allocate memory, as much as the
+/// file is long. With IPC_SHM_F_TRUST any regular file is accepted that is not empty and can be
+/// mapped; after a truncation, an access to the removed part raises SIGBUS. A descriptor that is
+/// open for reading only, and a region with a sole writer, need IPC_SHM_F_RDONLY.
 ///
-/// fd stays the caller's. The handle is as for ipc_shm_create. Does not block. May be called from
-/// any thread, and in the child after fork; not from a signal handler.
+/// The call duplicates fd; the caller still closes its own. The handle is as for ipc_shm_create.
+/// Does not block. May be called from any thread, and in the child after fork; not from a signal
+/// handler.
 ///
 /// Returns 0, or -1 with errno and ret_shm as it was:
 ///   EACCES  fd is not open for reading, or not for writing and RDONLY is not set
@@ -299,7 +302,8 @@ pub unsafe extern "C" fn ipc_shm_open_or_create(
 ///   ENOMEM  no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
 ///   EPERM   the region is sealed against writing and RDONLY is not set, or LOCK: the process may
 ///           lock none
-///   EPROTO  it is not memory that nobody can take away; TRUST: it is not a regular file, or empty
+///   EPROTO  it is not a memfd sealed against shrinking; it is empty; PREFAULT or LOCK: it is
+///           not completely allocated; TRUST: it is not a regular file, or empty
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_from_fd(
     fd: c_int,

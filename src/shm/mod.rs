@@ -68,6 +68,11 @@ impl Usage {
         Ok(mapping)
     }
 
+    /// Whether mapping a file allocates the pages that the file does not have yet.
+    fn touches_all(self) -> bool {
+        self.prefault || self.lock
+    }
+
     fn lock(self, mapping: &Mapping) -> Result<()> {
         if self.lock { mapping.lock() } else { Ok(()) }
     }

@@ -1,4 +1,4 @@
-//! Opening a region that somebody else made.
+//! Opening a region that another process made.
 
 use super::name::Name;
 use super::{Shm, Usage, check};
@@ -15,8 +15,8 @@ pub fn open(name: &CStr, usage: Usage) -> Result<Shm> {
 }
 
 pub(super) fn open_name(name: &Name, usage: Usage) -> Result<Shm> {
-    // To open a device or a FIFO can have an effect, so that is looked at before; that nobody
-    // has put something else there meanwhile is looked at after.
+    // Opening a device or a FIFO can have side effects, so check the type first. Check it again
+    // afterwards, because another process may have replaced the file between the two calls.
     check_regular(&stat(name)?)?;
     let access = if usage.read_only {
         OFlag::O_RDONLY
@@ -40,7 +40,7 @@ pub fn unlink(name: &CStr) -> Result<()> {
     Ok(nix::unistd::unlink(name.path())?)
 }
 
-/// What is at the name itself, not where a symbolic link leads to.
+/// Returns the status of the name itself: it does not follow a symbolic link.
 fn stat(name: &Name) -> Result<FileStat> {
     Ok(fstatat(
         AT_FDCWD,
@@ -60,11 +60,13 @@ fn check_regular(st: &FileStat) -> Result<()> {
     }
 }
 
-/// Opens a region by a descriptor that somebody has passed. Where it is not `trusted`, its
-/// memory must be such that nobody can take it away.
+/// Opens a region by its descriptor. Unless the peer that passed it is `trusted`, the memory must
+/// be sealed against shrinking; and if this process is to map all pages, they must exist already.
 pub fn from_fd(fd: BorrowedFd, usage: Usage, trusted: bool) -> Result<Shm> {
     let size = if trusted {
         check::size(fd)?
+    } else if usage.touches_all() {
+        check::sealed_without_holes(fd, SealFlag::F_SEAL_SHRINK)?
     } else {
         check::sealed(fd, SealFlag::F_SEAL_SHRINK)?
     };

@@ -58,6 +58,8 @@ fn main() -> std::process::ExitCode {
         passed::asks_no_file_system,
         passed::truncated_meanwhile,
         passed::absurd_sizes,
+        passed::sparse,
+        passed::holes,
         passed::access,
         sysv::arguments,
         sysv::make_and_open,

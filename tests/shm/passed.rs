@@ -194,6 +194,76 @@ pub fn absurd_sizes() {
     assert_eq!(open_numbers(), before);
 }
 
+fn allocated(fd: &impl AsRawFd) -> usize {
+    stat(fd.as_raw_fd()).st_blocks as usize * 512
+}
+
+/// Allocates the first bytes of a file.
+fn allocate(fd: &impl AsRawFd, len: usize) {
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { fallocate(fd.as_raw_fd(), 0, 0, len as off_t) }, 0);
+}
+
+/// Flags that map every page of the region, and so allocate the pages that do not exist.
+const POPULATING: [c_uint; 6] = [
+    PREFAULT,
+    PREFAULT | RDONLY,
+    PREFAULT | HUGE,
+    LOCK,
+    LOCK | RDONLY,
+    LOCK | PREFAULT,
+];
+
+/// A peer's memory that the peer has not allocated: this process does not allocate it instead.
+pub fn sparse() {
+    let size = 16 * PAGE;
+    let sized = |len| {
+        let fd = memfd(MFD_ALLOW_SEALING);
+        assert_eq!(ftruncate(&fd, len), Ok(0));
+        seal(&fd, F_SEAL_SHRINK | F_SEAL_GROW);
+        fd
+    };
+    for flags in POPULATING {
+        let _case = Case(format!("{flags:#x}"));
+        let fd = sized(size);
+        let opened = |flags| from_fd(fd.as_raw_fd(), flags);
+        let before = open_numbers();
+        assert_eq!(opened(flags).unwrap_err(), EPROTO, "empty");
+        assert_eq!(allocated(&fd), 0);
+        allocate(&fd, size - PAGE);
+        assert_eq!(opened(flags).unwrap_err(), EPROTO, "all but a page");
+        assert_eq!(allocated(&fd), size - PAGE);
+        assert_eq!(open_numbers(), before);
+        // Without these flags, opening allocates nothing. With TRUST, it may.
+        assert_eq!(opened(flags & (RDONLY | HUGE)).unwrap().size(), size);
+        assert_eq!(allocated(&fd), size - PAGE);
+        assert_eq!(opened(flags | TRUST).unwrap().size(), size);
+        assert_eq!(allocated(&fd), size);
+        let region = opened(flags).unwrap();
+        assert_eq!(smaps(&region, "Rss"), size / 1024);
+
+        // A size that is not a multiple of the page size.
+        let fd = sized(PAGE + 1);
+        allocate(&fd, PAGE);
+        assert_eq!(from_fd(fd.as_raw_fd(), flags).unwrap_err(), EPROTO);
+        allocate(&fd, PAGE + 1);
+        assert_eq!(from_fd(fd.as_raw_fd(), flags).unwrap().size(), PAGE + 1);
+    }
+}
+
+/// A region of the library is complete, until a writer punches a hole into it.
+pub fn holes() {
+    for flags in POPULATING {
+        let region = create(4 * PAGE, 0, 0).unwrap();
+        assert_eq!(from_fd(region.fd(), flags).unwrap().size(), 4 * PAGE);
+        let punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+        let page = PAGE as off_t;
+        // SAFETY: no pointers.
+        assert_eq!(unsafe { fallocate(region.fd(), punch, page, page) }, 0);
+        assert_eq!(from_fd(region.fd(), flags).unwrap_err(), EPROTO);
+    }
+}
+
 pub fn access() {
     let region = create(PAGE, 0, 0).unwrap();
     let reading = reopen(region.fd(), O_RDONLY).unwrap();
