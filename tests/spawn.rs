@@ -32,6 +32,7 @@ fn main() -> std::process::ExitCode {
         number_of_the_end,
         swapped_numbers,
         more_descriptors,
+        standard_files_by_name,
         bad_descriptors,
         closed_descriptors,
         numbers_over_the_limit,
@@ -452,6 +453,37 @@ fn more_descriptors() {
     let many: Vec<SpawnFd> = (0..100).map(|i| passed(file.as_raw_fd(), 3 + i)).collect();
     let got = output(start(&sh(LIST), &with_fds(&many)));
     assert_eq!(got.lines().count(), 103);
+}
+
+/// The program opens its standard files by name: that fails for sockets, and works for pipes.
+fn standard_files_by_name() {
+    let script = "cat /dev/stdin >/dev/stdout";
+    let by_name = ["dd", "if=/dev/stdin", "of=/dev/stdout", "status=none"];
+    for name in ["/dev/stdin", "/dev/stdout", "/dev/fd/0", "/proc/self/fd/1"] {
+        let open = format!("dd if={name} of=/dev/null count=0 2>&1 || exit 0; exit 1");
+        let said = output(start(&sh(&open), &defaults()));
+        assert!(said.contains("No such device or address"), "{name}: {said}");
+    }
+    for program in [&sh(script)[..], &by_name] {
+        let (in_read, mut in_write) = io::pipe().unwrap();
+        let (mut out_read, out_write) = io::pipe().unwrap();
+        let fds = [
+            passed(in_read.as_raw_fd(), 0),
+            passed(out_write.as_raw_fd(), 1),
+        ];
+        let opts = ipc_spawn_opts {
+            child_fd: 3,
+            ..with_fds(&fds)
+        };
+        let (pid, _end) = start(program, &opts).unwrap();
+        drop((in_read, out_write));
+        in_write.write_all(b"through pipes").unwrap();
+        drop(in_write);
+        let mut said = String::new();
+        out_read.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "through pipes");
+        assert_eq!(end_of(pid), 0);
+    }
 }
 
 fn bad_descriptors() {

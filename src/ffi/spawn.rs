@@ -1,4 +1,4 @@
-//! Layer 2: children.
+//! Layer 2: child processes.
 
 use super::pointer::{
     ExtensibleStruct, copy_struct_from, elements, non_null, optional_string, out_ptr, string,
@@ -11,24 +11,24 @@ use std::os::fd::IntoRawFd;
 /// A flag of struct ipc_spawn_opts: the child's standard error is /dev/null.
 pub const IPC_SPAWN_F_STDERR_NULL: c_uint = 1;
 
-/// How ipc_spawn starts a program. All zero bytes are the defaults.
+/// Options of ipc_spawn. All zeros are the defaults.
 #[repr(C)]
 #[allow(non_camel_case_types)]
 pub struct ipc_spawn_opts {
     /// the environment, as execve(2) takes it; NULL: the caller's
     pub envp: *const *mut c_char,
-    /// the working directory; NULL: the caller's. A file or path without a leading slash counts from here.
+    /// the working directory; NULL: the caller's. A relative file is relative to this directory.
     pub cwd: *const c_char,
-    /// descriptors that the child gets besides its end of the pair
+    /// more descriptors for the child, in addition to its end of the pair
     pub fds: *const SpawnFd,
-    /// how many
+    /// the number of them
     pub nfds: size_t,
     /// the type of the pair, without flags; 0: SOCK_STREAM
     pub r#type: c_int,
     /// the number of the child's end of the pair; 0: it is standard input and output.
-    /// With another number, standard input and output are the caller's unless fds says otherwise.
+    /// With another number, standard input and output are the caller's unless fds contains 0 or 1.
     pub child_fd: c_int,
-    /// IPC_SPAWN_F_STDERR_NULL, or 0: standard error is the caller's unless fds says otherwise
+    /// IPC_SPAWN_F_STDERR_NULL, or 0: standard error is the caller's unless fds contains 2
     pub flags: c_uint,
     /// 0
     pub reserved: c_uint,
@@ -41,36 +41,39 @@ unsafe impl ExtensibleStruct for ipc_spawn_opts {
 const _: () = assert!(size_of::<ipc_spawn_opts>() == ipc_spawn_opts::FIRST_SIZE);
 
 /// cbindgen:ptrs-as-arrays=[[argv; ]]
-/// Starts a program that has the other end of a pair as its standard input and output.
+/// Starts a program that has one end of a socket pair as its standard input and output.
 ///
-/// file is looked for as execvp(3) does it; argv is what the program gets, argv[0] its name by
-/// custom, with a NULL at the end. opts (NULL: the defaults; opts_size is sizeof(*opts)) says
-/// more. *ret_fd becomes the caller's end of the pair, which is close-on-exec and blocking.
-/// The pid is the caller's to wait for.
+/// The call searches for file as execvp(3) does. argv holds the arguments, argv[0] the name by
+/// convention, with NULL at its end. opts points to options, of opts_size bytes (sizeof(*opts));
+/// NULL means the defaults. *ret_fd becomes the caller's end of the pair, which is close-on-exec
+/// and blocking. The caller waits for the pid, with waitpid(2).
 ///
-/// The child begins as a fresh program does: no signal is blocked, each has its default
-/// action, and it has no descriptor but its end, its standard input, output and error
-/// (/dev/null where the caller has them closed or close-on-exec), and those of opts->fds.
+/// The child starts with no signal blocked and the default action for each. Its descriptors are
+/// its end of the pair, its standard input, output and error (/dev/null if the caller has them
+/// closed or close-on-exec), and those of opts->fds.
 ///
-/// Blocks until the program has begun. May be called from any thread of a program with several,
+/// A socket cannot be opened by a name: to open /dev/stdin or /dev/stdout in the child is ENXIO.
+/// A program that opens these names needs pipes in opts->fds, and another opts->child_fd.
+///
+/// Blocks until the program has started. May be called from any thread of a multithreaded program,
 /// and in the child after fork; not from a signal handler.
 ///
-/// Returns the pid, or -1 with errno and ret_fd as it was; no child is left then:
+/// Returns the pid, or -1 with errno, ret_fd unchanged and no child left:
 ///   E2BIG    argv and the environment are too long; or opts is from a newer version of the
-///            library, and asks for what this one does not have
-///   EACCES   the program or a folder of its path may not be used
+///            library and sets an option that this one does not have
+///   EACCES   the permissions of the program, or of a directory in its path, do not allow it
 ///   EAGAIN   RLIMIT_NPROC
 ///   EBADF    a descriptor of opts->fds is not open, or a number for the child is too high
 ///            for RLIMIT_NOFILE
 ///   EINVAL   file, argv, argv[0] or ret_fd is NULL, a flag, type or number in opts is not
-///            one, two descriptors get the same number, or opts_size is smaller than the
+///            valid, two descriptors get the same number, or opts_size is smaller than the
 ///            structure's first version
 ///   EMFILE   the process has no descriptor left, or none above the child's numbers
 ///   ENFILE   the system has no open file left
 ///   ENOENT   the program, its interpreter or opts->cwd does not exist
 ///   ENOEXEC  the file is not a program (and no shell is tried)
 ///   ENOMEM   no memory is left
-///   and what else execve(2) and chdir(2) say
+///   and the other errors of execve(2) and chdir(2)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_spawn(
     file: *const c_char,
@@ -82,7 +85,7 @@ pub unsafe extern "C" fn ipc_spawn(
     let start = || -> Result<pid_t> {
         // SAFETY: the caller's string.
         let file = unsafe { string(file) }?;
-        // SAFETY: the caller's place for the result.
+        // SAFETY: the caller's output parameter.
         let ret_fd = unsafe { out_ptr(ret_fd) }?;
         non_null(argv)?;
         // SAFETY: argv ends with a NULL, so it has a first element.
@@ -92,7 +95,7 @@ pub unsafe extern "C" fn ipc_spawn(
         if opts.flags & !IPC_SPAWN_F_STDERR_NULL != 0
             || opts.reserved != 0
             || opts.child_fd < 0
-            // No program expects that of its standard input.
+            // No program expects non-blocking standard input.
             || opts.r#type & libc::SOCK_NONBLOCK != 0
         {
             return Err(Errno::EINVAL);
