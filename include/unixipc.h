@@ -126,9 +126,9 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_MSG_FDS_MAX 253
 
 /**
- * A time-out: wait for ever, but end with EINTR when a signal handler ran. A handler that
- * runs before the call has begun to wait does not end it, nor does one that runs while a call
- * looks in between, as those of the locks do from time to time.
+ * A time-out: wait forever, but fail with EINTR after a signal handler has run. A handler that
+ * runs before the call starts to wait does not end the call. Nor does one that runs between two
+ * waits of a call, as those of the locks have from time to time.
  */
 #define IPC_WAIT_INTR (-2)
 
@@ -256,19 +256,19 @@ struct ipc_channel_opts {
 };
 
 /**
- * Who is at the other end of a socket.
+ * Credentials of the peer of a local socket.
  */
 struct ipc_cred {
     /**
-     * the process; 0 where it has no number in this process's namespace
+     * process ID; 0 if it has none in the PID namespace of the caller: never pass 0 to kill(2)
      */
     pid_t pid;
     /**
-     * its effective user
+     * effective user ID; 65534 if it has none in the user namespace of the caller
      */
     uid_t uid;
     /**
-     * its effective group
+     * effective group ID; 65534 if it has none in the user namespace of the caller
      */
     gid_t gid;
 };
@@ -1637,16 +1637,16 @@ pid_t ipc_mutex_owner(const struct ipc_mutex *m);
 /**
  * Makes a pair of connected sockets that no exec inherits.
  *
- * type is SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, with SOCK_NONBLOCK or'ed in where
- * wanted; both descriptors are close-on-exec, and the caller's to close. SOCK_SEQPACKET keeps
- * messages apart, has a largest one (as much as the socket's send buffer holds), and tells
- * of the other end's closing; SOCK_DGRAM does not tell: whoever waits on it then waits on.
+ * type is SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, optionally with SOCK_NONBLOCK or'ed in. Both
+ * descriptors are close-on-exec, and the caller closes them. SOCK_SEQPACKET preserves message
+ * boundaries, limits a message to the socket's send buffer, and reports that the peer has closed.
+ * SOCK_DGRAM does not report that: a receiver then waits on.
  *
  * After fork both processes have both ends; each closes the one that it does not use.
  * Does not block. May be called from any thread and from a signal handler.
  *
- * Returns 0, or -1 with errno and ret_fd as it was:
- *   EINVAL           type is none of these, or ret_fd is NULL
+ * Returns 0, or -1 with errno and ret_fd unchanged:
+ *   EINVAL           type is not one of these, or ret_fd is NULL
  *   EMFILE           the process has no descriptor left
  *   ENFILE           the system has no open file left
  *   ENOBUFS, ENOMEM  no memory is left
@@ -1655,30 +1655,30 @@ int ipc_pair_open(int type,
                   int ret_fd[2]);
 
 /**
- * Sends all of a buffer through a stream socket, however many calls that takes.
+ * Sends a whole buffer through a stream socket, in as many system calls as it takes.
  *
- * inout_done says how many bytes of buf have been sent already (NULL: none), and is kept
- * up to date, also on failure: the same call again goes on where this one stopped.
- * timeout_ms is in milliseconds for the whole call: -1 waits for ever, 0 not at all, and
- * IPC_WAIT_INTR until a signal handler ran. The descriptor may be blocking or not. A
- * receiver that is gone is EPIPE, and no SIGPIPE. On a socket that keeps messages apart
- * each call to the kernel is a message: ipc_msg_send is for those.
+ * *inout_done is the number of bytes of buf that have been sent already (NULL: 0). The call
+ * updates it, also on failure: the same call again continues there. timeout_ms is in milliseconds
+ * for the whole call: -1 waits forever, 0 does not wait, and IPC_WAIT_INTR waits until a signal
+ * handler has run. The descriptor may be blocking or not. A receiver that has closed is EPIPE, and
+ * does not raise SIGPIPE. On a message-oriented socket each system call sends a message: use
+ * ipc_msg_send there.
  *
  * Blocks as timeout_ms says. May be called from any thread, from a signal handler, and in
- * the child after fork; what several threads send through one socket at once can mix.
+ * the child after fork; data that several threads send through one socket at once can mix.
  *
  * Returns len, or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and not all could be sent at once
  *   EBADF      fd is not open
  *   EFAULT     buf is not memory of this process
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL     buf is NULL, inout_done says more than len, or timeout_ms is below -2
- *   EMSGSIZE   the socket keeps messages apart, and this is too long for one
+ *   EINVAL     buf is NULL, *inout_done is more than len, or timeout_ms is below -2
+ *   EMSGSIZE   the socket is message-oriented, and len is too long for a message
  *   ENOBUFS, ENOMEM  no memory is left
  *   ENOTCONN   the socket is not connected
  *   ENOTSOCK   fd is not a socket
- *   EPIPE      the receiver is gone, or this direction was shut down
- *   ETIMEDOUT  the time is over, and not all has been sent
+ *   EPIPE      the receiver has closed, or this direction was shut down
+ *   ETIMEDOUT  the time-out expired before all was sent
  */
 ssize_t ipc_send_full(int fd,
                       const void *buf,
@@ -1687,28 +1687,28 @@ ssize_t ipc_send_full(int fd,
                       int timeout_ms);
 
 /**
- * Receives a whole buffer from a stream socket, however many calls that takes.
+ * Receives a whole buffer from a stream socket, in as many system calls as it takes.
  *
- * inout_done says how many bytes of buf have been received already (NULL: none), and is
- * kept up to date, also on failure: the same call again goes on where this one stopped.
- * timeout_ms is as for ipc_send_full. From a socket that keeps messages apart the kernel
- * cuts a message that does not fit: ipc_msg_recv is for those.
+ * *inout_done is the number of bytes of buf that have been received already (NULL: 0). The call
+ * updates it, also on failure: the same call again continues there. timeout_ms is as for
+ * ipc_send_full. On a message-oriented socket the kernel truncates a message that does not fit:
+ * use ipc_msg_recv there.
  *
  * Blocks as timeout_ms says. May be called from any thread, from a signal handler, and in
  * the child after fork; several threads that receive from one socket at once share its bytes.
  *
- * Returns how much of buf is filled: len, or less at the end of the stream (0: the end came
- * first; a len of 0 is 0 too); or -1 with errno:
- *   EAGAIN     timeout_ms is 0, and not all was there
+ * Returns the number of bytes in buf: len, or less at the end of the stream (0: the stream ended
+ * before the first byte, or len is 0); or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and not all could be received at once
  *   EBADF      fd is not open
  *   EFAULT     buf is not memory of this process
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL     buf is NULL, inout_done says more than len, timeout_ms is below -2, or the
+ *   EINVAL     buf is NULL, *inout_done is more than len, timeout_ms is below -2, or the
  *              socket is not connected
  *   ENOMEM     no memory is left
  *   ENOTCONN   the socket is not connected
  *   ENOTSOCK   fd is not a socket
- *   ETIMEDOUT  the time is over, and not all has been received
+ *   ETIMEDOUT  the time-out expired before all was received
  */
 ssize_t ipc_recv_full(int fd,
                       void *buf,
@@ -1717,20 +1717,24 @@ ssize_t ipc_recv_full(int fd,
                       int timeout_ms);
 
 /**
- * Tells who is at the other end of a connected local socket.
+ * Gets the credentials of the peer of a connected local socket.
  *
- * For a pair that is the process that made it, for other sockets the one that connected or
- * listened; it does not change when a descriptor is passed on. The kernel says it, so the
- * peer cannot lie; but its pid may belong to another process by now. cred_size is
- * sizeof(*ret_cred): a shorter structure gets the beginning, in a longer one the rest is zeroed.
+ * For a pair, these are of the process that made it; for other sockets, of the one that connected
+ * or listened. They do not change when a descriptor is passed on. The kernel records them, so the
+ * peer cannot forge them; but the pid may belong to another process by now. A pid of 0 or a uid
+ * of 65534 stands for a process or user without an ID in the namespaces of the caller: kill(0,
+ * sig) signals the caller's own process group, and all such users have the uid 65534.
+ *
+ * cred_size is sizeof(*ret_cred). An older, shorter structure gets the beginning; in a longer one
+ * the rest becomes zero.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child
  * after fork.
  *
- * Returns 0, or -1 with errno and ret_cred as it was:
+ * Returns 0, or -1 with errno and ret_cred unchanged:
  *   EBADF       fd is not open
  *   EINVAL      ret_cred is NULL, or cred_size is smaller than the structure's first version
- *   ENOTCONN    there is no peer that the kernel knows
+ *   ENOTCONN    the kernel has recorded no peer
  *   ENOTSOCK    fd is not a socket
  */
 int ipc_peer_cred(int fd,

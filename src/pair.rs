@@ -23,8 +23,8 @@ pub fn open(kind: c_int) -> Result<(OwnedFd, OwnedFd)> {
     Ok(socket::socketpair(AddressFamily::Unix, kind, None, flags)?)
 }
 
-/// What a failed send says where the receiver is gone: the kernel's error depends on the
-/// type of the socket and on what was left unread.
+/// Maps the errors of a send whose receiver has closed to `EPIPE`: the kernel's error depends on the
+/// type of the socket and on unread data.
 pub(crate) fn send_error(error: Errno) -> Errno {
     match error {
         Errno::ECONNRESET | Errno::ECONNREFUSED => Errno::EPIPE,
@@ -41,7 +41,7 @@ pub fn send_full(fd: BorrowedFd, bytes: &[u8], done: &mut usize, mut wait: Wait)
     };
     while *done < bytes.len() {
         match sys::send(fd, &bytes[*done..], flags) {
-            Ok(0) => return Err(Errno::EPIPE), // no socket does this; not for ever then
+            Ok(0) => return Err(Errno::EPIPE), // no socket does this; never loop
             Ok(len) => *done += len,
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLOUT)?,
@@ -65,7 +65,7 @@ pub fn recv_full(
     };
     while *done < bytes.len() {
         match sys::recv(fd, &mut bytes[*done..], flags) {
-            // The peer died with something unread: it is the end, whatever it did not read.
+            // The peer closed with unread data in its queue: this is the end of the stream too.
             Ok(0) | Err(Errno::ECONNRESET) => break,
             Ok(len) => *done += len,
             Err(Errno::EINTR) => {}
@@ -76,20 +76,20 @@ pub fn recv_full(
     Ok(())
 }
 
-/// Who is at the other end of a socket.
+/// Credentials of the peer of a local socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Cred {
-    /// the process; 0 where it has no number in this process's namespace
+    /// process ID; 0 if it has none in the PID namespace of the caller: never pass 0 to kill(2)
     pub pid: pid_t,
-    /// its effective user
+    /// effective user ID; 65534 if it has none in the user namespace of the caller
     pub uid: uid_t,
-    /// its effective group
+    /// effective group ID; 65534 if it has none in the user namespace of the caller
     pub gid: gid_t,
 }
 
 impl Cred {
-    /// Who this process is.
+    /// The credentials of this process.
     #[must_use]
     pub fn own() -> Self {
         Self {
@@ -100,10 +100,10 @@ impl Cred {
     }
 }
 
-/// The credentials that the kernel has noted for the other end.
+/// Returns the credentials that the kernel has recorded for the peer.
 pub fn peer_cred(fd: BorrowedFd) -> Result<Cred> {
     let cred = socket::getsockopt(&fd, sockopt::PeerCredentials)?;
-    // What the kernel gives where there is no peer.
+    // The kernel returns these if there is no peer.
     if cred.pid() == 0 && cred.uid() == uid_t::MAX {
         return Err(Errno::ENOTCONN);
     }

@@ -10,9 +10,9 @@ use crate::wait::{self, Wait};
 use libc::{c_int, c_void, size_t, ssize_t};
 use std::os::fd::IntoRawFd;
 
-/// A time-out: wait for ever, but end with EINTR when a signal handler ran. A handler that
-/// runs before the call has begun to wait does not end it, nor does one that runs while a call
-/// looks in between, as those of the locks do from time to time.
+/// A time-out: wait forever, but fail with EINTR after a signal handler has run. A handler that
+/// runs before the call starts to wait does not end the call. Nor does one that runs between two
+/// waits of a call, as those of the locks have from time to time.
 pub const IPC_WAIT_INTR: c_int = -2;
 const _: () = assert!(IPC_WAIT_INTR == wait::WAIT_INTR);
 
@@ -25,16 +25,16 @@ const _: () = assert!(size_of::<Cred>() == Cred::FIRST_SIZE);
 /// cbindgen:ptrs-as-arrays=[[ret_fd; 2]]
 /// Makes a pair of connected sockets that no exec inherits.
 ///
-/// type is SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, with SOCK_NONBLOCK or'ed in where
-/// wanted; both descriptors are close-on-exec, and the caller's to close. SOCK_SEQPACKET keeps
-/// messages apart, has a largest one (as much as the socket's send buffer holds), and tells
-/// of the other end's closing; SOCK_DGRAM does not tell: whoever waits on it then waits on.
+/// type is SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, optionally with SOCK_NONBLOCK or'ed in. Both
+/// descriptors are close-on-exec, and the caller closes them. SOCK_SEQPACKET preserves message
+/// boundaries, limits a message to the socket's send buffer, and reports that the peer has closed.
+/// SOCK_DGRAM does not report that: a receiver then waits on.
 ///
 /// After fork both processes have both ends; each closes the one that it does not use.
 /// Does not block. May be called from any thread and from a signal handler.
 ///
-/// Returns 0, or -1 with errno and ret_fd as it was:
-///   EINVAL           type is none of these, or ret_fd is NULL
+/// Returns 0, or -1 with errno and ret_fd unchanged:
+///   EINVAL           type is not one of these, or ret_fd is NULL
 ///   EMFILE           the process has no descriptor left
 ///   ENFILE           the system has no open file left
 ///   ENOBUFS, ENOMEM  no memory is left
@@ -51,30 +51,30 @@ pub unsafe extern "C" fn ipc_pair_open(r#type: c_int, ret_fd: *mut c_int) -> c_i
     or_errno_of(open, -1)
 }
 
-/// Sends all of a buffer through a stream socket, however many calls that takes.
+/// Sends a whole buffer through a stream socket, in as many system calls as it takes.
 ///
-/// inout_done says how many bytes of buf have been sent already (NULL: none), and is kept
-/// up to date, also on failure: the same call again goes on where this one stopped.
-/// timeout_ms is in milliseconds for the whole call: -1 waits for ever, 0 not at all, and
-/// IPC_WAIT_INTR until a signal handler ran. The descriptor may be blocking or not. A
-/// receiver that is gone is EPIPE, and no SIGPIPE. On a socket that keeps messages apart
-/// each call to the kernel is a message: ipc_msg_send is for those.
+/// *inout_done is the number of bytes of buf that have been sent already (NULL: 0). The call
+/// updates it, also on failure: the same call again continues there. timeout_ms is in milliseconds
+/// for the whole call: -1 waits forever, 0 does not wait, and IPC_WAIT_INTR waits until a signal
+/// handler has run. The descriptor may be blocking or not. A receiver that has closed is EPIPE, and
+/// does not raise SIGPIPE. On a message-oriented socket each system call sends a message: use
+/// ipc_msg_send there.
 ///
 /// Blocks as timeout_ms says. May be called from any thread, from a signal handler, and in
-/// the child after fork; what several threads send through one socket at once can mix.
+/// the child after fork; data that several threads send through one socket at once can mix.
 ///
 /// Returns len, or -1 with errno:
 ///   EAGAIN     timeout_ms is 0, and not all could be sent at once
 ///   EBADF      fd is not open
 ///   EFAULT     buf is not memory of this process
 ///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
-///   EINVAL     buf is NULL, inout_done says more than len, or timeout_ms is below -2
-///   EMSGSIZE   the socket keeps messages apart, and this is too long for one
+///   EINVAL     buf is NULL, *inout_done is more than len, or timeout_ms is below -2
+///   EMSGSIZE   the socket is message-oriented, and len is too long for a message
 ///   ENOBUFS, ENOMEM  no memory is left
 ///   ENOTCONN   the socket is not connected
 ///   ENOTSOCK   fd is not a socket
-///   EPIPE      the receiver is gone, or this direction was shut down
-///   ETIMEDOUT  the time is over, and not all has been sent
+///   EPIPE      the receiver has closed, or this direction was shut down
+///   ETIMEDOUT  the time-out expired before all was sent
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_send_full(
     fd: c_int,
@@ -96,28 +96,28 @@ pub unsafe extern "C" fn ipc_send_full(
     or_errno_of(send, -1)
 }
 
-/// Receives a whole buffer from a stream socket, however many calls that takes.
+/// Receives a whole buffer from a stream socket, in as many system calls as it takes.
 ///
-/// inout_done says how many bytes of buf have been received already (NULL: none), and is
-/// kept up to date, also on failure: the same call again goes on where this one stopped.
-/// timeout_ms is as for ipc_send_full. From a socket that keeps messages apart the kernel
-/// cuts a message that does not fit: ipc_msg_recv is for those.
+/// *inout_done is the number of bytes of buf that have been received already (NULL: 0). The call
+/// updates it, also on failure: the same call again continues there. timeout_ms is as for
+/// ipc_send_full. On a message-oriented socket the kernel truncates a message that does not fit:
+/// use ipc_msg_recv there.
 ///
 /// Blocks as timeout_ms says. May be called from any thread, from a signal handler, and in
 /// the child after fork; several threads that receive from one socket at once share its bytes.
 ///
-/// Returns how much of buf is filled: len, or less at the end of the stream (0: the end came
-/// first; a len of 0 is 0 too); or -1 with errno:
-///   EAGAIN     timeout_ms is 0, and not all was there
+/// Returns the number of bytes in buf: len, or less at the end of the stream (0: the stream ended
+/// before the first byte, or len is 0); or -1 with errno:
+///   EAGAIN     timeout_ms is 0, and not all could be received at once
 ///   EBADF      fd is not open
 ///   EFAULT     buf is not memory of this process
 ///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
-///   EINVAL     buf is NULL, inout_done says more than len, timeout_ms is below -2, or the
+///   EINVAL     buf is NULL, *inout_done is more than len, timeout_ms is below -2, or the
 ///              socket is not connected
 ///   ENOMEM     no memory is left
 ///   ENOTCONN   the socket is not connected
 ///   ENOTSOCK   fd is not a socket
-///   ETIMEDOUT  the time is over, and not all has been received
+///   ETIMEDOUT  the time-out expired before all was received
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_recv_full(
     fd: c_int,
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn ipc_recv_full(
     or_errno_of(receive, -1)
 }
 
-/// Begins a transfer where the caller's count says, and keeps the count whatever happens.
+/// Starts a transfer at the caller's count, which stays up to date also on failure.
 fn with_progress(
     len: size_t,
     progress: Option<&mut size_t>,
@@ -154,20 +154,24 @@ fn with_progress(
     Ok(*done as ssize_t)
 }
 
-/// Tells who is at the other end of a connected local socket.
+/// Gets the credentials of the peer of a connected local socket.
 ///
-/// For a pair that is the process that made it, for other sockets the one that connected or
-/// listened; it does not change when a descriptor is passed on. The kernel says it, so the
-/// peer cannot lie; but its pid may belong to another process by now. cred_size is
-/// sizeof(*ret_cred): a shorter structure gets the beginning, in a longer one the rest is zeroed.
+/// For a pair, these are of the process that made it; for other sockets, of the one that connected
+/// or listened. They do not change when a descriptor is passed on. The kernel records them, so the
+/// peer cannot forge them; but the pid may belong to another process by now. A pid of 0 or a uid
+/// of 65534 stands for a process or user without an ID in the namespaces of the caller: kill(0,
+/// sig) signals the caller's own process group, and all such users have the uid 65534.
+///
+/// cred_size is sizeof(*ret_cred). An older, shorter structure gets the beginning; in a longer one
+/// the rest becomes zero.
 ///
 /// Does not block. May be called from any thread, from a signal handler, and in the child
 /// after fork.
 ///
-/// Returns 0, or -1 with errno and ret_cred as it was:
+/// Returns 0, or -1 with errno and ret_cred unchanged:
 ///   EBADF       fd is not open
 ///   EINVAL      ret_cred is NULL, or cred_size is smaller than the structure's first version
-///   ENOTCONN    there is no peer that the kernel knows
+///   ENOTCONN    the kernel has recorded no peer
 ///   ENOTSOCK    fd is not a socket
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_peer_cred(fd: c_int, ret_cred: *mut Cred, cred_size: size_t) -> c_int {

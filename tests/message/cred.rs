@@ -1,4 +1,4 @@
-//! Who the peer is.
+//! ipc_peer_cred
 
 use crate::call::*;
 use crate::common::isolated::{NOBODY, become_nobody};
@@ -16,7 +16,7 @@ const UNTOUCHED: Bytes = [0xaa; 40];
 fn peer_cred(fd: c_int, size: usize) -> (Outcome, Bytes) {
     let mut bytes = UNTOUCHED;
     assert!(size <= bytes.len());
-    // SAFETY: room for so many bytes; the structure is only ever written as bytes.
+    // SAFETY: the size is not over the array's; the structure is only ever written as bytes.
     let got = outcome(|| unsafe { ipc_peer_cred(fd, bytes.as_mut_ptr().cast(), size) } as isize);
     (got, bytes)
 }
@@ -39,7 +39,7 @@ pub fn of_pairs() {
         let (a, b) = pair(kind);
         assert_eq!(whole(&a), me());
         assert_eq!(whole(&b), me());
-        // Who made the pair, also for a child that uses it, and after the other end is gone.
+        // The maker of the pair, also for a child that uses it, and after the peer has closed.
         let parent = me();
         fork(|| {
             assert_ne!(me(), parent);
@@ -94,7 +94,7 @@ pub fn errors() {
     refused(listener.accept().unwrap().0.as_raw_fd(), 12, libc::ENOTCONN);
 }
 
-/// On a connected socket: who connected, and who listened.
+/// On a connected socket: the process that connected, and the one that listened.
 pub fn of_connected_sockets() {
     let path = env::temp_dir().join("s");
     let listener = UnixListener::bind(&path).unwrap();
@@ -123,4 +123,30 @@ pub fn of_another_user() {
     .join();
     let (_, fds) = recv_fds(&b, &mut [0; 8], 1, 1000).unwrap();
     assert_eq!(whole(&fds[0])[1..], [NOBODY, NOBODY]);
+}
+
+fn overflow_id(which: &str) -> u32 {
+    let text = fs::read_to_string(format!("/proc/sys/kernel/overflow{which}")).unwrap();
+    text.trim().parse().unwrap()
+}
+
+/// The peer has no ID in the namespaces of the caller.
+pub fn of_another_namespace() {
+    let (a, _b) = pair(libc::SOCK_STREAM);
+    let unmapped = [0, overflow_id("uid"), overflow_id("gid")];
+    fork(|| {
+        // SAFETY: no pointers.
+        let done = unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID) };
+        if done == -1 {
+            eprintln!("no namespaces: {}", std::io::Error::last_os_error());
+            return;
+        }
+        fork(|| {
+            assert_eq!(whole(&a), unmapped);
+            // This process has no user ID either.
+            assert_eq!(me(), [1, unmapped[1], unmapped[2]]);
+        })
+        .join();
+    })
+    .join();
 }

@@ -77,6 +77,7 @@ fn main() -> std::process::ExitCode {
         cred::sizes,
         cred::errors,
         cred::of_connected_sockets,
+        cred::of_another_namespace,
     ];
     let for_root = tests![descriptors::too_many_on_their_way, cred::of_another_user];
     let strace = Test {
