@@ -12,32 +12,31 @@ use std::ptr;
 
 /// A flag of struct ipc_shm_opts: the region can get a name with ipc_shm_publish.
 pub const IPC_SHM_F_PUBLISH: c_uint = 1;
-/// A flag of struct ipc_shm_opts: nobody else can ever map the region for writing.
+/// A flag of struct ipc_shm_opts: no other process can ever map the region for writing.
 pub const IPC_SHM_F_SOLE_WRITER: c_uint = 2;
-/// A flag for all of them: with transparent huge pages, where the system has them for shared
-/// memory.
+/// A flag of all calls: ask for transparent huge pages, if the system has them for shared memory.
 pub const IPC_SHM_F_HUGE: c_uint = 4;
-/// A flag for all of them: all pages are mapped at once, so that the first touch of each
-/// costs no page fault.
+/// A flag of all calls: map all pages at once, so that the first access to each page causes no page
+/// fault.
 pub const IPC_SHM_F_PREFAULT: c_uint = 8;
-/// A flag for all of them: the region stays in memory, and out of swap space (mlock(2)).
+/// A flag of all calls: keep the region in memory, and out of swap space (mlock(2)).
 pub const IPC_SHM_F_LOCK: c_uint = 16;
-/// A flag of ipc_shm_open and ipc_shm_from_fd: the memory is mapped for reading only.
+/// A flag of ipc_shm_open and ipc_shm_from_fd: map the memory for reading only.
 pub const IPC_SHM_F_RDONLY: c_uint = 32;
-/// A flag of ipc_shm_from_fd: the caller trusts whoever has the file not to truncate it.
+/// A flag of ipc_shm_from_fd: trust every process that can write the file not to truncate it.
 pub const IPC_SHM_F_TRUST: c_uint = 64;
 
-/// The flags that say how a process maps a region it makes.
+/// Flags that determine how this process maps a region.
 const HOW: c_uint = IPC_SHM_F_HUGE | IPC_SHM_F_PREFAULT | IPC_SHM_F_LOCK;
 
-/// What kind of region is made. All zero bytes are the defaults.
+/// Options of a new region. All zeros are the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types)]
 pub struct ipc_shm_opts {
     /// IPC_SHM_F_PUBLISH, _SOLE_WRITER, _HUGE, _PREFAULT, _LOCK, or'ed
     pub flags: c_uint,
-    /// the permissions to read and write (0666), exactly, whatever the umask; 0: 0600
+    /// the permissions, bits of 0666; the umask does not apply; 0: 0600
     pub mode: mode_t,
 }
 
@@ -77,47 +76,49 @@ fn usage(flags: c_uint) -> Usage {
     }
 }
 
-/// Gives out the handle of a region. The room for it comes first: nothing fails once it is made.
+/// Returns the handle of a region that `open` makes or opens. It allocates the handle first, so
+/// that nothing can fail after `open` has succeeded.
 ///
 /// # Safety
 ///
-/// `ret_shm` is NULL or a place for the handle.
-unsafe fn give(ret_shm: *mut *mut Shm, make: impl FnOnce() -> Result<Shm>) -> c_int {
-    let give = || -> Result<c_int> {
-        // SAFETY: the caller's place.
+/// `ret_shm` is NULL or writable.
+unsafe fn return_handle(ret_shm: *mut *mut Shm, open: impl FnOnce() -> Result<Shm>) -> c_int {
+    let call = || -> Result<c_int> {
+        // SAFETY: the caller's output parameter.
         let ret_shm = unsafe { out_ptr(ret_shm) }?;
         let room = handle_room()?;
-        ret_shm.write(Box::into_raw(Box::write(room, make()?)));
+        ret_shm.write(Box::into_raw(Box::write(room, open()?)));
         Ok(0)
     };
-    or_errno_of(give, -1)
+    or_errno_of(call, -1)
 }
 
-/// Makes a region of shared memory, of size zero bytes, which has no name.
+/// Makes a region of shared memory of size bytes, all zero, without a name.
 ///
-/// opts (NULL: the defaults; opts_size is sizeof(*opts)) says more. By default the region is a
-/// memfd that is sealed: its size never changes, so nobody can take the memory away from those
-/// who use it. They get it by fork, or by its descriptor, passed with ipc_msg_send, and
-/// ipc_shm_from_fd. With IPC_SHM_F_SOLE_WRITER the kernel lets nobody map it for writing any
-/// more, whoever has the descriptor: only this process, and its children by fork, can write. With
-/// IPC_SHM_F_PUBLISH the region is a file on the tmpfs in /dev/shm, without a name until
+/// opts points to options, of opts_size bytes (sizeof(*opts)); NULL means the defaults. By default
+/// the region is a sealed memfd: its size never changes, so no process can take the memory away
+/// from the others. Other processes get it by fork, or by its descriptor, with ipc_msg_send and
+/// ipc_shm_from_fd. With IPC_SHM_F_SOLE_WRITER the kernel does not map it for writing again,
+/// whichever process has the descriptor: only this process, and its children by fork, can write.
+/// With IPC_SHM_F_PUBLISH the region is a file on the tmpfs in /dev/shm, without a name until
 /// ipc_shm_publish; it cannot be sealed, so the two flags exclude each other.
 ///
-/// All memory is allocated now. If the process dies, a region that nobody else has is gone.
+/// The call allocates all of the memory. A region without a name disappears with the last process
+/// that has it.
 ///
-/// The handle is the caller's to close with ipc_shm_close. It works in the child after fork too,
-/// which has a copy of its own to close.
+/// The caller closes the handle with ipc_shm_close. The handle also works in the child after fork,
+/// which has its own copy to close.
 ///
-/// Does not block, though much memory takes its time. May be called from any thread, and in the
-/// child after fork; not from a signal handler.
+/// Does not block, but a large region takes time. May be called from any thread, and in the child
+/// after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno and ret_shm as it was:
-///   E2BIG       opts is from a newer version of the library, and asks for what this one does
-///               not have
-///   EACCES      PUBLISH: /dev/shm may not be written
+/// Returns 0, or -1 with errno and ret_shm unchanged:
+///   E2BIG       opts is from a newer version of the library and sets an option that this one
+///               does not have
+///   EACCES      PUBLISH: no permission to write /dev/shm
 ///   EAGAIN      LOCK: not all of it could be locked
-///   EDQUOT      PUBLISH: the quota of /dev/shm is used up
-///   EFBIG       size is over RLIMIT_FSIZE, or more than a file can have
+///   EDQUOT      PUBLISH: the quota of /dev/shm is exhausted
+///   EFBIG       size exceeds RLIMIT_FSIZE, or the maximum size of a file
 ///   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, opts_size is
 ///               smaller than the structure's first version, SOLE_WRITER comes with PUBLISH,
 ///               or the kernel does not know it (before Linux 5.1)
@@ -125,9 +126,9 @@ unsafe fn give(ret_shm: *mut *mut Shm, make: impl FnOnce() -> Result<Shm>) -> c_
 ///   ENFILE      the system has no open file left
 ///   ENOENT      PUBLISH: there is no /dev/shm
 ///   ENOMEM      no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
-///   ENOSPC      there is not so much memory: /dev/shm is too full, or the machine too small
+///   ENOSPC      not enough memory: /dev/shm is too full, or the machine too small
 ///   EOPNOTSUPP  PUBLISH: /dev/shm is not a tmpfs
-///   EPERM       LOCK: the process may lock none
+///   EPERM       LOCK: the process may not lock memory
 ///   EROFS       PUBLISH: /dev/shm is read-only
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_create(
@@ -137,35 +138,35 @@ pub unsafe extern "C" fn ipc_shm_create(
     ret_shm: *mut *mut Shm,
 ) -> c_int {
     let make = || -> Result<Shm> {
-        // SAFETY: the caller's options; any numbers will do.
+        // SAFETY: the caller's options.
         let opts: ipc_shm_opts = unsafe { copy_struct_from(opts, opts_size) }?;
         shm::create(size, opts.creation()?)
     };
-    // SAFETY: the caller's place.
-    unsafe { give(ret_shm, make) }
+    // SAFETY: the caller's output parameter.
+    unsafe { return_handle(ret_shm, make) }
 }
 
-/// Gives a region that was made with IPC_SHM_F_PUBLISH its name, once it is filled in.
+/// Gives a name to a region that was made with IPC_SHM_F_PUBLISH. Fill the region in before.
 ///
-/// From then on ipc_shm_open finds it, and so does shm_open(3). A name begins with a slash, has
-/// no other, has at most 255 bytes behind it, and is not "/." or "/.."; the file is /dev/shm/name.
-/// It stays until ipc_shm_unlink, whichever processes die. A region can be given several names.
+/// From then on ipc_shm_open and shm_open(3) find it. A name consists of a slash and 1 to 255 bytes
+/// without a slash, and is not "/." or "/.."; the file is /dev/shm/name. The name stays until
+/// ipc_shm_unlink, whichever processes die. A region can have several names.
 ///
 /// Does not block. May be called from any thread, from a signal handler, and in the child after
 /// fork.
 ///
 /// Returns 0, or -1 with errno:
-///   EACCES        /dev/shm may not be written
-///   EDQUOT        the quota of /dev/shm is used up
+///   EACCES        no permission to write /dev/shm
+///   EDQUOT        the quota of /dev/shm is exhausted
 ///   EEXIST        the name is taken
 ///   EINVAL        shm or name is NULL, the region was not made with PUBLISH, or the name is not
-///                 as above
+///                 valid
 ///   ENAMETOOLONG  the name is too long
 ///   ENOENT        every name that the region had was removed; or there is no /dev/shm, or,
 ///                 before Linux 6.10, no /proc
 ///   ENOMEM        no memory is left
 ///   ENOSPC        /dev/shm has no room for a name
-///   EPERM         the region belongs to another user than the one that this process has become
+///   EPERM         the process has changed its user, and the region belongs to the former one
 ///   EROFS         /dev/shm is read-only
 ///   EXDEV         /dev/shm is not the same as when the region was made
 #[unsafe(no_mangle)]
@@ -182,32 +183,33 @@ pub unsafe extern "C" fn ipc_shm_publish(shm: *mut Shm, name: *const c_char) -> 
 /// Opens a region by its name.
 ///
 /// The name is as for ipc_shm_publish. flags is 0, or IPC_SHM_F_RDONLY, _HUGE, _PREFAULT and
-/// _LOCK, or'ed. A region that unixipc made is never seen half made; one that is made with
-/// shm_open(3) can be. The file must be a regular one on tmpfs, and no symbolic link.
+/// _LOCK, or'ed. A region from this library becomes visible only when it is complete; one from
+/// shm_open(3) can be visible before. The file must be a regular file on tmpfs, and not a symbolic
+/// link.
 ///
-/// With IPC_SHM_F_RDONLY the descriptor is open for reading only too. Who may write the file by
-/// its mode can open it anew: only another user is kept from writing.
+/// With IPC_SHM_F_RDONLY the descriptor is open for reading only too. A process that has permission
+/// to write the file can open it again for writing: the flag restrains only other users.
 ///
-/// Whoever may write a named region may also truncate it, and touching what is gone then raises
-/// SIGBUS: its name and mode are for those who trust each other.
+/// A process that may write a named region may also truncate it. An access to the removed part then
+/// raises SIGBUS. So use a named region only between processes that trust each other.
 ///
 /// The handle is as for ipc_shm_create. Does not block. May be called from any thread, and in
 /// the child after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno and ret_shm as it was:
-///   EACCES        the permissions do not grant it
-///   EAGAIN        LOCK: not all of it could be locked; or somebody holds a lease of the file
-///   EINVAL        name or ret_shm is NULL, the name is not one, it is not a regular file's, or
-///                 flags has others
-///   ELOOP         it is a symbolic link's name
+/// Returns 0, or -1 with errno and ret_shm unchanged:
+///   EACCES        the permissions do not allow it
+///   EAGAIN        LOCK: not all of it could be locked; or a process holds a lease on the file
+///   EINVAL        name or ret_shm is NULL, the name is not valid or not that of a regular file, or
+///                 flags has an unknown bit
+///   ELOOP         it is the name of a symbolic link
 ///   EMFILE        the process has no descriptor left
 ///   ENAMETOOLONG  the name is too long
 ///   ENFILE        the system has no open file left
 ///   ENOENT        there is no region of this name
 ///   ENOMEM        no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
 ///   EOPNOTSUPP    /dev/shm is not a tmpfs
-///   EPERM         LOCK: the process may lock none
-///   EPROTO        the file is empty: another program has made it, and not given it a size
+///   EPERM         LOCK: the process may not lock memory
+///   EPROTO        the file is empty: another program has made it without a size
 ///   EROFS         /dev/shm is read-only, and RDONLY is not set
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_open(
@@ -220,35 +222,34 @@ pub unsafe extern "C" fn ipc_shm_open(
         // SAFETY: the caller's string.
         shm::open(unsafe { string(name) }?, usage(flags))
     };
-    // SAFETY: the caller's place.
-    unsafe { give(ret_shm, open) }
+    // SAFETY: the caller's output parameter.
+    unsafe { return_handle(ret_shm, open) }
 }
 
-/// Opens a region by its name, or makes it, fills it in and publishes it if there is none.
+/// Opens a region by its name; if there is none, makes it, fills it in and publishes it.
 ///
-/// For programs that start in any order: of all processes that call it at a time one makes the
-/// region, its init runs, and the others wait and then open what it published. Nobody sees the
-/// memory before init has returned. If that process dies, even inside init, the next one makes a
-/// fresh region and runs its own init, once every child that was forked meanwhile has ended or
-/// executed a program.
+/// For programs that start in any order. Of all processes that call it at the same time, one makes
+/// the region and runs its init; the others wait, and then open the published region. No other
+/// process sees the memory before init has returned. If the first process dies, even inside init,
+/// the next one makes a new region and runs its own init. It waits until every child that was
+/// forked during the first init has ended or executed a program.
 ///
-/// init gets the address and size of the memory, all zero bytes, and arg. It returns 0, or
-/// something else to have the call fail. It must return; it must not open or create the same
-/// name, but may another one. NULL leaves the zero bytes. opts is as for ipc_shm_create, where
-/// PUBLISH goes without saying and SOLE_WRITER is not possible; its mode is for a region that is
-/// made. An existing one has at least size bytes; ipc_shm_size tells.
+/// init receives the address and size of the memory, which is all zeros, and arg. It returns 0, or
+/// another value to make the call fail. It must return. It must not open or create the same name;
+/// another name is allowed. A NULL init leaves the zeros. opts is as for ipc_shm_create; PUBLISH is
+/// implied, SOLE_WRITER is not possible, and the mode applies to a new region. An existing region
+/// has at least size bytes; ipc_shm_size returns its size.
 ///
-/// That init runs in one process at a time rests on a lock that only those respect who make
-/// regions with this call. If another program publishes the name meanwhile, its region is
-/// opened, and what init has filled in is dropped.
+/// A lock ensures that init runs in one process only, and only this call respects it. If another
+/// program publishes the name in the meantime, the call opens that region and discards its own.
 ///
 /// Blocks while another process makes the region of this name. May be called from any thread,
 /// and in the child after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno and ret_shm as it was; ipc_shm_create's and ipc_shm_open's errors,
+/// Returns 0, or -1 with errno and ret_shm unchanged; ipc_shm_create's and ipc_shm_open's errors,
 /// and:
 ///   ECANCELED  init has not returned 0
-///   EINVAL     the region exists and has less than size bytes
+///   EINVAL     the region exists and has fewer than size bytes
 ///   ENOENT     there is no /dev/shm or, before Linux 6.10, no /proc
 ///   ENOLCK     the system has no memory for locks
 #[unsafe(no_mangle)]
@@ -262,19 +263,19 @@ pub unsafe extern "C" fn ipc_shm_open_or_create(
     ret_shm: *mut *mut Shm,
 ) -> c_int {
     let fill = |address, size| match init {
-        // SAFETY: the caller's function, for memory of this size.
+        // SAFETY: the caller's function, with memory of this size.
         Some(init) if unsafe { init(address, size, arg) } != 0 => Err(Errno::ECANCELED),
         _ => Ok(()),
     };
     let make = || -> Result<Shm> {
         // SAFETY: the caller's string.
         let name = unsafe { string(name) }?;
-        // SAFETY: the caller's options; any numbers will do.
+        // SAFETY: the caller's options.
         let opts: ipc_shm_opts = unsafe { copy_struct_from(opts, opts_size) }?;
         shm::open_or_create(name, size, fill, opts.creation()?)
     };
-    // SAFETY: the caller's place.
-    unsafe { give(ret_shm, make) }
+    // SAFETY: the caller's output parameter.
+    unsafe { return_handle(ret_shm, make) }
 }
 
 /// Opens a region by its descriptor, which a peer has passed for example.
@@ -291,17 +292,17 @@ pub unsafe extern "C" fn ipc_shm_open_or_create(
 /// Does not block. May be called from any thread, and in the child after fork; not from a signal
 /// handler.
 ///
-/// Returns 0, or -1 with errno and ret_shm as it was:
+/// Returns 0, or -1 with errno and ret_shm unchanged:
 ///   EACCES  fd is not open for reading, or not for writing and RDONLY is not set
 ///   EAGAIN  LOCK: not all of it could be locked
 ///   EBADF   fd is not open, or open as a path only
-///   EINVAL  ret_shm is NULL, or flags has others
+///   EINVAL  ret_shm is NULL, or flags has an unknown bit
 ///   EMFILE  the process has no descriptor left
 ///   ENFILE  the system has no open file left
 ///   ENODEV  TRUST: this file cannot be mapped
 ///   ENOMEM  no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
 ///   EPERM   the region is sealed against writing and RDONLY is not set, or LOCK: the process may
-///           lock none
+///           not lock memory
 ///   EPROTO  it is not a memfd sealed against shrinking; it is empty; PREFAULT or LOCK: it is
 ///           not completely allocated; TRUST: it is not a regular file, or empty
 #[unsafe(no_mangle)]
@@ -314,34 +315,34 @@ pub unsafe extern "C" fn ipc_shm_from_fd(
         known(flags, HOW | IPC_SHM_F_RDONLY | IPC_SHM_F_TRUST)?;
         shm::from_fd(borrow(fd)?, usage(flags), flags & IPC_SHM_F_TRUST != 0)
     };
-    // SAFETY: the caller's place.
-    unsafe { give(ret_shm, open) }
+    // SAFETY: the caller's output parameter.
+    unsafe { return_handle(ret_shm, open) }
 }
 
 /// Opens a region that is a System V segment, by its key, or makes it.
 ///
-/// shmflg is as for ipc_shmget: permission bits, IPC_CREAT, IPC_EXCL, SHM_HUGETLB; and SHM_RDONLY
-/// attaches it for reading only. (SHM_NORESERVE is the same bit, and cannot be had here.) A new
-/// segment is all zero bytes, and is seen by others before its maker has filled it in. Its size
-/// never changes, so nobody can take the memory away. size may be less than an existing one has,
-/// also 0; ipc_shm_size tells what it has.
+/// shmflg is as for ipc_shmget: permission bits, IPC_CREAT, IPC_EXCL, SHM_HUGETLB; SHM_RDONLY
+/// attaches it for reading only. (SHM_NORESERVE is the same bit, so it is not available here.) A
+/// new segment is all zeros, and other processes see it before its maker has filled it in. Its size
+/// never changes, so no process can take the memory away. size may be smaller than that of an
+/// existing segment, also 0; ipc_shm_size returns the actual size.
 ///
-/// The segment stays until somebody removes it: ipc_shmctl with IPC_RMID, or ipcrm(1).
-/// IPC_PRIVATE is refused: ipc_shm_create makes memory without a key.
+/// The segment stays until a process removes it: ipc_shmctl with IPC_RMID, or ipcrm(1).
+/// IPC_PRIVATE is not valid: ipc_shm_create makes memory without a key.
 ///
 /// The handle is as for ipc_shm_create; ipc_shm_close detaches. Does not block. May be called
 /// from any thread, and in the child after fork; not from a signal handler.
 ///
-/// Returns 0, or -1 with errno and ret_shm as it was:
-///   EACCES  the segment's permissions do not grant it
+/// Returns 0, or -1 with errno and ret_shm unchanged:
+///   EACCES  the permissions of the segment do not allow it
 ///   EEXIST  IPC_CREAT and IPC_EXCL are set, and the key has a segment
 ///   EINVAL  ret_shm is NULL, key is IPC_PRIVATE, shmflg has SHM_RND, SHM_REMAP or SHM_EXEC, size
-///           is 0 or over SHMMAX for a new segment, or more than an existing one has
+///           is 0 or over SHMMAX for a new segment, or larger than an existing one
 ///   ENFILE  the system has no open file left
 ///   ENOENT  the key has no segment, and IPC_CREAT is not set
 ///   ENOMEM  no memory or address space is left, or too few huge pages
 ///   ENOSPC  SHMMNI segments or SHMALL pages exist already
-///   EPERM   SHM_HUGETLB: the process has no right to it
+///   EPERM   SHM_HUGETLB: the process lacks the privilege
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_attach(
     key: key_t,
@@ -349,11 +350,11 @@ pub unsafe extern "C" fn ipc_shm_attach(
     shmflg: c_int,
     ret_shm: *mut *mut Shm,
 ) -> c_int {
-    // SAFETY: the caller's place.
-    unsafe { give(ret_shm, || shm::attach(key, size, shmflg)) }
+    // SAFETY: the caller's output parameter.
+    unsafe { return_handle(ret_shm, || shm::attach(key, size, shmflg)) }
 }
 
-/// Tells where a region begins in this process's memory: at a page, and so aligned for anything.
+/// Returns the address of a region in this process. It is aligned to a page.
 ///
 /// May be called from any thread, from a signal handler, and in the child after fork.
 ///
@@ -364,7 +365,7 @@ pub unsafe extern "C" fn ipc_shm_addr(shm: *const Shm) -> *mut c_void {
     or_errno(unsafe { handle(shm) }.map(Shm::address), ptr::null_mut())
 }
 
-/// Tells how many bytes a region has: what its maker asked for.
+/// Returns the size of a region in bytes, as its maker requested it.
 ///
 /// May be called from any thread, from a signal handler, and in the child after fork.
 ///
@@ -375,15 +376,15 @@ pub unsafe extern "C" fn ipc_shm_size(shm: *const Shm) -> size_t {
     or_errno(unsafe { handle(shm) }.map(Shm::size), 0)
 }
 
-/// Tells the descriptor of a region, to pass it to another process with ipc_msg_send.
+/// Returns the descriptor of a region, to pass it to another process with ipc_msg_send.
 ///
-/// It is close-on-exec, and stays the handle's: ipc_shm_close closes it.
+/// It is close-on-exec and belongs to the handle: ipc_shm_close closes it.
 ///
 /// May be called from any thread, from a signal handler, and in the child after fork.
 ///
 /// Returns the descriptor, or -1 with errno:
 ///   EINVAL      shm is NULL
-///   EOPNOTSUPP  the region is from ipc_shm_attach, and has none
+///   EOPNOTSUPP  the region is from ipc_shm_attach, and has no descriptor
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_fd(shm: *const Shm) -> c_int {
     // SAFETY: the caller's handle.
@@ -391,18 +392,18 @@ pub unsafe extern "C" fn ipc_shm_fd(shm: *const Shm) -> c_int {
     or_errno(fd.map(|fd| fd.as_raw_fd()), -1)
 }
 
-/// Removes the name of a region. Who has it open keeps it; the memory goes with the last one.
+/// Removes the name of a region. Processes that have the region open keep it.
 ///
 /// The name is as for ipc_shm_publish. Does not block. May be called from any thread, from a
 /// signal handler, and in the child after fork.
 ///
 /// Returns 0, or -1 with errno:
-///   EACCES        /dev/shm may not be written
-///   EINVAL        name is NULL, not a name, or not a regular file's
-///   ELOOP         it is a symbolic link's name
+///   EACCES        no permission to write /dev/shm
+///   EINVAL        name is NULL, not valid, or not the name of a regular file
+///   ELOOP         it is the name of a symbolic link
 ///   ENAMETOOLONG  the name is too long
 ///   ENOENT        there is no region of this name
-///   EPERM         it is somebody else's, and the folder's sticky bit forbids it
+///   EPERM         another user owns it, and the sticky bit of the directory forbids it
 ///   EROFS         /dev/shm is read-only
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_unlink(name: *const c_char) -> c_int {
@@ -413,13 +414,13 @@ pub unsafe extern "C" fn ipc_shm_unlink(name: *const c_char) -> c_int {
 
 /// Unmaps a region and closes its descriptor; other processes keep theirs. NULL does nothing.
 ///
-/// The address is invalid from then on. A name stays, and so does a System V segment. A lock in
-/// the region that this process holds must be unlocked before.
+/// The address becomes invalid. A name stays, and so does a System V segment. Before, unlock all
+/// locks in the region that this process holds.
 ///
 /// Does not block. May be called from any thread, and in the child after fork, where it closes
 /// the child's copy; not from a signal handler.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_close(shm: *mut Shm) {
-    // SAFETY: the caller's handle, which nobody uses any more.
+    // SAFETY: the caller's handle, which is no longer used.
     unsafe { drop_handle(shm) };
 }
