@@ -214,7 +214,7 @@ struct ipc_cell;
 struct ipc_channel;
 
 /**
- * A region of shared memory as one process has it: what it says of it never changes.
+ * A region of shared memory in one process. Its properties never change.
  */
 struct ipc_shm;
 

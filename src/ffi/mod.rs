@@ -1,11 +1,10 @@
-//! Every function that C sees. A function here takes C's arguments, calls the
-//! core once and converts the result; no loop and no system call lives here.
+//! All exported functions. Each converts the arguments from C, calls the core once and converts
+//! the result. This module contains no loop and makes no system call.
 //!
-//! The comments on these functions become `include/unixipc.h`. What they say of
-//! each argument is what a caller has to keep to; a section on safety would only
-//! say it again.
+//! The comments on these functions become `include/unixipc.h`. They state the requirements on each
+//! argument; a section on safety would repeat them.
 #![allow(clippy::missing_safety_doc)]
-// They are C's text, in which argv[0] is no link.
+// The comments are for C, where argv[0] is not a link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod calls;

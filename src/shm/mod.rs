@@ -1,9 +1,9 @@
 //! Regions of shared memory.
 //!
-//! A region is made without a name. It is a sealed memfd, or a nameless file on the tmpfs in
-//! /dev/shm, which gets its name when its maker has filled it in ([`create()`]); whoever dies
-//! before that leaves nothing. It is opened by its name ([`open()`]), by a descriptor that somebody
-//! has passed ([`from_fd`]), or, where it is a System V segment, by its key ([`attach`]).
+//! A new region has no name. It is a sealed memfd, or an unnamed file on the tmpfs in /dev/shm,
+//! which gets its name after its maker has filled it in ([`create()`]). If the maker dies before
+//! that, it leaves nothing. A region can be opened by its name ([`open()`]), by its descriptor
+//! ([`from_fd`]), or, if it is a System V segment, by its key ([`attach`]).
 
 pub mod check;
 mod claim;
@@ -27,14 +27,14 @@ use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// A region of shared memory as one process has it: what it says of it never changes.
+/// A region of shared memory in one process. Its properties never change.
 pub struct Shm(Memory);
 
 enum Memory {
     File {
         mapping: Mapping,
         fd: OwnedFd,
-        /// Whether it was made to get a name.
+        /// Whether it can get a name.
         publishable: bool,
     },
     Segment(sysv::Segment),
@@ -54,14 +54,14 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Maps a file; [`Usage::lock`] is for the caller to follow up.
+    /// Maps a file. The caller then calls [`Usage::lock`].
     fn map(self, fd: BorrowedFd, size: usize) -> Result<Mapping> {
         let populated = self.prefault && !self.huge;
         let mapping = Mapping::new(fd, size, !self.read_only, populated)?;
         if self.huge {
             mapping.want_huge_pages();
             if self.prefault {
-                // A wish: pages that are not there yet come when they are touched.
+                // Optional: a missing page is allocated on first access.
                 let _ = mapping.populate(!self.read_only);
             }
         }
@@ -79,7 +79,7 @@ impl Usage {
 }
 
 impl Shm {
-    /// Maps a file that somebody else made.
+    /// Maps a file that another process made.
     fn of_file(fd: OwnedFd, size: usize, usage: Usage) -> Result<Self> {
         let mapping = usage.map(fd.as_fd(), size)?;
         usage.lock(&mapping)?;
@@ -90,7 +90,7 @@ impl Shm {
         }))
     }
 
-    /// Where it begins.
+    /// Its address.
     #[must_use]
     pub fn address(&self) -> *mut c_void {
         match &self.0 {
@@ -99,7 +99,7 @@ impl Shm {
         }
     }
 
-    /// How many bytes it has.
+    /// Its size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         match &self.0 {
@@ -116,7 +116,7 @@ impl Shm {
         }
     }
 
-    /// Gives a region that was made for it a name; `EEXIST` if that is taken.
+    /// Gives the region a name; `EEXIST` if the name exists.
     pub fn publish(&self, name: &CStr) -> Result<()> {
         self.link(&Name::new(name)?)
     }

@@ -46,7 +46,7 @@ pub fn duplicates() {
     assert!(opened.is_all(1));
 }
 
-/// A file on a disk, if there is one: which kind does not matter, but that it is no tmpfs.
+/// A file on a disk, or at least not on a tmpfs.
 fn on_disk() -> OwnedFd {
     let path = std::env::temp_dir().join("file");
     fs::write(&path, [7; PAGE]).unwrap();
@@ -55,7 +55,7 @@ fn on_disk() -> OwnedFd {
     fd
 }
 
-/// What can be truncated, or is no memory, needs trust, or is refused with it too.
+/// Files that can be truncated need trust; files that are not memory are refused with it too.
 pub fn refusals() {
     let _place = Place::new();
     let sized = |flags: c_uint| {
@@ -121,7 +121,7 @@ pub fn refusals() {
     }
 }
 
-/// What was refused before is taken once it is sealed.
+/// A memfd is accepted as soon as it is sealed.
 pub fn sealed_by_others() {
     let fd = memfd(MFD_ALLOW_SEALING);
     assert_eq!(ftruncate(&fd, 5000), Ok(0));
