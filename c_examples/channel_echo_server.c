@@ -1,5 +1,5 @@
 /*
- * channel_echo_server: sends every message back to who sent it, for any number of clients at
+ * channel_echo_server: sends every message back to its sender, for any number of clients at
  * once, in one thread with epoll. A client that is killed, reads nothing or floods it stops
  * nobody else.
  *
@@ -58,7 +58,7 @@ static void let_go(struct ipc_channel *ch)
     listen_again();
 }
 
-/* Echoes what is there. Returns 0 when the client is gone, or has broken the rules. */
+/* Echoes the messages that have come. Returns 0 when the client is gone, or has broken the rules. */
 static int echo(struct ipc_channel *ch)
 {
     for (int i = 0; i < TURN; i++) {
@@ -82,8 +82,6 @@ static void accept_clients(void)
     for (;;) {
         struct ipc_channel *ch;
         if (ipc_channel_accept(listener, NULL, 0, 0, &ch) < 0) {
-            if (errno == EPIPE)
-                continue; /* it is gone already */
             if (errno != EAGAIN)
                 listen_no_more();
             return;
@@ -97,7 +95,7 @@ static void accept_clients(void)
     }
 }
 
-/* A client takes five descriptors: as many as the system lets us have. */
+/* A client takes four descriptors: as many as the system lets us have. */
 static void raise_limit(void)
 {
     struct rlimit limit;

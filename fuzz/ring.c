@@ -1,18 +1,18 @@
 /*
- * What a peer can write into the memory that a channel reads, for libFuzzer.
+ * The writes of a peer into the memory that a channel reads, for libFuzzer.
  *
- * An input is a script of four bytes a step: what to do, and with what. Steps of the peer write
- * words and lengths, near to what is right or anything; steps of the victim are calls without
- * waiting. What is received has to be what a second, simple reading of the same memory gives:
- * the same messages, the same errors; and the victim's own words have to move only as the
- * protocol has it.
+ * An input is a script of four bytes a step: an action and its arguments. The peer's steps write
+ * words and lengths, near the right value or anything, and use the pipes. The victim's steps are
+ * calls without waiting. Their results must be those of a second, simple implementation that reads
+ * the same memory: the same messages, the same errors. The victim's own words may change only as the
+ * protocol says.
  */
 #define _GNU_SOURCE
 #include <unixipc.h>
 
 #include "../tests/hostile/peer.h"
 
-/* What the victim's receiving side is to do, by a reading of its own. */
+/* The expected state of the victim's receiving side. */
 struct reader {
     uint64_t head;
     uint32_t seen; /* the next length, which is read once */
@@ -23,12 +23,12 @@ struct reader {
 static struct peer peer;
 static struct ipc_channel *ch;
 static struct reader reader;
-static uint64_t written; /* by the peer, where it follows the protocol */
+static uint64_t written; /* by the peer, as far as it follows the protocol */
 static uint64_t tail;    /* the victim's */
 static uint64_t reserved;
 static uint32_t ended, shut;
 
-/* The next message: its length, 0 for the end, or -errno; as ring.rs describes it. */
+/* The next message: its length, 0 for the end, or -errno; see ring.rs. */
 static int64_t expected(void)
 {
     if (reader.seen == 0) {
@@ -45,7 +45,7 @@ static int64_t expected(void)
     return reader.seen;
 }
 
-/* A byte of the ring, which has no end. */
+/* A byte of the ring, modulo its size. */
 static uint8_t ring_byte(uint64_t cursor, size_t at)
 {
     return peer.own[CONTROL_SIZE + ((cursor + 8 + at) & (RING_SIZE - 1))];
@@ -75,7 +75,7 @@ static void compare(const uint8_t *bytes, size_t len)
 static void receive(size_t cap)
 {
     int64_t result = expected();
-    /* Of the very size, so that the sanitizer sees one byte too much. */
+    /* Exactly as large, so that the sanitizer notices one byte too many. */
     uint8_t *room = malloc(cap);
 
     expect(room != NULL, "malloc");
@@ -121,7 +121,7 @@ static void release(void)
     }
 }
 
-/* A sending call: the victim's cursor moves by a record, or not at all. */
+/* Checks a sending call: the victim's cursor moves by a record, or not at all. */
 static void sent(int result, uint64_t len)
 {
     uint64_t now = get64(peer.victims, TAIL);
@@ -190,6 +190,29 @@ static uint64_t near(uint64_t right, unsigned how, uint64_t value)
     }
 }
 
+/* Wakes the victim, takes its wake-ups, or changes the mode of the description that both share. */
+static void use_pipes(unsigned how, size_t value)
+{
+    char bytes[256] = {0};
+
+    switch (how % 4) {
+    case 0:
+        (void)!write(peer.waker, bytes, value % sizeof(bytes));
+        break;
+    case 1:
+        fcntl(peer.read_end, F_SETFL, O_NONBLOCK);
+        (void)!read(peer.read_end, bytes, sizeof(bytes));
+        fcntl(peer.read_end, F_SETFL, value & 1 ? O_NONBLOCK : 0);
+        break;
+    case 2:
+        (void)!read(peer.bell, bytes, sizeof(bytes));
+        break;
+    default:
+        fcntl(value & 1 ? peer.bell : peer.read_end, F_SETPIPE_SZ, 4096);
+        break;
+    }
+}
+
 static void step(const uint8_t *data)
 {
     static const size_t words[] = {TAIL_UNFENCED, HEAD_UNFENCED, RECEIVER, SENDER, PROCESSOR};
@@ -221,13 +244,13 @@ static void step(const uint8_t *data)
         break;
     case 8:
         ended |= 1 << (data[1] & 1);
-        set32(&peer, data[1] & 1 ? HEAD_ENDED : TAIL_ENDED, 1 + value);
+        set32(&peer, data[1] & 1 ? RECEIVING_ENDED : SENDING_ENDED, 1 + value);
         break;
     case 9:
         memset(peer.own + CONTROL_SIZE + value / 2, data[1], 256);
         break;
     case 10:
-        (void)!write(peer.rope, peer.own, data[1]);
+        use_pipes(data[1], value);
         break;
     case 11:
         reserved = ipc_channel_cancel(ch) == 0 ? 0 : reserved;
@@ -273,7 +296,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     expect(peer_say(&peer, ends[0], size & 1), "sendmsg");
     expect(ipc_channel_from_fd(ends[1], &opts, sizeof(opts), 0, &ch) == 0, "from_fd");
     expect(peer_hear(&peer, ends[0]), "the victim's hello");
-    fcntl(peer.rope, F_SETFL, O_NONBLOCK);
+    fcntl(peer.bell, F_SETFL, O_NONBLOCK);
     reader = (struct reader){0};
     written = tail = reserved = 0;
     ended = shut = 0;

@@ -64,17 +64,18 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_CELL_F_SOLE_WRITER 4
 
 /**
- * A flag of ipc_channel_opts: all memory of the rings is there before the channel is used.
+ * A flag of ipc_channel_opts: all memory of the ring that this side sends through is allocated and
+ * mapped before the channel is used.
  */
 #define IPC_CHANNEL_F_PREFAULT 1
 
 /**
- * A flag of ipc_channel_opts: all memory of the rings stays in memory (mlock(2)).
+ * A flag of ipc_channel_opts: the ring that this side sends through stays in memory (mlock(2)).
  */
 #define IPC_CHANNEL_F_LOCK 2
 
 /**
- * A flag of ipc_channel_opts: a call that has to wait sleeps at once.
+ * A flag of ipc_channel_opts: a blocking call sleeps at once, without spinning.
  */
 #define IPC_CHANNEL_F_NO_SPIN 4
 
@@ -209,7 +210,7 @@ struct ipc_cell;
 /**
  * One end of a channel.
  *
- * One thread at a time may send, and one may receive.
+ * Two threads may use it: one sends, one receives.
  */
 struct ipc_channel;
 
@@ -227,29 +228,29 @@ struct ipc_channel_opts {
      */
     uint32_t flags;
     /**
-     * how long a call that has to wait looks for what it waits for before it sleeps, in
-     * microseconds, at most 1000000; 0 for the default: some 10 microseconds, if the other
-     * side runs on another processor and this has been of use lately
+     * how long a blocking call spins before it sleeps, in microseconds, at most 1000000; 0 for
+     * the default: about 10 microseconds, if the last spins have succeeded. A call does not spin
+     * if both sides run on the same processor
      */
     uint32_t spin_us;
     /**
-     * the size of the ring of what this side sends, in bytes; 0 for 256 KiB. It is rounded up
-     * to a power of two of 64 KiB or more
+     * the size of the ring that this side sends through, in bytes; 0 for 256 KiB. It is rounded
+     * up to a power of two of 64 KiB or more
      */
     uint64_t send_size;
     /**
-     * for ipc_channel_pair: the size of the ring of what the second end sends, 0 for the same;
-     * elsewhere the peer says it, and this is 0
+     * for ipc_channel_pair: the size of the ring that the second end sends through, 0 for the
+     * same; otherwise the peer chooses it, and this is 0
      */
     uint64_t recv_size;
     /**
-     * the largest ring that is taken from a peer, 0 for 1 GiB: it is memory that this process
-     * maps, and that may count as its own
+     * the largest ring that is accepted from a peer, 0 for 16 MiB: this process maps it, and its
+     * memory may count as this process's own
      */
     uint64_t recv_size_max;
     /**
      * a message of this length, at most 4294967294, can be sent, whatever send_size is; 0 for no
-     * wish
+     * such requirement
      */
     uint64_t message_max;
 };
@@ -273,7 +274,7 @@ struct ipc_cred {
 };
 
 /**
- * What has happened on an end of a channel since it was made.
+ * Counters of an end of a channel since it was made.
  */
 struct ipc_channel_stats {
     /**
@@ -293,15 +294,15 @@ struct ipc_channel_stats {
      */
     uint64_t received_bytes;
     /**
-     * how often a call on this end has slept
+     * number of sleeps in calls on this end
      */
     uint64_t sleeps;
     /**
-     * how often this end has woken the other one
+     * number of times that this end has woken its peer
      */
     uint64_t wakes;
     /**
-     * how often a message did not find room at once
+     * number of sends and reservations that found the ring full
      */
     uint64_t full;
 };
@@ -838,29 +839,35 @@ void ipc_cell_close(struct ipc_cell *c);
 /**
  * Makes both ends of a channel, for a process and the child that it forks.
  *
- * A channel carries messages in both directions, each whole. They go through shared memory: a
- * ring for each direction, which only its sender can write. After fork each process closes
- * the end that it does not use, as with socketpair(2); so each notices the other's end.
+ * A channel carries messages in both directions and preserves their boundaries. They go through
+ * shared memory: each direction has a ring, which only its sender can write. After fork each
+ * process closes the end that it does not use, as with socketpair(2). Only then does each process
+ * notice that the other end has closed.
  *
- * opts (of opts_size bytes, see ipc_channel_opts) may be NULL for the defaults. The ends are
- * the caller's to close, with ipc_channel_close. An end takes three descriptors,
- * close-on-exec, and two more once ipc_channel_fd has been called.
+ * opts (of opts_size bytes, see ipc_channel_opts) may be NULL for the defaults. The caller closes
+ * the ends with ipc_channel_close. An end takes two descriptors, close-on-exec, and two more after
+ * ipc_channel_fd. In a process with several threads an end takes another one when a receiving
+ * thread first sleeps in a call, and another one when a sending thread does.
  *
- * Does not block. May be called from any thread and in the child after fork; not from a
- * signal handler. Of an end, one thread at a time may send and one receive.
+ * Does not block. May be called from any thread and in the child after fork; not from a signal
+ * handler. Only one thread may send on an end at the same time, and only one may receive.
+ *
+ * If two processes have the same end after fork, the first one that sends on it owns the sending
+ * direction, and the first one that receives owns the receiving direction. The calls of the other
+ * process then fail with EBUSY, and no message is lost. If the direction was used before the fork,
+ * and both processes use it at the very same moment, this is not detected reliably.
  *
  * Returns 0, or -1 with errno:
- *   E2BIG   opts has something that this version does not know
- *   EFBIG   the process may not make such large files (RLIMIT_FSIZE)
- *   EINVAL  ret_ch is NULL, opts has an unknown flag or a size or time that cannot be,
- *           opts_size is smaller than the structure's first version, or the kernel is older
- *           than Linux 5.1
+ *   E2BIG   opts sets a member that this version does not know
+ *   EFBIG   the process may not make a file as large as the ring (RLIMIT_FSIZE)
+ *   EINVAL  ret_ch is NULL, opts has an unknown flag or an invalid size or time, opts_size is
+ *           smaller than the structure's first version, or the kernel is older than Linux 5.1
  *   EMFILE  the process has no descriptor left
  *   ENFILE  the system has no open file left
  *   ENOMEM  no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could be
- *           locked, or more would be than RLIMIT_MEMLOCK allows
+ *           locked, or more would be locked than RLIMIT_MEMLOCK allows
  *   ENOSPC  the ring would be larger than all memory and swap space; or, with
- *           IPC_CHANNEL_F_PREFAULT, there is not so much memory free
+ *           IPC_CHANNEL_F_PREFAULT, not enough memory is free
  *   EPERM   IPC_CHANNEL_F_LOCK, and the process may lock no memory
  */
 int ipc_channel_pair(const struct ipc_channel_opts *opts,
@@ -868,34 +875,37 @@ int ipc_channel_pair(const struct ipc_channel_opts *opts,
                      struct ipc_channel **ret_ch);
 
 /**
- * Makes the end of a channel over a connected socket, of which the other side does the same.
+ * Makes the end of a channel over a connected socket. The peer makes its end with the same call.
  *
- * sock is a local socket (AF_UNIX), of SOCK_STREAM or SOCK_SEQPACKET: one of ipc_spawn, of
- * ipc_pair_open, of socketpair(2), or an accepted one. It carries one message of 64 bytes each
- * way, and is not used any more then; it stays the caller's to close, at any time.
+ * sock is a local socket (AF_UNIX) of type SOCK_STREAM or SOCK_SEQPACKET: from ipc_spawn,
+ * ipc_pair_open or socketpair(2), or an accepted one. It carries one message of 64 bytes each way,
+ * and the channel does not use it after that. The caller may close it at any time.
  *
- * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
- * signal handler ran. opts is as for ipc_channel_pair, with recv_size 0.
+ * timeout_ms is in milliseconds: -1 waits without limit, 0 does not wait, IPC_WAIT_INTR waits
+ * until a signal handler has run. opts is as for ipc_channel_pair, with recv_size 0.
  *
- * Blocks as timeout_ms says, until the other side has called this too. After a failure the
- * socket is of no use for another attempt. May be called from any thread and in the child
- * after fork; not from a signal handler.
+ * Blocks as timeout_ms says, until the peer has called this too. If the call fails after it has
+ * sent its part of the handshake (EAGAIN, EINTR, ETIMEDOUT and others), it shuts the socket down
+ * for both sides (shutdown(2)). The socket is useless then, and the peer notices: EPIPE, or the
+ * end of the session at once. May be called from any thread and in the child after fork; not from
+ * a signal handler.
  *
  * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
- *   EAGAIN      timeout_ms is 0, and the other side has not said anything yet
+ *   EAGAIN      timeout_ms is 0, and the peer has not sent its handshake yet
  *   EBADF       sock is not open
+ *   EBUSY       another process that has the socket has received the peer's handshake
  *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL      recv_size is not 0, or timeout_ms is below -2
- *   ENOBUFS     no memory is left for what is sent over the socket
+ *   ENOBUFS     no memory is left for the handshake
  *   ENOTCONN    sock is not connected
  *   ENOTSOCK    sock is not a socket
  *   EOPNOTSUPP  sock is not a local socket
- *   EPIPE       the other side is gone
- *   EPROTO      the other side does not speak this protocol, or its memory could be taken away
- *               from under this process, or its ring is larger than recv_size_max
- *   ESTALE      the other side speaks another version
- *   ETIMEDOUT   the time is over
- *   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
+ *   EPIPE       the peer has closed the socket or died, or accepts no descriptors (SO_PASSRIGHTS)
+ *   EPROTO      the peer does not speak this protocol, its memory is not sealed as it must be, or
+ *               its ring is larger than recv_size_max; or the socket is full of other data
+ *   ESTALE      the peer speaks another version of the protocol
+ *   ETIMEDOUT   the time-out expired
+ *   ETOOMANYREFS  this user has too many descriptors in flight (see ipc_msg_send)
  */
 int ipc_channel_from_fd(int sock,
                         const struct ipc_channel_opts *opts,
@@ -907,32 +917,40 @@ int ipc_channel_from_fd(int sock,
  * Listens for channels at a path.
  *
  * path is a path in the file system, or "@name" for a name that is in none (abstract, see
- * unix(7)). The path gets exactly this mode before anybody can connect: whoever may write it
- * may connect. mode is not used for "@name", which anybody on the system may connect to. A
- * path that a listener left behind when it died is replaced; that of a living one never.
+ * unix(7)). The path gets exactly this mode before a client can connect: a process that may
+ * write it may connect. mode is not used for "@name", which every process on the system may
+ * connect to. A path that a dead listener left behind is replaced; that of a living one never.
  *
- * The descriptor is the caller's to poll (it is readable when ipc_channel_accept has
- * something) and to close; it is close-on-exec and non-blocking. The path stays when it is
- * closed: unlink(2) removes it. flags is 0.
+ * The descriptor is the caller's to poll (it is readable when a client waits to be accepted)
+ * and to close; it is close-on-exec and non-blocking. The path stays when it is
+ * closed: unlink(2) removes it. Call unlink first and close(2) after it; in the other order
+ * unlink can remove the path of another listener that has replaced this one. flags is 0.
  *
- * Blocks while another process is listening anew in the same folder, which it locks for that
- * (flock(2)). May be called from any thread and in the child after fork; not from a signal
- * handler.
+ * For a path NAME the call creates a lock file .NAME.lock in the same directory, and removes
+ * it. A process that is killed in between leaves this empty file behind; the next listener takes
+ * it over.
+ *
+ * Blocks for about a second at most, while another process is starting to listen at the same
+ * path. May be called from any thread and in the child after fork; not from a signal handler.
+ * Not a cancellation point.
  *
  * Returns the descriptor, or -1 with errno:
- *   EACCES      the folder may not be read or written
- *   EADDRINUSE  somebody listens there, or path is no socket
+ *   EACCES      the directory may not be searched or written, or the lock file belongs to
+ *               another user
+ *   EADDRINUSE  a process listens there, or has been starting to for a second; or path is not
+ *               a socket
  *   EDQUOT      the quota of the file system is used up
+ *   EEXIST      the name of the lock file is taken by something else than a regular file
  *   EINVAL      path is NULL or "@", mode has more than permissions, or flags is not 0
  *   ELOOP       too many symbolic links in the path
  *   EMFILE      the process has no descriptor left
  *   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
  *   ENFILE      the system has no open file left
- *   ENOENT      the folder does not exist, or path is empty
+ *   ENOENT      the directory does not exist, or path is empty
  *   ENOLCK      the system has no memory for locks
  *   ENOMEM      no memory is left
  *   ENOSPC      the file system is full
- *   ENOTDIR     a part of the path is not a folder
+ *   ENOTDIR     a part of the path is not a directory
  *   EPERM       the file system has no sockets
  *   EROFS       the file system is read-only
  */
@@ -941,29 +959,43 @@ int ipc_channel_listen(const char *path,
                        unsigned int flags);
 
 /**
- * Takes a connection, as the end of a channel.
+ * Accepts a client, as the end of a channel.
  *
- * listen_fd is of ipc_channel_listen, or any other local socket that listens. It does not wait
- * for what the other side has to say at the beginning: the first call on the channel does,
- * under its own time-out, and tells what is wrong with it. So a client that connects and says
- * nothing costs nobody anything but the descriptors.
+ * listen_fd is from ipc_channel_listen, or any other local socket that listens. The client speaks
+ * first: it sends its handshake immediately after it has connected. The call waits for it, for up
+ * to 1 ms and within timeout_ms (with 0 it only yields the processor once), and then completes the
+ * handshake. If the handshake comes later, the first call that needs the peer completes it, under
+ * its own time-out, and reports its errors. A silent client costs the server one descriptor, and
+ * delays the call by at most 1 ms.
+ *
+ * A client that has died already is accepted like any other: the first call reports it (a receive
+ * returns 0, a send fails with EPIPE). A call that fails leaves the client in the listener's
+ * queue.
+ *
+ * The call sets O_NONBLOCK on the open file description of listen_fd, for good and for all
+ * processes that share it: no system call accepts with a time-out.
  *
  * timeout_ms is as for ipc_channel_from_fd, and opts as for ipc_channel_pair, with recv_size 0.
  *
- * Blocks as timeout_ms says, until somebody connects. May be called from any thread, by
- * several at once, and in the child after fork; not from a signal handler.
+ * Blocks as timeout_ms says, until a client connects. May be called from any thread, by several at
+ * once, and in the child after fork; not from a signal handler.
  *
- * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
- *   EAGAIN      timeout_ms is 0, and nobody has connected
+ * Returns 0, or -1 with errno:
+ *   E2BIG       opts sets a member that this version does not know
+ *   EAGAIN      timeout_ms is 0, and no client has connected
  *   EBADF       listen_fd is not open
+ *   EFBIG       the process may not make a file as large as the ring (RLIMIT_FSIZE)
  *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL      listen_fd does not listen, recv_size is not 0, or timeout_ms is below -2
- *   ENOBUFS     no memory is left for what is sent to who connected
+ *   EINVAL      ret_ch is NULL, listen_fd does not listen, opts has an unknown flag or an invalid
+ *               size or time, recv_size is not 0, opts_size is smaller than the structure's first
+ *               version, or timeout_ms is below -2
+ *   EMFILE      the process does not have the five descriptors left that the handshake needs
+ *   ENFILE      the system has no open file left
+ *   ENOMEM      no memory is left
+ *   ENOSPC      the ring would be larger than all memory and swap space
  *   ENOTSOCK    listen_fd is not a socket
- *   EOPNOTSUPP  listen_fd is not a local socket
- *   EPIPE       who connected is gone already
- *   ETIMEDOUT   the time is over
- *   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
+ *   EOPNOTSUPP  listen_fd is not a local socket, or is a nonblocking one of type SOCK_DGRAM
+ *   ETIMEDOUT   the time-out expired
  */
 int ipc_channel_accept(int listen_fd,
                        const struct ipc_channel_opts *opts,
@@ -974,30 +1006,33 @@ int ipc_channel_accept(int listen_fd,
 /**
  * Connects to a listener, as the end of a channel.
  *
- * path is as for ipc_channel_listen; opts as for ipc_channel_pair, with recv_size 0.
- * timeout_ms is as for ipc_channel_from_fd, and is for all of it: a place in the listener's
- * queue, and its acceptance.
+ * path is as for ipc_channel_listen; opts as for ipc_channel_pair, with recv_size 0. timeout_ms is
+ * as for ipc_channel_from_fd. It limits the whole call: the wait for a place in the listener's
+ * queue, and for the handshake.
  *
- * Blocks as timeout_ms says, until the listener has called ipc_channel_accept. May be called
- * from any thread and in the child after fork; not from a signal handler.
+ * Blocks as timeout_ms says, until the handshake has ended: the listener has called
+ * ipc_channel_accept and, if that did not complete the handshake, a call on its channel. May be
+ * called from any thread and in the child after fork; not from a signal handler.
  *
  * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
- *   EACCES        the path may not be written, or a folder of it not be searched
- *   EAGAIN        timeout_ms is 0, and the listener has not accepted yet
- *   ECONNREFUSED  nobody listens at the path, or not with SOCK_SEQPACKET
+ *   EACCES        the path may not be written, or a directory of it may not be searched
+ *   EAGAIN        timeout_ms is 0, and the listener's queue is full, or the handshake has not
+ *                 ended
+ *   ECONNREFUSED  no process listens at the path, or not with SOCK_SEQPACKET
  *   EINTR         timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL        path is NULL or "@", recv_size is not 0, or timeout_ms is below -2
  *   ELOOP         too many symbolic links in the path
  *   ENAMETOOLONG  path is longer than a socket's may be (107 bytes)
- *   ENOBUFS       no memory is left for what is sent to the listener
+ *   ENOBUFS       no memory is left for the handshake
  *   ENOENT        the path does not exist, or is empty
- *   ENOTDIR       a part of the path is not a folder
- *   EPIPE         the listener is gone
- *   EPROTO        the listener does not speak this protocol, or has sent what cannot be relied
- *                 on, or its ring is larger than recv_size_max
- *   ESTALE        the listener speaks another version
- *   ETIMEDOUT     the time is over
- *   ETOOMANYREFS  this user has too many descriptors on their way (see ipc_msg_send)
+ *   ENOTDIR       a part of the path is not a directory
+ *   EPIPE         the listener has closed the connection or died, or accepts no descriptors
+ *                 (SO_PASSRIGHTS)
+ *   EPROTO        the listener does not speak this protocol, its memory is not sealed as it must
+ *                 be, or its ring is larger than recv_size_max
+ *   ESTALE        the listener speaks another version of the protocol
+ *   ETIMEDOUT     the time-out expired
+ *   ETOOMANYREFS  this user has too many descriptors in flight (see ipc_msg_send)
  */
 int ipc_channel_connect(const char *path,
                         const struct ipc_channel_opts *opts,
@@ -1008,37 +1043,58 @@ int ipc_channel_connect(const char *path,
 /**
  * Sends a message, whole or not at all.
  *
- * len is from 1 to ipc_channel_max. The message is copied into the ring; if there is no room
- * the call waits for it, as timeout_ms says: in milliseconds, -1 for ever, 0 not at all,
- * IPC_WAIT_INTR until a signal handler ran. It makes no system call unless it waits, the other
- * side has to be woken, or that has received nothing of 64 messages.
+ * len is from 1 to ipc_channel_max. The call copies the message into the ring. If there is no room
+ * it waits as timeout_ms says: in milliseconds, -1 waits without limit, 0 does not wait,
+ * IPC_WAIT_INTR waits until a signal handler has run.
  *
- * A message that has been sent is received even if this process dies at once. Whether the
- * other side is there is noticed when it has to be woken, when there is no room, and else
- * within 128 messages: those sent meanwhile to somebody who is gone are lost.
+ * The call makes a system call only to wait, to wake the peer, and to ask the kernel whether the
+ * peer lives. It asks after 64 messages of which the peer has received none. Before
+ * ipc_channel_fd, a call with timeout_ms 0 that finds no room asks too, at most once in 20
+ * microseconds.
  *
- * Blocks as timeout_ms says. One thread at a time may send. May be called in the child after
- * fork, not from a signal handler. No SIGPIPE.
+ * A message that was sent is received even if this process dies at once. A send notices that the
+ * peer has gone when it has to wake the peer, when there is no room, and otherwise within 128
+ * messages. The messages that were sent until then are lost.
+ *
+ * Blocks as timeout_ms says. Only one thread may send at the same time. May be called in the child
+ * after fork, not from a signal handler. No SIGPIPE.
  *
  * Returns 0, or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and there is no room
- *   EBUSY      something is reserved (ipc_channel_reserve)
+ *   EBUSY      room is reserved (ipc_channel_reserve); or another process has this end from fork,
+ *              and has sent on it: nothing was sent
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     ch or buf is NULL, len is 0, or timeout_ms is below -2
- *   EMSGSIZE   len is over ipc_channel_max
- *   EPIPE      the other side is gone or receives nothing any more, and has not received this
- *              message; or this side has ended the sending
- *   EPROTO     the other side has broken the rules: the channel is of no use any more
- *   ETIMEDOUT  the time is over
- * and, on an accepted channel, until a call has done its part of the handshake:
- *   EAGAIN     timeout_ms is 0, and who connected has not said anything yet
- *   EMFILE     the process has no descriptor left for what comes with the handshake
+ *   EMSGSIZE   len is greater than ipc_channel_max
+ *   EPIPE      the peer has gone or has ended receiving, and has not received this message; or
+ *              this side has ended sending
+ *   EPROTO     the peer has violated the protocol: the channel can only be closed
+ *   ETIMEDOUT  the time-out expired
+ * and, on an accepted channel, until a call has completed the handshake:
+ *   EAGAIN     timeout_ms is 0, and the client has not sent its handshake
+ *   EBUSY      another process that has this end from fork has received the client's handshake; or
+ *              this is the child of a fork that was made while another thread completed the
+ *              handshake
+ *   EFBIG      the process may not make a file as large as the ring (RLIMIT_FSIZE)
+ *   EINVAL     the kernel is older than Linux 5.1
+ *   EMFILE     the process has no descriptor left
  *   ENFILE     the system has no open file left
- *   ENOMEM     no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could
- *              be locked, or more would be than RLIMIT_MEMLOCK allows
+ *   ENOBUFS    no memory is left for the handshake
+ *   ENOMEM     no memory or address space is left; or, with IPC_CHANNEL_F_LOCK, not all could be
+ *              locked, or more would be locked than RLIMIT_MEMLOCK allows
+ *   ENOSPC     the ring would be larger than all memory and swap space; with
+ *              IPC_CHANNEL_F_PREFAULT, not enough memory is free; or, after ipc_channel_fd, the
+ *              user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches)
  *   EPERM      IPC_CHANNEL_F_LOCK, and the process may lock no memory
- *   EPROTO     who connected does not speak this protocol, or has sent what cannot be relied on
- *   ESTALE     who connected speaks another version
+ *   EPIPE      the client has closed the connection or died, or accepts no descriptors
+ *              (SO_PASSRIGHTS)
+ *   EPROTO     the client does not speak this protocol, its memory is not sealed as it must be, or
+ *              its ring is larger than recv_size_max
+ *   ESTALE     the client speaks another version of the protocol
+ *   ETOOMANYREFS  this user has too many descriptors in flight (see ipc_msg_send)
+ * After EBUSY, EPIPE, EPROTO and ESTALE the handshake has failed for good. After the others it is
+ * still pending, and the call can be repeated; but if the kernel refused an epoll watch (ENOSPC,
+ * ENOMEM), it has failed for good too.
  */
 int ipc_channel_send(struct ipc_channel *ch,
                      const void *buf,
@@ -1048,22 +1104,30 @@ int ipc_channel_send(struct ipc_channel *ch,
 /**
  * Receives a message.
  *
- * The message is copied into buf, which has room for cap bytes. One that is longer is
- * EMSGSIZE and stays: a larger buffer, or ipc_channel_peek, gets it. All that was sent before
- * the other side ended is received before the end. timeout_ms is as for ipc_channel_send.
+ * The call copies the message into buf, which has room for cap bytes. If the message is longer,
+ * the call fails with EMSGSIZE and the message stays in the ring: receive it with a larger buffer,
+ * or with ipc_channel_peek. All messages that the peer sent before it ended are received before
+ * the end. timeout_ms is as for ipc_channel_send.
  *
- * Blocks as timeout_ms says. One thread at a time may receive. May be called in the child
- * after fork, not from a signal handler.
+ * A call that waits notices at once that the peer has gone. One with timeout_ms 0 that finds no
+ * message asks the kernel at most once in 20 microseconds; after ipc_channel_fd, each time.
+ *
+ * Blocks as timeout_ms says. Only one thread may receive at the same time. May be called in the
+ * child after fork, not from a signal handler.
  *
  * Returns the message's length, 0 at the end of the session, or -1 with errno:
- *   EAGAIN     timeout_ms is 0, and no message is there
+ *   EAGAIN     timeout_ms is 0, and there is no message
+ *   EBUSY      another process has this end from fork, and has received on it: nothing was
+ *              received
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     ch or buf is NULL, cap is 0, or timeout_ms is below -2
  *   EMSGSIZE   the message is longer than cap
- *   EPROTO     the other side has broken the rules: the channel is of no use any more
- *   ETIMEDOUT  the time is over
- * and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
- *   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
+ *   EPROTO     the peer has violated the protocol: the channel can only be closed
+ *   ETIMEDOUT  the time-out expired
+ * and, on an accepted channel, those of the handshake, which ipc_channel_send lists (EPIPE is the
+ * end of the session here):
+ *   EAGAIN, EBUSY, EFBIG, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPERM, EPROTO, ESTALE
+ *   ETOOMANYREFS
  */
 ssize_t ipc_channel_recv(struct ipc_channel *ch,
                          void *buf,
@@ -1071,13 +1135,13 @@ ssize_t ipc_channel_recv(struct ipc_channel *ch,
                          int timeout_ms);
 
 /**
- * Reserves room for a message in the ring, to be filled in place.
+ * Reserves room for a message in the ring, which the caller fills in place.
  *
- * len is from 1 to ipc_channel_max. The room is the caller's, to read and to write, until
- * ipc_channel_commit sends it or ipc_channel_cancel gives it back; it is aligned to 8 bytes,
- * and what is in it before is not defined. Waits for room as ipc_channel_send does.
+ * len is from 1 to ipc_channel_max. The caller may read and write the room until
+ * ipc_channel_commit sends it or ipc_channel_cancel gives it back. It is aligned to 8 bytes, and
+ * its content is undefined at first. Waits for room as ipc_channel_send does.
  *
- * Blocks as timeout_ms says. As for threads, fork and signals, it is a sending call.
+ * Blocks as timeout_ms says. With regard to threads, fork and signals it is a sending call.
  *
  * Returns the room, or NULL with errno: ipc_channel_send's errors.
  */
@@ -1086,48 +1150,51 @@ void *ipc_channel_reserve(struct ipc_channel *ch,
                           int timeout_ms);
 
 /**
- * Sends the first len bytes of what was reserved.
+ * Sends the first len bytes of the reserved room.
  *
- * The rest is given back. Does not block. As for threads, fork and signals, it is a sending
+ * The rest is given back. Does not block. With regard to threads, fork and signals it is a sending
  * call.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL  ch is NULL, nothing is reserved, len is 0, or more than was reserved
- *   EPIPE   the other side is gone or receives nothing any more, and has not received this
- *           message; or this side has ended the sending. Nothing is reserved then
- *   EPROTO  the other side has broken the rules; nothing is reserved then
+ *   EBUSY   another process has this end from fork, and has sent on it. Nothing is reserved then
+ *   EINVAL  ch is NULL, no room is reserved, or len is 0 or greater than the reserved length
+ *   EPIPE   the peer has gone or has ended receiving, and has not received this message; or this
+ *           side has ended sending. Nothing is reserved then
+ *   EPROTO  the peer has violated the protocol. Nothing is reserved then
  */
 int ipc_channel_commit(struct ipc_channel *ch,
                        size_t len);
 
 /**
- * Gives back what was reserved.
+ * Gives the reserved room back.
  *
- * Does not block. As for threads, fork and signals, it is a sending call.
+ * Does not block. With regard to threads, fork and signals it is a sending call.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL  ch is NULL, or nothing is reserved
+ *   EINVAL  ch is NULL, or no room is reserved
  */
 int ipc_channel_cancel(struct ipc_channel *ch);
 
 /**
- * Shows the next message where it is.
+ * Shows the next message in the ring.
  *
- * The message stays until ipc_channel_release or ipc_channel_recv takes it; until then it can
- * be read at *ret_buf, which is aligned to 8 bytes. Its length is fixed, but its bytes are
- * the other side's: a hostile one can change them while they are looked at, so what has to be
- * checked is copied first. timeout_ms is as for ipc_channel_send.
+ * The message stays until ipc_channel_release or ipc_channel_recv takes it. Until then it can be
+ * read at *ret_buf, which is aligned to 8 bytes. Its length is fixed, but a hostile peer can
+ * change its bytes at any time. So a program that must check them copies them first. timeout_ms is
+ * as for ipc_channel_send.
  *
- * Blocks as timeout_ms says. As for threads, fork and signals, it is a receiving call.
+ * Blocks as timeout_ms says. With regard to threads, fork and signals it is a receiving call.
  *
  * Returns the message's length, 0 at the end of the session, or -1 with errno:
- *   EAGAIN     timeout_ms is 0, and no message is there
+ *   EAGAIN     timeout_ms is 0, and there is no message
+ *   EBUSY      another process has this end from fork, and has received on it
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     ch or ret_buf is NULL, or timeout_ms is below -2
- *   EPROTO     the other side has broken the rules: the channel is of no use any more
- *   ETIMEDOUT  the time is over
- * and, on an accepted channel, those of the handshake, which ipc_channel_send lists:
- *   EMFILE, ENFILE, ENOMEM, EPERM, ESTALE
+ *   EPROTO     the peer has violated the protocol: the channel can only be closed
+ *   ETIMEDOUT  the time-out expired
+ * and, on an accepted channel, those of the handshake, as for ipc_channel_recv:
+ *   EAGAIN, EBUSY, EFBIG, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPERM, EPROTO, ESTALE
+ *   ETOOMANYREFS
  * *ret_buf is set only with a message.
  */
 ssize_t ipc_channel_peek(struct ipc_channel *ch,
@@ -1135,74 +1202,93 @@ ssize_t ipc_channel_peek(struct ipc_channel *ch,
                          int timeout_ms);
 
 /**
- * Takes away the message that ipc_channel_peek has shown.
+ * Takes the message that ipc_channel_peek has shown.
  *
- * Does not block. As for threads, fork and signals, it is a receiving call.
+ * Does not block. With regard to threads, fork and signals it is a receiving call.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL  ch is NULL, or nothing has been shown
+ *   EBUSY   another process has this end from fork, and has received on it. No message is shown
+ *           then
+ *   EINVAL  ch is NULL, or no message is shown
  */
 int ipc_channel_release(struct ipc_channel *ch);
 
 /**
  * Ends one direction or both, for good, and for all processes that have this end.
  *
- * how is SHUT_WR: the other side receives what has been sent, and then the end; SHUT_RD: its
- * sending is EPIPE from then on, and this side receives what is there, and then the end; or
- * SHUT_RDWR. Calls that wait on this end, in other threads of this process, end too. What
- * another thread sends at the same moment, or the other side before it has noticed, may still
- * come after the end. What was reserved before SHUT_WR is not sent any more.
+ * how is SHUT_WR: the peer receives all messages that were sent, and then the end; SHUT_RD:
+ * sending fails for the peer with EPIPE from then on, and this side receives the messages that are
+ * in the ring, and then the end; or SHUT_RDWR. Calls that wait on this end in other threads of
+ * this process end too. A message that another thread sends at the same moment, or that the peer
+ * sends before it has noticed, may still arrive after the end. Room that was reserved before
+ * SHUT_WR cannot be sent.
  *
- * Does not block. May be called from any thread at any time and in the child after fork; not
- * from a signal handler.
+ * If the handshake has not ended, the call notes the shutdown, and the peer learns of it when the
+ * handshake ends.
+ *
+ * Does not block. May be called from any thread at any time and in the child after fork; not from
+ * a signal handler.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL  ch is NULL, or how is something else
+ *   EINVAL  ch is NULL, or how is another value
  */
 int ipc_channel_shutdown(struct ipc_channel *ch,
                          int how);
 
 /**
- * The descriptor of the channel for poll, epoll and their like.
+ * Returns the channel's descriptor for poll, epoll and similar calls.
  *
- * It is readable (POLLIN, nothing else) when there is something to receive, when the other
- * side is gone or has ended the sending, after a send or a reservation that was EAGAIN when
- * there is room, and on an accepted channel when the handshake can go on. It stays readable
- * until a receive finds nothing (EAGAIN): so receive until then, and if a send is waiting for
- * room, try it first. The other side has to wake this one from the first call on; a program that
- * only waits in the calls themselves, or polls them, does without.
+ * It becomes readable (POLLIN, no other event) for a message; for the end of the session, until a
+ * receive has reported it; for the peer's death, and then it stays readable; after a send or a
+ * reservation that failed with EAGAIN, when half of the ring is free; and on an accepted channel
+ * when the handshake can continue. Spurious readiness is possible.
  *
- * The descriptor is the channel's: it is closed with it, and nothing is to be read from it or
- * written to it. Each call gives the same one.
+ * It stays readable until a receive fails with EAGAIN. When it is readable, first retry a send
+ * that was refused, then receive. A level-triggered loop may stop after a number of messages,
+ * since the descriptor stays readable. An edge-triggered loop must receive until EAGAIN or the
+ * end.
  *
- * Does not block. May be called from any thread and in the child after fork (whose descriptor
- * is its parent's if that had one, as with epoll_create(2)); not from a signal handler.
+ * The interest in room ends only after it was signalled: when the thread whose send was refused
+ * sends a message of at least that length without waiting (timeout_ms 0), or when its receives
+ * fail with EAGAIN twice. Calls of other threads, and sends that wait, do not end it. Use the
+ * descriptor from one event loop only.
+ *
+ * From the first call on, the peer must wake this side for each message that it waits for. A
+ * program that only waits in the calls themselves, or polls them, does not need the descriptor.
+ *
+ * The descriptor belongs to the channel, which closes it. Do not read from it or write to it. Each
+ * call returns the same one.
+ *
+ * Does not block. May be called from any thread and in the child after fork (which shares its
+ * parent's descriptor if the parent had one, as with epoll_create(2)); not from a signal handler.
  *
  * Returns the descriptor, or -1 with errno:
+ *   EBUSY   this is the child of a fork that was made while another thread completed the handshake
  *   EINVAL  ch is NULL
  *   EMFILE  the process has no descriptor left
  *   ENFILE  the system has no open file left
  *   ENOMEM  no memory is left
- *   ENOSPC  the user has too many of them (/proc/sys/fs/epoll/max_user_watches)
+ *   ENOSPC  the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches)
  */
 int ipc_channel_fd(struct ipc_channel *ch);
 
 /**
- * The longest message that this end can send, in bytes.
+ * Returns the length of the longest message that this end can send, in bytes.
  *
  * It has room whenever the ring is empty. Does not block. May be called from any thread, from a
  * signal handler, and in the child after fork.
  *
- * Returns it, or 0 with errno:
+ * Returns the length, or 0 with errno:
  *   EINVAL  ch is NULL
  */
 size_t ipc_channel_max(const struct ipc_channel *ch);
 
 /**
- * Says who is at the other end.
+ * Reports the credentials of the peer.
  *
- * It is who connected or listened, or made the socket (see ipc_peer_cred); for a channel of
- * ipc_channel_pair who made that. *ret_cred gets cred_size bytes of it.
+ * They are those of the process that connected, listened, or made the socket (see ipc_peer_cred);
+ * for ipc_channel_pair, of the process that made the channel. *ret_cred receives cred_size bytes
+ * of them.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child after
  * fork.
@@ -1215,17 +1301,16 @@ int ipc_channel_peer_cred(const struct ipc_channel *ch,
                           size_t cred_size);
 
 /**
- * Says what has happened on this end since it was made.
+ * Reports the counters of this end.
  *
- * *ret_stats gets stats_size bytes of it. The numbers are of this process: a child after fork
- * goes on from its parent's.
+ * *ret_stats receives stats_size bytes of them. They count the calls of this process: the child of
+ * a fork starts with its parent's numbers.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child after
  * fork.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL  ch or ret_stats is NULL, or stats_size is smaller than the structure's first
- *           version
+ *   EINVAL  ch or ret_stats is NULL, or stats_size is smaller than the structure's first version
  */
 int ipc_channel_stats(const struct ipc_channel *ch,
                       struct ipc_channel_stats *ret_stats,
@@ -1234,10 +1319,10 @@ int ipc_channel_stats(const struct ipc_channel *ch,
 /**
  * Closes this process's handle of an end, with its descriptors and its memory.
  *
- * The other side receives what has been sent, and then the end, once no process has this end
- * any more: in a child that has it from fork it goes on. What was reserved is given back, and
- * what peek has shown is not to be looked at any more. NULL does nothing. No other thread may
- * use ch any more.
+ * The peer receives all messages that were sent, and then the end, once no process has this end:
+ * it continues in a child that has it from fork. Reserved room is given back, and a message that
+ * ipc_channel_peek has shown must not be read after this. NULL does nothing. No other thread may
+ * use ch during the call or after it.
  *
  * Does not block. May be called in the child after fork; not from a signal handler.
  */
@@ -1353,7 +1438,7 @@ int ipc_fifo_create(const char *path,
  * file, does not end it.
  *
  * The descriptor is the caller's to close, close-on-exec, and non-blocking: it is made to be
- * polled, and has to stay non-blocking for the time-outs of ipc_fifo_send and ipc_fifo_recv.
+ * polled. ipc_fifo_send and ipc_fifo_recv are fastest if it stays non-blocking.
  *
  * Blocks as timeout_ms says; waiting takes up to three more descriptors. May be called from
  * any thread and in the child after fork; not from a signal handler.
@@ -1381,8 +1466,8 @@ int ipc_fifo_open(const char *path,
  *
  * fd is from ipc_fifo_open. len is at most IPC_FIFO_RECORD_MAX bytes. Behind the record goes
  * a trailer of four bytes: the letters uf, and the length as two bytes, the lower first.
- * timeout_ms is as for ipc_fifo_open. A reader that is gone is EPIPE, and no SIGPIPE, whatever
- * the program does with that signal.
+ * timeout_ms is as for ipc_fifo_open, and holds for a descriptor that blocks too. A reader that
+ * is gone is EPIPE, and no SIGPIPE, whatever the program does with that signal.
  *
  * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
  * handler, and in the child after fork.
@@ -1392,9 +1477,12 @@ int ipc_fifo_open(const char *path,
  *   EBADF      fd is not open for writing
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     rec is NULL, len is 0, or timeout_ms is below -2
+ *   EMFILE     timeout_ms is not -1, fd blocks, and the process has no two descriptors left
  *   EMSGSIZE   len is over IPC_FIFO_RECORD_MAX
- *   EPIPE      there is no reader any more
- *   ETIMEDOUT  the time is over, and the FIFO is still full
+ *   ENFILE     likewise, and the system has no open file left
+ *   ENOMEM     likewise, and no memory is left
+ *   EPIPE      the last reader is gone
+ *   ETIMEDOUT  the time-out expired, and the FIFO is still full
  */
 int ipc_fifo_send(int fd,
                   const void *rec,
@@ -1406,7 +1494,7 @@ int ipc_fifo_send(int fd,
  *
  * fd is from ipc_fifo_open. A record longer than cap is EMSGSIZE and gone; the next receive
  * gives the next record. Of several readers each gets whole records. timeout_ms is as for
- * ipc_fifo_open.
+ * ipc_fifo_open, and holds for a descriptor that blocks too.
  *
  * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
  * handler, and in the child after fork.
@@ -1417,10 +1505,13 @@ int ipc_fifo_send(int fd,
  *   EBADF      fd is not open for reading
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     rec is NULL, cap is 0, or timeout_ms is below -2
+ *   EMFILE     timeout_ms is not -1, fd blocks, and the process has no two descriptors left
  *   EMSGSIZE   the record was longer than cap
- *   EPROTO     what came was not written by ipc_fifo_send; it is gone, and with it records
- *              that were written behind it before it was read
- *   ETIMEDOUT  the time is over
+ *   ENFILE     likewise, and the system has no open file left
+ *   ENOMEM     likewise, and no memory is left
+ *   EPROTO     the FIFO had bytes that ipc_fifo_send did not write; they are gone, and with
+ *              them records that were written behind them before they were read
+ *   ETIMEDOUT  the time-out expired
  */
 ssize_t ipc_fifo_recv(int fd,
                       void *rec,

@@ -20,9 +20,9 @@ macro_rules! known {
 
 known! {
     E2BIG EACCES EADDRINUSE EAGAIN EBADF EBUSY ECANCELED ECONNABORTED ECONNREFUSED ECONNRESET
-    EDEADLK EEXIST EFAULT EFBIG EIDRM EINTR EINVAL EISCONN ELOOP EMFILE EMSGSIZE ENODATA ENOENT
+    EDEADLK EEXIST EFAULT EFBIG EIDRM EINTR EINVAL EISCONN EISDIR ELOOP EMFILE EMSGSIZE ENAMETOOLONG ENODATA ENOENT
     ENOMEM ENOSPC ENOSYS ENOTCONN ENOTRECOVERABLE ENXIO EOPNOTSUPP EOVERFLOW EOWNERDEAD EPERM EPIPE
-    EPROTO EPROTOTYPE ERANGE ESTALE ETIMEDOUT
+    EPROTO EPROTOTYPE ERANGE ESRCH ESTALE ETIMEDOUT
 }
 
 impl From<nix::errno::Errno> for Errno {
@@ -39,6 +39,13 @@ impl Errno {
         let errno = unsafe { libc::__errno_location() };
         // SAFETY: as above; no other thread uses this address.
         Self(unsafe { *errno })
+    }
+
+    /// True if the error says that this system has no such call: `ENOSYS` of a kernel without it,
+    /// or `EPERM`, with which some filters refuse a call.
+    #[must_use]
+    pub fn is_missing_call(self) -> bool {
+        matches!(self, Self::ENOSYS | Self::EPERM)
     }
 
     /// The only place that sets `errno`. It is called last, after everything

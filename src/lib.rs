@@ -18,12 +18,17 @@
 //! | [`fifo`] | FIFOs: opening with a time-out, records |
 //! | [`semlock`] | a reader-writer lock in a semaphore set |
 //! | [`lock`] | how a lock was acquired |
+//! | [`name_lock`] | a lock on a name in a directory |
 //! | [`shm`] | regions of shared memory: making, naming, opening, checking |
 //! | [`object`] | the beginning of an object in shared memory, by which it is known |
 //! | [`robust`] | the C library's robust mutex, which the kernel gives up for a dead owner |
 //! | [`mutex`], [`rwlock`], [`cond`] | the locks in shared memory, and waiting for a change of what they guard |
 //! | [`cell`] | a value in shared memory that many read, and never in part |
 //! | [`channel`] | socket pairs at memory speed |
+//! | [`transport`] | the parts of message passing through shared memory, from which channels are built |
+//! | [`init_once`] | a value that is set once, without waiting |
+//! | [`process_lock`] | a lock between threads that a fork cannot leave held |
+//! | [`shared_copy`] | copying memory that another process may access at the same time |
 //! | [`atomic`] | the atomics of the protocols in shared memory |
 //! | [`sys`] | the raw system calls, each with its reason for being sound |
 //!
@@ -35,7 +40,7 @@
 //!    [`semlock`]. They give plain descriptors and ids, and keep no state between calls.
 //! 3. **memory**: [`shm`], and what lives in shared memory and outlives whoever uses it:
 //!    [`mutex`], [`rwlock`], [`cond`], [`cell`].
-//! 4. **channels**: [`channel`].
+//! 4. **channels**: [`channel`], built from the parts in [`transport`].
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -67,15 +72,20 @@ pub mod errno;
 pub mod fd;
 pub mod ffi;
 pub mod fifo;
+pub mod init_once;
 pub mod lock;
 pub mod message;
 pub mod mutex;
+pub mod name_lock;
 pub mod object;
 pub mod pair;
+pub mod process_lock;
 pub mod robust;
 pub mod rwlock;
 pub mod semlock;
+pub mod shared_copy;
 pub mod shm;
 pub mod spawn;
 pub mod sys;
+pub mod transport;
 pub mod wait;

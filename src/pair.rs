@@ -5,22 +5,15 @@ use crate::sys;
 use crate::wait::Wait;
 use libc::{c_int, gid_t, pid_t, uid_t};
 use nix::poll::PollFlags;
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, sockopt};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A connected pair; both ends are close-on-exec.
 pub fn open(kind: c_int) -> Result<(OwnedFd, OwnedFd)> {
-    let nonblock = kind & libc::SOCK_NONBLOCK != 0;
-    let kind = match kind & !libc::SOCK_NONBLOCK {
-        libc::SOCK_STREAM => SockType::Stream,
-        libc::SOCK_DGRAM => SockType::Datagram,
-        libc::SOCK_SEQPACKET => SockType::SeqPacket,
-        _ => return Err(Errno::EINVAL),
-    };
-    let mut flags = SockFlag::SOCK_CLOEXEC;
-    flags.set(SockFlag::SOCK_NONBLOCK, nonblock);
-    Ok(socket::socketpair(AddressFamily::Unix, kind, None, flags)?)
+    match kind & !libc::SOCK_NONBLOCK {
+        libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_SEQPACKET => sys::local_pair(kind),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// Maps the errors of a send whose receiver has closed to `EPIPE`: the kernel's error depends on the
@@ -101,15 +94,16 @@ impl Cred {
 }
 
 /// Returns the credentials that the kernel has recorded for the peer.
+#[inline(never)]
 pub fn peer_cred(fd: BorrowedFd) -> Result<Cred> {
-    let cred = socket::getsockopt(&fd, sockopt::PeerCredentials)?;
+    let cred = sys::peer_credentials(fd)?;
     // The kernel returns these if there is no peer.
-    if cred.pid() == 0 && cred.uid() == uid_t::MAX {
+    if cred.pid == 0 && cred.uid == uid_t::MAX {
         return Err(Errno::ENOTCONN);
     }
     Ok(Cred {
-        pid: cred.pid(),
-        uid: cred.uid(),
-        gid: cred.gid(),
+        pid: cred.pid,
+        uid: cred.uid,
+        gid: cred.gid,
     })
 }

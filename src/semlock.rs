@@ -327,14 +327,9 @@ impl Set {
     /// One system call; without a time, it waits as long as the operations do.
     fn operate(&mut self, ops: &[sembuf], time: Option<timespec>) -> Result<()> {
         let list = ops.as_ptr().cast_mut();
-        let done = match time {
-            // SAFETY: the kernel only reads the operations, of which there are as many.
-            None => unsafe { sys::semop(self.id, list, ops.len()) },
-            // SAFETY: as above, and it only reads the time.
-            Some(time) => unsafe {
-                sys::semtimedop(self.id, list, ops.len(), ptr::from_ref(&time))
-            },
-        };
+        let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: the kernel only reads the operations, of which there are as many, and the time.
+        let done = unsafe { sys::semtimedop(self.id, list, ops.len(), time) };
         match done {
             // No such set: it was removed between two system calls.
             Err(Errno::EINVAL) if self.met => Err(Errno::EIDRM),
@@ -371,7 +366,7 @@ impl Set {
             let time = wait.left()?.map(|left| *TimeSpec::from(left).as_ref());
             match self.operate(lists[mark as usize], time) {
                 Ok(()) => return Ok(mark.held()),
-                // The mark is another, or the time is over: left() says which.
+                // The mark is another, or the time-out expired: left() says which.
                 Err(Errno::EAGAIN) => mark = mark.following(),
                 Err(Errno::EINTR) => wait.interrupted()?,
                 Err(error) => return Err(error),

@@ -1,12 +1,13 @@
 //! Child programs at the other end of a pair.
 
 use crate::errno::{Errno, Result};
+use crate::fd::{borrow, duplicate};
 use crate::pair;
 use crate::sys::spawn::{self, FileActions};
 use libc::{STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, c_char, c_int, pid_t};
 use nix::fcntl::{FcntlArg, fcntl};
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// A descriptor that a started program gets besides its end of the pair.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +58,8 @@ pub unsafe fn start(
         0 => [end(STDIN_FILENO), end(STDOUT_FILENO)],
         fd => [end(fd); 2],
     };
-    let ends = &ends[..if options.child_fd == 0 { 2 } else { 1 }];
+    let count = if options.child_fd == 0 { 2 } else { 1 };
+    let ends = ends.get(..count).unwrap_or_default();
     let layout = Layout {
         ends,
         fds: options.fds,
@@ -122,7 +124,7 @@ impl Layout<'_> {
     /// open until then.
     fn describe(&self, actions: &mut FileActions) -> Result<Vec<OwnedFd>> {
         // Each dup2 could overwrite what a later one copies: such a descriptor is copied out of
-        // the way first, here. What is never overwritten needs no memory.
+        // the way first, here. A descriptor that is never overwritten needs no memory.
         let mut lifted = Vec::new();
         lifted
             .try_reserve_exact(self.passed().count())
@@ -132,7 +134,11 @@ impl Layout<'_> {
             if self.is_target(from) {
                 let copy = copy_above(from, self.highest())?;
                 from = copy.as_raw_fd();
-                lifted.push(copy);
+                if let [free, ..] = lifted.spare_capacity_mut() {
+                    free.write(copy);
+                    // SAFETY: one more element is initialised.
+                    unsafe { lifted.set_len(lifted.len() + 1) };
+                }
             }
             actions.dup2(from, pass.child_fd)?;
         }
@@ -154,18 +160,15 @@ impl Layout<'_> {
 }
 
 fn copy_above(fd: c_int, highest: c_int) -> Result<OwnedFd> {
-    let above = FcntlArg::F_DUPFD_CLOEXEC(highest + 1);
-    let copy = fcntl(crate::fd::borrow(fd)?, above).map_err(|error| match error {
-        nix::errno::Errno::EINVAL => Errno::EMFILE, // above RLIMIT_NOFILE
-        other => other.into(),
-    })?;
-    // SAFETY: fcntl just made it, for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+    duplicate(borrow(fd)?, highest + 1).map_err(|error| match error {
+        Errno::EINVAL => Errno::EMFILE, // above RLIMIT_NOFILE
+        other => other,
+    })
 }
 
 /// Whether the child would not have it: it may be one of this library's own here.
 fn is_closed_on_exec(fd: c_int) -> bool {
-    crate::fd::borrow(fd)
+    borrow(fd)
         .and_then(|fd| Ok(fcntl(fd, FcntlArg::F_GETFD)?))
         .map_or(true, |flags| flags & libc::FD_CLOEXEC != 0)
 }

@@ -94,6 +94,7 @@ impl Wait {
 
     /// Waits until one of the descriptors is ready. False if `pause` was over before that
     /// and before the limit.
+    #[inline(never)]
     pub fn any(&mut self, fds: &mut [PollFd], pause: Option<Duration>) -> Result<bool> {
         loop {
             let left = self.left()?;
@@ -118,6 +119,7 @@ impl Wait {
     ///
     /// The kernel is always given a time: without one it would not end the sleep after a handler
     /// that was installed with `SA_RESTART`, which [`WAIT_INTR`] needs.
+    #[inline(never)]
     pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<()> {
         let time = self.left()?.map_or(most, |left| left.min(most));
         match futex::wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
@@ -137,7 +139,7 @@ impl Wait {
     /// The end of something that takes `time` from `now` on, or until the limit. The time begins
     /// here at the latest.
     pub fn end_within(&mut self, now: Duration, time: Duration) -> Duration {
-        let end = now + time;
+        let end = now.saturating_add(time);
         if self.asked <= NEVER {
             return end;
         }
@@ -154,6 +156,7 @@ impl Wait {
     /// The time that is left, for a call that takes such a one; none if there is no end. The
     /// clock is read here, before the first sleep, and not earlier. Fails with `EAGAIN` if
     /// there is no time at all, with `ETIMEDOUT` if it is over.
+    #[inline(never)]
     pub fn left(&mut self) -> Result<Option<Duration>> {
         match self.asked {
             FOREVER | WAIT_INTR => return Ok(None),

@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 use tempfile::TempDir;
 
 /// The shared library's size without its symbols may not be larger.
-const SIZE_LIMIT: u64 = 400 * 1024;
+const SIZE_LIMIT: u64 = 300 * 1024;
 
 fn main() -> ExitCode {
     let trial = |name: &str, run: fn() -> Result<(), Failed>| {

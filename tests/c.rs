@@ -3,26 +3,21 @@
 
 mod common;
 
+use common::programs::{
+    self, CANNOT_RUN, WARNINGS, is_cxx, path_text, programs, run_bounded, tests_c,
+};
 use common::stage::{self, Link};
-use common::{find_tool, root, run, text, trial_with_tools};
+use common::{find_tool, run, text, trial_with_tools};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
-use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// A C and a C++ compiler.
 const COMPILERS: [(&str, &str); 2] = [("gcc", "g++"), ("clang", "clang++")];
-/// Files of tests/c that are not programs to be run as they are.
-const OTHERS: [&str; 3] = ["rename.c", "rename_plain.c", "two_rust.c"];
-const WARNINGS: [&str; 5] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"];
-/// How many seconds a program may take.
-const LIMIT: &str = "120";
-/// The exit status of a program that cannot be run here.
-const CANNOT_RUN: i32 = 77;
 
 /// How a program is built and run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +32,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for source in programs() {
         for (c, cxx) in COMPILERS {
-            let is_cxx = source.extension() == Some(OsStr::new("cpp"));
-            let compiler = if is_cxx { cxx } else { c };
+            let compiler = if is_cxx(&source) { cxx } else { c };
             for how in [How::Shared, How::Static, How::Valgrind, How::Sanitized] {
                 // A static program has no dlopen to speak of.
                 if how != How::Static || !source.ends_with("dlopen.c") {
@@ -54,22 +48,6 @@ fn main() -> ExitCode {
     trials.push(renamed_script("perl", "rename.pl", &PERL_CALLS));
     trials.push(renamed_script("python3", "rename.py", &ALL_CALLS));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
-}
-
-/// The programs of tests/c.
-fn programs() -> Vec<PathBuf> {
-    let mut programs: Vec<PathBuf> = fs::read_dir(tests_c())
-        .expect("tests/c")
-        .map(|entry| entry.expect("tests/c").path())
-        .filter(|path| matches!(path.extension().and_then(OsStr::to_str), Some("c" | "cpp")))
-        .filter(|path| !OTHERS.iter().any(|other| path.ends_with(other)))
-        .collect();
-    programs.sort();
-    programs
-}
-
-fn tests_c() -> PathBuf {
-    root().join("tests/c")
 }
 
 /// A program compiled and run in one way.
@@ -90,37 +68,25 @@ fn program(source: PathBuf, compiler: &'static str, how: How) -> Trial {
 
 fn build_and_run(source: &Path, compiler: &str, how: How) -> Result<Completion, Failed> {
     let folder = TempDir::new()?;
-    let prefix = stage::prefix()?;
     let link = match how {
-        _ if source.ends_with("dlopen.c") => Link::Dlopen,
         How::Static => Link::Static,
-        _ => Link::Shared,
+        _ => programs::link_of(source),
     };
-    let standard = if compiler.ends_with("++") {
-        "-std=c++11"
-    } else {
-        "-std=c11"
+    let sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    let more: &[&str] = match how {
+        How::Sanitized => &sanitizers,
+        _ => &[],
     };
-    let mut flags = vec![standard, "-gdwarf-4"];
-    flags.extend(WARNINGS);
-    if how == How::Sanitized {
-        flags.extend(["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
-    }
     let binary = folder.path().join("program");
-    stage::compile(compiler, prefix, link, &flags, &[source], &binary)?;
+    programs::build(source, compiler, link, more, &binary)?;
 
-    let version = stage::pkg_config(prefix, &["--modversion"])?.join(" ");
     let mut command = Vec::new();
     if how == How::Valgrind {
         command.extend(valgrind(folder.path(), link));
     }
     command.push(path_text(&binary)?);
-    let library = prefix.join("lib/libunixipc.so.0");
-    let environment = [
-        ("UNIXIPC_PKG_VERSION", version.as_str()),
-        ("UNIXIPC_SO", &path_text(&library)?),
-    ];
-    let output = run_bounded(folder.path(), &command, &environment)?;
+    let environment = programs::environment()?;
+    let output = run_bounded(folder.path(), &command, &environment, |_| {})?;
     match output.status.code() {
         Some(0) if how == How::Valgrind => {
             judge_valgrind(folder.path()).map(|()| Completion::Completed)
@@ -139,67 +105,10 @@ fn build_and_run(source: &Path, compiler: &str, how: How) -> Result<Completion, 
     }
 }
 
-fn path_text(path: &Path) -> Result<String, Failed> {
-    let text = path.to_str().ok_or("a path that is not UTF-8")?;
-    Ok(text.into())
-}
-
-/// Runs a command with a time limit, in an IPC namespace of its own where the system
-/// gives one. It fails if it leaves a System V object or a file behind.
-fn run_bounded(
-    folder: &Path,
-    command: &[String],
-    environment: &[(&str, &str)],
-) -> Result<Output, Failed> {
-    // The namespace is gone with its last process, so the shell looks.
-    const SCRIPT: &str = "left=$1; shift; \"$@\"; status=$?; \
-        for kind in shm sem msg; do sed 1d /proc/sysvipc/$kind; done >\"$left\"; exit $status";
-    let left = folder.join("left");
-    let temporary = folder.join("tmp");
-    fs::create_dir_all(&temporary)?;
-    let namespace = own_ipc();
-    let mut words = namespace.unwrap_or_default().to_vec();
-    let left_text = path_text(&left)?;
-    words.extend([
-        "sh", "-c", SCRIPT, "sh", &left_text, "timeout", "-k", "5", LIMIT,
-    ]);
-    words.extend(command.iter().map(String::as_str));
-    let output = Command::new(words[0])
-        .args(&words[1..])
-        .envs(environment.iter().copied())
-        .env("TMPDIR", &temporary)
-        .stdin(std::process::Stdio::null())
-        .output()?;
-    if !output.status.success() {
-        return Ok(output);
-    }
-    let objects = fs::read_to_string(&left)?;
-    if namespace.is_some() && !objects.is_empty() {
-        return Err(format!("System V objects are left:\n{objects}").into());
-    }
-    if let Some(file) = fs::read_dir(&temporary)?.next() {
-        return Err(format!("a file is left: {:?}", file?.path()).into());
-    }
-    Ok(output)
-}
-
-/// The command that gives a program its own IPC namespace, if there is one.
-fn own_ipc() -> Option<&'static [&'static str]> {
-    static OWN: OnceLock<Option<&'static [&'static str]>> = OnceLock::new();
-    *OWN.get_or_init(|| {
-        let ways: [&[&str]; 2] = [&["unshare", "-i"], &["unshare", "-U", "-r", "-i"]];
-        ways.into_iter().find(|way| {
-            let mut command = Command::new(way[0]);
-            command.args(&way[1..]).arg("true");
-            command.output().is_ok_and(|output| output.status.success())
-        })
-    })
-}
-
 /// The command that a program runs under.
 fn valgrind(folder: &Path, link: Link) -> Vec<String> {
     let log = format!("--log-file={}/valgrind.%p", folder.display());
-    // What the loader keeps of a library that is never unloaded stays reachable.
+    // The loader keeps some memory of a library that is never unloaded; it stays reachable.
     let leaks = match link {
         Link::Dlopen => "--errors-for-leak-kinds=definite,indirect,possible",
         _ => "--errors-for-leak-kinds=all",
@@ -212,7 +121,7 @@ fn valgrind(folder: &Path, link: Link) -> Vec<String> {
         leaks,
         "--track-fds=yes",
         "--trace-children=yes",
-        // The system's own programs are not what is tested.
+        // The tests concern no programs of the system.
         "--trace-children-skip=/bin/*,/usr/bin/*",
         "--vgdb=no",
         &log,
@@ -285,7 +194,12 @@ fn two_rust(compiler: &'static str) -> Vec<Trial> {
                         command.arg("-static");
                     }
                     run(&mut command)?;
-                    expect_success(run_bounded(folder.path(), &[path_text(&binary)?], &[])?)
+                    expect_success(run_bounded(
+                        folder.path(),
+                        &[path_text(&binary)?],
+                        &[],
+                        |_| {},
+                    )?)
                 },
             ));
         }
@@ -416,7 +330,7 @@ fn renamed(
         ];
         words.extend(command.iter().cloned());
         words.push(path_text(&folder.join("tmp/fifo"))?);
-        let output = run_bounded(folder, &words, &[])?;
+        let output = run_bounded(folder, &words, &[], |_| {})?;
         printed.push(text(&output));
         expect_success(output)?;
         if preload.is_empty() && log.exists() {

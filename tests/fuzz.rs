@@ -1,7 +1,7 @@
-//! Coverage-guided fuzzing of what a peer can send, and of what it can write into the memory
-//! that a channel reads: fuzz/*.c, linked with libFuzzer and with the library built with
-//! coverage counters and assertions. Each target is fuzzed for some seconds, beginning with
-//! fuzz/corpus; UNIXIPC_TEST_SCALE multiplies them.
+//! Coverage-guided fuzzing of a peer's messages, and of its writes into the memory that a channel
+//! reads: fuzz/*.c, linked with libFuzzer and with the library built with coverage counters and
+//! assertions. Each target is fuzzed for some seconds, beginning with fuzz/corpus;
+//! UNIXIPC_TEST_SCALE multiplies them.
 
 mod common;
 
@@ -14,12 +14,12 @@ use std::sync::OnceLock;
 
 /// How long a target is fuzzed.
 const SECONDS: u64 = 20;
-/// The longest input: more than what a test's stream of messages holds in one piece.
+/// The longest input: longer than a stream of messages in one piece.
 const LEN_MAX: usize = 16384;
-/// How often an input that is too slow or too large would be noticed.
+/// The limits of one input: seconds and megabytes.
 const LIMITS: [&str; 2] = ["-timeout=5", "-rss_limit_mb=256"];
 
-/// What is fuzzed: a folder of fuzz/corpus, and the program for it.
+/// The targets: a directory of fuzz/corpus, and its program.
 const TARGETS: [(&str, &str); 5] = [
     ("stream", "receive.c"),
     ("seqpacket", "receive.c"),
@@ -28,7 +28,7 @@ const TARGETS: [(&str, &str); 5] = [
     ("ring", "ring.c"),
 ];
 
-/// What rustc's LLVM adds: what libFuzzer of any version reads.
+/// Instrumentation by rustc's LLVM that any version of libFuzzer understands.
 const COVERAGE: &str = "-C passes=sancov-module \
     -C llvm-args=-sanitizer-coverage-level=4 \
     -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// Why nothing can be fuzzed here, if so.
+/// Why fuzzing is impossible here, if so.
 fn why_not() -> Option<String> {
     if find_tool("clang").is_none() {
         return Some("clang is missing".into());
@@ -109,13 +109,13 @@ fn fuzz(channel: &str, source: &str) -> Result<(), Failed> {
         .arg(format!("-max_total_time={}", SECONDS * scale))
         .arg(format!("-max_len={LEN_MAX}"))
         .arg("-use_value_profile=1")
-        // Or what is freed would be kept until it counts as a leak.
+        // A larger quarantine of freed memory would exceed the limit.
         .env("ASAN_OPTIONS", "quarantine_size_mb=16")
         .arg(&found)
         .arg(root().join("fuzz/corpus").join(channel))
         .current_dir(folder.path()))?;
 
-    // A fuzzer that sees nothing finds nothing.
+    // Without coverage the fuzzer finds nothing.
     let log = text(&output);
     let covered = |mark: &str| {
         let line = log.lines().find(|line| line.contains(mark))?;

@@ -1,9 +1,8 @@
-//! Channels over hours, in a few seconds: two processes that send to each other, in both
-//! directions at once, in every way that there is; both are killed again and again, and
-//! meet anew by the listener's path. Every message is whole and in its place; none that was sent
-//! before a death is lost; and nothing stays.
+//! Two processes send to each other in both directions at once, with all calls. Both are killed
+//! repeatedly, and connect again by the listener's path. Every message must be whole and in order, no
+//! message that was sent before a death may be lost, and nothing may stay.
 //!
-//! The default is a tenth of ten million messages; UNIXIPC_TEST_SCALE=10 sends all of them.
+//! The default is a million messages; UNIXIPC_TEST_SCALE multiplies it.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -17,39 +16,39 @@ use std::{fs, ptr, slice, thread};
 use unixipc::ffi::channel::*;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 
-/// How many messages have to be received, in all.
+/// The number of messages that must be received.
 const MESSAGES: u64 = 1_000_000;
-/// The most of a connection in one direction.
+/// The largest number of messages in one direction of a connection.
 const CONNECTION: u64 = 20_000;
-/// How many connections are remembered at a time.
+/// The number of connections whose state is kept.
 const SLOTS: usize = 1024;
-/// No call and no connection takes so long.
+/// No call and no connection takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
-/// A ring small enough to be full now and then.
+/// A ring that is small enough to be full sometimes.
 const RING: u64 = 64 << 10;
 
 fn main() -> std::process::ExitCode {
     common::isolated::main(tests![soak], &[])
 }
 
-/// What the two sides of a connection tell each other aside, in memory that survives them: by
-/// direction, 0 is what the client sends.
+/// The state of a connection, in memory that survives both sides. Index 0 is the direction from the
+/// client to the server.
 #[derive(Default)]
 struct Slot {
-    /// How many messages' sending has succeeded.
+    /// The number of messages that were sent.
     sent: [AtomicU64; 2],
-    /// Whether that was all.
+    /// 1 if there will be no others.
     done: [AtomicU64; 2],
 }
 
 struct Shared {
     connections: AtomicU64,
     received: AtomicU64,
-    /// Ends that were seen after all was received, and deaths that were survived.
+    /// The number of sessions that ended after all messages, and after a death.
     ends: AtomicU64,
     deaths: AtomicU64,
     slots: [Slot; SLOTS],
-    /// What messages are made of.
+    /// The bytes that messages consist of.
     store: [u8; 4 * RING as usize],
 }
 
@@ -74,13 +73,13 @@ unsafe impl Sync for Channel {}
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        // SAFETY: a channel, and nobody uses it any more.
+        // SAFETY: a channel, and this is its last use.
         unsafe { ipc_channel_close(self.0) };
     }
 }
 
-/// The message of a number: its first bytes, and others, which are found at any place of a
-/// store of such.
+/// The message with some number: its first bytes, and other bytes, which are a part of a shared
+/// store.
 struct Message<'a> {
     first: [u8; 8],
     all: &'a [u8],
@@ -89,7 +88,7 @@ struct Message<'a> {
 impl<'a> Message<'a> {
     fn new(store: &'a [u8], seed: u64, number: u64, max: u64) -> Self {
         let mut random = Random(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        // All orders of magnitude alike.
+        // All orders of magnitude are equally probable.
         let bits = random.below(17);
         let len = (1 + random.below(1 << bits)).min(max) as usize;
         let from = random.below(store.len() as u64 - max) as usize;
@@ -118,7 +117,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A time-out, each kind that there is; and the next try of a call that it ended.
+/// Repeats a call, with all kinds of time-outs, until it succeeds or fails for another reason.
 fn retry(random: &mut Random, mut call: impl FnMut(c_int) -> Outcome) -> Outcome {
     let begin = Instant::now();
     loop {
@@ -136,7 +135,7 @@ fn retry(random: &mut Random, mut call: impl FnMut(c_int) -> Outcome) -> Outcome
             (Err(ETIMEDOUT), 1..) => {}
             (done, _) => return done,
         }
-        assert!(begin.elapsed() < LIMIT, "neither a message nor an end");
+        assert!(begin.elapsed() < LIMIT, "neither a message nor the end");
     }
 }
 
@@ -172,7 +171,7 @@ fn send_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, seed: 
     true
 }
 
-/// By reserve and commit, of more than is needed at times, and given back first at times.
+/// By reserve and commit. Sometimes reserves more, and sometimes cancels first.
 fn send_in_place(ch: &Channel, message: &Message, max: u64, random: &mut Random) -> Outcome {
     let len = message.len();
     let more = random.below(100).min(max - len as u64) as usize;
@@ -193,7 +192,7 @@ fn send_in_place(ch: &Channel, message: &Message, max: u64, random: &mut Random)
             // SAFETY: a channel.
             assert_eq!(unsafe { ipc_channel_cancel(ch.0) }, 0);
         }
-        // SAFETY: there is room for so many bytes, and ours alone.
+        // SAFETY: at least this number of bytes is reserved, for this thread alone.
         let room = unsafe { slice::from_raw_parts_mut(room.cast::<u8>(), len) };
         if last {
             message.fill(room);
@@ -203,7 +202,7 @@ fn send_in_place(ch: &Channel, message: &Message, max: u64, random: &mut Random)
     outcome(|| unsafe { ipc_channel_commit(ch.0, len) } as isize)
 }
 
-/// Receives the messages of a direction until the end, and checks that they are all.
+/// Receives the messages of a direction until the end, and checks that none is missing.
 fn receive_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, seed: u64) {
     let mut random = Random(seed ^ 2);
     // SAFETY: a channel; both sides have the same size.
@@ -222,7 +221,7 @@ fn receive_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, see
             1 if len > 1 => {
                 let cap = 1 + random.below(len as u64 - 1) as usize;
                 match receive(ch, &mut bytes[..cap], &mut random) {
-                    Err(EMSGSIZE) => continue, // it stays; another way next time
+                    Err(EMSGSIZE) => continue, // the message stays queued
                     Ok(0) => Ok(0),
                     other => panic!("a message of {len} in {cap}: {other:?}"),
                 }
@@ -241,13 +240,13 @@ fn receive_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, see
         number += 1;
         shared.received.fetch_add(1, Ordering::Relaxed);
     }
-    // The sender has said that this is all, or is dead: what it has counted stays.
+    // The sender has ended or is dead. Its counter remains.
     let sent = slot.sent[direction].load(Ordering::SeqCst);
     if slot.done[direction].load(Ordering::SeqCst) == 1 {
-        assert_eq!(number, sent, "all that was sent");
+        assert_eq!(number, sent, "messages that were sent");
         shared.ends.fetch_add(1, Ordering::Relaxed);
     } else {
-        // It may have died between sending and counting.
+        // The sender may have died between sending and counting.
         assert!(number == sent || number == sent + 1, "{number} of {sent}");
         shared.deaths.fetch_add(1, Ordering::Relaxed);
     }
@@ -288,7 +287,7 @@ fn poll_once(ch: &Channel) {
     assert!(unsafe { poll(&mut ready, 1, 1) } >= 0);
 }
 
-/// One connection, of which both sides know the number.
+/// Uses one connection. Both sides know its number.
 fn converse(ch: Channel, shared: &Shared, number: u64, sends: usize) {
     let slot = &shared.slots[number as usize % SLOTS];
     let seed = |direction: usize| Random(number * 2 + direction as u64).next();
@@ -319,7 +318,7 @@ fn serve(path: &CString, shared: &Shared) {
         });
         match accepted {
             Ok(_) => {}
-            Err(EPIPE) => continue, // killed meanwhile
+            Err(EPIPE) => continue, // the client was killed
             Err(error) => panic!("accept: {error}"),
         }
         let ch = Channel(ch);
@@ -342,7 +341,7 @@ fn call(path: &CString, shared: &Shared) {
         });
         match connected {
             Ok(_) => {}
-            // The server was killed, and is not there yet again.
+            // The server was killed, and its successor does not listen yet.
             Err(ENOENT | ECONNREFUSED | EPIPE) => {
                 thread::sleep(Duration::from_millis(1));
                 continue;
@@ -368,13 +367,13 @@ fn call(path: &CString, shared: &Shared) {
     }
 }
 
-/// Kills a process, which must have been at work.
+/// Kills a process, which must still run.
 fn kill(child: Child) {
     child.signal(SIGKILL);
     let status = child.reap();
     assert!(
         WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-        "it had ended by itself: {status:#x}"
+        "it had ended already: {status:#x}"
     );
 }
 
@@ -397,12 +396,12 @@ fn soak() {
     let mut kills = 0;
     let begin = Instant::now();
     loop {
-        // The next death is at any moment of the next so many messages.
+        // The next death comes at a random time within the next 30,000 messages.
         let received = shared.received.load(Ordering::Relaxed);
         let next = received + random.below(30_000);
         let since = Instant::now();
         while shared.received.load(Ordering::Relaxed) < next {
-            assert!(since.elapsed() < LIMIT, "it stands still at {received}");
+            assert!(since.elapsed() < LIMIT, "no progress at {received}");
             thread::sleep(Duration::from_micros(300));
         }
         if shared.received.load(Ordering::Relaxed) >= messages {

@@ -1,16 +1,16 @@
 //! The cell: the current value of something, which many processes read while others replace it,
 //! and which nobody ever reads in part.
 //!
-//! [`protocol`] is how that is done, `layout` where everything is, `copy` how bytes are copied
+//! [`protocol`] is how that is done, `layout` where everything is, [`shared_copy`] how bytes are copied
 //! that somebody may be overwriting, `lock` what excludes writers from each other.
 
-mod copy;
 mod layout;
 mod lock;
 pub mod protocol;
 
 use crate::atomic::AtomicU32;
 use crate::errno::{Errno, Result};
+use crate::shared_copy;
 use crate::sys::{cache, futex};
 use crate::wait::Wait;
 use layout::{ALIGN, Control, Shape};
@@ -185,7 +185,7 @@ impl Cell {
         protocol::store(self, value.len() as u64, |place| {
             // SAFETY: the value fits into a slot, and this one is this writer's, who has
             // the lock.
-            unsafe { copy::to_shared(value, self.value(place)) };
+            unsafe { shared_copy::to_shared(value, self.value(place)) };
         })
     }
 
@@ -197,12 +197,12 @@ impl Cell {
         room: &mut [MaybeUninit<u8>],
         ret_version: Option<&mut MaybeUninit<u64>>,
     ) -> Result<usize> {
-        if self.shape.value_size > copy::SHORT {
+        if self.shape.value_size > shared_copy::SHORT {
             return self.load_long(room, ret_version);
         }
         self.load_with(room, ret_version, |from, to| {
             // SAFETY: as `load_with` promises.
-            unsafe { copy::short_from_shared(from, to) }
+            unsafe { shared_copy::short_from_shared(from, to) }
         })
     }
 
@@ -216,7 +216,7 @@ impl Cell {
     ) -> Result<usize> {
         self.load_with(room, ret_version, |from, to| {
             // SAFETY: as `load_with` promises.
-            unsafe { copy::from_shared(from, to) }
+            unsafe { shared_copy::from_shared(from, to) }
         })
     }
 
@@ -294,8 +294,8 @@ impl Memory for Cell {
 
     #[inline]
     fn expect_store(&self, place: Place) {
-        cache::expect_store(place.0);
-        cache::expect_store(self.value(place));
+        cache::prefetch_write(place.0);
+        cache::prefetch_write(self.value(place));
     }
 
     #[inline]

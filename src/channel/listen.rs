@@ -1,32 +1,31 @@
-//! Paths by which unrelated processes meet.
+//! Listening at a path.
 
-use super::end::{Channel, Options};
 use crate::errno::{Errno, Result};
-use crate::sys;
+use crate::name_lock::NameLock;
+use crate::sys::CancelGuard;
 use crate::wait::Wait;
-use libc::mode_t;
-use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag};
-use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, sockopt};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag};
-use nix::sys::time::TimeVal;
-use nix::unistd::UnlinkatFlags;
-use std::ffi::{CStr, OsStr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::time::Duration;
+use libc::{c_int, mode_t};
+use nix::errno::Errno as Error;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat};
+use nix::unistd::unlink;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The permissions that a path may have.
 const MODES: mode_t = 0o777;
 
-/// Where a listener is: a path, or a name that is in no file system ("@name").
-fn address(path: &CStr) -> Result<UnixAddr> {
+/// How long a listener waits for another one that is starting at the same path.
+const LOCK_TIMEOUT_MS: c_int = 1000;
+
+/// The address of a path, or of a name that is in no file system ("@name").
+pub(super) fn address(path: &CStr) -> Result<UnixAddr> {
     let address = match path.to_bytes() {
         [] => return Err(Errno::ENOENT),
         [b'@'] => return Err(Errno::EINVAL),
         [b'@', name @ ..] => UnixAddr::new_abstract(name),
-        path => UnixAddr::new(path),
+        _ => UnixAddr::new(path),
     };
     address.map_err(Errno::from)
 }
@@ -35,7 +34,7 @@ fn is_abstract(path: &CStr) -> bool {
     path.to_bytes().first() == Some(&b'@')
 }
 
-fn new_socket() -> Result<OwnedFd> {
+pub(super) fn new_socket() -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     Ok(socket::socket(
         AddressFamily::Unix,
@@ -48,50 +47,65 @@ fn new_socket() -> Result<OwnedFd> {
 /// Listens at a path.
 pub fn listen(path: &CStr, mode: mode_t) -> Result<OwnedFd> {
     let address = address(path)?;
-    if mode & !MODES != 0 {
-        return Err(Errno::EINVAL);
-    }
+    let mode = Mode::from_bits(mode)
+        .filter(|mode| mode.bits() & !MODES == 0)
+        .ok_or(Errno::EINVAL)?;
+    let _uncancelled = CancelGuard::new();
     let socket = new_socket()?;
-    // Held until this listens: so nobody takes it for a dead one meanwhile.
-    let mut _claim = None;
     if is_abstract(path) {
         socket::bind(socket.as_raw_fd(), &address)?;
-    } else {
-        _claim = Some(Claim::new(path)?);
-        bind_path(&socket, path, &address, mode)?;
+        socket::listen(&socket, Backlog::MAXALLOWABLE)?;
+        return Ok(socket);
     }
-    socket::listen(&socket, Backlog::MAXALLOWABLE)?;
+    // Between bind(2) and listen(2) the socket looks like that of a dead listener. The lock keeps
+    // other listeners away until then.
+    let _lock = lock(path)?;
+    bind(&socket, path, &address, mode)?;
+    let listening =
+        set_mode(path, mode).and_then(|()| socket::listen(&socket, Backlog::MAXALLOWABLE));
+    if let Err(error) = listening {
+        let _ = unlink(path);
+        return Err(error.into());
+    }
     Ok(socket)
 }
 
-/// Makes the path with its mode. Nobody can connect before the socket listens.
-fn bind_path(socket: &OwnedFd, path: &CStr, address: &UnixAddr, mode: mode_t) -> Result<()> {
-    let mode = Mode::from_bits_truncate(mode);
-    // The path gets no more than this from the beginning; the umask can only take from it.
-    nix::sys::stat::fchmod(socket, mode)?;
-    match socket::bind(socket.as_raw_fd(), address) {
-        Err(nix::errno::Errno::EADDRINUSE) => {
-            remove_dead(path, address)?;
-            socket::bind(socket.as_raw_fd(), address)?;
-        }
-        bound => bound?,
-    }
-    let set = nix::sys::stat::fchmodat(AT_FDCWD, path, mode, FchmodatFlags::NoFollowSymlink);
-    let set = match set {
-        // A kernel, or a C library, without it.
-        Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::ENOSYS) => {
-            nix::sys::stat::fchmodat(AT_FDCWD, path, mode, FchmodatFlags::FollowSymlink)
-        }
-        set => set,
-    };
-    if let Err(error) = set {
-        let _ = nix::unistd::unlink(path);
-        return Err(error.into());
-    }
-    Ok(())
+fn lock(path: &CStr) -> Result<NameLock> {
+    let wait = Wait::new(LOCK_TIMEOUT_MS)?;
+    NameLock::acquire(path, wait).map_err(|error| match error {
+        // Another process is starting to listen there; or the path is a directory.
+        Errno::ETIMEDOUT | Errno::EISDIR => Errno::EADDRINUSE,
+        other => other,
+    })
 }
 
-/// Removes a socket that nobody listens at; `EADDRINUSE` if somebody does, or if it is none.
+/// Creates the path, in place of a dead listener's. A client cannot connect before the socket
+/// listens.
+fn bind(socket: &OwnedFd, path: &CStr, address: &UnixAddr, mode: Mode) -> Result<()> {
+    // The path has no other permissions from the beginning; the umask can only clear some.
+    fchmod(socket, mode)?;
+    match socket::bind(socket.as_raw_fd(), address) {
+        Err(Error::EADDRINUSE) => {
+            remove_dead(path, address)?;
+            Ok(socket::bind(socket.as_raw_fd(), address)?)
+        }
+        bound => Ok(bound?),
+    }
+}
+
+/// Sets the permissions that the umask has cleared.
+fn set_mode(path: &CStr, mode: Mode) -> nix::Result<()> {
+    match fchmodat(AT_FDCWD, path, mode, FchmodatFlags::NoFollowSymlink) {
+        // A kernel, a C library, or a filter of system calls that does not have it.
+        Err(Error::EOPNOTSUPP | Error::ENOSYS | Error::EPERM) => {
+            fchmodat(AT_FDCWD, path, mode, FchmodatFlags::FollowSymlink)
+        }
+        set => set,
+    }
+}
+
+/// Removes the socket of a dead listener; `EADDRINUSE` if the listener lives, or if the path is
+/// not a socket.
 fn remove_dead(path: &CStr, address: &UnixAddr) -> Result<()> {
     let st = nix::sys::stat::lstat(path)?;
     if SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
@@ -99,110 +113,14 @@ fn remove_dead(path: &CStr, address: &UnixAddr) -> Result<()> {
     }
     let probe = new_socket()?;
     match socket::connect(probe.as_raw_fd(), address) {
-        // The system says so where no socket is bound to it, or one does not listen: a
-        // listener of this library's is not seen like that, because of the claim.
-        Err(nix::errno::Errno::ECONNREFUSED) => {}
-        Err(nix::errno::Errno::ENOENT) => return Ok(()),
+        // The kernel answers this if no socket is bound to the path, or if one is bound and does
+        // not listen. The lock excludes that the latter is a listener of this library.
+        Err(Error::ECONNREFUSED) => {}
+        Err(Error::ENOENT) => return Ok(()),
         _ => return Err(Errno::EADDRINUSE),
     }
-    match nix::unistd::unlinkat(AT_FDCWD, path, UnlinkatFlags::NoRemoveDir) {
-        Err(nix::errno::Errno::ENOENT) => Ok(()),
+    match unlink(path) {
+        Err(Error::ENOENT) => Ok(()),
         removed => Ok(removed?),
     }
-}
-
-/// The right to bring a listener into a folder, one process at a time. The system takes it from
-/// a process that dies.
-struct Claim(#[allow(dead_code, reason = "held")] OwnedFd);
-
-impl Claim {
-    fn new(path: &CStr) -> Result<Self> {
-        let path = Path::new(OsStr::from_bytes(path.to_bytes()));
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = nix::fcntl::open(folder, flags, Mode::empty())?;
-        loop {
-            match sys::flock(fd.as_fd(), libc::LOCK_EX) {
-                Err(Errno::EINTR) => {}
-                locked => return locked.map(|()| Self(fd)),
-            }
-        }
-    }
-}
-
-/// Takes a connection of a listener's; the handshake is left to the channel's first operation.
-pub fn accept(listener: BorrowedFd, options: &Options, mut wait: Wait) -> Result<Channel> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    loop {
-        // The listener may be one that blocks.
-        if !is_readable(listener)? {
-            // Nothing ever comes to a descriptor that does not listen.
-            if !socket::getsockopt(&listener, sockopt::AcceptConn)? {
-                return Err(Errno::EINVAL);
-            }
-            wait.ready(listener, PollFlags::POLLIN)?;
-        }
-        match socket::accept4(listener.as_raw_fd(), flags).map_err(Errno::from) {
-            Ok(fd) => {
-                // SAFETY: the kernel has just given us this descriptor.
-                let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-                return Channel::begin(socket, options);
-            }
-            // EAGAIN: another process was faster.
-            Err(Errno::EINTR | Errno::ECONNABORTED | Errno::EAGAIN) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn is_readable(fd: BorrowedFd) -> Result<bool> {
-    let mut poll = [PollFd::new(fd, PollFlags::POLLIN)];
-    match nix::poll::poll(&mut poll, PollTimeout::ZERO) {
-        Err(nix::errno::Errno::EINTR) => Ok(false),
-        ready => Ok(ready? > 0),
-    }
-}
-
-/// Connects to a listener, and does the handshake.
-pub fn connect(path: &CStr, options: &Options, mut wait: Wait) -> Result<Channel> {
-    let address = address(path)?;
-    let socket = new_socket()?;
-    connect_socket(&socket, &address, &mut wait)?;
-    let channel = Channel::begin(socket, options)?;
-    channel.finish_now(&mut wait)?;
-    Ok(channel)
-}
-
-/// Connects; waits where more have connected than the listener has room for.
-fn connect_socket(socket: &OwnedFd, address: &UnixAddr, wait: &mut Wait) -> Result<()> {
-    loop {
-        match socket::connect(socket.as_raw_fd(), address).map_err(Errno::from) {
-            Err(Errno::EAGAIN) => wait_for_place(socket, wait)?,
-            Err(Errno::EINTR) => {
-                wait.interrupted()?;
-                wait_for_place(socket, wait)?; // for what is left of the time
-            }
-            Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
-            connected => return connected,
-        }
-    }
-}
-
-/// Lets the next attempt wait. No event tells of a place, so the attempt itself has to.
-fn wait_for_place(socket: &OwnedFd, wait: &mut Wait) -> Result<()> {
-    let left = wait.left()?;
-    // With a limit, however long, a signal handler ends it, also one with SA_RESTART.
-    const LONG: Duration = Duration::from_secs(1 << 30);
-    let limit = match left {
-        None if wait.ends_with_signal() => LONG,
-        None => Duration::ZERO, // none
-        Some(left) => left.max(Duration::from_micros(1)),
-    };
-    let limit = TimeVal::new(limit.as_secs() as i64, limit.subsec_micros().into());
-    socket::setsockopt(socket, sockopt::SendTimeout, &limit)?;
-    nix::fcntl::fcntl(socket, FcntlArg::F_SETFL(OFlag::empty()))?;
-    Ok(())
 }

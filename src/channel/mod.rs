@@ -1,24 +1,41 @@
 //! Channels: socket pairs at memory speed.
 //!
-//! | module | what is in it |
+//! | module | responsibility |
 //! |---|---|
-//! | `memory` | what each side owns in shared memory, and how the other sees it |
-//! | [`ring`] | the lengths and cursors of the ring |
-//! | [`sleep`] | who sleeps, and when to wake it |
-//! | `signal` | waking, and learning that the other side is gone |
-//! | `handshake` | how two processes exchange their memory |
-//! | `listen` | paths by which unrelated processes meet |
+//! | `options` | the options, and their defaults |
+//! | `stats` | counters |
+//! | `control` | the control words of an end |
+//! | `memory` | the shared memory of an end: the control words and the ring |
+//! | `state` | what each direction waits for: message, room, end; what makes the descriptor readable |
+//! | `endpoint` | an end: making it, shutdown, the descriptor for event loops, closing |
+//! | `send` | reserving, publishing a message, waking the receiver |
+//! | `recv` | finding a message, releasing it, waking the sender |
+//! | `handshake` | what each side offers the other, and how that is checked |
+//! | `pending` | completing the handshake |
+//! | `connect` | connecting, accepting, and using a given socket |
+//! | `listen` | the path at which a listener is found, and taking over that of a dead one |
 //!
-//! [`ring`] and [`sleep`] are protocols over atomics alone; `tests/loom` runs through their
-//! interleavings.
+//! They are built from the parts in [`crate::transport`]: there are the ring, deciding whether to
+//! wake the other side (`event_count`), noticing its death (`doorbell`), the wait loop, and arming
+//! the descriptor (`readiness`).
 
-mod end;
+mod connect;
+mod control;
+mod endpoint;
 mod handshake;
 mod listen;
 mod memory;
-pub mod ring;
-mod signal;
-pub mod sleep;
+mod options;
+mod pending;
+mod recv;
+mod send;
+mod state;
+mod stats;
 
-pub use end::{Channel, Options, Spin, Stats};
-pub use listen::{accept, connect, listen};
+pub use connect::{accept, connect, from_socket};
+pub use endpoint::Channel;
+pub use listen::listen;
+pub use options::Options;
+pub use recv::RecvHalf;
+pub use send::SendHalf;
+pub use stats::Stats;

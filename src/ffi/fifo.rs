@@ -79,7 +79,7 @@ pub unsafe extern "C" fn ipc_fifo_create(
 /// file, does not end it.
 ///
 /// The descriptor is the caller's to close, close-on-exec, and non-blocking: it is made to be
-/// polled, and has to stay non-blocking for the time-outs of ipc_fifo_send and ipc_fifo_recv.
+/// polled. ipc_fifo_send and ipc_fifo_recv are fastest if it stays non-blocking.
 ///
 /// Blocks as timeout_ms says; waiting takes up to three more descriptors. May be called from
 /// any thread and in the child after fork; not from a signal handler.
@@ -122,8 +122,8 @@ pub unsafe extern "C" fn ipc_fifo_open(
 ///
 /// fd is from ipc_fifo_open. len is at most IPC_FIFO_RECORD_MAX bytes. Behind the record goes
 /// a trailer of four bytes: the letters uf, and the length as two bytes, the lower first.
-/// timeout_ms is as for ipc_fifo_open. A reader that is gone is EPIPE, and no SIGPIPE, whatever
-/// the program does with that signal.
+/// timeout_ms is as for ipc_fifo_open, and holds for a descriptor that blocks too. A reader that
+/// is gone is EPIPE, and no SIGPIPE, whatever the program does with that signal.
 ///
 /// Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
 /// handler, and in the child after fork.
@@ -133,9 +133,12 @@ pub unsafe extern "C" fn ipc_fifo_open(
 ///   EBADF      fd is not open for writing
 ///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
 ///   EINVAL     rec is NULL, len is 0, or timeout_ms is below -2
+///   EMFILE     timeout_ms is not -1, fd blocks, and the process has no two descriptors left
 ///   EMSGSIZE   len is over IPC_FIFO_RECORD_MAX
-///   EPIPE      there is no reader any more
-///   ETIMEDOUT  the time is over, and the FIFO is still full
+///   ENFILE     likewise, and the system has no open file left
+///   ENOMEM     likewise, and no memory is left
+///   EPIPE      the last reader is gone
+///   ETIMEDOUT  the time-out expired, and the FIFO is still full
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_fifo_send(
     fd: c_int,
@@ -156,7 +159,7 @@ pub unsafe extern "C" fn ipc_fifo_send(
 ///
 /// fd is from ipc_fifo_open. A record longer than cap is EMSGSIZE and gone; the next receive
 /// gives the next record. Of several readers each gets whole records. timeout_ms is as for
-/// ipc_fifo_open.
+/// ipc_fifo_open, and holds for a descriptor that blocks too.
 ///
 /// Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
 /// handler, and in the child after fork.
@@ -167,10 +170,13 @@ pub unsafe extern "C" fn ipc_fifo_send(
 ///   EBADF      fd is not open for reading
 ///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
 ///   EINVAL     rec is NULL, cap is 0, or timeout_ms is below -2
+///   EMFILE     timeout_ms is not -1, fd blocks, and the process has no two descriptors left
 ///   EMSGSIZE   the record was longer than cap
-///   EPROTO     what came was not written by ipc_fifo_send; it is gone, and with it records
-///              that were written behind it before it was read
-///   ETIMEDOUT  the time is over
+///   ENFILE     likewise, and the system has no open file left
+///   ENOMEM     likewise, and no memory is left
+///   EPROTO     the FIFO had bytes that ipc_fifo_send did not write; they are gone, and with
+///              them records that were written behind them before they were read
+///   ETIMEDOUT  the time-out expired
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_fifo_recv(
     fd: c_int,

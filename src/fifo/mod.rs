@@ -7,12 +7,12 @@ mod state;
 pub use open::{Side, open};
 
 use crate::errno::{Errno, Result};
+use crate::fd::FdPath;
 use libc::mode_t;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use std::ffi::CStr;
-use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 
 /// How often one that is there may be gone again when it is looked at.
 const ATTEMPTS: u32 = 100;
@@ -94,13 +94,11 @@ fn chmod_fifo(path: &CStr, mode: Mode) -> Result<()> {
     )?;
     check_fifo(&nix::sys::stat::fstat(&file)?)?;
     // A descriptor made with O_PATH takes no fchmod.
-    let mut link = [0; 32];
-    let _ = write!(&mut link[..], "/proc/self/fd/{}", file.as_raw_fd());
-    let link = CStr::from_bytes_until_nul(&link).map_err(|_| Errno::EBADF)?;
+    let link = FdPath::new(file.as_fd());
     let follow = FchmodatFlags::FollowSymlink;
     Ok(nix::sys::stat::fchmodat(
         nix::fcntl::AT_FDCWD,
-        link,
+        link.as_c_str()?,
         mode,
         follow,
     )?)

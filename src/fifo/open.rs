@@ -177,17 +177,13 @@ impl Watch {
 
     /// Waits for an event, for `also`, or for the length of the pause.
     fn wait(&self, wait: &mut Wait, also: Option<PollFd>, pause: Option<Duration>) -> Result<()> {
-        let mut fds = Vec::new();
-        fds.try_reserve_exact(2).map_err(|_| Errno(libc::ENOMEM))?;
-        fds.extend(also);
-        let pause = match &self.0 {
-            Some(inotify) => {
-                fds.push(PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
-                pause
-            }
-            None => Some(PAUSE),
-        };
-        wait.any(&mut fds, pause)?;
+        let pause = if self.0.is_some() { pause } else { Some(PAUSE) };
+        let watched = self.0.as_ref().map(AsFd::as_fd);
+        match (also, watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN))) {
+            (Some(also), Some(watched)) => wait.any(&mut [also, watched], pause),
+            (Some(one), None) | (None, Some(one)) => wait.any(&mut [one], pause),
+            (None, None) => wait.any(&mut [], pause),
+        }?;
         if let Some(inotify) = &self.0 {
             // What happened is looked for in the FIFO itself. If there is more, the next wait is short.
             let _ = nix::unistd::read(inotify, &mut [0; 4096]);

@@ -2,9 +2,9 @@
 //!
 //! A record is a packet of the pipe (`O_DIRECT`, pipe(2)): the kernel neither joins it with
 //! another nor gives it to two readers. It ends with a trailer of four bytes, by which a
-//! reader knows what was not written by [`send`]:
+//! reader recognises packets that [`send`] did not write:
 //!
-//! | bytes of the trailer | what |
+//! | bytes of the trailer | content |
 //! |---|---|
 //! | 0, 1 | the letters `uf` |
 //! | 2, 3 | the length of the record, little-endian, from 1 to [`LEN_MAX`] |
@@ -15,7 +15,7 @@
 use super::state::State;
 use crate::bytes;
 use crate::errno::{Errno, Result};
-use crate::sys::pipe;
+use crate::sys::{packet, pipe};
 use crate::wait::Wait;
 use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
@@ -43,6 +43,11 @@ impl Packet {
     const fn new() -> Self {
         Self([MaybeUninit::uninit(); PACKET])
     }
+
+    /// Its first bytes; `EMSGSIZE` for more than it has.
+    fn first(&mut self, len: usize) -> Result<&mut [MaybeUninit<u8>]> {
+        self.0.get_mut(..len).ok_or(Errno::EMSGSIZE)
+    }
 }
 
 /// Sends a record.
@@ -53,14 +58,21 @@ pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Wait) -> Result<()> {
         _ => return Err(Errno::EMSGSIZE),
     }
     let mut packet = Packet::new();
-    let (content, trailer) = packet.0[..record.len() + TRAILER].split_at_mut(record.len());
+    let len = record.len() + TRAILER;
+    let (content, trailer) = packet.first(len)?.split_at_mut(record.len());
     let [len_low, len_high] = (record.len() as u16).to_le_bytes();
     bytes::copy(content, record);
     bytes::copy(trailer, &[MAGIC[0], MAGIC[1], len_low, len_high]);
     // SAFETY: all of it has been written.
-    let packet = unsafe { bytes::written(&packet.0[..record.len() + TRAILER]) };
+    let packet = unsafe { bytes::written(packet.first(len)?) };
     loop {
-        match pipe::write_without_signal(fd, packet) {
+        // Under a time-out the write itself must not wait, whatever the descriptor's mode.
+        let written = if wait.may_block() {
+            pipe::write_without_signal(fd, packet)
+        } else {
+            packet::write_without_waiting(fd, packet)
+        };
+        match written {
             Ok(_) => return Ok(()), // up to PIPE_BUF a write is whole
             Err(Errno::EINTR) => wait.interrupted()?,
             Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLOUT)?,
@@ -77,7 +89,12 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> R
     let mut packet = Packet::new();
     let mut empty = 0;
     let len = loop {
-        match pipe::read(fd, &mut packet.0) {
+        let read = if wait.may_block() {
+            pipe::read(fd, &mut packet.0)
+        } else {
+            packet::read_without_waiting(fd, &mut packet.0)
+        };
+        match read {
             Ok(0) => match State::of(fd, &Wait::forever())? {
                 State::Ended => return Ok(0),
                 // No writer was there yet: the descriptor is not from `open`.
@@ -91,8 +108,8 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> R
             Err(error) => return Err(error),
         }
     };
-    // SAFETY: read has written so much of it.
-    let packet = unsafe { bytes::written(&packet.0[..len]) };
+    // SAFETY: the read has written these bytes.
+    let packet = unsafe { bytes::written(packet.first(len)?) };
     let [content @ .., a, b, len_low, len_high] = packet else {
         return Err(Errno::EPROTO);
     };

@@ -1,9 +1,10 @@
 //! Descriptors beside a message: `SCM_RIGHTS` (unix(7), cmsg(3)).
 
 use crate::errno::{Errno, Result};
+use crate::fd::own;
 use libc::{c_int, cmsghdr, msghdr};
 use std::mem::{self, MaybeUninit};
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{IntoRawFd, OwnedFd};
 
 /// How many descriptors the kernel passes at once (`SCM_MAX_FD`).
 ///
@@ -144,11 +145,10 @@ impl RecvControl {
                     let at = unsafe { data.add(i) };
                     // SAFETY: as above; the data need not be aligned.
                     let fd = unsafe { at.read_unaligned() };
-                    if fd < 0 {
+                    // SAFETY: the kernel opened it for this message, and nothing else owns it.
+                    let Ok(fd) = (unsafe { own(fd) }) else {
                         continue; // SCM_PIDFD of a process that is gone
-                    }
-                    // SAFETY: the kernel opened it for this message, and nobody else has it.
-                    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+                    };
                     if found.cmsg_type == libc::SCM_RIGHTS {
                         each(fd);
                     }

@@ -16,7 +16,6 @@
 use crate::errno::{Errno, Result};
 use crate::sys;
 use libc::c_int;
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, sockopt};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -71,8 +70,7 @@ fn local_streams_know_urgent_data() -> bool {
         UNKNOWN => {}
         fact => return fact == YES,
     }
-    let (family, kind) = (AddressFamily::Unix, SockType::Stream);
-    let Ok(pair) = socket::socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC) else {
+    let Ok(pair) = sys::local_pair(libc::SOCK_STREAM) else {
         return false; // this time
     };
     let knows = urgent_data(pair.0.as_fd()) == Err(Errno::EINVAL);
@@ -82,9 +80,9 @@ fn local_streams_know_urgent_data() -> bool {
 
 /// The kind of a socket, by its type.
 fn of(fd: BorrowedFd) -> Result<Kind> {
-    match socket::getsockopt(&fd, sockopt::SockType)? {
-        SockType::SeqPacket | SockType::Datagram => Ok(Kind::Bordered),
-        SockType::Stream => Ok(Kind::Stream),
+    match sys::socket_type(fd)? {
+        libc::SOCK_SEQPACKET | libc::SOCK_DGRAM => Ok(Kind::Bordered),
+        libc::SOCK_STREAM => Ok(Kind::Stream),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }

@@ -83,10 +83,9 @@ fn send_rest(
     mut wait: Wait,
 ) -> Result<()> {
     while sent < HEADER + bytes.len() {
-        let rest = if sent < HEADER {
-            &header[sent..]
-        } else {
-            &bytes[sent - HEADER..]
+        let rest = match header.get(sent..) {
+            Some(rest) if !rest.is_empty() => rest,
+            _ => bytes.get(sent - HEADER..).unwrap_or_default(),
         };
         sent += when_ready(fd, PollFlags::POLLOUT, &mut wait, |flags| {
             sys::send(fd, rest, flags)
@@ -158,12 +157,16 @@ fn recv_message(
         other => other?,
     };
     wait.commit();
-    let message = recv_exactly(fd, to_fill(&mut header[begun..]), &mut wait)
-        .and_then(|()| length(header))
-        .and_then(|len| match bytes.get_mut(..len) {
-            Some(room) => recv_exactly(fd, room, &mut wait).map(|()| Some(len)),
-            None => discard(fd, len, &mut wait).map(|()| None),
-        });
+    let message = recv_exactly(
+        fd,
+        to_fill(header.get_mut(begun..).unwrap_or_default()),
+        &mut wait,
+    )
+    .and_then(|()| length(header))
+    .and_then(|len| match bytes.get_mut(..len) {
+        Some(room) => recv_exactly(fd, room, &mut wait).map(|()| Some(len)),
+        None => discard(fd, len, &mut wait).map(|()| None),
+    });
     match message {
         Ok(Some(len)) => Ok(len),
         Ok(None) => Err(Errno::EMSGSIZE),
@@ -187,7 +190,7 @@ fn recv_exactly(fd: BorrowedFd, mut room: &mut [MaybeUninit<u8>], wait: &mut Wai
         });
         match len {
             Ok(0) | Err(Errno::ECONNRESET) => return Err(Errno::EPROTO),
-            other => room = &mut room[other?..],
+            other => room = room.get_mut(other?..).unwrap_or_default(),
         }
     }
     Ok(())
@@ -199,7 +202,7 @@ fn discard(fd: BorrowedFd, mut len: usize, wait: &mut Wait) -> Result<()> {
     let mut scratch = [MaybeUninit::uninit(); 16 * 1024];
     while len > 0 {
         let part = len.min(scratch.len());
-        recv_exactly(fd, &mut scratch[..part], wait)?;
+        recv_exactly(fd, scratch.get_mut(..part).unwrap_or_default(), wait)?;
         len -= part;
     }
     Ok(())

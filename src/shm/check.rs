@@ -8,12 +8,13 @@
 //! A memfd can have holes, whatever its seals. A process that maps all its pages allocates the
 //! missing ones: a peer could make it allocate memory that the peer itself never had.
 
+use super::create::memfd;
 use crate::errno::{Errno, Result};
 use crate::sys::memory;
 use nix::fcntl::SealFlag;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::sys::statfs::{Statfs, TMPFS_MAGIC, fstatfs};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Size of the blocks that `st_blocks` counts, see `stat(3type)`.
 const STAT_BLOCK: usize = 512;
@@ -44,10 +45,24 @@ fn sealed_stat(fd: BorrowedFd, wanted: SealFlag) -> Result<FileStat> {
         Err(Errno::EINVAL) => return Err(Errno::EPROTO), // the file cannot have seals
         seals => seals?,
     };
-    if !seals.contains(wanted) || !is_tmpfs(&fstatfs(fd)?) {
+    if !seals.contains(wanted) {
+        return Err(Errno::EPROTO);
+    }
+    let is_memory = match file_system(fd)? {
+        Some(file_system) => is_tmpfs(&file_system),
+        None => is_beside_memfds(fd)?,
+    };
+    if !is_memory {
         return Err(Errno::EPROTO);
     }
     Ok(fstat(fd)?)
+}
+
+/// Whether a file is on the file system of memfds, by its device number. This asks no `statfs`,
+/// but creates a memfd.
+fn is_beside_memfds(fd: BorrowedFd) -> Result<bool> {
+    let memfd = memfd()?;
+    Ok(fstat(fd)?.st_dev == fstat(memfd.as_fd())?.st_dev)
 }
 
 /// Returns the size of a file to map; `EPROTO` if it is empty, or not a regular file.
@@ -67,7 +82,21 @@ pub fn is_regular(st: &FileStat) -> bool {
     SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
 }
 
+/// The file system of a file; none if a system call filter refuses `fstatfs`.
+pub fn file_system(fd: BorrowedFd) -> Result<Option<Statfs>> {
+    match fstatfs(fd).map_err(Errno::from) {
+        Err(error) if error.is_missing_call() => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Whether a file in the directory of names is in memory. A directory whose file system cannot be
+/// queried is taken for the tmpfs that it is on every system.
+pub fn is_in_memory(fd: BorrowedFd) -> Result<bool> {
+    Ok(file_system(fd)?.as_ref().is_none_or(is_tmpfs))
+}
+
 /// Tells whether a file system is a tmpfs. The internal file system of memfds is one.
-pub fn is_tmpfs(statfs: &Statfs) -> bool {
+fn is_tmpfs(statfs: &Statfs) -> bool {
     statfs.filesystem_type() == TMPFS_MAGIC
 }

@@ -1,6 +1,6 @@
 //! Making a region: its file, its memory, its seals.
 
-use super::check::is_tmpfs;
+use super::check::{file_system, is_in_memory};
 use super::name::FOLDER;
 use super::{Memory, Shm, Usage};
 use crate::errno::{Errno, Result};
@@ -8,7 +8,7 @@ use crate::sys::memory;
 use libc::{c_uint, mode_t};
 use nix::fcntl::{OFlag, SealFlag};
 use nix::sys::stat::Mode;
-use nix::sys::statfs::{Statfs, fstatfs};
+use nix::sys::statfs::Statfs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// `MFD_NOEXEC_SEAL` of linux/memfd.h (Linux 6.3).
@@ -83,11 +83,15 @@ pub fn create(size: usize, creation: Creation) -> Result<Shm> {
 }
 
 /// A file of memory that can be sealed, and not be executed where the kernel knows that.
+#[inline(never)]
 pub fn memfd() -> Result<OwnedFd> {
     let name = c"unixipc";
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     match memory::memfd_create(name, flags | MFD_NOEXEC_SEAL) {
-        Err(Errno::EINVAL) => memory::memfd_create(name, flags),
+        // A kernel from before the flag, or a filter that does not know it.
+        Err(error) if error == Errno::EINVAL || error.is_missing_call() => {
+            memory::memfd_create(name, flags)
+        }
         done => done,
     }
 }
@@ -96,7 +100,7 @@ pub fn memfd() -> Result<OwnedFd> {
 fn nameless() -> Result<OwnedFd> {
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let fd = nix::fcntl::open(FOLDER, flags, Mode::empty())?;
-    if is_tmpfs(&fstatfs(&fd)?) {
+    if is_in_memory(fd.as_fd())? {
         Ok(fd)
     } else {
         Err(Errno::EOPNOTSUPP)
@@ -105,27 +109,41 @@ fn nameless() -> Result<OwnedFd> {
 
 /// Gives a file its size. `EFBIG` if this process may not make such a large one; `ENOSPC` if there
 /// cannot be so much memory, before what there is is taken in the attempt.
+#[inline(never)]
 pub fn set_size(fd: BorrowedFd, size: usize) -> Result<()> {
     let len = i64::try_from(size).map_err(|_| Errno::EFBIG)?;
-    if size as u64 > memory::file_size_limit()? {
-        return Err(Errno::EFBIG);
-    }
-    check_room(&fstatfs(fd)?, size as u64)?;
+    check_size(size as u64)?;
+    check_free_space(file_system(fd)?.as_ref(), size as u64)?;
     Ok(nix::unistd::ftruncate(fd, len)?)
 }
 
-fn check_room(file_system: &Statfs, size: u64) -> Result<()> {
-    let limited = file_system.blocks() > 0;
-    let block = u64::try_from(file_system.block_size()).unwrap_or(1);
-    if (limited && size > file_system.blocks_available().saturating_mul(block))
-        || size > memory::total()?
-    {
+/// Fails if no file of memory of this size can be made on this system by this process. If a system
+/// call filter refuses to report a limit, only the allocation notices it.
+pub fn check_size(size: u64) -> Result<()> {
+    if size > memory::file_size_limit()? {
+        return Err(Errno::EFBIG);
+    }
+    match memory::total() {
+        Ok(total) if size > total => Err(Errno::ENOSPC),
+        Err(error) if !error.is_missing_call() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn check_free_space(file_system: Option<&Statfs>, size: u64) -> Result<()> {
+    let available = file_system.filter(|fs| fs.blocks() > 0).map(|fs| {
+        let block = u64::try_from(fs.block_size()).unwrap_or(1);
+        fs.blocks_available().saturating_mul(block)
+    });
+    if available.is_some_and(|available| size > available) {
         return Err(Errno::ENOSPC);
     }
     Ok(())
 }
 
-/// Has the kernel find all memory of a file now: `ENOSPC` here, and no SIGBUS later.
+/// Has the kernel find all memory of a new file now: `ENOSPC` here, and no SIGBUS later. The file
+/// must still be all zeros, since they are written where `fallocate` is refused.
+#[inline(never)]
 pub fn allocate(fd: BorrowedFd, size: usize) -> Result<()> {
     let mut piece = PIECE;
     let mut done = 0;
@@ -136,6 +154,22 @@ pub fn allocate(fd: BorrowedFd, size: usize) -> Result<()> {
             // A signal has undone the piece (on Linux 6.18 only one that kills does). Where they
             // come often, only a small one gets done.
             Err(Errno::EINTR) => piece = (piece / 2).max(PIECE_MIN),
+            Err(error) if error.is_missing_call() => return write_zeros(fd, done, size),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes zeros to a part of a file.
+fn write_zeros(fd: BorrowedFd, mut from: usize, end: usize) -> Result<()> {
+    let zeros = [0; PIECE_MIN];
+    while from < end {
+        let len = zeros.len().min(end - from);
+        match memory::write_at(fd, &zeros[..len], from) {
+            Ok(0) => return Err(Errno::ENOSPC),
+            Ok(written) => from += written,
+            Err(Errno::EINTR) => {}
             Err(error) => return Err(error),
         }
     }
@@ -144,6 +178,7 @@ pub fn allocate(fd: BorrowedFd, size: usize) -> Result<()> {
 
 /// From here on the memory has this size for ever. Where `sole_writer`, mappings for writing
 /// that exist stay, and no other can be made.
+#[inline(never)]
 pub fn seal(fd: BorrowedFd, sole_writer: bool) -> Result<()> {
     let mut seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     if sole_writer {

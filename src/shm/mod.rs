@@ -19,13 +19,13 @@ pub use open::{from_fd, open, unlink};
 pub use sysv::attach;
 
 use crate::errno::{Errno, Result};
+use crate::fd::FdPath;
 use crate::sys::memory::Mapping;
 use libc::c_void;
 use name::Name;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use std::ffi::CStr;
-use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A region of shared memory in one process. Its properties never change.
 pub struct Shm(Memory);
@@ -131,17 +131,17 @@ impl Shm {
             return Err(Errno::EINVAL);
         };
         match nix::unistd::linkat(fd, c"", AT_FDCWD, name.path(), AtFlags::AT_EMPTY_PATH) {
-            // Before Linux 6.10 that needs a privilege, and this way needs /proc.
-            Err(nix::errno::Errno::ENOENT) => {}
+            // Before Linux 6.10 that needs a privilege, and a filter can refuse it; this way needs
+            // /proc.
+            Err(error)
+                if error == nix::errno::Errno::ENOENT || Errno::from(error).is_missing_call() => {}
             done => return Ok(done?),
         }
-        let mut own = [0; 32];
-        let _ = write!(&mut own[..], "/proc/self/fd/{}", fd.as_raw_fd());
-        let own = CStr::from_bytes_until_nul(&own).map_err(|_| Errno::EBADF)?;
+        let own = FdPath::new(fd.as_fd());
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
         Ok(nix::unistd::linkat(
             AT_FDCWD,
-            own,
+            own.as_c_str()?,
             AT_FDCWD,
             name.path(),
             follow,

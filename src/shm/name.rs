@@ -33,8 +33,9 @@ impl Name {
         if len >= PATH_MAX {
             return Err(Errno(libc::ENAMETOOLONG));
         }
-        path[..folder.len()].copy_from_slice(folder);
-        path[folder.len()..len].copy_from_slice(name);
+        for (to, byte) in path.iter_mut().zip(folder.iter().chain(name)) {
+            *to = *byte;
+        }
         Ok(Self { path, len })
     }
 
@@ -46,8 +47,10 @@ impl Name {
 
     /// A number of 62 bits that another name hardly has too (FNV-1a).
     pub fn number(&self) -> i64 {
-        let hash = self.path[..self.len]
+        let hash = self
+            .path
             .iter()
+            .take(self.len)
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
             });

@@ -6,9 +6,9 @@ use super::name::Name;
 use super::open::open_name;
 use super::{Shm, Usage};
 use crate::errno::{Errno, Result};
+use crate::wait::Wait;
 use libc::c_void;
 use std::ffi::CStr;
-use std::thread;
 use std::time::Duration;
 
 /// How long it takes to look again while another process makes the region: the first time, and
@@ -42,8 +42,9 @@ pub fn open_or_create(
             return Ok(shm);
         }
         if !is_ours {
-            thread::sleep(pause);
-            pause = (pause * 2).min(PAUSE_MAX);
+            // Not thread::sleep, which panics if a system call filter refuses its call.
+            Wait::forever().any(&mut [], Some(pause))?;
+            pause = pause.saturating_mul(2).min(PAUSE_MAX);
             continue;
         }
         let shm = create(size, creation)?;

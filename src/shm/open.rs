@@ -3,11 +3,11 @@
 use super::name::Name;
 use super::{Shm, Usage, check};
 use crate::errno::{Errno, Result};
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag};
+use crate::fd::duplicate;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, SealFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::sys::statfs::fstatfs;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Opens a region by its name.
 pub fn open(name: &CStr, usage: Usage) -> Result<Shm> {
@@ -26,7 +26,7 @@ pub(super) fn open_name(name: &Name, usage: Usage) -> Result<Shm> {
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     let fd = nix::fcntl::open(name.path(), flags, Mode::empty())?;
     check_regular(&fstat(&fd)?)?;
-    if !check::is_tmpfs(&fstatfs(&fd)?) {
+    if !check::is_in_memory(fd.as_fd())? {
         return Err(Errno::EOPNOTSUPP);
     }
     let size = check::size(fd.as_fd())?;
@@ -70,8 +70,5 @@ pub fn from_fd(fd: BorrowedFd, usage: Usage, trusted: bool) -> Result<Shm> {
     } else {
         check::sealed(fd, SealFlag::F_SEAL_SHRINK)?
     };
-    let own = nix::fcntl::fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(0))?;
-    // SAFETY: the kernel has just given us this descriptor.
-    let own = unsafe { OwnedFd::from_raw_fd(own) };
-    Shm::of_file(own, size, usage)
+    Shm::of_file(duplicate(fd, 0)?, size, usage)
 }

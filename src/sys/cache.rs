@@ -2,10 +2,10 @@
 
 use std::ptr::NonNull;
 
-/// Says that this will be written soon: its cache line is fetched for writing, while the processor
-/// does other things. What is there does not change, and it need not be there at all.
+/// Fetches a cache line for writing in the background. Memory does not change, and the address need
+/// not be mapped.
 #[inline]
-pub fn expect_store(at: NonNull<u8>) {
+pub fn prefetch_write(at: NonNull<u8>) {
     let at = at.as_ptr();
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which reads nothing and cannot fault. Processors without it ignore it.

@@ -4,22 +4,21 @@ use core::mem::MaybeUninit;
 use libc::{c_char, c_int, c_long, key_t, mode_t};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// `mkfifo(3)`: `mknodat(2)` with the type FIFO, as in every C library of Linux.
+/// `mkfifo(3)`: the system call that the C library makes for it, with the type FIFO. That is
+/// `mknodat(2)`, and `mknod(2)` in musl where the architecture has it.
 ///
 /// # Safety
 ///
 /// None beyond the kernel's own checks: it reads `path` and answers `EFAULT` where it cannot.
 pub unsafe fn mkfifo(path: *const c_char, mode: mode_t) -> Result<c_int> {
+    let mode = mode | libc::S_IFIFO;
+    #[cfg(all(target_env = "musl", target_arch = "x86_64"))]
     // SAFETY: the kernel only reads `path`, and checks it.
-    checked_int(unsafe {
-        libc::syscall(
-            libc::SYS_mknodat,
-            libc::AT_FDCWD,
-            path,
-            mode | libc::S_IFIFO,
-            0,
-        )
-    })
+    let made = unsafe { libc::syscall(libc::SYS_mknod, path, mode, 0) };
+    #[cfg(not(all(target_env = "musl", target_arch = "x86_64")))]
+    // SAFETY: the kernel only reads `path`, and checks it.
+    let made = unsafe { libc::syscall(libc::SYS_mknodat, libc::AT_FDCWD, path, mode, 0) };
+    checked_int(made)
 }
 
 /// `ftok(3)`: eight bits of `proj_id`, eight of the device, sixteen of the inode,

@@ -33,7 +33,8 @@ pub fn wake(word: &AtomicU32, count: c_int) {
 }
 
 /// Adds 1 to `word` and wakes all who sleep on it, in one system call: a process that is killed
-/// has done both or neither.
+/// has done both or neither. That is why there is no other way: `ENOSYS` says that the system
+/// refuses it.
 pub fn increment_and_wake(word: &AtomicU32) -> Result<()> {
     const INCREMENT: c_int = (libc::FUTEX_OP_ADD << 28) | (1 << 12);
     // SAFETY: the kernel adds to the word, atomically; it outlives the call.
@@ -49,6 +50,11 @@ pub fn increment_and_wake(word: &AtomicU32) -> Result<()> {
         )
     })
     .map(drop)
+    .map_err(|error| match error {
+        // To the callers EPERM says that another thread or process has a right.
+        Errno::EPERM => Errno::ENOSYS,
+        other => other,
+    })
 }
 
 /// Says to the kernel that this thread is about to take the lock whose word this is: should the

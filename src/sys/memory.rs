@@ -1,12 +1,13 @@
 //! Memory that is a file: how it is made, and mappings of it.
 
-use super::checked_int;
+use super::{checked_int, checked_len};
 use crate::errno::{Errno, Result};
+use crate::fd::own;
 use libc::{c_int, c_long, c_uint, c_void};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
 /// `memfd_create(2)`: an empty file of memory, without a path.
@@ -16,7 +17,7 @@ pub fn memfd_create(name: &CStr, flags: c_uint) -> Result<OwnedFd> {
         libc::memfd_create(name.as_ptr(), flags)
     }))?;
     // SAFETY: the kernel has just given us this descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    unsafe { own(fd) }
 }
 
 /// Adds seals to a memfd.
@@ -37,6 +38,14 @@ pub fn allocate(fd: BorrowedFd, from: usize, len: usize) -> Result<()> {
     let offset = |value: usize| i64::try_from(value).map_err(|_| Errno::EFBIG);
     nix::fcntl::fallocate(fd, FallocateFlags::empty(), offset(from)?, offset(len)?)?;
     Ok(())
+}
+
+/// `pwrite(2)`. `EINTR` says that a signal is pending, and that nothing was written.
+pub fn write_at(fd: BorrowedFd, bytes: &[u8], at: usize) -> Result<usize> {
+    let offset = libc::off_t::try_from(at).map_err(|_| Errno::EFBIG)?;
+    let (from, len) = (bytes.as_ptr().cast(), bytes.len());
+    // SAFETY: the kernel reads within `bytes`.
+    checked_len(unsafe { libc::pwrite(fd.as_raw_fd(), from, len, offset) })
 }
 
 /// How large a file this process may make (`RLIMIT_FSIZE`). One that it makes larger costs it
@@ -95,6 +104,7 @@ impl Mapping {
 
     /// Maps `head` bytes of a file and the `repeated` bytes behind them, and these once more
     /// behind that: what is written across the end of them is found at their beginning.
+    #[inline(never)]
     pub fn with_repeat(
         fd: BorrowedFd,
         head: usize,
@@ -156,13 +166,19 @@ impl Mapping {
     }
 
     /// Makes and maps all pages, as touching them would (Linux 5.14). Memory that is not to be
-    /// had is an error, and no SIGBUS.
+    /// had is an error, and no SIGBUS. Under a system call filter that refuses it nothing happens:
+    /// the kernel then maps each page when it is first touched.
+    #[inline(never)]
     pub fn populate(&self, writable: bool) -> Result<()> {
-        self.advise(if writable {
+        let populated = self.advise(if writable {
             libc::MADV_POPULATE_WRITE
         } else {
             libc::MADV_POPULATE_READ
-        })
+        });
+        match populated {
+            Err(error) if error.is_missing_call() => Ok(()),
+            other => other,
+        }
     }
 
     fn advise(&self, advice: c_int) -> Result<()> {
@@ -172,6 +188,7 @@ impl Mapping {
     }
 
     /// Keeps all of it in memory, and out of swap space (`mlock(2)`).
+    #[inline(never)]
     pub fn lock(&self) -> Result<()> {
         // SAFETY: changes nothing that is in the mapping.
         let done = unsafe { libc::mlock(self.address.as_ptr(), self.len) };

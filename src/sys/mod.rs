@@ -4,14 +4,16 @@
 //! function of the same name. A program that is pointed at unixipc by renaming
 //! (`semop` defined as `ipc_semop` in a preloaded object, or by the linker's
 //! `--wrap`) would otherwise come back to itself for ever. On the supported
-//! ABIs the C library adds nothing to these calls; where it computes something
-//! (`mkfifo`, `ftok`) the same is computed here.
+//! ABIs the C library adds nothing to these calls. Where it computes something
+//! (`ftok`), or makes a system call of another name (`mkfifo`, `semop`), the same
+//! is done here: a system call filter for the C library's call suits this one.
 
 pub mod cache;
 mod fs;
 pub mod futex;
 pub mod membarrier;
 pub mod memory;
+pub mod packet;
 pub mod pipe;
 mod socket;
 pub mod spawn;
@@ -20,10 +22,13 @@ mod thread;
 mod time;
 
 pub use fs::{flock, ftok, mkfifo};
-pub use socket::{disconnect, is_local, recv, recvmsg, send, sendmsg, sendto, socketpair};
+pub use socket::{
+    disconnect, is_listening, is_local, local_pair, peer_credentials, recv, recvmsg, send, sendmsg,
+    sendto, socket_type, socketpair,
+};
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
-pub use thread::{processor, thread_id};
-pub use time::monotonic_time;
+pub use thread::{CancelGuard, is_process, is_single_threaded, processor, thread_id, thread_token};
+pub use time::{monotonic_ns, monotonic_time};
 
 use crate::errno::{Errno, Result};
 use libc::{c_int, c_long};

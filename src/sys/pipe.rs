@@ -4,6 +4,7 @@ use super::checked_len;
 use crate::errno::{Errno, Result};
 use libc::{c_int, iovec};
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -20,44 +21,38 @@ pub fn read(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     checked_len(unsafe { libc::read(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) })
 }
 
-/// `read(2)` that does not wait, whatever the mode of the descriptor. `EOPNOTSUPP` where the
-/// kernel does not know this for pipes (before Linux 6.5).
+/// `read(2)` that does not wait, whatever the mode of the descriptor. `EAGAIN` if the pipe is empty.
+#[inline(never)]
 pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let part = iovec {
         iov_base: bytes.as_mut_ptr().cast(),
         iov_len: bytes.len(),
     };
     // SAFETY: one part, which the kernel writes within `bytes`; −1 is the current position.
-    checked_len(unsafe { libc::preadv2(fd.as_raw_fd(), &part, 1, -1, libc::RWF_NOWAIT) })
+    let read =
+        checked_len(unsafe { libc::preadv2(fd.as_raw_fd(), &part, 1, -1, libc::RWF_NOWAIT) });
+    match read {
+        // A kernel before Linux 6.5, or a filter of system calls.
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {}
+        read => return read,
+    }
+    // From a pipe to memory, splicing never waits with this flag.
+    // SAFETY: one part, which the kernel writes within `bytes`.
+    let spliced =
+        checked_len(unsafe { libc::vmsplice(fd.as_raw_fd(), &part, 1, libc::SPLICE_F_NONBLOCK) });
+    match spliced {
+        Err(Errno::ENOSYS | Errno::EPERM) => read_if_ready(fd, bytes),
+        spliced => spliced,
+    }
 }
 
-/// Writes to a pipe without waiting, whatever the mode of the descriptor, and without a signal.
-/// Where the kernel does not know how, the mode decides.
-pub fn write_without_waiting(fd: BorrowedFd, bytes: &'static [u8]) -> Result<usize> {
-    let part = iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
-    let flags = RWF_NOSIGNAL | libc::RWF_NOWAIT;
-    // SAFETY: one part, which the kernel reads within `bytes`; −1 is the current position.
-    let written = checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, flags) });
-    if !matches!(
-        written,
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL)
-    ) {
-        return written;
-    }
-    // Before Linux 6.18. Whoever shares the description can clear its O_NONBLOCK at any time,
-    // but to splice never waits with this flag.
-    let spliced = with_signals_blocked(&SigSet::all(), &|| {
-        // SAFETY: one part. The pipe refers to the bytes until they are read, and they stay as
-        // they are for ever.
-        checked_len(unsafe { libc::vmsplice(fd.as_raw_fd(), &part, 1, libc::SPLICE_F_NONBLOCK) })
-    });
-    match spliced {
-        // A filter of system calls.
-        Err(Errno::ENOSYS | Errno::EPERM) => write_without_signal(fd, bytes),
-        spliced => spliced,
+/// For a filter that refuses both: asks first. A process that shares the pipe and takes the bytes
+/// in between makes this wait.
+fn read_if_ready(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    match nix::poll::poll(&mut fds, PollTimeout::ZERO)? {
+        0 => Err(Errno::EAGAIN),
+        _ => read(fd, bytes),
     }
 }
 
@@ -71,8 +66,8 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     let written =
         checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, RWF_NOSIGNAL) });
     match written {
-        // A kernel (or C library) from before the flag.
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
+        // A kernel before Linux 6.18 or an old C library; or a filter of system calls.
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
             // What waits has to remain one that a signal can end.
             let blocked = if is_nonblocking(fd) {
                 SigSet::all()
@@ -99,10 +94,13 @@ fn is_nonblocking(fd: BorrowedFd) -> bool {
 ///
 /// The others are blocked with it: a handler that writes here too, before it is taken back,
 /// would find it pending, and leave one in its place that looks as if somebody had sent it.
-fn with_signals_blocked(blocked: &SigSet, write: &dyn Fn() -> Result<usize>) -> Result<usize> {
+pub(super) fn with_signals_blocked(
+    blocked: &SigSet,
+    write: &dyn Fn() -> Result<usize>,
+) -> Result<usize> {
     let mask = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     // Where it was not blocked, none can have been pending.
-    let was_pending = mask.contains(Signal::SIGPIPE) && sigpipe_is_pending();
+    let was_pending = blocks_sigpipe(&mask) && sigpipe_is_pending();
     let written = write();
     if written == Err(Errno::EPIPE) {
         // One that was pending for the thread has no second one beside it: it has just been
@@ -114,6 +112,11 @@ fn with_signals_blocked(blocked: &SigSet, write: &dyn Fn() -> Result<usize>) -> 
     }
     mask.thread_set_mask()?;
     written
+}
+
+fn blocks_sigpipe(mask: &SigSet) -> bool {
+    // SAFETY: the set is initialised.
+    unsafe { libc::sigismember(mask.as_ref(), libc::SIGPIPE) == 1 }
 }
 
 fn sigpipe_is_pending() -> bool {

@@ -2,9 +2,11 @@
 
 use super::{checked_int, checked_len};
 use crate::errno::Result;
+use crate::fd::own;
 use libc::{c_int, msghdr};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
 
 /// `socketpair(2)`.
 ///
@@ -20,6 +22,17 @@ pub unsafe fn socketpair(
 ) -> Result<c_int> {
     // SAFETY: the kernel writes two ints at `sv` or fails; the caller owns them.
     checked_int(unsafe { libc::syscall(libc::SYS_socketpair, domain, kind, protocol, sv) })
+}
+
+/// A connected pair of local sockets of a type; both are close-on-exec.
+pub fn local_pair(kind: c_int) -> Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    let kind = kind | libc::SOCK_CLOEXEC;
+    // SAFETY: the kernel writes two descriptors, for which there is room.
+    checked_len(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) } as isize)?;
+    // SAFETY: the kernel has just opened them.
+    let [a, b] = fds.map(|fd| unsafe { own(fd) });
+    Ok((a?, b?))
 }
 
 /// `send(2)`, without SIGPIPE.
@@ -96,18 +109,45 @@ pub fn disconnect(fd: BorrowedFd) {
 }
 
 /// Whether the socket is one of AF_UNIX.
+#[inline(never)]
 pub fn is_local(fd: BorrowedFd) -> Result<bool> {
-    let mut domain: c_int = 0;
-    let mut len = size_of_val(&domain) as libc::socklen_t;
-    // SAFETY: the kernel writes an int and its size.
-    checked_len(unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_DOMAIN,
-            (&raw mut domain).cast(),
-            &mut len,
-        )
-    } as isize)?;
-    Ok(domain == libc::AF_UNIX)
+    Ok(int_option(fd, libc::SO_DOMAIN)? == libc::AF_UNIX)
+}
+
+/// Whether the socket listens.
+pub fn is_listening(fd: BorrowedFd) -> Result<bool> {
+    Ok(int_option(fd, libc::SO_ACCEPTCONN)? != 0)
+}
+
+/// The type of the socket.
+pub fn socket_type(fd: BorrowedFd) -> Result<c_int> {
+    int_option(fd, libc::SO_TYPE)
+}
+
+/// The credentials that the kernel has recorded for the peer.
+pub fn peer_credentials(fd: BorrowedFd) -> Result<libc::ucred> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    option(fd, libc::SO_PEERCRED, &mut credentials)?;
+    Ok(credentials)
+}
+
+fn int_option(fd: BorrowedFd, name: c_int) -> Result<c_int> {
+    let mut value = 0;
+    option(fd, name, &mut value)?;
+    Ok(value)
+}
+
+/// An option of the level SOL_SOCKET. `T` is a type of numbers, of which the kernel writes all or
+/// some bytes.
+#[inline(always)]
+fn option<T: Copy>(fd: BorrowedFd, name: c_int, value: &mut T) -> Result<()> {
+    let mut len = size_of::<T>() as libc::socklen_t;
+    let value = ptr::from_mut(value).cast();
+    // SAFETY: the kernel writes the value, for which there is room, and its size.
+    let done = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, value, &mut len) };
+    checked_len(done as isize).map(drop)
 }

@@ -66,14 +66,22 @@ pub fn semget(key: key_t, nsems: c_int, semflg: c_int) -> Result<c_int> {
     checked_int(unsafe { libc::syscall(libc::SYS_semget, key, nsems, semflg) })
 }
 
-/// `semop(2)`.
+/// `semop(3)`: the system call that the C library makes for it. musl makes `semop(2)`; glibc makes
+/// `semtimedop(2)` without a time-out, which does the same. A system call filter that was traced
+/// from a program of the C library's then accepts this one too.
 ///
 /// # Safety
 ///
 /// None beyond the kernel's own checks: it only reads `sops`.
 pub unsafe fn semop(semid: c_int, sops: *mut sembuf, nsops: size_t) -> Result<c_int> {
+    #[cfg(target_env = "musl")]
     // SAFETY: the kernel only reads `sops`, and checks it.
-    checked_int(unsafe { libc::syscall(libc::SYS_semop, semid, sops, nsops) })
+    return checked_int(unsafe { libc::syscall(libc::SYS_semop, semid, sops, nsops) });
+    #[cfg(not(target_env = "musl"))]
+    // SAFETY: the kernel only reads `sops`, and checks it.
+    unsafe {
+        semtimedop(semid, sops, nsops, ptr::null())
+    }
 }
 
 /// `semtimedop(2)`.

@@ -1,4 +1,4 @@
-/* An edge-triggered poller learns of a peer's death also when its last wake-up is unread. */
+/* An edge-triggered event loop is notified of the peer's death although a wake-up is unread. */
 #include "check.h"
 
 #include <sys/epoll.h>
@@ -25,7 +25,7 @@ int main(void)
         CHECK(read(go[0], &byte, 1) == 0);
         CHECK(ipc_channel_send(ch, "x", 1, 0) == 0);
         for (;;)
-            pause(); /* to be killed: ipc_channel_close sees to it that it is noticed */
+            pause(); /* killed, because ipc_channel_close would announce the end */
     }
     CHECK(close(pair[1]) == 0 && close(go[0]) == 0);
     CHECK(ipc_channel_from_fd(pair[0], NULL, 0, -1, &ch) == 0);
@@ -39,7 +39,7 @@ int main(void)
     check_kill(child);
     CHECK(waits(epoll, 10000) == 1); /* the death */
     CHECK(ipc_channel_recv(ch, &byte, 1, 0) == 1);
-    /* The death is no further edge: either it is seen here, or never. */
+    /* No further edge follows: the death is noticed here, or never. */
     if (ipc_channel_recv(ch, &byte, 1, 0) != 0) {
         CHECK(errno == EAGAIN && waits(epoll, 1000) == 1);
         CHECK(ipc_channel_recv(ch, &byte, 1, 0) == 0);

@@ -15,11 +15,14 @@ mod semctl;
 mod shm;
 mod shmctl;
 mod socketpair;
+mod traced;
 mod undo;
 mod wait;
 
+use common::isolated::{self, Test};
+
 fn main() -> std::process::ExitCode {
-    let tests = tests![
+    let tests: &[Test] = tests![
         socketpair::arguments,
         socketpair::errors,
         socketpair::pointers,
@@ -95,5 +98,14 @@ fn main() -> std::process::ExitCode {
         permission::own_objects,
         permission::given_away,
     ];
-    common::isolated::main(tests, for_root)
+    let strace = Test {
+        name: "traced::same_as_libc",
+        run: traced::same_as_libc,
+        ignored: common::find_tool("strace")
+            .is_none()
+            .then_some("strace is missing"),
+    };
+    let mut all = vec![strace];
+    all.extend(tests.iter().map(|test| Test { ..*test }));
+    isolated::main(all.leak(), for_root)
 }

@@ -1,4 +1,4 @@
-//! ipc_channel_from_fd: the handshake, with a partner of the same kind and with others.
+//! ipc_channel_from_fd: the handshake, with a peer of the same kind and with others.
 
 use crate::tool::*;
 use libc::{EAGAIN, EPIPE, EPROTO, ESTALE, ETIMEDOUT, SOCK_SEQPACKET, SOCK_STREAM, c_int};
@@ -7,19 +7,19 @@ use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
-use std::time::Duration;
 use unixipc::ffi::channel::*;
 
 const KINDS: [c_int; 2] = [SOCK_STREAM, SOCK_SEQPACKET];
+const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
 
-/// What a side says, with its descriptors.
+/// A hello: the bytes that a side sends, with its descriptors.
 #[derive(Debug)]
 pub struct Hello {
     pub bytes: [u8; 64],
     pub fds: Vec<OwnedFd>,
 }
 
-/// Sends bytes with descriptors, as a partner of another kind does.
+/// Sends any bytes and descriptors.
 #[track_caller]
 pub fn say(socket: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
     let rights = [ControlMessage::ScmRights(fds)];
@@ -30,7 +30,7 @@ pub fn say(socket: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
     assert_eq!(sent, Ok(bytes.len()));
 }
 
-/// Receives what a side says.
+/// Receives a hello.
 #[track_caller]
 pub fn hear(socket: &OwnedFd) -> Hello {
     let mut bytes = [0; 64];
@@ -49,10 +49,16 @@ pub fn hear(socket: &OwnedFd) -> Hello {
     Hello { bytes, fds }
 }
 
-/// What a real end says. It is gone afterwards, but its memory stays.
+/// The hello of a real end. The end is gone afterwards, but its memory stays.
 pub fn overheard() -> Hello {
+    overheard_with(&DEFAULTS)
+}
+
+/// The same for an end with these options.
+pub fn overheard_with(opts: &ipc_channel_opts) -> Hello {
     let (one, two) = sockets(SOCK_SEQPACKET);
-    assert_eq!(from_fd(&one, 0).unwrap_err(), EAGAIN);
+    let made = from_fd_with(one.as_raw_fd(), opts, 0);
+    assert_eq!(made.unwrap_err(), EAGAIN);
     hear(&two)
 }
 
@@ -62,7 +68,7 @@ impl Hello {
     }
 }
 
-/// Both sides, in two processes; the sockets are closed at once.
+/// Both ends exchange messages, in two processes; the sockets are closed first.
 #[track_caller]
 fn converse(one: OwnedFd, two: OwnedFd) {
     let (mut one, mut two) = (Some(one), Some(two));
@@ -101,7 +107,7 @@ pub fn kinds_of_sockets() {
         );
         converse(own(fds[0]), own(fds[1]));
     }
-    // One that was made by connecting.
+    // A socket that was made by connecting.
     let path = std::env::temp_dir().join("s");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let one = std::os::unix::net::UnixStream::connect(&path).unwrap();
@@ -110,7 +116,7 @@ pub fn kinds_of_sockets() {
     std::fs::remove_file(path).unwrap();
 }
 
-/// Both ends in one process, made by two threads; the socket stays the caller's.
+/// Both ends in one process, made by two threads; the sockets stay open.
 fn both(one: &OwnedFd, two: &OwnedFd, opts: [&ipc_channel_opts; 2]) -> [Result<End, c_int>; 2] {
     thread::scope(|scope| {
         let other = scope.spawn(|| from_fd_with(two.as_raw_fd(), opts[1], LONG));
@@ -125,13 +131,13 @@ pub fn socket_stays_the_callers() {
     for kind in KINDS {
         let (one, two) = sockets(kind);
         let [a, b] = both(&one, &two, [&DEFAULTS; 2]).map(Result::unwrap);
-        // It is as it was, and free for something else.
+        // It is unchanged, and may carry anything.
         say(&one, b"something else", &[]);
         let mut room = [0; 64];
         // SAFETY: room for 64 bytes.
         let got = unsafe { libc::recv(two.as_raw_fd(), room.as_mut_ptr().cast(), 64, 0) };
         assert_eq!(&room[..got as usize], b"something else");
-        // Even a second channel, since both sides took what is theirs.
+        // Even for a second channel: both sides took only the hello.
         let [c, d] = both(&one, &two, [&DEFAULTS; 2]).map(Result::unwrap);
         drop((one, two));
         for (from, to) in [(&a, &b), (&d, &c)] {
@@ -156,9 +162,13 @@ pub fn sizes() {
     assert_eq!(b.peek(0).unwrap(), message);
     assert_eq!(b.send(&message[..b.max()], 0), DONE);
     assert_eq!(a.peek(0).unwrap(), &message[..b.max()]);
-    // Larger than what the other side takes, by its own wish or by default. The one that is
-    // refused has been told nothing, and finds its peer gone.
-    for (size, most) in [((1 << 20) + 1, 1 << 20), (1 << 31, 0)] {
+    // The largest ring that is accepted by default.
+    let (one, two) = sockets(SOCK_STREAM);
+    let ends = both(&one, &two, [&sized(16 << 20, 0), &DEFAULTS]);
+    assert!(ends.iter().all(Result::is_ok));
+    // Larger than the other side accepts, by its options or by default. The side with that ring
+    // has received a valid hello, and finds its peer gone.
+    for (size, most) in [((1 << 20) + 1, 1 << 20), ((16 << 20) + 1, 0), (1 << 31, 0)] {
         let (one, two) = sockets(SOCK_STREAM);
         let [a, b] = both(&one, &two, [&sized(size, 0), &sized(1, most)]);
         assert_eq!(b.unwrap_err(), EPROTO);
@@ -170,10 +180,14 @@ pub fn sizes() {
 
 pub fn time_outs() {
     for kind in KINDS {
-        // The other side is there, and says nothing.
+        // The other side exists, and sends nothing.
         let silent = || sockets(kind);
-        let (one, _two) = silent();
+        let (one, two) = silent();
         assert_eq!(from_fd(&one, 0).unwrap_err(), EAGAIN);
+        // The peer may have received the hello of an end that does not exist: both sides notice.
+        assert_eq!(from_fd(&one, 0).unwrap_err(), EPIPE);
+        assert_eq!(hear(&two).fds.len(), 2);
+        assert_eq!(from_fd(&two, 0).unwrap_err(), EPIPE);
         let (one, _two) = silent();
         let (got, ms) = timed(|| from_fd(&one, 30));
         assert_eq!(got.unwrap_err(), ETIMEDOUT);
@@ -185,8 +199,10 @@ pub fn time_outs() {
         storm(0);
         assert_eq!(got.unwrap_err(), ETIMEDOUT);
         assert!((60..5000).contains(&ms), "{ms} ms");
-        let (one, _two) = silent();
-        ends_with_signal(|| from_fd(&one, INTR).map(|_| 0));
+        ends_with_signal(|| {
+            let (one, _two) = silent();
+            from_fd(&one, INTR).map(|_| 0)
+        });
     }
 }
 
@@ -195,7 +211,7 @@ pub fn partner_goes() {
         let (one, two) = sockets(kind);
         drop(two);
         assert_eq!(from_fd(&one, -1).unwrap_err(), EPIPE);
-        // While it is waited for.
+        // While this side waits for it.
         let (one, two) = sockets(kind);
         let (tids, mut two) = (Shared::new(), Some(two));
         thread::scope(|scope| {
@@ -209,7 +225,7 @@ pub fn partner_goes() {
             let error = waiter.join().unwrap();
             assert_eq!(error, EPIPE);
         });
-        // In the midst of what it says.
+        // After a part of its hello.
         let (one, two) = sockets(kind);
         let hello = overheard();
         say(&two, &hello.bytes[..32], &hello.raw_fds());
@@ -222,7 +238,7 @@ pub fn partner_goes() {
     }
 }
 
-/// What a side answers to what its partner says.
+/// The result of a side whose peer has sent this.
 #[track_caller]
 fn answer(kind: c_int, bytes: &[u8], fds: &[c_int]) -> Result<(), c_int> {
     let (one, two) = sockets(kind);
@@ -230,8 +246,8 @@ fn answer(kind: c_int, bytes: &[u8], fds: &[c_int]) -> Result<(), c_int> {
     from_fd(&one, 0).map(drop)
 }
 
-/// Each byte of what is said, changed: the version is another one, the flags may be unknown
-/// ones, everything else is wrong.
+/// Each byte of a hello, changed: another version is ESTALE, unknown flags are ignored, everything
+/// else is EPROTO.
 pub fn every_byte() {
     let hello = overheard();
     let fds = hello.raw_fds();
@@ -272,13 +288,13 @@ pub fn every_byte() {
     }
 }
 
-/// How much an end with the default ring has.
+/// The size of the memory of an end with the default ring.
 const MEMORY: u64 = (64 << 10) + (256 << 10);
 
-/// Descriptors that are not what they ought to be.
+/// Descriptors of the wrong kind, or the wrong number of them.
 pub fn wrong_descriptors() {
     let hello = overheard();
-    let [memory, rope]: [c_int; 2] = hello.raw_fds().try_into().unwrap();
+    let [memory, bell]: [c_int; 2] = hello.raw_fds().try_into().unwrap();
     let file = tempfile::tempfile().unwrap();
     file.set_len(MEMORY).unwrap();
     let null: OwnedFd = File::open("/dev/null").unwrap().into();
@@ -293,20 +309,25 @@ pub fn wrong_descriptors() {
     let short = memfd(65536, &all);
     let longer = memfd(MEMORY + 4096, &all);
     let (read, write) = pipe();
+    let path = std::env::temp_dir().join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let both_ways = File::options().read(true).write(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
     let (socket, _other) = sockets(SOCK_STREAM);
-    let sets: [(&str, Vec<c_int>); 15] = [
+    let sets: [(&str, Vec<c_int>); 16] = [
         ("none", vec![]),
         ("the memory alone", vec![memory]),
-        ("the pipe alone", vec![rope]),
-        ("three", vec![memory, rope, rope]),
-        ("swapped", vec![rope, memory]),
-        ("a file", vec![file.as_raw_fd(), rope]),
-        ("/dev/null", vec![null.as_raw_fd(), rope]),
-        ("memory without seals", vec![unsealed.as_raw_fd(), rope]),
-        ("memory with two seals", vec![half_sealed.as_raw_fd(), rope]),
-        ("short memory", vec![short.as_raw_fd(), rope]),
-        ("longer memory", vec![longer.as_raw_fd(), rope]),
-        ("a pipe to read", vec![memory, read.as_raw_fd()]),
+        ("the pipe alone", vec![bell]),
+        ("three", vec![memory, bell, bell]),
+        ("swapped", vec![bell, memory]),
+        ("a file", vec![file.as_raw_fd(), bell]),
+        ("/dev/null", vec![null.as_raw_fd(), bell]),
+        ("memory without seals", vec![unsealed.as_raw_fd(), bell]),
+        ("memory with two seals", vec![half_sealed.as_raw_fd(), bell]),
+        ("short memory", vec![short.as_raw_fd(), bell]),
+        ("longer memory", vec![longer.as_raw_fd(), bell]),
+        ("the write end of a pipe", vec![memory, write.as_raw_fd()]),
+        ("both ends of a pipe", vec![memory, both_ways.as_raw_fd()]),
         ("a socket for the pipe", vec![memory, socket.as_raw_fd()]),
         ("memory twice", vec![memory, memory]),
         ("a file for the pipe", vec![memory, file.as_raw_fd()]),
@@ -318,15 +339,15 @@ pub fn wrong_descriptors() {
             assert_eq!(answered, Err(EPROTO), "{what}");
             assert_eq!(open_numbers(), before, "{what}: descriptors are left");
         }
-        // Another pipe is as good as the partner's own.
+        // The read end of any pipe will do.
         assert_eq!(
-            answer(kind, &hello.bytes, &[memory, write.as_raw_fd()]),
+            answer(kind, &hello.bytes, &[memory, read.as_raw_fd()]),
             Ok(())
         );
     }
     let exactly = memfd(MEMORY, &all);
     assert_eq!(
-        answer(SOCK_STREAM, &hello.bytes, &[exactly.as_raw_fd(), rope]),
+        answer(SOCK_STREAM, &hello.bytes, &[exactly.as_raw_fd(), bell]),
         Ok(())
     );
 }
@@ -347,7 +368,7 @@ fn memfd(size: u64, seals: &[c_int]) -> OwnedFd {
     file.into()
 }
 
-/// Too much at once, too little at once, and something else behind.
+/// Hellos that are too long or come in parts.
 pub fn wrong_lengths() {
     let hello = overheard();
     let fds = hello.raw_fds();
@@ -355,7 +376,7 @@ pub fn wrong_lengths() {
     longer.push(0);
     assert_eq!(answer(SOCK_SEQPACKET, &longer, &fds), Err(EPROTO));
     assert_eq!(answer(SOCK_STREAM, &longer, &fds), Ok(()), "the rest stays");
-    // Descriptors with a later byte, when the first ones have been taken; and once more.
+    // The descriptors with the second part, or with both.
     let (one, two) = sockets(SOCK_SEQPACKET);
     say(&two, &hello.bytes[..1], &[]);
     say(&two, &hello.bytes[1..], &fds);
@@ -364,10 +385,16 @@ pub fn wrong_lengths() {
     say(&two, &hello.bytes[..10], &fds);
     say(&two, &hello.bytes[10..], &fds);
     assert_eq!(from_fd(&one, 0).unwrap_err(), EPROTO);
-    // All of it, but not at once.
-    let (one, two) = sockets(SOCK_STREAM);
-    say(&two, &hello.bytes[..1], &fds);
-    assert_eq!(from_fd(&one, 20).unwrap_err(), ETIMEDOUT);
+    // It does not wait for the rest of a first part.
+    for kind in KINDS {
+        for len in [1, 32, 63] {
+            assert_eq!(answer(kind, &hello.bytes[..len], &fds), Err(EPROTO));
+            let (one, two) = sockets(kind);
+            say(&two, &hello.bytes[..len], &fds);
+            assert_eq!(from_fd(&one, LONG).unwrap_err(), EPROTO);
+            drop(two);
+        }
+    }
 }
 
 /// The socket is full of something else.
@@ -375,16 +402,26 @@ pub fn full_socket() {
     let (one, _two) = sockets(SOCK_STREAM);
     let bytes = [0u8; 4096];
     let flags = libc::MSG_DONTWAIT;
-    // SAFETY: so many bytes.
+    // SAFETY: the buffer has this number of bytes.
     while unsafe { libc::send(one.as_raw_fd(), bytes.as_ptr().cast(), 4096, flags) } > 0 {}
     // SAFETY: as above.
     while unsafe { libc::send(one.as_raw_fd(), bytes.as_ptr().cast(), 1, flags) } > 0 {}
     assert_eq!(from_fd(&one, 20).unwrap_err(), EPROTO);
 }
 
-/// What each side says goes through a third one that takes its time; the two ends then talk
-/// without it.
+/// A third side passes both hellos on: the two ends then exchange messages without it. It must
+/// pass on a whole hello at once.
 pub fn byte_by_byte() {
+    let (one, one_far) = sockets(SOCK_STREAM);
+    thread::scope(|scope| {
+        let end = scope.spawn(|| from_fd(&one, LONG).unwrap_err());
+        let hello = hear(&one_far);
+        say(&one_far, &hello.bytes[..1], &hello.raw_fds());
+        assert_eq!(end.join().unwrap(), EPROTO);
+        // The failed side has ended the connection.
+        let more = nix::sys::socket::send(one_far.as_raw_fd(), &hello.bytes[1..2], NO_SIGNAL);
+        assert_eq!(more, Err(nix::Error::EPIPE));
+    });
     let (one, one_far) = sockets(SOCK_STREAM);
     let (two, two_far) = sockets(SOCK_STREAM);
     thread::scope(|scope| {
@@ -392,11 +429,7 @@ pub fn byte_by_byte() {
         let b = scope.spawn(|| from_fd(&two, LONG).unwrap());
         for (from, to) in [(&one_far, &two_far), (&two_far, &one_far)] {
             let hello = hear(from);
-            say(to, &hello.bytes[..1], &hello.raw_fds());
-            for byte in &hello.bytes[1..] {
-                thread::sleep(Duration::from_micros(100));
-                say(to, &[*byte], &[]);
-            }
+            say(to, &hello.bytes, &hello.raw_fds());
         }
         let (a, b) = (a.join().unwrap(), b.join().unwrap());
         assert_eq!(a.send(b"there", 0), DONE);
@@ -408,10 +441,10 @@ pub fn byte_by_byte() {
     });
 }
 
-/// What a side gets of its partner's memory can only be read, and stays as long as it is.
+/// The descriptor of the peer's memory allows reading only, and no change of its size.
 pub fn memory_of_the_other() {
     let hello = overheard();
-    let [memory, _rope] = &hello.fds[..] else {
+    let [memory, _bell] = &hello.fds[..] else {
         panic!("{hello:?}")
     };
     let fd = memory.as_raw_fd();
@@ -423,7 +456,7 @@ pub fn memory_of_the_other() {
         }
         // SAFETY: the mapping that was just made.
         let later = unsafe { libc::mprotect(at, 4096, libc::PROT_READ | libc::PROT_WRITE) };
-        // SAFETY: as above; nobody uses it.
+        // SAFETY: as above; it is not used.
         unsafe { libc::munmap(at, 4096) };
         Ok(later)
     };
@@ -447,7 +480,7 @@ pub fn memory_of_the_other() {
             Err(libc::EPERM)
         );
     }
-    // Nor by opening it anew.
+    // Nor after opening it again.
     let again = File::options()
         .write(true)
         .read(true)

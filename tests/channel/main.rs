@@ -117,7 +117,7 @@ fn main() -> std::process::ExitCode {
         listen::full_queue,
         listen::accept_time_outs,
         listen::silent_clients,
-        listen::silent_clients_that_ring,
+        listen::ends_before_the_hello,
         listen::late_client,
         listen::polled_beside_a_call_that_waits,
         listen::copies_of_the_socket,

@@ -54,24 +54,34 @@ pub fn readable_or_not() {
         assert_eq!(a.send(b"long", 0), DONE);
         assert_eq!(b.recv_cap(1, 0), Err(libc::EMSGSIZE));
         assert!(is_readable(&b));
-        // The end of the messages, and then that of the other side.
+        // The end of the messages makes it readable until a receive has returned 0.
         assert_eq!(a.shutdown(libc::SHUT_WR), DONE);
         assert!(is_readable(&b));
         assert_eq!(b.recv(0).unwrap(), b"long");
-        let end_stays = || {
-            for _ in 0..10 {
-                assert!(is_readable(&b), "the end stays to be seen");
-                assert_eq!(b.recv(0), Ok(vec![]));
-            }
-        };
-        end_stays();
+        assert!(is_readable(&b));
+        for _ in 0..10 {
+            assert_eq!(b.recv(0), Ok(vec![]));
+            assert!(!is_readable(&b), "the end was received");
+        }
+        // It goes on sending, and learns of room and of the peer's death.
+        b.fill(1000);
+        assert!(!is_readable(&b));
+        a.drain();
+        assert!(is_readable(&b), "room");
+        assert_eq!(b.send(&[0; 1000], 0), DONE);
+        assert!(!is_readable(&b));
         drop(a);
-        end_stays();
+        for _ in 0..10 {
+            assert!(is_readable(&b), "its death remains visible");
+            assert_eq!(b.recv(0), Ok(vec![]));
+        }
+        assert_eq!(b.send(b"x", 0), Err(libc::EPIPE));
+        assert!(is_readable(&b), "its death remains visible");
     }
 }
 
-/// What was sent before anybody asked for the descriptor makes it readable, and what was sent
-/// after receives of all kinds.
+/// Messages that were sent before the first call of ipc_channel_fd make the descriptor readable,
+/// and messages that are sent after receives of all kinds.
 pub fn asked_for_late() {
     type Before = fn(&End, &End);
     let befores: [(&str, Before, bool); 7] = [
@@ -99,7 +109,7 @@ pub fn asked_for_late() {
                     a.send(b"x", 0).unwrap();
                     b.recv(0).unwrap();
                 }
-                // What has rung is forgotten by a receive that finds nothing.
+                // A receive that finds nothing drains the doorbell.
                 b.fd().unwrap();
                 b.recv(0).unwrap_err();
             },
@@ -142,7 +152,7 @@ pub fn asked_for_late() {
     }
 }
 
-/// A program that polls for nothing pays for no wake-ups.
+/// Without the descriptor a receive that does not wait causes no wake-ups.
 pub fn no_wake_ups_before_the_first_call() {
     let (a, b) = small();
     for _ in 0..100 {
@@ -167,7 +177,7 @@ pub fn no_wake_ups_before_the_first_call() {
     );
 }
 
-/// After a send that was EAGAIN the descriptor tells of room; before it does not.
+/// The descriptor reports room after a send that was EAGAIN, and not before.
 pub fn room() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
@@ -184,20 +194,20 @@ pub fn room() {
     assert_eq!(a.send(&[0; 1000], 0), DONE, "what was refused");
     assert_eq!(a.recv(0), Err(EAGAIN));
     assert_eq!(poll(fd, 0), 0, "a receive that finds nothing ends it");
-    // Without such a send nobody is told of room.
+    // Without such a send it does not report room.
     for _ in 0..100 {
         assert_eq!(a.send(b"x", 0), DONE);
         b.recv(0).unwrap();
         assert_eq!(poll(fd, 0), 0);
     }
-    // The end of the other side is seen too while one waits for room.
+    // It also reports the peer's death after such a send.
     a.fill(1000);
     drop(b);
     assert_eq!(poll(fd, 0), POLLIN);
     assert_eq!(a.send(b"x", 0), Err(libc::EPIPE));
 }
 
-/// A send was EAGAIN, and then somebody asks for the descriptor for the first time.
+/// A send was EAGAIN, and then the descriptor is made.
 pub fn room_asked_for_late() {
     type Refused = fn(&End);
     let refusals: [(&str, Refused); 3] = [
@@ -230,7 +240,7 @@ pub fn room_asked_for_late() {
             assert_eq!(poll(fd, 0), 0);
         }
     }
-    // No send is waiting any more.
+    // The refused send has succeeded before.
     let (a, b) = small();
     a.fill(1000);
     b.drain();
@@ -238,7 +248,7 @@ pub fn room_asked_for_late() {
     assert_eq!(poll(a.fd().unwrap(), 0), 0);
 }
 
-/// A message waits that is longer than what is free, although half of the ring is.
+/// The refused message is longer than the free room, although half of the ring is free.
 pub fn room_for_a_long_one() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
@@ -250,23 +260,22 @@ pub fn room_for_a_long_one() {
         assert_eq!(a.send(&long, 0), Err(EAGAIN));
         for _ in 0..10 {
             assert_eq!(a.recv(0), Err(EAGAIN));
-            assert_eq!(poll(fd, 0), 0, "woken for nothing");
+            assert_eq!(poll(fd, 0), 0, "spuriously readable");
         }
-        // Enough once two of three are received; it is told of each.
+        // The room suffices after two of three messages; the descriptor reports each.
         for enough in [false, true] {
             b.recv_cap(SMALL_RING, 0).unwrap();
             assert_eq!(poll(fd, 0), POLLIN);
             assert_eq!(a.send(&long, 0).is_ok(), enough);
             assert_eq!(a.recv(0), Err(EAGAIN));
-            assert_eq!(poll(fd, 0), 0, "woken for nothing");
+            assert_eq!(poll(fd, 0), 0, "spuriously readable");
         }
         b.drain();
         assert_eq!(poll(fd, 0), 0, "nobody waits for room");
     }
 }
 
-/// Somebody asks for the descriptor for the first time while another thread waits in a call,
-/// whose time is over then.
+/// The descriptor is made while another thread waits in a call, whose time-out then expires.
 pub fn asked_for_meanwhile() {
     for sends in [false, true] {
         let (a, b) = small();
@@ -299,8 +308,8 @@ pub fn asked_for_meanwhile() {
     }
 }
 
-/// A thread that waits for a message is woken by what tells of room: another one, whose send was
-/// refused, learns of it all the same when it polls afterwards.
+/// A wake-up for room wakes a thread that waits for a message. Another thread, whose send was
+/// refused, finds the descriptor readable nevertheless.
 pub fn room_beside_a_blocking_receive() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
@@ -314,9 +323,9 @@ pub fn room_beside_a_blocking_receive() {
         wait_thread_asleep(tid.get(0));
         for round in 0..20 {
             a.fill(1000);
-            assert_eq!(poll(fd, 0), 0, "round {round}: woken for nothing");
+            assert_eq!(poll(fd, 0), 0, "round {round}: spuriously readable");
             b.drain();
-            // The receiver has taken what woke it, and sleeps again.
+            // The receiver has taken the wake-up, and sleeps again.
             let slept = round + 2;
             wait_until("another sleep", || a.stats().sleeps >= slept);
             wait_thread_asleep(tid.get(0));
@@ -328,7 +337,7 @@ pub fn room_beside_a_blocking_receive() {
     });
 }
 
-/// A send was refused, and then the other side ends its receiving: that is told of too.
+/// A send was refused, and then the other side ends its receiving: the descriptor reports it.
 pub fn nobody_receives_any_more() {
     for receives_first in [false, true] {
         let (a, b) = small();
@@ -363,7 +372,7 @@ pub fn room_for_a_long_one_beside_short_ones() {
     assert_eq!(a.send(&[0; 20_000], 0), DONE);
 }
 
-/// Another thread receives, each time for a while: it does not take back what tells of room.
+/// Another thread receives with a time-out: it does not end the readiness for room.
 pub fn room_beside_a_receive_with_a_time() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
@@ -376,8 +385,8 @@ pub fn room_beside_a_receive_with_a_time() {
     assert_eq!(a.send(&[0; 1000], 0), DONE);
 }
 
-/// A send that is refused is no news to who waits for an edge, though there is something to
-/// receive, or the other side has ended its sending.
+/// A refused send causes no edge, although there is a message to receive, or the other side has
+/// ended its sending.
 pub fn no_edge_of_a_refused_send() {
     for ended in [false, true] {
         let (a, b) = small();
@@ -402,17 +411,25 @@ pub fn no_edge_of_a_refused_send() {
     }
 }
 
-/// Whoever asks for the first time when this side has ended the receiving learns of it; and one
-/// whose send was refused, when this side ended the sending, after a receive too.
+/// A shutdown of this side's receiving makes the descriptor readable, also one that is made
+/// afterwards, until a receive has returned 0. A shutdown of its sending does so after a refused
+/// send.
 pub fn asked_for_at_the_end() {
     for how in [libc::SHUT_RD, libc::SHUT_RDWR] {
         let (a, _b) = small();
         assert_eq!(a.shutdown(how), DONE);
+        let fd = a.fd().unwrap();
+        assert_eq!(poll(fd, 0), POLLIN);
         for _ in 0..3 {
-            assert_eq!(poll(a.fd().unwrap(), 0), POLLIN);
             assert_eq!(a.recv(0), Ok(vec![]));
+            assert_eq!(poll(fd, 0), 0, "the end was received");
         }
     }
+    // A receive has returned 0 before the descriptor is made.
+    let (a, _b) = small();
+    assert_eq!(a.shutdown(libc::SHUT_RD), DONE);
+    assert_eq!(a.recv(0), Ok(vec![]));
+    assert_eq!(poll(a.fd().unwrap(), 0), 0);
     let (a, _b) = small();
     let fd = a.fd().unwrap();
     a.fill(1000);
@@ -424,7 +441,7 @@ pub fn asked_for_at_the_end() {
     assert_eq!(poll(fd, 0), 0);
 }
 
-/// A slow reader of a ring that is not full keeps nobody busy who polls at the other side.
+/// A slow reader of a ring that is not full does not wake the writer's event loop.
 pub fn no_busy_loop() {
     let (a, b) = small();
     let (fd, count) = (a.fd().unwrap(), 100);
@@ -439,7 +456,7 @@ pub fn no_busy_loop() {
                 thread::sleep(Duration::from_millis(2));
             }
         });
-        assert_eq!(poll(fd, 150), 0, "woken for nothing");
+        assert_eq!(poll(fd, 150), 0, "spuriously readable");
     });
     assert_eq!(b.stats().wakes, 0);
     // Full: the writer is woken once for a whole half of the ring.
@@ -476,7 +493,7 @@ fn new_epoll() -> Epoll {
     Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap()
 }
 
-/// The data of what is ready.
+/// The data of the ready descriptors.
 #[track_caller]
 fn ready(epoll: &Epoll, timeout_ms: i32) -> Vec<u64> {
     let mut events = [EpollEvent::empty(); 64];
@@ -556,14 +573,14 @@ pub fn nothing_is_lost() {
     }
 }
 
-/// Sends so many messages and receives as many, as an event loop does it.
+/// Sends `count` messages and receives as many, as an event loop does it.
 fn converse(end: &End, flags: EpollFlags, count: u64, seed: u64) {
     let epoll = new_epoll();
     add(&epoll, end.fd().unwrap(), flags, 0);
     let mut random = Random(seed);
     let (mut sent, mut received) = (0, 0);
     while received < count || sent < count {
-        // What could be sent is tried first; then all is received.
+        // It sends some messages, as far as there is room, and then receives all.
         let at_once = random.below(200);
         for _ in 0..at_once {
             let len = 8 + (sent as usize * 31) % 1000;
@@ -604,12 +621,13 @@ fn converse(end: &End, flags: EpollFlags, count: u64, seed: u64) {
     }
 }
 
-/// Whether there is room for the longest message of `converse`; if not, the descriptor tells.
+/// Whether there is room for the longest message of `converse`; if not, the descriptor will report
+/// it.
 fn has_room(end: &End) -> bool {
     end.reserve(1008, 0).is_ok() && end.cancel().is_ok()
 }
 
-/// Somebody waits in a call while the descriptor is polled by another thread: both learn of it.
+/// One thread waits in a call while another one polls the descriptor: both notice a message.
 pub fn beside_a_blocking_call() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
@@ -627,8 +645,8 @@ pub fn beside_a_blocking_call() {
     }
 }
 
-/// A send that waits does not take away what tells the descriptor of a message: neither for the
-/// thread that sends, afterwards, nor for another one that polls meanwhile.
+/// A send that waits does not take the readiness for a message: neither from its own thread,
+/// afterwards, nor from another one that polls during the wait.
 pub fn beside_a_blocking_send() {
     for message_first in [true, false] {
         for polls_meanwhile in [true, false] {
@@ -646,7 +664,7 @@ pub fn beside_a_blocking_send() {
                 wait_thread_asleep(tid.get(0));
                 if message_first {
                     assert_eq!(b.send(b"message", 0), DONE);
-                    // The sender has seen that it was not meant.
+                    // The sender has noticed that the wake-up was not for it.
                     thread::sleep(Duration::from_millis(5));
                     wait_thread_asleep(tid.get(0));
                 }
@@ -665,13 +683,20 @@ pub fn beside_a_blocking_send() {
             assert_eq!(poll(fd, LONG), POLLIN);
             assert_eq!(a.recv(0).unwrap(), b"message");
             assert_eq!(a.recv(0), Err(EAGAIN));
+            // The send of `fill` was refused: the descriptor shows room for it once or twice.
+            let wakings = (0..3).take_while(|_| {
+                let is_readable = poll(fd, 0) == POLLIN;
+                assert_eq!(a.recv(0), Err(EAGAIN));
+                is_readable
+            });
+            assert!(wakings.count() <= 2);
             assert_eq!(poll(fd, 0), 0);
         }
     }
 }
 
 /// One thread sends, and waits for room; another one receives without waiting, and polls if it
-/// finds nothing, or tries again at once: then it sees what rings before the sender does.
+/// finds nothing, or tries again at once: then it finds a wake-up before the sender does.
 pub fn one_polls_one_blocks() {
     for polls in [true, false] {
         let (a, b) = small();
@@ -708,7 +733,7 @@ pub fn one_polls_one_blocks() {
     }
 }
 
-/// The same with nothing to receive: all that rings is for the sender.
+/// The same with nothing to receive: all wake-ups are for the sender.
 pub fn one_looks_one_blocks() {
     let (a, b) = small();
     a.fd().unwrap();

@@ -10,8 +10,10 @@ pub mod filter;
 pub mod header;
 pub mod isolated;
 pub mod process;
+pub mod programs;
 pub mod sanitizer;
 pub mod stage;
+pub mod stopped_call;
 pub mod strace;
 
 use libtest_mimic::{Failed, Trial};

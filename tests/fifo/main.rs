@@ -1,5 +1,6 @@
 //! FIFOs of layer 2, as include/unixipc.h describes them.
 
+mod blocking;
 #[allow(dead_code, unused_macros)] // made for the tests of layer 1
 #[path = "../calls/both.rs"]
 mod both;
@@ -52,6 +53,15 @@ fn main() -> std::process::ExitCode {
         record::foreign,
         record::random_bytes,
         record::threads,
+        blocking::empty,
+        blocking::full,
+        blocking::records,
+        blocking::two_readers,
+        blocking::two_writers,
+        blocking::interrupted,
+        blocking::ends_of_the_session,
+        blocking::no_descriptors,
+        blocking::refused_splice,
         sigpipe::default_action,
         sigpipe::ignored,
         sigpipe::handler,

@@ -311,6 +311,7 @@ pub fn without_inotify() {
         (SYS_inotify_init1, EMFILE),
         (SYS_inotify_add_watch, ENOSPC),
         (SYS_inotify_init1, ENOSYS),
+        (SYS_inotify_init1, EPERM),
     ] {
         let child = Child::start(|| {
             refuse(call, error);

@@ -2,16 +2,17 @@
  * A channel whose other side is hostile.
  *
  * This process, the victim, runs all calls of a channel, with the library built for
- * AddressSanitizer; what it maps has inaccessible pages on both sides, and the unused parts of
- * the control pages are poisoned. A child holds the other end, made by hand (peer.h), and
- * writes whatever it can into what it can write: words, lengths, messages, pipes. Errors are
- * allowed, those that the header names; what is not: a crash, an access out of bounds, a call
- * that outlasts its time-out, a descriptor or a mapping that stays.
+ * AddressSanitizer. Its mappings have inaccessible pages on both sides, and the unused parts of
+ * the control pages are poisoned. Two children hold the other ends, made by hand (peer.h): one
+ * connects to the victim, the other accepts the victim's connections. They write anything into
+ * everything that they can write: words, lengths, messages, pipes. The victim may get the errors
+ * that the header names. It must not crash or access memory out of bounds, no call may outlast its
+ * time-out, and no descriptor or mapping may stay.
  *
  *     channel SECONDS SEED KERNEL
  *
- * KERNEL is 0 for this one; 1 for one that cannot write to a pipe without a signal (before
- * Linux 6.18); 2 for one that cannot read or write a pipe without waiting either (before 6.5).
+ * KERNEL is 0 for this kernel, 1 for one without RWF_NOSIGNAL (before Linux 6.18), and 2 for one
+ * without RWF_NOWAIT on pipes too (before 6.5).
  */
 #define _GNU_SOURCE
 #include <linux/filter.h>
@@ -31,7 +32,7 @@
 
 #include "peer.h"
 
-/* How long a call may take beyond its time-out, on a machine that does much else, in ns. */
+/* How long a call may take beyond its time-out on a busy machine, in ns. */
 #define PATIENCE 4000000000
 
 static uint64_t now(void)
@@ -54,19 +55,20 @@ struct mapping {
 };
 
 static struct mapping mappings[MAPPINGS];
-static int guarded; /* how many there have been */
+static int guarded; /* the number of all mappings so far */
 
 void *__real_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset);
 int __real_munmap(void *at, size_t len);
 void *__wrap_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset);
 int __wrap_munmap(void *at, size_t len);
 
-/* What of a control page no word is in. */
+/* Poisons the gaps between the control words. */
 static void poison_control(uint8_t *page)
 {
     static const size_t gaps[][2] = {
         {TAIL + 16, HEAD}, {HEAD + 16, RECEIVER}, {RECEIVER + 8, SENDER},
-        {SENDER + 8, PROCESSOR}, {PROCESSOR + 8, CONTROL_SIZE},
+        {SENDER + 8, PROCESSOR}, {PROCESSOR + 8, SENDING_ENDED},
+        {RECEIVING_ENDED + 4, CONTROL_SIZE},
     };
 
     for (size_t i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {
@@ -74,7 +76,7 @@ static void poison_control(uint8_t *page)
     }
 }
 
-/* mmap: the library asks for the room for all of a mapping, and then maps the file into it. */
+/* The library reserves the address range of a mapping first, and then maps the file into it. */
 void *__wrap_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
 {
     if (at != NULL || protection != PROT_NONE) {
@@ -105,7 +107,7 @@ int __wrap_munmap(void *at, size_t len)
 {
     for (int i = 0; i < MAPPINGS; i++) {
         if (mappings[i].at == at) {
-            expect(mappings[i].len == len, "a part of a mapping is undone");
+            expect(mappings[i].len == len, "a part of a mapping is unmapped");
             mappings[i].at = NULL;
             __asan_unpoison_memory_region(at, len);
             return __real_munmap((uint8_t *)at - GUARD, len + 2 * GUARD);
@@ -116,7 +118,7 @@ int __wrap_munmap(void *at, size_t len)
 
 /* ------------------------------------------------------------------------- older kernels */
 
-/* Lets pwritev2 and preadv2 fail as they did in older kernels, for all processes from here on. */
+/* Makes pwritev2 and preadv2 fail as in older kernels, in this process and its children. */
 static void older_kernel(unsigned refused)
 {
     struct sock_filter code[] = {
@@ -136,10 +138,10 @@ static void older_kernel(unsigned refused)
 
 /* ----------------------------------------------------------------------- the hostile side */
 
-static struct sockaddr_un address;
+static struct sockaddr_un address; /* of the victim's listener */
 static socklen_t address_len;
 
-/* A value near to what it should be, or at an edge, or any. */
+/* A value near the right one, or at an edge, or any. */
 static uint64_t bad_cursor(uint64_t right, uint64_t *random)
 {
     static const uint64_t steps[] = {
@@ -174,7 +176,7 @@ static uint32_t bad_length(uint64_t *random)
     return lengths[next_random(random) % (sizeof(lengths) / sizeof(lengths[0]))];
 }
 
-/* As the protocol wants it: a message of this length. */
+/* Sends a message of this length, as the protocol says, if there is room. */
 static void send_well(struct peer *peer, uint64_t *tail, uint32_t len)
 {
     uint64_t head = get64(peer->victims, HEAD);
@@ -184,7 +186,7 @@ static void send_well(struct peer *peer, uint64_t *tail, uint32_t len)
     }
 }
 
-/* Opens the pipe anew, by a descriptor of another mode, and closes the old one. */
+/* Replaces a descriptor of a pipe by one of another mode. */
 static void reopen(int *fd, int flags)
 {
     char path[64];
@@ -202,12 +204,28 @@ static void reopen(int *fd, int flags)
 
 static void wake(const struct peer *peer)
 {
-    if (write(peer->rope, "", 1) == -1) {
+    if (write(peer->waker, "", 1) == -1) {
         expect(errno == EAGAIN || errno == EPIPE || errno == EBADF, "write to the victim");
     }
 }
 
-/* Kinds of what it does; a connection has some of them. */
+/* Takes everything out of a pipe, through its nonblocking read end. */
+static void drain(int read_end)
+{
+    char drained[256];
+
+    while (read_end >= 0 && read(read_end, drained, sizeof(drained)) > 0) {
+    }
+}
+
+/* Writes into a pipe until it is full, through a nonblocking write end. */
+static void fill(const struct peer *peer, int write_end)
+{
+    while (write_end >= 0 && write(write_end, peer->own, CONTROL_SIZE) > 0) {
+    }
+}
+
+/* Kinds of actions. A connection uses some of them. */
 enum {
     WELL = 1,
     CURSORS = 2,
@@ -220,17 +238,82 @@ enum {
     ALL = 255
 };
 
+static void act_on_pipes(struct peer *peer, uint64_t chance)
+{
+    switch (chance % 8) {
+    case 0: /* the victim has the same description */
+        fcntl(peer->read_end, F_SETFL, 0);
+        break;
+    case 1:
+        fcntl(peer->read_end, F_SETFL, O_NONBLOCK);
+        break;
+    case 2: /* steals the victim's wake-ups */
+        fcntl(peer->read_end, F_SETFL, O_NONBLOCK);
+        drain(peer->read_end);
+        fcntl(peer->read_end, F_SETFL, 0);
+        break;
+    case 3:
+        fill(peer, peer->waker);
+        break;
+    case 4: /* packets */
+        fcntl(peer->waker, F_SETFL, O_NONBLOCK | (chance & 1 << 20 ? O_DIRECT : 0));
+        break;
+    case 5:
+        fcntl(chance & 1 << 20 ? peer->read_end : peer->bell, F_SETPIPE_SZ, 4096);
+        break;
+    case 6: { /* fills the pipe that the victim writes to */
+        char path[64];
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", peer->bell);
+        int write_end = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        fill(peer, write_end);
+        close_if_open(&write_end);
+        break;
+    }
+    default:
+        wake(peer);
+        break;
+    }
+}
+
+static void end_something(struct peer *peer, uint64_t chance)
+{
+    switch (chance % 4096) {
+    case 0:
+        close_if_open(&peer->bell);
+        break;
+    case 1:
+        close_if_open(&peer->waker);
+        break;
+    case 2:
+        close_if_open(&peer->read_end);
+        break;
+    case 3: /* from now on it does not see the victim's end */
+        reopen(&peer->bell, O_RDWR | O_NONBLOCK);
+        break;
+    case 4:
+        reopen(&peer->waker, O_RDWR | O_NONBLOCK);
+        break;
+    case 5:
+        if (chance >> 60 == 0) {
+            _exit(0);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
 static void act(struct peer *peer, unsigned kind, uint64_t *tail, uint64_t *random)
 {
-    static const size_t words[] = {TAIL_UNFENCED, TAIL_ENDED, HEAD_UNFENCED, HEAD_ENDED,
+    static const size_t words[] = {TAIL_UNFENCED, SENDING_ENDED, HEAD_UNFENCED, RECEIVING_ENDED,
                                    RECEIVER,      SENDER,     PROCESSOR};
     static uint32_t sleep = 1;
     uint64_t chance = next_random(random);
-    char drained[256];
 
     switch (kind) {
     case WELL:
-        /* Receives all there is, sends, and says that it sleeps. */
+        /* Receives everything, sends, and announces a sleep. */
         set64(peer, HEAD, get64(peer->victims, TAIL));
         send_well(peer, tail, 1 + chance % 5000);
         set32(peer, chance & 1 << 20 ? RECEIVER : SENDER, sleep += 2);
@@ -263,70 +346,13 @@ static void act(struct peer *peer, unsigned kind, uint64_t *tail, uint64_t *rand
         break;
     }
     case PIPES:
-        switch (chance % 8) {
-        case 0:
-            fcntl(peer->bell_rope, F_SETFL, 0); /* the victim has the same description */
-            break;
-        case 1:
-            fcntl(peer->bell_rope, F_SETFL, O_NONBLOCK | O_DIRECT);
-            break;
-        case 2: /* fills the pipe that the victim writes to */
-            for (int i = 0; i < 70 && fcntl(peer->bell_rope, F_SETFL, O_NONBLOCK) == 0 &&
-                            write(peer->bell_rope, peer->own, CONTROL_SIZE) > 0;
-                 i++) {
-            }
-            fcntl(peer->bell_rope, F_SETFL, 0);
-            break;
-        case 3:
-        case 4:
-            fcntl(peer->rope, F_SETPIPE_SZ, 4096);
-            break;
-        case 5: { /* takes the victim's wake-ups from under it */
-            char path[64];
-
-            snprintf(path, sizeof(path), "/proc/self/fd/%d", peer->rope);
-            int theirs = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-            while (theirs >= 0 && read(theirs, drained, sizeof(drained)) > 0) {
-            }
-            close_if_open(&theirs);
-            break;
-        }
-        case 6:
-            fcntl(peer->rope, F_SETFL, O_NONBLOCK);
-            while (write(peer->rope, peer->own, CONTROL_SIZE) > 0) {
-            }
-            break;
-        default:
-            wake(peer);
-            break;
-        }
+        act_on_pipes(peer, chance);
         break;
     case DRAINS:
-        while (read(peer->bell, drained, sizeof(drained)) > 0) {
-        }
+        drain(peer->bell);
         break;
     case ENDS:
-        switch (chance % 4096) {
-        case 0:
-            close_if_open(&peer->bell);
-            break;
-        case 1:
-            close_if_open(&peer->rope);
-            break;
-        case 2:
-            reopen(&peer->rope, O_RDWR | O_NONBLOCK);
-            break;
-        case 3:
-            reopen(&peer->bell, O_RDONLY | O_NONBLOCK);
-            break;
-        case 4:
-            if (chance >> 60 == 0) {
-                _exit(0);
-            }
-            break;
-        default:
-            break;
-        }
+        end_something(peer, chance);
         break;
     default:
         break;
@@ -336,24 +362,95 @@ static void act(struct peer *peer, unsigned kind, uint64_t *tail, uint64_t *rand
 /* Whether the victim has closed its end. */
 static int is_gone(const struct peer *peer)
 {
-    struct pollfd rope = {.fd = peer->rope, .events = 0};
+    struct pollfd bell = {.fd = peer->bell, .events = 0};
 
-    return peer->rope < 0 || poll(&rope, 1, 0) == 1;
+    return peer->bell < 0 || poll(&bell, 1, 0) == 1;
 }
 
-static void attack(int sock, uint64_t *random)
+/* Sends a hello whose second descriptor is not the read end of a pipe. */
+static int say_with_another_pipe(const struct peer *peer, int sock, uint64_t chance)
+{
+    uint8_t hello[HELLO_LEN];
+    int fds[2] = {peer->memory, peer->waker};
+    int made = -1;
+
+    switch (chance % 5) {
+    case 0:
+        made = dup(peer->read_end);
+        reopen(&made, O_RDWR);
+        break;
+    case 1:
+        made = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        break;
+    case 2:
+        fds[1] = sock;
+        break;
+    case 3:
+        fds[1] = peer->memory;
+        break;
+    default:
+        break;
+    }
+    if (made >= 0) {
+        fds[1] = made;
+    }
+    hello_bytes(hello, 1);
+    ssize_t sent = send_with(sock, hello, HELLO_LEN, fds, 2);
+    close_if_open(&made);
+    return sent == HELLO_LEN;
+}
+
+/* Another process keeps the write end for a while, beyond this one's death. */
+static void keep_elsewhere(void)
+{
+    pid_t pid = fork();
+
+    expect(pid >= 0, "fork");
+    if (pid == 0) {
+        poll(NULL, 0, 30);
+        _exit(0);
+    }
+}
+
+/* The handshake. The side that connects speaks first, or should. Returns 0 if there is nothing
+ * to attack. */
+static int meet(struct peer *peer, int sock, int connects, uint64_t *random)
+{
+    uint64_t chance = next_random(random);
+    int speaks_first = connects || chance % 4 == 0;
+
+    if (!speaks_first && !peer_hear(peer, sock)) {
+        return 0;
+    }
+    if (chance >> 8 & 1) {
+        poll(NULL, 0, chance >> 16 & 3); /* a late hello */
+    }
+    if ((chance >> 32) % 16 == 0) {
+        say_with_another_pipe(peer, sock, chance >> 40);
+        return 0;
+    }
+    if (!peer_say(peer, sock, chance >> 9 & 1) || (speaks_first && !peer_hear(peer, sock))) {
+        return 0;
+    }
+    if ((chance >> 32) % 16 == 1) {
+        keep_elsewhere();
+    }
+    return 1;
+}
+
+static void attack(int sock, int connects, uint64_t *random)
 {
     struct peer peer;
     uint64_t tail = 0, end = now() + 300000000;
     unsigned kinds = 1 + next_random(random) % ALL;
-    int seldom = next_random(random) % 4 == 0; /* so that the victim comes further */
+    int seldom = next_random(random) % 4 == 0; /* so that the victim gets further */
 
     peer_make(&peer);
-    if (!peer_say(&peer, sock, next_random(random) & 1) || !peer_hear(&peer, sock)) {
+    if (!meet(&peer, sock, connects, random)) {
         peer_close(&peer);
         return;
     }
-    fcntl(peer.rope, F_SETFL, O_NONBLOCK);
+    fcntl(peer.bell, F_SETFL, O_NONBLOCK);
     for (unsigned i = 1;; i++) {
         unsigned kind = 1u << next_random(random) % 8;
 
@@ -363,7 +460,6 @@ static void attack(int sock, uint64_t *random)
         if (kind & (kinds | (seldom ? WELL : 0))) {
             act(&peer, kind, &tail, random);
         }
-        /* It does not see the victim go where it reads the victim's pipe too. */
         if (i % 256 == 0 && (is_gone(&peer) || now() > end)) {
             break;
         }
@@ -371,17 +467,25 @@ static void attack(int sock, uint64_t *random)
     peer_close(&peer);
 }
 
-static void hostile(uint64_t seed)
+/* Attacks the connections of a listener, or those to the victim's. */
+__attribute__((noreturn)) static void hostile(int listener, uint64_t seed)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN);
     for (uint64_t random = seed;;) {
-        int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        int sock;
 
-        expect(sock >= 0, "socket");
-        if (connect(sock, (struct sockaddr *)&address, address_len) == -1) {
-            _exit(0); /* the victim is done */
+        if (listener >= 0) {
+            sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+            expect(sock >= 0, "accept4");
+        } else {
+            sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+            expect(sock >= 0, "socket");
+            if (connect(sock, (struct sockaddr *)&address, address_len) == -1) {
+                _exit(0); /* the victim has finished */
+            }
         }
-        attack(sock, &random);
+        attack(sock, listener < 0, &random);
         close(sock);
     }
 }
@@ -400,7 +504,7 @@ struct side {
     int sends, receives;
 };
 
-/* Looks at how a call ended. */
+/* Checks the result of a call and its time. */
 static void ended(struct side *side, uint64_t since, int failed, int timeout_ms, int mask_busy,
                   const char *what)
 {
@@ -442,7 +546,7 @@ static void sending_call(struct side *side, int timeout_ms)
 
     expect(max == RING_SIZE - 12, "the longest message");
     if (chance >> 32 & 1) {
-        /* Of the very size, so that the sanitizer sees one byte too much. */
+        /* Exactly as large, so that the sanitizer notices one byte too many. */
         uint8_t *bytes = malloc(len);
 
         expect(bytes != NULL, "malloc");
@@ -607,17 +711,27 @@ static int open_descriptors(void)
     return count;
 }
 
-static pid_t start_hostile(uint64_t seed, int listener)
+/* Starts a child that attacks the connections of `theirs`, or those to `mine` if that is -1. */
+static pid_t start_hostile(uint64_t seed, int mine, int theirs)
 {
     pid_t pid = fork();
 
     expect(pid >= 0, "fork");
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(listener);
-        hostile(seed);
+        close(mine);
+        hostile(theirs, seed);
     }
     return pid;
+}
+
+/* The name of one of the two listeners, and its address. */
+static void name_listener(char name[64], const char *whose)
+{
+    snprintf(name, 64, "@unixipc-hostile-%s-%d", whose, getpid());
+    address.sun_family = AF_UNIX;
+    memcpy(address.sun_path + 1, name + 1, strlen(name) - 1);
+    address_len = offsetof(struct sockaddr_un, sun_path) + strlen(name);
 }
 
 int main(int argc, char **argv)
@@ -627,31 +741,42 @@ int main(int argc, char **argv)
     uint64_t random = strtoull(argv[2], NULL, 10);
     int kernel = atoi(argv[3]);
     struct counts sum = {0};
-    uint64_t connections = 0;
-    char name[64];
+    uint64_t connections = 0, refused = 0;
+    char mine[64], theirs[64];
+    int listeners[2]; /* the victim's, and that of a hostile child */
+    pid_t pids[2];
 
     alarm(strtoul(argv[1], NULL, 10) + 60);
     if (kernel > 0) {
         older_kernel(kernel == 1 ? 0x100 : 0x100 | RWF_NOWAIT);
     }
     int before = open_descriptors();
-    snprintf(name, sizeof(name), "@unixipc-hostile-%d", getpid());
-    address.sun_family = AF_UNIX;
-    memcpy(address.sun_path + 1, name + 1, strlen(name) - 1);
-    address_len = offsetof(struct sockaddr_un, sun_path) + strlen(name);
-    int listener = ipc_channel_listen(name, 0600, 0);
-
-    expect(listener >= 0, "ipc_channel_listen");
-    pid_t pid = start_hostile(next_random(&random), listener);
+    name_listener(theirs, "theirs");
+    listeners[1] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    expect(bind(listeners[1], (struct sockaddr *)&address, address_len) == 0, "bind");
+    expect(listen(listeners[1], 1) == 0, "listen");
+    name_listener(mine, "mine");
+    listeners[0] = ipc_channel_listen(mine, 0600, 0);
+    expect(listeners[0] >= 0, "ipc_channel_listen");
+    for (int i = 0; i < 2; i++) {
+        pids[i] = start_hostile(next_random(&random), listeners[0], i ? listeners[1] : -1);
+    }
     struct ipc_channel_opts opts = {.send_size = RING_SIZE, .recv_size_max = RING_SIZE};
 
-    while (now() < end) {
+    for (unsigned connects = 0; now() < end; connects ^= 1) {
         struct ipc_channel *ch;
+        uint64_t since = now();
+        int made = connects ? ipc_channel_connect(theirs, &opts, sizeof(opts), 500, &ch)
+                            : ipc_channel_accept(listeners[0], &opts, sizeof(opts), 500, &ch);
 
-        if (ipc_channel_accept(listener, &opts, sizeof(opts), 500, &ch) == -1) {
-            expect(errno == ETIMEDOUT || errno == EPIPE, "ipc_channel_accept");
-            if (waitpid(pid, NULL, WNOHANG) == pid) {
-                pid = start_hostile(next_random(&random), listener);
+        expect(now() - since < PATIENCE + 500000000, "a connection that outlasts its time-out");
+        if (made == -1) {
+            expect(errno == ETIMEDOUT || errno == EPIPE || (connects && errno == EPROTO),
+                   connects ? "ipc_channel_connect" : "ipc_channel_accept");
+            refused += errno == EPROTO;
+            if (waitpid(pids[connects], NULL, WNOHANG) == pids[connects]) {
+                pids[connects] = start_hostile(next_random(&random), listeners[0],
+                                               connects ? listeners[1] : -1);
             }
             continue;
         }
@@ -659,19 +784,22 @@ int main(int argc, char **argv)
         ipc_channel_close(ch);
         connections++;
     }
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    close(listener);
+    for (int i = 0; i < 2; i++) {
+        kill(pids[i], SIGKILL);
+        waitpid(pids[i], NULL, 0);
+        close(listeners[i]);
+    }
     for (int i = 0; i < MAPPINGS; i++) {
         expect(mappings[i].at == NULL, "a mapping stayed");
     }
     expect(open_descriptors() == before, "a descriptor stayed open");
-    printf("connections %llu calls %llu sent %llu received %llu shown %llu eproto %llu epipe %llu "
-           "timed-out %llu guarded %d\n",
-           (unsigned long long)connections, (unsigned long long)sum.calls,
-           (unsigned long long)sum.sent, (unsigned long long)sum.received,
-           (unsigned long long)sum.shown, (unsigned long long)sum.eproto,
-           (unsigned long long)sum.epipe, (unsigned long long)sum.waited, guarded);
-    expect(guarded >= 2 * (int)connections - 2, "mappings without guards");
+    printf("connections %llu refused %llu calls %llu sent %llu received %llu shown %llu "
+           "eproto %llu epipe %llu timed-out %llu guarded %d\n",
+           (unsigned long long)connections, (unsigned long long)refused,
+           (unsigned long long)sum.calls, (unsigned long long)sum.sent,
+           (unsigned long long)sum.received, (unsigned long long)sum.shown,
+           (unsigned long long)sum.eproto, (unsigned long long)sum.epipe,
+           (unsigned long long)sum.waited, guarded);
+    expect(guarded >= (int)connections, "mappings without guards");
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
  * The other end of a channel, made by hand: its memory, its pipe and its part of the handshake,
- * with bare system calls and nothing of the library's.
+ * with plain system calls and without the library.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -25,25 +25,28 @@
 /* Of linux/fcntl.h, which does not go with fcntl.h. */
 #define SEAL_FUTURE_WRITE 0x10
 
-/* Where the words of an end are. */
+/* The offsets of the words of an end. */
 enum word {
     TAIL = 0,
     TAIL_UNFENCED = 8,
-    TAIL_ENDED = 12,
+    TAIL_PROCESS = 12,
     HEAD = 128,
     HEAD_UNFENCED = 136,
-    HEAD_ENDED = 140,
+    HEAD_PROCESS = 140,
     RECEIVER = 256,
     SENDER = 384,
     PROCESSOR = 512,
+    SENDING_ENDED = 640,
+    RECEIVING_ENDED = 644,
 };
 
 struct peer {
     uint8_t *own;           /* MEMORY_SIZE bytes, which the victim can read */
     const uint8_t *victims; /* as many, which only the victim can write; NULL before it is known */
     int memory;             /* the descriptor of own */
-    int bell, bell_rope;    /* the pipe by which the victim wakes this end */
-    int rope;               /* the end by which the victim is woken; -1 before it is known */
+    int waker;              /* the write end of the pipe that wakes the victim */
+    int read_end;           /* its read end, whose description the victim shares */
+    int bell;               /* the read end of the victim's pipe; -1 before it is known */
 };
 
 static void fail(const char *what)
@@ -59,7 +62,7 @@ static void expect(int condition, const char *what)
     }
 }
 
-/* Numbers that only look random: splitmix64. */
+/* Pseudorandom numbers: splitmix64. */
 static inline uint64_t next_random(uint64_t *state)
 {
     uint64_t x = *state += 0x9e3779b97f4a7c15;
@@ -89,20 +92,20 @@ static inline void set32(struct peer *peer, size_t at, uint32_t value)
     atomic_store((_Atomic uint32_t *)(void *)(peer->own + at), value);
 }
 
-/* The place of the length that belongs to a cursor (rounded down, if it cannot be one), and of
- * the message behind it. */
+/* The offset of the length field at a cursor (which is rounded down to a multiple of 8). The message
+ * follows it. */
 static inline size_t place(uint64_t cursor)
 {
     return CONTROL_SIZE + 4 + (cursor & (RING_SIZE - 8));
 }
 
-/* What a message takes of the ring. */
+/* The number of bytes that a message takes in the ring. */
 static inline uint64_t record_size(uint64_t len)
 {
     return (len + 4 + 7) & ~(uint64_t)7;
 }
 
-/* Sends a message of this length at a cursor, as the protocol has it; where the next one goes. */
+/* Publishes a message of this length at a cursor, as the protocol says. Returns the next cursor. */
 static inline uint64_t publish(struct peer *peer, uint64_t cursor, uint32_t len)
 {
     uint64_t next = cursor + record_size(len);
@@ -125,14 +128,15 @@ static void peer_make(struct peer *peer)
     expect(fcntl(peer->memory, F_ADD_SEALS,
                  F_SEAL_SHRINK | F_SEAL_GROW | SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0,
            "F_ADD_SEALS");
-    expect(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0, "pipe2");
-    peer->bell = ends[0];
-    peer->bell_rope = ends[1];
+    expect(pipe2(ends, O_CLOEXEC) == 0, "pipe2");
+    expect(fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0, "O_NONBLOCK");
+    peer->read_end = ends[0];
+    peer->waker = ends[1];
     peer->victims = NULL;
-    peer->rope = -1;
+    peer->bell = -1;
 }
 
-/* Sends bytes with descriptors; how many bytes went, or -1. */
+/* Sends bytes with descriptors. Returns the number of bytes, or -1. */
 static ssize_t send_with(int sock, const void *bytes, size_t len, const int *fds, size_t nfds)
 {
     union {
@@ -159,12 +163,12 @@ static ssize_t send_with(int sock, const void *bytes, size_t len, const int *fds
 static inline void hello_bytes(uint8_t bytes[HELLO_LEN], int membarrier)
 {
     memset(bytes, 0, HELLO_LEN);
-    memcpy(bytes, "uich\1", 5);
+    memcpy(bytes, "uich\2", 5);
     bytes[6] = membarrier ? 1 : 0;
     bytes[10] = RING_SIZE >> 16;
 }
 
-/* Takes what the victim says; 0 if it says nothing within five seconds. */
+/* Receives the victim's hello. Returns 0 if none comes within five seconds. */
 static inline int peer_hear(struct peer *peer, int sock)
 {
     union {
@@ -192,14 +196,16 @@ static inline int peer_hear(struct peer *peer, int sock)
     peer->victims = mmap(NULL, MEMORY_SIZE, PROT_READ, MAP_SHARED, fds[0], 0);
     expect(peer->victims != MAP_FAILED, "mmap of the victim's memory");
     close(fds[0]);
-    peer->rope = fds[1];
+    peer->bell = fds[1];
+    expect((fcntl(peer->bell, F_GETFL) & O_ACCMODE) == O_RDONLY, "a read end");
     return 1;
 }
 
+/* Sends a hello. Returns 0 on failure. */
 static inline int peer_say(const struct peer *peer, int sock, int membarrier)
 {
     uint8_t hello[HELLO_LEN];
-    int fds[2] = {peer->memory, peer->bell_rope};
+    int fds[2] = {peer->memory, peer->read_end};
 
     hello_bytes(hello, membarrier);
     return send_with(sock, hello, HELLO_LEN, fds, 2) == HELLO_LEN;
@@ -220,9 +226,9 @@ static inline void peer_close(struct peer *peer)
         munmap((void *)(uintptr_t)peer->victims, MEMORY_SIZE);
     }
     close_if_open(&peer->memory);
+    close_if_open(&peer->waker);
+    close_if_open(&peer->read_end);
     close_if_open(&peer->bell);
-    close_if_open(&peer->bell_rope);
-    close_if_open(&peer->rope);
 }
 
 #endif

@@ -1,56 +1,52 @@
-//! Channels: the end that sends is killed, the one that receives, or whoever makes one.
+//! Channels: the sender is killed, or the receiver.
 
 use crate::check;
-use crate::child::{self, Child};
+use crate::child;
 use crate::common::process::wait_until;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::message::{content, outcome, sends_until_epipe};
-use libc::{SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_STREAM, c_int};
+use libc::{SHUT_RD, SHUT_RDWR, SHUT_WR, c_int};
 use std::cell::RefCell;
-use std::env;
-use std::ffi::{CStr, CString};
-use std::fs::{self, File};
+use std::ffi::CStr;
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 use unixipc::channel::Channel;
 use unixipc::ffi::channel::ipc_channel_opts;
 
 /// What a call returned, or the errno that it set.
-type Outcome = Result<usize, c_int>;
+pub type Outcome = Result<usize, c_int>;
 /// A handle.
-type Ch = *mut Channel;
+pub type Ch = *mut Channel;
 
 /// The smallest ring.
 const RING: u64 = 1 << 16;
 /// A message of which eight fill the ring.
 const EIGHTH: usize = 8192 - 4;
-const SHORT: usize = 100;
+pub const SHORT: usize = 100;
 /// Long, and still to be copied step by step.
 const LONG: usize = 3000;
-/// More than what it takes for a side to go over to publishing without a fence.
+/// More messages than a side publishes before it switches to unfenced.
 const MANY: usize = 80;
-/// How long a survivor waits in a call: for ever, as the harness has a limit.
-const WAIT: c_int = -1;
-/// How long it waits for what is no call.
-const SOON: Duration = Duration::from_secs(4);
-/// How long a victim waits whose time is over: longer than stepping to the sleep takes.
+/// The time-out of a survivor's calls: none, because the harness has a limit.
+pub const WAIT: c_int = -1;
+/// The limit of a survivor's other waits.
+pub const SOON: Duration = Duration::from_secs(4);
+/// The time-out that a victim's call reaches: longer than stepping to the sleep takes.
 const BRIEF: c_int = 8;
 
-/// The calls, and what is sent.
-struct Calls {
-    library: Library,
-    messages: Vec<Vec<u8>>,
+/// The calls, and the messages.
+pub struct Calls {
+    pub library: Library,
+    pub messages: Vec<Vec<u8>>,
 }
 
 impl Calls {
-    /// For messages of these lengths. They stay: a process has one scenario.
-    fn new(lens: &[usize]) -> &'static Self {
+    /// For messages of these lengths. They are never freed: a process has one scenario.
+    pub fn new(lens: &[usize]) -> &'static Self {
         Box::leak(Box::new(Self {
             library: library::load(),
             messages: lens
@@ -72,7 +68,7 @@ impl Calls {
         }
     }
 
-    fn pair(&self) -> [Ch; 2] {
+    pub fn pair(&self) -> [Ch; 2] {
         let mut ends = [ptr::null_mut(); 2];
         let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
         // SAFETY: options of this size, and room for two.
@@ -81,7 +77,7 @@ impl Calls {
         ends
     }
 
-    fn end_over(&self, socket: &OwnedFd, timeout: c_int) -> Result<Ch, c_int> {
+    pub fn end_over(&self, socket: &OwnedFd, timeout: c_int) -> Result<Ch, c_int> {
         let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
         handle(|ret| {
             let call = self.library.ipc_channel_from_fd;
@@ -90,14 +86,14 @@ impl Calls {
         })
     }
 
-    fn listen(&self, path: &CStr) -> Result<OwnedFd, c_int> {
+    pub fn listen(&self, path: &CStr) -> Result<OwnedFd, c_int> {
         // SAFETY: a string.
         let fd = unsafe { (self.library.ipc_channel_listen)(path.as_ptr(), 0o600, 0) };
         // SAFETY: the library has just made it, for us.
         outcome(fd as isize).map(|_| unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    fn accept(&self, listener: &OwnedFd, timeout: c_int) -> Result<Ch, c_int> {
+    pub fn accept(&self, listener: &OwnedFd, timeout: c_int) -> Result<Ch, c_int> {
         let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
         handle(|ret| {
             let call = self.library.ipc_channel_accept;
@@ -106,7 +102,7 @@ impl Calls {
         })
     }
 
-    fn connect(&self, path: &CStr, timeout: c_int) -> Result<Ch, c_int> {
+    pub fn connect(&self, path: &CStr, timeout: c_int) -> Result<Ch, c_int> {
         let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
         handle(|ret| {
             let call = self.library.ipc_channel_connect;
@@ -116,37 +112,37 @@ impl Calls {
     }
 
     /// Sends the message with this number.
-    fn send(&self, ch: Ch, number: usize, timeout: c_int) -> Outcome {
+    pub fn send(&self, ch: Ch, number: usize, timeout: c_int) -> Outcome {
         let bytes = &self.messages[number];
         let call = self.library.ipc_channel_send;
         // SAFETY: an open handle, and the bytes have this length.
         outcome(unsafe { call(ch, bytes.as_ptr().cast(), bytes.len(), timeout) } as isize)
     }
 
-    fn recv(&self, ch: Ch, room: &mut [u8], timeout: c_int) -> Outcome {
+    pub fn recv(&self, ch: Ch, room: &mut [u8], timeout: c_int) -> Outcome {
         let call = self.library.ipc_channel_recv;
         // SAFETY: an open handle, and the room has this size.
         outcome(unsafe { call(ch, room.as_mut_ptr().cast(), room.len(), timeout) })
     }
 
-    fn reserve(&self, ch: Ch, len: usize) -> *mut u8 {
+    pub fn reserve(&self, ch: Ch, len: usize) -> *mut u8 {
         // SAFETY: an open handle.
         let room = unsafe { (self.library.ipc_channel_reserve)(ch, len, -1) };
         assert!(!room.is_null());
         room.cast()
     }
 
-    fn commit(&self, ch: Ch, len: usize) {
+    pub fn commit(&self, ch: Ch, len: usize) {
         // SAFETY: an open handle.
         assert_eq!(unsafe { (self.library.ipc_channel_commit)(ch, len) }, 0);
     }
 
-    fn cancel(&self, ch: Ch) {
+    pub fn cancel(&self, ch: Ch) {
         // SAFETY: an open handle.
         assert_eq!(unsafe { (self.library.ipc_channel_cancel)(ch) }, 0);
     }
 
-    fn peek(&self, ch: Ch) -> usize {
+    pub fn peek(&self, ch: Ch) -> usize {
         let mut at = ptr::null();
         // SAFETY: an open handle, and a place.
         let len = unsafe { (self.library.ipc_channel_peek)(ch, &mut at, -1) };
@@ -154,38 +150,38 @@ impl Calls {
         len as usize
     }
 
-    fn release(&self, ch: Ch) {
+    pub fn release(&self, ch: Ch) {
         // SAFETY: an open handle.
         assert_eq!(unsafe { (self.library.ipc_channel_release)(ch) }, 0);
     }
 
-    fn shutdown(&self, ch: Ch, how: c_int) {
+    pub fn shutdown(&self, ch: Ch, how: c_int) {
         // SAFETY: an open handle.
         assert_eq!(unsafe { (self.library.ipc_channel_shutdown)(ch, how) }, 0);
     }
 
-    fn fd(&self, ch: Ch) -> c_int {
+    pub fn fd(&self, ch: Ch) -> c_int {
         // SAFETY: an open handle.
         let fd = unsafe { (self.library.ipc_channel_fd)(ch) };
         assert!(fd >= 0);
         fd
     }
 
-    fn close(&self, ch: Ch) {
-        // SAFETY: an open handle, not used any more, or NULL.
+    pub fn close(&self, ch: Ch) {
+        // SAFETY: an open handle, and this is its last use, or NULL.
         unsafe { (self.library.ipc_channel_close)(ch) };
     }
 
-    /// Room for any message, and a byte more.
-    fn room(&self) -> Vec<u8> {
+    /// A buffer for any message, and one byte.
+    pub fn room(&self) -> Vec<u8> {
         let longest = self.messages.iter().map(Vec::len).max();
         vec![0; longest.unwrap_or_default() + 1]
     }
 
-    /// Receives to the end: the messages that were sent before the victim's operation, and those
-    /// `more` that it sends, all of them if it finished; whole, in order, and no others. And the
-    /// end stays the end.
-    fn receives(
+    /// Receives to the end: the messages that were sent before the victim's operation, and the
+    /// `more` messages of the operation, all of them if it finished. They must be whole and in
+    /// order, and the end must be final.
+    pub fn receives(
         &self,
         ch: Ch,
         page: &Page,
@@ -204,11 +200,11 @@ impl Calls {
         if !(least..=before + more).contains(&count) {
             return Err(format!("{count} messages, at least {least} were sent"));
         }
-        self.is_over(ch)
+        self.has_ended(ch)
     }
 
     /// Receives the message with this number; false at the end.
-    fn receives_one(&self, ch: Ch, room: &mut [u8], number: usize) -> Result<bool, String> {
+    pub fn receives_one(&self, ch: Ch, room: &mut [u8], number: usize) -> Result<bool, String> {
         match self.recv(ch, room, WAIT) {
             Ok(0) => Ok(false),
             Ok(len) if self.messages.get(number).map(Vec::as_slice) == Some(&room[..len]) => {
@@ -219,8 +215,8 @@ impl Calls {
         }
     }
 
-    /// The end stays the end, and sending is `EPIPE`.
-    fn is_over(&self, ch: Ch) -> Verdict {
+    /// The end is final, and sending is `EPIPE`.
+    pub fn has_ended(&self, ch: Ch) -> Verdict {
         let again = self.recv(ch, &mut self.room(), WAIT);
         if again != Ok(0) {
             return Err(format!("{again:?} after the end"));
@@ -240,30 +236,33 @@ fn handle(call: impl FnOnce(*mut Ch) -> c_int) -> Result<Ch, c_int> {
     outcome(call(&mut ch) as isize).map(|_| ch)
 }
 
-/// What all processes of a point write and read.
-struct Page {
-    victim: AtomicI32,
-    survivor: AtomicI32,
-    /// How many messages the survivor has received.
-    received: AtomicU32,
-    /// The survivor does nothing any more but wait in a call.
-    waits: AtomicU32,
-    /// The victim is about to operate.
-    begun: AtomicU32,
+/// The page that all processes of a point share.
+pub struct Page {
+    pub victim: AtomicI32,
+    pub survivor: AtomicI32,
+    /// The number of messages that the survivor has received.
+    pub received: AtomicU32,
+    /// 1 when the survivor only waits in a call from now on.
+    pub waits: AtomicU32,
+    /// 1 when the victim is about to operate.
+    pub begun: AtomicU32,
+    /// 1 when the victim has accepted a connection.
+    pub accepted: AtomicU32,
 }
 
 impl Page {
-    fn new() -> &'static Self {
+    pub fn new() -> &'static Self {
         // SAFETY: a page of zeros, which are a Page; it stays mapped until `unmap`.
         unsafe { &*child::shared_page().cast() }
     }
 
-    fn unmap(&'static self) {
+    pub fn unmap(&'static self) {
         child::unmap_page(ptr::from_ref(self).cast_mut().cast());
     }
 
-    /// For the victim: waits until the survivor has received so many, and sleeps in a call.
-    fn wait_for_survivor(&self, received: usize) {
+    /// For the victim: waits until the survivor has received this number of messages, and sleeps
+    /// in a call.
+    pub fn wait_for_survivor(&self, received: usize) {
         wait_until("the survivor's sleep", || {
             self.waits.load(SeqCst) == 1
                 && self.received.load(SeqCst) == received as u32
@@ -272,12 +271,12 @@ impl Page {
     }
 
     /// For the survivor: waits until the victim is about to operate, or dead.
-    fn wait_for_begin(&self) {
+    pub fn wait_for_begin(&self) {
         wait_until("the victim's begin", || self.begun.load(SeqCst) == 1);
     }
 
     /// For the survivor: waits until the victim sleeps inside its operation, or is dead.
-    fn wait_for_victim(&self) {
+    pub fn wait_for_victim(&self) {
         self.wait_for_begin();
         wait_until("the victim's sleep or end", || {
             matches!(
@@ -287,7 +286,14 @@ impl Page {
         });
     }
 
-    fn victim_is_gone(&self) -> bool {
+    /// For the survivor: waits until the victim has accepted a connection, or is dead.
+    pub fn wait_for_accepted(&self) {
+        wait_until("the victim's accept", || {
+            self.accepted.load(SeqCst) == 1 || self.victim_is_gone()
+        });
+    }
+
+    pub fn victim_is_gone(&self) -> bool {
         let pid = self.victim.load(SeqCst);
         pid != 0 && matches!(child::state(pid), None | Some('Z'))
     }
@@ -298,7 +304,7 @@ struct Ends {
     calls: &'static Calls,
     victim: Ch,
     survivor: Ch,
-    /// For what the victim receives.
+    /// The victim's buffer.
     room: RefCell<Vec<u8>>,
     page: &'static Page,
 }
@@ -343,7 +349,7 @@ impl Ends {
         calls.receives(self.survivor, page, finished, before, more)
     }
 
-    /// The survivor sends, for ever: until the victim is dead. First what finds no room.
+    /// The survivor sends until the victim is dead.
     fn sends(&self) -> Verdict {
         self.page.waits.store(1, SeqCst);
         sends_until_epipe(|| match self.calls.send(self.survivor, 0, WAIT) {
@@ -361,12 +367,12 @@ impl Drop for Ends {
     }
 }
 
-/// What the processes at both ends of a pair do.
+/// The actions of the processes at both ends of a pair.
 struct Case<const SLEEPS: bool, const CONCURRENT: bool> {
     calls: &'static Calls,
     /// With both ends in one process.
     set_up: fn(&Ends),
-    /// The victim's way to its operation.
+    /// The victim's actions before its operation.
     begin: fn(&Ends),
     operate: fn(&Ends),
     survive: fn(&Ends, &Finished) -> Verdict,
@@ -403,7 +409,7 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Case<SLEEPS, CONCU
 
 fn nothing(_: &Ends) {}
 
-/// The victim sends its second message to one who waits for it, or does not.
+/// The victim sends its second message. The survivor waits for it or does not.
 fn check_send<const CONCURRENT: bool>(name: &str, len: usize, set_up: fn(&Ends), begin: fn(&Ends)) {
     let case = Case::<false, CONCURRENT> {
         calls: Calls::new(&[SHORT, len]),
@@ -453,7 +459,7 @@ pub fn send_to_one_asleep() {
     );
 }
 
-/// The victim has gone over to publishing without a fence.
+/// The victim publishes without fences already.
 fn check_unfenced<const CONCURRENT: bool>(
     name: &str,
     begin: fn(&Ends),
@@ -488,7 +494,7 @@ pub fn send_unfenced_to_one_asleep() {
     );
 }
 
-/// The victim goes over to publishing without a fence with this message.
+/// The victim switches to unfenced with this message.
 pub fn send_that_goes_over() {
     const BEFORE: usize = 64;
     let case = Case::<false, false> {
@@ -501,10 +507,10 @@ pub fn send_that_goes_over() {
         operate: |ends| ends.send(BEFORE..BEFORE + 2),
         survive: |ends, finished| ends.receives(finished, BEFORE, 2),
     };
-    check("ipc_channel_send, goes over to unfenced", &case);
+    check("ipc_channel_send, switches to unfenced", &case);
 }
 
-/// Messages that fill a ring, of which eight bytes stay free, and one that finds no room.
+/// Messages that fill a ring up to eight bytes, and one that finds no room.
 const FULL: [usize; 9] = [
     EIGHTH,
     EIGHTH,
@@ -560,7 +566,7 @@ pub fn send_timed_out() {
     check("ipc_channel_send, ring full, timed out", &case);
 }
 
-/// Fills reserved room word by word: each is a point.
+/// Fills reserved room byte by byte: each store is a point.
 fn write(room: *mut u8, bytes: &[u8]) {
     for (at, byte) in bytes.iter().enumerate() {
         // SAFETY: within the room, which is as long.
@@ -601,7 +607,7 @@ pub fn reserve_and_cancel() {
     check("ipc_channel_reserve, _cancel, _send", &case);
 }
 
-/// The survivor sends messages, so many before the victim is there.
+/// The survivor sends messages.
 fn survivor_sends(ends: &Ends, numbers: std::ops::Range<usize>) {
     for number in numbers {
         assert_eq!(ends.calls.send(ends.survivor, number, -1), Ok(0));
@@ -691,8 +697,8 @@ pub fn recv_that_is_woken() {
     check("ipc_channel_recv, empty, woken", &case);
 }
 
-/// The survivor sleeps until half of its ring is free. These fill it; the first four are more
-/// than half, but for the fifth.
+/// Messages that fill the survivor's ring. It sleeps until half of the ring is free, which the
+/// fifth message brings about.
 const MORE_THAN_HALF: [usize; 9] = [
     EIGHTH,
     EIGHTH,
@@ -737,7 +743,7 @@ pub fn release_that_frees_room() {
     });
 }
 
-/// The victim ends something or all, while the survivor waits in a receive.
+/// The victim ends one direction or both, while the survivor waits in a receive.
 fn check_end(name: &str, operate: fn(&Ends)) {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT]),
@@ -777,9 +783,9 @@ pub fn shutdown_reading() {
         operate: |ends| ends.calls.shutdown(ends.victim, SHUT_RD),
         survive: |ends, _| {
             ends.sends()?;
-            // The only message of the victim's.
+            // The victim's only message.
             match ends.calls.recv(ends.survivor, &mut ends.calls.room(), WAIT) {
-                Ok(SHORT) => ends.calls.is_over(ends.survivor),
+                Ok(SHORT) => ends.calls.has_ended(ends.survivor),
                 other => Err(format!("{other:?} instead of the message")),
             }
         },
@@ -787,11 +793,11 @@ pub fn shutdown_reading() {
     check("ipc_channel_shutdown, SHUT_RD", &case);
 }
 
-/// The survivor receives, but waits for its descriptor.
+/// The survivor receives without waiting, and polls its descriptor.
 fn receives_by_polling(ends: &Ends, finished: &Finished, more: usize) -> Verdict {
     let mut room = ends.calls.room();
     let fd = ends.calls.fd(ends.survivor);
-    // SAFETY: the channel's own, which outlives this; only looked at.
+    // SAFETY: the channel's own, which outlives this; it is only polled.
     let fd = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
     let deadline = Instant::now() + SOON;
     let mut count = 0;
@@ -818,7 +824,7 @@ fn receives_by_polling(ends: &Ends, finished: &Finished, more: usize) -> Verdict
     if !child::poll_readable(&*fd, deadline) {
         return Err("not readable after the end".into());
     }
-    ends.calls.is_over(ends.survivor)
+    ends.calls.has_ended(ends.survivor)
 }
 
 pub fn send_to_one_that_polls() {
@@ -847,304 +853,4 @@ pub fn fd() {
         survive: |ends, finished| receives_by_polling(ends, finished, 0),
     };
     check("ipc_channel_fd, _recv", &case);
-}
-
-/// Where two processes meet that make a channel.
-struct Meeting {
-    calls: &'static Calls,
-    /// A socket or a listener.
-    victim: Option<OwnedFd>,
-    survivor: Option<OwnedFd>,
-    path: CString,
-    page: &'static Page,
-}
-
-impl Meeting {
-    fn listener(&self) -> Option<OwnedFd> {
-        Some(self.calls.listen(&self.path).unwrap())
-    }
-
-    fn receives(&self, ch: Ch, finished: &Finished) -> Verdict {
-        self.calls.receives(ch, self.page, finished, 0, 1)
-    }
-
-    /// The other side is dead: nothing but this, and only if it did not finish.
-    fn failed(&self, error: c_int, expected: &[c_int], finished: &Finished) -> Verdict {
-        if finished.get() || !expected.contains(&error) {
-            return Err(format!("errno {error}"));
-        }
-        Ok(())
-    }
-
-    /// Whatever the dead one left, others can meet at the path.
-    fn works_again(&self) -> Verdict {
-        let calls = self.calls;
-        let mut listener = calls.listen(&self.path);
-        let deadline = Instant::now() + SOON;
-        while listener.as_ref().err() == Some(&libc::EADDRINUSE) && Instant::now() < deadline {
-            // The harness has the victim's listener for a moment longer.
-            thread::sleep(Duration::from_micros(200));
-            listener = calls.listen(&self.path);
-        }
-        let listener = listener.map_err(|error| format!("listen again: errno {error}"))?;
-        let client = Child::fork(|| {
-            let ch = calls.connect(&self.path, WAIT).unwrap();
-            assert_eq!(calls.send(ch, 0, WAIT), Ok(0));
-        });
-        let accepted = calls.accept(&listener, WAIT);
-        let ch = accepted.map_err(|error| format!("accept again: errno {error}"))?;
-        let mut room = calls.room();
-        if !calls.receives_one(ch, &mut room, 0)? {
-            return Err("no message of a second client's".into());
-        }
-        match client.wait(Instant::now() + SOON) {
-            Some(0) => Ok(()),
-            other => Err(format!("a second client: {other:?}")),
-        }
-    }
-}
-
-impl Drop for Meeting {
-    fn drop(&mut self) {
-        self.page.unmap();
-    }
-}
-
-/// What processes that meet do.
-struct Meet<const SLEEPS: bool, const CONCURRENT: bool> {
-    calls: &'static Calls,
-    /// Below which all paths are; removed at the end.
-    path: PathBuf,
-    set_up: fn(&mut Meeting),
-    operate: fn(&Meeting),
-    survive: fn(&mut Meeting, &Finished) -> Verdict,
-}
-
-impl<const SLEEPS: bool, const CONCURRENT: bool> Meet<SLEEPS, CONCURRENT> {
-    fn check(
-        name: &str,
-        set_up: fn(&mut Meeting),
-        operate: fn(&Meeting),
-        survive: fn(&mut Meeting, &Finished) -> Verdict,
-    ) {
-        let calls = Calls::new(&[SHORT]);
-        let path = env::temp_dir().join("s");
-        let meet = Self {
-            calls,
-            path,
-            set_up,
-            operate,
-            survive,
-        };
-        check(name, &meet);
-    }
-}
-
-impl<const SLEEPS: bool, const CONCURRENT: bool> Drop for Meet<SLEEPS, CONCURRENT> {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_encoded_bytes()).unwrap()
-}
-
-impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Meet<SLEEPS, CONCURRENT> {
-    type State = Meeting;
-    const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
-    const CONCURRENT: bool = CONCURRENT;
-
-    fn set_up(&self) -> Meeting {
-        let _ = fs::remove_file(&self.path);
-        let mut meeting = Meeting {
-            calls: self.calls,
-            victim: None,
-            survivor: None,
-            path: c_path(&self.path),
-            page: Page::new(),
-        };
-        (self.set_up)(&mut meeting);
-        meeting
-    }
-
-    fn become_victim(&self, meeting: &mut Meeting) {
-        meeting.survivor = None;
-        // Once through most of it.
-        let calls = self.calls;
-        let [a, b] = calls.pair();
-        assert_eq!(calls.send(a, 0, -1), Ok(0));
-        assert_eq!(calls.recv(b, &mut [0; SHORT], -1), Ok(SHORT));
-        calls.close(a);
-        calls.close(b);
-        meeting.page.victim.store(child::pid(), SeqCst);
-        meeting.page.begun.store(1, SeqCst);
-    }
-
-    fn operate(&self, meeting: &mut Meeting) {
-        (self.operate)(meeting);
-    }
-
-    fn survive(&self, meeting: &mut Meeting, finished: &Finished) -> Verdict {
-        meeting.victim = None;
-        (self.survive)(meeting, finished)
-    }
-}
-
-pub fn pair() {
-    Meet::<false, false>::check(
-        "ipc_channel_pair",
-        |_| {},
-        |meeting| {
-            meeting.calls.pair();
-        },
-        |meeting, _| meeting.works_again(),
-    );
-}
-
-/// The victim makes a channel of its socket, and sends a message.
-fn from_socket(meeting: &Meeting) {
-    let calls = meeting.calls;
-    let ch = calls
-        .end_over(meeting.victim.as_ref().unwrap(), -1)
-        .unwrap();
-    assert_eq!(calls.send(ch, 0, -1), Ok(0));
-}
-
-/// The survivor does the same, and receives it.
-fn from_other_socket(meeting: &mut Meeting, finished: &Finished) -> Verdict {
-    let socket = meeting.survivor.take().unwrap();
-    match meeting.calls.end_over(&socket, WAIT) {
-        Ok(ch) => meeting.receives(ch, finished),
-        Err(error) => meeting.failed(error, &[libc::EPIPE], finished),
-    }
-}
-
-/// Over a stream socket; listeners' sockets keep the borders.
-fn connected(meeting: &mut Meeting) {
-    let mut fds = [-1; 2];
-    // SAFETY: room for two.
-    let made = unsafe { (meeting.calls.library.ipc_pair_open)(SOCK_STREAM, fds.as_mut_ptr()) };
-    assert_eq!(made, 0);
-    // SAFETY: the library has just made them, for us.
-    [meeting.victim, meeting.survivor] = fds.map(|fd| Some(unsafe { OwnedFd::from_raw_fd(fd) }));
-}
-
-pub fn from_fd() {
-    let name = "ipc_channel_from_fd, _send";
-    Meet::<false, true>::check(name, connected, from_socket, from_other_socket);
-}
-
-pub fn from_fd_that_waits() {
-    let name = "ipc_channel_from_fd, waits";
-    Meet::<true, false>::check(name, connected, from_socket, from_other_socket);
-}
-
-fn check_listen(name: &str, set_up: fn(&mut Meeting)) {
-    Meet::<false, false>::check(
-        name,
-        set_up,
-        |meeting| std::mem::forget(meeting.listener()),
-        |meeting, _| meeting.works_again(),
-    );
-}
-
-pub fn listen() {
-    check_listen("ipc_channel_listen", |_| {});
-}
-
-pub fn listen_stale() {
-    check_listen("ipc_channel_listen, stale path", |meeting| {
-        let path = Path::new(meeting.path.to_str().unwrap());
-        drop(UnixListener::bind(path).unwrap());
-    });
-}
-
-pub fn listen_abstract() {
-    check_listen("ipc_channel_listen, abstract", |meeting| {
-        // Each process of the test has the name of its scenario's process.
-        meeting.path = CString::new(format!("@unixipc-killstep-{}", child::pid())).unwrap();
-    });
-}
-
-/// The survivor connects, and receives the message; then it is the listener itself.
-fn connects(meeting: &mut Meeting, finished: &Finished) -> Verdict {
-    match meeting.calls.connect(&meeting.path, WAIT) {
-        Ok(ch) => meeting.receives(ch, finished)?,
-        Err(error) => meeting.failed(error, &[libc::EPIPE, libc::ECONNREFUSED], finished)?,
-    }
-    meeting.works_again()
-}
-
-pub fn accept() {
-    Meet::<false, true>::check(
-        "ipc_channel_accept, first _send",
-        |meeting| meeting.victim = meeting.listener(),
-        |meeting| {
-            let listener = meeting.victim.as_ref().unwrap();
-            let ch = meeting.calls.accept(listener, -1).unwrap();
-            assert_eq!(meeting.calls.send(ch, 0, -1), Ok(0));
-        },
-        connects,
-    );
-}
-
-pub fn accept_that_waits() {
-    Meet::<true, false>::check(
-        "ipc_channel_accept, waits",
-        |meeting| meeting.victim = meeting.listener(),
-        |meeting| {
-            let listener = meeting.victim.as_ref().unwrap();
-            meeting.calls.accept(listener, -1).unwrap();
-        },
-        |meeting, _| meeting.works_again(),
-    );
-}
-
-/// The victim connects, and sends a message.
-fn connect_and_send(meeting: &Meeting) {
-    let ch = meeting.calls.connect(&meeting.path, -1).unwrap();
-    assert_eq!(meeting.calls.send(ch, 0, -1), Ok(0));
-}
-
-/// The survivor accepts until the victim is dead, receives what comes, and goes on as the
-/// listener.
-fn accepts(meeting: &mut Meeting, finished: &Finished) -> Verdict {
-    let calls = meeting.calls;
-    let listener = meeting.survivor.take().unwrap();
-    let deadline = Instant::now() + SOON;
-    loop {
-        let is_last = meeting.page.victim_is_gone() || Instant::now() >= deadline;
-        match calls.accept(&listener, if is_last { 0 } else { 5 }) {
-            Ok(ch) => {
-                meeting.receives(ch, finished)?;
-                break;
-            }
-            Err(libc::ETIMEDOUT) => {}
-            Err(error) => {
-                meeting.failed(error, &[libc::EAGAIN, libc::EPIPE], finished)?;
-                break;
-            }
-        }
-    }
-    drop(listener);
-    meeting.works_again()
-}
-
-pub fn connect() {
-    Meet::<false, true>::check(
-        "ipc_channel_connect, _send",
-        |meeting| meeting.survivor = meeting.listener(),
-        connect_and_send,
-        accepts,
-    );
-}
-
-pub fn connect_that_waits() {
-    Meet::<true, false>::check(
-        "ipc_channel_connect, waits",
-        |meeting| meeting.survivor = meeting.listener(),
-        connect_and_send,
-        accepts,
-    );
 }

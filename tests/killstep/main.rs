@@ -6,6 +6,7 @@
 
 mod cell;
 mod channel;
+mod channel_handshake;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
@@ -164,16 +165,22 @@ fn main() -> ExitCode {
         channel::shutdown_reading,
         channel::send_to_one_that_polls,
         channel::fd,
-        channel::pair,
-        channel::from_fd,
-        channel::from_fd_that_waits,
-        channel::listen,
-        channel::listen_stale,
-        channel::listen_abstract,
-        channel::accept,
-        channel::accept_that_waits,
-        channel::connect,
-        channel::connect_that_waits,
+        channel_handshake::pair,
+        channel_handshake::from_fd,
+        channel_handshake::from_fd_that_waits,
+        channel_handshake::listen,
+        channel_handshake::listen_stale,
+        channel_handshake::listen_abstract,
+        channel_handshake::accept,
+        channel_handshake::accept_that_waits,
+        channel_handshake::accept_with_a_late_hello,
+        channel_handshake::accept_without_a_hello,
+        channel_handshake::send_without_a_hello,
+        channel_handshake::shutdown_before_the_handshake,
+        channel_handshake::fd_before_the_handshake,
+        channel_handshake::close_before_the_handshake,
+        channel_handshake::connect,
+        channel_handshake::connect_that_waits,
     ];
     if isolated::is_child() {
         return isolated::main(tests, &[]);

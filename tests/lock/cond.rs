@@ -1,7 +1,8 @@
 //! ipc_cond.
 
+use crate::common::filter::refuse_where;
 use crate::tool::*;
-use libc::{EAGAIN, EINVAL, EPERM, EPROTO, ESTALE, ETIMEDOUT, c_int};
+use libc::{BPF_JSET, EAGAIN, EINVAL, ENOSYS, EPERM, EPROTO, ESTALE, ETIMEDOUT, SYS_futex, c_int};
 use std::ptr;
 use std::sync::atomic::Ordering::SeqCst;
 use unixipc::ffi::cond::*;
@@ -232,6 +233,19 @@ pub fn producer_and_consumers() {
     }
     consumers.into_iter().for_each(Child::join);
     assert_eq!(space.count(2), numbers * (numbers - 1) / 2);
+}
+
+/// A filter that refuses the call which counts and wakes: EPERM would say that a lock is not held.
+pub fn refused_signal() {
+    let space = space();
+    for error in [ENOSYS, EPERM] {
+        fork(|| {
+            // The third bit is in FUTEX_WAKE_OP, and in neither FUTEX_WAIT nor FUTEX_WAKE.
+            refuse_where(SYS_futex, 1, BPF_JSET, 4, error);
+            assert_eq!(space.signal(), Err(ENOSYS));
+        })
+        .join();
+    }
 }
 
 /// One that is killed just after it was woken takes nobody else's wake-up with it.

@@ -59,6 +59,7 @@ fn main() -> std::process::ExitCode {
         cond::owner_died,
         cond::producer_and_consumers,
         cond::killed_waiter,
+        cond::refused_signal,
         crowd::nobody_dies,
         crowd::mutex,
         crowd::rwlock,

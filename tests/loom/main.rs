@@ -1,8 +1,7 @@
 //! Models of the protocols in shared memory: loom runs every interleaving of them, with every
-//! value that the memory model lets a load see. `make loom` builds and runs them.
+//! value that the memory model allows a load to return. `make loom` builds and runs them.
 //!
-//! The protocol modules are taken in as they are; what they find as `crate::atomic` here are
-//! loom's atomics.
+//! The modules under test are included unchanged; their `crate::atomic` is loom's atomics here.
 #![cfg(loom)]
 
 mod atomic {
@@ -12,24 +11,26 @@ mod atomic {
 mod errno {
     pub use unixipc::errno::{Errno, Result};
 }
+mod sys {
+    pub fn processor() -> usize {
+        0
+    }
+}
 
 mod cell;
 mod channel;
 mod cond;
 #[path = "../../src/cell/protocol.rs"]
 mod protocol;
-#[path = "../../src/channel/ring.rs"]
-#[allow(dead_code)] // the models do without some of it
-mod ring;
+mod shipped;
 #[path = "../../src/cond/signals.rs"]
 mod signals;
-#[path = "../../src/channel/sleep.rs"]
-mod sleep;
+mod transport;
 
-/// Where it is anybody's turn. loom compares an access with the last one to the same variable
-/// only, and so does not see that it could come before an earlier one (load, load by another
-/// thread, store by that one: it never tries the store first). A store to a variable that
-/// nobody loads makes it try, and orders nothing.
+/// A point at which loom tries every thread. It compares an access with the last one to the same
+/// variable only. So it misses that a store could come before an earlier load of another thread, if
+/// a load came in between. A store to a variable that no thread loads makes it try, and orders
+/// nothing.
 struct Turn(atomic::AtomicU32);
 
 impl Turn {
@@ -42,7 +43,7 @@ impl Turn {
     }
 }
 
-/// Runs a model with so many preemptions at most: the first few find what there is to find.
+/// Runs a model with at most this number of preemptions. Faults show with the first few.
 fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);

@@ -6,6 +6,7 @@ mod both;
 #[path = "../common/mod.rs"]
 mod common;
 mod create;
+mod filter;
 mod names;
 mod once;
 mod passed;
@@ -32,6 +33,8 @@ fn main() -> std::process::ExitCode {
         create::after_fork,
         create::threads,
         create::passed_on,
+        filter::create_and_publish,
+        filter::passed_without_statfs,
         names::arguments,
         names::rules,
         names::publish,
@@ -70,6 +73,7 @@ fn main() -> std::process::ExitCode {
         create::full,
         create::other_file_systems,
         create::huge,
+        filter::full,
         names::another_user,
         sysv::another_user,
     ];

@@ -1,4 +1,4 @@
-//! An end of a channel, by the C interface; and what it waits for, it waits for with a limit.
+//! An end of a channel, with the C interface. Its waits have a limit.
 
 use crate::common::process::{Outcome, Random, outcome};
 use libc::{c_int, ssize_t};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use unixipc::channel::Channel;
 use unixipc::ffi::channel::*;
 
-/// Longer than anything takes that happens at all, in milliseconds.
+/// The limit of a wait, in milliseconds. A wake-up that has not come by then is lost.
 pub const LONG: c_int = 30_000;
 /// The smallest ring.
 pub const RING: u64 = 1 << 16;
@@ -19,7 +19,7 @@ pub struct End(*mut Channel);
 unsafe impl Sync for End {}
 
 impl End {
-    /// Both ends of a channel whose rings are as small as can be.
+    /// Both ends of a channel with the smallest rings.
     pub fn pair(flags: u32) -> [Self; 2] {
         let opts = ipc_channel_opts {
             flags,
@@ -40,13 +40,13 @@ impl End {
 
     pub fn send(&self, bytes: &[u8], timeout: c_int) -> Outcome {
         let (at, len) = (bytes.as_ptr().cast(), bytes.len());
-        // SAFETY: an open end, and so many bytes.
+        // SAFETY: an open end, and the slice with its length.
         outcome(|| unsafe { ipc_channel_send(self.0, at, len, timeout) as ssize_t })
     }
 
     pub fn recv(&self, room: &mut [u8], timeout: c_int) -> Outcome {
         let (at, len) = (room.as_mut_ptr().cast(), room.len());
-        // SAFETY: an open end, and so much room.
+        // SAFETY: an open end, and the slice with its length.
         outcome(|| unsafe { ipc_channel_recv(self.0, at, len, timeout) })
     }
 
@@ -71,7 +71,7 @@ impl End {
         assert_eq!(ready, 1, "a lost wake-up at the descriptor: {why}");
     }
 
-    /// How often this end has woken the other one.
+    /// The number of times that this end has woken the other.
     pub fn wakes(&self) -> u64 {
         // SAFETY: all zeros are such a structure.
         let mut stats: ipc_channel_stats = unsafe { std::mem::zeroed() };
@@ -84,12 +84,12 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        // SAFETY: open, and not used any more.
+        // SAFETY: open, and this is its last use.
         unsafe { ipc_channel_close(self.0) };
     }
 }
 
-/// Lets a moment go by, most often a very short one, without sleeping.
+/// Spins for a short time, mostly for a very short one.
 pub fn pause(random: &mut Random) {
     let most = [0, 0, 200, 2000, 20_000][random.below(5) as usize];
     if most > 0 {

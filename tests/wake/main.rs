@@ -1,5 +1,5 @@
-//! No wake-up of a channel's is ever lost: two processes let each other sleep and wake, again
-//! and again, at moments that only look random. Who waits for ever has waited in vain.
+//! No wake-up of a channel is lost: two processes let each other sleep and wake, at pseudorandom
+//! times. A wait that reaches its limit has missed its wake-up.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -9,7 +9,7 @@ mod storm;
 fn main() -> std::process::ExitCode {
     let tests = tests![
         storm::bursts,
-        storm::bursts_that_are_looked_for,
+        storm::bursts_with_spinning,
         storm::bursts_on_one_processor,
         storm::full_ring,
         storm::polled,

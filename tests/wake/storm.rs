@@ -5,7 +5,7 @@ use crate::end::{End, LONG, RING, pause};
 use std::thread;
 use unixipc::ffi::channel::IPC_CHANNEL_F_NO_SPIN;
 
-/// Receives a message, in one of the ways that there are.
+/// Receives a message, in one of several ways.
 fn receive(end: &End, room: &mut [u8], random: &mut Random, polls: bool) -> usize {
     loop {
         let timeout = match random.below(8) {
@@ -24,8 +24,8 @@ fn receive(end: &End, room: &mut [u8], random: &mut Random, polls: bool) -> usiz
     }
 }
 
-/// Sends a message, in one of the ways that there are. Who polls has nothing to receive, but has
-/// to find that out, or the descriptor stays readable.
+/// Sends a message, in one of several ways. A poller must find that there is nothing to receive, or
+/// the descriptor stays readable.
 fn send(end: &End, bytes: &[u8], random: &mut Random, polls: bool) {
     loop {
         let timeout = match random.below(8) {
@@ -47,8 +47,8 @@ fn send(end: &End, bytes: &[u8], random: &mut Random, polls: bool) {
     }
 }
 
-/// How many messages go without an answer: one most often, or around as many as make a side go
-/// over to publishing without a fence.
+/// The number of messages without an answer: mostly one, or about as many as make a side switch to
+/// unfenced.
 fn burst(random: &mut Random) -> u64 {
     match random.below(8) {
         0..6 => 1 + random.below(3),
@@ -57,8 +57,8 @@ fn burst(random: &mut Random) -> u64 {
     }
 }
 
-/// One process sends a burst and sleeps until it is answered; the other one, which does not
-/// know how long it is, sleeps whenever there is nothing. Then the other way round.
+/// One process sends a burst and sleeps until it is answered. The other does not know the length of
+/// the burst, so it sleeps whenever there is no message. Then they change roles.
 fn answer(end: &End, mine: bool, rounds: u64, seed: u64, polls: bool) {
     let bursts = &mut Random(seed);
     let random = &mut Random(seed + 1 + u64::from(mine));
@@ -87,7 +87,7 @@ fn answer(end: &End, mine: bool, rounds: u64, seed: u64, polls: bool) {
 fn both(flags: u32, run: impl Fn(&End, bool)) {
     let [here, there] = End::pair(flags);
     let child = process::fork(|| {
-        // SAFETY: the copy of the parent's end, which this process does not use.
+        // SAFETY: the copy of the parent's end, which this process does not use otherwise.
         drop(unsafe { std::ptr::read(&here) });
         run(&there, true);
     });
@@ -112,8 +112,8 @@ pub fn bursts() {
     check_bursts(IPC_CHANNEL_F_NO_SPIN, false);
 }
 
-/// With a look for a while before each sleep.
-pub fn bursts_that_are_looked_for() {
+/// With spinning before each sleep.
+pub fn bursts_with_spinning() {
     check_bursts(0, false);
 }
 
@@ -136,7 +136,7 @@ pub fn bursts_on_one_processor() {
     check_bursts(0, false);
 }
 
-/// Messages of which only a few fit into the ring, one way; each side sleeps for the other.
+/// Messages in one direction, of which only a few fit into the ring. Each side sleeps for the other.
 fn stream(end: &End, sends: bool, count: u64, seed: u64, polls: bool) {
     let lens = &mut Random(seed);
     let random = &mut Random(seed + 1 + u64::from(sends));
@@ -169,7 +169,7 @@ pub fn polled_and_full() {
     });
 }
 
-/// Both ways at once, by two threads a side.
+/// Both directions at once, with two threads on each side.
 fn check_threads(receiver_polls: bool) {
     let count = scaled(10_000);
     both(IPC_CHANNEL_F_NO_SPIN, |end, mine| {
@@ -191,8 +191,8 @@ pub fn two_threads_and_polled() {
     check_threads(true);
 }
 
-/// Who polls for messages sends one for which there is no room yet: what comes meanwhile makes
-/// the descriptor readable all the same.
+/// A process that polls for messages blocks in a send because the ring is full. A message that comes
+/// during that time makes the descriptor readable nevertheless.
 pub fn a_send_that_waits_hides_no_message() {
     let [here, there] = End::pair(IPC_CHANNEL_F_NO_SPIN);
     let mut room = vec![0; RING as usize];
@@ -217,12 +217,12 @@ pub fn a_send_that_waits_hides_no_message() {
         }
     });
     assert_eq!(here.send(&long, LONG), Ok(0));
-    here.poll("what came while a send waited");
+    here.poll("a message that came while a send waited");
     assert_eq!(here.recv(&mut room, 0), Ok(1));
     child.join();
 }
 
-/// How often a process has gone to sleep.
+/// The number of times that a process has gone to sleep.
 fn switches(pid: libc::pid_t) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status

@@ -1,0 +1,152 @@
+//! Connecting to a listener, accepting connections, and channels over a given socket.
+
+use super::endpoint::Channel;
+use super::handshake::{FDS_AT_PEAK, Offer};
+use super::listen::{address, new_socket};
+use super::options::Options;
+use super::pending::Pending;
+use crate::errno::{Errno, Result};
+use crate::fd::{borrow, duplicate, own};
+use crate::pair;
+use crate::sys;
+use crate::transport::wait::Role;
+use crate::wait::Wait;
+use nix::fcntl::{FcntlArg, OFlag};
+use nix::poll::PollFlags;
+use nix::sys::socket::{self, Shutdown, SockFlag, UnixAddr, sockopt};
+use nix::sys::time::TimeVal;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// Makes the end of a channel over a connected socket.
+pub fn from_socket(socket: BorrowedFd, options: &Options, mut deadline: Wait) -> Result<Channel> {
+    let ring = options.own_ring()?;
+    if !sys::is_local(socket)? {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let cred = pair::peer_cred(socket)?;
+    let copy = duplicate(socket, 0)?;
+    let offer = Offer::new(&ring)?;
+    offer.send(socket)?;
+    let pending = Pending::new(copy, options, &ring, Some(offer));
+    let channel = Channel::new(options, &ring, cred, pending);
+    let completed = channel.complete_handshake(Role::Receiver, &mut deadline);
+    if let Err(error) = completed {
+        // The peer may have received the offer of an end that does not exist any longer. So the
+        // socket is useless, and both sides shall notice.
+        let _ = socket::shutdown(socket.as_raw_fd(), Shutdown::Both);
+        return Err(error);
+    }
+    Ok(channel)
+}
+
+/// Takes a connection from a listener's queue. The handshake ends here if the client's hello comes
+/// at once, and otherwise in the first call that needs the peer.
+pub fn accept(listener: BorrowedFd, options: &Options, mut deadline: Wait) -> Result<Channel> {
+    let ring = options.own_ring()?;
+    ring.check()?;
+    let socket = accept_socket(listener, &mut deadline)?;
+    let cred = pair::peer_cred(borrow(socket.as_raw_fd())?)?;
+    let pending = Pending::new(socket, options, &ring, None);
+    let channel = Channel::new(options, &ring, cred, pending);
+    channel.await_hello(&mut deadline);
+    Ok(channel)
+}
+
+/// Takes a client from the queue. A failure leaves it there: the descriptors that the handshake
+/// needs are reserved before.
+fn accept_socket(listener: BorrowedFd, deadline: &mut Wait) -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    check_listener(listener)?;
+    loop {
+        let spare = SpareFds::reserve(listener)?;
+        match socket::accept4(listener.as_raw_fd(), flags).map_err(Errno::from) {
+            Ok(fd) => {
+                // SAFETY: the kernel has just opened this descriptor for us.
+                return unsafe { own(fd) };
+            }
+            Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+            Err(Errno::EAGAIN) => {
+                drop(spare);
+                deadline.ready(listener, PollFlags::POLLIN)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Fails if it is not a local socket that listens. Makes it nonblocking: no system call accepts
+/// with a time-out, and another process may take the client after poll has reported it.
+fn check_listener(listener: BorrowedFd) -> Result<()> {
+    if !sys::is_local(listener)? {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let flags = OFlag::from_bits_retain(nix::fcntl::fcntl(listener, FcntlArg::F_GETFL)?);
+    if !flags.contains(OFlag::O_NONBLOCK) {
+        if !sys::is_listening(listener)? {
+            return Err(Errno::EINVAL);
+        }
+        nix::fcntl::fcntl(listener, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
+/// Descriptors that are kept free for the handshake of a client.
+struct SpareFds(#[allow(dead_code, reason = "held")] [OwnedFd; FDS_AT_PEAK - 1]);
+
+impl SpareFds {
+    /// Fails if this process may not have that many.
+    fn reserve(any: BorrowedFd) -> Result<Self> {
+        let spare = || duplicate(any, 0);
+        Ok(Self([spare()?, spare()?, spare()?, spare()?]))
+    }
+}
+
+/// Connects to a listener.
+pub fn connect(path: &CStr, options: &Options, mut deadline: Wait) -> Result<Channel> {
+    let address = address(path)?;
+    let ring = options.own_ring()?;
+    // First, so that the listener finds the hello when it accepts.
+    let offer = Offer::new(&ring)?;
+    let socket = new_socket()?;
+    connect_socket(&socket, &address, &mut deadline)?;
+    offer.send(socket.as_fd())?;
+    let cred = pair::peer_cred(socket.as_fd())?;
+    let pending = Pending::new(socket, options, &ring, Some(offer));
+    let channel = Channel::new(options, &ring, cred, pending);
+    channel.complete_handshake(Role::Receiver, &mut deadline)?;
+    Ok(channel)
+}
+
+/// Connects; waits while the listener's queue is full.
+fn connect_socket(socket: &OwnedFd, address: &UnixAddr, deadline: &mut Wait) -> Result<()> {
+    loop {
+        match socket::connect(socket.as_raw_fd(), address).map_err(Errno::from) {
+            Err(Errno::EAGAIN) => block_next_attempt(socket, deadline)?,
+            Err(Errno::EINTR) => {
+                deadline.interrupted()?;
+                block_next_attempt(socket, deadline)?; // for the remaining time
+            }
+            Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
+            connected => return connected,
+        }
+    }
+}
+
+/// Makes the next attempt wait. No event reports free space in the queue, so the attempt itself
+/// must wait.
+fn block_next_attempt(socket: &OwnedFd, deadline: &mut Wait) -> Result<()> {
+    let left = deadline.left()?;
+    // With a limit, however long, a signal handler ends it, even one with SA_RESTART.
+    const LONG: Duration = Duration::from_secs(1 << 30);
+    let limit = match left {
+        None if deadline.ends_with_signal() => LONG,
+        None => Duration::ZERO, // no limit
+        Some(left) => left.max(Duration::from_micros(1)),
+    };
+    let limit = TimeVal::new(limit.as_secs() as i64, limit.subsec_micros().into());
+    socket::setsockopt(socket, sockopt::SendTimeout, &limit)?;
+    nix::fcntl::fcntl(socket, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! An end of a channel: a handle of the C interface refers to it.
+
+use super::handshake::{Offer, OwnSide, PeerOffer};
+use super::memory::{Memory, RingParams};
+use super::options::Options;
+use super::pending::Pending;
+use super::recv::{Receiver, RecvHalf};
+use super::send::{SendHalf, Sender};
+use super::state::{Local, View};
+use super::stats::{Counters, Stats};
+use crate::atomic::{Ordering, fence};
+use crate::errno::{Errno, Result};
+use crate::init_once::InitOnce;
+use crate::pair::Cred;
+use crate::sys;
+use crate::transport::doorbell::Doorbell;
+use crate::transport::event_count::{ENDED, prepare_wait};
+use crate::transport::pipe_ends::PeerDoorbell;
+use crate::transport::ring::longest;
+use crate::transport::spin::Cpus;
+use libc::c_int;
+use std::cell::UnsafeCell;
+use std::os::fd::BorrowedFd;
+
+/// Keeps data that different threads write on different cache lines.
+#[repr(align(128))]
+struct CachePadded<T>(T);
+
+/// One end of a channel.
+///
+/// Two threads may use it: one sends, one receives.
+pub struct Channel {
+    sender: CachePadded<UnsafeCell<Sender>>,
+    receiver: CachePadded<UnsafeCell<Receiver>>,
+    pub(super) sent: CachePaddedCounters,
+    pub(super) received: CachePaddedCounters,
+    /// Set when the handshake has ended.
+    link: InitOnce<Link>,
+    pub(super) bell: Doorbell,
+    pub(super) local: Local,
+    pub(super) pending: Pending,
+    ring_size: u64,
+    cred: Cred,
+}
+
+/// Counters on cache lines of their own.
+#[repr(align(128))]
+#[derive(Default)]
+pub struct CachePaddedCounters(pub Counters);
+
+/// The connection with the peer.
+pub struct Link {
+    /// This end's memory.
+    pub memory: Memory,
+    /// The peer's memory, which this end can only read.
+    pub peer: Memory,
+    /// By which this end wakes the peer.
+    pub peer_bell: PeerDoorbell,
+    /// Whether both sides can use `membarrier`.
+    pub membarrier: bool,
+}
+
+// SAFETY: each cell is used by a single thread (`send_half`, `recv_half`); everything else
+// is made for several threads.
+unsafe impl Sync for Channel {}
+
+impl Link {
+    /// Where the two sides run.
+    pub fn cpus(&self) -> Cpus<'_> {
+        Cpus {
+            mine: &self.memory.control().cpu,
+            theirs: &self.peer.control().cpu,
+        }
+    }
+}
+
+impl Channel {
+    /// Makes both ends of a channel in one process.
+    pub fn pair(options: &Options) -> Result<[Self; 2]> {
+        let cred = Cred::own();
+        let (a_ring, b_ring) = (options.send_ring()?, options.recv_ring()?);
+        let (a_own, a_offer) = Offer::new(&a_ring)?.split()?;
+        let (b_own, b_offer) = Offer::new(&b_ring)?.split()?;
+        let a = Self::new(options, &a_ring, cred, Pending::none());
+        let b = Self::new(options, &b_ring, cred, Pending::none());
+        a.attach_peer(a_own, b_offer, None)?;
+        b.attach_peer(b_own, a_offer, None)?;
+        Ok([a, b])
+    }
+
+    /// Makes an end whose peer is not known yet.
+    #[inline(never)] // long, and called from several places
+    pub(super) fn new(options: &Options, ring: &RingParams, cred: Cred, pending: Pending) -> Self {
+        Self {
+            sender: CachePadded(UnsafeCell::new(Sender::new(ring.ring_size, options.spin))),
+            receiver: CachePadded(UnsafeCell::new(Receiver::new(options.spin))),
+            sent: CachePaddedCounters::default(),
+            received: CachePaddedCounters::default(),
+            link: InitOnce::new(),
+            bell: Doorbell::new(),
+            local: Local::new(),
+            pending,
+            ring_size: ring.ring_size,
+            cred,
+        }
+    }
+
+    /// Connects this end with its peer. `socket` does not wake the event loop from now on.
+    #[inline(never)]
+    pub(super) fn attach_peer(
+        &self,
+        own: OwnSide,
+        peer: PeerOffer,
+        socket: Option<BorrowedFd>,
+    ) -> Result<()> {
+        let membarrier = own.membarrier && peer.membarrier;
+        self.bell.attach(peer.pipe, membarrier)?;
+        if let Some(socket) = socket {
+            self.bell.poll_pipe(socket)?;
+        }
+        let link = Link {
+            memory: own.memory,
+            peer: peer.memory,
+            peer_bell: own.peer_bell,
+            membarrier,
+        };
+        self.link.set(link).map_err(|_| Errno::EPROTO)
+    }
+
+    /// The sending half.
+    ///
+    /// # Safety
+    ///
+    /// No other thread uses the sending half until the result has been dropped.
+    #[inline(always)]
+    pub unsafe fn send_half(&self) -> SendHalf<'_> {
+        SendHalf {
+            channel: self,
+            // SAFETY: the caller's promise.
+            state: unsafe { &mut *self.sender.0.get() },
+        }
+    }
+
+    /// The receiving half.
+    ///
+    /// # Safety
+    ///
+    /// No other thread uses the receiving half until the result has been dropped.
+    #[inline(always)]
+    pub unsafe fn recv_half(&self) -> RecvHalf<'_> {
+        RecvHalf {
+            channel: self,
+            // SAFETY: the caller's promise.
+            state: unsafe { &mut *self.receiver.0.get() },
+        }
+    }
+
+    /// The connection, once the handshake has ended.
+    #[inline(always)]
+    pub(super) fn link(&self) -> Option<&Link> {
+        self.link.get()
+    }
+
+    /// The state that both directions wait on.
+    pub(super) fn view<'a>(&'a self, link: &'a Link) -> View<'a, Doorbell> {
+        View {
+            mine: link.memory.control(),
+            theirs: link.peer.control(),
+            local: &self.local,
+            bell: &self.bell,
+            peer_ring: &link.peer,
+            ring_size: self.ring_size,
+            thread: sys::thread_token(),
+        }
+    }
+
+    /// The peer has violated the protocol: ends both directions of this end.
+    #[cold]
+    pub(super) fn poison(&self, error: Errno) -> Errno {
+        if error == Errno::EPROTO && self.local.poisoned.swap(1, Ordering::Relaxed) == 0 {
+            self.bell.set_gone();
+            // Pairs with the fence in `readiness::arm`.
+            fence(Ordering::SeqCst);
+            self.bell.notify_self();
+        }
+        error
+    }
+
+    /// Ends one direction or both, for good.
+    pub fn shutdown(&self, how: c_int) -> Result<()> {
+        let (reading, writing) = match how {
+            libc::SHUT_RD => (true, false),
+            libc::SHUT_WR => (false, true),
+            libc::SHUT_RDWR => (true, true),
+            _ => return Err(Errno::EINVAL),
+        };
+        self.pending.request_shutdown(reading, writing);
+        self.advance_handshake();
+        self.apply_shutdown();
+        // Pairs with the fence in `readiness::arm`.
+        fence(Ordering::SeqCst);
+        self.bell.notify_self();
+        Ok(())
+    }
+
+    /// Tells the peer which directions have been shut down. The thread that ends the handshake and
+    /// a thread that shuts down both call it; at least one of them sees both.
+    pub(super) fn apply_shutdown(&self) {
+        let (reading, writing) = self.pending.requested_shutdown();
+        let Some(link) = self.link() else {
+            return;
+        };
+        let control = link.memory.control();
+        if writing {
+            // Pairs with the load in `View::is_receive_ended`: messages sent before are visible.
+            control.ended.sending.store(1, Ordering::Release);
+        }
+        if reading {
+            control.ended.receiving.store(1, Ordering::Relaxed);
+            control.receiver.word.store(ENDED, Ordering::Relaxed);
+        }
+        if reading || writing {
+            let _ = link.peer_bell.notify();
+        }
+    }
+
+    /// The descriptor for event loops.
+    pub fn fd(&self) -> Result<c_int> {
+        let (fd, is_new) = match self.link() {
+            Some(_) => self.bell.epoll(None)?,
+            None => self.pending_epoll()?,
+        };
+        if is_new && let Some(link) = self.link() {
+            self.view(link).arm();
+        }
+        Ok(fd)
+    }
+
+    /// The longest message that can always be sent.
+    pub fn max(&self) -> usize {
+        longest(self.ring_size) as usize
+    }
+
+    /// The credentials of the peer.
+    pub fn cred(&self) -> Cred {
+        self.cred
+    }
+
+    /// The counters of this end.
+    pub fn stats(&self) -> Stats {
+        Stats::new(&self.sent.0, &self.received.0, self.bell.sleeps())
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // A related process may go on using this end, so it is not shut down. But both event
+        // counts announce a sleep: the peer's next publication wakes this end, and so notices
+        // whether a process has it.
+        let Some(link) = self.link() else {
+            return;
+        };
+        let control = link.memory.control();
+        for word in [&control.receiver.word, &control.sender.word] {
+            prepare_wait(word, &control.tail.unfenced, || true);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The options of a channel, and their defaults.
+
+use super::memory::{self, RingParams};
+use crate::errno::{Errno, Result};
+use crate::transport::ring::{longest, size_for};
+use crate::transport::spin::SpinPolicy;
+
+/// The options of a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The size of the ring that this side sends through; 0 for the default.
+    pub send_size: u64,
+    /// The same for the other side of a pair; 0 for the same size.
+    pub recv_size: u64,
+    /// The largest ring that is accepted from a peer; 0 for the default.
+    pub recv_size_max: u64,
+    /// A message of this length fits, whatever the sizes are.
+    pub message_max: u64,
+    /// How long a blocking call spins before it sleeps.
+    pub spin: SpinPolicy,
+    /// Whether the memory of the own ring is allocated and mapped at once.
+    pub populate: bool,
+    /// Whether the own ring is locked into memory.
+    pub lock: bool,
+}
+
+/// The default size of a ring.
+const RING_SIZE: u64 = 256 << 10;
+/// The default of the largest ring that is accepted from a peer.
+const RING_SIZE_MAX: u64 = 16 << 20;
+
+impl Options {
+    /// The ring that this side sends through.
+    pub fn send_ring(&self) -> Result<RingParams> {
+        self.ring(self.send_size)
+    }
+
+    /// The ring that the other side of a pair sends through.
+    pub fn recv_ring(&self) -> Result<RingParams> {
+        self.ring(match self.recv_size {
+            0 => self.send_size,
+            size => size,
+        })
+    }
+
+    /// The ring that this side sends through, if the peer chooses its own. `EINVAL` if the options
+    /// choose that too.
+    pub fn own_ring(&self) -> Result<RingParams> {
+        if self.recv_size != 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.send_ring()
+    }
+
+    /// The largest ring that is accepted from a peer.
+    pub fn recv_size_max(&self) -> u64 {
+        match self.recv_size_max {
+            0 => RING_SIZE_MAX,
+            size => size,
+        }
+    }
+
+    #[inline(never)]
+    fn ring(&self, size: u64) -> Result<RingParams> {
+        let size = if size == 0 { RING_SIZE } else { size };
+        let for_message = match self.message_max {
+            0 => 0,
+            len if len <= longest(memory::RING_MAX) => size_for(len),
+            _ => return Err(Errno::EINVAL),
+        };
+        Ok(RingParams {
+            ring_size: memory::ring_size(size.max(for_message))?,
+            populate: self.populate,
+            lock: self.lock,
+        })
+    }
+}

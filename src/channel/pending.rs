@@ -1,0 +1,305 @@
+//! The completion of the handshake, by whichever call comes first. A thread that advances it holds
+//! a lock.
+
+use super::endpoint::{Channel, Link};
+use super::handshake::{Offer, PeerOffer};
+use super::memory::RingParams;
+use super::options::Options;
+use crate::atomic::{AtomicU32, Ordering, fence};
+use crate::errno::{Errno, Result, kept};
+use crate::process_lock::{ProcessGuard, ProcessLock};
+use crate::transport::hello;
+use crate::transport::wait::{Doorbell as _, Role};
+use crate::wait::Wait;
+use libc::c_int;
+use nix::poll::{PollFd, PollFlags};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// How long accept waits at most for the hello of a client: a silent one delays it by this time.
+const HELLO_GRACE: Duration = Duration::from_millis(1);
+
+const SHUT_READING: u32 = 1;
+const SHUT_WRITING: u32 = 2;
+
+/// The rest of an end's handshake.
+pub struct Pending {
+    /// None when it has ended.
+    handshake: ProcessLock<Option<Handshake>>,
+    /// The directions that were shut down.
+    shutdown: AtomicU32,
+}
+
+/// A handshake that has not ended.
+struct Handshake {
+    socket: OwnedFd,
+    ring: RingParams,
+    size_max: u64,
+    /// The offer of this side, once it is made.
+    offer: Option<Offer>,
+    /// Whether that was sent.
+    is_sent: bool,
+    /// The offer of the peer, once it has been received.
+    peer: Option<PeerOffer>,
+    /// Why it failed for good.
+    failed: Option<Errno>,
+    /// The number of threads that sleep at the socket: it stays open for them.
+    sleeping: u32,
+}
+
+type Guard<'a> = ProcessGuard<'a, Option<Handshake>>;
+
+impl Pending {
+    /// Of an end without a handshake.
+    pub fn none() -> Self {
+        Self::with(None)
+    }
+
+    /// Of an end over a socket. `offer` has been sent already, if there is one.
+    pub fn new(
+        socket: OwnedFd,
+        options: &Options,
+        ring: &RingParams,
+        offer: Option<Offer>,
+    ) -> Self {
+        Self::with(Some(Handshake {
+            socket,
+            ring: *ring,
+            size_max: options.recv_size_max(),
+            is_sent: offer.is_some(),
+            offer,
+            peer: None,
+            failed: None,
+            sleeping: 0,
+        }))
+    }
+
+    fn with(handshake: Option<Handshake>) -> Self {
+        Self {
+            handshake: ProcessLock::new(handshake),
+            shutdown: AtomicU32::new(0),
+        }
+    }
+
+    fn lock(&self, wait: &mut Wait) -> Result<Guard<'_>> {
+        self.handshake.lock(wait)
+    }
+
+    /// Notes that directions have been shut down.
+    pub fn request_shutdown(&self, reading: bool, writing: bool) {
+        let bits = u32::from(reading) * SHUT_READING + u32::from(writing) * SHUT_WRITING;
+        self.shutdown.fetch_or(bits, Ordering::SeqCst);
+    }
+
+    /// Which directions have been shut down: reading, writing.
+    pub fn requested_shutdown(&self) -> (bool, bool) {
+        let bits = self.shutdown.load(Ordering::SeqCst);
+        (bits & SHUT_READING != 0, bits & SHUT_WRITING != 0)
+    }
+
+    fn is_shut(&self, role: Role) -> bool {
+        let (reading, writing) = self.requested_shutdown();
+        match role {
+            Role::Receiver => reading,
+            Role::Sender => writing,
+        }
+    }
+}
+
+impl Handshake {
+    /// Goes on with it; `EAGAIN` if the peer has not sent its hello.
+    fn advance(&mut self, channel: &Channel) -> Result<()> {
+        let socket = self.socket.as_fd();
+        if self.peer.is_none() {
+            let peer = PeerOffer::new(hello::peek(socket)?, self.size_max)?;
+            if self.offer.is_none() {
+                self.offer = Some(Offer::new(&self.ring)?);
+            }
+            // Last: until here a failure leaves the hello queued.
+            hello::consume(socket)?;
+            self.peer = Some(peer);
+        }
+        if !self.is_sent {
+            self.offer.as_ref().ok_or(Errno::EPROTO)?.send(socket)?;
+            self.is_sent = true;
+        }
+        let (Some(offer), Some(peer)) = (self.offer.take(), self.peer.take()) else {
+            return Err(Errno::EPROTO);
+        };
+        let attached = channel.attach_peer(offer.into_own(), peer, Some(socket));
+        // The offers are gone, so it cannot be tried again.
+        attached.inspect_err(|error| self.failed = Some(*error))
+    }
+}
+
+/// Whether a handshake that failed with this error cannot be continued. Otherwise this process
+/// lacks something, and the call may be repeated.
+fn is_final(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::EPROTO | Errno::ESTALE | Errno::EPIPE | Errno::EBUSY
+    )
+}
+
+impl Channel {
+    /// The descriptor for event loops before the handshake has ended; see [`Doorbell::epoll`](crate::transport::doorbell::Doorbell::epoll).
+    pub(super) fn pending_epoll(&self) -> Result<(c_int, bool)> {
+        let guard = self.pending.lock(&mut Wait::forever())?;
+        let handshake = guard.as_ref().filter(|_| self.link().is_none());
+        let made = self
+            .bell
+            .epoll(handshake.map(|handshake| handshake.socket.as_fd()))?;
+        let has_failed = handshake.is_some_and(|handshake| handshake.failed.is_some());
+        if has_failed || self.pending.requested_shutdown() != (false, false) {
+            self.bell.set_readable();
+        }
+        Ok(made)
+    }
+
+    /// The connection; completes the handshake if that has not ended. `EPIPE` if the peer died
+    /// before, or this direction was shut down.
+    #[cold]
+    pub(super) fn link_slow(&self, role: Role, wait: &mut Wait) -> Result<&Link> {
+        kept(|| self.complete_handshake(role, wait))?;
+        self.link().ok_or(Errno::EPROTO)
+    }
+
+    pub(super) fn complete_handshake(&self, role: Role, wait: &mut Wait) -> Result<()> {
+        loop {
+            let is_drained = self.bell.is_polled();
+            if is_drained {
+                self.bell.drain();
+                self.restore_readable(role);
+            }
+            let epoch = self.bell.epoch();
+            let is_shut = self.pending.is_shut(role);
+            let mut guard = self.pending.lock(wait)?;
+            if self.advance(&mut guard)? {
+                // Another thread may have ended the handshake, and set what was cleared above.
+                if is_drained && let Some(link) = self.link() {
+                    self.view(link).arm();
+                }
+                return Ok(());
+            }
+            if is_shut {
+                return Err(Errno::EPIPE);
+            }
+            let Some(socket) = guard.as_mut().map(|handshake| {
+                handshake.sleeping += 1;
+                handshake.socket.as_raw_fd()
+            }) else {
+                return Ok(());
+            };
+            drop(guard);
+            let slept = self.sleep_at(role, wait, epoch, socket);
+            let mut guard = self.pending.lock(&mut Wait::forever())?;
+            if let Some(handshake) = guard.as_mut() {
+                handshake.sleeping -= 1;
+            }
+            self.close_if_ended(&mut guard);
+            slept?;
+        }
+    }
+
+    /// A sender does not take the end of receiving from the event loop.
+    fn restore_readable(&self, role: Role) {
+        let is_received = self.local.end_received.load(Ordering::Relaxed) != 0;
+        if role == Role::Sender && self.pending.is_shut(Role::Receiver) && !is_received {
+            self.bell.set_readable();
+        }
+    }
+
+    fn sleep_at(&self, role: Role, wait: &mut Wait, epoch: u32, socket: RawFd) -> Result<()> {
+        // SAFETY: it stays open while a thread sleeps at it.
+        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+        self.bell.sleep_at(role, wait, epoch, socket)
+    }
+
+    /// Goes on with the handshake of a connection that was just accepted. Its client sends the hello
+    /// immediately after it has connected, so a short wait suffices. A failure is left for the
+    /// first call that needs the peer.
+    pub(super) fn await_hello(&self, deadline: &mut Wait) {
+        self.advance_handshake();
+        if self.link().is_some() {
+            return;
+        }
+        if deadline.is_never() {
+            // The client may be about to run on this processor.
+            std::thread::yield_now();
+        } else {
+            let Ok(guard) = self.pending.lock(deadline) else {
+                return;
+            };
+            if let Some(handshake) = guard.as_ref() {
+                let mut fds = [PollFd::new(handshake.socket.as_fd(), PollFlags::POLLIN)];
+                let _ = deadline.any(&mut fds, Some(HELLO_GRACE));
+            }
+        }
+        self.advance_handshake();
+    }
+
+    /// Goes on with the handshake as far as possible without waiting. A failure is left for the
+    /// next call that needs the peer.
+    #[inline(never)]
+    pub(super) fn advance_handshake(&self) {
+        if self.link().is_none()
+            && let Ok(mut guard) = self.pending.lock(&mut Wait::forever())
+        {
+            let _ = self.advance(&mut guard);
+        }
+    }
+
+    /// Goes on with the handshake; whether it has ended.
+    fn advance(&self, guard: &mut Guard) -> Result<bool> {
+        if self.link().is_some() {
+            self.close_if_ended(guard);
+            return Ok(true);
+        }
+        let Some(handshake) = guard.as_mut() else {
+            return Err(Errno::EPROTO);
+        };
+        let result = match handshake.failed {
+            Some(error) => Err(error),
+            None => handshake.advance(self),
+        };
+        match result {
+            Ok(()) => {
+                let others_sleep = handshake.sleeping > 0;
+                self.handshake_ended(others_sleep);
+                self.close_if_ended(guard);
+                Ok(true)
+            }
+            Err(Errno::EAGAIN) => Ok(false),
+            Err(error) => {
+                if is_final(error) {
+                    handshake.failed = Some(error);
+                    // The socket may be readable or not: the failure is.
+                    self.bell.notify_self();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn handshake_ended(&self, others_sleep: bool) {
+        // Pairs with `request_shutdown`, after which `shutdown` sees the link.
+        fence(Ordering::SeqCst);
+        self.apply_shutdown();
+        if self.bell.is_polled()
+            && let Some(link) = self.link()
+        {
+            self.view(link).arm();
+        }
+        if others_sleep {
+            self.bell.notify_self();
+        }
+    }
+
+    /// Closes the socket when no thread sleeps at it any longer.
+    fn close_if_ended(&self, guard: &mut Guard) {
+        let is_idle = |handshake: &Handshake| handshake.sleeping == 0;
+        if self.link().is_some() && guard.as_ref().is_some_and(is_idle) {
+            **guard = None;
+        }
+    }
+}

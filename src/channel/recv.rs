@@ -1,0 +1,293 @@
+//! Receiving: find the next message, read it, release its room, wake the sender.
+
+use super::endpoint::{Channel, Link};
+use super::state::{MessageCondition, View, cursor};
+use crate::atomic::Ordering;
+use crate::errno::{Errno, Result, kept};
+use crate::shared_copy;
+use crate::sys;
+use crate::transport::doorbell::Doorbell;
+use crate::transport::event_count::{Notifier, PeerState};
+use crate::transport::liveness::Liveness;
+use crate::transport::ring::Consumer;
+use crate::transport::spin::{SpinPolicy, Spinner};
+use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
+use crate::wait::Wait;
+use std::mem::{self, MaybeUninit};
+use std::ptr::NonNull;
+
+/// The private state of the thread that receives.
+pub struct Receiver {
+    ring: Consumer,
+    notifier: Notifier,
+    /// Whether the handshake has ended, so that the ring is known.
+    is_linked: bool,
+    /// Whether `peek` has shown the next message.
+    is_shown: bool,
+    spinner: Spinner,
+    liveness: Liveness,
+}
+
+impl Receiver {
+    /// The state before the handshake has ended.
+    pub fn new(spin: SpinPolicy) -> Self {
+        Self {
+            ring: Consumer::unknown(),
+            notifier: Notifier::new(false),
+            is_linked: false,
+            is_shown: false,
+            spinner: Spinner::new(spin),
+            liveness: Liveness::default(),
+        }
+    }
+}
+
+/// The receiving half of an end, for one call.
+pub struct RecvHalf<'a> {
+    pub(super) channel: &'a Channel,
+    pub(super) state: &'a mut Receiver,
+}
+
+/// A message in the peer's ring.
+struct Message {
+    at: NonNull<u8>,
+    len: usize,
+}
+
+impl<'a> RecvHalf<'a> {
+    /// Receives a message; its length, 0 at the end of the session.
+    #[inline]
+    pub fn recv(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Wait) -> Result<usize> {
+        if let Some((link, message)) = self.try_peek()
+            && message.len <= shared_copy::SHORT
+            && let Some(buffer) = buffer.get_mut(..message.len)
+        {
+            // SAFETY: the message is within the peer's ring, aligned to 8.
+            unsafe { shared_copy::short_from_shared(message.at, buffer) };
+            self.consume(link, message.len);
+            return Ok(message.len);
+        }
+        self.recv_any(buffer, deadline)
+    }
+
+    #[inline(never)]
+    fn recv_any(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Wait) -> Result<usize> {
+        if buffer.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let Some((link, message)) = self.next(deadline)? else {
+            return Ok(0);
+        };
+        let Some(buffer) = buffer.get_mut(..message.len) else {
+            return Err(Errno::EMSGSIZE);
+        };
+        // SAFETY: `next` has checked that the message is within the peer's ring; it is aligned to
+        // 8. A peer that changes it now changes what is received.
+        unsafe { shared_copy::from_shared(message.at, buffer) };
+        self.state.is_shown = false;
+        self.consume_any(link, message.len);
+        Ok(message.len)
+    }
+
+    /// Shows the next message; none at the end of the session.
+    pub fn peek(&mut self, deadline: Wait) -> Result<Option<(*const u8, usize)>> {
+        let Some((_, message)) = self.next(deadline)? else {
+            return Ok(None);
+        };
+        self.state.is_shown = true;
+        Ok(Some((message.at.as_ptr().cast_const(), message.len)))
+    }
+
+    /// Takes the message that `peek` has shown.
+    pub fn release(&mut self) -> Result<()> {
+        if !mem::take(&mut self.state.is_shown) {
+            return Err(Errno::EINVAL);
+        }
+        let len = self.state.ring.peek_len() as usize;
+        let link = self.channel.link().ok_or(Errno::EINVAL)?;
+        self.check_sole_receiver(link)?;
+        self.consume_any(link, len);
+        Ok(())
+    }
+
+    /// The next message, if it is there and nothing is unusual.
+    #[inline(always)]
+    fn try_peek(&self) -> Option<(&'a Link, Message)> {
+        let link = self.channel.link()?;
+        let position = self.state.ring.position();
+        let len = self.state.ring.try_peek(link.peer.length(position))?;
+        self.is_sole_receiver(link)
+            .then(|| (link, Message::new(link, position, len)))
+    }
+
+    /// Waits for a message; none at the end of the session.
+    #[inline(always)]
+    fn next(&mut self, deadline: Wait) -> Result<Option<(&'a Link, Message)>> {
+        let link = match self.channel.link() {
+            Some(link) if self.has_message(link) => link,
+            _ => match kept(|| self.next_slow(deadline))? {
+                Some(link) => link,
+                None => return Ok(None),
+            },
+        };
+        let ring = &self.state.ring;
+        let message = Message::new(link, ring.position(), ring.peek_len());
+        Ok(Some((link, message)))
+    }
+
+    #[inline(always)]
+    fn has_message(&mut self, link: &Link) -> bool {
+        let length = link.peer.length(self.state.ring.position());
+        self.state.is_linked
+            && self.is_sole_receiver(link)
+            && self.state.ring.poll(length) == Ok(true)
+    }
+
+    #[cold]
+    fn next_slow(&mut self, mut deadline: Wait) -> Result<Option<&'a Link>> {
+        let link = match self.link(&mut deadline) {
+            // One of both sides has ended before the handshake did.
+            Err(Errno::EPIPE) => {
+                self.channel.local.end_received.store(1, Ordering::Relaxed);
+                return Ok(None);
+            }
+            link => link?,
+        };
+        self.check_sole_receiver(link)?;
+        let end = self.channel.view(link);
+        let result = self.wait_for_message(link, end, &mut deadline);
+        // Another process may have received during the wait.
+        self.check_sole_receiver(link)?;
+        match result {
+            Ok(Progress::Ready) => Ok(Some(link)),
+            Ok(_) => {
+                end.end_received();
+                Ok(None)
+            }
+            Err(error) => Err(self.channel.poison(error)),
+        }
+    }
+
+    /// The connection, after the end of the handshake.
+    fn link(&mut self, deadline: &mut Wait) -> Result<&'a Link> {
+        if self.state.is_linked {
+            return self.channel.link().ok_or(Errno::EPROTO);
+        }
+        let link = match self.channel.link() {
+            Some(link) => link,
+            None => self.channel.link_slow(Role::Receiver, deadline)?,
+        };
+        if !link
+            .memory
+            .control()
+            .head
+            .claim(std::process::id(), sys::is_process)
+        {
+            return Err(Errno::EBUSY);
+        }
+        self.state.ring = Consumer::new(link.peer.ring_size(), 0);
+        self.state.notifier = Notifier::new(link.membarrier);
+        self.state.is_linked = true;
+        Ok(link)
+    }
+
+    /// Whether no other process has received on this end since this one did.
+    #[inline(always)]
+    fn is_sole_receiver(&self, link: &Link) -> bool {
+        cursor(&link.memory.control().head.at) == self.state.ring.head()
+    }
+
+    fn check_sole_receiver(&self, link: &Link) -> Result<()> {
+        let is_sole = self.is_sole_receiver(link);
+        is_sole.then_some(()).ok_or(Errno::EBUSY)
+    }
+
+    /// Never returns [`Progress::Pending`].
+    fn wait_for_message(
+        &mut self,
+        link: &Link,
+        end: View<Doorbell>,
+        deadline: &mut Wait,
+    ) -> Result<Progress> {
+        let length = link.peer.length(self.state.ring.position());
+        let mut condition = MessageCondition {
+            end,
+            ring: &mut self.state.ring,
+            length,
+        };
+        if condition.poll()? {
+            return Ok(Progress::Ready);
+        }
+        if deadline.is_never() {
+            let is_polled = end.bell.is_polled();
+            if is_polled {
+                end.nothing_found();
+            } else if self.state.liveness.is_due() {
+                end.bell.check_peer();
+            }
+            let progress = condition.check()?;
+            if progress == Progress::Pending {
+                if is_polled {
+                    end.returns_to_poll();
+                }
+                return Err(Errno::EAGAIN);
+            }
+            return Ok(progress);
+        }
+        let spinner = &mut self.state.spinner;
+        match spinner.spin(link.cpus(), end.bell, &mut condition, deadline)? {
+            Progress::Pending => {}
+            done => return Ok(done),
+        }
+        let (role, words) = (Role::Receiver, end.message_words());
+        wait(end.bell, role, words, &mut condition, deadline)
+    }
+
+    /// Publishes that the next message, of `len` bytes, has been read.
+    #[inline(always)]
+    fn consume(&mut self, link: &Link, len: usize) {
+        let (control, peer_control) = (link.memory.control(), link.peer.control());
+        let ring = &mut self.state.ring;
+        ring.release(len as u32, &control.head.at);
+        let received = &self.channel.received.0;
+        received.messages.add(1);
+        received.bytes.add(len as u64);
+        // A sender that waits for room is woken when half of the ring is free, as the kernel does
+        // for its sockets. Woken for each message, it would sleep again after each.
+        let is_half_free = || ring.is_half_free(&peer_control.tail.at);
+        let (word, unfenced) = (&peer_control.sender.word, &control.head.unfenced);
+        let peer = self.state.notifier.notify(word, unfenced, is_half_free);
+        if peer == PeerState::Asleep {
+            self.wake_sender(link);
+        }
+    }
+
+    /// [`RecvHalf::consume`], not inlined.
+    #[inline(never)]
+    fn consume_any(&mut self, link: &Link, len: usize) {
+        self.consume(link, len);
+    }
+
+    #[cold]
+    fn wake_sender(&self, link: &Link) {
+        self.channel.received.0.wakes.add(1);
+        // The message was received, whether its sender is alive or not.
+        let _ = kept(|| {
+            if link.peer_bell.notify().is_err() {
+                self.channel.bell.set_gone();
+            }
+            Ok(())
+        });
+    }
+}
+
+impl Message {
+    /// The message at a position of the peer's ring.
+    #[inline(always)]
+    fn new(link: &Link, position: u64, len: u32) -> Self {
+        Self {
+            at: link.peer.message(position),
+            len: len as usize,
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Sending: reserve room, write the message, publish it, wake the receiver.
+
+use super::endpoint::{Channel, Link};
+use super::state::{RoomCondition, View, cursor};
+use crate::atomic::Ordering;
+use crate::errno::{Errno, Result, kept};
+use crate::shared_copy;
+use crate::sys;
+use crate::transport::doorbell::Doorbell;
+use crate::transport::event_count::{Notifier, PeerState};
+use crate::transport::liveness::Liveness;
+use crate::transport::readiness::Interest;
+use crate::transport::ring::{Producer, longest, record_size};
+use crate::transport::spin::{SpinPolicy, Spinner};
+use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
+use crate::wait::Wait;
+use std::ptr::NonNull;
+
+/// After this number of messages of which none was received, a sender asks the kernel whether the
+/// peer is alive.
+const LIVENESS_EVERY: u64 = 64;
+
+/// The private state of the thread that sends.
+pub struct Sender {
+    ring: Producer,
+    notifier: Notifier,
+    /// Why the fast path is closed; 0 if it is open.
+    holds: u32,
+    /// The length that `reserve` has reserved.
+    reserved: usize,
+    spinner: Spinner,
+    liveness: Liveness,
+}
+
+/// The handshake has not ended.
+const NOT_LINKED: u32 = 1;
+/// Room is reserved.
+const RESERVED: u32 = 2;
+/// An event loop waits for room.
+const INTEREST: u32 = 4;
+
+impl Sender {
+    /// The state before the handshake has ended.
+    pub fn new(ring_size: u64, spin: SpinPolicy) -> Self {
+        Self {
+            ring: Producer::new(ring_size, 0),
+            notifier: Notifier::new(false),
+            holds: NOT_LINKED,
+            reserved: 0,
+            spinner: Spinner::new(spin),
+            liveness: Liveness::default(),
+        }
+    }
+}
+
+/// The sending half of an end, for one call.
+pub struct SendHalf<'a> {
+    pub(super) channel: &'a Channel,
+    pub(super) state: &'a mut Sender,
+}
+
+/// Room in the ring for one message.
+type Room = NonNull<u8>;
+
+impl<'a> SendHalf<'a> {
+    /// Sends a message.
+    #[inline]
+    pub fn send(&mut self, bytes: &[u8], deadline: Wait) -> Result<()> {
+        let len = bytes.len();
+        match self.try_reserve(len) {
+            Some((link, room)) if len <= shared_copy::SHORT => {
+                // SAFETY: this number of bytes is reserved there, aligned to 8.
+                unsafe { shared_copy::short_to_shared(bytes, room) };
+                self.prefetch(link, len);
+                self.publish(link, len)
+            }
+            _ => self.send_any(bytes, deadline),
+        }
+    }
+
+    #[inline(never)]
+    fn send_any(&mut self, bytes: &[u8], deadline: Wait) -> Result<()> {
+        let (link, room) = self.reserve_room(bytes.len(), deadline)?;
+        // SAFETY: this number of bytes is reserved there, aligned to 8.
+        unsafe { shared_copy::to_shared(bytes, room) };
+        self.publish_any(link, bytes.len())
+    }
+
+    /// Reserves room for a message of `len` bytes, which the caller fills before `commit`.
+    pub fn reserve(&mut self, len: usize, deadline: Wait) -> Result<*mut u8> {
+        let (_, room) = self.reserve_room(len, deadline)?;
+        self.state.reserved = len;
+        self.state.holds |= RESERVED;
+        Ok(room.as_ptr())
+    }
+
+    /// Sends the first `len` bytes of the reserved room.
+    pub fn commit(&mut self, len: usize) -> Result<()> {
+        if len == 0 || len > self.state.reserved {
+            return Err(Errno::EINVAL);
+        }
+        self.cancel()?;
+        let link = self.channel.link().ok_or(Errno::EINVAL)?;
+        self.check_sole_sender(link)?;
+        if self.is_ended(link) {
+            self.channel.local.check_poisoned()?;
+            return Err(Errno::EPIPE);
+        }
+        self.publish_any(link, len)
+    }
+
+    /// Gives the reserved room back.
+    pub fn cancel(&mut self) -> Result<()> {
+        if self.state.reserved == 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.state.reserved = 0;
+        self.state.holds &= !RESERVED;
+        Ok(())
+    }
+
+    /// Reserves room if that needs no waiting and nothing is unusual.
+    #[inline(always)]
+    fn try_reserve(&self, len: usize) -> Option<(&'a Link, Room)> {
+        let link = self.channel.link()?;
+        let state = &*self.state;
+        let is_free = len != 0
+            && state.holds == 0
+            && state.ring.has_room(record_size(len as u64))
+            && !self.is_ended(link)
+            && self.is_sole_sender(link);
+        is_free.then(|| (link, link.memory.message(state.ring.position())))
+    }
+
+    #[inline(always)]
+    fn reserve_room(&mut self, len: usize, deadline: Wait) -> Result<(&'a Link, Room)> {
+        let fits = len <= self.channel.max();
+        match fits.then(|| self.try_reserve(len)).flatten() {
+            Some(reserved) => Ok(reserved),
+            None => self.reserve_slow(len, deadline),
+        }
+    }
+
+    #[cold]
+    fn reserve_slow(&mut self, len: usize, mut deadline: Wait) -> Result<(&'a Link, Room)> {
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        if len as u64 > longest(self.state.ring.size()) {
+            return Err(Errno::EMSGSIZE);
+        }
+        if self.state.reserved != 0 {
+            return Err(Errno::EBUSY);
+        }
+        let link = self.link(&mut deadline)?;
+        self.check_sole_sender(link)?;
+        kept(|| self.wait_for_room(link, record_size(len as u64), &mut deadline))?;
+        Ok((link, link.memory.message(self.state.ring.position())))
+    }
+
+    /// The connection, after the end of the handshake.
+    fn link(&mut self, deadline: &mut Wait) -> Result<&'a Link> {
+        if self.state.holds & NOT_LINKED == 0 {
+            return self.channel.link().ok_or(Errno::EPROTO);
+        }
+        let interest = &self.channel.local.interest;
+        let link = match self.channel.link() {
+            Some(link) => link,
+            None => {
+                // Before the attempt: whichever thread ends the handshake sees it.
+                interest.refuse_until_handshake(sys::thread_token());
+                self.channel.link_slow(Role::Sender, deadline)?
+            }
+        };
+        if !link
+            .memory
+            .control()
+            .tail
+            .claim(std::process::id(), sys::is_process)
+        {
+            return Err(Errno::EBUSY);
+        }
+        interest.clear();
+        self.state.notifier = Notifier::new(link.membarrier);
+        self.state.holds &= !NOT_LINKED;
+        Ok(link)
+    }
+
+    /// Whether the peer is known to be dead, or this side has ended sending.
+    #[inline(always)]
+    fn is_ended(&self, link: &Link) -> bool {
+        let ended = &link.memory.control().ended;
+        self.channel.bell.seems_gone() || ended.sending.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether no other process has sent on this end since this one did.
+    #[inline(always)]
+    fn is_sole_sender(&self, link: &Link) -> bool {
+        cursor(&link.memory.control().tail.at) == self.state.ring.tail()
+    }
+
+    fn check_sole_sender(&self, link: &Link) -> Result<()> {
+        self.is_sole_sender(link).then_some(()).ok_or(Errno::EBUSY)
+    }
+
+    /// Waits until `need` bytes are free.
+    fn wait_for_room(&mut self, link: &'a Link, need: u64, deadline: &mut Wait) -> Result<()> {
+        let end = self.channel.view(link);
+        let result = self.wait_for_room_in(link, end, need, deadline);
+        let interest = &end.local.interest;
+        match result {
+            Ok(()) if deadline.is_never() => end.send_retried(need),
+            Err(Errno::EPIPE | Errno::EPROTO) => interest.clear(),
+            _ => {}
+        }
+        // A sender that goes on through the fast path would not acknowledge a signal.
+        self.state.holds &= !INTEREST;
+        if end.bell.is_polled() && interest.get() != Interest::None {
+            self.state.holds |= INTEREST;
+        }
+        // Another process may have sent during the wait.
+        self.check_sole_sender(link)?;
+        result.map_err(|error| self.channel.poison(error))
+    }
+
+    fn wait_for_room_in(
+        &mut self,
+        link: &Link,
+        end: View<Doorbell>,
+        need: u64,
+        deadline: &mut Wait,
+    ) -> Result<()> {
+        let head = cursor(&end.theirs.head.at);
+        let mut condition = RoomCondition {
+            end,
+            ring: &mut self.state.ring,
+            need,
+        };
+        if condition.check()? == Progress::Ready {
+            return Ok(());
+        }
+        self.channel.sent.0.full.add(1);
+        if deadline.is_never() {
+            end.send_refused(head, need);
+            if !end.bell.is_polled() && self.state.liveness.is_due() {
+                end.bell.check_peer();
+            }
+            return match condition.check()? {
+                Progress::Pending => Err(Errno::EAGAIN),
+                _ => Ok(()),
+            };
+        }
+        let spinner = &mut self.state.spinner;
+        if spinner.spin(link.cpus(), end.bell, &mut condition, deadline)? == Progress::Pending {
+            let (role, words) = (Role::Sender, end.room_words());
+            wait(end.bell, role, words, &mut condition, deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches the cache lines of the next short messages for writing.
+    #[inline(always)]
+    fn prefetch(&self, link: &Link, len: usize) {
+        let next = self.state.ring.position_after(record_size(len as u64));
+        link.memory.prefetch_write(next);
+    }
+
+    /// Publishes the message in the reserved room.
+    #[inline(always)]
+    fn publish(&mut self, link: &Link, len: usize) -> Result<()> {
+        let control = link.memory.control();
+        let state = &mut *self.state;
+        let next = state.ring.position_after(record_size(len as u64));
+        state.ring.publish(
+            len as u32,
+            link.memory.length(state.ring.position()),
+            link.memory.length(next),
+            &control.tail.at,
+        );
+        let sent = &self.channel.sent.0;
+        let count = sent.messages.add(1);
+        sent.bytes.add(len as u64);
+        let peer_word = &link.peer.control().receiver.word;
+        let peer = state
+            .notifier
+            .notify(peer_word, &control.tail.unfenced, || true);
+        if peer != PeerState::Awake || count.is_multiple_of(LIVENESS_EVERY) {
+            return self.after_publish(link, peer);
+        }
+        Ok(())
+    }
+
+    /// [`SendHalf::publish`], not inlined.
+    #[inline(never)]
+    fn publish_any(&mut self, link: &Link, len: usize) -> Result<()> {
+        self.publish(link, len)
+    }
+
+    /// The rare steps after a publication.
+    #[cold]
+    fn after_publish(&mut self, link: &Link, peer: PeerState) -> Result<()> {
+        kept(|| match peer {
+            PeerState::Asleep => self.wake_receiver(link),
+            PeerState::Ended => {
+                let result = self.check_delivered(link);
+                self.state.ring.close();
+                result
+            }
+            PeerState::Awake => self.check_liveness(link),
+        })
+    }
+
+    fn wake_receiver(&mut self, link: &Link) -> Result<()> {
+        link.cpus().mine.publish();
+        self.channel.sent.0.wakes.add(1);
+        link.peer_bell.notify().or_else(|_| {
+            self.channel.bell.set_gone();
+            self.check_delivered(link)
+        })
+    }
+
+    /// A receiver that has read nothing of the last messages may be dead.
+    fn check_liveness(&mut self, link: &Link) -> Result<()> {
+        link.cpus().mine.publish();
+        let before = self.state.ring.cached_head();
+        self.refresh(link)?;
+        if self.state.ring.cached_head() == before && self.channel.bell.check_peer() {
+            return self.check_delivered(link);
+        }
+        Ok(())
+    }
+
+    /// The peer has ended. A message that it received before does not fail; the next one will.
+    fn check_delivered(&mut self, link: &Link) -> Result<()> {
+        self.refresh(link)?;
+        if self.state.ring.is_drained() {
+            Ok(())
+        } else {
+            Err(Errno::EPIPE)
+        }
+    }
+
+    fn refresh(&mut self, link: &Link) -> Result<()> {
+        let refreshed = self.state.ring.refresh(0, &link.peer.control().head.at);
+        refreshed
+            .map(drop)
+            .map_err(|error| self.channel.poison(error))
+    }
+}

@@ -1,0 +1,81 @@
+//! One packet into or out of a pipe, without waiting, whatever the mode of the descriptor.
+//!
+//! `RWF_NOWAIT` is no help: the kernel refuses it for FIFOs (`EOPNOTSUPP`, up to Linux 6.18 at
+//! least). vmsplice(2) does not wait if it is told so, but it joins packets, and a pipe that it
+//! fills refers to memory that changes later. splice(2) from one pipe to another does not wait
+//! either, and moves a packet as it is. So a packet goes through a private pipe that has room for
+//! exactly one.
+
+use super::pipe::{self, with_signals_blocked};
+use super::{CancelGuard, checked_len};
+use crate::errno::{Errno, Result};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::SigSet;
+use nix::unistd::pipe2;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+/// Reads a packet, up to the length of `bytes`; 0 if it is empty, or at the end of the file.
+pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    if is_nonblocking(fd)? {
+        return pipe::read(fd, bytes);
+    }
+    let _uncancelled = CancelGuard::new();
+    let slot = Slot::new()?;
+    match splice(fd, slot.write.as_fd(), bytes.len()) {
+        // A filter of system calls, or a file that cannot be spliced: the mode decides.
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => pipe::read(fd, bytes),
+        moved => match pipe::read(slot.read.as_fd(), bytes) {
+            Err(Errno::EAGAIN) => moved, // no packet
+            // Also where `moved` is EAGAIN: splice(2) goes on after an empty packet, and finds
+            // that the slot is taken.
+            read => read,
+        },
+    }
+}
+
+/// Writes a packet of at most `PIPE_BUF` bytes, in one piece and without a SIGPIPE.
+pub fn write_without_waiting(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
+    if is_nonblocking(fd)? {
+        return pipe::write_without_signal(fd, packet);
+    }
+    let _uncancelled = CancelGuard::new();
+    let slot = Slot::new()?;
+    nix::unistd::write(&slot.write, packet)?;
+    let moved = with_signals_blocked(&SigSet::all(), &|| {
+        splice(slot.read.as_fd(), fd, packet.len())
+    });
+    match moved {
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => pipe::write_without_signal(fd, packet),
+        moved => moved,
+    }
+}
+
+fn is_nonblocking(fd: BorrowedFd) -> Result<bool> {
+    let flags = fcntl(fd, FcntlArg::F_GETFL)?;
+    Ok(OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK))
+}
+
+/// `splice(2)` without waiting.
+fn splice(from: BorrowedFd, to: BorrowedFd, len: usize) -> Result<usize> {
+    let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+    let flags = libc::SPLICE_F_NONBLOCK;
+    // SAFETY: no offsets, which are the only pointers.
+    checked_len(unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), len, flags) })
+}
+
+/// A pipe in packet mode with room for one packet.
+struct Slot {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Slot {
+    fn new() -> Result<Self> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_DIRECT)?;
+        // The kernel rounds it up to one page, which is one packet.
+        fcntl(&write, FcntlArg::F_SETPIPE_SZ(1))?;
+        Ok(Self { read, write })
+    }
+}

@@ -1,0 +1,131 @@
+//! The exchange over a socket by which two processes meet: each sends one message of
+//! [`HELLO_LEN`] bytes with two descriptors.
+//!
+//! A message is received in two steps. [`peek`] returns copies of it and of its descriptors and
+//! leaves it queued, so that a failure of the receiver (no descriptor or memory left) loses
+//! nothing. [`consume`] then takes it; of two processes that share the socket only one succeeds.
+
+use crate::bytes;
+use crate::errno::{Errno, Result};
+use crate::fd::own;
+use crate::message::{RecvControl, SendControl, empty_header, past_end};
+use crate::pair::send_error;
+use crate::sys;
+use libc::{c_int, iovec};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// The size of the message.
+///
+/// cbindgen:ignore
+pub const HELLO_LEN: usize = 64;
+
+/// A message that was received.
+pub struct Hello {
+    /// Its bytes.
+    pub bytes: [u8; HELLO_LEN],
+    /// Its descriptors.
+    pub fds: [OwnedFd; 2],
+}
+
+/// Sends a message. Does not wait: a new socket has room for it. `EPIPE` if the peer is dead, or
+/// accepts no descriptors (`SO_PASSRIGHTS`).
+pub fn send(socket: BorrowedFd, mut bytes: [u8; HELLO_LEN], fds: [BorrowedFd; 2]) -> Result<()> {
+    let mut part = iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: HELLO_LEN,
+    };
+    let mut control = SendControl::new(&fds.map(|fd| fd.as_raw_fd()));
+    let mut header = empty_header();
+    header.msg_iov = &mut part;
+    header.msg_iovlen = 1;
+    control.attach(&mut header);
+    loop {
+        // SAFETY: the part and the control data outlive the call, and the lengths are theirs.
+        match unsafe { sys::sendmsg(socket, &header, libc::MSG_DONTWAIT) } {
+            Ok(HELLO_LEN) => return Ok(()),
+            // The socket is full of something else.
+            Ok(_) | Err(Errno::EAGAIN) => return Err(Errno::EPROTO),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EPERM) => return Err(Errno::EPIPE),
+            Err(error) => return Err(send_error(error)),
+        }
+    }
+}
+
+/// Returns the message that is queued. `EAGAIN` if there is none yet, `EPIPE` if the peer has
+/// closed the socket, `EPROTO` if it has sent something else, `EMFILE` if this process may not
+/// have two more descriptors.
+pub fn peek(socket: BorrowedFd) -> Result<Hello> {
+    let mut bytes = [0; HELLO_LEN];
+    let mut control = RecvControl::new();
+    let mut msg_flags = 0;
+    let len = receive(|flags| {
+        // What the attempt before has received.
+        control.close();
+        let mut part = part_of(bytes::to_fill(&mut bytes));
+        let mut header = empty_header();
+        header.msg_iov = &mut part;
+        header.msg_iovlen = 1;
+        control.attach(&mut header);
+        // SAFETY: the part and the control data outlive the call, and the lengths are theirs.
+        let len = unsafe { sys::recvmsg(socket, &mut header, flags | libc::MSG_PEEK) }?;
+        control.received(&header);
+        msg_flags = header.msg_flags;
+        Ok(len)
+    })?;
+    let fds = descriptors(&mut control, msg_flags)?;
+    match fds {
+        // Nothing is cut off, and exactly two descriptors come with it.
+        [Some(first), Some(second), None]
+            if len == HELLO_LEN && msg_flags & libc::MSG_TRUNC == 0 =>
+        {
+            let fds = [first, second];
+            Ok(Hello { bytes, fds })
+        }
+        _ => Err(Errno::EPROTO),
+    }
+}
+
+/// Takes the message that [`peek`] has returned. `EBUSY` if another process took it.
+pub fn consume(socket: BorrowedFd) -> Result<()> {
+    let mut bytes = [MaybeUninit::uninit(); HELLO_LEN];
+    // The kernel closes the descriptors.
+    match receive(|flags| sys::recv(socket, &mut bytes, flags)) {
+        Ok(HELLO_LEN) => Ok(()),
+        Ok(_) | Err(Errno::EAGAIN | Errno::EPIPE) => Err(Errno::EBUSY),
+        Err(error) => Err(error),
+    }
+}
+
+/// Receives without waiting; `EPIPE` at the end.
+fn receive(mut attempt: impl FnMut(c_int) -> Result<usize>) -> Result<usize> {
+    loop {
+        match past_end(libc::MSG_DONTWAIT, &mut attempt) {
+            Ok(0) | Err(Errno::ECONNRESET) => return Err(Errno::EPIPE),
+            Err(Errno::EINTR) => {}
+            received => return received,
+        }
+    }
+}
+
+fn part_of(buffer: &mut [MaybeUninit<u8>]) -> iovec {
+    iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    }
+}
+
+/// Up to three of the descriptors that came with a message.
+fn descriptors(control: &mut RecvControl, msg_flags: c_int) -> Result<[Option<OwnedFd>; 3]> {
+    let mut fds = [MaybeUninit::new(-1); 3];
+    let count = control.store(&mut fds, msg_flags)?;
+    let mut owned = fds.into_iter().take(count).map(|fd| {
+        // SAFETY: all of the array is initialised.
+        let fd: c_int = unsafe { fd.assume_init() };
+        // SAFETY: the kernel has opened it for this message, and nothing else owns it.
+        unsafe { own(fd) }.ok()
+    });
+    let mut next = || owned.next().flatten();
+    Ok([next(), next(), next()])
+}

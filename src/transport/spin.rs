@@ -1,0 +1,126 @@
+//! Spinning: how long a blocking call checks its condition before it sleeps.
+
+use super::cpu_hint::CpuHint;
+use super::wait::{Condition, Doorbell, Progress};
+use crate::errno::Result;
+use crate::sys;
+use crate::wait::Wait;
+use std::hint;
+use std::time::Duration;
+
+/// How long a blocking call spins.
+#[derive(Clone, Copy, Debug)]
+pub enum SpinPolicy {
+    /// For some microseconds, unless the last spins failed.
+    Adaptive,
+    /// For this time.
+    For(Duration),
+}
+
+/// About the cost of sleeping and being woken.
+const ADAPTIVE_SPIN: Duration = Duration::from_micros(10);
+/// The number of checks between two reads of the clock.
+const SPINS_PER_CLOCK_READ: u32 = 32;
+/// How often a long spin checks that the peer is alive.
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(1);
+/// After this number of failed spins in a row ...
+const SPIN_FAIL_LIMIT: u32 = 4;
+/// ... only each n-th call spins.
+const SPIN_RETRY_EVERY: u32 = 32;
+
+/// The two sides' hints.
+#[derive(Clone, Copy)]
+pub struct Cpus<'a> {
+    /// This side's.
+    pub mine: &'a CpuHint,
+    /// The peer's.
+    pub theirs: &'a CpuHint,
+}
+
+/// The spinning of one thread.
+pub struct Spinner {
+    policy: SpinPolicy,
+    failed_spins: u32,
+}
+
+impl Spinner {
+    /// A spinner without a history.
+    pub const fn new(policy: SpinPolicy) -> Self {
+        Self {
+            policy,
+            failed_spins: 0,
+        }
+    }
+
+    /// How long to spin now; none for not at all. If both sides run on one processor, the peer
+    /// cannot make progress while this side spins.
+    fn budget(&mut self, cpus: Cpus) -> Option<Duration> {
+        let (here, there) = (cpus.mine.publish(), cpus.theirs.get());
+        if here == there {
+            return None;
+        }
+        match self.policy {
+            SpinPolicy::For(time) => Some(time).filter(|time| !time.is_zero()),
+            SpinPolicy::Adaptive => {
+                let is_hopeless = self.failed_spins >= SPIN_FAIL_LIMIT
+                    && !self.failed_spins.is_multiple_of(SPIN_RETRY_EVERY);
+                if is_hopeless {
+                    self.count_failure();
+                }
+                (!is_hopeless && there != 0).then_some(ADAPTIVE_SPIN)
+            }
+        }
+    }
+
+    fn count_failure(&mut self) {
+        self.failed_spins = self.failed_spins.saturating_add(1);
+    }
+
+    /// Spins until the condition is ready or has ended, the time of the policy is used up, or the
+    /// deadline expires: then it returns [`Progress::Pending`].
+    pub fn spin(
+        &mut self,
+        cpus: Cpus,
+        bell: &impl Doorbell,
+        condition: &mut dyn Condition,
+        wait: &mut Wait,
+    ) -> Result<Progress> {
+        let Some(time) = self.budget(cpus) else {
+            return Ok(Progress::Pending);
+        };
+        // The clock is read only when the first checks have failed: they seldom do while both
+        // sides are busy.
+        let mut ends = None;
+        loop {
+            for _ in 0..SPINS_PER_CLOCK_READ {
+                if condition.poll()? {
+                    self.failed_spins = 0;
+                    return Ok(Progress::Ready);
+                }
+                if ends.is_some() {
+                    hint::spin_loop();
+                }
+            }
+            let now = sys::monotonic_time();
+            let (end, next_check) =
+                ends.get_or_insert_with(|| (wait.end_within(now, time), check_after(now)));
+            if now >= *end {
+                self.count_failure();
+                return Ok(Progress::Pending);
+            }
+            if now >= *next_check {
+                bell.check_peer();
+                match condition.check()? {
+                    Progress::Pending => {}
+                    done => return Ok(done),
+                }
+                *next_check = check_after(now);
+            }
+        }
+    }
+}
+
+/// When a spin next checks that the peer is alive.
+fn check_after(now: Duration) -> Duration {
+    now.saturating_add(LIVENESS_INTERVAL)
+}

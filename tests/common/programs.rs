@@ -1,0 +1,139 @@
+//! The programs of tests/c: building one as a user would, and running it. They exit 0 (passed),
+//! 1 (failed) or 77 (cannot be run here).
+
+use super::root;
+use super::stage::{self, Link};
+use libtest_mimic::Failed;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// Files of tests/c that are not programs to run by themselves.
+const OTHERS: [&str; 3] = ["rename.c", "rename_plain.c", "two_rust.c"];
+pub const WARNINGS: [&str; 5] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"];
+/// How many seconds a program may take.
+const LIMIT: &str = "120";
+/// The exit status of a program that cannot be run here.
+pub const CANNOT_RUN: i32 = 77;
+
+/// The programs of tests/c.
+pub fn programs() -> Vec<PathBuf> {
+    let mut programs: Vec<PathBuf> = fs::read_dir(tests_c())
+        .expect("tests/c")
+        .map(|entry| entry.expect("tests/c").path())
+        .filter(|path| matches!(path.extension().and_then(OsStr::to_str), Some("c" | "cpp")))
+        .filter(|path| !OTHERS.iter().any(|other| path.ends_with(other)))
+        .collect();
+    programs.sort();
+    programs
+}
+
+pub fn tests_c() -> PathBuf {
+    root().join("tests/c")
+}
+
+pub fn is_cxx(source: &Path) -> bool {
+    source.extension() == Some(OsStr::new("cpp"))
+}
+
+/// Compiles a program; `more` are flags beyond those that every program gets.
+pub fn build(
+    source: &Path,
+    compiler: &str,
+    link: Link,
+    more: &[&str],
+    binary: &Path,
+) -> Result<(), Failed> {
+    let standard = if is_cxx(source) {
+        "-std=c++11"
+    } else {
+        "-std=c11"
+    };
+    let mut flags = vec![standard, "-gdwarf-4"];
+    flags.extend(WARNINGS);
+    flags.extend(more);
+    stage::compile(compiler, stage::prefix()?, link, &flags, &[source], binary)
+}
+
+/// Linked as it has to be: one program loads the library by itself.
+pub fn link_of(source: &Path) -> Link {
+    if source.ends_with("dlopen.c") {
+        Link::Dlopen
+    } else {
+        Link::Shared
+    }
+}
+
+/// The variables that the programs expect in their environment.
+pub fn environment() -> Result<Vec<(&'static str, String)>, Failed> {
+    let prefix = stage::prefix()?;
+    let version = stage::pkg_config(prefix, &["--modversion"])?.join(" ");
+    let library = path_text(&prefix.join("lib/libunixipc.so.0"))?;
+    Ok(vec![
+        ("UNIXIPC_PKG_VERSION", version),
+        ("UNIXIPC_SO", library),
+    ])
+}
+
+pub fn path_text(path: &Path) -> Result<String, Failed> {
+    let text = path.to_str().ok_or("a path that is not UTF-8")?;
+    Ok(text.into())
+}
+
+/// Runs a command with a time limit, in an IPC namespace of its own where the system
+/// gives one. It fails if it leaves a System V object or a file behind. `prepare` can add to
+/// the command that is started, such as a step between fork and exec.
+pub fn run_bounded(
+    directory: &Path,
+    command: &[String],
+    environment: &[(&str, String)],
+    prepare: impl FnOnce(&mut Command),
+) -> Result<Output, Failed> {
+    // The namespace ends with its last process, so the shell lists the objects.
+    const SCRIPT: &str = "left=$1; shift; \"$@\"; status=$?; \
+        for kind in shm sem msg; do sed 1d /proc/sysvipc/$kind; done >\"$left\"; exit $status";
+    let left = directory.join("left");
+    let temporary = directory.join("tmp");
+    fs::create_dir_all(&temporary)?;
+    let namespace = own_ipc();
+    let mut words = namespace.unwrap_or_default().to_vec();
+    let left_text = path_text(&left)?;
+    words.extend([
+        "sh", "-c", SCRIPT, "sh", &left_text, "timeout", "-k", "5", LIMIT,
+    ]);
+    words.extend(command.iter().map(String::as_str));
+    let mut command = Command::new(words[0]);
+    command
+        .args(&words[1..])
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env("TMPDIR", &temporary)
+        .stdin(Stdio::null());
+    prepare(&mut command);
+    let output = command.output()?;
+    if !output.status.success() {
+        return Ok(output);
+    }
+    let objects = fs::read_to_string(&left)?;
+    if namespace.is_some() && !objects.is_empty() {
+        return Err(format!("System V objects are left:\n{objects}").into());
+    }
+    if let Some(file) = fs::read_dir(&temporary)?.next() {
+        return Err(format!("a file is left: {:?}", file?.path()).into());
+    }
+    Ok(output)
+}
+
+/// The command that gives a program its own IPC namespace, if there is one.
+fn own_ipc() -> Option<&'static [&'static str]> {
+    static OWN: OnceLock<Option<&'static [&'static str]>> = OnceLock::new();
+    *OWN.get_or_init(|| {
+        let ways: [&[&str]; 2] = [&["unshare", "-i"], &["unshare", "-U", "-r", "-i"]];
+        ways.into_iter().find(|way| {
+            let mut command = Command::new(way[0]);
+            command.args(&way[1..]).arg("true");
+            command.output().is_ok_and(|output| output.status.success())
+        })
+    })
+}

@@ -1,0 +1,145 @@
+//! Peers that violate the protocol after a correct handshake, in ways that need no race.
+
+use crate::common::process::{fork, is_asleep, outcome, wait_until};
+use crate::support::*;
+use libc::*;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use unixipc::ffi::channel::*;
+
+const HEAD: usize = 128;
+const RECEIVER: usize = 256;
+const FIRST_LENGTH: usize = CONTROL as usize + 4;
+
+fn unread(sock: &OwnedFd) -> bool {
+    let mut ready = pollfd {
+        fd: sock.as_raw_fd(),
+        events: POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd.
+    unsafe { poll(&mut ready, 1, 0) == 1 }
+}
+
+/// The peer sends the channel's own hello back: the channel receives its own messages.
+pub fn reflection() {
+    let (mine, theirs) = sockets(Way::SeqPacket);
+    let child = fork(|| {
+        wait_until("a hello", || unread(&mine));
+        let (bytes, fds) = hear(&mine).unwrap();
+        assert_eq!(send_piece(&mine, &Piece(bytes, fds.into())), Ok(64));
+    });
+    let ch = from_fd(&theirs, 5000).unwrap();
+    child.join();
+    for len in [1, 4000, RING as usize - 12, 3] {
+        let message = vec![len as u8; len];
+        assert_eq!(ch.send(&message, 0), Ok(0));
+        let mut room = vec![0; len];
+        assert_eq!(ch.recv(&mut room, 0), Ok(len));
+        assert_eq!(room, message);
+    }
+    assert_eq!(ch.recv(&mut [0], 10), Err(ETIMEDOUT));
+}
+
+/// A peer that has received a message, and died or ended before it was woken for it. Sending the
+/// message succeeds, sending the next one fails.
+pub fn received_and_gone() {
+    const ASLEEP: u32 = 1;
+    const ENDED: u32 = u32::MAX - 1;
+    const RECORD: u64 = 16;
+    for word in [ASLEEP, ENDED] {
+        for (head, expected) in [(2 * RECORD, Ok(0)), (RECORD, Err(EPIPE))] {
+            let (channel, peer) = channel();
+            assert_eq!(channel.send(b"8 bytes.", 0), Ok(0));
+            peer.memory.set32(RECEIVER, word);
+            peer.memory.set64(HEAD, head);
+            drop(peer);
+            assert_eq!(channel.send(b"8 bytes.", 0), expected, "{word:x}");
+            assert_eq!(channel.send(b"8 bytes.", 0), Err(EPIPE));
+        }
+    }
+}
+
+/// A violation of the protocol in one direction ends both.
+pub fn broken_for_both_directions() {
+    let (channel, peer) = channel();
+    peer.memory.set32(FIRST_LENGTH, u32::MAX);
+    assert_eq!(channel.send(b"well so far", 0), Ok(0));
+    // SAFETY: a channel.
+    assert!(!unsafe { ipc_channel_reserve(channel.0, 8, 0) }.is_null());
+    assert_eq!(channel.recv(&mut [0; 8], 0), Err(EPROTO));
+    // SAFETY: a channel.
+    let committed = outcome(|| unsafe { ipc_channel_commit(channel.0, 8) } as isize);
+    assert_eq!(committed, Err(EPROTO));
+    check_broken(&channel);
+}
+
+fn check_broken(channel: &Channel) {
+    for timeout_ms in [0, 10, -1] {
+        assert_eq!(channel.send(b"x", timeout_ms), Err(EPROTO));
+        assert_eq!(channel.recv(&mut [0; 8], timeout_ms), Err(EPROTO));
+    }
+}
+
+/// A head beyond the tail.
+pub fn head_beyond_tail() {
+    for late in [false, true] {
+        let (channel, peer) = channel();
+        if late {
+            assert_eq!(channel.send(b"x", 0), Ok(0));
+        }
+        peer.memory.set64(HEAD, 1 << 40);
+        let sent = (0..10_000).find_map(|_| channel.send(b"x", 0).err());
+        assert_eq!(sent, Some(EPROTO));
+        check_broken(&channel);
+    }
+}
+
+/// Another thread that waits is woken, and reports the violation instead of an end.
+pub fn broken_while_another_waits() {
+    for polled in [false, true] {
+        let (channel, peer) = channel();
+        peer.memory.set64(HEAD, 1 << 40);
+        if polled {
+            assert!(!channel.is_readable());
+        }
+        let at = channel.0.expose_provenance();
+        let tid = AtomicI32::new(0);
+        std::thread::scope(|scope| {
+            let receiver = scope.spawn(|| {
+                // SAFETY: no pointers.
+                tid.store(unsafe { gettid() }, SeqCst);
+                let mut buffer = [0u8; 8];
+                let ch = ptr::with_exposed_provenance_mut(at);
+                let buffer = buffer.as_mut_ptr().cast();
+                // SAFETY: the channel, which outlives the thread, and a buffer of eight bytes.
+                outcome(|| unsafe { ipc_channel_recv(ch, buffer, 8, 5000) })
+            });
+            wait_until("a thread", || tid.load(SeqCst) != 0);
+            wait_until("a thread asleep", || is_asleep(tid.load(SeqCst)));
+            let sent = (0..10_000).find_map(|_| channel.send(b"x", 0).err());
+            assert_eq!(sent, Some(EPROTO));
+            assert_eq!(receiver.join().unwrap(), Err(EPROTO));
+        });
+        assert!(!polled || channel.is_readable());
+    }
+}
+
+/// A peer that publishes without fences although that was not agreed, on a system without barriers:
+/// its flag does not make the descriptor readable.
+pub fn unfenced_unasked() {
+    const TAIL_UNFENCED: usize = 8;
+    const HEAD_UNFENCED: usize = 136;
+    crate::common::filter::refuse(SYS_membarrier, EPERM);
+    let (channel, peer) = channel();
+    for at in [TAIL_UNFENCED, HEAD_UNFENCED] {
+        peer.memory.set32(at, 1);
+    }
+    assert!(!channel.is_readable());
+    while channel.send(&[0; 1000], 0).is_ok() {}
+    for _ in 0..3 {
+        assert_eq!(channel.recv(&mut [0; 8], 0), Err(EAGAIN));
+        assert!(!channel.is_readable(), "woken spuriously");
+    }
+}

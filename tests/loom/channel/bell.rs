@@ -1,0 +1,225 @@
+//! A model of the doorbell: a pipe, the threads that sleep at it, and the event loop's descriptor.
+//! What the threads of one process do among themselves is the shipped code (`sleepers`).
+
+use super::processor::Processor;
+use crate::atomic::{AtomicU32, Ordering};
+use crate::errno::{Errno, Result};
+use crate::transport::sleepers::{Event, Sleepers};
+use crate::transport::wait::{Doorbell, Role};
+use loom::sync::{Arc, Condvar, Mutex};
+
+/// The time limit of a call.
+pub enum Limit {
+    /// None.
+    Forever,
+    /// The call does not wait.
+    Never,
+    /// The time is used up when the call comes to sleep.
+    Expired,
+}
+
+impl Limit {
+    pub fn is_never(&self) -> bool {
+        matches!(self, Self::Never)
+    }
+}
+
+/// The process of the model.
+const PROCESS: u32 = 1;
+
+/// What the kernel knows.
+#[derive(Default)]
+struct State {
+    bytes: u32,
+    hung_up: bool,
+    readable: bool,
+    events: [bool; 2],
+}
+
+struct Kernel {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Kernel {
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state.lock().unwrap());
+        self.changed.notify_all();
+        result
+    }
+
+    fn wait_until(&self, is_true: impl Fn(&State) -> bool) {
+        let mut state = self.state.lock().unwrap();
+        while !is_true(&state) {
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+}
+
+/// The event of a thread that sleeps.
+struct ModelEvent {
+    kernel: Arc<Kernel>,
+    role: Role,
+}
+
+impl Event for ModelEvent {
+    fn set(&self) {
+        self.kernel
+            .change(|state| state.events[self.role as usize] = true);
+    }
+
+    fn clear(&self) {
+        self.kernel
+            .change(|state| state.events[self.role as usize] = false);
+    }
+}
+
+pub struct Bell {
+    /// Where the peer's notifier runs.
+    peer_processor: Arc<Processor>,
+    kernel: Arc<Kernel>,
+    sleepers: Sleepers<ModelEvent>,
+    gone: AtomicU32,
+    polled: AtomicU32,
+    /// The number of rings and of sleeps.
+    counts: [AtomicU32; 2],
+}
+
+impl Bell {
+    pub fn new(peer_processor: &Arc<Processor>) -> Self {
+        let kernel = Arc::new(Kernel {
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+        });
+        Self {
+            peer_processor: peer_processor.clone(),
+            sleepers: Sleepers::new(|role| ModelEvent {
+                kernel: kernel.clone(),
+                role,
+            }),
+            kernel,
+            gone: AtomicU32::new(0),
+            polled: AtomicU32::new(0),
+            counts: [(); 2].map(|()| AtomicU32::new(0)),
+        }
+    }
+
+    /// The peer writes a byte.
+    pub fn ring(&self) {
+        self.kernel.change(|state| state.bytes += 1);
+        self.counts[0].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The peer dies.
+    pub fn hang_up(&self) {
+        self.kernel.change(|state| state.hung_up = true);
+    }
+
+    pub fn begin_polling(&self) {
+        self.polled.store(1, Ordering::Release);
+    }
+
+    /// The event loop waits until the descriptor is readable.
+    pub fn poll(&self) {
+        self.kernel.wait_until(is_readable);
+    }
+
+    pub fn is_readable(&self) -> bool {
+        self.kernel.change(|state| is_readable(state))
+    }
+
+    pub fn notify_self(&self) {
+        self.sleepers.notify(PROCESS, None);
+        self.set_readable();
+    }
+
+    /// No sleep was ended by two rings. `before` sleeps began before the model.
+    pub fn check_counts(&self, before: u32) {
+        let [rings, sleeps] = [0, 1].map(|at: usize| self.counts[at].load(Ordering::Relaxed));
+        assert!(
+            rings <= sleeps + before,
+            "{rings} rings for {sleeps} sleeps"
+        );
+    }
+
+    pub fn count_sleep(&self) {
+        self.counts[1].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn take_wake_ups(&self, except: Option<Role>) -> bool {
+        self.sleepers.take_wake_ups(PROCESS, except, || {
+            let (bytes, hung_up) = self.kernel.change(|state| {
+                let bytes = std::mem::take(&mut state.bytes);
+                (bytes, state.hung_up)
+            });
+            if hung_up {
+                self.gone.store(1, Ordering::Release);
+            }
+            bytes > 0 || hung_up
+        })
+    }
+}
+
+fn is_readable(state: &State) -> bool {
+    state.readable || state.bytes > 0 || state.hung_up
+}
+
+impl Doorbell for Bell {
+    type Deadline = Limit;
+
+    fn epoch(&self) -> u32 {
+        self.count_sleep();
+        self.sleepers.epoch()
+    }
+
+    fn sleep(&self, role: Role, limit: &mut Limit, epoch: u32, woken_by_peer: bool) -> Result<()> {
+        assert!(woken_by_peer);
+        if !matches!(limit, Limit::Forever) {
+            return Err(Errno::ETIMEDOUT);
+        }
+        self.sleepers.sleep(role, PROCESS, epoch, |_| {
+            self.kernel.wait_until(|state| {
+                state.bytes > 0 || state.hung_up || state.events[role as usize]
+            });
+        });
+        if self.kernel.change(|state| state.bytes > 0 || state.hung_up)
+            && self.take_wake_ups(Some(role))
+        {
+            self.set_readable();
+        }
+        Ok(())
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire) != 0
+    }
+
+    fn check_peer(&self) -> bool {
+        if self.kernel.change(|state| state.hung_up) {
+            self.gone.store(1, Ordering::Release);
+        }
+        self.is_peer_gone()
+    }
+
+    fn is_polled(&self) -> bool {
+        self.polled.load(Ordering::Acquire) != 0
+    }
+
+    fn set_readable(&self) {
+        if self.is_polled() {
+            self.kernel.change(|state| state.readable = true);
+        }
+    }
+
+    fn drain(&self) {
+        self.kernel.change(|state| state.readable = false);
+        if !self.sleepers.any(PROCESS) || self.kernel.change(|state| state.bytes > 0) {
+            self.take_wake_ups(None);
+        }
+    }
+
+    fn barrier(&self) -> bool {
+        self.peer_processor.barrier();
+        true
+    }
+}

@@ -1,0 +1,289 @@
+//! The channel: two ends in one model. Rings, event counts, conditions, the wait loop and readiness
+//! are the shipped ones; the doorbell is a model of the kernel's part.
+
+mod bell;
+mod processor;
+mod readiness;
+mod ring;
+mod wait;
+
+pub use processor::compiler_fence;
+
+use crate::Turn;
+use crate::atomic::{AtomicU32, Ordering, fence};
+use crate::errno::{Errno, Result};
+use crate::shipped::control::Control;
+use crate::shipped::state::{Local, MessageCondition, PeerRing, RoomCondition, View};
+use crate::transport::event_count::{ENDED, Notifier, PeerState};
+use crate::transport::ring::{ALIGN, Consumer, Producer};
+use crate::transport::wait::{Condition, Doorbell, Progress, Role, wait};
+use bell::{Bell, Limit};
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use processor::Processor;
+
+/// The smallest ring that takes a message of two words.
+const SLOTS: usize = 4;
+const SIZE: u64 = SLOTS as u64 * ALIGN;
+
+/// The state of one end.
+struct End {
+    control: Control,
+    local: Local,
+    bell: Bell,
+    /// The words of the messages that it sends.
+    ring: [UnsafeCell<u64>; SLOTS],
+    /// Where a length is if a record begins there. Within a record a message lies over it.
+    lengths: [AtomicU32; SLOTS],
+}
+
+/// Both ends of a channel.
+struct Channel {
+    ends: [End; 2],
+    /// Where the senders run.
+    processors: [Arc<Processor>; 2],
+    turn: Turn,
+}
+
+/// The longest message whose record takes this number of words.
+fn length_of(words: u64) -> u32 {
+    (words * ALIGN - 4) as u32
+}
+
+impl End {
+    fn new(cursor: u64, peer_processor: &Arc<Processor>) -> Self {
+        let control = Control::default();
+        control.tail.at.store(cursor, Ordering::Relaxed);
+        control.head.at.store(cursor, Ordering::Relaxed);
+        Self {
+            control,
+            local: Local::new(),
+            bell: Bell::new(peer_processor),
+            ring: [(); SLOTS].map(|()| UnsafeCell::new(0)),
+            lengths: [(); SLOTS].map(|()| AtomicU32::new(0)),
+        }
+    }
+
+    fn slot(&self, position: u64, word: u64) -> usize {
+        (position / ALIGN + word) as usize % SLOTS
+    }
+}
+
+impl PeerRing for End {
+    fn length_at(&self, cursor: u64) -> &AtomicU32 {
+        &self.lengths[self.slot(cursor, 0)]
+    }
+}
+
+impl Channel {
+    /// A channel whose cursors are all at `cursor`.
+    fn new(cursor: u64) -> Arc<Self> {
+        let processors = [Processor::new(), Processor::new()];
+        Arc::new(Self {
+            ends: [1, 0].map(|peer: usize| End::new(cursor, &processors[peer])),
+            processors,
+            turn: Turn::new(),
+        })
+    }
+
+    fn view(&self, end: usize, thread: u64) -> View<'_, Bell> {
+        View {
+            mine: &self.ends[end].control,
+            theirs: &self.ends[1 - end].control,
+            local: &self.ends[end].local,
+            bell: &self.ends[end].bell,
+            peer_ring: &self.ends[1 - end],
+            ring_size: SIZE,
+            thread,
+        }
+    }
+
+    /// As `Channel::shutdown`, by any thread of `end`.
+    fn shutdown(&self, end: usize, reading: bool, writing: bool) {
+        let control = &self.ends[end].control;
+        if writing {
+            control.ended.sending.store(1, Ordering::Release);
+        }
+        if reading {
+            control.ended.receiving.store(1, Ordering::Relaxed);
+            // A swap: loom lets a store come between the halves of a read-modify-write.
+            control.receiver.word.swap(ENDED, Ordering::Relaxed);
+        }
+        self.ends[1 - end].bell.ring();
+        fence(Ordering::SeqCst);
+        self.ends[end].bell.notify_self();
+    }
+
+    /// An event loop asks for the descriptor of `end` for the first time.
+    fn poll_from_now_on(&self, end: usize, thread: u64) {
+        self.ends[end].bell.begin_polling();
+        self.view(end, thread).arm();
+    }
+}
+
+/// The sending half of an end.
+struct Sender {
+    channel: Arc<Channel>,
+    end: usize,
+    thread: u64,
+    ring: Producer,
+    notifier: Notifier,
+}
+
+impl Sender {
+    fn new(channel: &Arc<Channel>, end: usize, cursor: u64) -> Self {
+        Self {
+            channel: channel.clone(),
+            end,
+            thread: 1,
+            ring: Producer::new(SIZE, cursor),
+            notifier: Notifier::new(false),
+        }
+    }
+
+    /// As `SendHalf::wait_for_room`.
+    fn wait_for_room(&mut self, need: u64, limit: &mut Limit) -> Result<()> {
+        let end = self.channel.view(self.end, self.thread);
+        let head = end.theirs.head.at.load(Ordering::Relaxed);
+        let ring = &mut self.ring;
+        let mut condition = RoomCondition { end, ring, need };
+        if condition.check()? == Progress::Ready {
+            if limit.is_never() {
+                end.send_retried(need);
+            }
+            return Ok(());
+        }
+        if limit.is_never() {
+            end.send_refused(head, need);
+            return match condition.check()? {
+                Progress::Pending => Err(Errno::EAGAIN),
+                _ => {
+                    end.send_retried(need);
+                    Ok(())
+                }
+            };
+        }
+        let words = end.room_words();
+        wait(end.bell, Role::Sender, words, &mut condition, limit).map(drop)
+    }
+
+    /// Sends a message of `words` words, each of which is `number`.
+    fn send(&mut self, number: u64, words: u64, mut limit: Limit) -> Result<PeerState> {
+        if !self.ring.has_room(words * ALIGN) {
+            self.wait_for_room(words * ALIGN, &mut limit)?;
+        }
+        Ok(self.publish(number, words))
+    }
+
+    fn publish(&mut self, number: u64, words: u64) -> PeerState {
+        let (mine, peer) = (
+            &self.channel.ends[self.end],
+            &self.channel.ends[1 - self.end],
+        );
+        let position = self.ring.position();
+        for word in 0..words {
+            let slot = mine.slot(position, word);
+            // SAFETY: loom panics if another thread accesses it now.
+            mine.ring[slot].with_mut(|at| unsafe { *at = number });
+            if word > 0 {
+                mine.lengths[slot].store(u32::MAX, Ordering::Relaxed); // the message's own bytes
+            }
+        }
+        self.channel.turn.anybody();
+        self.ring.publish(
+            length_of(words),
+            &mine.lengths[mine.slot(position, 0)],
+            &mine.lengths[mine.slot(position, words)],
+            &mine.control.tail.at,
+        );
+        self.channel.turn.anybody();
+        let (asleep, unfenced) = (&peer.control.receiver.word, &mine.control.tail.unfenced);
+        let state = self.notifier.notify(asleep, unfenced, || true);
+        if state == PeerState::Asleep {
+            peer.bell.ring();
+        }
+        state
+    }
+}
+
+/// The receiving half of an end.
+struct Receiver {
+    channel: Arc<Channel>,
+    end: usize,
+    thread: u64,
+    ring: Consumer,
+    notifier: Notifier,
+}
+
+impl Receiver {
+    fn new(channel: &Arc<Channel>, end: usize, cursor: u64) -> Self {
+        Self {
+            channel: channel.clone(),
+            end,
+            thread: 2,
+            ring: Consumer::new(SIZE, cursor),
+            notifier: Notifier::new(false),
+        }
+    }
+
+    /// As `RecvHalf::next_slow`.
+    fn next(&mut self, limit: &mut Limit) -> Result<Progress> {
+        let end = self.channel.view(self.end, self.thread);
+        let theirs = &self.channel.ends[1 - self.end];
+        let length = &theirs.lengths[theirs.slot(self.ring.position(), 0)];
+        let ring = &mut self.ring;
+        let mut condition = MessageCondition { end, ring, length };
+        let mut progress = condition.check()?;
+        if progress == Progress::Pending && limit.is_never() {
+            let is_polled = end.bell.is_polled();
+            if is_polled {
+                end.nothing_found();
+            }
+            progress = condition.check()?;
+            if progress == Progress::Pending {
+                if is_polled {
+                    end.returns_to_poll();
+                }
+                return Err(Errno::EAGAIN);
+            }
+        } else if progress == Progress::Pending {
+            let words = end.message_words();
+            let bell = end.bell;
+            progress = wait(bell, Role::Receiver, words, &mut condition, limit)?;
+        }
+        if progress == Progress::Ended {
+            end.end_received();
+        }
+        Ok(progress)
+    }
+
+    /// Receives a message of which each word is the same: that; none at the end of the session.
+    fn receive(&mut self, mut limit: Limit) -> Result<Option<u64>> {
+        if self.next(&mut limit)? == Progress::Ended {
+            return Ok(None);
+        }
+        let (mine, theirs) = (
+            &self.channel.ends[self.end],
+            &self.channel.ends[1 - self.end],
+        );
+        let len = self.ring.peek_len();
+        let words = (u64::from(len) + 4) / ALIGN;
+        let mut number = None;
+        for word in 0..words {
+            let slot = theirs.slot(self.ring.position(), word);
+            // SAFETY: loom panics if another thread writes it now.
+            let found = theirs.ring[slot].with(|at| unsafe { *at });
+            assert_eq!(*number.get_or_insert(found), found);
+        }
+        self.channel.turn.anybody();
+        self.ring.release(len, &mine.control.head.at);
+        self.channel.turn.anybody();
+        let (asleep, unfenced) = (&theirs.control.sender.word, &mine.control.head.unfenced);
+        let ring = &self.ring;
+        let worth_waking = || ring.is_half_free(&theirs.control.tail.at);
+        if self.notifier.notify(asleep, unfenced, worth_waking) == PeerState::Asleep {
+            theirs.bell.ring();
+        }
+        Ok(number)
+    }
+}

@@ -1,0 +1,186 @@
+//! The descriptor for event loops: no reason to be readable is ever lost.
+
+use super::{Channel, Limit, Receiver, SLOTS, Sender};
+use crate::check;
+use crate::errno::Errno;
+use loom::sync::Arc;
+use loom::thread;
+
+/// An end whose ring is full, and which an event loop polls.
+fn full_and_polled(thread: u64) -> (Arc<Channel>, Sender) {
+    let channel = Channel::new(0);
+    channel.poll_from_now_on(0, thread);
+    let mut sender = Sender::new(&channel, 0, 0);
+    sender.thread = thread;
+    for number in 0..SLOTS as u64 - 1 {
+        sender.send(number, 1, Limit::Never).unwrap();
+    }
+    (channel, sender)
+}
+
+/// Reads everything from the first end.
+fn reader(channel: &Arc<Channel>) -> thread::JoinHandle<()> {
+    let mut receiver = Receiver::new(channel, 1, 0);
+    thread::spawn(move || {
+        for number in 0..SLOTS as u64 - 1 {
+            assert_eq!(receiver.receive(Limit::Never), Ok(Some(number)));
+        }
+    })
+}
+
+/// An event loop receives until it finds nothing, and polls.
+#[test]
+fn message() {
+    check(2, || {
+        let channel = Channel::new(0);
+        channel.poll_from_now_on(1, 1);
+        let mut sender = Sender::new(&channel, 0, 0);
+        let producer = thread::spawn(move || {
+            for number in 0..2 {
+                sender.send(number, 1, Limit::Forever).unwrap();
+            }
+        });
+        let mut receiver = Receiver::new(&channel, 1, 0);
+        for number in 0..2 {
+            loop {
+                match receiver.receive(Limit::Never) {
+                    Err(Errno::EAGAIN) => channel.ends[1].bell.poll(),
+                    got => break assert_eq!(got, Ok(Some(number))),
+                }
+            }
+        }
+        producer.join().unwrap();
+    });
+}
+
+/// A refused send, then a receive that finds nothing: room is signalled.
+#[test]
+fn room_after_a_refused_send() {
+    check(2, || {
+        let (channel, mut sender) = full_and_polled(1);
+        let peer = reader(&channel);
+        let mut receiver = Receiver::new(&channel, 0, 0);
+        receiver.thread = 1;
+        while sender.send(9, 1, Limit::Never) == Err(Errno::EAGAIN) {
+            assert_eq!(receiver.receive(Limit::Never), Err(Errno::EAGAIN));
+            channel.ends[0].bell.poll();
+        }
+        peer.join().unwrap();
+    });
+}
+
+/// A refused send, then one that waits, with success or until its time is used up: room is
+/// signalled when the peer has read everything.
+#[test]
+fn room_after_a_send_that_waits() {
+    check(2, || {
+        let (channel, mut sender) = full_and_polled(1);
+        let refused = sender.send(9, 1, Limit::Never) == Err(Errno::EAGAIN);
+        assert!(refused);
+        let peer = reader(&channel);
+        let _ = sender.send(9, 1, Limit::Expired);
+        peer.join().unwrap();
+        assert!(channel.ends[0].bell.is_readable());
+    });
+}
+
+/// A thread's send was refused, and it polls; another thread of the process receives and finds
+/// nothing. Room is signalled to the first one.
+#[test]
+fn room_beside_a_receiving_thread() {
+    check(2, || {
+        let (channel, mut sender) = full_and_polled(1);
+        let peer = reader(&channel);
+        let mut receiver = Receiver::new(&channel, 0, 0);
+        let receiving = thread::spawn(move || {
+            assert_eq!(receiver.receive(Limit::Never), Err(Errno::EAGAIN));
+        });
+        while sender.send(9, 1, Limit::Never) == Err(Errno::EAGAIN) {
+            channel.ends[0].bell.poll();
+        }
+        receiving.join().unwrap();
+        peer.join().unwrap();
+    });
+}
+
+/// The peer ends its receiving at any moment of a refused send and a receive that finds nothing.
+#[test]
+fn end_of_receiving_is_signalled() {
+    check(2, || {
+        let (channel, mut sender) = full_and_polled(1);
+        let peer = {
+            let channel = channel.clone();
+            thread::spawn(move || channel.shutdown(1, true, false))
+        };
+        let mut receiver = Receiver::new(&channel, 0, 0);
+        receiver.thread = 1;
+        while sender.send(9, 1, Limit::Never) == Err(Errno::EAGAIN) {
+            assert_eq!(receiver.receive(Limit::Never), Err(Errno::EAGAIN));
+            channel.ends[0].bell.poll();
+        }
+        assert_eq!(sender.send(9, 1, Limit::Never), Err(Errno::EPIPE));
+        peer.join().unwrap();
+    });
+}
+
+/// An event loop begins to poll while another thread waits in a call, which takes one message. The
+/// next one is signalled.
+#[test]
+fn polling_begins_midway() {
+    check(2, || {
+        let channel = Channel::new(0);
+        let mut sender = Sender::new(&channel, 0, 0);
+        let producer = thread::spawn(move || {
+            for number in 0..2 {
+                sender.send(number, 1, Limit::Forever).unwrap();
+            }
+        });
+        let mut receiver = Receiver::new(&channel, 1, 0);
+        let receiving = thread::spawn(move || {
+            assert_eq!(receiver.receive(Limit::Forever), Ok(Some(0)));
+        });
+        channel.poll_from_now_on(1, 3);
+        receiving.join().unwrap();
+        channel.ends[1].bell.poll();
+        producer.join().unwrap();
+    });
+}
+
+/// The same while the time of the wait is used up.
+#[test]
+fn polling_begins_at_a_time_out() {
+    check(2, || {
+        let channel = Channel::new(0);
+        let mut receiver = Receiver::new(&channel, 1, 0);
+        let receiving = thread::spawn(move || {
+            let _ = receiver.receive(Limit::Expired);
+            receiver
+        });
+        channel.poll_from_now_on(1, 3);
+        let mut receiver = receiving.join().unwrap();
+        let mut sender = Sender::new(&channel, 0, 0);
+        sender.send(7, 1, Limit::Never).unwrap();
+        assert!(channel.ends[1].bell.is_readable());
+        assert_eq!(receiver.receive(Limit::Never), Ok(Some(7)));
+    });
+}
+
+/// After the end has been received, the descriptor is readable for room only.
+#[test]
+fn received_end_is_no_reason() {
+    check(2, || {
+        let (channel, mut sender) = full_and_polled(1);
+        channel.shutdown(1, false, true);
+        let mut receiver = Receiver::new(&channel, 0, 0);
+        receiver.thread = 1;
+        assert_eq!(receiver.receive(Limit::Never), Ok(None));
+        assert_eq!(sender.send(9, 1, Limit::Never), Err(Errno::EAGAIN));
+        assert_eq!(receiver.receive(Limit::Never), Ok(None));
+        assert!(!channel.ends[0].bell.is_readable());
+        let peer = reader(&channel);
+        while sender.send(9, 1, Limit::Never) == Err(Errno::EAGAIN) {
+            channel.ends[0].bell.poll();
+        }
+        peer.join().unwrap();
+    });
+}

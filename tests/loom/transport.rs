@@ -1,0 +1,15 @@
+//! The modules of `src/transport` that the models run, as they are.
+#![allow(dead_code)] // the models do without some of it
+
+#[path = "../../src/transport/cpu_hint.rs"]
+pub mod cpu_hint;
+#[path = "../../src/transport/event_count.rs"]
+pub mod event_count;
+#[path = "../../src/transport/readiness.rs"]
+pub mod readiness;
+#[path = "../../src/transport/ring.rs"]
+pub mod ring;
+#[path = "../../src/transport/sleepers.rs"]
+pub mod sleepers;
+#[path = "../../src/transport/wait.rs"]
+pub mod wait;
