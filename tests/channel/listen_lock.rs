@@ -1,0 +1,475 @@
+//! The lock that ipc_channel_listen takes on its path ([`NameLock`]).
+
+use crate::common::filter::refuse;
+use crate::common::isolated::become_nobody;
+use crate::listen::Folder;
+use crate::tool::*;
+use libc::{EACCES, EADDRINUSE, EAGAIN, EEXIST, EISDIR, ENOENT, EPERM, c_int, c_void};
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::{mem, ptr, thread};
+use unixipc::name_lock::NameLock;
+use unixipc::wait::Wait;
+
+/// The lock file of the path "s".
+const LOCK: &str = ".s.lock";
+
+/// Less than the time for which a listener waits for the lock, in milliseconds.
+const AT_ONCE: u64 = 500;
+
+#[track_caller]
+fn flock(file: &File, operation: c_int) {
+    // SAFETY: no pointers.
+    let done = unsafe { libc::flock(file.as_raw_fd(), operation) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
+/// Listens at "s" without delay, and leaves no lock file.
+#[track_caller]
+fn listens_at_once() -> OwnedFd {
+    let (listener, ms) = timed(|| listen("s"));
+    assert!(ms < AT_ONCE as _, "{ms} ms");
+    assert!(!fs::exists(LOCK).unwrap(), "the lock file stays");
+    listener
+}
+
+/// Fails to listen at "s", after it has waited for the lock.
+#[track_caller]
+fn waits_and_fails(error: c_int) {
+    let (listener, ms) = timed(|| listen_with("s", 0o600, 0));
+    assert_eq!(listener.unwrap_err(), error);
+    assert!((900..5000).contains(&ms), "{ms} ms");
+    assert!(!fs::exists("s").unwrap());
+}
+
+/// A child that has run `begin`, and keeps its result until it is killed.
+fn holder<T>(begin: impl FnOnce() -> T) -> Child {
+    let (mut ready, mut go) = pipe();
+    let child = fork(|| {
+        let _held = begin();
+        go.write_all(b".").unwrap();
+        loop {
+            // SAFETY: takes nothing.
+            unsafe { libc::pause() };
+        }
+    });
+    drop(go);
+    ready.read_exact(&mut [0]).unwrap();
+    child
+}
+
+fn create_lock_file(path: &str) -> File {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).unwrap()
+}
+
+/// A lock on the directory is of no consequence, the listener's own or another process's.
+pub fn locks_on_the_directory() {
+    let _folder = Folder::new();
+    let child = holder(|| {
+        let directory = File::open(".").unwrap();
+        flock(&directory, libc::LOCK_EX);
+        directory
+    });
+    drop(listens_at_once());
+    drop(child);
+    let directory = File::open(".").unwrap();
+    for operation in [libc::LOCK_SH, libc::LOCK_EX] {
+        flock(&directory, operation);
+        drop(listens_at_once());
+    }
+}
+
+pub fn held_by_a_stopped_process() {
+    let _folder = Folder::new();
+    let child = holder(|| {
+        let file = create_lock_file(LOCK);
+        flock(&file, libc::LOCK_EX);
+        file
+    });
+    child.stop();
+    waits_and_fails(EADDRINUSE);
+    // Another name has another lock.
+    let (_, ms) = timed(|| listen("t"));
+    assert!(ms < AT_ONCE as _, "{ms} ms");
+    drop(child);
+    drop(listens_at_once());
+}
+
+/// A file with a lease lets open(2) wait, but not the listener.
+pub fn leased_file() {
+    let _folder = Folder::new();
+    let child = holder(|| {
+        let file = create_lock_file(LOCK);
+        // SAFETY: no handler is installed.
+        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+        // SAFETY: no pointers.
+        let leased = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+        assert_eq!(leased, 0, "{}", io::Error::last_os_error());
+        file
+    });
+    waits_and_fails(EADDRINUSE);
+    drop(child);
+    drop(listens_at_once());
+}
+
+/// A lock file without an owner is taken over and removed.
+pub fn leftover_file() {
+    let _folder = Folder::new();
+    for content in ["", "content"] {
+        for _ in 0..3 {
+            fs::write(LOCK, content).unwrap();
+            drop(listens_at_once());
+        }
+    }
+    // A call that fails leaves no file either.
+    let _listener = listens_at_once();
+    assert_eq!(listen_with("s", 0o600, 0).unwrap_err(), EADDRINUSE);
+    fs::create_dir("d").unwrap();
+    assert_eq!(listen_with("d", 0o600, 0).unwrap_err(), EADDRINUSE);
+    let names = fs::read_dir(".").unwrap().map(|entry| entry.unwrap());
+    let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["d", "s"]);
+}
+
+/// Something else at the lock file's name is refused, and stays as it is.
+pub fn other_files() {
+    let _folder = Folder::new();
+    fs::write("target", "content").unwrap();
+    let cases: [(&str, fn()); 6] = [
+        ("symbolic link", || symlink("target", LOCK).unwrap()),
+        ("dangling link", || symlink("nowhere", LOCK).unwrap()),
+        ("link to itself", || symlink(LOCK, LOCK).unwrap()),
+        ("FIFO", || {
+            nix::unistd::mkfifo(LOCK, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }),
+        ("directory", || fs::create_dir(LOCK).unwrap()),
+        ("socket", || drop(UnixListener::bind(LOCK).unwrap())),
+    ];
+    for (what, create) in cases {
+        let _case = Case(what);
+        create();
+        let before = fs::symlink_metadata(LOCK).unwrap();
+        let (listener, ms) = timed(|| listen_with("s", 0o600, 0));
+        assert_eq!(listener.unwrap_err(), EEXIST);
+        assert!(ms < AT_ONCE as _, "{ms} ms");
+        let after = fs::symlink_metadata(LOCK).unwrap();
+        assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()));
+        assert!(!fs::exists("s").unwrap());
+        if before.is_dir() {
+            fs::remove_dir(LOCK).unwrap();
+        } else {
+            fs::remove_file(LOCK).unwrap();
+        }
+    }
+    assert!(!fs::exists("nowhere").unwrap());
+    assert_eq!(fs::read_to_string("target").unwrap(), "content");
+}
+
+/// A hard link to another file is locked and removed; the other file stays as it is.
+pub fn hard_link() {
+    let _folder = Folder::new();
+    fs::write("target", "content").unwrap();
+    fs::set_permissions("target", Permissions::from_mode(0o400)).unwrap();
+    let before = fs::metadata("target").unwrap();
+    fs::hard_link("target", LOCK).unwrap();
+    drop(listens_at_once());
+    let after = fs::metadata("target").unwrap();
+    assert_eq!((after.mode(), after.nlink()), (before.mode(), 1));
+    assert_eq!(fs::read_to_string("target").unwrap(), "content");
+}
+
+/// Children that another thread forks at any moment have copies of the descriptors.
+pub fn fork_in_another_thread() {
+    let _folder = Folder::new();
+    let children = thread::scope(|scope| {
+        let forker = scope.spawn(|| {
+            (0..100)
+                .map(|_| {
+                    // SAFETY: the child makes system calls only.
+                    match unsafe { libc::fork() } {
+                        0 => loop {
+                            // SAFETY: takes nothing.
+                            unsafe { libc::pause() };
+                        },
+                        pid => Child(pid),
+                    }
+                })
+                .collect::<Vec<_>>()
+        });
+        let mut number = 0;
+        while !forker.is_finished() {
+            // A new name each time: the children have the listeners too.
+            let (_, ms) = timed(|| listen(&format!("s{number}")));
+            assert!(ms < AT_ONCE as _, "{ms} ms");
+            number += 1;
+        }
+        forker.join().unwrap()
+    });
+    drop(children);
+    // The same, with a child that has the lock's descriptor for certain.
+    fs::write(LOCK, "").unwrap();
+    let lock = name_lock("s", 0).unwrap();
+    let child = holder(|| ());
+    drop(lock);
+    drop(listens_at_once());
+    drop(child);
+}
+
+/// Many processes start at one dead path: one of them listens there, each time.
+pub fn crowd() {
+    let _folder = Folder::new();
+    drop(listen("s"));
+    for round in 0..scaled(20) {
+        let shared = Shared::new();
+        let children: Vec<Child> = (0..16)
+            .map(|_| {
+                fork(|| {
+                    shared.add(0);
+                    shared.wait_for(1, 1);
+                    let listener = listen_with("s", 0o600, 0);
+                    shared.add(if listener.is_ok() { 2 } else { 3 });
+                    if let Err(error) = listener {
+                        assert_eq!(error, EADDRINUSE);
+                    }
+                    shared.wait_for(4, 1);
+                })
+            })
+            .collect();
+        let count = children.len() as u64;
+        shared.wait_for(0, count);
+        shared.set(1, 1);
+        wait_until("all have tried", || shared.get(2) + shared.get(3) == count);
+        assert_eq!(shared.get(2), 1, "listeners, in round {round}");
+        assert!(!fs::exists(LOCK).unwrap());
+        shared.set(4, 1);
+        children.into_iter().for_each(Child::join);
+    }
+}
+
+/// One process at a time has the lock, though each removes the file.
+pub fn mutual_exclusion() {
+    let _folder = Folder::new();
+    let shared = Shared::new();
+    let rounds = scaled(2000);
+    let children: Vec<Child> = (0..4)
+        .map(|_| {
+            fork(|| {
+                for _ in 0..rounds {
+                    // Many attempts, so that some of them open the file just before its removal.
+                    let lock = loop {
+                        match name_lock("s", 0) {
+                            Err(EAGAIN) => {}
+                            lock => break lock.unwrap(),
+                        }
+                    };
+                    assert_eq!(shared.add(0), 1, "another process has the lock too");
+                    let end = now() + 20_000;
+                    while now() < end {
+                        std::hint::spin_loop();
+                    }
+                    shared.add(1);
+                    shared.set(0, 0);
+                    drop(lock);
+                }
+            })
+        })
+        .collect();
+    children.into_iter().for_each(Child::join);
+    assert_eq!(shared.get(1), 4 * rounds);
+    assert!(!fs::exists(LOCK).unwrap());
+}
+
+/// Whatever a killed listener has left, the next one replaces it.
+pub fn killed_at_any_moment() {
+    let _folder = Folder::new();
+    let mut random = Random(7);
+    let mut lock_files = 0;
+    for _ in 0..scaled(300) {
+        let (mut ready, mut go) = pipe();
+        let child = fork(|| {
+            go.write_all(b".").unwrap();
+            loop {
+                drop(listen("s"));
+            }
+        });
+        ready.read_exact(&mut [0]).unwrap();
+        let end = now() + random.below(400_000);
+        while now() < end {
+            std::hint::spin_loop();
+        }
+        drop(child);
+        lock_files += u64::from(fs::exists(LOCK).unwrap());
+        drop(listens_at_once());
+    }
+    println!("{lock_files} lock files were left behind");
+}
+
+unsafe extern "C" {
+    fn pthread_cancel(thread: libc::pthread_t) -> c_int;
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+
+/// A pending cancellation takes effect at the first cancellation point.
+extern "C-unwind" fn listen_while_cancelled(result: *mut c_void) -> *mut c_void {
+    let path = c"s".as_ptr();
+    let mut state = -1;
+    // SAFETY: the thread itself; the string and the result outlive the call.
+    unsafe {
+        pthread_cancel(libc::pthread_self());
+        let fd = unixipc::ffi::channel::ipc_channel_listen(path, 0o600, 0);
+        pthread_setcancelstate(1, &mut state);
+        *result.cast::<[c_int; 2]>() = [fd, state];
+    }
+    ptr::null_mut()
+}
+
+/// The call is not a cancellation point, and leaves the state as it was.
+pub fn cancelled() {
+    let _folder = Folder::new();
+    type Start = extern "C" fn(*mut c_void) -> *mut c_void;
+    drop(listen("s"));
+    let mut result = [-1; 2];
+    // SAFETY: all zeros are a thread's id.
+    let mut thread = unsafe { mem::zeroed() };
+    // SAFETY: both are functions of one pointer, and a Rust function may be called as either.
+    let start: Start = unsafe { mem::transmute(listen_while_cancelled as *const ()) };
+    let at = (&raw mut result).cast();
+    // SAFETY: the thread ends before the result is used here.
+    unsafe {
+        assert_eq!(libc::pthread_create(&mut thread, ptr::null(), start, at), 0);
+        assert_eq!(libc::pthread_join(thread, ptr::null_mut()), 0);
+    }
+    let [fd, state] = result;
+    drop(own(fd));
+    assert_eq!(state, 0, "the thread can be cancelled again");
+    drop(listens_at_once());
+}
+
+/// A path that is too long for a socket, by way of a descriptor of its directory.
+pub fn long_directory() {
+    let _folder = Folder::new();
+    let long = "x".repeat(200);
+    fs::create_dir(&long).unwrap();
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options.custom_flags(libc::O_PATH | libc::O_DIRECTORY);
+    let directory = options.open(&long).unwrap();
+    let path = format!("/proc/self/fd/{}/s", directory.as_raw_fd());
+    let listener = listen(&path);
+    assert_eq!(listen_with(&path, 0o600, 0).unwrap_err(), EADDRINUSE);
+    let client = fork(|| {
+        let end = connect(&path, LONG).unwrap();
+        assert_eq!(end.send(b"message", LONG), DONE);
+    });
+    // The attempt to listen has left a client that is dead.
+    let received = loop {
+        let received = accept(&listener, LONG).unwrap().recv(LONG).unwrap();
+        if !received.is_empty() {
+            break received;
+        }
+    };
+    assert_eq!(received, b"message");
+    client.join();
+    let names = fs::read_dir(&long).unwrap().map(|entry| entry.unwrap());
+    assert_eq!(
+        names.map(|entry| entry.file_name()).collect::<Vec<_>>(),
+        ["s"]
+    );
+}
+
+/// Filters of system calls that do not know fchmodat2(2), or the chmod(2) by which a C library
+/// does without it.
+pub fn refused_chmod() {
+    let _folder = Folder::new();
+    const FCHMODAT2: libc::c_long = 452;
+    refuse(FCHMODAT2, EPERM);
+    #[cfg(target_arch = "x86_64")]
+    refuse(libc::SYS_chmod, EPERM);
+    // SAFETY: no pointers.
+    unsafe { libc::umask(0o077) };
+    let _listener = listen_with("s", 0o666, 0).unwrap();
+    let mode = fs::symlink_metadata("s").unwrap().mode();
+    assert_eq!(mode & 0o7777, 0o666);
+}
+
+fn name_lock(path: &str, timeout_ms: c_int) -> Result<NameLock, c_int> {
+    let path = CString::new(path).unwrap();
+    let wait = Wait::new(timeout_ms).unwrap();
+    NameLock::acquire(&path, wait).map_err(|error| error.0)
+}
+
+/// Each name up to NAME_MAX has a lock of its own.
+pub fn long_names() {
+    let _folder = Folder::new();
+    let mut locks = Vec::new();
+    for len in [1, 2, 248, 249, 250, 254, 255] {
+        for last in ["x", "y"] {
+            let name = format!("{}{last}", "x".repeat(len - 1));
+            locks.push(name_lock(&name, 0).unwrap());
+            for path in [name.clone(), format!("./{name}")] {
+                assert_eq!(name_lock(&path, 0).err(), Some(EAGAIN), "{len}");
+            }
+        }
+    }
+    assert_eq!(fs::read_dir(".").unwrap().count(), locks.len());
+    drop(locks);
+    assert_eq!(fs::read_dir(".").unwrap().count(), 0);
+}
+
+pub fn paths_without_a_name() {
+    let _folder = Folder::new();
+    for path in ["/", "..", "./.."] {
+        assert_eq!(name_lock(path, 0).err(), Some(EISDIR), "{path}");
+        assert_eq!(listen_with(path, 0o600, 0).unwrap_err(), EADDRINUSE);
+    }
+    assert_eq!(name_lock("none/s", 0).err(), Some(ENOENT));
+}
+
+/// A lock file that cannot be opened counts as held.
+pub fn another_users_file() {
+    let _folder = Folder::new();
+    share_directory(0o1777);
+    drop(create_lock_file(LOCK));
+    fork(|| {
+        become_nobody().unwrap();
+        waits_and_fails(EACCES);
+    })
+    .join();
+    // Root opens it all the same.
+    drop(listens_at_once());
+}
+
+/// In a directory with the sticky bit. The lock is released nevertheless, and also from a child
+/// that has a copy of the descriptor.
+pub fn file_that_cannot_be_removed() {
+    let _folder = Folder::new();
+    share_directory(0o1777);
+    drop(create_lock_file(LOCK));
+    fs::set_permissions(LOCK, Permissions::from_mode(0o666)).unwrap();
+    fork(|| {
+        become_nobody().unwrap();
+        for _ in 0..3 {
+            let lock = name_lock("s", 0).unwrap();
+            assert_eq!(name_lock("s", 0).err(), Some(EAGAIN));
+            let _child = holder(|| ());
+            drop(lock);
+            drop(name_lock("s", 0).unwrap());
+        }
+    })
+    .join();
+    assert!(fs::exists(LOCK).unwrap());
+}
+
+/// Lets every user into the test's directory, which gets this mode.
+fn share_directory(mode: u32) {
+    let above = std::env::temp_dir();
+    fs::set_permissions(above, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(".", Permissions::from_mode(mode)).unwrap();
+}

@@ -1,0 +1,289 @@
+//! Waiting beside a thread that does not run, and on a processor that is busy with other work.
+
+use crate::event_loop::{SOON, StopOnDrop};
+use crate::tool::*;
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+use std::{mem, thread};
+
+/// The processors that this process may use.
+fn processors() -> Vec<usize> {
+    // SAFETY: all zero bytes are a set.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: a set of ours, and its size.
+    let done = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) };
+    assert_eq!(done, 0);
+    (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: a set of ours, which has a bit for each of these numbers.
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
+        .collect()
+}
+
+/// Keeps the calling thread on a processor.
+fn stay_on(cpu: usize) {
+    // SAFETY: all zero bytes are a set.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: a set of ours.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: a set of ours, and its size.
+    let done = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
+    assert_eq!(done, 0);
+}
+
+/// Has the calling thread run only when its processor has nothing else to do.
+fn run_when_idle() {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: a structure of ours.
+    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &param) };
+    assert_eq!(done, 0);
+}
+
+/// Whether threads stay in the handler of SIGUSR2.
+static HELD: AtomicBool = AtomicBool::new(false);
+/// The number of threads in it.
+static IN_HANDLER: AtomicU64 = AtomicU64::new(0);
+
+/// Keeps the threads that get SIGUSR2 in their handler until it is dropped.
+struct Held;
+
+impl Held {
+    fn new() -> Self {
+        extern "C" fn stay(_: libc::c_int) {
+            IN_HANDLER.fetch_add(1, SeqCst);
+            while HELD.load(SeqCst) {
+                // SAFETY: no pointers.
+                unsafe { libc::poll(std::ptr::null_mut(), 0, 1) };
+            }
+            IN_HANDLER.fetch_sub(1, SeqCst);
+        }
+        // SAFETY: all zero bytes are a sigaction.
+        let mut action: libc::sigaction = unsafe { mem::zeroed() };
+        action.sa_sigaction = stay as extern "C" fn(libc::c_int) as usize;
+        // SAFETY: the action is ours; the handler makes async-signal-safe calls only.
+        let done = unsafe { libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()) };
+        assert_eq!(done, 0);
+        HELD.store(true, SeqCst);
+        Self
+    }
+
+    /// Stops a thread in the handler.
+    fn stop(&self, tid: u64) {
+        // SAFETY: no pointers; a thread of this process, which has not ended.
+        let done = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGUSR2) };
+        assert_eq!(done, 0);
+        wait_until("a thread in its handler", || IN_HANDLER.load(SeqCst) == 1);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.store(false, SeqCst);
+    }
+}
+
+/// Two threads wait on one end, and the one that began first is stopped in a signal handler. The
+/// other one is woken all the same: no thread depends on another one to be woken.
+pub fn beside_a_stopped_thread() {
+    for polled in [false, true] {
+        for receiver_stops in [true, false] {
+            let _case = Case(format!(
+                "polled: {polled}, the receiver stops: {receiver_stops}"
+            ));
+            let (a, b) = small();
+            if polled {
+                a.fd().unwrap();
+            }
+            a.fill(1000);
+            let tids = Shared::new();
+            let start = |receives: bool| {
+                tids.set(usize::from(receives), thread_id());
+                let timeout_ms = if receives == receiver_stops {
+                    LONG
+                } else {
+                    SOON
+                };
+                if receives {
+                    a.recv(timeout_ms).map(|got| got.len())
+                } else {
+                    a.send(&[0; 1000], timeout_ms)
+                }
+            };
+            let wake = |receiver: bool| {
+                if receiver {
+                    assert_eq!(b.send(b"message", 0), DONE);
+                } else {
+                    assert!(b.drain() > 0);
+                }
+            };
+            let results = thread::scope(|scope| {
+                let [first, second] = [receiver_stops, !receiver_stops].map(|receives| {
+                    let thread = scope.spawn(move || start(receives));
+                    tids.wait_for(usize::from(receives), 1);
+                    wait_thread_asleep(tids.get(usize::from(receives)));
+                    (thread, receives)
+                });
+                let held = Held::new();
+                held.stop(tids.get(usize::from(first.1)));
+                let since = Instant::now();
+                wake(second.1);
+                let second = second.0.join().unwrap();
+                let took = since.elapsed();
+                assert!(took < Duration::from_millis(SOON as u64 / 2), "{took:?}");
+                drop(held);
+                wake(first.1);
+                (first.0.join().unwrap(), second)
+            });
+            let [first, second] = if receiver_stops { [7, 0] } else { [0, 7] };
+            assert_eq!(results, (Ok(first), Ok(second)));
+        }
+    }
+}
+
+/// Shuts an end down when dropped, so that the threads of a failed test end too.
+struct ShutdownOnDrop<'a>(&'a End);
+
+impl Drop for ShutdownOnDrop<'_> {
+    fn drop(&mut self) {
+        assert_eq!(self.0.shutdown(libc::SHUT_RDWR), DONE);
+    }
+}
+
+/// Two threads wait on one end: one for a message, with SCHED_IDLE; one for room, with the normal
+/// policy. Other threads keep their processor busy. The thread that waits for room does not depend
+/// on the other one to be woken: with that, it would wait until the scheduler runs the other one.
+/// It is woken as fast as if it waited alone.
+pub fn no_priority_inversion() {
+    for polled in [false, true] {
+        let _case = Case(format!("polled: {polled}"));
+        let alone = median_delay(polled, false);
+        let beside = median_delay(polled, true);
+        println!("polled: {polled}: median delay {beside:?}, without a receiver {alone:?}");
+        let limit = 3 * alone.max(Duration::from_millis(5));
+        assert!(beside < limit, "{beside:?}; without a receiver {alone:?}");
+    }
+}
+
+/// The number of threads that keep the processor busy. With one, SCHED_IDLE makes little difference.
+const BUSY: usize = 3;
+
+/// The median time between the moment at which the peer makes room and the return of the send
+/// that waits for it, with or without a thread that receives on the same end.
+fn median_delay(polled: bool, with_receiver: bool) -> Duration {
+    const ROUNDS: usize = 21;
+    let all = processors();
+    let (cpu, other_cpu) = (all[0], *all.last().unwrap());
+    let (a, b) = small();
+    if polled {
+        a.fd().unwrap();
+    }
+    let (stop, is_busy) = (AtomicBool::new(false), AtomicBool::new(false));
+    let turns = [const { AtomicU64::new(0) }; BUSY];
+    let tids = Shared::new();
+    let returned = AtomicU64::new(0);
+    let mut delays = Vec::new();
+    thread::scope(|scope| {
+        // Slots of `tids`: the receiver, the sender, the rounds in which the ring is full, and
+        // the rounds that may begin.
+        if with_receiver {
+            scope.spawn(|| {
+                stay_on(cpu);
+                run_when_idle();
+                tids.set(0, thread_id());
+                assert_eq!(a.recv(-1), Ok(vec![]));
+            });
+        }
+        scope.spawn(|| {
+            stay_on(cpu);
+            tids.set(1, thread_id());
+            for round in 1..=ROUNDS as u64 {
+                tids.wait_for(3, round);
+                a.fill(1000);
+                tids.set(2, round);
+                assert_eq!(a.send(&[0; 1000], LONG), DONE);
+                returned.store(now(), SeqCst);
+            }
+        });
+        // Busy while a delay is measured; between that, the receiver can go back to sleep.
+        for turns in &turns {
+            let (stop, is_busy) = (&stop, &is_busy);
+            scope.spawn(move || {
+                stay_on(cpu);
+                while !stop.load(SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                    while is_busy.load(SeqCst) && !stop.load(SeqCst) {
+                        turns.fetch_add(1, SeqCst);
+                        spin_loop();
+                    }
+                }
+            });
+        }
+        let (_stop, _shutdown) = (StopOnDrop(&stop), ShutdownOnDrop(&a));
+        stay_on(other_cpu);
+        let receiver_sleeps = || {
+            if with_receiver {
+                tids.wait_for(0, 1);
+                wait_thread_asleep(tids.get(0));
+            }
+        };
+        for round in 1..=ROUNDS as u64 {
+            // The receiver sleeps first in each round.
+            receiver_sleeps();
+            tids.set(3, round);
+            tids.wait_for(2, round);
+            wait_thread_asleep(tids.get(1));
+            receiver_sleeps();
+            returned.store(0, SeqCst);
+            let before: Vec<u64> = turns.iter().map(|turns| turns.load(SeqCst)).collect();
+            is_busy.store(true, SeqCst);
+            wait_until("a busy processor", || {
+                let mut all = before.iter().zip(&turns);
+                all.all(|(before, turns)| turns.load(SeqCst) > before + 10_000)
+            });
+            let room_since = now();
+            b.drain();
+            wait_until("the end of a send", || returned.load(SeqCst) != 0);
+            is_busy.store(false, SeqCst);
+            delays.push(returned.load(SeqCst).saturating_sub(room_since));
+        }
+    });
+    delays.sort_unstable();
+    Duration::from_nanos(delays[ROUNDS / 2])
+}
+
+/// Both sides run on one processor: however long a call may spin, it does not while the peer
+/// needs that processor. Each message would cost it that time.
+pub fn no_spinning_on_one_processor() {
+    const ROUNDS: u64 = 500;
+    const SPIN: Duration = Duration::from_micros(200);
+    let (a, b) = pair_with(&unixipc::ffi::channel::ipc_channel_opts {
+        spin_us: SPIN.as_micros() as u32,
+        ..SMALL
+    });
+    stay_on(processors()[0]);
+    let shared = Shared::new();
+    let child = fork(|| {
+        crate::end::close_copy(&a);
+        let before = cpu_time();
+        for _ in 0..ROUNDS {
+            let message = b.recv(LONG).unwrap();
+            assert_eq!(b.send(&message, LONG), DONE);
+        }
+        shared.set(0, (cpu_time() - before).as_nanos() as u64);
+    });
+    drop(b);
+    let before = cpu_time();
+    for round in 0..ROUNDS {
+        assert_eq!(a.send(&round.to_le_bytes(), LONG), DONE);
+        assert_eq!(a.recv(LONG).unwrap(), round.to_le_bytes());
+    }
+    let used = cpu_time() - before;
+    child.join();
+    let others = Duration::from_nanos(shared.get(0));
+    let each = (used + others) / ROUNDS as u32;
+    println!("{each:?} of processor time for a round trip");
+    assert!(
+        each < SPIN / 2,
+        "{each:?} of processor time for a round trip"
+    );
+}

@@ -1,0 +1,245 @@
+//! Two processes that use the same end after fork(2), by mistake: the one that comes too late gets
+//! EBUSY, and nothing is lost.
+
+use crate::event_loop::pause;
+use crate::tool::*;
+use libc::{EAGAIN, EBUSY};
+use std::collections::BTreeMap;
+
+/// Another process has sent on this end since the fork: sending fails at once, in each way, and
+/// nothing is lost.
+pub fn two_senders_in_turn() {
+    let (a, b) = small();
+    let shared = Shared::new();
+    assert_eq!(a.send(b"before the fork", 0), DONE);
+    let child = fork(|| {
+        for (at, message) in [b"first", b"again"].iter().enumerate() {
+            shared.wait_for(0, at as u64 + 1);
+            assert_eq!(a.send(*message, 0), DONE);
+            shared.set(1, at as u64 + 1);
+        }
+        shared.wait_for(0, 3);
+        a.fill(1000);
+    });
+    let is_refused = || {
+        for timeout_ms in [0, 20, LONG] {
+            assert_eq!(a.send(b"from the parent", timeout_ms), Err(EBUSY));
+            assert_eq!(a.send(&[0; 1000], timeout_ms), Err(EBUSY));
+            assert_eq!(a.reserve(8, timeout_ms).unwrap_err(), EBUSY);
+        }
+    };
+    for round in 1..=2 {
+        shared.set(0, round);
+        shared.wait_for(1, round);
+        is_refused();
+    }
+    for message in [&b"before the fork"[..], b"first", b"again"] {
+        assert_eq!(b.recv(0).unwrap(), message);
+    }
+    assert_eq!(b.recv(0), Err(EAGAIN));
+    // In a full ring too.
+    shared.set(0, 3);
+    child.join();
+    is_refused();
+    assert!(b.drain() > 0);
+    is_refused();
+    assert_eq!(b.recv(0), Err(EAGAIN));
+    // The other direction is not concerned.
+    assert_eq!(b.send(b"back", 0), DONE);
+    assert_eq!(a.recv(0).unwrap(), b"back");
+}
+
+/// A message was reserved, and another process has sent on this end since.
+pub fn sent_since_reserved() {
+    let (a, b) = small();
+    a.reserve(8, 0).unwrap().fill(1);
+    fork(|| {
+        assert_eq!(a.cancel(), DONE);
+        assert_eq!(a.send(b"from the child", 0), DONE);
+    })
+    .join();
+    assert_eq!(a.commit(8), Err(EBUSY));
+    assert_eq!(b.recv(0).unwrap(), b"from the child");
+    assert_eq!(b.recv(0), Err(EAGAIN));
+}
+
+/// The number of messages that each process sends in the next test.
+const COUNT: u64 = 50;
+
+/// The bytes of a message by its sender and its number.
+fn message(sender: u64, number: u64) -> Vec<u8> {
+    let mut bytes = pattern(16 + (number as usize * 31) % 200, sender << 32 | number);
+    bytes[..8].copy_from_slice(&sender.to_le_bytes());
+    bytes[8..16].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
+/// The sender and the number of a message, all of whose bytes are checked.
+fn parse(bytes: &[u8]) -> (u64, u64) {
+    let word = |at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let (sender, number) = (word(0), word(8));
+    assert!(bytes == message(sender, number), "a torn message");
+    (sender, number)
+}
+
+/// Two processes send on the same end at the same time: each message that was sent arrives once,
+/// whole and in its sender's order.
+pub fn two_senders_at_once() {
+    let mut refused = 0;
+    for round in 0..scaled(300) {
+        let _case = Case(format!("round {round}"));
+        let (a, b) = small();
+        let shared = Shared::new();
+        let senders = [0, 1].map(|sender| {
+            fork(|| {
+                let mut random = Random(round * 2 + sender);
+                shared.add(0);
+                while shared.get(0) < 2 {
+                    std::hint::spin_loop();
+                }
+                for number in 0..COUNT {
+                    match a.send(&message(sender, number), 0) {
+                        Ok(_) => shared.set(10 + sender as usize, number + 1),
+                        Err(error) => {
+                            assert_eq!(error, EBUSY);
+                            shared.add(1);
+                        }
+                    }
+                    pause(&mut random, 20);
+                }
+            })
+        });
+        senders.into_iter().for_each(Child::join);
+        refused += shared.get(1);
+        let mut received = [const { Vec::new() }; 2];
+        loop {
+            match b.recv(0) {
+                Ok(bytes) => {
+                    let (sender, number) = parse(&bytes);
+                    received[sender as usize].push(number);
+                }
+                Err(error) => {
+                    assert_eq!(error, EAGAIN);
+                    break;
+                }
+            }
+        }
+        for (sender, received) in received.iter().enumerate() {
+            // A sender that was refused once is refused from then on.
+            let sent = shared.get(10 + sender);
+            assert_eq!(
+                *received,
+                (0..sent).collect::<Vec<_>>(),
+                "of sender {sender}"
+            );
+        }
+    }
+    println!("{refused} sends refused");
+    assert!(refused > 0);
+}
+
+/// Another process has received on this end since the fork: receiving fails at once, in each way.
+pub fn two_receivers_in_turn() {
+    let (a, b) = small();
+    for number in 0..10 {
+        assert_eq!(a.send(&message(0, number), 0), DONE);
+    }
+    assert_eq!(parse(&b.recv(0).unwrap()), (0, 0));
+    assert_eq!(parse(b.peek(0).unwrap()), (0, 1));
+    let shared = Shared::new();
+    let child = fork(|| {
+        for (at, numbers) in [1..4, 4..10].into_iter().enumerate() {
+            shared.wait_for(0, at as u64 + 1);
+            for number in numbers {
+                assert_eq!(parse(&b.recv(0).unwrap()), (0, number));
+            }
+            shared.set(1, at as u64 + 1);
+        }
+        assert_eq!(b.recv(LONG).unwrap(), b"the last one");
+    });
+    for round in 1..=2 {
+        shared.set(0, round);
+        shared.wait_for(1, round);
+        for timeout_ms in [0, 20, LONG] {
+            assert_eq!(b.recv(timeout_ms), Err(EBUSY));
+            assert_eq!(b.peek(timeout_ms), Err(EBUSY));
+        }
+        // Otherwise the child would receive a message for the second time.
+        let released = b.release();
+        assert!(
+            matches!(released, Err(EBUSY | libc::EINVAL)),
+            "{released:?}"
+        );
+    }
+    assert_eq!(a.send(b"the last one", 0), DONE);
+    child.join();
+    // The other direction is not concerned.
+    assert_eq!(b.send(b"back", 0), DONE);
+    assert_eq!(a.recv(0).unwrap(), b"back");
+}
+
+/// Two processes receive on the same end at the same time: no message is lost, and none is
+/// received by one of them after the other one had received it.
+pub fn two_receivers_at_once() {
+    let mut refused = 0;
+    for round in 0..scaled(300) {
+        let _case = Case(format!("round {round}"));
+        let (a, b) = small();
+        for number in 0..COUNT {
+            assert_eq!(a.send(&message(0, number), 0), DONE);
+        }
+        let shared = Shared::new();
+        // The slots of a message: the time before it was received, and after.
+        let slots = |receiver: u64, number: u64| 10 + (receiver * COUNT + number) as usize * 2;
+        let receivers = [0, 1].map(|receiver| {
+            fork(|| {
+                let mut random = Random(round * 2 + receiver);
+                shared.add(0);
+                while shared.get(0) < 2 {
+                    std::hint::spin_loop();
+                }
+                loop {
+                    let before = now();
+                    match b.recv(0) {
+                        Ok(bytes) => {
+                            let after = now();
+                            let slots = slots(receiver, parse(&bytes).1);
+                            assert_eq!(shared.get(slots), 0, "received twice in one process");
+                            shared.set(slots, before);
+                            shared.set(slots + 1, after);
+                        }
+                        Err(EBUSY) => {
+                            shared.add(1);
+                            break;
+                        }
+                        Err(error) => {
+                            assert_eq!(error, EAGAIN);
+                            break;
+                        }
+                    }
+                    pause(&mut random, 20);
+                }
+            })
+        });
+        receivers.into_iter().for_each(Child::join);
+        refused += shared.get(1);
+        let mut twice = BTreeMap::new();
+        for number in 0..COUNT {
+            let [one, two] = [0, 1].map(|receiver| {
+                let at = slots(receiver, number);
+                (shared.get(at), shared.get(at + 1))
+            });
+            assert!(one.0 != 0 || two.0 != 0, "message {number} is lost");
+            if one.0 != 0 && two.0 != 0 {
+                let overlap = one.0 <= two.1 && two.0 <= one.1;
+                assert!(overlap, "message {number} was received twice");
+                twice.insert(number, (one, two));
+            }
+        }
+        if !twice.is_empty() {
+            println!("received by both at the same time: {twice:?}");
+        }
+    }
+    println!("{refused} receivers refused");
+    assert!(refused > 0);
+}
