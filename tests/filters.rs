@@ -1,0 +1,165 @@
+//! The programs of tests/c under system call filters. Each call that the library can do without
+//! is refused, with `ENOSYS` and with `EPERM`: alone, and all of them together. The programs
+//! must pass all the same.
+
+mod common;
+
+use common::filter::{refuse, refuse_where};
+use common::programs::{self, CANNOT_RUN};
+use common::{text, trial_with_tools};
+use libc::{BPF_JSET, ENOSYS, EPERM, c_int, c_long};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use tempfile::TempDir;
+
+/// A system call that the library can do without.
+struct Optional {
+    name: &'static str,
+    number: c_long,
+    /// An argument and bits in it; without them the call is not refused.
+    only_with: Option<(u32, u32)>,
+}
+
+const fn always(name: &'static str, number: c_long) -> Optional {
+    Optional {
+        name,
+        number,
+        only_with: None,
+    }
+}
+
+/// `MFD_NOEXEC_SEAL` of linux/memfd.h.
+const MFD_NOEXEC_SEAL: u32 = 8;
+
+const OPTIONAL: [Optional; 16] = [
+    always("close_range", libc::SYS_close_range),
+    always("fallocate", libc::SYS_fallocate),
+    always("fchmodat2", libc::SYS_fchmodat2),
+    always("fstatfs", libc::SYS_fstatfs),
+    always("get_robust_list", libc::SYS_get_robust_list),
+    always("getcpu", libc::SYS_getcpu),
+    always("inotify_add_watch", libc::SYS_inotify_add_watch),
+    always("inotify_init1", libc::SYS_inotify_init1),
+    always("madvise", libc::SYS_madvise),
+    always("membarrier", libc::SYS_membarrier),
+    always("preadv2", libc::SYS_preadv2),
+    always("pwritev2", libc::SYS_pwritev2),
+    always("sysinfo", libc::SYS_sysinfo),
+    always("vmsplice", libc::SYS_vmsplice),
+    Optional {
+        name: "linkat with AT_EMPTY_PATH",
+        number: libc::SYS_linkat,
+        only_with: Some((4, libc::AT_EMPTY_PATH as u32)),
+    },
+    Optional {
+        name: "memfd_create with MFD_NOEXEC_SEAL",
+        number: libc::SYS_memfd_create,
+        only_with: Some((1, MFD_NOEXEC_SEAL)),
+    },
+];
+
+impl Optional {
+    fn refuse(&self, error: c_int) {
+        match self.only_with {
+            None => refuse(self.number, error),
+            Some((argument, bits)) => {
+                refuse_where(self.number, argument, BPF_JSET, bits, error);
+            }
+        }
+    }
+}
+
+/// The programs, compiled once for all tests.
+struct Binaries {
+    _directory: TempDir,
+    paths: Vec<PathBuf>,
+}
+
+impl Binaries {
+    fn build() -> Result<Self, Failed> {
+        let directory = TempDir::new()?;
+        let mut paths = Vec::new();
+        for source in programs::programs() {
+            let compiler = if programs::is_cxx(&source) {
+                "c++"
+            } else {
+                "cc"
+            };
+            let name = source.file_name().unwrap_or_default();
+            let path = directory.path().join(name);
+            programs::build(&source, compiler, programs::link_of(&source), &[], &path)?;
+            paths.push(path);
+        }
+        Ok(Self {
+            _directory: directory,
+            paths,
+        })
+    }
+}
+
+/// What the tests share.
+type Shared = Arc<OnceLock<Result<Binaries, String>>>;
+
+fn main() -> ExitCode {
+    let shared = Shared::default();
+    let mut trials = Vec::new();
+    for (errno, error) in [("ENOSYS", ENOSYS), ("EPERM", EPERM)] {
+        for call in &OPTIONAL {
+            let name = format!("{}: {errno}", call.name);
+            trials.push(trial(name, &shared, move || call.refuse(error)));
+        }
+        let name = format!("all: {errno}");
+        trials.push(trial(name, &shared, move || {
+            OPTIONAL.iter().for_each(|call| call.refuse(error));
+        }));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// Runs each program in a process that has called `filter`.
+fn trial(name: String, shared: &Shared, filter: impl Fn() + Copy + Send + Sync + 'static) -> Trial {
+    let shared = shared.clone();
+    let tools = ["cc", "c++", "pkg-config", "timeout"];
+    trial_with_tools(name, &tools, move || {
+        let binaries = shared
+            .get_or_init(|| Binaries::build().map_err(|failed| format!("{failed:?}")))
+            .as_ref()
+            .map_err(String::clone)?;
+        let mut failures = String::new();
+        for path in &binaries.paths {
+            if let Err(failed) = run(path, filter) {
+                let why = failed.message().unwrap_or_default();
+                failures += &format!("{}: {why}\n", path.display());
+            }
+        }
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(failures.into())
+        }
+    })
+}
+
+/// Runs one program. One that cannot be run here fails in CI only.
+fn run(program: &Path, filter: impl Fn() + Send + Sync + 'static) -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let command = [programs::path_text(program)?];
+    let environment = programs::environment()?;
+    let output = programs::run_bounded(directory.path(), &command, &environment, |command| {
+        let install = move || {
+            filter();
+            Ok(())
+        };
+        // SAFETY: the child makes system calls only, unless it panics; then it ends.
+        unsafe { command.pre_exec(install) };
+    })?;
+    match output.status.code() {
+        Some(0) => Ok(()),
+        Some(CANNOT_RUN) if env::var_os("CI").is_none() => Ok(()),
+        _ => Err(format!("{}\n{}", output.status, text(&output)).into()),
+    }
+}
