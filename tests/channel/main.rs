@@ -15,7 +15,6 @@ mod event_loop;
 mod first_call;
 mod fork;
 mod fork_points;
-mod forked;
 mod handshake;
 mod listen;
 mod listen_lock;
@@ -97,12 +96,9 @@ fn main() -> std::process::ExitCode {
         end::shutdown,
         end::shutdown_in_a_child,
         end::shutdown_before_commit,
-        forked::senders,
-        forked::sender_with_room,
-        forked::receivers,
-        forked::receiver_with_message,
-        forked::waiting_sender,
-        forked::waiting_receiver,
+        two_processes::receiver_with_message,
+        two_processes::waiting_sender,
+        two_processes::waiting_receiver,
         threads::both_directions,
         threads::both_wait,
         threads::one_times_out,

@@ -3,7 +3,7 @@
 
 use crate::event_loop::pause;
 use crate::tool::*;
-use libc::{EAGAIN, EBUSY};
+use libc::{EAGAIN, EBUSY, SIGCONT};
 use std::collections::BTreeMap;
 
 /// Another process has sent on this end since the fork: sending fails at once, in each way, and
@@ -242,4 +242,54 @@ pub fn two_receivers_at_once() {
     }
     println!("{refused} receivers refused");
     assert!(refused > 0);
+}
+
+/// The other process receives between peek and release.
+pub fn receiver_with_message() {
+    for releases in [true, false] {
+        let (a, b) = small();
+        a.fill(1000);
+        b.peek(0).unwrap();
+        let drains = || {
+            b.drain();
+        };
+        fork(drains).join();
+        // The sender has more in the ring than would fit if the cursor moved back.
+        a.fill(1000);
+        if releases {
+            assert_eq!(b.release(), Err(EBUSY));
+        }
+        assert_eq!(b.recv(0), Err(EBUSY));
+        assert_eq!(a.send(&[0; 1000], 0), Err(EAGAIN));
+    }
+}
+
+/// The other process sends while this one waits for room.
+pub fn waiting_sender() {
+    let (a, b) = small();
+    a.fill(1000);
+    let waiter = fork(|| assert_eq!(a.send(&[0; 1000], LONG), Err(EBUSY)));
+    waiter.wait_asleep();
+    waiter.stop();
+    b.drain();
+    assert_eq!(a.send(b"first", 0), DONE);
+    waiter.signal(SIGCONT);
+    waiter.join();
+    assert_eq!(b.recv(0).unwrap(), b"first");
+    assert_eq!(b.recv(0), Err(EAGAIN));
+}
+
+/// The other process receives while this one waits for a message.
+pub fn waiting_receiver() {
+    let (a, b) = small();
+    // Before the fork, so that both processes continue a session.
+    assert_eq!(a.send(b"before", 0), DONE);
+    assert_eq!(b.recv(0).unwrap(), b"before");
+    let waiter = fork(|| assert_eq!(b.recv(LONG), Err(EBUSY)));
+    waiter.wait_asleep();
+    waiter.stop();
+    assert_eq!(a.send(b"first", 0), DONE);
+    assert_eq!(b.recv(0).unwrap(), b"first");
+    waiter.signal(SIGCONT);
+    waiter.join();
 }
