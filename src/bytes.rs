@@ -19,6 +19,14 @@ pub unsafe fn written(bytes: &[MaybeUninit<u8>]) -> &[u8] {
     unsafe { &*(bytes as *const [MaybeUninit<u8>] as *const [u8]) }
 }
 
+/// A hash of 64 bits (FNV-1a).
+#[must_use]
+pub fn hash<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// Initialised bytes, for a call that fills memory.
 pub fn to_fill(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     // SAFETY: the layout is the same, and what fills it writes initialised bytes only.

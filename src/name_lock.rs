@@ -27,6 +27,7 @@
 //!   that name; the other file stays as it is. Another user can thus make the call fail after its
 //!   time-out, as they can by taking `NAME` itself; they can do nothing else.
 
+use crate::bytes;
 use crate::errno::{Errno, Result};
 use crate::sys::{self, CancelGuard};
 use crate::wait::Wait;
@@ -36,7 +37,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// How long to pause before the next attempt while another process has the lock: at first, and
@@ -110,7 +111,7 @@ impl Drop for NameLock {
         if fstat(&self.file).is_ok_and(|st| self.entry.leads_to(&st) == Ok(true)) {
             self.entry.remove();
         }
-        let _ = flock(self.file.as_fd(), libc::LOCK_UN);
+        let _ = sys::flock(self.file.as_fd(), libc::LOCK_UN);
     }
 }
 
@@ -185,7 +186,7 @@ impl Entry {
     fn lock(&self, file: OwnedFd) -> Result<Attempt> {
         let st = fstat(&file)?;
         check_regular(&st)?;
-        match flock(file.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
+        match sys::flock(file.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
             Ok(()) => {}
             Err(Errno::EAGAIN) => return Ok(Attempt::Held),
             Err(error) => return Err(error),
@@ -224,15 +225,6 @@ fn check_regular(st: &FileStat) -> Result<()> {
     }
 }
 
-fn flock(file: BorrowedFd, operation: libc::c_int) -> Result<()> {
-    loop {
-        match sys::flock(file, operation) {
-            Err(Errno::EINTR) => {}
-            done => return done,
-        }
-    }
-}
-
 /// The name of the lock file, with a NUL.
 struct FileName([u8; NAME_MAX as usize + 1]);
 
@@ -245,7 +237,7 @@ impl FileName {
         let middle = if PREFIX.len() + name.len() + SUFFIX.len() < file.len() {
             name
         } else {
-            hash = hexadecimal(fnv1a(name));
+            hash = hexadecimal(bytes::hash(name));
             &hash
         };
         let parts = [PREFIX, middle, SUFFIX].into_iter().flatten();
@@ -293,11 +285,4 @@ fn hexadecimal(number: u64) -> [u8; 16] {
         };
     }
     digits
-}
-
-/// A hash of 64 bits (FNV-1a).
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

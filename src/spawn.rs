@@ -134,6 +134,7 @@ impl Layout<'_> {
             if self.is_target(from) {
                 let copy = copy_above(from, self.highest())?;
                 from = copy.as_raw_fd();
+                // Reserved above; push would have to be able to abort.
                 if let [free, ..] = lifted.spare_capacity_mut() {
                     free.write(copy);
                     // SAFETY: one more element is initialised.

@@ -163,7 +163,7 @@ impl Wait {
             NEVER => return Err(Errno::EAGAIN),
             _ => {}
         }
-        let now = nanoseconds(sys::monotonic_time());
+        let now = sys::monotonic_ns();
         self.begin(now);
         match self.deadline.checked_sub(now) {
             Some(left) if left != 0 => Ok(Some(Duration::from_nanos(left))),

@@ -24,7 +24,8 @@ use std::os::fd::BorrowedFd;
 
 /// Keeps data that different threads write on different cache lines.
 #[repr(align(128))]
-struct CachePadded<T>(T);
+#[derive(Default)]
+pub(super) struct CachePadded<T>(pub(super) T);
 
 /// One end of a channel.
 ///
@@ -32,8 +33,8 @@ struct CachePadded<T>(T);
 pub struct Channel {
     sender: CachePadded<UnsafeCell<Sender>>,
     receiver: CachePadded<UnsafeCell<Receiver>>,
-    pub(super) sent: CachePaddedCounters,
-    pub(super) received: CachePaddedCounters,
+    pub(super) sent: CachePadded<Counters>,
+    pub(super) received: CachePadded<Counters>,
     /// Set when the handshake has ended.
     link: InitOnce<Link>,
     pub(super) bell: Doorbell,
@@ -42,11 +43,6 @@ pub struct Channel {
     ring_size: u64,
     cred: Cred,
 }
-
-/// Counters on cache lines of their own.
-#[repr(align(128))]
-#[derive(Default)]
-pub struct CachePaddedCounters(pub Counters);
 
 /// The connection with the peer.
 pub struct Link {
@@ -94,8 +90,8 @@ impl Channel {
         Self {
             sender: CachePadded(UnsafeCell::new(Sender::new(ring.ring_size, options.spin))),
             receiver: CachePadded(UnsafeCell::new(Receiver::new(options.spin))),
-            sent: CachePaddedCounters::default(),
-            received: CachePaddedCounters::default(),
+            sent: CachePadded::default(),
+            received: CachePadded::default(),
             link: InitOnce::new(),
             bell: Doorbell::new(),
             local: Local::new(),

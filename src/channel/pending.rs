@@ -142,7 +142,7 @@ fn is_final(error: Errno) -> bool {
 }
 
 impl Channel {
-    /// The descriptor for event loops before the handshake has ended; see [`Doorbell::epoll`](crate::transport::doorbell::Doorbell::epoll).
+    /// The descriptor for event loops before the handshake has ended; see `Doorbell::epoll`.
     pub(super) fn pending_epoll(&self) -> Result<(c_int, bool)> {
         let guard = self.pending.lock(&mut Wait::forever())?;
         let handshake = guard.as_ref().filter(|_| self.link().is_none());

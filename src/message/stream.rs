@@ -83,10 +83,11 @@ fn send_rest(
     mut wait: Wait,
 ) -> Result<()> {
     while sent < HEADER + bytes.len() {
-        let rest = match header.get(sent..) {
-            Some(rest) if !rest.is_empty() => rest,
-            _ => bytes.get(sent - HEADER..).unwrap_or_default(),
-        };
+        let rest = match sent.checked_sub(HEADER) {
+            None => header.get(sent..),
+            Some(at) => bytes.get(at..),
+        }
+        .unwrap_or_default();
         sent += when_ready(fd, PollFlags::POLLOUT, &mut wait, |flags| {
             sys::send(fd, rest, flags)
         })

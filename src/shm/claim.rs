@@ -11,7 +11,7 @@
 //! has one too.
 
 use super::name::{FOLDER, Name};
-use crate::errno::{Errno, Result};
+use crate::errno::Result;
 use crate::sys::flock;
 use libc::c_int;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -40,13 +40,13 @@ impl Claim {
         if self.is_anothers()? {
             return Ok(false);
         }
-        self.gate(libc::LOCK_EX)?;
+        flock(self.folder.as_fd(), libc::LOCK_EX)?;
         let free = !self.is_anothers()?;
         if free {
             let shared = self.lock(libc::F_RDLCK);
             fcntl(&self.folder, FcntlArg::F_OFD_SETLK(&shared))?;
         }
-        self.gate(libc::LOCK_UN)?;
+        flock(self.folder.as_fd(), libc::LOCK_UN)?;
         Ok(free)
     }
 
@@ -63,15 +63,6 @@ impl Claim {
             l_start: self.place,
             l_len: 1,
             l_pid: 0, // has to be
-        }
-    }
-
-    fn gate(&self, operation: c_int) -> Result<()> {
-        loop {
-            match flock(self.folder.as_fd(), operation) {
-                Err(Errno::EINTR) => {}
-                done => return done,
-            }
         }
     }
 }

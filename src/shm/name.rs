@@ -1,5 +1,6 @@
 //! Names of regions: files in /dev/shm, as shm_open(3) has them.
 
+use crate::bytes;
 use crate::errno::{Errno, Result};
 use libc::NAME_MAX;
 use std::ffi::CStr;
@@ -47,13 +48,7 @@ impl Name {
 
     /// A number of 62 bits that another name hardly has too (FNV-1a).
     pub fn number(&self) -> i64 {
-        let hash = self
-            .path
-            .iter()
-            .take(self.len)
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = bytes::hash(self.path.iter().take(self.len));
         (hash >> 2) as i64
     }
 }

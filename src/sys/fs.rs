@@ -42,11 +42,16 @@ pub unsafe fn ftok(path: *const c_char, proj_id: c_int) -> Result<key_t> {
     Ok((project | device | inode) as key_t)
 }
 
-/// `flock(2)`: nix has it only for a descriptor that is given away.
+/// `flock(2)`, again after a signal: nix has it only for a descriptor that is given away.
 pub fn flock(fd: BorrowedFd, operation: c_int) -> Result<()> {
-    // SAFETY: no pointers.
-    checked_int(c_long::from(unsafe {
-        libc::flock(fd.as_raw_fd(), operation)
-    }))
-    .map(drop)
+    loop {
+        // SAFETY: no pointers.
+        let done = checked_int(c_long::from(unsafe {
+            libc::flock(fd.as_raw_fd(), operation)
+        }));
+        match done {
+            Err(Errno::EINTR) => {}
+            done => return done.map(drop),
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! either, and moves a packet as it is. So a packet goes through a private pipe that has room for
 //! exactly one.
 
-use super::pipe::{self, with_signals_blocked};
+use super::pipe::{self, is_nonblocking, with_signals_blocked};
 use super::{CancelGuard, checked_len};
 use crate::errno::{Errno, Result};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -50,11 +50,6 @@ pub fn write_without_waiting(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
         Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => pipe::write_without_signal(fd, packet),
         moved => moved,
     }
-}
-
-fn is_nonblocking(fd: BorrowedFd) -> Result<bool> {
-    let flags = fcntl(fd, FcntlArg::F_GETFL)?;
-    Ok(OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK))
 }
 
 /// `splice(2)` without waiting.

@@ -49,11 +49,17 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
 /// For a filter that refuses both: asks first. A process that shares the pipe and takes the bytes
 /// in between makes this wait.
 fn read_if_ready(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
-    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-    match nix::poll::poll(&mut fds, PollTimeout::ZERO)? {
-        0 => Err(Errno::EAGAIN),
-        _ => read(fd, bytes),
+    if is_readable(fd)? {
+        read(fd, bytes)
+    } else {
+        Err(Errno::EAGAIN)
     }
+}
+
+/// Whether a read finds something now: bytes, or the end.
+pub fn is_readable(fd: BorrowedFd) -> Result<bool> {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    Ok(nix::poll::poll(&mut fds, PollTimeout::ZERO)? > 0)
 }
 
 /// Writes to a pipe in one call; without a reader it is `EPIPE` and no signal.
@@ -69,7 +75,7 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
         // A kernel before Linux 6.18 or an old C library; or a filter of system calls.
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
             // What waits has to remain one that a signal can end.
-            let blocked = if is_nonblocking(fd) {
+            let blocked = if is_nonblocking(fd) == Ok(true) {
                 SigSet::all()
             } else {
                 Signal::SIGPIPE.into()
@@ -84,8 +90,9 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     }
 }
 
-fn is_nonblocking(fd: BorrowedFd) -> bool {
-    fcntl(fd, FcntlArg::F_GETFL).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
+/// Whether the mode of the descriptor is O_NONBLOCK.
+pub(super) fn is_nonblocking(fd: BorrowedFd) -> Result<bool> {
+    Ok(fcntl(fd, FcntlArg::F_GETFL)? & libc::O_NONBLOCK != 0)
 }
 
 /// The way to write without a signal on any kernel: the signal, which goes to the thread that

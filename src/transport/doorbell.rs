@@ -149,7 +149,7 @@ impl Doorbell {
             }
         };
         let process = std::process::id();
-        let block = |_: &LazyEvent| poll_both(wait, fd, event, most);
+        let block = || poll_both(wait, fd, event, most);
         let slept = self.sleepers.sleep(role, process, epoch, block);
         slept.unwrap_or(Ok(false))
     }
@@ -313,7 +313,12 @@ impl wait::Doorbell for Doorbell {
             polled.clear_readable();
         }
         // A sleeping thread is not disturbed without need.
-        if !self.sleepers.any(std::process::id()) || self.has_bytes() {
+        if !self.sleepers.any(std::process::id())
+            || self
+                .pipe
+                .get()
+                .is_some_and(|pipe| pipe::is_readable(pipe.as_fd()) == Ok(true))
+        {
             self.take_wake_ups(None);
         }
     }
@@ -321,15 +326,5 @@ impl wait::Doorbell for Doorbell {
     fn barrier(&self) -> bool {
         // A peer that skips fences although that was not agreed harms only itself.
         self.uses_membarrier.load(Ordering::Relaxed) == 0 || membarrier::issue()
-    }
-}
-
-impl Doorbell {
-    fn has_bytes(&self) -> bool {
-        let Some(pipe) = self.pipe.get() else {
-            return false;
-        };
-        let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
-        nix::poll::poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 }

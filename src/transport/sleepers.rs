@@ -84,14 +84,14 @@ impl<E: Event> Sleepers<E> {
         role: Role,
         process: u32,
         epoch: u32,
-        block: impl FnOnce(&E) -> T,
+        block: impl FnOnce() -> T,
     ) -> Option<T> {
         let sleeper = self.get(role);
         sleeper.process.store(process, Ordering::Relaxed);
         // Pairs with the fence in `notify`: it sees the registration, or this thread another epoch.
         fence(Ordering::SeqCst);
         let is_current = self.epoch.load(Ordering::Acquire) == epoch;
-        let result = is_current.then(|| block(&sleeper.event));
+        let result = is_current.then(block);
         sleeper.process.store(0, Ordering::Release);
         sleeper.event.clear();
         result

@@ -177,7 +177,7 @@ impl Doorbell for Bell {
         if !matches!(limit, Limit::Forever) {
             return Err(Errno::ETIMEDOUT);
         }
-        self.sleepers.sleep(role, PROCESS, epoch, |_| {
+        self.sleepers.sleep(role, PROCESS, epoch, || {
             self.kernel.wait_until(|state| {
                 state.bytes > 0 || state.hung_up || state.events[role as usize]
             });
