@@ -202,8 +202,8 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
- * A cell in memory that this process has mapped: where it is, and what was found there when
- * it was opened. The numbers in the memory itself are not looked at again.
+ * A cell in memory that this process has mapped: its address, and the sizes read when it was
+ * opened. The sizes in the memory itself are not read again.
  */
 struct ipc_cell;
 

@@ -1,8 +1,8 @@
 //! The cell: the current value of something, which many processes read while others replace it,
-//! and which nobody ever reads in part.
+//! and which no reader ever sees in part.
 //!
-//! [`protocol`] is how that is done, `layout` where everything is, [`shared_copy`] how bytes are copied
-//! that somebody may be overwriting, `lock` what excludes writers from each other.
+//! [`protocol`] is how that is done, `layout` where everything is, [`shared_copy`] how bytes are
+//! copied while another process may overwrite them, `lock` excludes writers from each other.
 
 mod layout;
 mod lock;
@@ -22,39 +22,39 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long a waiter sleeps before it looks by itself. Whoever can only read the memory can still
-/// move the waiters to another futex (`FUTEX_REQUEUE`), where no store wakes them.
+/// How long a waiter sleeps before it checks by itself. A process that can only read the memory
+/// can still move the waiters to another futex (`FUTEX_REQUEUE`), where no store wakes them.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A cell in memory that this process has mapped: where it is, and what was found there when
-/// it was opened. The numbers in the memory itself are not looked at again.
+/// A cell in memory that this process has mapped: its address, and the sizes read when it was
+/// opened. The sizes in the memory itself are not read again.
 pub struct Cell {
     memory: NonNull<u8>,
     shape: Shape,
     access: Access,
 }
 
-/// What may be done by a handle.
+/// The operations that a handle allows.
 #[derive(Clone, Copy)]
 enum Access {
     Load,
     Store,
-    /// Nobody else stores as long as there is this handle.
+    /// No other handle stores while this one exists.
     StoreAlone(Keeper),
 }
 
-/// What a handle is to be for.
+/// The purpose for which a handle is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// Loading only.
     Load,
     /// Storing too, by turns with others.
     Store,
-    /// Storing, and nobody else does.
+    /// Storing, as the only writer.
     StoreAlone,
 }
 
-/// How much memory a cell takes for values of up to so many bytes. None if none can be so large.
+/// The memory that a cell needs for values of up to this many bytes. None if no cell can hold them.
 #[must_use]
 pub fn bytes(value_size: usize) -> Option<usize> {
     Shape::new(value_size, false)?.bytes()
@@ -70,12 +70,12 @@ fn check_alignment(memory: NonNull<u8>) -> Result<()> {
 }
 
 impl Cell {
-    /// Makes a cell without a value.
+    /// Creates a cell without a value.
     ///
     /// # Safety
     ///
     /// The memory has `size` bytes, is writable, and stays for as long as the cell is used; it
-    /// is no cell that anybody uses.
+    /// holds no cell that is in use.
     pub unsafe fn init(
         memory: NonNull<u8>,
         size: usize,
@@ -99,13 +99,13 @@ impl Cell {
                 slot.version.store(0, Ordering::Relaxed);
             }
         })?;
-        // Before anybody else finds it, and could be first.
+        // Before another process can find it and become the writer first.
         cell.allow(is_for)?;
         cell.control().publish();
         Ok(cell)
     }
 
-    /// Lets the handle do what it is for. `EBUSY` if somebody else stores.
+    /// Lets the handle do what it is for. `EBUSY` if another handle stores.
     fn allow(&mut self, is_for: Use) -> Result<()> {
         self.access = match is_for {
             Use::Load => Access::Load,
@@ -120,7 +120,7 @@ impl Cell {
     /// # Safety
     ///
     /// The memory has `size` bytes, stays for as long as the cell is used, and is writable
-    /// if it `is_for` storing. What is in it may be anything.
+    /// if it `is_for` storing. Its content may be anything.
     pub unsafe fn open(memory: NonNull<u8>, size: usize, is_for: Use) -> Result<Self> {
         check_alignment(memory)?;
         if size < mem::size_of::<Control>() {
@@ -155,7 +155,7 @@ impl Cell {
 
     fn control(&self) -> &Control {
         // SAFETY: the memory was checked to be aligned and large enough for it; it is made of
-        // atomics, which nobody's writing harms.
+        // atomics, which another process may write at any time.
         unsafe { self.memory.cast().as_ref() }
     }
 
@@ -189,8 +189,8 @@ impl Cell {
         })
     }
 
-    /// Copies the value to `room`; its length. The version goes to `ret_version`. What is in
-    /// `room` after an error is not said.
+    /// Copies the value to `room`; its length. The version goes to `ret_version`. The
+    /// content of `room` after an error is unspecified.
     #[inline]
     pub fn load(
         &self,
@@ -288,7 +288,7 @@ impl Memory for Cell {
     #[inline]
     fn slot(&self, place: Place) -> &Slot {
         // SAFETY: aligned, because the memory, the first slot and their distance are; made of
-        // atomics, which nobody's writing harms.
+        // atomics, which another process may write at any time.
         unsafe { place.0.cast().as_ref() }
     }
 
@@ -312,9 +312,9 @@ impl Memory for Cell {
 ///
 /// # Safety
 ///
-/// It is from there, and not used any more.
+/// It is from there, and no longer used.
 pub unsafe fn free(cell: NonNull<Cell>) {
-    // SAFETY: a cell, which is not used any more.
+    // SAFETY: a cell, which is no longer used.
     unsafe { cell.drop_in_place() };
     // SAFETY: allocated with this layout.
     unsafe { alloc::dealloc(cell.cast().as_ptr(), Layout::new::<Cell>()) };

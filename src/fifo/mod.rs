@@ -14,10 +14,10 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
-/// How often one that is there may be gone again when it is looked at.
+/// How often a FIFO that exists may be removed before it is opened, until `create` gives up.
 const ATTEMPTS: u32 = 100;
 
-/// Creates a FIFO with exactly this mode. Where `exist_ok`, one that is there already is given it.
+/// Creates a FIFO with exactly this mode. Where `exist_ok`, an existing FIFO gets this mode.
 pub fn create(path: &CStr, mode: mode_t, exist_ok: bool) -> Result<()> {
     let exactly = Mode::from_bits(mode).ok_or(Errno::EINVAL)?;
     let mut left = if exist_ok { ATTEMPTS } else { 1 };
@@ -34,16 +34,15 @@ pub fn create(path: &CStr, mode: mode_t, exist_ok: bool) -> Result<()> {
             let _ = unlink(path);
         }
         left -= 1;
-        // ENOENT: somebody has removed it meanwhile.
+        // ENOENT: another process has removed it in between.
         if error != Errno::ENOENT || left == 0 {
             return Err(error);
         }
     }
 }
 
-/// Gives a FIFO its mode. The umask has taken bits away and never adds one, so it was not open
-/// to anybody meanwhile to whom it should not be. A umask is the whole process's, and is not
-/// changed here.
+/// Gives a FIFO its mode. The umask only removes bits, so until then the FIFO was open to no
+/// process that the mode excludes. The umask belongs to the whole process and is not changed here.
 fn set_mode(path: &CStr, mode: mode_t, exactly: Mode) -> Result<()> {
     let st = stat(path)?;
     if !is_fifo(&st) {
@@ -62,7 +61,7 @@ pub fn unlink(path: &CStr) -> Result<()> {
     Ok(nix::unistd::unlink(path)?)
 }
 
-/// What is at the path itself, not where a symbolic link leads to.
+/// The status of the path itself, not of the target of a symbolic link.
 fn stat(path: &CStr) -> Result<FileStat> {
     Ok(nix::sys::stat::fstatat(
         nix::fcntl::AT_FDCWD,
@@ -84,7 +83,7 @@ fn check_fifo(st: &FileStat) -> Result<()> {
     }
 }
 
-/// Changes the mode of a FIFO and of nothing that somebody puts in its place: chmod follows
+/// Changes the mode of a FIFO and of nothing that another process puts in its place: chmod follows
 /// links, so it is done through a descriptor of the file itself.
 fn chmod_fifo(path: &CStr, mode: Mode) -> Result<()> {
     let file = nix::fcntl::open(

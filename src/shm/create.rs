@@ -1,4 +1,4 @@
-//! Making a region: its file, its memory, its seals.
+//! Creates a region: its file, its memory, its seals.
 
 use super::check::{file_system, is_in_memory};
 use super::name::FOLDER;
@@ -14,31 +14,31 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// `MFD_NOEXEC_SEAL` of linux/memfd.h (Linux 6.3).
 const MFD_NOEXEC_SEAL: c_uint = 8;
 
-/// How much memory is asked for at a time, at first.
+/// The size of the first allocation request.
 const PIECE: usize = 4 << 20;
-/// The least that is asked for at a time.
+/// The smallest allocation request.
 const PIECE_MIN: usize = 4096;
 
 /// Who may do what with a region: reading and writing by owner, group and others.
 const MODES: mode_t = 0o666;
-/// What is meant by 0.
+/// The permissions that 0 stands for.
 const MODE: mode_t = 0o600;
 
-/// What kind of region is made.
+/// The kind of region to create.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Creation {
     /// How this process maps it.
     pub usage: Usage,
     /// Whether it will get a name.
     pub publish: bool,
-    /// Whether nobody else may ever map it for writing.
+    /// Whether no other process may ever map it for writing.
     pub sole_writer: bool,
     /// The permissions; 0 stands for 0600.
     pub mode: mode_t,
 }
 
 impl Creation {
-    /// Fails for what cannot be asked for.
+    /// Fails for a combination that no region can have.
     pub fn check(&self, size: usize) -> Result<()> {
         // A file on tmpfs takes no seals.
         let contradicts = self.usage.read_only || (self.publish && self.sole_writer);
@@ -49,7 +49,7 @@ impl Creation {
     }
 }
 
-/// Makes a region of zero bytes.
+/// Creates a region of zero bytes.
 pub fn create(size: usize, creation: Creation) -> Result<Shm> {
     let Creation {
         usage,
@@ -67,7 +67,7 @@ pub fn create(size: usize, creation: Creation) -> Result<Shm> {
     }
     let mapping = usage.map(fd.as_fd(), size)?;
     if usage.huge {
-        // Only a touch through the mapping makes huge pages; what it could not make is made now.
+        // Only a touch through the mapping allocates huge pages; the rest is allocated now.
         let _ = mapping.populate(true);
         allocate(fd.as_fd(), size)?;
     }
@@ -96,7 +96,8 @@ pub fn memfd() -> Result<OwnedFd> {
     }
 }
 
-/// A file in the folder of names that has none yet. Nobody may open it before it has its mode.
+/// A file without a name in the directory of names. No other process may open it before it has
+/// its mode.
 fn nameless() -> Result<OwnedFd> {
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let fd = nix::fcntl::open(FOLDER, flags, Mode::empty())?;
@@ -108,7 +109,7 @@ fn nameless() -> Result<OwnedFd> {
 }
 
 /// Gives a file its size. `EFBIG` if this process may not make such a large one; `ENOSPC` if there
-/// cannot be so much memory, before what there is is taken in the attempt.
+/// cannot be that much memory, before the attempt takes the memory that exists.
 #[inline(never)]
 pub fn set_size(fd: BorrowedFd, size: usize) -> Result<()> {
     let len = i64::try_from(size).map_err(|_| Errno::EFBIG)?;

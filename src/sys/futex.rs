@@ -6,14 +6,14 @@ use libc::{c_int, c_long, c_void, timespec};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU32;
 
-/// Sleeps while `word` is `seen`, for at most `time`. It is not an error if it is not `seen`
-/// any more, if nobody has called [`wake`], or if the time is over: the caller looks again.
+/// Sleeps while `word` is `seen`, for at most `time`. It is not an error if the word has changed,
+/// if the sleeper returns without a [`wake`], or if the time has passed: the caller checks again.
 /// `EINTR` says that a signal handler ran.
 ///
 /// The word may lie in memory that is mapped read-only.
 pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // That the caller looks again is none of its own caller's business.
+    // The caller checks the word again; its own callers need not know.
     let ret = aside(|| {
         // SAFETY: the kernel reads the word, which outlives the call, and the time.
         checked(unsafe {
@@ -58,7 +58,7 @@ pub fn increment_and_wake(word: &AtomicU32) -> Result<()> {
 }
 
 /// Says to the kernel that this thread is about to take the lock whose word this is: should the
-/// thread be killed now, and nobody has the lock, the kernel wakes another sleeper in its place
+/// thread be killed now, while the lock is free, the kernel wakes another sleeper in its place
 /// (robust-futex-ABI.rst of the kernel's documentation). The C library says the same with each
 /// lock and unlock of a robust mutex, and takes it back at their end.
 ///
@@ -85,7 +85,7 @@ pub fn no_robust_pending() {
 fn set_pending(head: NonNull<RobustList>, entry: *mut c_void) {
     // SAFETY: this thread's list, as above.
     let pending = unsafe { &raw mut (*head.as_ptr()).pending };
-    // SAFETY: as above. Volatile, for nobody reads it but the kernel.
+    // SAFETY: as above. Volatile, because only the kernel reads it.
     unsafe { pending.write_volatile(entry) };
 }
 

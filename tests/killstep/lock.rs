@@ -1,4 +1,4 @@
-//! Locks in shared memory: the owner is killed, a reader, a writer, or who waits or signals.
+//! Locks in shared memory: the owner is killed, a reader, a writer, a waiter or a signaller.
 
 use crate::check;
 use crate::child;
@@ -15,17 +15,17 @@ use unixipc::ffi::mutex::ipc_mutex;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 use unixipc::ffi::rwlock::ipc_rwlock;
 
-/// What a call returned, or the errno that it set.
+/// The value that a call returned, or the errno that it set.
 type Outcome = Result<usize, c_int>;
 
 const CLEAN: Outcome = Ok(0);
 const DIED: Outcome = Ok(IPC_OWNER_DIED as usize);
 /// How long a survivor waits, in milliseconds.
 const WAIT: c_int = 4000;
-/// How long a victim waits whose time is over: longer than stepping to the sleep takes.
+/// The timeout of a victim that times out: longer than stepping to the sleep takes.
 const SHORT: c_int = 8;
 
-/// What the processes share: the objects, and two words that belong together.
+/// The shared memory: the objects, and two words that belong together.
 #[repr(C)]
 struct Objects {
     mutex: UnsafeCell<ipc_mutex>,
@@ -40,7 +40,7 @@ struct Objects {
 struct Shared {
     library: &'static Library,
     at: *mut [Objects; 2],
-    /// What the harness does when the victim is dead.
+    /// The harness's step after the victim's death.
     let_go: fn(&Calls),
 }
 
@@ -123,7 +123,7 @@ impl Calls {
         assert_eq!(self.cond_init(), CLEAN);
     }
 
-    /// Everything once, with nobody else there.
+    /// Everything once, in a single process.
     fn warm_up(&self) {
         self.init();
         assert_eq!(self.lock(-1), CLEAN);
@@ -146,7 +146,7 @@ impl Calls {
         }
     }
 
-    /// The two words are the same, but for one who was told.
+    /// The two words are the same, except to a caller that was told.
     fn read(&self, held: Outcome) -> Verdict {
         let [a, b] = self.objects.pair.each_ref().map(|word| word.load(SeqCst));
         match held {
@@ -156,7 +156,7 @@ impl Calls {
         }
     }
 
-    /// Locks the mutex twice, and repairs what it guards in between.
+    /// Locks the mutex twice, and repairs the guarded data in between.
     fn use_mutex(&self, expected: &[Outcome]) -> Verdict {
         let held = self.lock(WAIT);
         expect("the mutex", held, expected)?;
@@ -285,20 +285,20 @@ impl<const SLEEPS: bool> Scenario for Case<SLEEPS> {
     }
 }
 
-/// What a lock that the victim has taken returns: it died with it, or before it had it.
+/// The result of a lock that the victim has taken: it died with it, or before it had it.
 fn taken(finished: bool) -> &'static [Outcome] {
     if finished { &[DIED] } else { &[CLEAN, DIED] }
 }
 
-/// What a lock that the victim has given up returns.
+/// The result of a lock that the victim has given up.
 fn given_up(finished: bool) -> &'static [Outcome] {
     if finished { &[CLEAN] } else { &[CLEAN, DIED] }
 }
 
-/// What is there is no object: it has another beginning. The rest of it is one that was locked
-/// by somebody who is dead, and would be seen if a new one were said to be finished too early.
+/// The memory holds no object: its first word differs. The rest of it is an object that was locked
+/// by a dead process, and would be seen if a new one were said to be finished too early.
 fn spoil<T>(object: &UnsafeCell<T>) {
-    // SAFETY: the shared page, which nobody else uses yet.
+    // SAFETY: the shared page, which no other process uses yet.
     unsafe { object.get().cast::<u8>().write_bytes(0xa5, 8) };
 }
 
@@ -388,7 +388,7 @@ pub fn mutex_asleep_until_signal() {
     check("ipc_mutex_lock, asleep until a signal", &case);
 }
 
-/// The owner before the victim has died, in the middle of what the mutex guards.
+/// The owner before the victim has died, in the middle of changing the guarded data.
 fn dead_owner(calls: &Calls) {
     die_with(|| {
         let locked = calls.lock(-1);
@@ -530,7 +530,7 @@ fn read<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
         arrange: |calls| assert_eq!(calls.rdlock(0), CLEAN),
         let_go: |calls| assert_eq!(calls.rdunlock(), CLEAN),
         ..Case::new(operate, |calls, _| {
-            // Nobody is kept out by a writer that is dead or gave up.
+            // A writer that is dead or gave up keeps no process out.
             expect("another reader", calls.rdlock(WAIT), &[CLEAN])?;
             expect("its unlock", calls.rdunlock(), &[CLEAN])?;
             // When the harness has let go, all slots are free.
@@ -551,7 +551,7 @@ pub fn rwlock_wrlock_asleep() {
     check("ipc_rwlock_wrlock, asleep", &case);
 }
 
-/// The writer before the victim has died, in the middle of what the lock guards.
+/// The writer before the victim has died, in the middle of changing the guarded data.
 fn dead_writer(calls: &Calls) {
     die_with(|| {
         let locked = calls.wrlock(-1);

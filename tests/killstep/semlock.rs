@@ -1,5 +1,5 @@
 //! The semaphore lock: a process is killed that opens it, takes it, waits for it, gives it back,
-//! repairs what it guards, or removes it.
+//! repairs the data it guards, or removes it.
 
 use crate::check;
 use crate::child::{self, Child};
@@ -22,7 +22,7 @@ const DIED: Locked = Ok(IPC_OWNER_DIED as usize);
 
 type Locked = Result<usize, c_int>;
 
-/// What a point begins with.
+/// The start of a point's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// There is no lock.
@@ -43,7 +43,7 @@ struct Semlock<const SLEEPS: bool> {
     /// Two words that the lock keeps the same, in a page that all processes share.
     words: *mut [AtomicU64; 2],
     before: Before,
-    /// What the victim does first, and what it is killed in.
+    /// The victim's preparation, and the call in which it is killed.
     first: fn(&Self),
     operate: fn(&Self),
     survive: fn(&Self, finished: bool) -> Verdict,
@@ -263,7 +263,7 @@ fn either(finished: bool, at_the_end: Locked) -> &'static [Locked] {
     }
 }
 
-/// Opens, and uses what there is.
+/// Opens the existing lock, and uses it.
 fn opens<const SLEEPS: bool>(lock: &Semlock<SLEEPS>, _: bool) -> Verdict {
     let id = lock
         .open(CREATE)
@@ -420,7 +420,7 @@ pub fn wrunlock_without_repair() {
     );
 }
 
-/// Takes the lock, changes what it guards, and gives it back.
+/// Takes the lock, changes the guarded data, and gives it back.
 pub fn write_section() {
     Semlock::<false>::check(
         "ipc_semlock_wrlock, change, wrunlock",
@@ -449,7 +449,7 @@ pub fn consistent() {
     );
 }
 
-/// Repairs what the lock guards, says so, and gives it back.
+/// Repairs the guarded data, says so, and gives the lock back.
 pub fn repair_section() {
     Semlock::<false>::check(
         "ipc_semlock_consistent, wrunlock, after a repair",

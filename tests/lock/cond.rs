@@ -13,7 +13,7 @@ pub fn arguments() {
     let askew_mutex = space.mutex().wrapping_byte_add(8);
     assert_eq!(space.lock(-1), CLEAN);
     for bad in [ptr::null_mut(), askew] {
-        // SAFETY: the calls look at no bad pointer.
+        // SAFETY: the calls read through no bad pointer.
         let calls: [&dyn Fn() -> c_int; 3] = [
             &|| unsafe { ipc_cond_init(bad, 0) },
             &|| unsafe { ipc_cond_wait(bad, space.mutex(), -1) },
@@ -24,7 +24,7 @@ pub fn arguments() {
         }
     }
     for bad in [ptr::null_mut(), askew_mutex] {
-        // SAFETY: the call looks at no bad pointer.
+        // SAFETY: the call reads through no bad pointer.
         let waited = outcome(|| unsafe { ipc_cond_wait(space.cond(), bad, -1) } as isize);
         assert_eq!(waited, Err(EINVAL));
     }
@@ -76,7 +76,7 @@ pub fn time_outs() {
     assert!((200..5000).contains(&took), "{took} ms");
     assert!(handled() > 10);
 
-    // The time is over while somebody else has the mutex: that is waited for.
+    // The timeout passes while another process has the mutex: the call still waits for the mutex.
     assert_eq!(space.unlock(), CLEAN);
     let waiter = fork(|| {
         assert_eq!(space.lock(-1), CLEAN);
@@ -155,7 +155,7 @@ pub fn signal_wakes_all() {
     waiters.into_iter().for_each(Child::join);
 }
 
-/// A signal to nobody is gone, and does nothing to those who wait later.
+/// A signal without a waiter is lost, and does nothing for later waiters.
 pub fn signal_to_nobody() {
     let space = space();
     for _ in 0..1000 {
@@ -171,7 +171,7 @@ pub fn signal_to_nobody() {
     waiter.join();
 }
 
-/// IPC_OWNER_DIED comes from the mutex, with it held, and before a time that is over.
+/// IPC_OWNER_DIED comes from the mutex, with it held, and before a timeout that has passed.
 pub fn owner_died() {
     let space = space();
     let waiter = fork(|| {
@@ -248,7 +248,7 @@ pub fn refused_signal() {
     }
 }
 
-/// One that is killed just after it was woken takes nobody else's wake-up with it.
+/// One that is killed just after it was woken takes no other waiter's wake-up with it.
 pub fn killed_waiter() {
     for _ in 0..scaled(30) {
         let space = space();
@@ -260,7 +260,7 @@ pub fn killed_waiter() {
         assert_eq!(space.signal(), CLEAN);
         first.signal(libc::SIGKILL);
         first.reap();
-        // What the dead one may have held is told, and no more.
+        // Only the possible death of the owner is told.
         wait_until("the second one", || {
             !is_there(&second) || is_zombie(&second)
         });

@@ -1,4 +1,4 @@
-//! The calls in Rust's types, and what the tests share.
+//! The calls in Rust's types, and the helpers that the tests share.
 
 pub use crate::common::process::*;
 use libc::{c_int, c_ushort, c_void, key_t};
@@ -14,10 +14,10 @@ pub const INTR: c_int = IPC_WAIT_INTR;
 pub const LONG: c_int = 30_000;
 /// The time-outs with which a call waits as long as it takes.
 pub const PATIENT: [c_int; 3] = [-1, LONG, INTR];
-/// What a lock is that is held, and what it guards in order, or not.
+/// The results of taking a lock: its data is consistent, or a dead owner may have left it in between.
 pub const CLEAN: Outcome = Ok(0);
 pub const DIED: Outcome = Ok(IPC_OWNER_DIED as usize);
-/// What other calls return.
+/// The result of other calls.
 pub const DONE: Outcome = Ok(0);
 
 pub const READERS: usize = 0;
@@ -111,7 +111,7 @@ impl Lock {
             .sum()
     }
 
-    /// Waits until so many wait for the lock.
+    /// Waits until this many callers wait for the lock.
     #[track_caller]
     pub fn wait_for_waiters(&self, count: c_int) {
         wait_until("waiters", || self.waiters() == count);
@@ -126,7 +126,7 @@ impl Drop for Lock {
     }
 }
 
-/// What the lock is taken for.
+/// The mode in which the lock is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Read,
