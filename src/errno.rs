@@ -71,7 +71,7 @@ pub(crate) fn or_errno<T>(result: Result<T>, failed: T) -> T {
 }
 
 /// Leaves `errno` as it was whatever becomes of `run`: what that returns says it.
-pub(crate) fn aside<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn preserve_errno<T>(run: impl FnOnce() -> T) -> T {
     let before = Errno::last();
     let result = run();
     before.set();
@@ -79,7 +79,7 @@ pub(crate) fn aside<T>(run: impl FnOnce() -> T) -> T {
 }
 
 /// Leaves `errno` as it was if `run` succeeds, whatever failed on its way.
-pub(crate) fn kept<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn preserve_errno_on_success<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = Errno::last();
     let result = run();
     if result.is_ok() {
@@ -88,7 +88,7 @@ pub(crate) fn kept<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
-/// [`or_errno`] of what `run` returns, with `errno` [`kept`].
+/// [`or_errno`] of what `run` returns, with `errno` preserved by [`preserve_errno_on_success`].
 pub(crate) fn or_errno_of<T>(run: impl FnOnce() -> Result<T>, failed: T) -> T {
-    or_errno(kept(run), failed)
+    or_errno(preserve_errno_on_success(run), failed)
 }

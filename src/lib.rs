@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`ffi`] | every function that C sees, and nothing else: it converts |
 //! | [`errno`] | the error type of the inside, and the one place that sets `errno` |
-//! | [`wait`] | time-outs, and waiting for descriptors under them |
+//! | [`deadline`] | time-outs, and waiting for descriptors under them |
 //! | [`fd`], [`bytes`] | what C gives: descriptors, and memory that need not be initialised |
 //! | [`pair`] | socket pairs, whole transfers through a stream, who is at the other end |
 //! | [`message`] | messages with descriptors, framed where the kernel keeps no borders |
@@ -67,7 +67,7 @@ pub mod atomic;
 pub mod bytes;
 pub mod cell;
 pub mod channel;
-pub mod cond;
+pub mod deadline;
 pub mod errno;
 pub mod fd;
 pub mod ffi;
@@ -75,17 +75,13 @@ pub mod fifo;
 pub mod init_once;
 pub mod lock;
 pub mod message;
-pub mod mutex;
 pub mod name_lock;
 pub mod object;
 pub mod pair;
 pub mod process_lock;
-pub mod robust;
-pub mod rwlock;
 pub mod semlock;
 pub mod shared_copy;
 pub mod shm;
 pub mod spawn;
 pub mod sys;
 pub mod transport;
-pub mod wait;

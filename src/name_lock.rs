@@ -28,9 +28,9 @@
 //!   time-out, as they can by taking `NAME` itself; they can do nothing else.
 
 use crate::bytes;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::sys::{self, CancelGuard};
-use crate::wait::Wait;
 use libc::NAME_MAX;
 use nix::errno::Errno as Error;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -74,7 +74,7 @@ impl NameLock {
     /// lock; with `EACCES` if the directory may not be written or searched, or the file is another
     /// user's; with `EEXIST` if there is something else than a regular file at its name; with
     /// `EISDIR` if `path` ends in no name ("/", ".."); with what openat(2) and flock(2) return.
-    pub fn acquire(path: &CStr, mut wait: Wait) -> Result<Self> {
+    pub fn acquire(path: &CStr, mut wait: Deadline) -> Result<Self> {
         let uncancelled = CancelGuard::new();
         let entry = Entry::new(path)?;
         let mut pause = PAUSE;
@@ -88,7 +88,7 @@ impl NameLock {
                     });
                 }
                 Attempt::Removed => {
-                    wait.left()?;
+                    wait.remaining()?;
                     continue;
                 }
                 Attempt::Held => true,

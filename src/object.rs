@@ -14,12 +14,12 @@ const C_LIBRARY: u8 = 255;
 
 /// What is the same for all objects of a kind that one build of the library makes.
 #[derive(Clone, Copy)]
-pub struct Kind {
+pub struct ObjectType {
     magic: u32,
     layout: u32,
 }
 
-impl Kind {
+impl ObjectType {
     /// An object with nothing of the C library inside. `magic` is four letters; `version`
     /// changes with its layout.
     #[must_use]
@@ -60,7 +60,7 @@ impl Header {
     }
 
     /// To be called when all of the object is written: from here on it is one.
-    pub fn finish(&self, kind: Kind) {
+    pub fn finish(&self, kind: ObjectType) {
         self.layout.store(kind.layout, Ordering::Relaxed);
         // Pairs with the load in `check`: who sees the magic sees all of the object.
         self.magic.store(kind.magic, Ordering::Release);
@@ -68,7 +68,7 @@ impl Header {
 
     /// `EPROTO` if this is not such an object, `ESTALE` if it is one of another layout.
     #[inline]
-    pub fn check(&self, kind: Kind) -> Result<()> {
+    pub fn check(&self, kind: ObjectType) -> Result<()> {
         // Pairs with the store in `finish`.
         if self.magic.load(Ordering::Acquire) != kind.magic {
             return Err(Errno::EPROTO);

@@ -1,8 +1,8 @@
 //! Socket pairs: making them, and moving bytes through a stream whole.
 
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::sys;
-use crate::wait::Wait;
 use libc::{c_int, gid_t, pid_t, uid_t};
 use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
@@ -26,7 +26,7 @@ pub(crate) fn send_error(error: Errno) -> Errno {
 }
 
 /// Sends until `done` is the length of `bytes`; `done` is kept up to date.
-pub fn send_full(fd: BorrowedFd, bytes: &[u8], done: &mut usize, mut wait: Wait) -> Result<()> {
+pub fn send_full(fd: BorrowedFd, bytes: &[u8], done: &mut usize, mut wait: Deadline) -> Result<()> {
     let flags = if wait.may_block() {
         0
     } else {
@@ -49,7 +49,7 @@ pub fn recv_full(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     done: &mut usize,
-    mut wait: Wait,
+    mut wait: Deadline,
 ) -> Result<()> {
     let flags = if wait.may_block() {
         libc::MSG_WAITALL

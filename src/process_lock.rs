@@ -5,9 +5,9 @@
 //! The value may be half changed then, and stays unused.
 
 use crate::atomic::{AtomicU32, Ordering};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::sys::{CancelGuard, futex};
-use crate::wait::Wait;
 use libc::c_int;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
@@ -38,7 +38,7 @@ impl<T> ProcessLock<T> {
     }
 
     /// Waits for the lock. `EBUSY` in a forked child if a thread of its parent held it.
-    pub fn lock(&self, wait: &mut Wait) -> Result<ProcessGuard<'_, T>> {
+    pub fn lock(&self, wait: &mut Deadline) -> Result<ProcessGuard<'_, T>> {
         let process = std::process::id();
         loop {
             let not_cancelled = CancelGuard::new();

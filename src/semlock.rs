@@ -47,10 +47,10 @@
 //! The set knows what each process has to undo, but tells nobody. What it does is to refuse, with
 //! `ERANGE`, an operation with which that would exceed `MOST`. See `RELEASE`.
 
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::lock::Held;
+use crate::lock::LockStatus;
 use crate::sys::{self, Semun};
-use crate::wait::Wait;
 use libc::{IPC_NOWAIT, IPC_PRIVATE, SEM_UNDO, c_int, c_short, c_ushort, key_t, sembuf, timespec};
 use nix::sys::time::TimeSpec;
 use std::ptr;
@@ -83,7 +83,7 @@ const fn undone(num: c_ushort, change: c_short) -> sembuf {
 }
 
 /// Changes a semaphore for good.
-const fn kept(num: c_ushort, change: c_short) -> sembuf {
+const fn preserve_errno_on_success(num: c_ushort, change: c_short) -> sembuf {
     op(num, change, 0)
 }
 
@@ -121,10 +121,10 @@ impl Mark {
         }
     }
 
-    fn held(self) -> Held {
+    fn held(self) -> LockStatus {
         match self {
-            Self::Zero => Held::Clean,
-            Self::One | Self::More => Held::OwnerDied,
+            Self::Zero => LockStatus::Clean,
+            Self::One | Self::More => LockStatus::OwnerDied,
         }
     }
 }
@@ -141,8 +141,8 @@ const READ_ZERO: [sembuf; 4] = [
 const READ_MARKED: [sembuf; 5] = [
     zero(WRITER),
     zero(NEXT),
-    now(kept(MARK, -1)),
-    kept(MARK, 1),
+    now(preserve_errno_on_success(MARK, -1)),
+    preserve_errno_on_success(MARK, 1),
     undone(READERS, 1),
 ];
 const READ: Lists = [&READ_ZERO, &READ_MARKED, &READ_MARKED];
@@ -158,24 +158,24 @@ const WRITE_NOW: Lists = [
         zero(WRITER),
         zero(NEXT),
         zero(MARK),
-        kept(MARK, 1),
+        preserve_errno_on_success(MARK, 1),
         undone(WRITER, 1),
     ]),
     &all_now([
         zero(READERS),
         zero(WRITER),
         zero(NEXT),
-        kept(MARK, -1),
+        preserve_errno_on_success(MARK, -1),
         zero(MARK),
-        kept(MARK, 2),
+        preserve_errno_on_success(MARK, 2),
         undone(WRITER, 1),
     ]),
     &all_now([
         zero(READERS),
         zero(WRITER),
         zero(NEXT),
-        kept(MARK, -2),
-        kept(MARK, 2),
+        preserve_errno_on_success(MARK, -2),
+        preserve_errno_on_success(MARK, 2),
         undone(WRITER, 1),
     ]),
 ];
@@ -189,24 +189,24 @@ const WRITE: Lists = [
         zero(WRITER),
         undone(NEXT, -1),
         now(zero(MARK)),
-        kept(MARK, 1),
+        preserve_errno_on_success(MARK, 1),
         undone(WRITER, 1),
     ],
     &[
         zero(READERS),
         zero(WRITER),
         undone(NEXT, -1),
-        now(kept(MARK, -1)),
+        now(preserve_errno_on_success(MARK, -1)),
         now(zero(MARK)),
-        kept(MARK, 2),
+        preserve_errno_on_success(MARK, 2),
         undone(WRITER, 1),
     ],
     &[
         zero(READERS),
         zero(WRITER),
         undone(NEXT, -1),
-        now(kept(MARK, -2)),
-        kept(MARK, 2),
+        now(preserve_errno_on_success(MARK, -2)),
+        preserve_errno_on_success(MARK, 2),
         undone(WRITER, 1),
     ],
 ];
@@ -218,10 +218,10 @@ const READ_UNLOCK: &[sembuf] = &[now(undone(READERS, -1))];
 /// [`MOST`], and fails with `ERANGE` for everybody else. The last two take that away again.
 const RELEASE: [sembuf; 5] = [
     now(undone(WRITER, -1)),
-    kept(WRITER, MOST),
+    preserve_errno_on_success(WRITER, MOST),
     undone(WRITER, -MOST),
     undone(WRITER, MOST),
-    kept(WRITER, -MOST),
+    preserve_errno_on_success(WRITER, -MOST),
 ];
 const WRITE_UNLOCK: &[sembuf] = &[
     RELEASE[0],
@@ -229,7 +229,7 @@ const WRITE_UNLOCK: &[sembuf] = &[
     RELEASE[2],
     RELEASE[3],
     RELEASE[4],
-    now(kept(MARK, -1)),
+    now(preserve_errno_on_success(MARK, -1)),
 ];
 /// Changes nothing, and fails as unlocking would.
 const IS_OWNER: &[sembuf] = &[
@@ -240,7 +240,10 @@ const IS_OWNER: &[sembuf] = &[
     RELEASE[4],
     undone(WRITER, 1),
 ];
-const REPAIRED: &[sembuf] = &[now(kept(MARK, -2)), kept(MARK, 1)];
+const REPAIRED: &[sembuf] = &[
+    now(preserve_errno_on_success(MARK, -2)),
+    preserve_errno_on_success(MARK, 1),
+];
 
 /// The flags of [`open`].
 const OPEN_FLAGS: c_int = libc::IPC_CREAT | libc::IPC_EXCL | 0o777;
@@ -267,7 +270,7 @@ pub fn remove(id: c_int) -> Result<()> {
 }
 
 /// Takes a read lock.
-pub fn rdlock(id: c_int, mut wait: Wait) -> Result<Held> {
+pub fn rdlock(id: c_int, mut wait: Deadline) -> Result<LockStatus> {
     let mut set = Set::new(id);
     // Without a time-out the first system call can do the waiting itself; with one, the clock is
     // read only once there is something to wait for.
@@ -286,7 +289,7 @@ pub fn rdunlock(id: c_int) -> Result<()> {
 }
 
 /// Takes the write lock.
-pub fn wrlock(id: c_int, mut wait: Wait) -> Result<Held> {
+pub fn wrlock(id: c_int, mut wait: Deadline) -> Result<LockStatus> {
     let mut set = Set::new(id);
     if let Some(held) = set.take_now(&WRITE_NOW, &mut wait)? {
         return Ok(held);
@@ -343,14 +346,14 @@ impl Set {
     }
 
     /// Takes the lock without waiting. Nothing if it is not to be had and there is time to wait.
-    fn take_now(&mut self, lists: &Lists, wait: &mut Wait) -> Result<Option<Held>> {
+    fn take_now(&mut self, lists: &Lists, wait: &mut Deadline) -> Result<Option<LockStatus>> {
         let mut mark = Mark::Zero;
         loop {
             match self.operate(lists[mark as usize], None) {
                 Err(Errno::EAGAIN) => {}
                 done => return done.map(|()| Some(mark.held())),
             }
-            match (wait.left(), mark.following()) {
+            match (wait.remaining(), mark.following()) {
                 (Ok(_), _) => return Ok(None),
                 (Err(error), Mark::Zero) => return Err(error),
                 // It may be free and marked.
@@ -360,13 +363,13 @@ impl Set {
     }
 
     /// Takes the lock, in whatever state it comes.
-    fn take(&mut self, lists: &Lists, wait: &mut Wait) -> Result<Held> {
+    fn take(&mut self, lists: &Lists, wait: &mut Deadline) -> Result<LockStatus> {
         let mut mark = Mark::Zero;
         loop {
-            let time = wait.left()?.map(|left| *TimeSpec::from(left).as_ref());
+            let time = wait.remaining()?.map(|left| *TimeSpec::from(left).as_ref());
             match self.operate(lists[mark as usize], time) {
                 Ok(()) => return Ok(mark.held()),
-                // The mark is another, or the time-out expired: left() says which.
+                // The mark is another, or the time-out expired: remaining() says which.
                 Err(Errno::EAGAIN) => mark = mark.following(),
                 Err(Errno::EINTR) => wait.interrupted()?,
                 Err(error) => return Err(error),

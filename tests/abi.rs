@@ -112,12 +112,16 @@ fn layouts() -> Result<(), Failed> {
         }
         text
     }
-    let [_, (_, robust)] = unixipc::mutex::Mutex::LAYOUT;
-    let robust = unixipc::robust::Robust::LAYOUT.map(|(field, offset)| (field, robust + offset));
+    let [_, (_, robust)] = unixipc::lock::mutex::Mutex::LAYOUT;
+    let robust = unixipc::lock::robust_mutex::RobustMutex::LAYOUT
+        .map(|(field, offset)| (field, robust + offset));
     let objects = [
-        object::<ipc_mutex>("ipc_mutex", &[&unixipc::mutex::Mutex::LAYOUT, &robust]),
-        object::<ipc_rwlock>("ipc_rwlock", &[&unixipc::rwlock::Rwlock::LAYOUT]),
-        object::<ipc_cond>("ipc_cond", &[&unixipc::cond::Cond::LAYOUT]),
+        object::<ipc_mutex>(
+            "ipc_mutex",
+            &[&unixipc::lock::mutex::Mutex::LAYOUT, &robust],
+        ),
+        object::<ipc_rwlock>("ipc_rwlock", &[&unixipc::lock::rwlock::Rwlock::LAYOUT]),
+        object::<ipc_cond>("ipc_cond", &[&unixipc::lock::cond::Cond::LAYOUT]),
     ];
     assert_golden(&golden("layouts.txt"), &objects.concat())
 }

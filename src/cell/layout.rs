@@ -17,12 +17,12 @@
 use super::lock::Lock;
 use super::protocol::Slot;
 use crate::errno::{Errno, Result};
-use crate::object::{Header, Kind};
+use crate::object::{Header, ObjectType};
 use std::mem::{offset_of, size_of};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Changes with anything in this file.
-const KIND: Kind = Kind::new(*b"cell", 1);
+const OBJECT_TYPE: ObjectType = ObjectType::new(*b"cell", 1);
 /// What the memory has to be aligned to.
 ///
 /// cbindgen:ignore
@@ -146,13 +146,13 @@ impl Control {
 
     /// From here on it is a cell.
     pub fn publish(&self) {
-        self.header.finish(KIND);
+        self.header.finish(OBJECT_TYPE);
     }
 
     /// Reads what it is. `EPROTO` if it is no cell that fits into `mem_size` bytes, `ESTALE` if
     /// it is one of another layout.
     pub fn open(&self, mem_size: usize) -> Result<Shape> {
-        self.header.check(KIND)?;
+        self.header.check(OBJECT_TYPE)?;
         let flags = self.flags.load(Ordering::Relaxed);
         let slots = self.slots.load(Ordering::Relaxed);
         let value_size = usize_of(&self.value_size)?;

@@ -1,10 +1,10 @@
 //! What excludes a cell's writers from each other.
 
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::lock::Held;
-use crate::mutex::Mutex;
+use crate::lock::LockStatus;
+use crate::lock::mutex::Mutex;
 use crate::sys;
-use crate::wait::Wait;
 use libc::{pid_t, pthread_t};
 use std::mem::{self, size_of};
 
@@ -31,10 +31,10 @@ impl Lock {
     /// Waits until nobody else holds it. That the last holder died with it is no matter: what
     /// it did not publish is not there.
     #[inline]
-    pub fn lock(&self, wait: Wait) -> Result<Guard<'_>> {
+    pub fn lock(&self, wait: Deadline) -> Result<Guard<'_>> {
         let held = self.mutex.lock(wait)?;
         let guard = Guard(&self.mutex);
-        if held == Held::OwnerDied {
+        if held == LockStatus::OwnerDied {
             self.mutex.consistent()?;
         }
         Ok(guard)
@@ -44,7 +44,7 @@ impl Lock {
 impl Lock {
     /// Takes it at once, to keep it: `EBUSY` if anybody has it.
     pub fn keep(&self) -> Result<Keeper> {
-        match self.lock(Wait::new(0)?) {
+        match self.lock(Deadline::new(0)?) {
             Ok(guard) => {
                 mem::forget(guard);
                 Ok(Keeper {

@@ -9,10 +9,10 @@ mod lock;
 pub mod protocol;
 
 use crate::atomic::AtomicU32;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::shared_copy;
 use crate::sys::{cache, futex};
-use crate::wait::Wait;
 use layout::{ALIGN, Control, Shape};
 use lock::Keeper;
 use protocol::{Memory, Slot};
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// How long a waiter sleeps before it checks by itself. A process that can only read the memory
 /// can still move the waiters to another futex (`FUTEX_REQUEUE`), where no store wakes them.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAX_SLEEP: Duration = Duration::from_secs(1);
 
 /// A cell in memory that this process has mapped: its address, and the sizes read when it was
 /// opened. The sizes in the memory itself are not read again.
@@ -167,7 +167,7 @@ impl Cell {
     }
 
     /// Replaces the value.
-    pub fn store(&self, value: &[u8], wait: Wait) -> Result<()> {
+    pub fn store(&self, value: &[u8], wait: Deadline) -> Result<()> {
         if matches!(self.access, Access::Load) {
             return Err(Errno::EBADF);
         }
@@ -248,12 +248,12 @@ impl Cell {
     }
 
     /// Waits until the version is not `seen`.
-    pub fn wait(&self, seen: u64, mut wait: Wait) -> Result<()> {
+    pub fn wait(&self, seen: u64, mut wait: Deadline) -> Result<()> {
         if !self.shape.waitable {
             return Err(Errno::EOPNOTSUPP);
         }
         protocol::wait(self, seen, |published| {
-            wait.futex_for(self.published(), published, PATIENCE)
+            wait.futex_for(self.published(), published, MAX_SLEEP)
         })
     }
 }

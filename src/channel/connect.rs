@@ -5,12 +5,12 @@ use super::handshake::{FDS_AT_PEAK, Offer};
 use super::listen::{address, new_socket};
 use super::options::Options;
 use super::pending::Pending;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::fd::{borrow, duplicate, own};
 use crate::pair;
 use crate::sys;
 use crate::transport::wait::Role;
-use crate::wait::Wait;
 use nix::fcntl::{FcntlArg, OFlag};
 use nix::poll::PollFlags;
 use nix::sys::socket::{self, Shutdown, SockFlag, UnixAddr, sockopt};
@@ -20,7 +20,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Makes the end of a channel over a connected socket.
-pub fn from_socket(socket: BorrowedFd, options: &Options, mut deadline: Wait) -> Result<Channel> {
+pub fn from_socket(
+    socket: BorrowedFd,
+    options: &Options,
+    mut deadline: Deadline,
+) -> Result<Channel> {
     let ring = options.own_ring()?;
     if !sys::is_local(socket)? {
         return Err(Errno::EOPNOTSUPP);
@@ -43,7 +47,7 @@ pub fn from_socket(socket: BorrowedFd, options: &Options, mut deadline: Wait) ->
 
 /// Takes a connection from a listener's queue. The handshake ends here if the client's hello comes
 /// at once, and otherwise in the first call that needs the peer.
-pub fn accept(listener: BorrowedFd, options: &Options, mut deadline: Wait) -> Result<Channel> {
+pub fn accept(listener: BorrowedFd, options: &Options, mut deadline: Deadline) -> Result<Channel> {
     let ring = options.own_ring()?;
     ring.check()?;
     let socket = accept_socket(listener, &mut deadline)?;
@@ -56,7 +60,7 @@ pub fn accept(listener: BorrowedFd, options: &Options, mut deadline: Wait) -> Re
 
 /// Takes a client from the queue. A failure leaves it there: the descriptors that the handshake
 /// needs are reserved before.
-fn accept_socket(listener: BorrowedFd, deadline: &mut Wait) -> Result<OwnedFd> {
+fn accept_socket(listener: BorrowedFd, deadline: &mut Deadline) -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     check_listener(listener)?;
     loop {
@@ -104,7 +108,7 @@ impl SpareFds {
 }
 
 /// Connects to a listener.
-pub fn connect(path: &CStr, options: &Options, mut deadline: Wait) -> Result<Channel> {
+pub fn connect(path: &CStr, options: &Options, mut deadline: Deadline) -> Result<Channel> {
     let address = address(path)?;
     let ring = options.own_ring()?;
     // First, so that the listener finds the hello when it accepts.
@@ -120,7 +124,7 @@ pub fn connect(path: &CStr, options: &Options, mut deadline: Wait) -> Result<Cha
 }
 
 /// Connects; waits while the listener's queue is full.
-fn connect_socket(socket: &OwnedFd, address: &UnixAddr, deadline: &mut Wait) -> Result<()> {
+fn connect_socket(socket: &OwnedFd, address: &UnixAddr, deadline: &mut Deadline) -> Result<()> {
     loop {
         match socket::connect(socket.as_raw_fd(), address).map_err(Errno::from) {
             Err(Errno::EAGAIN) => block_next_attempt(socket, deadline)?,
@@ -136,8 +140,8 @@ fn connect_socket(socket: &OwnedFd, address: &UnixAddr, deadline: &mut Wait) -> 
 
 /// Makes the next attempt wait. No event reports free space in the queue, so the attempt itself
 /// must wait.
-fn block_next_attempt(socket: &OwnedFd, deadline: &mut Wait) -> Result<()> {
-    let left = deadline.left()?;
+fn block_next_attempt(socket: &OwnedFd, deadline: &mut Deadline) -> Result<()> {
+    let left = deadline.remaining()?;
     // With a limit, however long, a signal handler ends it, even one with SA_RESTART.
     const LONG: Duration = Duration::from_secs(1 << 30);
     let limit = match left {

@@ -1,9 +1,9 @@
 //! Listening at a path.
 
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::name_lock::NameLock;
 use crate::sys::CancelGuard;
-use crate::wait::Wait;
 use libc::{c_int, mode_t};
 use nix::errno::Errno as Error;
 use nix::fcntl::AT_FDCWD;
@@ -71,7 +71,7 @@ pub fn listen(path: &CStr, mode: mode_t) -> Result<OwnedFd> {
 }
 
 fn lock(path: &CStr) -> Result<NameLock> {
-    let wait = Wait::new(LOCK_TIMEOUT_MS)?;
+    let wait = Deadline::new(LOCK_TIMEOUT_MS)?;
     NameLock::acquire(path, wait).map_err(|error| match error {
         // Another process is starting to listen there; or the path is a directory.
         Errno::ETIMEDOUT | Errno::EISDIR => Errno::EADDRINUSE,

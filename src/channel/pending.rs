@@ -6,11 +6,11 @@ use super::handshake::{Offer, PeerOffer};
 use super::memory::RingParams;
 use super::options::Options;
 use crate::atomic::{AtomicU32, Ordering, fence};
-use crate::errno::{Errno, Result, kept};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, preserve_errno_on_success};
 use crate::process_lock::{ProcessGuard, ProcessLock};
 use crate::transport::hello;
 use crate::transport::wait::{Doorbell as _, Role};
-use crate::wait::Wait;
 use libc::c_int;
 use nix::poll::{PollFd, PollFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -81,7 +81,7 @@ impl Pending {
         }
     }
 
-    fn lock(&self, wait: &mut Wait) -> Result<Guard<'_>> {
+    fn lock(&self, wait: &mut Deadline) -> Result<Guard<'_>> {
         self.handshake.lock(wait)
     }
 
@@ -144,7 +144,7 @@ fn is_final(error: Errno) -> bool {
 impl Channel {
     /// The descriptor for event loops before the handshake has ended; see `Doorbell::epoll`.
     pub(super) fn pending_epoll(&self) -> Result<(c_int, bool)> {
-        let guard = self.pending.lock(&mut Wait::forever())?;
+        let guard = self.pending.lock(&mut Deadline::forever())?;
         let handshake = guard.as_ref().filter(|_| self.link().is_none());
         let made = self
             .bell
@@ -159,12 +159,12 @@ impl Channel {
     /// The connection; completes the handshake if that has not ended. `EPIPE` if the peer died
     /// before, or this direction was shut down.
     #[cold]
-    pub(super) fn link_slow(&self, role: Role, wait: &mut Wait) -> Result<&Link> {
-        kept(|| self.complete_handshake(role, wait))?;
+    pub(super) fn link_slow(&self, role: Role, wait: &mut Deadline) -> Result<&Link> {
+        preserve_errno_on_success(|| self.complete_handshake(role, wait))?;
         self.link().ok_or(Errno::EPROTO)
     }
 
-    pub(super) fn complete_handshake(&self, role: Role, wait: &mut Wait) -> Result<()> {
+    pub(super) fn complete_handshake(&self, role: Role, wait: &mut Deadline) -> Result<()> {
         loop {
             let is_drained = self.bell.is_polled();
             if is_drained {
@@ -192,7 +192,7 @@ impl Channel {
             };
             drop(guard);
             let slept = self.sleep_at(role, wait, epoch, socket);
-            let mut guard = self.pending.lock(&mut Wait::forever())?;
+            let mut guard = self.pending.lock(&mut Deadline::forever())?;
             if let Some(handshake) = guard.as_mut() {
                 handshake.sleeping -= 1;
             }
@@ -209,7 +209,7 @@ impl Channel {
         }
     }
 
-    fn sleep_at(&self, role: Role, wait: &mut Wait, epoch: u32, socket: RawFd) -> Result<()> {
+    fn sleep_at(&self, role: Role, wait: &mut Deadline, epoch: u32, socket: RawFd) -> Result<()> {
         // SAFETY: it stays open while a thread sleeps at it.
         let socket = unsafe { BorrowedFd::borrow_raw(socket) };
         self.bell.sleep_at(role, wait, epoch, socket)
@@ -218,7 +218,7 @@ impl Channel {
     /// Goes on with the handshake of a connection that was just accepted. Its client sends the hello
     /// immediately after it has connected, so a short wait suffices. A failure is left for the
     /// first call that needs the peer.
-    pub(super) fn await_hello(&self, deadline: &mut Wait) {
+    pub(super) fn await_hello(&self, deadline: &mut Deadline) {
         self.advance_handshake();
         if self.link().is_some() {
             return;
@@ -243,7 +243,7 @@ impl Channel {
     #[inline(never)]
     pub(super) fn advance_handshake(&self) {
         if self.link().is_none()
-            && let Ok(mut guard) = self.pending.lock(&mut Wait::forever())
+            && let Ok(mut guard) = self.pending.lock(&mut Deadline::forever())
         {
             let _ = self.advance(&mut guard);
         }

@@ -3,7 +3,8 @@
 use super::endpoint::{Channel, Link};
 use super::state::{MessageCondition, View, cursor};
 use crate::atomic::Ordering;
-use crate::errno::{Errno, Result, kept};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, preserve_errno_on_success};
 use crate::shared_copy;
 use crate::sys;
 use crate::transport::doorbell::Doorbell;
@@ -12,7 +13,6 @@ use crate::transport::liveness::Liveness;
 use crate::transport::ring::Consumer;
 use crate::transport::spin::{SpinPolicy, Spinner};
 use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
-use crate::wait::Wait;
 use std::mem::{self, MaybeUninit};
 use std::ptr::NonNull;
 
@@ -57,7 +57,7 @@ struct Message {
 impl<'a> RecvHalf<'a> {
     /// Receives a message; its length, 0 at the end of the session.
     #[inline]
-    pub fn recv(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Wait) -> Result<usize> {
+    pub fn recv(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<usize> {
         if let Some((link, message)) = self.try_peek()
             && message.len <= shared_copy::SHORT
             && let Some(buffer) = buffer.get_mut(..message.len)
@@ -71,7 +71,7 @@ impl<'a> RecvHalf<'a> {
     }
 
     #[inline(never)]
-    fn recv_any(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Wait) -> Result<usize> {
+    fn recv_any(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<usize> {
         if buffer.is_empty() {
             return Err(Errno::EINVAL);
         }
@@ -90,7 +90,7 @@ impl<'a> RecvHalf<'a> {
     }
 
     /// Shows the next message; none at the end of the session.
-    pub fn peek(&mut self, deadline: Wait) -> Result<Option<(*const u8, usize)>> {
+    pub fn peek(&mut self, deadline: Deadline) -> Result<Option<(*const u8, usize)>> {
         let Some((_, message)) = self.next(deadline)? else {
             return Ok(None);
         };
@@ -122,10 +122,10 @@ impl<'a> RecvHalf<'a> {
 
     /// Waits for a message; none at the end of the session.
     #[inline(always)]
-    fn next(&mut self, deadline: Wait) -> Result<Option<(&'a Link, Message)>> {
+    fn next(&mut self, deadline: Deadline) -> Result<Option<(&'a Link, Message)>> {
         let link = match self.channel.link() {
             Some(link) if self.has_message(link) => link,
-            _ => match kept(|| self.next_slow(deadline))? {
+            _ => match preserve_errno_on_success(|| self.next_slow(deadline))? {
                 Some(link) => link,
                 None => return Ok(None),
             },
@@ -144,7 +144,7 @@ impl<'a> RecvHalf<'a> {
     }
 
     #[cold]
-    fn next_slow(&mut self, mut deadline: Wait) -> Result<Option<&'a Link>> {
+    fn next_slow(&mut self, mut deadline: Deadline) -> Result<Option<&'a Link>> {
         let link = match self.link(&mut deadline) {
             // One of both sides has ended before the handshake did.
             Err(Errno::EPIPE) => {
@@ -169,7 +169,7 @@ impl<'a> RecvHalf<'a> {
     }
 
     /// The connection, after the end of the handshake.
-    fn link(&mut self, deadline: &mut Wait) -> Result<&'a Link> {
+    fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
         if self.state.is_linked {
             return self.channel.link().ok_or(Errno::EPROTO);
         }
@@ -207,7 +207,7 @@ impl<'a> RecvHalf<'a> {
         &mut self,
         link: &Link,
         end: View<Doorbell>,
-        deadline: &mut Wait,
+        deadline: &mut Deadline,
     ) -> Result<Progress> {
         let length = link.peer.length(self.state.ring.position());
         let mut condition = MessageCondition {
@@ -272,7 +272,7 @@ impl<'a> RecvHalf<'a> {
     fn wake_sender(&self, link: &Link) {
         self.channel.received.0.wakes.add(1);
         // The message was received, whether its sender is alive or not.
-        let _ = kept(|| {
+        let _ = preserve_errno_on_success(|| {
             if link.peer_bell.notify().is_err() {
                 self.channel.bell.set_gone();
             }

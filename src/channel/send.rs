@@ -3,7 +3,8 @@
 use super::endpoint::{Channel, Link};
 use super::state::{RoomCondition, View, cursor};
 use crate::atomic::Ordering;
-use crate::errno::{Errno, Result, kept};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, preserve_errno_on_success};
 use crate::shared_copy;
 use crate::sys;
 use crate::transport::doorbell::Doorbell;
@@ -13,7 +14,6 @@ use crate::transport::readiness::Interest;
 use crate::transport::ring::{Producer, longest, record_size};
 use crate::transport::spin::{SpinPolicy, Spinner};
 use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
-use crate::wait::Wait;
 use std::ptr::NonNull;
 
 /// After this number of messages of which none was received, a sender asks the kernel whether the
@@ -65,7 +65,7 @@ type Room = NonNull<u8>;
 impl<'a> SendHalf<'a> {
     /// Sends a message.
     #[inline]
-    pub fn send(&mut self, bytes: &[u8], deadline: Wait) -> Result<()> {
+    pub fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
         let len = bytes.len();
         match self.try_reserve(len) {
             Some((link, room)) if len <= shared_copy::SHORT => {
@@ -79,7 +79,7 @@ impl<'a> SendHalf<'a> {
     }
 
     #[inline(never)]
-    fn send_any(&mut self, bytes: &[u8], deadline: Wait) -> Result<()> {
+    fn send_any(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
         let (link, room) = self.reserve_room(bytes.len(), deadline)?;
         // SAFETY: this number of bytes is reserved there, aligned to 8.
         unsafe { shared_copy::to_shared(bytes, room) };
@@ -87,7 +87,7 @@ impl<'a> SendHalf<'a> {
     }
 
     /// Reserves room for a message of `len` bytes, which the caller fills before `commit`.
-    pub fn reserve(&mut self, len: usize, deadline: Wait) -> Result<*mut u8> {
+    pub fn reserve(&mut self, len: usize, deadline: Deadline) -> Result<*mut u8> {
         let (_, room) = self.reserve_room(len, deadline)?;
         self.state.reserved = len;
         self.state.holds |= RESERVED;
@@ -133,7 +133,7 @@ impl<'a> SendHalf<'a> {
     }
 
     #[inline(always)]
-    fn reserve_room(&mut self, len: usize, deadline: Wait) -> Result<(&'a Link, Room)> {
+    fn reserve_room(&mut self, len: usize, deadline: Deadline) -> Result<(&'a Link, Room)> {
         let fits = len <= self.channel.max();
         match fits.then(|| self.try_reserve(len)).flatten() {
             Some(reserved) => Ok(reserved),
@@ -142,7 +142,7 @@ impl<'a> SendHalf<'a> {
     }
 
     #[cold]
-    fn reserve_slow(&mut self, len: usize, mut deadline: Wait) -> Result<(&'a Link, Room)> {
+    fn reserve_slow(&mut self, len: usize, mut deadline: Deadline) -> Result<(&'a Link, Room)> {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
@@ -154,12 +154,14 @@ impl<'a> SendHalf<'a> {
         }
         let link = self.link(&mut deadline)?;
         self.check_sole_sender(link)?;
-        kept(|| self.wait_for_room(link, record_size(len as u64), &mut deadline))?;
+        preserve_errno_on_success(|| {
+            self.wait_for_room(link, record_size(len as u64), &mut deadline)
+        })?;
         Ok((link, link.memory.message(self.state.ring.position())))
     }
 
     /// The connection, after the end of the handshake.
-    fn link(&mut self, deadline: &mut Wait) -> Result<&'a Link> {
+    fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
         if self.state.holds & NOT_LINKED == 0 {
             return self.channel.link().ok_or(Errno::EPROTO);
         }
@@ -204,7 +206,7 @@ impl<'a> SendHalf<'a> {
     }
 
     /// Waits until `need` bytes are free.
-    fn wait_for_room(&mut self, link: &'a Link, need: u64, deadline: &mut Wait) -> Result<()> {
+    fn wait_for_room(&mut self, link: &'a Link, need: u64, deadline: &mut Deadline) -> Result<()> {
         let end = self.channel.view(link);
         let result = self.wait_for_room_in(link, end, need, deadline);
         let interest = &end.local.interest;
@@ -228,7 +230,7 @@ impl<'a> SendHalf<'a> {
         link: &Link,
         end: View<Doorbell>,
         need: u64,
-        deadline: &mut Wait,
+        deadline: &mut Deadline,
     ) -> Result<()> {
         let head = cursor(&end.theirs.head.at);
         let mut condition = RoomCondition {
@@ -299,7 +301,7 @@ impl<'a> SendHalf<'a> {
     /// The rare steps after a publication.
     #[cold]
     fn after_publish(&mut self, link: &Link, peer: PeerState) -> Result<()> {
-        kept(|| match peer {
+        preserve_errno_on_success(|| match peer {
             PeerState::Asleep => self.wake_receiver(link),
             PeerState::Ended => {
                 let result = self.check_delivered(link);

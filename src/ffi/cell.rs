@@ -2,8 +2,8 @@
 
 use super::pointer::{buffer, buffer_room, out_ptr};
 use crate::cell::{self, Cell, Use};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, or_errno, or_errno_of};
-use crate::wait::Wait;
 use libc::{c_int, c_uint, c_void, size_t, ssize_t};
 use std::ptr::NonNull;
 
@@ -193,7 +193,7 @@ pub unsafe extern "C" fn ipc_cell_store(
         let cell = unsafe { handle(c) }?;
         // SAFETY: the caller's buffer of len bytes.
         let value = unsafe { buffer(value, len) }?;
-        cell.store(value, Wait::new(timeout_ms)?)?;
+        cell.store(value, Deadline::new(timeout_ms)?)?;
         Ok(0)
     };
     or_errno(store(), -1)
@@ -259,7 +259,7 @@ pub unsafe extern "C" fn ipc_cell_wait(c: *const Cell, seen: u64, timeout_ms: c_
     let wait = || -> Result<c_int> {
         // SAFETY: the caller's handle.
         let cell = unsafe { handle(c) }?;
-        cell.wait(seen, Wait::new(timeout_ms)?)?;
+        cell.wait(seen, Deadline::new(timeout_ms)?)?;
         Ok(0)
     };
     or_errno(wait(), -1)

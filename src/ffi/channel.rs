@@ -5,11 +5,11 @@ use super::pointer::{
     handle_room, non_null, out_ptr, string,
 };
 use crate::channel::{self, Channel, Options, RecvHalf, SendHalf, Stats};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, or_errno, or_errno_of};
 use crate::fd::borrow;
 use crate::pair::Cred;
 use crate::transport::spin::SpinPolicy;
-use crate::wait::Wait;
 use libc::{c_char, c_int, c_uint, c_void, mode_t, size_t, ssize_t};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -149,7 +149,7 @@ enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    fn make(self, options: &Options, wait: Wait) -> Result<Channel> {
+    fn make(self, options: &Options, wait: Deadline) -> Result<Channel> {
         match self {
             Self::Socket(sock) => channel::from_socket(borrow(sock)?, options, wait),
             Self::Listener(fd) => channel::accept(borrow(fd)?, options, wait),
@@ -177,7 +177,7 @@ unsafe fn give_out(
         // SAFETY: the caller's promise.
         let ret_ch = unsafe { out_ptr(ret_ch) }?;
         let room = handle_room()?;
-        let channel = Box::write(room, origin.make(&options, Wait::new(timeout_ms)?)?);
+        let channel = Box::write(room, origin.make(&options, Deadline::new(timeout_ms)?)?);
         ret_ch.write(Box::into_raw(channel));
         Ok(0)
     };
@@ -495,7 +495,7 @@ pub unsafe extern "C" fn ipc_channel_send(
         let mut ch = unsafe { sender(ch) }?;
         // SAFETY: the caller's buffer of len bytes.
         let bytes = unsafe { buffer(buf, len) }?;
-        ch.send(bytes, Wait::new(timeout_ms)?)?;
+        ch.send(bytes, Deadline::new(timeout_ms)?)?;
         Ok(0)
     };
     or_errno(send(), -1)
@@ -539,7 +539,7 @@ pub unsafe extern "C" fn ipc_channel_recv(
         let mut ch = unsafe { receiver(ch) }?;
         // SAFETY: the caller's buffer of cap bytes.
         let room = unsafe { buffer_room(buf, cap) }?;
-        Ok(ch.recv(room, Wait::new(timeout_ms)?)? as ssize_t)
+        Ok(ch.recv(room, Deadline::new(timeout_ms)?)? as ssize_t)
     };
     or_errno(recv(), -1)
 }
@@ -562,7 +562,7 @@ pub unsafe extern "C" fn ipc_channel_reserve(
     let reserve = || -> Result<*mut c_void> {
         // SAFETY: the caller's channel, and the only thread that sends.
         let mut ch = unsafe { sender(ch) }?;
-        Ok(ch.reserve(len, Wait::new(timeout_ms)?)?.cast())
+        Ok(ch.reserve(len, Deadline::new(timeout_ms)?)?.cast())
     };
     or_errno(reserve(), ptr::null_mut())
 }
@@ -629,7 +629,7 @@ pub unsafe extern "C" fn ipc_channel_peek(
         let mut ch = unsafe { receiver(ch) }?;
         // SAFETY: the caller's place.
         let ret_buf = unsafe { out_ptr(ret_buf) }?;
-        let Some((at, len)) = ch.peek(Wait::new(timeout_ms)?)? else {
+        let Some((at, len)) = ch.peek(Deadline::new(timeout_ms)?)? else {
             return Ok(0);
         };
         ret_buf.write(at.cast());

@@ -3,9 +3,9 @@
 use super::lock::held;
 use super::mutex::{ipc_mutex, mutex};
 use super::pointer::object;
-use crate::cond::Cond;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, or_errno};
-use crate::wait::Wait;
+use crate::lock::cond::Cond;
 use libc::{c_int, c_uint};
 
 /// A condition in shared memory, made by ipc_cond_init. One cache line; what is in it is the
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn ipc_cond_wait(
         let cond = unsafe { cond(c) }?;
         // SAFETY: the caller's object.
         let mutex = unsafe { mutex(m) }?;
-        cond.wait(mutex, Wait::new(timeout_ms)?).map(held)
+        cond.wait(mutex, Deadline::new(timeout_ms)?).map(held)
     };
     or_errno(wait(), -1)
 }

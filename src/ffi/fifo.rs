@@ -1,10 +1,10 @@
 //! Layer 2: FIFOs.
 
 use super::pointer::{buffer, buffer_room, string};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, or_errno_of};
 use crate::fd::borrow;
 use crate::fifo::{self, Side, record};
-use crate::wait::Wait;
 use libc::{c_char, c_int, c_uint, c_void, mode_t, size_t, ssize_t};
 use std::os::fd::IntoRawFd;
 
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn ipc_fifo_open(
             IPC_FIFO_F_WRITE => Side::Write,
             _ => return Err(Errno::EINVAL),
         };
-        Ok(fifo::open(path, side, Wait::new(timeout_ms)?)?.into_raw_fd())
+        Ok(fifo::open(path, side, Deadline::new(timeout_ms)?)?.into_raw_fd())
     };
     or_errno_of(open, -1)
 }
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn ipc_fifo_send(
     let send = || -> Result<c_int> {
         // SAFETY: the caller's buffer of len bytes.
         let record = unsafe { buffer(rec, len) }?;
-        record::send(borrow(fd)?, record, Wait::new(timeout_ms)?)?;
+        record::send(borrow(fd)?, record, Deadline::new(timeout_ms)?)?;
         Ok(0)
     };
     or_errno_of(send, -1)
@@ -187,7 +187,7 @@ pub unsafe extern "C" fn ipc_fifo_recv(
     let receive = || -> Result<ssize_t> {
         // SAFETY: the caller's buffer of cap bytes.
         let room = unsafe { buffer_room(rec, cap) }?;
-        Ok(record::recv(borrow(fd)?, room, Wait::new(timeout_ms)?)? as ssize_t)
+        Ok(record::recv(borrow(fd)?, room, Deadline::new(timeout_ms)?)? as ssize_t)
     };
     or_errno_of(receive, -1)
 }

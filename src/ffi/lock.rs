@@ -1,6 +1,6 @@
 //! Return values of the locks of layers 2 and 3.
 
-use crate::lock::Held;
+use crate::lock::LockStatus;
 use libc::c_int;
 
 /// Returned by a lock call that acquired the lock, if the last owner died while it held the lock,
@@ -8,9 +8,9 @@ use libc::c_int;
 pub const IPC_OWNER_DIED: c_int = 1;
 
 /// 0, or `IPC_OWNER_DIED`.
-pub(super) fn held(held: Held) -> c_int {
+pub(super) fn held(held: LockStatus) -> c_int {
     match held {
-        Held::Clean => 0,
-        Held::OwnerDied => IPC_OWNER_DIED,
+        LockStatus::Clean => 0,
+        LockStatus::OwnerDied => IPC_OWNER_DIED,
     }
 }

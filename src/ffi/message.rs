@@ -1,10 +1,10 @@
 //! Layer 2: messages.
 
 use super::pointer::{buffer, buffer_room, elements, in_out, uninit_slice};
+use crate::deadline::Deadline;
 use crate::errno::{Result, or_errno_of};
 use crate::fd::borrow;
 use crate::message;
-use crate::wait::Wait;
 use libc::{c_int, c_void, size_t, ssize_t};
 
 /// The longest message on a stream, in bytes: 1 GiB.
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn ipc_msg_send(
     // SAFETY: the caller's nfds descriptors.
     let fds = unsafe { elements(fds, nfds) };
     let send = || -> Result<c_int> {
-        message::send(borrow(fd)?, bytes?, fds?, Wait::new(timeout_ms)?)?;
+        message::send(borrow(fd)?, bytes?, fds?, Deadline::new(timeout_ms)?)?;
         Ok(0)
     };
     or_errno_of(send, -1)
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn ipc_msg_recv(
     // SAFETY: the caller's room for so many descriptors.
     let fds = unsafe { uninit_slice(ret_fds, nfds.as_deref().copied().unwrap_or(0)) };
     let receive = || -> Result<ssize_t> {
-        let received = message::recv(borrow(fd)?, bytes?, fds?, Wait::new(timeout_ms)?)?;
+        let received = message::recv(borrow(fd)?, bytes?, fds?, Deadline::new(timeout_ms)?)?;
         if let Some(nfds) = nfds {
             *nfds = received.nfds;
         }

@@ -2,9 +2,9 @@
 
 use super::lock::held;
 use super::pointer::object;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, or_errno};
-use crate::mutex::Mutex;
-use crate::wait::Wait;
+use crate::lock::mutex::Mutex;
 use libc::{c_int, c_uint, pid_t};
 
 /// A mutex in shared memory, made by ipc_mutex_init. Two cache lines; what is in it is the
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn ipc_mutex_init(m: *mut ipc_mutex, flags: c_uint) -> c_i
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_mutex_lock(m: *mut ipc_mutex, timeout_ms: c_int) -> c_int {
     // SAFETY: the caller's object.
-    let locked = unsafe { mutex(m) }.and_then(|mutex| mutex.lock(Wait::new(timeout_ms)?));
+    let locked = unsafe { mutex(m) }.and_then(|mutex| mutex.lock(Deadline::new(timeout_ms)?));
     or_errno(locked.map(held), -1)
 }
 

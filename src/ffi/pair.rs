@@ -3,10 +3,10 @@
 use super::pointer::{
     ExtensibleStruct, buffer, buffer_room, copy_struct_to, in_out, non_null, out_ptr,
 };
+use crate::deadline::{self, Deadline};
 use crate::errno::{Errno, Result, or_errno_of};
 use crate::fd::borrow;
 use crate::pair::{self, Cred};
-use crate::wait::{self, Wait};
 use libc::{c_int, c_void, size_t, ssize_t};
 use std::os::fd::IntoRawFd;
 
@@ -14,7 +14,7 @@ use std::os::fd::IntoRawFd;
 /// runs before the call starts to wait does not end the call. Nor does one that runs between two
 /// waits of a call, as those of the locks have from time to time.
 pub const IPC_WAIT_INTR: c_int = -2;
-const _: () = assert!(IPC_WAIT_INTR == wait::WAIT_INTR);
+const _: () = assert!(IPC_WAIT_INTR == deadline::WAIT_INTR);
 
 // SAFETY: numbers of one size.
 unsafe impl ExtensibleStruct for Cred {
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn ipc_send_full(
     let send = || {
         let bytes = bytes?;
         with_progress(len, progress, |done| {
-            pair::send_full(borrow(fd)?, bytes, done, Wait::new(timeout_ms)?)
+            pair::send_full(borrow(fd)?, bytes, done, Deadline::new(timeout_ms)?)
         })
     };
     or_errno_of(send, -1)
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn ipc_recv_full(
     let receive = || {
         let room = room?;
         with_progress(len, progress, |done| {
-            pair::recv_full(borrow(fd)?, room, done, Wait::new(timeout_ms)?)
+            pair::recv_full(borrow(fd)?, room, done, Deadline::new(timeout_ms)?)
         })
     };
     or_errno_of(receive, -1)

@@ -2,9 +2,9 @@
 
 use super::lock::held;
 use super::pointer::object;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, or_errno};
-use crate::rwlock::{READERS_MAX, Rwlock, SIZE};
-use crate::wait::Wait;
+use crate::lock::rwlock::{READERS_MAX, Rwlock, SIZE};
 use libc::{c_int, c_uint};
 
 /// How many can hold an ipc_rwlock for reading at once; more wait for one of them.
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn ipc_rwlock_init(l: *mut ipc_rwlock, flags: c_uint) -> c
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_rwlock_rdlock(l: *mut ipc_rwlock, timeout_ms: c_int) -> c_int {
     // SAFETY: the caller's object.
-    let locked = unsafe { rwlock(l) }.and_then(|lock| lock.rdlock(Wait::new(timeout_ms)?));
+    let locked = unsafe { rwlock(l) }.and_then(|lock| lock.rdlock(Deadline::new(timeout_ms)?));
     or_errno(locked.map(held), -1)
 }
 
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn ipc_rwlock_rdunlock(l: *mut ipc_rwlock) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_rwlock_wrlock(l: *mut ipc_rwlock, timeout_ms: c_int) -> c_int {
     // SAFETY: the caller's object.
-    let locked = unsafe { rwlock(l) }.and_then(|lock| lock.wrlock(Wait::new(timeout_ms)?));
+    let locked = unsafe { rwlock(l) }.and_then(|lock| lock.wrlock(Deadline::new(timeout_ms)?));
     or_errno(locked.map(held), -1)
 }
 

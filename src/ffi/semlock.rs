@@ -1,9 +1,9 @@
 //! Layer 2: the semaphore lock.
 
 use super::lock::held;
+use crate::deadline::Deadline;
 use crate::errno::or_errno_of;
 use crate::semlock;
-use crate::wait::Wait;
 use libc::{c_int, key_t};
 
 /// Gets or makes the reader-writer lock of a key.
@@ -66,7 +66,10 @@ pub extern "C" fn ipc_semlock_open(key: key_t, mode_flags: c_int) -> c_int {
 ///   ETIMEDOUT  the time is over
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_rdlock(id: c_int, timeout_ms: c_int) -> c_int {
-    or_errno_of(|| semlock::rdlock(id, Wait::new(timeout_ms)?).map(held), -1)
+    or_errno_of(
+        || semlock::rdlock(id, Deadline::new(timeout_ms)?).map(held),
+        -1,
+    )
 }
 
 /// Gives back what ipc_semlock_rdlock took.
@@ -118,7 +121,10 @@ pub extern "C" fn ipc_semlock_rdunlock(id: c_int) -> c_int {
 ///   ETIMEDOUT  the time is over
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_wrlock(id: c_int, timeout_ms: c_int) -> c_int {
-    or_errno_of(|| semlock::wrlock(id, Wait::new(timeout_ms)?).map(held), -1)
+    or_errno_of(
+        || semlock::wrlock(id, Deadline::new(timeout_ms)?).map(held),
+        -1,
+    )
 }
 
 /// Gives back what ipc_semlock_wrlock took.

@@ -12,8 +12,8 @@
 
 use super::state::{State, look};
 use super::{check_fifo, stat};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::wait::Wait;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -39,7 +39,7 @@ pub enum Side {
 }
 
 /// Opens a FIFO and waits for the other side.
-pub fn open(path: &CStr, side: Side, wait: Wait) -> Result<OwnedFd> {
+pub fn open(path: &CStr, side: Side, wait: Deadline) -> Result<OwnedFd> {
     match side {
         Side::Read => open_reader(path, wait),
         // Whoever sends through it too sends packets.
@@ -59,17 +59,17 @@ fn open_now(path: &CStr, access: OFlag) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-fn open_reader(path: &CStr, mut wait: Wait) -> Result<OwnedFd> {
+fn open_reader(path: &CStr, mut wait: Deadline) -> Result<OwnedFd> {
     loop {
         let fd = open_now(path, OFlag::O_RDONLY)?;
-        if has_something(&fd, &Wait::forever())? || writer_comes(path, &fd, &mut wait)? {
+        if has_something(&fd, &Deadline::forever())? || writer_comes(path, &fd, &mut wait)? {
             return Ok(fd);
         }
     }
 }
 
 /// Waits for a writer. False if the name leads to another FIFO by now: writers come there.
-fn writer_comes(path: &CStr, fd: &OwnedFd, wait: &mut Wait) -> Result<bool> {
+fn writer_comes(path: &CStr, fd: &OwnedFd, wait: &mut Deadline) -> Result<bool> {
     let probe = WriterProbe::new()?;
     let watch = Watch::new(path);
     let ended = loop {
@@ -91,7 +91,7 @@ fn writer_comes(path: &CStr, fd: &OwnedFd, wait: &mut Wait) -> Result<bool> {
     }
     // A writer that came in the last moment has found a reader, has maybe sent something, and
     // removed the name: that is not thrown away.
-    if probe.has_met(fd, &Wait::forever())? {
+    if probe.has_met(fd, &Deadline::forever())? {
         return Ok(true);
     }
     ended
@@ -103,7 +103,7 @@ fn is_named(fd: &OwnedFd, path: &CStr) -> Result<bool> {
     Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino))
 }
 
-fn open_writer(path: &CStr, mut wait: Wait) -> Result<OwnedFd> {
+fn open_writer(path: &CStr, mut wait: Deadline) -> Result<OwnedFd> {
     let mut watch = None;
     loop {
         match open_now(path, OFlag::O_WRONLY) {
@@ -125,7 +125,7 @@ fn packet_mode(fd: OwnedFd) -> Result<OwnedFd> {
 }
 
 /// Whether there is something to read, or a writer was there since `fd` was opened.
-fn has_something(fd: &OwnedFd, wait: &Wait) -> Result<bool> {
+fn has_something(fd: &OwnedFd, wait: &Deadline) -> Result<bool> {
     Ok(State::of(fd.as_fd(), wait)? != State::Empty)
 }
 
@@ -143,11 +143,11 @@ impl WriterProbe {
 
     /// Whether a writer is there, or was there since `fd` was opened.
     #[inline(never)]
-    fn has_met(&self, fd: &OwnedFd, wait: &Wait) -> Result<bool> {
+    fn has_met(&self, fd: &OwnedFd, wait: &Deadline) -> Result<bool> {
         Ok(has_something(fd, wait)? || self.finds_writer(fd, wait)?)
     }
 
-    fn finds_writer(&self, fd: &OwnedFd, wait: &Wait) -> Result<bool> {
+    fn finds_writer(&self, fd: &OwnedFd, wait: &Deadline) -> Result<bool> {
         let nonblock = SpliceFFlags::SPLICE_F_NONBLOCK;
         match look(wait, || tee(fd, &self.write, 1, nonblock)) {
             Ok(copied) => Ok(copied > 0),
@@ -176,7 +176,12 @@ impl Watch {
     }
 
     /// Waits for an event, for `also`, or for the length of the pause.
-    fn wait(&self, wait: &mut Wait, also: Option<PollFd>, pause: Option<Duration>) -> Result<()> {
+    fn wait(
+        &self,
+        wait: &mut Deadline,
+        also: Option<PollFd>,
+        pause: Option<Duration>,
+    ) -> Result<()> {
         let pause = if self.0.is_some() { pause } else { Some(PAUSE) };
         let watched = self.0.as_ref().map(AsFd::as_fd);
         match (also, watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN))) {

@@ -14,9 +14,9 @@
 
 use super::state::State;
 use crate::bytes;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::sys::{packet, pipe};
-use crate::wait::Wait;
 use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
@@ -51,7 +51,7 @@ impl Packet {
 }
 
 /// Sends a record.
-pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Wait) -> Result<()> {
+pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Deadline) -> Result<()> {
     match record.len() {
         0 => return Err(Errno::EINVAL),
         1..=LEN_MAX => {}
@@ -82,7 +82,7 @@ pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Wait) -> Result<()> {
 }
 
 /// Receives a record; its length, 0 at the end of the session.
-pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> Result<usize> {
+pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Deadline) -> Result<usize> {
     if record.is_empty() {
         return Err(Errno::EINVAL);
     }
@@ -95,7 +95,7 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Wait) -> R
             packet::read_without_waiting(fd, &mut packet.0)
         };
         match read {
-            Ok(0) => match State::of(fd, &Wait::forever())? {
+            Ok(0) => match State::of(fd, &Deadline::forever())? {
                 State::Ended => return Ok(0),
                 // No writer was there yet: the descriptor is not from `open`.
                 State::Empty if empty == EMPTY_MAX => return Ok(0),

@@ -1,7 +1,7 @@
 //! What a reader finds at its end of a FIFO, without reading.
 
+use crate::deadline::Deadline;
 use crate::errno::Result;
-use crate::wait::Wait;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::BorrowedFd;
 use std::slice;
@@ -19,7 +19,7 @@ pub enum State {
 
 impl State {
     /// The one that `fd` is in. `EINTR` where a signal is pending, and ends what waits.
-    pub fn of(fd: BorrowedFd, wait: &Wait) -> Result<Self> {
+    pub fn of(fd: BorrowedFd, wait: &Deadline) -> Result<Self> {
         let mut fd = PollFd::new(fd, PollFlags::POLLIN);
         look(wait, || poll(slice::from_mut(&mut fd), PollTimeout::ZERO))?;
         let seen = fd.revents().unwrap_or(PollFlags::empty());
@@ -34,7 +34,7 @@ impl State {
 }
 
 /// Makes a call that does not wait, and yet is interrupted where a signal is pending.
-pub fn look<T>(wait: &Wait, mut call: impl FnMut() -> nix::Result<T>) -> Result<T> {
+pub fn look<T>(wait: &Deadline, mut call: impl FnMut() -> nix::Result<T>) -> Result<T> {
     loop {
         match call() {
             Err(nix::errno::Errno::EINTR) => wait.interrupted()?,

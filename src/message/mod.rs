@@ -7,10 +7,10 @@ mod control;
 mod kind;
 mod stream;
 
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::pair::send_error;
 use crate::sys;
-use crate::wait::Wait;
 use kind::Kind;
 use libc::{c_int, iovec, msghdr};
 use nix::poll::PollFlags;
@@ -35,7 +35,7 @@ impl Received {
 }
 
 /// Sends a message with descriptors.
-pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], wait: Wait) -> Result<()> {
+pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], wait: Deadline) -> Result<()> {
     if bytes.is_empty() || fds.len() > FDS_MAX {
         return Err(Errno::EINVAL);
     }
@@ -59,7 +59,7 @@ pub fn recv(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut [MaybeUninit<c_int>],
-    wait: Wait,
+    wait: Deadline,
 ) -> Result<Received> {
     if bytes.is_empty() {
         return Err(Errno::EINVAL);
@@ -75,7 +75,7 @@ pub fn recv(
 fn when_ready<T>(
     fd: BorrowedFd,
     events: PollFlags,
-    wait: &mut Wait,
+    wait: &mut Deadline,
     mut attempt: impl FnMut(c_int) -> Result<T>,
 ) -> Result<T> {
     let flags = if wait.may_block() {
@@ -96,7 +96,7 @@ fn send_bordered(
     fd: BorrowedFd,
     bytes: &[u8],
     fds: &[c_int],
-    mut wait: Wait,
+    mut wait: Deadline,
     address: &[u8],
 ) -> Result<()> {
     let address_flags = if address.is_empty() { 0 } else { kind::FLAGS };
@@ -116,7 +116,7 @@ fn recv_bordered(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut [MaybeUninit<c_int>],
-    wait: Wait,
+    wait: Deadline,
 ) -> Result<Received> {
     let received = if fds.is_empty() {
         recv_bytes(fd, bytes, wait)
@@ -155,7 +155,11 @@ pub(crate) fn past_end(
 }
 
 /// Receives a message; descriptors that come with it the kernel closes.
-fn recv_bytes(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>], mut wait: Wait) -> Result<Received> {
+fn recv_bytes(
+    fd: BorrowedFd,
+    bytes: &mut [MaybeUninit<u8>],
+    mut wait: Deadline,
+) -> Result<Received> {
     // The length is then the message's own, however little of it there is room for.
     let len = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
         past_end(flags, |flags| {
@@ -175,7 +179,7 @@ fn recv_bytes_and_fds(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut [MaybeUninit<c_int>],
-    mut wait: Wait,
+    mut wait: Deadline,
 ) -> Result<Received> {
     let mut control = RecvControl::new();
     let mut msg_flags = 0;

@@ -16,10 +16,10 @@
 use super::control::RecvControl;
 use super::{Received, recv_part, send_parts, when_ready};
 use crate::bytes::to_fill;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::pair::send_error;
 use crate::sys;
-use crate::wait::Wait;
 use libc::c_int;
 use nix::poll::PollFlags;
 use nix::sys::socket::{self, Shutdown};
@@ -54,7 +54,7 @@ fn length(header: [u8; HEADER]) -> Result<usize> {
 
 /// Sends a message. Fails with `EAGAIN` or `EINTR` only before any of it was sent.
 #[inline(never)]
-pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], mut wait: Wait) -> Result<()> {
+pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], mut wait: Deadline) -> Result<()> {
     if bytes.len() > LEN_MAX {
         return Err(Errno::EMSGSIZE);
     }
@@ -80,7 +80,7 @@ fn send_rest(
     header: &[u8; HEADER],
     bytes: &[u8],
     mut sent: usize,
-    mut wait: Wait,
+    mut wait: Deadline,
 ) -> Result<()> {
     while sent < HEADER + bytes.len() {
         let rest = match sent.checked_sub(HEADER) {
@@ -111,7 +111,7 @@ pub fn recv(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut [MaybeUninit<c_int>],
-    wait: Wait,
+    wait: Deadline,
 ) -> Result<Received> {
     if fds.is_empty() {
         // Descriptors that come with the message the kernel closes.
@@ -126,7 +126,7 @@ fn recv_with_fds(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut [MaybeUninit<c_int>],
-    wait: Wait,
+    wait: Deadline,
 ) -> Result<Received> {
     let mut control = RecvControl::new();
     let mut msg_flags = 0;
@@ -146,7 +146,7 @@ fn recv_with_fds(
 fn recv_message(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
-    mut wait: Wait,
+    mut wait: Deadline,
     mut first: impl FnMut(&mut [MaybeUninit<u8>], c_int) -> Result<usize>,
 ) -> Result<usize> {
     let mut header = [0; HEADER];
@@ -179,7 +179,11 @@ fn recv_message(
 }
 
 /// Fills `room`; the end of the stream is `EPROTO` here.
-fn recv_exactly(fd: BorrowedFd, mut room: &mut [MaybeUninit<u8>], wait: &mut Wait) -> Result<()> {
+fn recv_exactly(
+    fd: BorrowedFd,
+    mut room: &mut [MaybeUninit<u8>],
+    wait: &mut Deadline,
+) -> Result<()> {
     while !room.is_empty() {
         let waitall = if wait.may_block() {
             libc::MSG_WAITALL
@@ -199,7 +203,7 @@ fn recv_exactly(fd: BorrowedFd, mut room: &mut [MaybeUninit<u8>], wait: &mut Wai
 
 /// Receives `len` bytes that nobody wants.
 #[inline(never)]
-fn discard(fd: BorrowedFd, mut len: usize, wait: &mut Wait) -> Result<()> {
+fn discard(fd: BorrowedFd, mut len: usize, wait: &mut Deadline) -> Result<()> {
     let mut scratch = [MaybeUninit::uninit(); 16 * 1024];
     while len > 0 {
         let part = len.min(scratch.len());

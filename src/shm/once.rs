@@ -5,8 +5,8 @@ use super::create::{Creation, create};
 use super::name::Name;
 use super::open::open_name;
 use super::{Shm, Usage};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::wait::Wait;
 use libc::c_void;
 use std::ffi::CStr;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub fn open_or_create(
         }
         if !is_ours {
             // Not thread::sleep, which panics if a system call filter refuses its call.
-            Wait::forever().any(&mut [], Some(pause))?;
+            Deadline::forever().any(&mut [], Some(pause))?;
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
             continue;
         }

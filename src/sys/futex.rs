@@ -1,7 +1,7 @@
 //! Futexes in memory that several processes share (futex(2)).
 
 use super::checked;
-use crate::errno::{Errno, Result, aside};
+use crate::errno::{Errno, Result, preserve_errno};
 use libc::{c_int, c_long, c_void, timespec};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU32;
@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicU32;
 pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
     // The caller checks the word again; its own callers need not know.
-    let ret = aside(|| {
+    let ret = preserve_errno(|| {
         // SAFETY: the kernel reads the word, which outlives the call, and the time.
         checked(unsafe {
             libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time)
@@ -93,7 +93,7 @@ fn set_pending(head: NonNull<RobustList>, entry: *mut c_void) {
 fn robust_list() -> Option<NonNull<RobustList>> {
     let mut head: *mut RobustList = ptr::null_mut();
     let mut size: libc::size_t = 0;
-    let told = aside(|| {
+    let told = preserve_errno(|| {
         // SAFETY: the kernel writes the two values, for which there is room.
         checked(unsafe {
             libc::syscall(

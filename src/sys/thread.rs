@@ -1,7 +1,7 @@
 //! Which thread this is, where it runs, and whether it can be cancelled.
 
 use super::checked_int;
-use crate::errno::{Errno, aside};
+use crate::errno::{Errno, preserve_errno};
 use libc::{c_int, pid_t};
 use std::marker::PhantomData;
 
@@ -31,7 +31,7 @@ pub fn thread_token() -> u64 {
 #[must_use]
 pub fn is_process(id: u32) -> bool {
     // SAFETY: signal 0 only asks.
-    let found = aside(|| checked_int(unsafe { libc::kill(id as pid_t, 0) }.into()));
+    let found = preserve_errno(|| checked_int(unsafe { libc::kill(id as pid_t, 0) }.into()));
     // A process of another user refuses the signal.
     found != Err(Errno::ESRCH)
 }

@@ -17,10 +17,10 @@ use super::polled::Polled;
 use super::sleepers::{Event, Sleepers};
 use super::wait::{self, Role};
 use crate::atomic::{AtomicU32, Ordering};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::init_once::InitOnce;
 use crate::sys::{self, membarrier, pipe};
-use crate::wait::Wait;
 use libc::c_int;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -126,7 +126,13 @@ impl Doorbell {
     }
 
     /// Sleeps until `socket` is readable, or a thread of this process notifies; for the handshake.
-    pub fn sleep_at(&self, role: Role, wait: &mut Wait, epoch: u32, at: BorrowedFd) -> Result<()> {
+    pub fn sleep_at(
+        &self,
+        role: Role,
+        wait: &mut Deadline,
+        epoch: u32,
+        at: BorrowedFd,
+    ) -> Result<()> {
         self.sleep_with_event(role, wait, epoch, at, None).map(drop)
     }
 
@@ -135,7 +141,7 @@ impl Doorbell {
     fn sleep_with_event(
         &self,
         role: Role,
-        wait: &mut Wait,
+        wait: &mut Deadline,
         epoch: u32,
         fd: BorrowedFd,
         most: Option<Duration>,
@@ -230,7 +236,7 @@ impl Default for Doorbell {
 
 /// Sleeps until `fd` or `event` is readable; whether `fd` is.
 fn poll_both(
-    wait: &mut Wait,
+    wait: &mut Deadline,
     fd: BorrowedFd,
     event: Option<&EventFd>,
     most: Option<Duration>,
@@ -246,13 +252,19 @@ fn poll_both(
 }
 
 impl wait::Doorbell for Doorbell {
-    type Deadline = Wait;
+    type Deadline = Deadline;
 
     fn epoch(&self) -> u32 {
         self.sleepers.epoch()
     }
 
-    fn sleep(&self, role: Role, wait: &mut Wait, epoch: u32, woken_by_peer: bool) -> Result<()> {
+    fn sleep(
+        &self,
+        role: Role,
+        wait: &mut Deadline,
+        epoch: u32,
+        woken_by_peer: bool,
+    ) -> Result<()> {
         let Some(pipe) = self.pipe.get() else {
             return Err(Errno::EPROTO); // the handshake comes first
         };

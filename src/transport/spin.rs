@@ -2,9 +2,9 @@
 
 use super::cpu_hint::CpuHint;
 use super::wait::{Condition, Doorbell, Progress};
+use crate::deadline::Deadline;
 use crate::errno::Result;
 use crate::sys;
-use crate::wait::Wait;
 use std::hint;
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl Spinner {
         cpus: Cpus,
         bell: &impl Doorbell,
         condition: &mut dyn Condition,
-        wait: &mut Wait,
+        wait: &mut Deadline,
     ) -> Result<Progress> {
         let Some(time) = self.budget(cpus) else {
             return Ok(Progress::Pending);

@@ -12,8 +12,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::{mem, ptr, thread};
+use unixipc::deadline::Deadline;
 use unixipc::name_lock::NameLock;
-use unixipc::wait::Wait;
 
 /// The lock file of the path "s".
 const LOCK: &str = ".s.lock";
@@ -401,7 +401,7 @@ pub fn refused_chmod() {
 
 fn name_lock(path: &str, timeout_ms: c_int) -> Result<NameLock, c_int> {
     let path = CString::new(path).unwrap();
-    let wait = Wait::new(timeout_ms).unwrap();
+    let wait = Deadline::new(timeout_ms).unwrap();
     NameLock::acquire(&path, wait).map_err(|error| error.0)
 }
 

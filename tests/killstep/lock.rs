@@ -183,10 +183,10 @@ impl Calls {
         expect("consistent", self.rw_consistent(), &[CLEAN])?;
         expect("the unlock", self.wrunlock(), &[CLEAN])?;
         // As many readers as there can be: no slot is lost.
-        for _ in 0..unixipc::rwlock::READERS_MAX {
+        for _ in 0..unixipc::lock::rwlock::READERS_MAX {
             expect("each slot", self.rdlock(0), &[CLEAN])?;
         }
-        for _ in 0..unixipc::rwlock::READERS_MAX {
+        for _ in 0..unixipc::lock::rwlock::READERS_MAX {
             expect("the unlock", self.rdunlock(), &[CLEAN])?;
         }
         expect("the lock for writing", self.wrlock(0), &[CLEAN])?;

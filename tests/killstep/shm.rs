@@ -198,7 +198,7 @@ impl Drop for Calls {
     }
 }
 
-/// A region that all processes inherit, closed in the harness at the end.
+/// A region that all processes adopt_dead_owner, closed in the harness at the end.
 struct Inherited<'a> {
     calls: &'a Calls,
     shm: *mut Shm,

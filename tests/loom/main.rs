@@ -23,7 +23,7 @@ mod cond;
 #[path = "../../src/cell/protocol.rs"]
 mod protocol;
 mod shipped;
-#[path = "../../src/cond/signals.rs"]
+#[path = "../../src/lock/signals.rs"]
 mod signals;
 mod transport;
 

@@ -25,14 +25,14 @@ const NEVER: c_int = 0;
 /// The waiting of one call, however often it has to wait. Two words, which are passed on in
 /// registers: most calls never look at them.
 #[derive(Clone, Copy, Debug)]
-pub struct Wait {
+pub struct Deadline {
     /// As the caller has said it.
     asked: c_int,
     /// When the time is over, in nanoseconds of the monotonic clock; 0 until a call has to wait.
     deadline: u64,
 }
 
-impl Wait {
+impl Deadline {
     /// No end at all, and no signal ends it.
     #[must_use]
     pub const fn forever() -> Self {
@@ -97,11 +97,11 @@ impl Wait {
     #[inline(never)]
     pub fn any(&mut self, fds: &mut [PollFd], pause: Option<Duration>) -> Result<bool> {
         loop {
-            let left = self.left()?;
+            let left = self.remaining()?;
             let nap = [left, pause].into_iter().flatten().min();
             match nix::poll::ppoll(fds, nap.map(TimeSpec::from), None) {
                 Ok(0) if pause.is_some() && nap == pause => return Ok(false),
-                Ok(0) => {} // left() says whether the time is over
+                Ok(0) => {} // remaining() says whether the time is over
                 Ok(_) => return Ok(true),
                 Err(nix::errno::Errno::EINTR) if self.asked != WAIT_INTR => {}
                 Err(error) => return Err(error.into()),
@@ -115,13 +115,13 @@ impl Wait {
         self.futex_for(word, seen, LONG)
     }
 
-    /// [`Wait::futex`], but for at most `most`, which is no error.
+    /// [`Deadline::futex`], but for at most `most`, which is no error.
     ///
     /// The kernel is always given a time: without one it would not end the sleep after a handler
     /// that was installed with `SA_RESTART`, which [`WAIT_INTR`] needs.
     #[inline(never)]
     pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<()> {
-        let time = self.left()?.map_or(most, |left| left.min(most));
+        let time = self.remaining()?.map_or(most, |left| left.min(most));
         match futex::wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
             Err(Errno::EINTR) => self.interrupted(),
             other => other,
@@ -131,7 +131,7 @@ impl Wait {
     /// The end of the time as a time of the monotonic clock, for a call that takes such a one.
     /// None if there is no end; `EAGAIN` if there is no time at all.
     pub fn deadline(&mut self) -> Result<Option<timespec>> {
-        self.left()?;
+        self.remaining()?;
         Ok((self.deadline != 0)
             .then(|| *TimeSpec::from(Duration::from_nanos(self.deadline)).as_ref()))
     }
@@ -157,7 +157,7 @@ impl Wait {
     /// clock is read here, before the first sleep, and not earlier. Fails with `EAGAIN` if
     /// there is no time at all, with `ETIMEDOUT` if it is over.
     #[inline(never)]
-    pub fn left(&mut self) -> Result<Option<Duration>> {
+    pub fn remaining(&mut self) -> Result<Option<Duration>> {
         match self.asked {
             FOREVER | WAIT_INTR => return Ok(None),
             NEVER => return Err(Errno::EAGAIN),

@@ -4,18 +4,17 @@
 //! and a signal wakes all, so that one that is killed just after its wake-up has taken it from
 //! nobody. [`signals`] is the protocol.
 
-pub mod signals;
-
+use super::LockStatus;
+use super::mutex::Mutex;
+use super::signals;
 use crate::atomic::{AtomicU32, Ordering};
+use crate::deadline::Deadline;
 use crate::errno::Result;
-use crate::lock::Held;
-use crate::mutex::Mutex;
-use crate::object::{Header, Kind};
+use crate::object::{Header, ObjectType};
 use crate::sys::futex;
-use crate::wait::Wait;
 use std::mem::offset_of;
 
-const KIND: Kind = Kind::new(*b"uicd", 1);
+const OBJECT_TYPE: ObjectType = ObjectType::new(*b"uicd", 1);
 
 /// The condition as it lies in shared memory.
 #[repr(C)]
@@ -36,28 +35,28 @@ impl Cond {
     pub fn init(&self) {
         self.header.begin();
         self.signals.store(0, Ordering::Relaxed);
-        self.header.finish(KIND);
+        self.header.finish(OBJECT_TYPE);
     }
 
     /// Unlocks the mutex, waits for a signal, and locks the mutex again, however long that takes.
-    /// The mutex is held then, also when the wait failed as [`Wait::futex`] does.
-    pub fn wait(&self, mutex: &Mutex, mut wait: Wait) -> Result<Held> {
-        self.header.check(KIND)?;
+    /// The mutex is held then, also when the wait failed as [`Deadline::futex`] does.
+    pub fn wait(&self, mutex: &Mutex, mut wait: Deadline) -> Result<LockStatus> {
+        self.header.check(OBJECT_TYPE)?;
         mutex.check_mine()?;
         let seen = signals::seen(&self.signals);
         mutex.unlock()?;
         let waited =
             signals::wait_for_another(&self.signals, seen, || wait.futex(&self.signals, seen));
-        match mutex.lock(Wait::forever())? {
+        match mutex.lock(Deadline::forever())? {
             // That somebody died is what the caller has to know first.
-            Held::OwnerDied => Ok(Held::OwnerDied),
-            Held::Clean => waited.map(|()| Held::Clean),
+            LockStatus::OwnerDied => Ok(LockStatus::OwnerDied),
+            LockStatus::Clean => waited.map(|()| LockStatus::Clean),
         }
     }
 
     /// Wakes all who wait.
     pub fn signal(&self) -> Result<()> {
-        self.header.check(KIND)?;
+        self.header.check(OBJECT_TYPE)?;
         // Counts and wakes in one system call: a signaller that is killed has done both or neither.
         futex::increment_and_wake(&self.signals)
     }

@@ -1,23 +1,23 @@
-//! A mutex in shared memory that outlives its owner, on top of [`Robust`].
+//! A mutex in shared memory that outlives its owner, on top of [`RobustMutex`].
 //!
 //! That an owner died stays noted in the object until somebody says that what the mutex guards
 //! is consistent again: it is told to each owner in turn, and the mutex never becomes unusable.
 
+use super::LockStatus;
+use super::robust_mutex::RobustMutex;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::lock::Held;
-use crate::object::{Header, Kind};
-use crate::robust::Robust;
-use crate::wait::Wait;
+use crate::object::{Header, ObjectType};
 use libc::pid_t;
 use std::mem::offset_of;
 
-const KIND: Kind = Kind::with_c_types(*b"uimx", 1);
+const OBJECT_TYPE: ObjectType = ObjectType::with_c_types(*b"uimx", 1);
 
 /// The mutex as it lies in shared memory.
 #[repr(C)]
 pub struct Mutex {
     header: Header,
-    robust: Robust,
+    robust: RobustMutex,
 }
 
 impl Mutex {
@@ -31,44 +31,44 @@ impl Mutex {
     pub fn init(&self) -> Result<()> {
         self.header.begin();
         self.robust.init()?;
-        self.header.finish(KIND);
+        self.header.finish(OBJECT_TYPE);
         Ok(())
     }
 
     /// Locks it.
     #[inline]
-    pub fn lock(&self, mut wait: Wait) -> Result<Held> {
-        self.header.check(KIND)?;
+    pub fn lock(&self, mut wait: Deadline) -> Result<LockStatus> {
+        self.header.check(OBJECT_TYPE)?;
         self.robust.lock(&mut wait)?;
         Ok(self.held())
     }
 
-    fn held(&self) -> Held {
+    fn held(&self) -> LockStatus {
         if self.robust.died() {
-            Held::OwnerDied
+            LockStatus::OwnerDied
         } else {
-            Held::Clean
+            LockStatus::Clean
         }
     }
 
     /// Unlocks it. `EPERM` if this thread does not hold it.
     #[inline]
     pub fn unlock(&self) -> Result<()> {
-        self.header.check(KIND)?;
+        self.header.check(OBJECT_TYPE)?;
         self.robust.unlock()
     }
 
     /// What it guards is consistent. `EPERM` if this thread does not hold it.
     pub fn consistent(&self) -> Result<()> {
         self.check_mine()?;
-        self.robust.forget_death();
+        self.robust.mark_consistent();
         Ok(())
     }
 
     /// `EPERM` if this thread does not hold it.
     pub fn check_mine(&self) -> Result<()> {
-        self.header.check(KIND)?;
-        if self.robust.is_mine() {
+        self.header.check(OBJECT_TYPE)?;
+        if self.robust.held_by_current_thread() {
             Ok(())
         } else {
             Err(Errno::EPERM)
@@ -83,7 +83,7 @@ impl Mutex {
 
     /// The id of the thread that holds it, or 0.
     pub fn owner(&self) -> Result<pid_t> {
-        self.header.check(KIND)?;
+        self.header.check(OBJECT_TYPE)?;
         Ok(self.robust.owner())
     }
 }

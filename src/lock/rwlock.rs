@@ -19,12 +19,12 @@
 //! The slots are the lock of brlock and of Hsieh and Weihl's "Scalable Reader-Writer Locks for
 //! Parallel Systems" (1992), bounded in number, and made of mutexes that survive their owners.
 
+use super::LockStatus;
+use super::robust_mutex::{MAX_SLEEP, RobustMutex};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::lock::Held;
-use crate::object::{Header, Kind};
-use crate::robust::{PATIENCE, Robust};
+use crate::object::{Header, ObjectType};
 use crate::sys;
-use crate::wait::Wait;
 use std::cell::UnsafeCell;
 use std::mem::{offset_of, size_of};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,9 +47,9 @@ const LINE: usize = 64;
 /// sleeps is. Less often where a signal handler is to end the call: one that runs meanwhile
 /// does not.
 const LOOK: Duration = Duration::from_millis(5);
-const LOOK_UNTIL_SIGNAL: Duration = PATIENCE;
+const LOOK_UNTIL_SIGNAL: Duration = MAX_SLEEP;
 
-const KIND: Kind = Kind::with_c_types(*b"uirw", 1);
+const OBJECT_TYPE: ObjectType = ObjectType::with_c_types(*b"uirw", 1);
 
 /// A bit of `state`: a writer has all slots, or had them when it died.
 const WRITING: u32 = 1;
@@ -71,7 +71,7 @@ pub struct Rwlock {
 unsafe impl Sync for Rwlock {}
 
 #[repr(C, align(64))]
-struct Line(Robust);
+struct Line(RobustMutex);
 
 #[repr(C)]
 struct Lines {
@@ -102,14 +102,14 @@ impl Rwlock {
         for Line(slot) in self.slots() {
             slot.init()?;
         }
-        self.header.finish(KIND);
+        self.header.finish(OBJECT_TYPE);
         Ok(())
     }
 
     /// Locks it for reading.
     #[inline]
-    pub fn rdlock(&self, mut wait: Wait) -> Result<Held> {
-        self.header.check(KIND)?;
+    pub fn rdlock(&self, mut wait: Deadline) -> Result<LockStatus> {
+        self.header.check(OBJECT_TYPE)?;
         // Old or not, this only says which way to go.
         if self.gate_shut.load(Ordering::Relaxed) != 0 || !self.take_slot()? {
             self.rdlock_through_gate(&mut wait)?;
@@ -133,7 +133,7 @@ impl Rwlock {
     }
 
     #[cold]
-    fn rdlock_through_gate(&self, wait: &mut Wait) -> Result<()> {
+    fn rdlock_through_gate(&self, wait: &mut Deadline) -> Result<()> {
         self.enter_gate(wait)?;
         let taken = self.wait_for_slot(wait);
         self.leave_gate();
@@ -142,7 +142,7 @@ impl Rwlock {
 
     /// For whoever has the gate: takes a slot that readers give up. `EDEADLK` if all are this
     /// thread's.
-    fn wait_for_slot(&self, wait: &mut Wait) -> Result<()> {
+    fn wait_for_slot(&self, wait: &mut Deadline) -> Result<()> {
         let thread = sys::thread_id();
         let look = if wait.ends_with_signal() {
             LOOK_UNTIL_SIGNAL
@@ -166,7 +166,7 @@ impl Rwlock {
     }
 
     /// Locks the gate. Whoever has it may wait for the slot of this very thread: `EDEADLK`.
-    fn enter_gate(&self, wait: &mut Wait) -> Result<()> {
+    fn enter_gate(&self, wait: &mut Deadline) -> Result<()> {
         match self.gate().try_lock() {
             Err(Errno::EBUSY) => {}
             tried => return tried,
@@ -188,9 +188,9 @@ impl Rwlock {
     /// Unlocks it after reading. `EPERM` if this thread does not read.
     #[inline]
     pub fn rdunlock(&self) -> Result<()> {
-        self.header.check(KIND)?;
+        self.header.check(OBJECT_TYPE)?;
         // The writer's slots are not a reader's.
-        if self.is_marked() && self.gate().is_mine() {
+        if self.is_marked() && self.gate().held_by_current_thread() {
             return Err(Errno::EPERM);
         }
         let (before, own) = self.slots_from_own();
@@ -204,8 +204,8 @@ impl Rwlock {
     }
 
     /// Locks it for writing. `EDEADLK` if this thread has it in any way.
-    pub fn wrlock(&self, mut wait: Wait) -> Result<Held> {
-        self.header.check(KIND)?;
+    pub fn wrlock(&self, mut wait: Deadline) -> Result<LockStatus> {
+        self.header.check(OBJECT_TYPE)?;
         self.enter_gate(&mut wait)?;
         self.gate_shut.store(1, Ordering::Relaxed);
         if let Err(error) = self.take_all_slots(&mut wait) {
@@ -214,13 +214,17 @@ impl Rwlock {
         }
         // All slots are ours, so what is written here is ordered by them, as is what they guard.
         let held = self.held();
-        let damage = if held == Held::Clean { 0 } else { DAMAGED };
+        let damage = if held == LockStatus::Clean {
+            0
+        } else {
+            DAMAGED
+        };
         self.state.store(WRITING | damage, Ordering::Relaxed);
         Ok(held)
     }
 
     /// For whoever has the gate: takes all slots, or none.
-    fn take_all_slots(&self, wait: &mut Wait) -> Result<()> {
+    fn take_all_slots(&self, wait: &mut Deadline) -> Result<()> {
         let mut taken = [false; READERS_MAX];
         let slots = || self.slots().iter();
         let mut take = || {
@@ -266,8 +270,8 @@ impl Rwlock {
 
     /// `EPERM` if this thread does not write. The state.
     fn check_writer(&self) -> Result<u32> {
-        self.header.check(KIND)?;
-        if self.gate().is_mine() {
+        self.header.check(OBJECT_TYPE)?;
+        if self.gate().held_by_current_thread() {
             Ok(self.state.load(Ordering::Relaxed))
         } else {
             Err(Errno::EPERM)
@@ -275,11 +279,11 @@ impl Rwlock {
     }
 
     /// For whoever has a slot, and is no writer yet.
-    fn held(&self) -> Held {
+    fn held(&self) -> LockStatus {
         if self.is_marked() {
-            Held::OwnerDied
+            LockStatus::OwnerDied
         } else {
-            Held::Clean
+            LockStatus::Clean
         }
     }
 
@@ -295,7 +299,7 @@ impl Rwlock {
         self.slots().split_at(sys::processor() % READERS_MAX)
     }
 
-    fn gate(&self) -> &Robust {
+    fn gate(&self) -> &RobustMutex {
         &self.lines().gate.0
     }
 

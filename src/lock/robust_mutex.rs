@@ -6,11 +6,11 @@
 //! Taking and giving up the mutex, and with it the list that the kernel walks at a thread's
 //! death, is the C library's part. Sleeping is done here: the C library's own sleep does not
 //! end with a signal handler, and it is not over when a wake-up is lost (see
-//! [`Robust::lock_after_sleep`]).
+//! [`RobustMutex::lock_after_sleep`]).
 
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::sys::{self, futex};
-use crate::wait::Wait;
 use libc::{c_int, pid_t, pthread_mutex_t, pthread_mutexattr_t};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -21,27 +21,27 @@ use std::time::Duration;
 const WORD: usize = if cfg!(target_env = "musl") { 4 } else { 0 };
 
 /// glibc says `EDEADLK` to an owner that tries its own mutex, and so ends what was announced to the
-/// kernel (see [`Robust::lock_after_sleep`]) in any case. musl says `EBUSY`, as of a mutex that
+/// kernel (see [`RobustMutex::lock_after_sleep`]) in any case. musl says `EBUSY`, as of a mutex that
 /// another has, and leaves an announcement alone then.
 const IS_GLIBC: bool = cfg!(target_env = "gnu");
 
 /// How long a sleeper waits before it looks by itself.
 ///
 /// cbindgen:ignore
-pub const PATIENCE: Duration = Duration::from_millis(100);
+pub const MAX_SLEEP: Duration = Duration::from_millis(100);
 
 /// A robust mutex, and whether an owner has died with it.
 #[repr(C)]
-pub struct Robust {
+pub struct RobustMutex {
     /// Not 0 since an owner died with the mutex. Only its owner reads and writes it.
     died: AtomicU32,
     raw: UnsafeCell<pthread_mutex_t>,
 }
 
 // SAFETY: `raw` is only handed to the C library and the kernel, which share it between processes.
-unsafe impl Sync for Robust {}
+unsafe impl Sync for RobustMutex {}
 
-impl Robust {
+impl RobustMutex {
     /// Offsets of the fields, for the golden file of layouts.
     pub const LAYOUT: [(&str, usize); 2] = [
         ("robust.died", std::mem::offset_of!(Self, died)),
@@ -63,9 +63,9 @@ impl Robust {
         match unsafe { libc::pthread_mutex_trylock(self.raw.get()) } {
             0 => Ok(()),
             // No system call there: musl keeps a thread's id at hand.
-            libc::EBUSY if !IS_GLIBC && self.is_mine() => Err(Errno::EDEADLK),
+            libc::EBUSY if !IS_GLIBC && self.held_by_current_thread() => Err(Errno::EDEADLK),
             libc::EBUSY => Err(Errno::EBUSY),
-            libc::EOWNERDEAD => self.inherit(),
+            libc::EOWNERDEAD => self.adopt_dead_owner(),
             libc::EDEADLK => Err(Errno::EDEADLK),
             _ => Err(Errno::EPROTO),
         }
@@ -75,7 +75,7 @@ impl Robust {
     /// before. Whoever is killed up to here still dies as an owner, of which the next one is
     /// told by the kernel; whoever is killed later too, and `died` stays besides.
     #[cold]
-    fn inherit(&self) -> Result<()> {
+    fn adopt_dead_owner(&self) -> Result<()> {
         self.died.store(1, Ordering::Relaxed);
         // SAFETY: a mutex by `init`, and this thread's.
         match unsafe { libc::pthread_mutex_consistent(self.raw.get()) } {
@@ -86,7 +86,7 @@ impl Robust {
 
     /// Locks it, and sleeps until it can. `EDEADLK` if this thread has it.
     #[inline]
-    pub fn lock(&self, wait: &mut Wait) -> Result<()> {
+    pub fn lock(&self, wait: &mut Deadline) -> Result<()> {
         match self.try_lock() {
             Err(Errno::EBUSY) => self.lock_busy(wait),
             tried => tried,
@@ -94,11 +94,11 @@ impl Robust {
     }
 
     #[cold]
-    fn lock_busy(&self, wait: &mut Wait) -> Result<()> {
+    fn lock_busy(&self, wait: &mut Deadline) -> Result<()> {
         // For a call that may not wait nothing is to be left in the word.
-        wait.left()?;
+        wait.remaining()?;
         loop {
-            match self.lock_after_sleep(wait, PATIENCE) {
+            match self.lock_after_sleep(wait, MAX_SLEEP) {
                 Err(Errno::EBUSY) => {}
                 tried => return tried,
             }
@@ -121,7 +121,7 @@ impl Robust {
     /// What is left is one that is killed when somebody else has taken the mutex meanwhile, or
     /// just before it sets the bit. Nobody wakes another then; so no sleep lasts longer than
     /// `most`.
-    pub fn lock_after_sleep(&self, wait: &mut Wait, most: Duration) -> Result<()> {
+    pub fn lock_after_sleep(&self, wait: &mut Deadline, most: Duration) -> Result<()> {
         let waited = self.sleep(wait, most);
         match self.try_lock() {
             Err(Errno::EBUSY) => {
@@ -139,18 +139,18 @@ impl Robust {
         }
     }
 
-    fn sleep(&self, wait: &mut Wait, most: Duration) -> Result<()> {
+    fn sleep(&self, wait: &mut Deadline, most: Duration) -> Result<()> {
         let word = self.word();
         // Only a hint: FUTEX_WAIT looks again.
         let seen = word.load(Ordering::Relaxed);
         if seen & libc::FUTEX_TID_MASK == 0 {
-            return wait.left().map(drop); // free, or its owner is dead
+            return wait.remaining().map(drop); // free, or its owner is dead
         }
         let asleep = seen | libc::FUTEX_WAITERS;
         // The bit has no meaning beyond the word.
         let set = word.compare_exchange(seen, asleep, Ordering::Relaxed, Ordering::Relaxed);
         if seen != asleep && set.is_err() {
-            return wait.left().map(drop); // it has changed
+            return wait.remaining().map(drop); // it has changed
         }
         futex::robust_pending(word);
         wait.futex_for(word, asleep, most)
@@ -167,7 +167,7 @@ impl Robust {
         }
     }
 
-    /// Whether an owner has died with it since [`Robust::forget_death`]. For its owner.
+    /// Whether an owner has died with it since [`RobustMutex::mark_consistent`]. For its owner.
     #[inline]
     pub fn died(&self) -> bool {
         // Ordered by the mutex itself.
@@ -175,7 +175,7 @@ impl Robust {
     }
 
     /// For its owner: what the mutex guards is consistent.
-    pub fn forget_death(&self) {
+    pub fn mark_consistent(&self) {
         // Ordered by the mutex itself.
         self.died.store(0, Ordering::Relaxed);
     }
@@ -189,7 +189,7 @@ impl Robust {
 
     /// Whether this thread has it: an answer that holds.
     #[must_use]
-    pub fn is_mine(&self) -> bool {
+    pub fn held_by_current_thread(&self) -> bool {
         self.owner() == sys::thread_id()
     }
 

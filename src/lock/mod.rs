@@ -1,0 +1,25 @@
+//! The locks in shared memory, and what a lock call reports.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`mutex`] | the mutex |
+//! | [`rwlock`] | the reader-writer lock |
+//! | [`cond`] | waiting until what a mutex guards has changed |
+//! | [`robust_mutex`] | the C library's robust mutex, from which the others are built |
+//! | [`signals`] | how a condition misses no signal, over atomics alone |
+
+pub mod cond;
+pub mod mutex;
+pub mod robust_mutex;
+pub mod rwlock;
+pub mod signals;
+
+/// How a lock was acquired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum LockStatus {
+    /// What the lock guards is consistent.
+    Clean,
+    /// The last owner died with it, or unlocked it without marking it consistent.
+    OwnerDied,
+}
