@@ -1,7 +1,8 @@
 //! Time-outs: `timeout_ms` of the C interface, and waiting under it.
 
 use crate::errno::{Errno, Result};
-use crate::sys::{self, futex};
+use crate::sys;
+use crate::sys::futex::{self, SleepEnd};
 use libc::{c_int, timespec};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
@@ -37,6 +38,12 @@ impl Deadline {
     #[must_use]
     pub const fn forever() -> Self {
         Self::asked(FOREVER)
+    }
+
+    /// No waiting at all.
+    #[must_use]
+    pub const fn never() -> Self {
+        Self::asked(NEVER)
     }
 
     const fn asked(asked: c_int) -> Self {
@@ -112,18 +119,19 @@ impl Deadline {
     /// Sleeps while `word` is `seen`, until [`futex::wake`]. May return earlier, without an error.
     /// Fails with `EAGAIN`, `ETIMEDOUT` or `EINTR`, as the limit says.
     pub fn futex(&mut self, word: &AtomicU32, seen: u32) -> Result<()> {
-        self.futex_for(word, seen, LONG)
+        self.futex_for(word, seen, LONG).map(drop)
     }
 
-    /// [`Deadline::futex`], but for at most `most`, which is no error.
+    /// [`Deadline::futex`], but for at most `most`: [`SleepEnd::Expired`] says that this
+    /// time passed.
     ///
     /// The kernel is always given a time: without one it would not end the sleep after a handler
     /// that was installed with `SA_RESTART`, which [`WAIT_INTR`] needs.
     #[inline(never)]
-    pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<()> {
+    pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<SleepEnd> {
         let time = self.remaining()?.map_or(most, |left| left.min(most));
         match futex::wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
-            Err(Errno::EINTR) => self.interrupted(),
+            Err(Errno::EINTR) => self.interrupted().map(|()| SleepEnd::Woken),
             other => other,
         }
     }

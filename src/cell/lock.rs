@@ -25,7 +25,7 @@ pub struct Guard<'a>(&'a Mutex);
 impl Lock {
     /// Makes it a lock that nobody holds.
     pub fn init(&self) -> Result<()> {
-        self.mutex.init()
+        self.mutex.init(false)
     }
 
     /// Waits until nobody else holds it. That the last holder died with it is no matter: what

@@ -254,6 +254,7 @@ impl Cell {
         }
         protocol::wait(self, seen, |published| {
             wait.futex_for(self.published(), published, MAX_SLEEP)
+                .map(drop)
         })
     }
 }
@@ -304,7 +305,7 @@ impl Memory for Cell {
     }
 
     fn increment_and_wake(&self) -> Result<()> {
-        futex::increment_and_wake(self.published())
+        futex::increment_and_wake(self.published(), libc::c_int::MAX).map(drop)
     }
 }
 

@@ -4,16 +4,25 @@ use super::checked;
 use crate::errno::{Errno, Result, preserve_errno};
 use libc::{c_int, c_long, c_void, timespec};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Sleeps while `word` is `seen`, for at most `time`. It is not an error if the word has changed,
-/// if the sleeper returns without a [`wake`], or if the time has passed: the caller checks again.
-/// `EINTR` says that a signal handler ran.
+/// Why a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SleepEnd {
+    /// A [`wake`], or a spurious return.
+    Woken,
+    /// The word had another value, so the thread did not sleep.
+    Changed,
+    /// The time passed.
+    Expired,
+}
+
+/// Sleeps while `word` is `seen`, for at most `time`. The caller checks the word again, however
+/// the sleep ended. `EINTR` says that a signal handler ran.
 ///
 /// The word may lie in memory that is mapped read-only.
-pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
+pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<SleepEnd> {
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // The caller checks the word again; its own callers need not know.
     let ret = preserve_errno(|| {
         // SAFETY: the kernel reads the word, which outlives the call, and the time.
         checked(unsafe {
@@ -21,40 +30,68 @@ pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
         })
     });
     match ret {
-        Ok(_) | Err(Errno::EAGAIN | Errno::ETIMEDOUT) => Ok(()),
+        Ok(_) => Ok(SleepEnd::Woken),
+        Err(Errno::EAGAIN) => Ok(SleepEnd::Changed),
+        Err(Errno::ETIMEDOUT) => Ok(SleepEnd::Expired),
         Err(error) => Err(error),
     }
 }
 
-/// Wakes up to `count` sleepers.
-pub fn wake(word: &AtomicU32, count: c_int) {
-    // SAFETY: the kernel takes the word's address for a name only.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+/// Wakes up to `count` sleepers. How many it woke; 0 where a filter refuses the call.
+pub fn wake(word: &AtomicU32, count: c_int) -> u32 {
+    preserve_errno(|| {
+        // SAFETY: the kernel takes the word's address for a name only.
+        checked(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) })
+    })
+    .map_or(0, |woken| woken as u32)
 }
 
-/// Adds 1 to `word` and wakes all who sleep on it, in one system call: a process that is killed
-/// has done both or neither. That is why there is no other way: `ENOSYS` says that the system
-/// refuses it.
-pub fn increment_and_wake(word: &AtomicU32) -> Result<()> {
+/// Adds 1 to `word` and wakes up to `count` sleepers, in one system call: a process that is
+/// killed has done both or neither. Where a filter refuses that call, it takes two steps. How
+/// many it woke.
+pub fn increment_and_wake(word: &AtomicU32, count: c_int) -> Result<u32> {
     const INCREMENT: c_int = (libc::FUTEX_OP_ADD << 28) | (1 << 12);
-    // SAFETY: the kernel adds to the word, atomically; it outlives the call.
-    checked(unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAKE_OP,
-            c_int::MAX,
-            0, // how many to wake at the second word, which is the first again
-            word.as_ptr(),
-            INCREMENT,
-        )
+    let woken = preserve_errno(|| {
+        // SAFETY: the kernel adds to the word, atomically; it outlives the call.
+        checked(unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAKE_OP,
+                count,
+                0, // how many to wake at the second word, which is the first again
+                word.as_ptr(),
+                INCREMENT,
+            )
+        })
+    });
+    match woken {
+        Err(error) if error.is_missing_call() => {
+            word.fetch_add(1, Ordering::SeqCst);
+            Ok(wake(word, count))
+        }
+        done => done.map(|woken| woken as u32),
+    }
+}
+
+/// Wakes one sleeper at `word` and has the others sleep at `other`, if `word` is still `seen`;
+/// `EAGAIN` if not. A sleeper keeps its time limit.
+pub fn wake_one_and_requeue(word: &AtomicU32, seen: u32, other: &AtomicU32) -> Result<()> {
+    preserve_errno(|| {
+        // SAFETY: the kernel reads the first word, and takes the other's address for a name only.
+        checked(unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_CMP_REQUEUE,
+                1,
+                c_int::MAX,
+                other.as_ptr(),
+                seen,
+            )
+        })
     })
     .map(drop)
-    .map_err(|error| match error {
-        // To the callers EPERM says that another thread or process has a right.
-        Errno::EPERM => Errno::ENOSYS,
-        other => other,
-    })
 }
 
 /// Says to the kernel that this thread is about to take the lock whose word this is: should the
