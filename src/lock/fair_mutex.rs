@@ -28,6 +28,9 @@ const SLEEPS: u32 = 7;
 pub struct FairMutex<'a> {
     /// The id of a waiter that asks to go first; 0 for none.
     pub starving: &'a AtomicU32,
+    /// When a call that must not wait last checked whether the owner still exists, in
+    /// milliseconds.
+    pub looked: &'a AtomicU32,
     /// The mutex.
     pub robust: &'a RobustMutex,
 }
@@ -48,6 +51,19 @@ impl FairMutex<'_> {
             return self.try_after_waiter(process, deadline);
         }
         self.robust.try_lock(process)
+    }
+
+    /// For a call that must not wait for a mutex, this one or one that belongs to it: every
+    /// [`MAX_SLEEP`] such a call checks whether the owner still exists. True if it checked.
+    pub fn release_if_lost(&self, robust: &RobustMutex, process: Process) -> bool {
+        let now = sys::coarse_ms() as u32;
+        let last = self.looked.load(Ordering::Relaxed);
+        if u128::from(now.wrapping_sub(last)) < MAX_SLEEP.as_millis() {
+            return false;
+        }
+        self.looked.store(now, Ordering::Relaxed);
+        robust.release_if_lost(process);
+        true
     }
 
     #[cold]
@@ -88,9 +104,17 @@ impl FairMutex<'_> {
         deadline: &mut Deadline,
         mut on_look: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        // A call that must not wait leaves no trace in the word.
-        deadline.remaining()?;
         let robust = self.robust;
+        // A call that must not wait leaves no trace in the word.
+        if let Err(error) = deadline.remaining() {
+            if !self.release_if_lost(robust, process) {
+                return Err(error);
+            }
+            return match robust.try_lock(process) {
+                Err(Errno::EBUSY) => Err(error),
+                tried => tried,
+            };
+        }
         let mut waited = robust.lock_after_sleep(process, deadline, PATIENCE);
         let thread = sys::thread_id() as u32;
         let asked = waited == Err(Errno::EBUSY);

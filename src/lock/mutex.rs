@@ -30,19 +30,21 @@ pub struct Mutex {
     origin: Origin,
     /// 1 for a mutex with priority inheritance.
     inherits: AtomicU32,
+    looked: AtomicU32,
 }
 
 const _: () = assert!(offset_of!(Mutex, origin) == 64);
 
 impl Mutex {
     /// Offsets of the fields, for the golden file of layouts.
-    pub const LAYOUT: [(&str, usize); 6] = [
+    pub const LAYOUT: [(&str, usize); 7] = [
         ("header", offset_of!(Self, header)),
         ("home", offset_of!(Self, home)),
         ("starving", offset_of!(Self, starving)),
         ("robust", offset_of!(Self, robust)),
         ("origin", offset_of!(Self, origin)),
         ("inherits", offset_of!(Self, inherits)),
+        ("looked", offset_of!(Self, looked)),
     ];
 
     /// Makes an unlocked mutex, whatever the memory held; with priority inheritance if it
@@ -50,6 +52,7 @@ impl Mutex {
     pub fn init(&self, inherits: bool) -> Result<()> {
         self.header.begin();
         self.starving.store(0, Ordering::Relaxed);
+        self.looked.store(0, Ordering::Relaxed);
         self.inherits.store(inherits.into(), Ordering::Relaxed);
         self.robust.init(inherits)?;
         self.home().init();
@@ -93,7 +96,7 @@ impl Mutex {
             tried => self.robust.conclude(process, tried),
         };
         match locked {
-            Err(Errno::EBUSY) if self.inherits() => {
+            Err(Errno::EBUSY) if self.inherits() && !deadline.is_never() => {
                 inheriting::wait(&self.robust, process, &mut deadline)?;
             }
             Err(Errno::EBUSY) => self.fair().wait(process, &mut deadline, || Ok(()))?,
@@ -188,6 +191,7 @@ impl Mutex {
     fn fair(&self) -> FairMutex<'_> {
         FairMutex {
             starving: &self.starving,
+            looked: &self.looked,
             robust: &self.robust,
         }
     }

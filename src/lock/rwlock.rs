@@ -68,6 +68,7 @@ struct Control {
     slots_used: AtomicU32,
     progress: AtomicU32,
     starving: AtomicU32,
+    looked: AtomicU32,
     origin: Origin,
 }
 
@@ -80,7 +81,7 @@ const _: () = assert!(offset_of!(Rwlock, rest) == 16 && align_of::<Rwlock>() <= 
 
 impl Rwlock {
     /// Offsets of the fields, for the golden file of layouts.
-    pub const LAYOUT: [(&str, usize); 10] = [
+    pub const LAYOUT: [(&str, usize); 11] = [
         ("header", offset_of!(Self, header)),
         ("rest", offset_of!(Self, rest)),
         ("rest.state", offset_of!(Lines, control.state)),
@@ -88,6 +89,7 @@ impl Rwlock {
         ("rest.slots_used", offset_of!(Lines, control.slots_used)),
         ("rest.progress", offset_of!(Lines, control.progress)),
         ("rest.starving", offset_of!(Lines, control.starving)),
+        ("rest.looked", offset_of!(Lines, control.looked)),
         ("rest.origin", offset_of!(Lines, control.origin)),
         ("rest.gate", offset_of!(Lines, gate)),
         ("rest.slots", offset_of!(Lines, slots)),
@@ -102,6 +104,7 @@ impl Rwlock {
             &control.slots_used,
             &control.progress,
             &control.starving,
+            &control.looked,
         ] {
             word.store(0, Ordering::Relaxed);
         }
@@ -218,6 +221,7 @@ impl Rwlock {
     fn gate(&self) -> FairMutex<'_> {
         FairMutex {
             starving: &self.control().starving,
+            looked: &self.control().looked,
             robust: &self.lines().gate.0,
         }
     }
@@ -280,6 +284,17 @@ impl<'a> Call<'a> {
             return Err(Errno::EDEADLK);
         }
         Ok(())
+    }
+
+    /// Sleeps until a slot is given up, for at most `most`.
+    fn sleep_at_slot(&self, slot: &RobustMutex, most: Duration) -> Result<()> {
+        if self.deadline.get().is_never()
+            && self.lock.gate().release_if_lost(slot, self.process)
+            && slot.is_unlocked()
+        {
+            return Ok(());
+        }
+        self.wait(|deadline| slot.sleep_until_unlocked(self.process, deadline, most))
     }
 
     /// For a thread to which the C library returned `tried` for its own slot.
@@ -384,7 +399,7 @@ impl<'a> Parts for Call<'a> {
         let Some(Line(slot)) = self.lock.slots().get(number as usize) else {
             return Ok(());
         };
-        self.wait(|deadline| slot.sleep_until_unlocked(self.process, deadline, MAX_SLEEP))
+        self.sleep_at_slot(slot, MAX_SLEEP)
     }
 
     #[cold]
@@ -393,13 +408,11 @@ impl<'a> Parts for Call<'a> {
         let other = slots.find(|Line(slot)| !slot.held_by_current_thread(self.process));
         // All are this thread's.
         let Line(slot) = other.ok_or(Errno::EDEADLK)?;
-        self.wait(|deadline| {
-            let look = if deadline.ends_with_signal() {
-                MAX_SLEEP
-            } else {
-                SLOT_LOOK
-            };
-            slot.sleep_until_unlocked(self.process, deadline, look)
-        })
+        let look = if self.deadline.get().ends_with_signal() {
+            MAX_SLEEP
+        } else {
+            SLOT_LOOK
+        };
+        self.sleep_at_slot(slot, look)
     }
 }

@@ -33,7 +33,7 @@ pub use thread::{
     CancelGuard, is_process, is_single_threaded, is_thread_alive, processor, test_cancel,
     thread_id, thread_token,
 };
-pub use time::{monotonic_ns, monotonic_time, real_time};
+pub use time::{coarse_ms, monotonic_ns, monotonic_time, real_time};
 
 use crate::errno::{Errno, Result};
 use libc::{c_int, c_long};

@@ -39,6 +39,29 @@ pub fn exec_by_a_thread() {
     }
 }
 
+/// Calls that must not wait find out too, when they are made again and again.
+pub fn found_by_polling() {
+    let tries: [fn(&Space) -> Outcome; 3] = [
+        |space| space.lock(0),
+        |space| space.rdlock(0),
+        |space| space.wrlock(0),
+    ];
+    for ((lock, _, found), try_lock) in LOCKS.into_iter().zip(tries) {
+        let space = space();
+        fork(|| {
+            lock(space).unwrap();
+            // SAFETY: a mapping of this process's own, which it does not use again.
+            unsafe { libc::munmap(ptr::from_ref(space).cast_mut().cast(), size_of::<Space>()) };
+        })
+        .join();
+        wait_until("the lock", || {
+            let tried = try_lock(space);
+            assert!(tried == found || tried == Err(libc::EAGAIN), "{tried:?}");
+            tried == found
+        });
+    }
+}
+
 /// A process removes the mapping while a thread holds a lock, as an exit handler may, and ends. It
 /// is not even waited for.
 pub fn unmapped_at_exit() {

@@ -37,6 +37,7 @@ fn main() -> std::process::ExitCode {
         mutex::inheriting_with_condition,
         lost_owner::exec_by_a_thread,
         lost_owner::unmapped_at_exit,
+        lost_owner::found_by_polling,
         lost_owner::more_than_the_kernel_finds,
         lost_owner::id_is_used_again,
         lost_owner::earlier_boot,
