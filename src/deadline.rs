@@ -29,7 +29,7 @@ const NEVER: c_int = 0;
 pub struct Deadline {
     /// As the caller has said it.
     asked: c_int,
-    /// When the time is over, in nanoseconds of the monotonic clock; 0 until a call has to wait.
+    /// The end of the time, in nanoseconds of the monotonic clock; 0 until a call has to wait.
     deadline: u64,
 }
 
@@ -108,7 +108,7 @@ impl Deadline {
             let nap = [left, pause].into_iter().flatten().min();
             match nix::poll::ppoll(fds, nap.map(TimeSpec::from), None) {
                 Ok(0) if pause.is_some() && nap == pause => return Ok(false),
-                Ok(0) => {} // remaining() says whether the time is over
+                Ok(0) => {} // remaining() reports an expired deadline
                 Ok(_) => return Ok(true),
                 Err(nix::errno::Errno::EINTR) if self.asked != WAIT_INTR => {}
                 Err(error) => return Err(error.into()),
@@ -163,7 +163,8 @@ impl Deadline {
 
     /// The time that is left, for a call that takes such a one; none if there is no end. The
     /// clock is read here, before the first sleep, and not earlier. Fails with `EAGAIN` if
-    /// there is no time at all, with `ETIMEDOUT` if it is over.
+    /// there is no time at all, with `ETIMEDOUT` if it has
+    /// passed.
     #[inline(never)]
     pub fn remaining(&mut self) -> Result<Option<Duration>> {
         match self.asked {

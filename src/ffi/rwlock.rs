@@ -53,7 +53,7 @@ pub unsafe extern "C" fn ipc_rwlock_init(l: *mut ipc_rwlock, flags: c_uint) -> c
     or_errno(made.map(|()| 0), -1)
 }
 
-/// Locks for reading: up to IPC_RWLOCK_READERS_MAX threads at once, and no writer meanwhile.
+/// Locks for reading: up to IPC_RWLOCK_READERS_MAX threads at once, and no writer.
 ///
 /// IPC_OWNER_DIED says that a writer died, and the data that the lock guards can be half-changed:
 /// each reader and writer is told so until a writer calls ipc_rwlock_consistent. The death of a

@@ -84,7 +84,7 @@ impl Cond {
             None => mutex.lock_again(self.signals.was_moved(seen))?,
         };
         match status {
-            // The death of an owner is what the caller must know first.
+            // The caller must know first of the death of an owner.
             LockStatus::OwnerDied => Ok(status),
             LockStatus::Clean => waited.map(|()| status),
         }

@@ -14,8 +14,8 @@ use std::time::Duration;
 /// How often to check whether another process has finished an adoption.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The home of a lock, in shared memory. The hot part is a word beside the lock's own; this is
-/// what is read when it differs.
+/// The home of a lock, in shared memory. Each call compares a word beside the lock's own; a call
+/// reads this part only if that word differs.
 #[repr(C)]
 pub struct Origin {
     /// The boot in which the lock was last used; 0 if unknown.

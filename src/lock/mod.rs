@@ -1,18 +1,21 @@
-//! The locks in shared memory, and what a lock call reports.
+//! The locks in shared memory, and the result of a lock call.
 //!
-//! | module | what it is |
+//! | module | content |
 //! |---|---|
 //! | [`mutex`] | the mutex |
-//! | [`rwlock`] | the reader-writer lock: its memory and its waits |
+//! | [`rwlock`] | the reader-writer lock: its memory |
+//! | [`rw_call`] | one call on it: how it takes slots, and how it waits |
 //! | [`rw_protocol`] | how readers and writers exclude each other, over atomics alone |
 //! | [`cond`] | waiting until what a mutex guards has changed |
 //! | [`signals`] | how a condition misses no signal, over atomics alone |
 //! | [`fair_mutex`] | a robust mutex behind which no waiter starves |
 //! | [`inheriting`] | waiting for a mutex with priority inheritance |
 //! | [`robust_mutex`] | the C library's robust mutex, from which the others are built |
+//! | [`attributes`] | how the C library makes one |
 //! | [`home`] | the PID namespace and the boot to which a lock belongs |
 //! | [`process`] | the calling process as the locks identify it |
 
+pub mod attributes;
 pub mod cond;
 pub mod fair_mutex;
 pub mod home;
@@ -20,6 +23,7 @@ pub mod inheriting;
 pub mod mutex;
 pub mod process;
 pub mod robust_mutex;
+pub mod rw_call;
 pub mod rw_protocol;
 pub mod rwlock;
 pub mod signals;

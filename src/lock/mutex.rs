@@ -1,7 +1,7 @@
 //! A mutex in shared memory that outlives its owner, on top of [`RobustMutex`].
 //!
-//! The death of an owner stays recorded in the object until a later owner marks what the mutex
-//! guards as consistent: each owner in turn is told, and the mutex never becomes unusable.
+//! The death of an owner stays recorded in the object until a later owner marks the
+//! guarded data as consistent: each owner in turn is told, and the mutex never becomes unusable.
 
 use super::LockStatus;
 use super::fair_mutex::FairMutex;
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const OBJECT_TYPE: ObjectType = ObjectType::with_c_types(*b"uimx", 2);
 
-/// The mutex as it lies in shared memory. What each call reads and writes is on one cache line if
-/// the mutex begins at one.
+/// The mutex as it lies in shared memory. Each call reads and writes one cache line only, if the
+/// mutex begins at one.
 #[repr(C)]
 pub struct Mutex {
     header: Header,
@@ -69,7 +69,8 @@ impl Mutex {
         }
     }
 
-    /// Locks it if all is as usual. What the C library returned if not, 0 if it was not asked.
+    /// Locks it in the most frequent case. The error is the C library's result otherwise, or 0 if it was not
+    /// called.
     #[inline(always)]
     fn lock_at_once(&self) -> core::result::Result<(), c_int> {
         let Some(process) = Process::known() else {
@@ -158,7 +159,7 @@ impl Mutex {
         self.robust.unlock(Process::current()?)
     }
 
-    /// Marks what it guards as consistent. `EPERM` if this thread does not hold it.
+    /// Marks the guarded data as consistent. `EPERM` if this thread does not hold it.
     pub fn consistent(&self) -> Result<()> {
         self.check_held()?;
         self.robust.mark_consistent();

@@ -13,14 +13,14 @@
 //! therefore checks every [`MAX_SLEEP`] whether the owner still exists
 //! ([`RobustMutex::release_if_dead`]).
 
+use super::attributes::{Attributes, done};
 use super::process::Process;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::sys::futex::{self, SleepEnd};
 use crate::sys::{self, is_thread_alive};
-use libc::{c_int, pid_t, pthread_mutex_t, pthread_mutexattr_t};
+use libc::{c_int, pid_t, pthread_mutex_t};
 use std::cell::UnsafeCell;
-use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub struct RobustMutex {
     owner: AtomicU64,
 }
 
-/// A bit of the owner: an owner died with the mutex, and no later one has marked what it guards
+/// A bit of the owner: an owner died with the mutex, and no later one has marked the guarded data
 /// as consistent.
 const DIED: u64 = 1;
 
@@ -75,7 +75,7 @@ impl RobustMutex {
         self.owner.store(0, Ordering::Relaxed);
         let attributes = Attributes::new(inherits)?;
         // SAFETY: the memory is as large and aligned as the type, and no thread uses it as a mutex.
-        done(unsafe { libc::pthread_mutex_init(self.raw.get(), &attributes.0) })
+        done(unsafe { libc::pthread_mutex_init(self.raw.get(), attributes.get()) })
     }
 
     /// Locks it if it is unlocked. `EBUSY` if another thread holds it, `EDEADLK` if this one does.
@@ -98,7 +98,7 @@ impl RobustMutex {
         }
     }
 
-    /// For what the C library returned instead of 0.
+    /// Ends a [`RobustMutex::try_lock`] for which the C library returned an error number.
     #[cold]
     #[inline(never)]
     pub fn conclude(&self, process: Process, tried: c_int) -> Result<()> {
@@ -170,8 +170,8 @@ impl RobustMutex {
     ///   next.
     /// - One that finds it locked again sets the bit before it sleeps on.
     /// - For one that is killed in between, the kernel wakes another if the mutex is unlocked:
-    ///   that is what `futex::robust_pending` announces. `try_lock` ends the announcement, or
-    ///   what follows it does.
+    ///   `futex::robust_pending` announces this. `try_lock` or the code after it ends the
+    ///   announcement.
     ///
     /// What remains is a thread that is killed after another one has locked the mutex, or just
     /// before it sets the bit. Then no thread is woken; so no sleep lasts longer than `most`.
@@ -247,7 +247,7 @@ impl RobustMutex {
     ///
     /// Between the check and the exchange the word can only change to a value other than `seen`,
     /// unless another waiter declares the owner dead and a new thread of the same id locks the
-    /// mutex meanwhile: the kernel would have to use all other ids first.
+    /// mutex in between: the kernel would have to use all other ids first.
     fn release_if_dead(&self, process: Process, seen: u32) {
         let owner = (seen & libc::FUTEX_TID_MASK) as pid_t;
         if process.knows_threads() && !is_thread_alive(owner) {
@@ -279,7 +279,7 @@ impl RobustMutex {
         }
     }
 
-    /// Does to the word what the kernel does at the death of the owner that `seen` names.
+    /// Changes the word as the kernel does at the death of the owner that `seen` names.
     fn declare_dead(&self, seen: u32) {
         let dead = seen & libc::FUTEX_WAITERS | libc::FUTEX_OWNER_DIED;
         let word = self.word();
@@ -318,7 +318,7 @@ impl RobustMutex {
         self.owner.load(Ordering::Relaxed) & DIED != 0
     }
 
-    /// For its owner: what the mutex guards is consistent.
+    /// For its owner: marks the guarded data as consistent.
     pub fn mark_consistent(&self) {
         // Ordered by the mutex itself.
         let owner = self.owner.load(Ordering::Relaxed);
@@ -339,7 +339,7 @@ impl RobustMutex {
         self.is_noted(process) && self.owner_id() != 0
     }
 
-    /// Whether no thread holds it. The caller then sees what the last owner did.
+    /// Whether no thread holds it. The caller then sees all changes by the last owner.
     #[inline]
     #[must_use]
     pub fn is_unlocked(&self) -> bool {
@@ -362,52 +362,5 @@ impl RobustMutex {
         let word = self.raw.get().wrapping_byte_add(WORD).cast::<u32>();
         // SAFETY: inside the mutex and aligned; all that share it use it atomically.
         unsafe { AtomicU32::from_ptr(word) }
-    }
-}
-
-/// The result of a pthread function.
-fn done(error: c_int) -> Result<()> {
-    match error {
-        0 => Ok(()),
-        error => Err(Errno(error)),
-    }
-}
-
-/// Shared, robust, and with its owner checked at every lock and unlock.
-struct Attributes(pthread_mutexattr_t);
-
-impl Attributes {
-    fn new(inherits: bool) -> Result<Self> {
-        let mut attributes = MaybeUninit::uninit();
-        // SAFETY: room for the attributes.
-        done(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) })?;
-        // SAFETY: initialised by the call before.
-        let mut this = Self(unsafe { attributes.assume_init() });
-        // SAFETY: initialised attributes.
-        done(unsafe {
-            libc::pthread_mutexattr_setpshared(&mut this.0, libc::PTHREAD_PROCESS_SHARED)
-        })?;
-        // SAFETY: initialised attributes.
-        done(unsafe {
-            libc::pthread_mutexattr_setrobust(&mut this.0, libc::PTHREAD_MUTEX_ROBUST)
-        })?;
-        // SAFETY: initialised attributes.
-        done(unsafe {
-            libc::pthread_mutexattr_settype(&mut this.0, libc::PTHREAD_MUTEX_ERRORCHECK)
-        })?;
-        if inherits {
-            // SAFETY: initialised attributes.
-            done(unsafe {
-                libc::pthread_mutexattr_setprotocol(&mut this.0, libc::PTHREAD_PRIO_INHERIT)
-            })?;
-        }
-        Ok(this)
-    }
-}
-
-impl Drop for Attributes {
-    fn drop(&mut self) {
-        // SAFETY: initialised attributes, which nothing uses afterwards.
-        unsafe { libc::pthread_mutexattr_destroy(&mut self.0) };
     }
 }

@@ -4,7 +4,7 @@
 //! A reader takes a free slot and then checks that no writer has barred the way; if one has, it
 //! gives the slot back and goes through the gate. A writer locks the gate, bars the way and waits
 //! until every slot that was ever used is free. The gate and the slots are robust mutexes: the
-//! kernel releases what a killed thread held.
+//! kernel releases those of a killed thread.
 //!
 //! # The state
 //!
@@ -63,7 +63,7 @@ pub trait Parts {
     fn slots_used(&self) -> &AtomicU32;
     /// Changes whenever the holder of the gate looks for free slots.
     fn progress(&self) -> &AtomicU32;
-    /// Locks the gate, and waits for it. `on_look` runs now and then meanwhile and can end the
+    /// Locks the gate, and waits for it. `on_look` runs now and then during the wait and can end the
     /// wait with an error.
     fn lock_gate(&self, on_look: impl FnMut() -> Result<()>) -> Result<()>;
     /// Unlocks the gate.
@@ -74,7 +74,8 @@ pub trait Parts {
     fn number_of(&self, slot: Self::Slot) -> u32;
     /// Gives a slot back.
     fn release_slot(&self, slot: Self::Slot);
-    /// Whether no reader has the slot of this number. The caller then sees what its last reader did.
+    /// Whether no reader has the slot of this number. The caller then sees all that its
+    /// last reader did.
     fn is_slot_free(&self, number: u32) -> bool;
     /// Sleeps until the slot of this number may be free, or for one look.
     fn wait_for_slot(&self, number: u32) -> Result<()>;
@@ -225,11 +226,11 @@ fn note_progress<P: Parts>(parts: &P) {
     progress.store(next, Ordering::Relaxed);
 }
 
-/// For the new holder of the gate: the damage that the state reports. What else the state says is
-/// left from a holder that died, or whose wait was abandoned.
+/// For the new holder of the gate: the damage that the state reports. The other bits are left from
+/// a holder that died, or that abandoned its wait.
 ///
-/// Whoever reads the state without the gate reads what a holder of the gate stored, who saw what
-/// all writers before it did: every store to the state is a release.
+/// A thread that reads the state without the gate reads the store of a holder of the gate. That
+/// holder saw the changes by all writers before it, and every store to the state is a release.
 fn take_over<P: Parts>(parts: &P) -> u32 {
     let state = parts.state().load(Ordering::Relaxed);
     if state & WRITING != 0 {
@@ -264,13 +265,13 @@ fn wait_for_readers<P: Parts>(parts: &P, damage: u32) -> Result<()> {
         let used = parts.slots_used().load(Ordering::Relaxed);
         let busy = (0..used).find(|number| !parts.is_slot_free(*number));
         if let Some(number) = busy {
-            // It bars the way again afterwards, if a reader has let others in meanwhile.
+            // It bars the way again afterwards, if a reader has let others in.
             parts.wait_for_slot(number)?;
             continue;
         }
         let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
         let writing = WRITING | damage;
-        // It fails if a reader has let others in meanwhile.
+        // It fails if a reader has let others in.
         if parts
             .state()
             .compare_exchange(pending, writing, success, failure)

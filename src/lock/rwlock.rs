@@ -1,24 +1,23 @@
 //! A reader-writer lock in shared memory that outlives its readers and its writer.
 //!
-//! [`rw_protocol`] says how it works; here are its memory and its waits. Each slot is a robust
-//! mutex on a cache line of its own, and a reader takes the slot of the processor that it runs
+//! [`rw_protocol`] says how it works, [`rw_call`](super::rw_call) how a call waits; here is its
+//! memory. Each slot is a robust mutex on a cache line of its own, and a reader takes the slot of the processor that it runs
 //! on if that is free: readers on different processors write to no common line.
 
 use super::LockStatus;
 use super::fair_mutex::FairMutex;
 use super::home::{Home, Origin};
 use super::process::Process;
-use super::robust_mutex::{MAX_SLEEP, RobustMutex};
-use super::rw_protocol::{self, Parts, WRITING};
+use super::robust_mutex::RobustMutex;
+use super::rw_call::Call;
+use super::rw_protocol::{self, WRITING};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::object::{Header, ObjectType};
 use crate::sys;
-use libc::c_int;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::mem::{offset_of, size_of};
-use std::time::Duration;
 
 /// How many threads can read at once.
 ///
@@ -32,11 +31,6 @@ pub const SIZE: usize = LINE + size_of::<Lines>();
 
 /// A cache line.
 const LINE: usize = 64;
-
-/// How often a reader that found no slot free checks the slots other than that at which it
-/// sleeps. Less often where a signal handler must end the call: one that runs during the check
-/// does not.
-const SLOT_LOOK: Duration = Duration::from_millis(5);
 
 const OBJECT_TYPE: ObjectType = ObjectType::with_c_types(*b"uirw", 2);
 
@@ -62,18 +56,19 @@ struct Lines {
 
 /// What readers only read, as long as no writer comes.
 #[repr(C, align(64))]
-struct Control {
-    state: AtomicU32,
+pub(super) struct Control {
+    pub state: AtomicU32,
     home: AtomicU32,
-    slots_used: AtomicU32,
-    progress: AtomicU32,
+    pub slots_used: AtomicU32,
+    pub progress: AtomicU32,
     starving: AtomicU32,
     looked: AtomicU32,
     origin: Origin,
 }
 
+/// A robust mutex on a cache line of its own.
 #[repr(C, align(64))]
-struct Line(RobustMutex);
+pub(super) struct Line(pub RobustMutex);
 
 const _: () = assert!(size_of::<Line>() == LINE && size_of::<Control>() == LINE);
 const _: () = assert!(size_of::<Rwlock>() == SIZE);
@@ -160,7 +155,7 @@ impl Rwlock {
         Ok(())
     }
 
-    /// Marks what it guards as consistent. `EPERM` if this thread does not write.
+    /// Marks the guarded data as consistent. `EPERM` if this thread does not write.
     pub fn consistent(&self) -> Result<()> {
         let call = self.check_gate()?;
         if self.control().state.load(Ordering::Relaxed) & WRITING == 0 {
@@ -178,7 +173,7 @@ impl Rwlock {
             Some(process) if self.home().is_of(process) => process,
             _ => self.admit(&mut deadline)?,
         };
-        Ok(self.call(process, deadline))
+        Ok(Call::new(self, process, deadline))
     }
 
     #[cold]
@@ -191,15 +186,6 @@ impl Rwlock {
         })
     }
 
-    #[inline]
-    fn call(&self, process: Process, deadline: Deadline) -> Call<'_> {
-        Call {
-            lock: self,
-            process,
-            deadline: Cell::new(deadline),
-        }
-    }
-
     /// `EPERM` if this thread does not hold the gate.
     fn check_gate(&self) -> Result<Call<'_>> {
         self.header.check(OBJECT_TYPE)?;
@@ -207,18 +193,18 @@ impl Rwlock {
         if !self.gate().robust.held_by_current_thread(process) {
             return Err(Errno::EPERM);
         }
-        Ok(self.call(process, Deadline::forever()))
+        Ok(Call::new(self, process, Deadline::forever()))
     }
 
     /// The slot of this processor.
     #[inline]
-    fn own_slot(&self) -> (u32, &Line) {
+    pub(super) fn own_slot(&self) -> (u32, &Line) {
         let number = sys::processor() % READERS_MAX;
         (number as u32, &self.slots()[number])
     }
 
     #[inline]
-    fn gate(&self) -> FairMutex<'_> {
+    pub(super) fn gate(&self) -> FairMutex<'_> {
         FairMutex {
             starving: &self.control().starving,
             looked: &self.control().looked,
@@ -235,11 +221,11 @@ impl Rwlock {
     }
 
     #[inline]
-    fn control(&self) -> &Control {
+    pub(super) fn control(&self) -> &Control {
         &self.lines().control
     }
 
-    fn slots(&self) -> &[Line; READERS_MAX] {
+    pub(super) fn slots(&self) -> &[Line; READERS_MAX] {
         &self.lines().slots
     }
 
@@ -258,161 +244,5 @@ impl Rwlock {
         // SAFETY: aligned now, and inside self, whose size allows for the gap. Any bytes are
         // Lines, which all processes change through shared references only.
         unsafe { &*lines.cast_const() }
-    }
-}
-
-/// One call by one thread.
-struct Call<'a> {
-    lock: &'a Rwlock,
-    process: Process,
-    deadline: Cell<Deadline>,
-}
-
-impl<'a> Call<'a> {
-    /// Runs a wait with the deadline of the call.
-    fn wait<T>(&self, run: impl FnOnce(&mut Deadline) -> Result<T>) -> Result<T> {
-        let mut deadline = self.deadline.get();
-        let result = run(&mut deadline);
-        self.deadline.set(deadline);
-        result
-    }
-
-    /// `EDEADLK` if this thread reads: what it would wait for can wait for this very thread.
-    fn check_not_reading(&self) -> Result<()> {
-        let is_own = |Line(slot): &Line| slot.held_by_current_thread(self.process);
-        if self.lock.slots().iter().any(is_own) {
-            return Err(Errno::EDEADLK);
-        }
-        Ok(())
-    }
-
-    /// Sleeps until a slot is given up, for at most `most`.
-    fn sleep_at_slot(&self, slot: &RobustMutex, most: Duration) -> Result<()> {
-        if self.deadline.get().is_never()
-            && self.lock.gate().release_if_lost(slot, self.process)
-            && slot.is_unlocked()
-        {
-            return Ok(());
-        }
-        self.wait(|deadline| slot.sleep_until_unlocked(self.process, deadline, most))
-    }
-
-    /// For a thread to which the C library returned `tried` for its own slot.
-    #[cold]
-    #[inline(never)]
-    fn take_another_slot(
-        &self,
-        (own, number): (&'a RobustMutex, u32),
-        tried: c_int,
-    ) -> Result<Option<(&'a RobustMutex, u32)>> {
-        let mut taken = own.conclude(self.process, tried).map(|()| (own, number));
-        let slots = || (0..).zip(self.lock.slots());
-        let (after, before) = (
-            slots().skip(number as usize + 1),
-            slots().take(number as usize),
-        );
-        let mut others = after
-            .chain(before)
-            .filter(|(_, Line(slot))| slot.is_unlocked());
-        loop {
-            match taken {
-                Ok(slot) => return Ok(Some(slot)),
-                // This thread reads already. It may do so more than once.
-                Err(Errno::EBUSY | Errno::EDEADLK) => {}
-                Err(error) => return Err(error),
-            }
-            let Some((number, Line(slot))) = others.next() else {
-                return Ok(None);
-            };
-            taken = slot.try_lock(self.process).map(|()| (slot, number));
-        }
-    }
-
-    /// Whether this thread has the gate from a wait that a siglongjmp(3) has abandoned.
-    fn has_abandoned_wait(&self) -> bool {
-        let state = self.lock.control().state.load(Ordering::Relaxed);
-        state & WRITING == 0
-    }
-}
-
-impl<'a> Parts for Call<'a> {
-    type Slot = (&'a RobustMutex, u32);
-
-    #[inline]
-    fn state(&self) -> &AtomicU32 {
-        &self.lock.control().state
-    }
-
-    #[inline]
-    fn slots_used(&self) -> &AtomicU32 {
-        &self.lock.control().slots_used
-    }
-
-    fn progress(&self) -> &AtomicU32 {
-        &self.lock.control().progress
-    }
-
-    fn lock_gate(&self, on_look: impl FnMut() -> Result<()>) -> Result<()> {
-        let gate = self.lock.gate();
-        match self.wait(|deadline| gate.try_lock(self.process, deadline)) {
-            Err(Errno::EBUSY) => {}
-            Err(Errno::EDEADLK) if self.has_abandoned_wait() => return Ok(()),
-            tried => return tried,
-        }
-        self.check_not_reading()?;
-        self.wait(|deadline| gate.wait(self.process, deadline, on_look))
-    }
-
-    fn unlock_gate(&self) {
-        // It is this thread's, unless another process has overwritten it.
-        let _ = self.lock.gate().robust.unlock(self.process);
-    }
-
-    #[inline]
-    fn take_slot(&self) -> Result<Option<Self::Slot>> {
-        let (number, Line(own)) = self.lock.own_slot();
-        match own.try_lock_at_once(self.process) {
-            Ok(()) => Ok(Some((own, number))),
-            Err(tried) => self.take_another_slot((own, number), tried),
-        }
-    }
-
-    #[inline]
-    fn number_of(&self, (_, number): Self::Slot) -> u32 {
-        number
-    }
-
-    fn release_slot(&self, (slot, _): Self::Slot) {
-        // As in `unlock_gate`.
-        let _ = slot.unlock(self.process);
-    }
-
-    #[inline]
-    fn is_slot_free(&self, number: u32) -> bool {
-        let slot = self.lock.slots().get(number as usize);
-        slot.is_none_or(|Line(slot)| slot.is_unlocked())
-    }
-
-    #[cold]
-    fn wait_for_slot(&self, number: u32) -> Result<()> {
-        self.check_not_reading()?;
-        let Some(Line(slot)) = self.lock.slots().get(number as usize) else {
-            return Ok(());
-        };
-        self.sleep_at_slot(slot, MAX_SLEEP)
-    }
-
-    #[cold]
-    fn wait_for_any_slot(&self) -> Result<()> {
-        let mut slots = self.lock.slots().iter();
-        let other = slots.find(|Line(slot)| !slot.held_by_current_thread(self.process));
-        // All are this thread's.
-        let Line(slot) = other.ok_or(Errno::EDEADLK)?;
-        let look = if self.deadline.get().ends_with_signal() {
-            MAX_SLEEP
-        } else {
-            SLOT_LOOK
-        };
-        self.sleep_at_slot(slot, look)
     }
 }

@@ -2,7 +2,7 @@
 //! and a [`Kernel`], so that tests/loom runs this very code.
 //!
 //! A waiter announces itself and reads the sequence number while it holds the mutex, unlocks
-//! the mutex, and sleeps until the number changes. A thread that changes what the mutex guards
+//! the mutex, and sleeps until the number changes. A thread that changes the guarded data
 //! signals afterwards, with the mutex held or not: it increments the number and wakes. The mutex
 //! is all that orders the accesses.
 //!
@@ -26,7 +26,7 @@ use crate::errno::Result;
 /// The words of a condition.
 #[repr(C)]
 pub struct Signals {
-    /// How many signals there were, in 32 bits: what waiters sleep on.
+    /// How many signals there were, in 32 bits. Waiters sleep on it.
     pub sequence: AtomicU32,
     /// The sequence number of the last broadcast that moved waiters to their mutex.
     pub moved: AtomicU32,

@@ -1,0 +1,183 @@
+//! One call on a reader-writer lock: how it takes slots, and how it waits.
+
+use super::process::Process;
+use super::robust_mutex::{MAX_SLEEP, RobustMutex};
+use super::rw_protocol::{Parts, WRITING};
+use super::rwlock::{Line, Rwlock};
+use crate::atomic::{AtomicU32, Ordering};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use libc::c_int;
+use std::cell::Cell;
+use std::time::Duration;
+
+/// How often a reader that found no slot free checks the slots other than that at which it
+/// sleeps. Less often where a signal handler must end the call: one that runs during the check
+/// does not.
+const SLOT_LOOK: Duration = Duration::from_millis(5);
+
+/// One call by one thread.
+pub struct Call<'a> {
+    lock: &'a Rwlock,
+    process: Process,
+    deadline: Cell<Deadline>,
+}
+
+impl<'a> Call<'a> {
+    /// A call that has been let in.
+    #[inline]
+    pub fn new(lock: &'a Rwlock, process: Process, deadline: Deadline) -> Self {
+        Self {
+            lock,
+            process,
+            deadline: Cell::new(deadline),
+        }
+    }
+
+    /// Runs a wait with the deadline of the call.
+    fn wait<T>(&self, run: impl FnOnce(&mut Deadline) -> Result<T>) -> Result<T> {
+        let mut deadline = self.deadline.get();
+        let result = run(&mut deadline);
+        self.deadline.set(deadline);
+        result
+    }
+
+    /// `EDEADLK` if this thread reads: the thread that it would wait for can wait for it.
+    fn check_not_reading(&self) -> Result<()> {
+        let is_own = |Line(slot): &Line| slot.held_by_current_thread(self.process);
+        if self.lock.slots().iter().any(is_own) {
+            return Err(Errno::EDEADLK);
+        }
+        Ok(())
+    }
+
+    /// Sleeps until a slot is given up, for at most `most`.
+    fn sleep_at_slot(&self, slot: &RobustMutex, most: Duration) -> Result<()> {
+        if self.deadline.get().is_never()
+            && self.lock.gate().release_if_lost(slot, self.process)
+            && slot.is_unlocked()
+        {
+            return Ok(());
+        }
+        self.wait(|deadline| slot.sleep_until_unlocked(self.process, deadline, most))
+    }
+
+    /// For a thread to which the C library returned `tried` for its own slot.
+    #[cold]
+    #[inline(never)]
+    fn take_another_slot(
+        &self,
+        (own, number): (&'a RobustMutex, u32),
+        tried: c_int,
+    ) -> Result<Option<(&'a RobustMutex, u32)>> {
+        let mut taken = own.conclude(self.process, tried).map(|()| (own, number));
+        let slots = || (0..).zip(self.lock.slots());
+        let (after, before) = (
+            slots().skip(number as usize + 1),
+            slots().take(number as usize),
+        );
+        let mut others = after
+            .chain(before)
+            .filter(|(_, Line(slot))| slot.is_unlocked());
+        loop {
+            match taken {
+                Ok(slot) => return Ok(Some(slot)),
+                // This thread reads already. It may do so more than once.
+                Err(Errno::EBUSY | Errno::EDEADLK) => {}
+                Err(error) => return Err(error),
+            }
+            let Some((number, Line(slot))) = others.next() else {
+                return Ok(None);
+            };
+            taken = slot.try_lock(self.process).map(|()| (slot, number));
+        }
+    }
+
+    /// Whether this thread has the gate from a wait that a siglongjmp(3) has abandoned.
+    fn has_abandoned_wait(&self) -> bool {
+        let state = self.lock.control().state.load(Ordering::Relaxed);
+        state & WRITING == 0
+    }
+}
+
+impl<'a> Parts for Call<'a> {
+    type Slot = (&'a RobustMutex, u32);
+
+    #[inline]
+    fn state(&self) -> &AtomicU32 {
+        &self.lock.control().state
+    }
+
+    #[inline]
+    fn slots_used(&self) -> &AtomicU32 {
+        &self.lock.control().slots_used
+    }
+
+    fn progress(&self) -> &AtomicU32 {
+        &self.lock.control().progress
+    }
+
+    fn lock_gate(&self, on_look: impl FnMut() -> Result<()>) -> Result<()> {
+        let gate = self.lock.gate();
+        match self.wait(|deadline| gate.try_lock(self.process, deadline)) {
+            Err(Errno::EBUSY) => {}
+            Err(Errno::EDEADLK) if self.has_abandoned_wait() => return Ok(()),
+            tried => return tried,
+        }
+        self.check_not_reading()?;
+        self.wait(|deadline| gate.wait(self.process, deadline, on_look))
+    }
+
+    fn unlock_gate(&self) {
+        // It is this thread's, unless another process has overwritten it.
+        let _ = self.lock.gate().robust.unlock(self.process);
+    }
+
+    #[inline]
+    fn take_slot(&self) -> Result<Option<Self::Slot>> {
+        let (number, Line(own)) = self.lock.own_slot();
+        match own.try_lock_at_once(self.process) {
+            Ok(()) => Ok(Some((own, number))),
+            Err(tried) => self.take_another_slot((own, number), tried),
+        }
+    }
+
+    #[inline]
+    fn number_of(&self, (_, number): Self::Slot) -> u32 {
+        number
+    }
+
+    fn release_slot(&self, (slot, _): Self::Slot) {
+        // As in `unlock_gate`.
+        let _ = slot.unlock(self.process);
+    }
+
+    #[inline]
+    fn is_slot_free(&self, number: u32) -> bool {
+        let slot = self.lock.slots().get(number as usize);
+        slot.is_none_or(|Line(slot)| slot.is_unlocked())
+    }
+
+    #[cold]
+    fn wait_for_slot(&self, number: u32) -> Result<()> {
+        self.check_not_reading()?;
+        let Some(Line(slot)) = self.lock.slots().get(number as usize) else {
+            return Ok(());
+        };
+        self.sleep_at_slot(slot, MAX_SLEEP)
+    }
+
+    #[cold]
+    fn wait_for_any_slot(&self) -> Result<()> {
+        let mut slots = self.lock.slots().iter();
+        let other = slots.find(|Line(slot)| !slot.held_by_current_thread(self.process));
+        // All are this thread's.
+        let Line(slot) = other.ok_or(Errno::EDEADLK)?;
+        let look = if self.deadline.get().ends_with_signal() {
+            MAX_SLEEP
+        } else {
+            SLOT_LOOK
+        };
+        self.sleep_at_slot(slot, look)
+    }
+}
