@@ -17,12 +17,10 @@
 //! | [`spawn`] | child programs at the other end of a pair |
 //! | [`fifo`] | FIFOs: opening with a time-out, records |
 //! | [`semlock`] | a reader-writer lock in a semaphore set |
-//! | [`lock`] | how a lock was acquired |
+//! | [`lock`] | the locks in shared memory, waiting for a change of the guarded data, and how a lock was acquired |
 //! | [`name_lock`] | a lock on a name in a directory |
 //! | [`shm`] | regions of shared memory: making, naming, opening, checking |
 //! | [`object`] | the beginning of an object in shared memory, by which it is known |
-//! | [`robust`] | the C library's robust mutex, which the kernel gives up for a dead owner |
-//! | [`mutex`], [`rwlock`], [`cond`] | the locks in shared memory, and waiting for a change of what they guard |
 //! | [`cell`] | a value in shared memory that many read, and never in part |
 //! | [`channel`] | socket pairs at memory speed |
 //! | [`transport`] | the parts of message passing through shared memory, from which channels are built |
@@ -38,8 +36,8 @@
 //!    `ffi::calls` hands them to [`sys`].
 //! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`],
 //!    [`semlock`]. They give plain descriptors and ids, and keep no state between calls.
-//! 3. **memory**: [`shm`], and what lives in shared memory and outlives whoever uses it:
-//!    [`mutex`], [`rwlock`], [`cond`], [`cell`].
+//! 3. **memory**: [`shm`], and the objects in shared memory, which outlive their users:
+//!    [`lock`], [`cell`].
 //! 4. **channels**: [`channel`], built from the parts in [`transport`].
 
 #![deny(missing_docs)]

@@ -33,7 +33,7 @@ pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> 
     }
 }
 
-/// Locks a mutex of the C library, and waits for it for at most `time`. What the C library returned.
+/// Locks a mutex of the C library, and waits for it for at most `time`. The C library's result.
 fn lock_within(raw: *mut pthread_mutex_t, time: Duration) -> c_int {
     match lock_until(
         raw,

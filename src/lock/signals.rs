@@ -17,8 +17,8 @@
 //! # A waiter that is killed
 //!
 //! A waiter that is killed after its wake-up takes the signal with it. So a waiter checks the
-//! number at least every 100 ms, and returns if it has changed since the wait began, whoever was
-//! woken: the wait of one caller then ends spuriously.
+//! number at least every 100 ms, and returns if it has changed since the wait began, whichever waiter
+//! was woken: the wait of one caller then ends spuriously.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::errno::Result;
