@@ -1,7 +1,7 @@
 //! A robust mutex behind which no waiter starves.
 //!
 //! A thread that unlocks the mutex and locks it again at once would always come before the waiter
-//! that it woke. So a waiter that has waited for [`PATIENCE`] says so in a word, and a thread that
+//! that it woke. So a waiter that has waited for a millisecond says so in a word, and a thread that
 //! comes to lock the mutex sleeps until that waiter has locked it, for at most 25 ms.
 //! The word only directs traffic. It holds the id of the waiter: if that has ended, the next thread
 //! clears it; if that is stopped, the next thread sleeps for the whole time, once.

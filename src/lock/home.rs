@@ -1,7 +1,7 @@
 //! Where a lock was made: the boot and the PID namespace in which its thread ids have a meaning.
 //!
 //! A process of another PID namespace is refused (`EXDEV`). A lock in a file outlives a boot: the
-//! first process that uses it afterwards declares all owners dead ([`Home::adopt`]).
+//! first process that uses it afterwards declares all owners dead.
 
 use super::process::{self, Process};
 use crate::deadline::Deadline;

@@ -3,7 +3,7 @@
 //! The kernel's robust futex records a thread id and nothing else. The same id means another
 //! thread in another PID namespace, after a reboot, and once the thread has ended and its id is
 //! used again. So a lock also records its [home](super::home) and, with each owner, the owner's
-//! [`Process::tag`].
+//! [`Process::thread`].
 //!
 //! Both numbers are the same however often this process, or another copy of the library in it,
 //! computes them. They are kept in a page that the kernel clears in the child of a fork

@@ -10,8 +10,7 @@
 //! The kernel does not find every mutex of a thread that ended: not after an execve(2) by a
 //! thread other than the main one, which gets another id first; not in a mapping that the
 //! process had removed; not beyond 2,048 mutexes; not after a reboot. A thread that waits
-//! therefore checks every [`MAX_SLEEP`] whether the owner still exists
-//! ([`RobustMutex::release_if_dead`]).
+//! therefore checks every [`MAX_SLEEP`] whether the owner still exists.
 
 use super::attributes::{Attributes, done};
 use super::process::Process;
@@ -255,7 +254,7 @@ impl RobustMutex {
         }
     }
 
-    /// [`RobustMutex::release_if_dead`] for the present owner.
+    /// Declares the present owner dead if its thread no longer exists.
     pub fn release_if_lost(&self, process: Process) {
         let seen = self.word().load(Ordering::Relaxed);
         if seen & libc::FUTEX_TID_MASK != 0 {
