@@ -5,6 +5,7 @@
 mod common;
 mod cond;
 mod crowd;
+mod ends;
 mod fairness;
 mod lost_owner;
 mod mutex;
@@ -84,6 +85,7 @@ fn main() -> std::process::ExitCode {
         crowd::mutex,
         crowd::rwlock,
         crowd::cond,
+        ends::in_every_way,
     ];
     let for_root = tests![lost_owner::other_namespace, mutex::priority_is_inherited];
     common::isolated::main(tests, for_root)
