@@ -116,13 +116,33 @@ impl Deadline {
     }
 
     /// [`Deadline::futex`], but for at most `most`, which is no error.
-    ///
+    pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<()> {
+        self.futex_by(futex::wait, word, seen, most)
+    }
+
+    /// [`Deadline::futex_for`] as a cancellation point, see [`futex::wait_cancellable`]. The caller
+    /// must hold nothing.
+    pub fn futex_for_cancellable(
+        &mut self,
+        word: &AtomicU32,
+        seen: u32,
+        most: Duration,
+    ) -> Result<()> {
+        self.futex_by(futex::wait_cancellable, word, seen, most)
+    }
+
     /// The kernel is always given a time: without one it would not end the sleep after a handler
     /// that was installed with `SA_RESTART`, which [`WAIT_INTR`] needs.
     #[inline(never)]
-    pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<()> {
+    fn futex_by(
+        &mut self,
+        wait: fn(&AtomicU32, u32, Option<timespec>) -> Result<()>,
+        word: &AtomicU32,
+        seen: u32,
+        most: Duration,
+    ) -> Result<()> {
         let time = self.remaining()?.map_or(most, |left| left.min(most));
-        match futex::wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
+        match wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
             Err(Errno::EINTR) => self.interrupted(),
             other => other,
         }

@@ -1,6 +1,6 @@
 //! Futexes in memory that several processes share (futex(2)).
 
-use super::checked;
+use super::{checked, thread};
 use crate::errno::{Errno, Result, preserve_errno};
 use libc::{c_int, c_long, c_void, timespec};
 use std::ptr::{self, NonNull};
@@ -12,49 +12,87 @@ use std::sync::atomic::AtomicU32;
 ///
 /// The word may lie in memory that is mapped read-only.
 pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
+    unless_to_check_again(preserve_errno(|| wait_call(word, seen, time)))
+}
+
+/// [`wait`] as a cancellation point: pthread_cancel(3) ends the calling thread while it sleeps. A
+/// thread that is cancelled just after it was woken takes the wake-up with it.
+///
+/// The caller, and every function of the library that calls it, must hold nothing: a cancelled
+/// thread runs no `Drop`.
+pub fn wait_cancellable(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
+    // SAFETY: one system call, which has no effect that could be lost except a wake-up.
+    unless_to_check_again(preserve_errno(|| unsafe {
+        thread::cancellable(|| wait_call(word, seen, time))
+    }))
+}
+
+#[inline(always)]
+fn wait_call(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<c_long> {
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // The caller checks the word again; its own callers need not know.
-    let ret = preserve_errno(|| {
-        // SAFETY: the kernel reads the word, which outlives the call, and the time.
-        checked(unsafe {
-            libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time)
-        })
-    });
-    match ret {
+    // SAFETY: the kernel reads the word, which outlives the call, and the time.
+    checked(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time) })
+}
+
+/// The result of a wait: success if the caller only has to check its condition again.
+fn unless_to_check_again(waited: Result<c_long>) -> Result<()> {
+    match waited {
         Ok(_) | Err(Errno::EAGAIN | Errno::ETIMEDOUT) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Wakes up to `count` sleepers.
-pub fn wake(word: &AtomicU32, count: c_int) {
-    // SAFETY: the kernel takes the word's address for a name only.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+/// Wakes up to `count` sleepers. Returns how many it woke, 0 if the system refuses the call.
+pub fn wake(word: &AtomicU32, count: c_int) -> u32 {
+    let woken = preserve_errno(|| {
+        // SAFETY: the kernel uses the address of the word as a name only.
+        checked(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) })
+    });
+    woken.unwrap_or(0) as u32
 }
 
-/// Adds 1 to `word` and wakes all who sleep on it, in one system call: a process that is killed
-/// has done both or neither. That is why there is no other way: `ENOSYS` says that the system
-/// refuses it.
+/// A change of a futex word that the kernel makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Adds 1.
+    Increment,
+    /// Sets the lowest bit.
+    SetLowestBit,
+}
+
+/// Changes `word` and wakes up to `count` of the threads that sleep on it, in one system call: a
+/// process that is killed has done both or neither. Returns how many it woke. `ENOSYS` if the
+/// system refuses the call, and any other error: then nothing has changed.
+pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result<u32> {
+    let operation = match update {
+        Update::Increment => libc::FUTEX_OP_ADD,
+        Update::SetLowestBit => libc::FUTEX_OP_OR,
+    };
+    let woken = preserve_errno(|| {
+        // SAFETY: the kernel changes the word atomically; the word outlives the call.
+        checked(unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAKE_OP,
+                count,
+                0, // how many to wake at the second word, which is the first again
+                word.as_ptr(),
+                operation << 28 | 1 << 12,
+            )
+        })
+    });
+    match woken {
+        Ok(woken) => Ok(woken as u32),
+        // To the callers EPERM means that another thread or process has a right.
+        Err(Errno::EPERM) => Err(Errno::ENOSYS),
+        Err(error) => Err(error),
+    }
+}
+
+/// [`update_and_wake`]: adds 1 to `word` and wakes all threads that sleep on it.
 pub fn increment_and_wake(word: &AtomicU32) -> Result<()> {
-    const INCREMENT: c_int = (libc::FUTEX_OP_ADD << 28) | (1 << 12);
-    // SAFETY: the kernel adds to the word, atomically; it outlives the call.
-    checked(unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAKE_OP,
-            c_int::MAX,
-            0, // how many to wake at the second word, which is the first again
-            word.as_ptr(),
-            INCREMENT,
-        )
-    })
-    .map(drop)
-    .map_err(|error| match error {
-        // To the callers EPERM says that another thread or process has a right.
-        Errno::EPERM => Errno::ENOSYS,
-        other => other,
-    })
+    update_and_wake(word, Update::Increment, c_int::MAX).map(drop)
 }
 
 /// Says to the kernel that this thread is about to take the lock whose word this is: should the

@@ -27,7 +27,9 @@ pub use socket::{
     sendto, socket_type, socketpair,
 };
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
-pub use thread::{CancelGuard, is_process, is_single_threaded, processor, thread_id, thread_token};
+pub use thread::{
+    CancelGuard, is_process, is_single_threaded, processor, test_cancel, thread_id, thread_token,
+};
 pub use time::{monotonic_ns, monotonic_time};
 
 use crate::errno::{Errno, Result};
