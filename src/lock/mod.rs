@@ -6,8 +6,10 @@
 //! | [`rwlock`] | the reader-writer lock |
 //! | [`cond`] | waiting until what a mutex guards has changed |
 //! | [`robust_mutex`] | the C library's robust mutex, from which the others are built |
+//! | [`announce`] | how sleeping threads announce themselves, over atomics alone |
 //! | [`signals`] | how a condition misses no signal, over atomics alone |
 
+pub mod announce;
 pub mod cond;
 pub mod mutex;
 pub mod robust_mutex;
