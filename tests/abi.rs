@@ -122,6 +122,7 @@ fn layouts() -> Result<(), Failed> {
         ),
         object::<ipc_rwlock>("ipc_rwlock", &[&unixipc::lock::rwlock::Rwlock::LAYOUT]),
         object::<ipc_cond>("ipc_cond", &[&unixipc::lock::cond::Cond::LAYOUT]),
+        object::<unixipc::cell::Control>("cell", &[&unixipc::cell::Control::LAYOUT]),
     ];
     assert_golden(&golden("layouts.txt"), &objects.concat())
 }

@@ -197,9 +197,9 @@ int use(void)
            ipc_channel_stats(ch[0], &stats, sizeof stats) == 0 &&
            stats.sent_messages + stats.wakes > 0 &&
            (ipc_channel_close(ch[0]), 1) &&
-           ipc_cell_init(memory, ipc_cell_bytes(8), 8, IPC_CELL_F_WAITABLE, &cell) == 0 &&
+           ipc_cell_init(memory, ipc_cell_memory_size(8), 8, IPC_CELL_F_WAITABLE | IPC_CELL_F_WAITABLE_RDONLY, &cell) == 0 &&
            ipc_cell_open(memory, 4096, IPC_CELL_F_RDONLY, &cell) == 0 &&
-           ipc_cell_store(cell, buffer, ipc_cell_size(cell), -1) == 0 &&
+           ipc_cell_store(cell, buffer, ipc_cell_value_size(cell), -1) == 0 &&
            ipc_cell_load(cell, buffer, sizeof buffer, &seen) == 8 &&
            ipc_cell_wait(cell, seen, 0) == 0 &&
            (ipc_cell_close(cell), 1) &&

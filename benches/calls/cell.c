@@ -204,7 +204,7 @@ static void work_on_the_other_processor(void)
 
 static struct ipc_cell *make(size_t size, unsigned flags)
 {
-    size_t bytes = ipc_cell_bytes(size);
+    size_t bytes = ipc_cell_memory_size(size);
     struct ipc_cell *made;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)

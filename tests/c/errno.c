@@ -261,7 +261,7 @@ static void shared_memory(void)
     end(&later);
 
     memory += 32768;
-    CHECK_QUIET(ipc_cell_init(memory, ipc_cell_bytes(1), 1, IPC_CELL_F_WAITABLE, &cell) == 0);
+    CHECK_QUIET(ipc_cell_init(memory, ipc_cell_memory_size(1), 1, IPC_CELL_F_WAITABLE, &cell) == 0);
     CHECK_QUIET(ipc_cell_store(cell, "a", 1, 5000) == 0);
     CHECK_QUIET(ipc_cell_load(cell, &byte, 1, &version) == 1);
     begin(&later, store, cell);

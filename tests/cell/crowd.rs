@@ -84,7 +84,7 @@ fn read(memory: &Memory, shared: &Shared) {
 }
 
 fn torn(size: usize, flags: c_uint, writers: u64, readers: u64) {
-    let (memory, cell) = new_cell(size, flags & WAITABLE);
+    let (memory, cell) = new_cell(size, flags & !SOLE);
     let shared = Shared::new();
     let mut children = Vec::new();
     for seed in 0..writers {
@@ -124,6 +124,7 @@ pub fn torn_large() {
 
 pub fn torn_waitable() {
     torn(200, WAITABLE, 2, 2);
+    torn(200, FOR_ALL, 2, 2);
 }
 
 pub fn torn_by_a_sole_writer() {
@@ -133,7 +134,7 @@ pub fn torn_by_a_sole_writer() {
 
 /// Writers are killed at random and replaced; readers never notice.
 pub fn killed_writers() {
-    for (size, flags) in [(64, 0), (3000, WAITABLE), (100_000, 0)] {
+    for (size, flags) in [(64, 0), (3000, WAITABLE), (64, FOR_ALL), (100_000, 0)] {
         let (memory, cell) = new_cell(size, flags);
         let shared = Shared::new();
         let readers: Vec<Child> = (0..2).map(|_| fork(|| read(&memory, &shared))).collect();

@@ -90,7 +90,7 @@ library! {
     ipc_cond_init(*mut ipc_cond, c_uint) -> c_int;
     ipc_cond_wait(*mut ipc_cond, *mut ipc_mutex, c_int) -> c_int;
     ipc_cond_signal(*mut ipc_cond) -> c_int;
-    ipc_cell_bytes(size_t) -> size_t;
+    ipc_cell_memory_size(size_t) -> size_t;
     ipc_cell_init(*mut c_void, size_t, size_t, c_uint, *mut *mut c_void) -> c_int;
     ipc_cell_open(*const c_void, size_t, c_uint, *mut *mut c_void) -> c_int;
     ipc_cell_store(*mut c_void, *const c_void, size_t, c_int) -> c_int;

@@ -20,6 +20,7 @@ mod sys {
 mod cell;
 mod channel;
 mod cond;
+mod lock;
 #[path = "../../src/cell/protocol.rs"]
 mod protocol;
 mod shipped;
