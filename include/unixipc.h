@@ -86,6 +86,17 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_CHANNEL_F_NO_SPIN 4
 
 /**
+ * A flag of ipc_event_init: a wait that finds the event set clears it, so each set releases one
+ * waiter.
+ */
+#define IPC_EVENT_F_AUTO_RESET 1
+
+/**
+ * A flag of ipc_event_init: the event is set from the beginning.
+ */
+#define IPC_EVENT_F_SET 2
+
+/**
  * A flag of ipc_fifo_open: for receiving.
  */
 #define IPC_FIFO_F_READ 1
@@ -327,6 +338,14 @@ struct UNIXIPC_ALIGNED(16) ipc_cond {
  */
 struct UNIXIPC_ALIGNED(16) ipc_mutex {
     uint64_t reserved[16];
+};
+
+/**
+ * An event in shared memory, made by ipc_event_init. One cache line; the library alone accesses
+ * the content.
+ */
+struct UNIXIPC_ALIGNED(16) ipc_event {
+    uint64_t reserved[8];
 };
 
 /**
@@ -1416,6 +1435,100 @@ int ipc_cond_wait(struct ipc_cond *c,
  *   ESTALE     it was made by another version of the library
  */
 int ipc_cond_signal(struct ipc_cond *c);
+
+/**
+ * Makes an event in memory of any content.
+ *
+ * An event is a flag that threads of all processes set, clear and wait for. e is in memory that
+ * they share and can write, aligned to 16. flags is 0 or a combination of IPC_EVENT_F_AUTO_RESET
+ * and IPC_EVENT_F_SET. Without the former, the event stays set until ipc_event_clear, and each set
+ * releases all threads that wait. With it, a set releases one thread, which clears the event. The
+ * event lives as long as the memory and is not destroyed. The call is made once, before any other
+ * process uses the event.
+ *
+ * Does not block, and is not a cancellation point. May be called from any thread, from a signal
+ * handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     e is NULL or not aligned to 16, or flags has an unknown flag
+ */
+int ipc_event_init(struct ipc_event *e,
+                   unsigned int flags);
+
+/**
+ * Sets an event.
+ *
+ * With manual reset the call releases all threads that wait, even if the event is cleared before
+ * they run. With automatic reset it releases one thread: one that waits now, or the next one that
+ * waits. To set an event that is set changes nothing. What the calling thread wrote before is
+ * visible to the threads that it releases.
+ *
+ * Does not block, and is not a cancellation point. Makes a system call only if a thread waits, or
+ * if a thread stopped waiting without having been woken: it was killed or cancelled, or its
+ * time-out expired. A process that is killed in the call has set the event and woken a waiter, or
+ * neither; or it has set the event, and waiters that began to wait during the call see it up to 100
+ * ms late. May be called from any thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     e is NULL or not aligned to 16
+ *   EPROTO     e is not an event that ipc_event_init made
+ *   ESTALE     another version of the library made it
+ */
+int ipc_event_set(struct ipc_event *e);
+
+/**
+ * Clears an event. If the event was set, the calling thread sees what was written before.
+ *
+ * Does not block, makes no system call, and is not a cancellation point. May be called from any
+ * thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     e is NULL or not aligned to 16
+ *   EPROTO     e is not an event that ipc_event_init made
+ *   ESTALE     another version of the library made it
+ */
+int ipc_event_clear(struct ipc_event *e);
+
+/**
+ * Waits until an event is set. With automatic reset, the call clears the event.
+ *
+ * Returns at once if the event is set. timeout_ms is in milliseconds; -1 waits without limit, 0
+ * does not wait, IPC_WAIT_INTR waits until a signal handler has run. What was written before the
+ * event was set is visible to the calling thread. With manual reset the call also returns if the
+ * event was set and cleared again while it waited.
+ *
+ * A process that is killed while it waits consumes nothing: with automatic reset the waiting
+ * thread itself clears the event, just before the call returns. If it is killed or cancelled
+ * after it was woken and before that, the event stays set, and another thread that waits sees it
+ * at most 100 ms later: each waiter checks the event that often.
+ *
+ * Blocks as timeout_ms says; is a cancellation point unless timeout_ms is 0. May be called from any
+ * thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and the event is not set
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     e is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EPROTO     e is not an event that ipc_event_init made
+ *   ESTALE     another version of the library made it
+ *   ETIMEDOUT  the time-out expired
+ */
+int ipc_event_wait(struct ipc_event *e,
+                   int timeout_ms);
+
+/**
+ * Tells whether an event is set. Does not clear it. The answer can be outdated when the call
+ * returns.
+ *
+ * Does not block, makes no system call, and is not a cancellation point. May be called from any
+ * thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 1 if it is set, 0 if not, or -1 with errno:
+ *   EINVAL     e is NULL or not aligned to 16
+ *   EPROTO     e is not an event that ipc_event_init made
+ *   ESTALE     another version of the library made it
+ */
+int ipc_event_is_set(const struct ipc_event *e);
 
 /**
  * Creates a FIFO with exactly this mode, whatever the umask.

@@ -102,6 +102,7 @@ int use(void)
     struct ipc_mutex mutex;
     struct ipc_rwlock rwlock;
     struct ipc_cond cond;
+    struct ipc_event event;
     struct ipc_channel_opts channel_opts;
     struct ipc_channel_stats stats;
     struct ipc_channel *ch[2];
@@ -169,6 +170,11 @@ int use(void)
            ipc_mutex_lock(&mutex, -1) == IPC_OWNER_DIED &&
            ipc_mutex_consistent(&mutex) == 0 &&
            ipc_mutex_owner(&mutex) > 0 &&
+           ipc_event_init(&event, IPC_EVENT_F_AUTO_RESET | IPC_EVENT_F_SET) == 0 &&
+           ipc_event_set(&event) == 0 &&
+           ipc_event_wait(&event, 0) == 0 &&
+           ipc_event_clear(&event) == 0 &&
+           ipc_event_is_set(&event) == 0 &&
            ipc_cond_init(&cond, 0) == 0 &&
            ipc_cond_signal(&cond) == 0 &&
            ipc_cond_wait(&cond, &mutex, 0) < 0 &&

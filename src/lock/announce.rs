@@ -1,16 +1,16 @@
 //! Sleeping threads announce themselves, so that a publication for which no thread waits makes no
 //! system call.
 //!
-//! A waiter checks the published word, announces itself, checks the word again, and sleeps in a
-//! futex on it. A notifier publishes, and wakes only if a waiter is announced. Each of the two
+//! A waiter reads the published word, announces itself, reads the word again, and sleeps in a
+//! futex on it if both values are the same. A notifier publishes, and wakes only if a waiter is announced. Each of the two
 //! writes one word and then reads the word of the other; a full barrier in between ensures that
 //! at least one of them sees what the other wrote.
 //!
 //! The announcement is a number: odd while a thread may be asleep, and a new odd number for each
 //! announcement. A notifier may withdraw an announcement only if
 //!
-//! - it read the number before its publication: a waiter that has seen this publication, and
-//!   waits for the next one, has then announced another number; and
+//! - it read the number before its publication: a waiter that sleeps until the next publication
+//!   had read the word after this one and before its announcement, so its number is another; and
 //! - its wake-up left no thread asleep.
 //!
 //! What a killed thread leaves behind:
@@ -52,7 +52,8 @@ pub struct Announcement(u32);
 pub trait Notifier {
     /// The most threads that one notification wakes.
     fn wake_limit(&self) -> u32;
-    /// Publishes by an atomic read-modify-write operation with release order.
+    /// Publishes by a sequentially consistent read-modify-write operation. The word does not take a
+    /// value again for which a thread may sleep, but for 2^31 publications.
     fn publish(&self);
     /// Wakes up to [`Notifier::wake_limit`] threads; the number of threads woken.
     fn wake(&self) -> u32;
@@ -76,8 +77,9 @@ impl Waiters {
     }
 
     /// Announces the calling thread, which has found nothing to do in an acquire load of the
-    /// published word. It must check the word again, and may then sleep for up to [`MAX_SLEEP`].
-    /// It announces itself again before each further sleep.
+    /// published word. It must read the word again. If the word has still the same value, it may
+    /// sleep as long as that is so, for up to [`MAX_SLEEP`]. Otherwise, and before each further
+    /// sleep, it announces itself again.
     pub fn announce(&self) {
         // A new number, and an odd one. A compare-and-swap loop would do it in one operation, but
         // a hostile process could keep the waiter in it.

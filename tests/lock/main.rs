@@ -1,10 +1,11 @@
-//! The mutex, the reader-writer lock and the condition in shared memory, as include/unixipc.h
+//! The mutex, the reader-writer lock, the condition and the event in shared memory, as include/unixipc.h
 //! describes them.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod cond;
 mod crowd;
+mod event;
 mod mutex;
 mod rwlock;
 mod tool;
@@ -60,6 +61,25 @@ fn main() -> std::process::ExitCode {
         cond::producer_and_consumers,
         cond::killed_waiter,
         cond::refused_signal,
+        event::arguments,
+        event::any_contents,
+        event::manual_reset,
+        event::automatic_reset,
+        event::many_states,
+        event::time_outs,
+        event::interrupted,
+        event::manual_releases_all,
+        event::automatic_releases_one,
+        event::cost,
+        event::killed_waiter,
+        event::killed_after_its_wake_up,
+        event::killed_between,
+        event::lost_announcement,
+        event::refused_wake_up,
+        event::nothing_is_missed,
+        event::crowd_automatic,
+        event::crowd_manual,
+        event::crowd_consumes_each_set,
         crowd::nobody_dies,
         crowd::mutex,
         crowd::rwlock,

@@ -235,7 +235,7 @@ pub fn ends_with_signal(call: impl Fn() -> Outcome) {
 }
 
 /// Whether a child has ended, and is not waited for yet.
-fn has_ended(child: &Child) -> bool {
+pub fn has_ended(child: &Child) -> bool {
     // SAFETY: all zero bytes are a siginfo.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;

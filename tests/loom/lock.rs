@@ -3,3 +3,5 @@
 
 #[path = "../../src/lock/announce.rs"]
 pub mod announce;
+#[path = "../../src/lock/event_state.rs"]
+pub mod event_state;

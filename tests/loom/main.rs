@@ -20,6 +20,7 @@ mod sys {
 mod cell;
 mod channel;
 mod cond;
+mod event;
 mod lock;
 #[path = "../../src/cell/protocol.rs"]
 mod protocol;
