@@ -68,6 +68,9 @@ pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result
         Update::Increment => libc::FUTEX_OP_ADD,
         Update::SetLowestBit => libc::FUTEX_OP_OR,
     };
+    // If the old value of the second word passes a test, the kernel wakes threads there too: at
+    // least one, even for a count of 0.
+    const EQUAL_TO_MINUS_1: c_int = libc::FUTEX_OP_CMP_EQ << 24 | 0xfff;
     let woken = preserve_errno(|| {
         // SAFETY: the kernel changes the word atomically; the word outlives the call.
         checked(unsafe {
@@ -78,7 +81,7 @@ pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result
                 count,
                 0, // how many to wake at the second word, which is the first again
                 word.as_ptr(),
-                operation << 28 | 1 << 12,
+                operation << 28 | 1 << 12 | EQUAL_TO_MINUS_1,
             )
         })
     });
