@@ -9,15 +9,15 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-/// `IPC_WAIT_INTR`: wait for ever, but not beyond a signal handler.
+/// `IPC_WAIT_INTR`: wait without limit, but not beyond a signal handler.
 ///
 /// cbindgen:ignore
 pub const WAIT_INTR: c_int = -2;
 
-/// As good as for ever.
+/// Longer than any sleep.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Wait for ever.
+/// Wait without limit.
 const FOREVER: c_int = -1;
 /// Do not wait.
 const NEVER: c_int = 0;
@@ -28,7 +28,7 @@ const NEVER: c_int = 0;
 pub struct Deadline {
     /// As the caller has said it.
     asked: c_int,
-    /// When the time is over, in nanoseconds of the monotonic clock; 0 until a call has to wait.
+    /// When the time-out expires, in nanoseconds of the monotonic clock; 0 before the first wait.
     deadline: u64,
 }
 
@@ -43,7 +43,7 @@ impl Deadline {
         Self { asked, deadline: 0 }
     }
 
-    /// Understands `timeout_ms`: milliseconds, −1 for ever, 0 not at all, [`WAIT_INTR`].
+    /// Understands `timeout_ms`: milliseconds, −1 without limit, 0 no wait, [`WAIT_INTR`].
     #[inline]
     pub fn new(timeout_ms: c_int) -> Result<Self> {
         if timeout_ms < WAIT_INTR {
@@ -101,7 +101,7 @@ impl Deadline {
             let nap = [left, pause].into_iter().flatten().min();
             match nix::poll::ppoll(fds, nap.map(TimeSpec::from), None) {
                 Ok(0) if pause.is_some() && nap == pause => return Ok(false),
-                Ok(0) => {} // remaining() says whether the time is over
+                Ok(0) => {} // remaining() says whether the time-out has expired
                 Ok(_) => return Ok(true),
                 Err(nix::errno::Errno::EINTR) if self.asked != WAIT_INTR => {}
                 Err(error) => return Err(error.into()),
@@ -175,7 +175,7 @@ impl Deadline {
 
     /// The time that is left, for a call that takes such a one; none if there is no end. The
     /// clock is read here, before the first sleep, and not earlier. Fails with `EAGAIN` if
-    /// there is no time at all, with `ETIMEDOUT` if it is over.
+    /// there is no time at all, with `ETIMEDOUT` if the time-out has expired.
     #[inline(never)]
     pub fn remaining(&mut self) -> Result<Option<Duration>> {
         match self.asked {
