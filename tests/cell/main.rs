@@ -68,6 +68,7 @@ fn main() -> std::process::ExitCode {
         crowd::torn_waitable,
         crowd::torn_by_a_sole_writer,
         crowd::killed_writers,
+        crowd::killed_waiters,
         threads::readers_and_writers,
     ];
     common::isolated::main(tests, &[])

@@ -239,7 +239,7 @@ int main(int argc, char **argv)
     if (!value || !right)
         err(1, "malloc");
     /* Both ways in which waiting threads are woken. */
-    unsigned flags = value_size % 2 ? IPC_CELL_F_WAITABLE : IPC_CELL_F_WAITABLE_RDONLY;
+    unsigned flags = value_size < 1000 ? IPC_CELL_F_WAITABLE : IPC_CELL_F_WAITABLE_RDONLY;
     if (ipc_cell_init(writable, bytes, value_size, flags, &first) < 0)
         err(1, "ipc_cell_init");
     if (ipc_cell_store(first, value, value_size, 0) < 0)
