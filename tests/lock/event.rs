@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use std::{ptr, slice, thread};
 use unixipc::ffi::event::*;
+use unixipc::sys::futex::{self, Update};
 
 const AUTO: c_uint = IPC_EVENT_F_AUTO_RESET;
 const SET: c_uint = IPC_EVENT_F_SET;
@@ -343,6 +344,32 @@ pub fn killed_waiter() {
         room.set(0);
         assert!(!room.is_announced());
         assert_eq!(room.wait(0), CLEAN);
+    }
+}
+
+/// The call of the kernel that sets and wakes, of which an event depends: it wakes as many threads
+/// as asked, also if the old value is 0.
+pub fn wakes_as_many_as_asked() {
+    let room = room(0);
+    let word = &room.event_words()[STATE];
+    for (update, first) in [
+        (Update::SetLowestBit, 0),
+        (Update::Increment, 0),
+        (Update::Increment, 7),
+    ] {
+        word.store(first, SeqCst);
+        let sleepers: Vec<Child> = (0..4)
+            .map(|_| {
+                let sleeper = fork(|| futex::wait(word, first, None).unwrap());
+                sleeper.wait_asleep();
+                sleeper
+            })
+            .collect();
+        assert_eq!(futex::update_and_wake(word, update, 1), Ok(1));
+        assert_eq!(word.load(SeqCst), first + 1);
+        assert_eq!(futex::update_and_wake(word, update, 2), Ok(2));
+        assert_eq!(futex::wake(word, c_int::MAX), 1);
+        sleepers.into_iter().for_each(Child::join);
     }
 }
 

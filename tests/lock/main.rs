@@ -72,6 +72,7 @@ fn main() -> std::process::ExitCode {
         event::automatic_releases_one,
         event::cost,
         event::killed_waiter,
+        event::wakes_as_many_as_asked,
         event::killed_after_its_wake_up,
         event::killed_between,
         event::lost_announcement,
