@@ -25,7 +25,7 @@ const TRIES: u32 = if cfg!(loom) { 3 } else { 64 };
 /// The beginning of a slot, before the bytes of the value.
 #[repr(C)]
 pub struct Slot {
-    /// The version of the value, 0 if the slot never had one, or [`BUSY`].
+    /// The version of the value, 0 if the slot never had one, or `BUSY`.
     pub version: AtomicU64,
     /// The length of the value.
     pub len: AtomicU64,
