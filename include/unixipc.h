@@ -144,6 +144,12 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_MSG_FDS_MAX 253
 
 /**
+ * A flag of ipc_mutex_init: while a thread waits for the mutex, its owner runs with the priority of
+ * that thread if it is higher.
+ */
+#define IPC_MUTEX_F_PRIO_INHERIT 1
+
+/**
  * A time-out: wait forever, but fail with EINTR after a signal handler has run. A handler that
  * runs before the call starts to wait does not end the call. Nor does one that runs between two
  * waits of a call, as those of the locks have from time to time.
@@ -151,9 +157,9 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_WAIT_INTR (-2)
 
 /**
- * How many can hold an ipc_rwlock for reading at once; more wait for one of them.
+ * How many threads can hold an ipc_rwlock for reading at once; more wait for one of them.
  */
-#define IPC_RWLOCK_READERS_MAX 16
+#define IPC_RWLOCK_READERS_MAX 128
 
 /**
  * A flag of struct ipc_shm_opts: the region can get a name with ipc_shm_publish.
@@ -325,16 +331,16 @@ struct ipc_channel_stats {
 };
 
 /**
- * A condition in shared memory, made by ipc_cond_init. One cache line; what is in it is the
- * library's.
+ * A condition in shared memory, made by ipc_cond_init. One cache line; its contents belong to the
+ * library.
  */
 struct UNIXIPC_ALIGNED(16) ipc_cond {
     uint64_t reserved[8];
 };
 
 /**
- * A mutex in shared memory, made by ipc_mutex_init. Two cache lines; what is in it is the
- * library's.
+ * A mutex in shared memory, made by ipc_mutex_init. Two cache lines; its contents belong to the
+ * library.
  */
 struct UNIXIPC_ALIGNED(16) ipc_mutex {
     uint64_t reserved[16];
@@ -349,11 +355,11 @@ struct UNIXIPC_ALIGNED(16) ipc_event {
 };
 
 /**
- * A reader-writer lock in shared memory, made by ipc_rwlock_init. 18 cache lines; what is in
- * it is the library's.
+ * A reader-writer lock in shared memory, made by ipc_rwlock_init. 131 cache lines; its contents
+ * belong to the library.
  */
 struct UNIXIPC_ALIGNED(16) ipc_rwlock {
-    uint64_t reserved[144];
+    uint64_t reserved[1048];
 };
 
 /**
@@ -769,7 +775,8 @@ int ipc_cell_open(const void *mem,
  * In a cell made with IPC_CELL_F_WAITABLE the store wakes the threads that wait, and makes a system
  * call only if there are any, or if one was killed while it waited. If a process is killed
  * between its publication and the wake-up, the waiters see the value up to 100 ms late. In a cell
- * made with IPC_CELL_F_WAITABLE_RDONLY each store makes one system call, which publishes and wakes.
+ * made with IPC_CELL_F_WAITABLE_RDONLY each store makes one system call, which publishes and wakes
+ * (two calls if a filter refuses that one; then the delay can be a second).
  *
  * A process that stores must trust all processes that can write to the memory, because the lock
  * between the writers is in it; a process that only loads and waits need not.
@@ -785,7 +792,6 @@ int ipc_cell_open(const void *mem,
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     c or value is NULL, len is 0, or timeout_ms is below -2
  *   EMSGSIZE   len is larger than ipc_cell_value_size
- *   ENOSYS     IPC_CELL_F_WAITABLE_RDONLY: a system call filter refuses the call that wakes
  *   EPERM      the handle is that of a sole writer, which is another thread, or the parent
  *              of this process
  *   EPROTO     another process has overwritten the cell
@@ -1372,13 +1378,14 @@ int ipc_channel_stats(const struct ipc_channel *ch,
 void ipc_channel_close(struct ipc_channel *ch);
 
 /**
- * Makes a condition out of memory of any contents.
+ * Makes a condition, whatever the memory held.
  *
  * c is in memory that all its users share, aligned to 16. flags is 0. The condition lives as
- * long as the memory, and is not to be destroyed. Done once, before anybody else uses it.
+ * long as the memory, and is not destroyed. Call this once, before any other use. A condition that
+ * lies in one page of 4096 bytes with its mutex is cheaper to broadcast to.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child after
- * fork.
+ * fork. Not a cancellation point.
  *
  * Returns 0, or -1 with errno:
  *   EINVAL     c is NULL or not aligned to 16, or flags is not 0
@@ -1387,21 +1394,23 @@ int ipc_cond_init(struct ipc_cond *c,
                   unsigned int flags);
 
 /**
- * Waits for a change of what a mutex guards.
+ * Waits for a change of the data that a mutex guards.
  *
- * The calling thread holds m. It is unlocked, and locked again before the call returns, however
+ * The calling thread holds m. The call unlocks it, and locks it again before it returns, however
  * long that takes: with 0, IPC_OWNER_DIED, EAGAIN, EINTR and ETIMEDOUT the thread holds m; with
- * the other errors m is as it was before. The call can return 0 without a signal: the caller
- * looks again at what it waits for, and waits again if need be. Signals that come after m was
- * unlocked are not missed (but for exactly 2^32 of them before the thread runs again).
+ * the other errors m is as it was before. The call can return 0 without a signal: check the
+ * condition again, and wait again if necessary. Signals that come after m was unlocked are not
+ * missed (but for exactly 2^32 of them before the thread runs again). All waiters of a condition
+ * use the same mutex.
  *
  * timeout_ms is as for ipc_mutex_lock; 0 unlocks m and locks it again. IPC_OWNER_DIED is what
- * ipc_mutex_lock would return, and comes before a time that is over: it is also returned where
- * m was marked already and the caller has not called ipc_mutex_consistent. An owner that dies
- * signals nobody: who finds that out by IPC_OWNER_DIED does it in its place.
+ * ipc_mutex_lock would return, and takes precedence over an expired time-out: it is also returned
+ * where m was marked already and the caller has not called ipc_mutex_consistent. An owner that
+ * dies signals no waiter: a thread that gets IPC_OWNER_DIED does it in its place.
  *
  * Blocks as timeout_ms says, and then for m. May be called from any thread and in the child
- * after fork; not from a signal handler.
+ * after fork; not from a signal handler. A cancellation point: the cancellation acts within
+ * 100 ms once m is unlocked, and the thread then holds m.
  *
  * Returns 0 or IPC_OWNER_DIED, or -1 with errno:
  *   EAGAIN     timeout_ms is 0
@@ -1411,30 +1420,42 @@ int ipc_cond_init(struct ipc_cond *c,
  *   EPROTO     c is not a condition that ipc_cond_init made, or m not a mutex
  *   ESTALE     one of them was made by another version of the library, or m with another C
  *              library
- *   ETIMEDOUT  the time is over
+ *   ETIMEDOUT  the time-out expired
  */
 int ipc_cond_wait(struct ipc_cond *c,
                   struct ipc_mutex *m,
                   int timeout_ms);
 
 /**
- * Wakes all who wait for a condition.
+ * Wakes at least one thread that waits for a condition.
  *
- * To be called after the change, with or without the mutex; those who wait see the change
- * only if it was made with the mutex held. All are woken and not one, for one could be killed
- * before it has done anything.
+ * Call it after the change, with or without the mutex. A waiter sees the change only if it was
+ * made with the mutex held. Use ipc_cond_broadcast where one change can let several waiters go
+ * on. If the waiter that was woken is killed before it has locked the mutex, the other waiters
+ * return within 100 ms in its place.
  *
- * Does not block; enters the kernel each time. A process that is killed in it has woken all or
- * nobody. May be called from any thread, from a signal handler, and in the child after fork.
+ * Does not block; without waiters it makes no system call. A process that is killed in it has
+ * woken a waiter or none. May be called from any thread, from a signal handler, and in the child
+ * after fork. Not a cancellation point.
  *
  * Returns 0, or -1 with errno:
- *   EFAULT     c is in memory that this process may not write
  *   EINVAL     c is NULL or not aligned to 16
- *   ENOSYS     a filter on system calls forbids it
  *   EPROTO     c is not a condition that ipc_cond_init made
  *   ESTALE     it was made by another version of the library
  */
 int ipc_cond_signal(struct ipc_cond *c);
+
+/**
+ * Wakes all threads that wait for a condition.
+ *
+ * All is as for ipc_cond_signal. If the condition and the mutex lie in one page of 4096 bytes,
+ * one waiter is woken, and the others sleep on until the mutex is unlocked, one after the other,
+ * instead of all running into a locked mutex. A process that is killed in it may have woken none;
+ * the waiters then return within 100 ms.
+ *
+ * Returns 0, or -1 with errno: ipc_cond_signal's, for the same reasons.
+ */
+int ipc_cond_broadcast(struct ipc_cond *c);
 
 /**
  * Makes an event in memory of any content.
@@ -1767,25 +1788,27 @@ ssize_t ipc_msg_recv(int fd,
                      int timeout_ms);
 
 /**
- * Makes a mutex, free, out of memory of any contents.
+ * Makes an unlocked mutex, whatever the memory held.
  *
- * m is in memory that all its users share: a mapping that begins at a page for each of them
- * (at whatever address), aligned to 16. flags is 0. The mutex lives as long as the memory, and
- * is not to be destroyed. Done once, before anybody else uses it; to make one anew that
- * somebody uses or holds is an error that nobody sees. Who is killed while making one leaves
- * memory that is no mutex (EPROTO), and is made one by the next.
+ * m is in memory that all users of the mutex share: a mapping that begins at a page for each of
+ * them (at whatever address), aligned to 16. flags is 0 or IPC_MUTEX_F_PRIO_INHERIT, for real-time
+ * programs. The mutex lives as long as the memory, and is not destroyed. Call this once, before
+ * any other use; to call it for a mutex in use is an error that is not detected. A process that
+ * is killed in the call leaves memory that is no mutex (EPROTO); call it again.
  *
- * The mutex is the C library's robust one, shared between processes: the kernel itself gives
- * it up when its owner dies. All users run in one PID namespace and with one C library, and
- * trust each other: who can write the memory can crash those who use it. ipc_semlock_open is
- * for those who do not.
+ * The mutex is the C library's robust one, shared between processes: the kernel releases it when
+ * its owner dies. All users run in the PID namespace of the process that calls ipc_mutex_init,
+ * use one C library, and trust each other: a process that can write the memory can crash the
+ * users. ipc_semlock_open is for processes in several PID namespaces, or that do not trust each
+ * other.
  *
  * Does not block. May be called from any thread and in the child after fork; not from a signal
- * handler.
+ * handler. Not a cancellation point.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL     m is NULL or not aligned to 16, or flags is not 0
- *   ENOMEM     no memory is left
+ *   EINVAL      m is NULL or not aligned to 16, or flags has an unknown one
+ *   ENOMEM      no memory is left
+ *   EOPNOTSUPP  the system has no priority inheritance
  */
 int ipc_mutex_init(struct ipc_mutex *m,
                    unsigned int flags);
@@ -1793,63 +1816,74 @@ int ipc_mutex_init(struct ipc_mutex *m,
 /**
  * Locks a mutex.
  *
- * A mutex whose owner died is locked all the same: IPC_OWNER_DIED says that what it guards can
- * be half-changed. It says so to each owner in turn until one calls ipc_mutex_consistent. The
- * mutex belongs to the calling thread, and is held until ipc_mutex_unlock: the memory stays
- * mapped meanwhile, and the thread does not end (that is a death too, and so is exec).
+ * A mutex whose owner died is locked all the same: IPC_OWNER_DIED says that the data it guards can
+ * be half-changed. Each owner in turn is told so until one calls ipc_mutex_consistent. The mutex
+ * belongs to the calling thread until ipc_mutex_unlock. If the thread ends or executes a program
+ * before, that counts as its death.
  *
- * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
- * signal handler ran; one that runs before the call sleeps, or while it looks in between (every
- * 100 ms), does not end it. Who waits sleeps, and is not served in order.
+ * timeout_ms is in milliseconds: -1 waits forever, 0 does not wait, IPC_WAIT_INTR waits until a
+ * signal handler has run; a handler that runs before the call sleeps, or between two of its
+ * sleeps (every 100 ms), does not end it. Waiters are not served in order, but a waiter that has
+ * waited for a millisecond goes before a thread that comes later.
  *
  * Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
- * does not hold what its parent holds); not from a signal handler.
+ * does not hold what its parent holds); not from a signal handler. Not a cancellation point.
+ * siglongjmp(3) out of a signal handler may leave the call while it sleeps.
  *
  * Returns 0 or IPC_OWNER_DIED with the mutex held, or -1 with errno:
- *   EAGAIN     timeout_ms is 0, and somebody else holds it
- *   EDEADLK    this thread holds it already
- *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL     m is NULL or not aligned to 16, or timeout_ms is below -2
- *   EPROTO     m is not a mutex that ipc_mutex_init made
- *   ESTALE     it was made by another version of the library, or with another C library
- *   ETIMEDOUT  the time is over, and somebody else still holds it
+ *   EAGAIN      timeout_ms is 0, and another thread holds it
+ *   EDEADLK     this thread holds it already
+ *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL      m is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EOPNOTSUPP  timeout_ms is IPC_WAIT_INTR, the mutex has IPC_MUTEX_F_PRIO_INHERIT, and the
+ *               call would have to wait; or the process is the child of a bare clone(2)
+ *   EPROTO      m is not a mutex that ipc_mutex_init made
+ *   ESTALE      it was made by another version of the library, or with another C library
+ *   ETIMEDOUT   the time-out expired, and another thread still holds it
+ *   EXDEV       it was made in another PID namespace
+ *
+ * Asking to go first is the starvation mode of Go's sync.Mutex (2016); the check whether the owner
+ * still exists is this library's.
  */
 int ipc_mutex_lock(struct ipc_mutex *m,
                    int timeout_ms);
 
 /**
- * Says that what a mutex guards is consistent (again).
+ * Marks the data that a mutex guards as consistent.
  *
- * For its owner, after IPC_OWNER_DIED. Without that it changes nothing, and is no error.
+ * For its owner, after IPC_OWNER_DIED. Otherwise it changes nothing, and succeeds.
  *
- * Does not block. May be called from any thread and in the child after fork.
+ * Does not block. May be called from any thread and in the child after fork. Not a cancellation
+ * point.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL     m is NULL or not aligned to 16
- *   EPERM      this thread does not hold it
- *   EPROTO     m is not a mutex that ipc_mutex_init made
- *   ESTALE     it was made by another version of the library, or with another C library
+ *   EINVAL      m is NULL or not aligned to 16
+ *   EOPNOTSUPP  the process is the child of a bare clone(2)
+ *   EPERM       this thread does not hold it
+ *   EPROTO      m is not a mutex that ipc_mutex_init made
+ *   ESTALE      it was made by another version of the library, or with another C library
  */
 int ipc_mutex_consistent(struct ipc_mutex *m);
 
 /**
  * Unlocks a mutex.
  *
- * Where ipc_mutex_lock returned IPC_OWNER_DIED and ipc_mutex_consistent was not called, the
- * next owner is told the same.
+ * If ipc_mutex_lock returned IPC_OWNER_DIED and ipc_mutex_consistent was not called, the next
+ * owner is told the same.
  *
  * Does not block. May be called from any thread and in the child after fork; not from a signal
- * handler.
+ * handler. Not a cancellation point.
  *
  * Returns 0, or -1 with errno: ipc_mutex_consistent's, for the same reasons.
  */
 int ipc_mutex_unlock(struct ipc_mutex *m);
 
 /**
- * Tells which thread holds a mutex.
+ * Returns which thread holds a mutex.
  *
- * Another thread's answer is old by the time it is looked at. An owner that died is none: it
- * is 0 until the next one locks the mutex.
+ * Unless that is the calling thread, it can change at any time. After the death of an owner it
+ * is 0 until another thread locks the mutex; where the kernel did not notice the death (see
+ * ipc_mutex_init(3)), until a waiter has noticed it.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child after
  * fork.
@@ -1969,13 +2003,13 @@ int ipc_peer_cred(int fd,
                   size_t cred_size);
 
 /**
- * Makes a reader-writer lock, free, out of memory of any contents.
+ * Makes an unlocked reader-writer lock, whatever the memory held.
  *
- * All is as for ipc_mutex_init. Readers on different processors write to no cache line that
- * the other uses; a writer locks 17 robust mutexes, which is what it costs.
+ * All is as for ipc_mutex_init; flags is 0. Readers on different processors write to no common
+ * cache line. A writer locks one mutex, and checks each slot that a reader has ever used.
  *
  * Does not block. May be called from any thread and in the child after fork; not from a signal
- * handler.
+ * handler. Not a cancellation point.
  *
  * Returns 0, or -1 with errno:
  *   EINVAL     l is NULL or not aligned to 16, or flags is not 0
@@ -1985,30 +2019,35 @@ int ipc_rwlock_init(struct ipc_rwlock *l,
                     unsigned int flags);
 
 /**
- * Locks for reading: up to IPC_RWLOCK_READERS_MAX at once, and no writer meanwhile.
+ * Locks for reading: up to IPC_RWLOCK_READERS_MAX threads at once, and no writer meanwhile.
  *
- * IPC_OWNER_DIED says that a writer died, and what the lock guards can be half-changed: each
- * reader and writer is told until a writer calls ipc_rwlock_consistent. A reader that died is
- * nobody's concern. A reader that comes while a writer waits for readers comes after it; one
- * that comes when a writer unlocks may come before the next writer. A thread may lock for
- * reading more than once, and unlocks as often; where it would have to wait for a writer that
- * waits for its own first lock, that is EDEADLK.
+ * IPC_OWNER_DIED says that a writer died, and the data that the lock guards can be half-changed:
+ * each reader and writer is told so until a writer calls ipc_rwlock_consistent. The death of a
+ * reader is not reported. A reader that comes while a writer waits for readers comes after the
+ * writer, unless that is stopped: after half a second without progress of the writer the reader
+ * goes first. A reader that comes when a writer unlocks may come before the next writer. A thread
+ * may lock for reading more than once, and unlocks as often; where it would have to wait for a
+ * writer that waits for its own first lock, the error is EDEADLK.
  *
- * The lock belongs to the calling thread until ipc_rwlock_rdunlock, and the memory stays mapped
- * meanwhile. timeout_ms is as for ipc_mutex_lock.
+ * The lock belongs to the calling thread until ipc_rwlock_rdunlock. timeout_ms is as for
+ * ipc_mutex_lock.
  *
  * Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
- * does not hold what its parent holds); not from a signal handler.
+ * does not hold what its parent holds); not from a signal handler. Not a cancellation point.
+ * After siglongjmp(3) out of a signal handler that interrupted the call, call
+ * ipc_rwlock_wrunlock: the thread may hold a part of the lock.
  *
  * Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
- *   EAGAIN     timeout_ms is 0, and it would have to wait
- *   EDEADLK    this thread holds it for writing; or it holds it for reading, and would wait
- *              for somebody who can wait for this very thread
- *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
- *   EPROTO     l is not a lock that ipc_rwlock_init made
- *   ESTALE     it was made by another version of the library, or with another C library
- *   ETIMEDOUT  the time is over
+ *   EAGAIN      timeout_ms is 0, and it would have to wait
+ *   EDEADLK     this thread holds it for writing; or it holds it for reading, and would wait
+ *               for a thread that can wait for this very thread
+ *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL      l is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EOPNOTSUPP  the process is the child of a bare clone(2)
+ *   EPROTO      l is not a lock that ipc_rwlock_init made
+ *   ESTALE      it was made by another version of the library, or with another C library
+ *   ETIMEDOUT   the time-out expired
+ *   EXDEV       it was made in another PID namespace
  */
 int ipc_rwlock_rdlock(struct ipc_rwlock *l,
                       int timeout_ms);
@@ -2017,30 +2056,37 @@ int ipc_rwlock_rdlock(struct ipc_rwlock *l,
  * Unlocks after reading.
  *
  * Does not block. May be called from any thread and in the child after fork; not from a signal
- * handler.
+ * handler. Not a cancellation point.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL     l is NULL or not aligned to 16
- *   EPERM      this thread does not hold it so
- *   EPROTO     l is not a lock that ipc_rwlock_init made
- *   ESTALE     it was made by another version of the library, or with another C library
+ *   EINVAL      l is NULL or not aligned to 16
+ *   EOPNOTSUPP  the process is the child of a bare clone(2)
+ *   EPERM       this thread does not hold it for reading
+ *   EPROTO      l is not a lock that ipc_rwlock_init made
+ *   ESTALE      it was made by another version of the library, or with another C library
  */
 int ipc_rwlock_rdunlock(struct ipc_rwlock *l);
 
 /**
- * Locks for writing: nobody else has the lock in any way.
+ * Locks for writing: no other thread has the lock in any way.
  *
- * All else is as for ipc_rwlock_rdlock. A writer waits for writers before it, and then for the
- * readers that are there, but not for readers that come later; one that gives up lets them in.
+ * All else is as for ipc_rwlock_rdlock. A writer waits for the writers before it and then for the
+ * present readers, but not for readers that come later; a writer whose time-out expires lets
+ * those in.
+ *
+ * After siglongjmp(3) out of a signal handler that interrupted the call, call
+ * ipc_rwlock_wrunlock, or ipc_rwlock_wrlock again.
  *
  * Returns 0 or IPC_OWNER_DIED with the lock held, or -1 with errno:
- *   EAGAIN     timeout_ms is 0, and somebody else holds it
- *   EDEADLK    this thread holds it already, for reading or writing
- *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
- *   EINVAL     l is NULL or not aligned to 16, or timeout_ms is below -2
- *   EPROTO     l is not a lock that ipc_rwlock_init made
- *   ESTALE     it was made by another version of the library, or with another C library
- *   ETIMEDOUT  the time is over, and somebody else still holds it
+ *   EAGAIN      timeout_ms is 0, and another thread holds it
+ *   EDEADLK     this thread holds it already, for reading or writing
+ *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL      l is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EOPNOTSUPP  the process is the child of a bare clone(2)
+ *   EPROTO      l is not a lock that ipc_rwlock_init made
+ *   ESTALE      it was made by another version of the library, or with another C library
+ *   ETIMEDOUT   the time-out expired, and another thread still holds it
+ *   EXDEV       it was made in another PID namespace
  */
 int ipc_rwlock_wrlock(struct ipc_rwlock *l,
                       int timeout_ms);
@@ -2048,25 +2094,27 @@ int ipc_rwlock_wrlock(struct ipc_rwlock *l,
 /**
  * Unlocks after writing.
  *
- * Where ipc_rwlock_wrlock returned IPC_OWNER_DIED and ipc_rwlock_consistent was not called,
- * the next ones are told the same.
+ * If ipc_rwlock_wrlock returned IPC_OWNER_DIED and ipc_rwlock_consistent was not called, the next
+ * owners are told the same. The call also gives up what a wait holds that siglongjmp(3) has left.
  *
  * Does not block. May be called from any thread and in the child after fork; not from a signal
- * handler.
+ * handler. Not a cancellation point.
  *
  * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
  */
 int ipc_rwlock_wrunlock(struct ipc_rwlock *l);
 
 /**
- * Says that what a reader-writer lock guards is consistent (again).
+ * Marks the data that a reader-writer lock guards as consistent.
  *
- * For who holds it for writing, after IPC_OWNER_DIED. Without that it changes nothing, and is
- * no error.
+ * For the thread that holds it for writing, after IPC_OWNER_DIED. Otherwise it changes nothing,
+ * and succeeds.
  *
- * Does not block. May be called from any thread and in the child after fork.
+ * Does not block. May be called from any thread and in the child after fork. Not a cancellation
+ * point.
  *
- * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons.
+ * Returns 0, or -1 with errno: ipc_rwlock_rdunlock's, for the same reasons; EPERM says that this
+ * thread does not hold it for writing.
  */
 int ipc_rwlock_consistent(struct ipc_rwlock *l);
 

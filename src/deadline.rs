@@ -1,7 +1,8 @@
 //! Time-outs: `timeout_ms` of the C interface, and waiting under it.
 
 use crate::errno::{Errno, Result};
-use crate::sys::{self, futex};
+use crate::sys;
+use crate::sys::futex::{self, SleepEnd};
 use libc::{c_int, timespec};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
@@ -37,6 +38,12 @@ impl Deadline {
     #[must_use]
     pub const fn forever() -> Self {
         Self::asked(FOREVER)
+    }
+
+    /// No waiting at all.
+    #[must_use]
+    pub const fn never() -> Self {
+        Self::asked(NEVER)
     }
 
     const fn asked(asked: c_int) -> Self {
@@ -112,11 +119,12 @@ impl Deadline {
     /// Sleeps while `word` is `seen`, until [`futex::wake`]. May return earlier, without an error.
     /// Fails with `EAGAIN`, `ETIMEDOUT` or `EINTR`, as the limit says.
     pub fn futex(&mut self, word: &AtomicU32, seen: u32) -> Result<()> {
-        self.futex_for(word, seen, LONG)
+        self.futex_for(word, seen, LONG).map(drop)
     }
 
-    /// [`Deadline::futex`], but for at most `most`, which is no error.
-    pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<()> {
+    /// [`Deadline::futex`], but for at most `most`: [`SleepEnd::Expired`] says that this
+    /// time passed.
+    pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<SleepEnd> {
         self.futex_by(futex::wait, word, seen, most)
     }
 
@@ -127,7 +135,7 @@ impl Deadline {
         word: &AtomicU32,
         seen: u32,
         most: Duration,
-    ) -> Result<()> {
+    ) -> Result<SleepEnd> {
         self.futex_by(futex::wait_cancellable, word, seen, most)
     }
 
@@ -136,14 +144,14 @@ impl Deadline {
     #[inline(never)]
     fn futex_by(
         &mut self,
-        wait: fn(&AtomicU32, u32, Option<timespec>) -> Result<()>,
+        wait: fn(&AtomicU32, u32, Option<timespec>) -> Result<SleepEnd>,
         word: &AtomicU32,
         seen: u32,
         most: Duration,
-    ) -> Result<()> {
+    ) -> Result<SleepEnd> {
         let time = self.remaining()?.map_or(most, |left| left.min(most));
         match wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
-            Err(Errno::EINTR) => self.interrupted(),
+            Err(Errno::EINTR) => self.interrupted().map(|()| SleepEnd::Woken),
             other => other,
         }
     }

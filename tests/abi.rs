@@ -112,14 +112,14 @@ fn layouts() -> Result<(), Failed> {
         }
         text
     }
-    let [_, (_, robust)] = unixipc::lock::mutex::Mutex::LAYOUT;
-    let robust = unixipc::lock::robust_mutex::RobustMutex::LAYOUT
-        .map(|(field, offset)| (field, robust + offset));
+    use unixipc::lock::{mutex::Mutex, robust_mutex::RobustMutex};
+    let robust = Mutex::LAYOUT
+        .iter()
+        .find(|(field, _)| *field == "robust")
+        .map_or(0, |(_, offset)| *offset);
+    let robust = RobustMutex::LAYOUT.map(|(field, offset)| (field, robust + offset));
     let objects = [
-        object::<ipc_mutex>(
-            "ipc_mutex",
-            &[&unixipc::lock::mutex::Mutex::LAYOUT, &robust],
-        ),
+        object::<ipc_mutex>("ipc_mutex", &[&Mutex::LAYOUT, &robust]),
         object::<ipc_rwlock>("ipc_rwlock", &[&unixipc::lock::rwlock::Rwlock::LAYOUT]),
         object::<ipc_cond>("ipc_cond", &[&unixipc::lock::cond::Cond::LAYOUT]),
         object::<ipc_event>("ipc_event", &[&unixipc::lock::event::Event::LAYOUT]),

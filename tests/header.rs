@@ -177,6 +177,7 @@ int use(void)
            ipc_event_is_set(&event) == 0 &&
            ipc_cond_init(&cond, 0) == 0 &&
            ipc_cond_signal(&cond) == 0 &&
+           ipc_cond_broadcast(&cond) == 0 &&
            ipc_cond_wait(&cond, &mutex, 0) < 0 &&
            ipc_mutex_unlock(&mutex) == 0 &&
            ipc_rwlock_init(&rwlock, 0) == 0 &&

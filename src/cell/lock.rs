@@ -4,6 +4,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::lock::LockStatus;
 use crate::lock::mutex::Mutex;
+use crate::lock::process::Process;
 use crate::sys;
 use libc::pid_t;
 use std::mem::{self, size_of};
@@ -25,7 +26,7 @@ pub struct Guard<'a>(&'a Mutex);
 impl Lock {
     /// Initialises the lock. No thread holds it.
     pub fn init(&self) -> Result<()> {
-        self.mutex.init()
+        self.mutex.init(false)
     }
 
     /// Acquires the lock. The death of its last owner does not matter: a value that it did not
@@ -42,36 +43,29 @@ impl Lock {
 
     /// Acquires the lock for a sole writer, without waiting. `EBUSY` if any thread holds it.
     pub fn acquire(&self) -> Result<SoleWriter> {
-        match self.lock(Deadline::new(0)?) {
+        let thread = Process::current()?.thread();
+        match self.lock(Deadline::never()) {
             Ok(guard) => {
                 mem::forget(guard);
-                Ok(SoleWriter(sys::thread_id()))
+                Ok(SoleWriter {
+                    id: sys::thread_id(),
+                    thread,
+                })
             }
             Err(Errno::EAGAIN | Errno::EDEADLK) => Err(Errno::EBUSY),
             Err(error) => Err(error),
         }
     }
 
-    /// `EPERM` unless the calling thread is the sole writer. Makes no system call.
-    ///
-    /// The thread id in the lock does not tell the sole writer from its forked child: the child
-    /// has the same `pthread_self`, and getting its own thread id takes a system call. The C
-    /// library knows that id and renews it in the child: its mutex answers `EDEADLK` only to the
-    /// owner.
+    /// `EPERM` unless the calling thread is the sole writer. Makes no system call in its process,
+    /// if the kernel can clear a page in the child of a fork.
     #[inline]
     pub fn check(&self, writer: SoleWriter) -> Result<()> {
-        if !self.mutex.is_held_by(writer.0) {
-            return Err(Errno::EPERM);
-        }
-        match self.mutex.lock(Deadline::new(0)?) {
-            Err(Errno::EDEADLK) => Ok(()),
-            Err(Errno::EAGAIN) => Err(Errno::EPERM),
-            Err(error) => Err(error),
-            Ok(_) => {
-                // The sole writer has just released it in another thread.
-                drop(Guard(&self.mutex));
-                Err(Errno::EPERM)
-            }
+        let process = Process::current()?;
+        if process.thread() == writer.thread && self.mutex.is_held_by(writer.id) {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
         }
     }
 
@@ -84,10 +78,15 @@ impl Lock {
     }
 }
 
-/// The id of the thread that holds the lock as the sole writer. A later thread can have the same
-/// id only after this one has ended; then the kernel has released the lock.
+/// The thread that holds the lock as the sole writer.
 #[derive(Clone, Copy)]
-pub struct SoleWriter(pid_t);
+pub struct SoleWriter {
+    /// Its id in the lock. A later thread can have the same `thread` only after this one has ended;
+    /// then the kernel has released the lock.
+    id: pid_t,
+    /// Differs from that of the same thread in a forked child.
+    thread: u64,
+}
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {

@@ -263,6 +263,7 @@ impl Cell {
         sys::test_cancel();
         protocol::wait(self, seen, |published| {
             wait.futex_for_cancellable(self.published(), published, most)
+                .map(drop)
         })
     }
 }
@@ -318,7 +319,7 @@ impl Memory for Cell {
     }
 
     fn increment_and_wake(&self) -> Result<u32> {
-        futex::update_and_wake(self.published(), futex::Update::Increment, c_int::MAX)
+        futex::increment_and_wake(self.published(), c_int::MAX)
     }
 
     fn wake_all(&self) -> u32 {

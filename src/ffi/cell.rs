@@ -165,7 +165,8 @@ pub unsafe extern "C" fn ipc_cell_open(
 /// In a cell made with IPC_CELL_F_WAITABLE the store wakes the threads that wait, and makes a system
 /// call only if there are any, or if one was killed while it waited. If a process is killed
 /// between its publication and the wake-up, the waiters see the value up to 100 ms late. In a cell
-/// made with IPC_CELL_F_WAITABLE_RDONLY each store makes one system call, which publishes and wakes.
+/// made with IPC_CELL_F_WAITABLE_RDONLY each store makes one system call, which publishes and wakes
+/// (two calls if a filter refuses that one; then the delay can be a second).
 ///
 /// A process that stores must trust all processes that can write to the memory, because the lock
 /// between the writers is in it; a process that only loads and waits need not.
@@ -181,7 +182,6 @@ pub unsafe extern "C" fn ipc_cell_open(
 ///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
 ///   EINVAL     c or value is NULL, len is 0, or timeout_ms is below -2
 ///   EMSGSIZE   len is larger than ipc_cell_value_size
-///   ENOSYS     IPC_CELL_F_WAITABLE_RDONLY: a system call filter refuses the call that wakes
 ///   EPERM      the handle is that of a sole writer, which is another thread, or the parent
 ///              of this process
 ///   EPROTO     another process has overwritten the cell

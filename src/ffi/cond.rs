@@ -8,8 +8,8 @@ use crate::errno::{Errno, Result, or_errno};
 use crate::lock::cond::Cond;
 use libc::{c_int, c_uint};
 
-/// A condition in shared memory, made by ipc_cond_init. One cache line; what is in it is the
-/// library's.
+/// A condition in shared memory, made by ipc_cond_init. One cache line; its contents belong to the
+/// library.
 #[repr(C, align(16))]
 #[allow(non_camel_case_types)]
 pub struct ipc_cond {
@@ -29,13 +29,14 @@ unsafe fn cond<'a>(at: *const ipc_cond) -> Result<&'a Cond> {
     unsafe { object(at) }.map(|cond| unsafe { &*std::ptr::from_ref(cond).cast::<Cond>() })
 }
 
-/// Makes a condition out of memory of any contents.
+/// Makes a condition, whatever the memory held.
 ///
 /// c is in memory that all its users share, aligned to 16. flags is 0. The condition lives as
-/// long as the memory, and is not to be destroyed. Done once, before anybody else uses it.
+/// long as the memory, and is not destroyed. Call this once, before any other use. A condition that
+/// lies in one page of 4096 bytes with its mutex is cheaper to broadcast to.
 ///
 /// Does not block. May be called from any thread, from a signal handler, and in the child after
-/// fork.
+/// fork. Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno:
 ///   EINVAL     c is NULL or not aligned to 16, or flags is not 0
@@ -52,21 +53,23 @@ pub unsafe extern "C" fn ipc_cond_init(c: *mut ipc_cond, flags: c_uint) -> c_int
     or_errno(made, -1)
 }
 
-/// Waits for a change of what a mutex guards.
+/// Waits for a change of the data that a mutex guards.
 ///
-/// The calling thread holds m. It is unlocked, and locked again before the call returns, however
+/// The calling thread holds m. The call unlocks it, and locks it again before it returns, however
 /// long that takes: with 0, IPC_OWNER_DIED, EAGAIN, EINTR and ETIMEDOUT the thread holds m; with
-/// the other errors m is as it was before. The call can return 0 without a signal: the caller
-/// looks again at what it waits for, and waits again if need be. Signals that come after m was
-/// unlocked are not missed (but for exactly 2^32 of them before the thread runs again).
+/// the other errors m is as it was before. The call can return 0 without a signal: check the
+/// condition again, and wait again if necessary. Signals that come after m was unlocked are not
+/// missed (but for exactly 2^32 of them before the thread runs again). All waiters of a condition
+/// use the same mutex.
 ///
 /// timeout_ms is as for ipc_mutex_lock; 0 unlocks m and locks it again. IPC_OWNER_DIED is what
-/// ipc_mutex_lock would return, and comes before a time that is over: it is also returned where
-/// m was marked already and the caller has not called ipc_mutex_consistent. An owner that dies
-/// signals nobody: who finds that out by IPC_OWNER_DIED does it in its place.
+/// ipc_mutex_lock would return, and takes precedence over an expired time-out: it is also returned
+/// where m was marked already and the caller has not called ipc_mutex_consistent. An owner that
+/// dies signals no waiter: a thread that gets IPC_OWNER_DIED does it in its place.
 ///
 /// Blocks as timeout_ms says, and then for m. May be called from any thread and in the child
-/// after fork; not from a signal handler.
+/// after fork; not from a signal handler. A cancellation point: the cancellation acts within
+/// 100 ms once m is unlocked, and the thread then holds m.
 ///
 /// Returns 0 or IPC_OWNER_DIED, or -1 with errno:
 ///   EAGAIN     timeout_ms is 0
@@ -76,7 +79,7 @@ pub unsafe extern "C" fn ipc_cond_init(c: *mut ipc_cond, flags: c_uint) -> c_int
 ///   EPROTO     c is not a condition that ipc_cond_init made, or m not a mutex
 ///   ESTALE     one of them was made by another version of the library, or m with another C
 ///              library
-///   ETIMEDOUT  the time is over
+///   ETIMEDOUT  the time-out expired
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_cond_wait(
     c: *mut ipc_cond,
@@ -93,24 +96,39 @@ pub unsafe extern "C" fn ipc_cond_wait(
     or_errno(wait(), -1)
 }
 
-/// Wakes all who wait for a condition.
+/// Wakes at least one thread that waits for a condition.
 ///
-/// To be called after the change, with or without the mutex; those who wait see the change
-/// only if it was made with the mutex held. All are woken and not one, for one could be killed
-/// before it has done anything.
+/// Call it after the change, with or without the mutex. A waiter sees the change only if it was
+/// made with the mutex held. Use ipc_cond_broadcast where one change can let several waiters go
+/// on. If the waiter that was woken is killed before it has locked the mutex, the other waiters
+/// return within 100 ms in its place.
 ///
-/// Does not block; enters the kernel each time. A process that is killed in it has woken all or
-/// nobody. May be called from any thread, from a signal handler, and in the child after fork.
+/// Does not block; without waiters it makes no system call. A process that is killed in it has
+/// woken a waiter or none. May be called from any thread, from a signal handler, and in the child
+/// after fork. Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno:
-///   EFAULT     c is in memory that this process may not write
 ///   EINVAL     c is NULL or not aligned to 16
-///   ENOSYS     a filter on system calls forbids it
 ///   EPROTO     c is not a condition that ipc_cond_init made
 ///   ESTALE     it was made by another version of the library
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_cond_signal(c: *mut ipc_cond) -> c_int {
     // SAFETY: the caller's object.
     let signalled = unsafe { cond(c) }.and_then(Cond::signal);
+    or_errno(signalled.map(|()| 0), -1)
+}
+
+/// Wakes all threads that wait for a condition.
+///
+/// All is as for ipc_cond_signal. If the condition and the mutex lie in one page of 4096 bytes,
+/// one waiter is woken, and the others sleep on until the mutex is unlocked, one after the other,
+/// instead of all running into a locked mutex. A process that is killed in it may have woken none;
+/// the waiters then return within 100 ms.
+///
+/// Returns 0, or -1 with errno: ipc_cond_signal's, for the same reasons.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_cond_broadcast(c: *mut ipc_cond) -> c_int {
+    // SAFETY: the caller's object.
+    let signalled = unsafe { cond(c) }.and_then(Cond::broadcast);
     or_errno(signalled.map(|()| 0), -1)
 }

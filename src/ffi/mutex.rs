@@ -7,8 +7,12 @@ use crate::errno::{Errno, Result, or_errno};
 use crate::lock::mutex::Mutex;
 use libc::{c_int, c_uint, pid_t};
 
-/// A mutex in shared memory, made by ipc_mutex_init. Two cache lines; what is in it is the
-/// library's.
+/// A flag of ipc_mutex_init: while a thread waits for the mutex, its owner runs with the priority of
+/// that thread if it is higher.
+pub const IPC_MUTEX_F_PRIO_INHERIT: c_uint = 1;
+
+/// A mutex in shared memory, made by ipc_mutex_init. Two cache lines; its contents belong to the
+/// library.
 #[repr(C, align(16))]
 #[allow(non_camel_case_types)]
 pub struct ipc_mutex {
@@ -28,30 +32,33 @@ pub(super) unsafe fn mutex<'a>(at: *const ipc_mutex) -> Result<&'a Mutex> {
     unsafe { object(at) }.map(|mutex| unsafe { &*std::ptr::from_ref(mutex).cast::<Mutex>() })
 }
 
-/// Makes a mutex, free, out of memory of any contents.
+/// Makes an unlocked mutex, whatever the memory held.
 ///
-/// m is in memory that all its users share: a mapping that begins at a page for each of them
-/// (at whatever address), aligned to 16. flags is 0. The mutex lives as long as the memory, and
-/// is not to be destroyed. Done once, before anybody else uses it; to make one anew that
-/// somebody uses or holds is an error that nobody sees. Who is killed while making one leaves
-/// memory that is no mutex (EPROTO), and is made one by the next.
+/// m is in memory that all users of the mutex share: a mapping that begins at a page for each of
+/// them (at whatever address), aligned to 16. flags is 0 or IPC_MUTEX_F_PRIO_INHERIT, for real-time
+/// programs. The mutex lives as long as the memory, and is not destroyed. Call this once, before
+/// any other use; to call it for a mutex in use is an error that is not detected. A process that
+/// is killed in the call leaves memory that is no mutex (EPROTO); call it again.
 ///
-/// The mutex is the C library's robust one, shared between processes: the kernel itself gives
-/// it up when its owner dies. All users run in one PID namespace and with one C library, and
-/// trust each other: who can write the memory can crash those who use it. ipc_semlock_open is
-/// for those who do not.
+/// The mutex is the C library's robust one, shared between processes: the kernel releases it when
+/// its owner dies. All users run in the PID namespace of the process that calls ipc_mutex_init,
+/// use one C library, and trust each other: a process that can write the memory can crash the
+/// users. ipc_semlock_open is for processes in several PID namespaces, or that do not trust each
+/// other.
 ///
 /// Does not block. May be called from any thread and in the child after fork; not from a signal
-/// handler.
+/// handler. Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno:
-///   EINVAL     m is NULL or not aligned to 16, or flags is not 0
-///   ENOMEM     no memory is left
+///   EINVAL      m is NULL or not aligned to 16, or flags has an unknown one
+///   ENOMEM      no memory is left
+///   EOPNOTSUPP  the system has no priority inheritance
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_mutex_init(m: *mut ipc_mutex, flags: c_uint) -> c_int {
     // SAFETY: the caller's object.
     let made = unsafe { mutex(m) }.and_then(|mutex| match flags {
-        0 => mutex.init(),
+        0 => mutex.init(false),
+        IPC_MUTEX_F_PRIO_INHERIT => mutex.init(true),
         _ => Err(Errno::EINVAL),
     });
     or_errno(made.map(|()| 0), -1)
@@ -59,26 +66,34 @@ pub unsafe extern "C" fn ipc_mutex_init(m: *mut ipc_mutex, flags: c_uint) -> c_i
 
 /// Locks a mutex.
 ///
-/// A mutex whose owner died is locked all the same: IPC_OWNER_DIED says that what it guards can
-/// be half-changed. It says so to each owner in turn until one calls ipc_mutex_consistent. The
-/// mutex belongs to the calling thread, and is held until ipc_mutex_unlock: the memory stays
-/// mapped meanwhile, and the thread does not end (that is a death too, and so is exec).
+/// A mutex whose owner died is locked all the same: IPC_OWNER_DIED says that the data it guards can
+/// be half-changed. Each owner in turn is told so until one calls ipc_mutex_consistent. The mutex
+/// belongs to the calling thread until ipc_mutex_unlock. If the thread ends or executes a program
+/// before, that counts as its death.
 ///
-/// timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
-/// signal handler ran; one that runs before the call sleeps, or while it looks in between (every
-/// 100 ms), does not end it. Who waits sleeps, and is not served in order.
+/// timeout_ms is in milliseconds: -1 waits forever, 0 does not wait, IPC_WAIT_INTR waits until a
+/// signal handler has run; a handler that runs before the call sleeps, or between two of its
+/// sleeps (every 100 ms), does not end it. Waiters are not served in order, but a waiter that has
+/// waited for a millisecond goes before a thread that comes later.
 ///
 /// Blocks as timeout_ms says. May be called from any thread and in the child after fork (which
-/// does not hold what its parent holds); not from a signal handler.
+/// does not hold what its parent holds); not from a signal handler. Not a cancellation point.
+/// siglongjmp(3) out of a signal handler may leave the call while it sleeps.
 ///
 /// Returns 0 or IPC_OWNER_DIED with the mutex held, or -1 with errno:
-///   EAGAIN     timeout_ms is 0, and somebody else holds it
-///   EDEADLK    this thread holds it already
-///   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
-///   EINVAL     m is NULL or not aligned to 16, or timeout_ms is below -2
-///   EPROTO     m is not a mutex that ipc_mutex_init made
-///   ESTALE     it was made by another version of the library, or with another C library
-///   ETIMEDOUT  the time is over, and somebody else still holds it
+///   EAGAIN      timeout_ms is 0, and another thread holds it
+///   EDEADLK     this thread holds it already
+///   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+///   EINVAL      m is NULL or not aligned to 16, or timeout_ms is below -2
+///   EOPNOTSUPP  timeout_ms is IPC_WAIT_INTR, the mutex has IPC_MUTEX_F_PRIO_INHERIT, and the
+///               call would have to wait; or the process is the child of a bare clone(2)
+///   EPROTO      m is not a mutex that ipc_mutex_init made
+///   ESTALE      it was made by another version of the library, or with another C library
+///   ETIMEDOUT   the time-out expired, and another thread still holds it
+///   EXDEV       it was made in another PID namespace
+///
+/// Asking to go first is the starvation mode of Go's sync.Mutex (2016); the check whether the owner
+/// still exists is this library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_mutex_lock(m: *mut ipc_mutex, timeout_ms: c_int) -> c_int {
     // SAFETY: the caller's object.
@@ -86,17 +101,19 @@ pub unsafe extern "C" fn ipc_mutex_lock(m: *mut ipc_mutex, timeout_ms: c_int) ->
     or_errno(locked.map(held), -1)
 }
 
-/// Says that what a mutex guards is consistent (again).
+/// Marks the data that a mutex guards as consistent.
 ///
-/// For its owner, after IPC_OWNER_DIED. Without that it changes nothing, and is no error.
+/// For its owner, after IPC_OWNER_DIED. Otherwise it changes nothing, and succeeds.
 ///
-/// Does not block. May be called from any thread and in the child after fork.
+/// Does not block. May be called from any thread and in the child after fork. Not a cancellation
+/// point.
 ///
 /// Returns 0, or -1 with errno:
-///   EINVAL     m is NULL or not aligned to 16
-///   EPERM      this thread does not hold it
-///   EPROTO     m is not a mutex that ipc_mutex_init made
-///   ESTALE     it was made by another version of the library, or with another C library
+///   EINVAL      m is NULL or not aligned to 16
+///   EOPNOTSUPP  the process is the child of a bare clone(2)
+///   EPERM       this thread does not hold it
+///   EPROTO      m is not a mutex that ipc_mutex_init made
+///   ESTALE      it was made by another version of the library, or with another C library
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_mutex_consistent(m: *mut ipc_mutex) -> c_int {
     // SAFETY: the caller's object.
@@ -106,11 +123,11 @@ pub unsafe extern "C" fn ipc_mutex_consistent(m: *mut ipc_mutex) -> c_int {
 
 /// Unlocks a mutex.
 ///
-/// Where ipc_mutex_lock returned IPC_OWNER_DIED and ipc_mutex_consistent was not called, the
-/// next owner is told the same.
+/// If ipc_mutex_lock returned IPC_OWNER_DIED and ipc_mutex_consistent was not called, the next
+/// owner is told the same.
 ///
 /// Does not block. May be called from any thread and in the child after fork; not from a signal
-/// handler.
+/// handler. Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno: ipc_mutex_consistent's, for the same reasons.
 #[unsafe(no_mangle)]
@@ -120,10 +137,11 @@ pub unsafe extern "C" fn ipc_mutex_unlock(m: *mut ipc_mutex) -> c_int {
     or_errno(unlocked.map(|()| 0), -1)
 }
 
-/// Tells which thread holds a mutex.
+/// Returns which thread holds a mutex.
 ///
-/// Another thread's answer is old by the time it is looked at. An owner that died is none: it
-/// is 0 until the next one locks the mutex.
+/// Unless that is the calling thread, it can change at any time. After the death of an owner it
+/// is 0 until another thread locks the mutex; where the kernel did not notice the death (see
+/// ipc_mutex_init(3)), until a waiter has noticed it.
 ///
 /// Does not block. May be called from any thread, from a signal handler, and in the child after
 /// fork.

@@ -91,6 +91,7 @@ impl Event {
         }
         event_state::wait(self, |state| {
             wait.futex_for_cancellable(&self.state, state, MAX_SLEEP)
+                .map(drop)
         })
     }
 }

@@ -3,20 +3,30 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`mutex`] | the mutex |
-//! | [`rwlock`] | the reader-writer lock |
+//! | [`rwlock`] | the reader-writer lock: its memory and its waits |
+//! | [`rw_protocol`] | how readers and writers exclude each other, over atomics alone |
 //! | [`cond`] | waiting until what a mutex guards has changed |
 //! | [`event`] | a flag that threads set, clear and wait for |
 //! | [`event_state`] | how an event is set, consumed and waited for, over atomics alone |
-//! | [`robust_mutex`] | the C library's robust mutex, from which the others are built |
 //! | [`announce`] | how sleeping threads announce themselves, over atomics alone |
 //! | [`signals`] | how a condition misses no signal, over atomics alone |
+//! | [`fair_mutex`] | a robust mutex behind which no waiter starves |
+//! | [`inheriting`] | waiting for a mutex with priority inheritance |
+//! | [`robust_mutex`] | the C library's robust mutex, from which the others are built |
+//! | [`home`] | the PID namespace and the boot to which a lock belongs |
+//! | [`process`] | the calling process as the locks identify it |
 
 pub mod announce;
 pub mod cond;
 pub mod event;
 pub mod event_state;
+pub mod fair_mutex;
+pub mod home;
+pub mod inheriting;
 pub mod mutex;
+pub mod process;
 pub mod robust_mutex;
+pub mod rw_protocol;
 pub mod rwlock;
 pub mod signals;
 

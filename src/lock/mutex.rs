@@ -1,49 +1,137 @@
 //! A mutex in shared memory that outlives its owner, on top of [`RobustMutex`].
 //!
-//! That an owner died stays noted in the object until somebody says that what the mutex guards
-//! is consistent again: it is told to each owner in turn, and the mutex never becomes unusable.
+//! The death of an owner stays recorded in the object until a later owner marks what the mutex
+//! guards as consistent: each owner in turn is told, and the mutex never becomes unusable.
 
 use super::LockStatus;
+use super::fair_mutex::FairMutex;
+use super::home::{Home, Origin};
+use super::inheriting;
+use super::process::Process;
 use super::robust_mutex::RobustMutex;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::object::{Header, ObjectType};
-use libc::pid_t;
+use crate::sys::futex;
+use libc::{c_int, pid_t};
 use std::mem::offset_of;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-const OBJECT_TYPE: ObjectType = ObjectType::with_c_types(*b"uimx", 1);
+const OBJECT_TYPE: ObjectType = ObjectType::with_c_types(*b"uimx", 2);
 
-/// The mutex as it lies in shared memory.
+/// The mutex as it lies in shared memory. What each call reads and writes is on one cache line if
+/// the mutex begins at one.
 #[repr(C)]
 pub struct Mutex {
     header: Header,
+    home: AtomicU32,
+    starving: AtomicU32,
     robust: RobustMutex,
+    origin: Origin,
+    /// 1 for a mutex with priority inheritance.
+    inherits: AtomicU32,
 }
+
+const _: () = assert!(offset_of!(Mutex, origin) == 64);
 
 impl Mutex {
     /// Offsets of the fields, for the golden file of layouts.
-    pub const LAYOUT: [(&str, usize); 2] = [
+    pub const LAYOUT: [(&str, usize); 6] = [
         ("header", offset_of!(Self, header)),
+        ("home", offset_of!(Self, home)),
+        ("starving", offset_of!(Self, starving)),
         ("robust", offset_of!(Self, robust)),
+        ("origin", offset_of!(Self, origin)),
+        ("inherits", offset_of!(Self, inherits)),
     ];
 
-    /// Makes a mutex that is free out of whatever was there.
-    pub fn init(&self) -> Result<()> {
+    /// Makes an unlocked mutex, whatever the memory held; with priority inheritance if it
+    /// `inherits`.
+    pub fn init(&self, inherits: bool) -> Result<()> {
         self.header.begin();
-        self.robust.init()?;
+        self.starving.store(0, Ordering::Relaxed);
+        self.inherits.store(inherits.into(), Ordering::Relaxed);
+        self.robust.init(inherits)?;
+        self.home().init();
         self.header.finish(OBJECT_TYPE);
         Ok(())
     }
 
     /// Locks it.
     #[inline]
-    pub fn lock(&self, mut wait: Deadline) -> Result<LockStatus> {
-        self.header.check(OBJECT_TYPE)?;
-        self.robust.lock(&mut wait)?;
-        Ok(self.held())
+    pub fn lock(&self, deadline: Deadline) -> Result<LockStatus> {
+        match self.lock_at_once() {
+            Ok(()) => Ok(self.status()),
+            Err(tried) => self.lock_otherwise(deadline, tried),
+        }
     }
 
-    fn held(&self) -> LockStatus {
+    /// Locks it if all is as usual. What the C library returned if not, 0 if it was not asked.
+    #[inline(always)]
+    fn lock_at_once(&self) -> core::result::Result<(), c_int> {
+        let Some(process) = Process::known() else {
+            return Err(0);
+        };
+        if self.header.check(OBJECT_TYPE).is_err()
+            || !self.home().is_of(process)
+            || self.fair().is_waiter_starving()
+        {
+            return Err(0);
+        }
+        self.robust.try_lock_at_once(process)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_otherwise(&self, mut deadline: Deadline, tried: c_int) -> Result<LockStatus> {
+        self.header.check(OBJECT_TYPE)?;
+        let process = self
+            .home()
+            .admit(&mut deadline, || self.robust.bury_owner())?;
+        let locked = match tried {
+            0 => self.fair().try_lock(process, &mut deadline),
+            tried => self.robust.conclude(process, tried),
+        };
+        match locked {
+            Err(Errno::EBUSY) if self.inherits() => {
+                inheriting::wait(&self.robust, process, &mut deadline)?;
+            }
+            Err(Errno::EBUSY) => self.fair().wait(process, &mut deadline, || Ok(()))?,
+            locked => locked?,
+        }
+        Ok(self.status())
+    }
+
+    /// Locks it after a wait for a condition, however long that takes. `is_followed` says that
+    /// other waiters may sleep at its futex, of which its word does not tell.
+    pub fn lock_again(&self, is_followed: bool) -> Result<LockStatus> {
+        let status = self.lock(Deadline::forever())?;
+        if is_followed {
+            self.robust.mark_waiters();
+        }
+        Ok(status)
+    }
+
+    /// Announces to the kernel that this thread will lock the mutex after a sleep; see
+    /// [`RobustMutex::lock_after_sleep`].
+    pub fn announce_waiter(&self) {
+        if !self.inherits() {
+            futex::robust_pending(self.robust.word());
+        }
+    }
+
+    /// The futex at which its waiters sleep. None if this is no mutex, or if its waiters are the
+    /// C library's.
+    pub fn waiters_word(&self) -> Option<&AtomicU32> {
+        let is_mutex = self.header.check(OBJECT_TYPE).is_ok();
+        (is_mutex && !self.inherits()).then(|| self.robust.word())
+    }
+
+    fn inherits(&self) -> bool {
+        self.inherits.load(Ordering::Relaxed) != 0
+    }
+
+    fn status(&self) -> LockStatus {
         if self.robust.died() {
             LockStatus::OwnerDied
         } else {
@@ -55,35 +143,60 @@ impl Mutex {
     #[inline]
     pub fn unlock(&self) -> Result<()> {
         self.header.check(OBJECT_TYPE)?;
-        self.robust.unlock()
+        match Process::known() {
+            Some(process) => self.robust.unlock(process),
+            None => self.unlock_otherwise(),
+        }
     }
 
-    /// What it guards is consistent. `EPERM` if this thread does not hold it.
+    #[cold]
+    #[inline(never)]
+    fn unlock_otherwise(&self) -> Result<()> {
+        self.robust.unlock(Process::current()?)
+    }
+
+    /// Marks what it guards as consistent. `EPERM` if this thread does not hold it.
     pub fn consistent(&self) -> Result<()> {
-        self.check_mine()?;
+        self.check_held()?;
         self.robust.mark_consistent();
         Ok(())
     }
 
     /// `EPERM` if this thread does not hold it.
-    pub fn check_mine(&self) -> Result<()> {
+    pub fn check_held(&self) -> Result<()> {
         self.header.check(OBJECT_TYPE)?;
-        if self.robust.held_by_current_thread() {
+        if self.robust.held_by_current_thread(Process::current()?) {
             Ok(())
         } else {
             Err(Errno::EPERM)
         }
     }
 
-    /// Whether the thread with this id holds it, where that it is a mutex is known.
+    /// Whether the thread of this id holds it, for a mutex that has been checked.
     #[inline]
     pub fn is_held_by(&self, thread: pid_t) -> bool {
-        self.robust.owner() == thread
+        self.robust.owner_id() == thread
     }
 
     /// The id of the thread that holds it, or 0.
     pub fn owner(&self) -> Result<pid_t> {
         self.header.check(OBJECT_TYPE)?;
-        Ok(self.robust.owner())
+        Ok(self.robust.owner_id())
+    }
+
+    #[inline]
+    fn fair(&self) -> FairMutex<'_> {
+        FairMutex {
+            starving: &self.starving,
+            robust: &self.robust,
+        }
+    }
+
+    #[inline]
+    fn home(&self) -> Home<'_> {
+        Home {
+            word: &self.home,
+            origin: &self.origin,
+        }
     }
 }

@@ -1,42 +1,54 @@
-//! The C library's robust mutex, shared between processes: the kernel itself gives it up when
-//! its owner dies, whichever instruction that was.
+//! The C library's robust mutex, shared between processes: the kernel releases it when its owner
+//! dies, at whichever instruction.
 //!
 //! The kernel knows the futex word inside (robust-futex-ABI.rst of its documentation): the
-//! owner's thread id, a bit that says that somebody sleeps, one that says that the owner died.
-//! Taking and giving up the mutex, and with it the list that the kernel walks at a thread's
-//! death, is the C library's part. Sleeping is done here: the C library's own sleep does not
-//! end with a signal handler, and it is not over when a wake-up is lost (see
-//! [`RobustMutex::lock_after_sleep`]).
+//! owner's thread id, a bit for waiters, a bit for an owner that died. Locking and unlocking,
+//! and the list of held mutexes that the kernel walks when a thread ends, are the C library's
+//! part. Sleeping is done here: the C library's own sleep does not end with a signal handler,
+//! and has no bound where a wake-up is lost (see [`RobustMutex::lock_after_sleep`]).
+//!
+//! The kernel does not find every mutex of a thread that ended: not after an execve(2) by a
+//! thread other than the main one, which gets another id first; not in a mapping that the
+//! process had removed; not beyond 2,048 mutexes; not after a reboot. A thread that waits
+//! therefore checks every [`MAX_SLEEP`] whether the owner still exists
+//! ([`RobustMutex::release_if_dead`]).
 
+use super::process::Process;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::sys::{self, futex};
+use crate::sys::futex::{self, SleepEnd};
+use crate::sys::{self, is_thread_alive};
 use libc::{c_int, pid_t, pthread_mutex_t, pthread_mutexattr_t};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Where in the C library's mutex the kernel's word is.
 const WORD: usize = if cfg!(target_env = "musl") { 4 } else { 0 };
 
-/// glibc says `EDEADLK` to an owner that tries its own mutex, and so ends what was announced to the
-/// kernel (see [`RobustMutex::lock_after_sleep`]) in any case. musl says `EBUSY`, as of a mutex that
-/// another has, and leaves an announcement alone then.
+/// glibc returns `EDEADLK` to an owner that tries its own mutex, and so ends what was announced
+/// to the kernel (see [`RobustMutex::lock_after_sleep`]) in any case. musl returns `EBUSY`, as
+/// for a mutex of another owner, and leaves an announcement alone then.
 const IS_GLIBC: bool = cfg!(target_env = "gnu");
 
-/// How long a sleeper waits before it looks by itself.
+/// How long a waiter sleeps before it checks by itself.
 ///
 /// cbindgen:ignore
 pub const MAX_SLEEP: Duration = Duration::from_millis(100);
 
-/// A robust mutex, and whether an owner has died with it.
+/// A robust mutex, its owner, and whether an owner has died with it.
 #[repr(C)]
 pub struct RobustMutex {
-    /// Not 0 since an owner died with the mutex. Only its owner reads and writes it.
-    died: AtomicU32,
     raw: UnsafeCell<pthread_mutex_t>,
+    /// [`Process::thread`] of the owner, and [`DIED`]. Only the owner writes it, after it has locked
+    /// the mutex and before it unlocks it.
+    owner: AtomicU64,
 }
+
+/// A bit of the owner: an owner died with the mutex, and no later one has marked what it guards
+/// as consistent.
+const DIED: u64 = 1;
 
 // SAFETY: `raw` is only handed to the C library and the kernel, which share it between processes.
 unsafe impl Sync for RobustMutex {}
@@ -44,39 +56,103 @@ unsafe impl Sync for RobustMutex {}
 impl RobustMutex {
     /// Offsets of the fields, for the golden file of layouts.
     pub const LAYOUT: [(&str, usize); 2] = [
-        ("robust.died", std::mem::offset_of!(Self, died)),
         ("robust.raw", std::mem::offset_of!(Self, raw)),
+        ("robust.owner", std::mem::offset_of!(Self, owner)),
     ];
 
-    /// Makes it a mutex that is free.
-    pub fn init(&self) -> Result<()> {
-        self.died.store(0, Ordering::Relaxed);
-        let attributes = Attributes::new()?;
-        // SAFETY: the memory is as large and aligned as the type, and nobody uses it as a mutex.
+    /// A mutex that is unlocked.
+    pub fn new_unlocked() -> Result<Self> {
+        let this = Self {
+            raw: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
+            owner: AtomicU64::new(0),
+        };
+        this.init(false)?;
+        Ok(this)
+    }
+
+    /// Initialises it, unlocked; with priority inheritance if its owner is to have that.
+    pub fn init(&self, inherits: bool) -> Result<()> {
+        self.owner.store(0, Ordering::Relaxed);
+        let attributes = Attributes::new(inherits)?;
+        // SAFETY: the memory is as large and aligned as the type, and no thread uses it as a mutex.
         done(unsafe { libc::pthread_mutex_init(self.raw.get(), &attributes.0) })
     }
 
-    /// Locks it if it is free. `EBUSY` if somebody has it, `EDEADLK` if that is this thread.
+    /// Locks it if it is unlocked. `EBUSY` if another thread holds it, `EDEADLK` if this one does.
     #[inline]
-    pub fn try_lock(&self) -> Result<()> {
-        // SAFETY: a mutex by `init`.
-        match unsafe { libc::pthread_mutex_trylock(self.raw.get()) } {
-            0 => Ok(()),
-            // No system call there: musl keeps a thread's id at hand.
-            libc::EBUSY if !IS_GLIBC && self.held_by_current_thread() => Err(Errno::EDEADLK),
-            libc::EBUSY => Err(Errno::EBUSY),
-            libc::EOWNERDEAD => self.adopt_dead_owner(),
-            libc::EDEADLK => Err(Errno::EDEADLK),
-            _ => Err(Errno::EPROTO),
+    pub fn try_lock(&self, process: Process) -> Result<()> {
+        self.try_lock_at_once(process)
+            .or_else(|tried| self.conclude(process, tried))
+    }
+
+    /// The most frequent case of [`RobustMutex::try_lock`]; the error is for
+    /// [`RobustMutex::conclude`].
+    #[inline(always)]
+    pub fn try_lock_at_once(&self, process: Process) -> core::result::Result<(), c_int> {
+        match self.try_raw() {
+            0 => {
+                self.note_owner(process);
+                Ok(())
+            }
+            tried => Err(tried),
         }
     }
 
-    /// Takes a mutex for consistent whose owner died: whether what it guards is so is noted
-    /// before. Whoever is killed up to here still dies as an owner, of which the next one is
-    /// told by the kernel; whoever is killed later too, and `died` stays besides.
+    /// For what the C library returned instead of 0.
     #[cold]
+    #[inline(never)]
+    pub fn conclude(&self, process: Process, tried: c_int) -> Result<()> {
+        match tried {
+            libc::EOWNERDEAD => self.adopt_dead_owner()?,
+            // No system call there: musl keeps a thread's id at hand.
+            libc::EBUSY if IS_GLIBC || self.owner_id() != sys::thread_id() => {
+                return Err(Errno::EBUSY);
+            }
+            libc::EBUSY | libc::EDEADLK => return self.lock_of_own_id(process),
+            _ => return Err(Errno::EPROTO),
+        }
+        self.note_owner(process);
+        Ok(())
+    }
+
+    #[inline]
+    fn note_owner(&self, process: Process) {
+        let died = self.owner.load(Ordering::Relaxed) & DIED;
+        self.owner.store(process.thread() | died, Ordering::Relaxed);
+    }
+
+    /// Whether this thread is noted as the owner.
+    #[inline]
+    fn is_noted(&self, process: Process) -> bool {
+        self.owner.load(Ordering::Relaxed) & !DIED == process.thread()
+    }
+
+    fn try_raw(&self) -> c_int {
+        // SAFETY: a mutex by `init`.
+        unsafe { libc::pthread_mutex_trylock(self.raw.get()) }
+    }
+
+    /// For a mutex whose word has this thread's id: `EDEADLK` if this thread holds it. Otherwise
+    /// an earlier thread of this id held it, and ended.
+    fn lock_of_own_id(&self, process: Process) -> Result<()> {
+        if self.is_noted(process) || !process.knows_threads() {
+            return Err(Errno::EDEADLK);
+        }
+        // No other thread can lock it: the id is this thread's.
+        self.declare_dead(self.word().load(Ordering::Relaxed));
+        match self.try_raw() {
+            libc::EOWNERDEAD => self.adopt_dead_owner()?,
+            libc::EBUSY => return Err(Errno::EBUSY),
+            _ => return Err(Errno::EPROTO),
+        }
+        self.note_owner(process);
+        Ok(())
+    }
+
+    /// Makes a mutex whose owner died usable again, and records the death before: a thread that
+    /// is killed up to here dies as an owner, which the kernel reports to the next one.
     fn adopt_dead_owner(&self) -> Result<()> {
-        self.died.store(1, Ordering::Relaxed);
+        self.owner.store(DIED, Ordering::Relaxed);
         // SAFETY: a mutex by `init`, and this thread's.
         match unsafe { libc::pthread_mutex_consistent(self.raw.get()) } {
             0 => Ok(()),
@@ -84,81 +160,149 @@ impl RobustMutex {
         }
     }
 
-    /// Locks it, and sleeps until it can. `EDEADLK` if this thread has it.
-    #[inline]
-    pub fn lock(&self, wait: &mut Deadline) -> Result<()> {
-        match self.try_lock() {
-            Err(Errno::EBUSY) => self.lock_busy(wait),
-            tried => tried,
-        }
-    }
-
-    #[cold]
-    fn lock_busy(&self, wait: &mut Deadline) -> Result<()> {
-        // For a call that may not wait nothing is to be left in the word.
-        wait.remaining()?;
-        loop {
-            match self.lock_after_sleep(wait, MAX_SLEEP) {
-                Err(Errno::EBUSY) => {}
-                tried => return tried,
-            }
-        }
-    }
-
-    /// Sleeps until the mutex is given up or its owner dies, for at most `most`, and tries once
-    /// more. `EBUSY` says that somebody has it still, or again.
+    /// Sleeps until the mutex is unlocked or its owner dies, for at most `most`, and tries once
+    /// more. `EBUSY` if another thread holds it still, or again.
     ///
-    /// Who gives it up wakes one sleeper if the word says that there is one, and so does the
-    /// kernel for a dead owner. A wake-up must not end with whom it woke:
+    /// A thread that unlocks it wakes one waiter if the word says that there is one, and so does
+    /// the kernel for a dead owner. The wake-up must not end with the thread that it woke:
     ///
-    /// - One that takes the mutex sets the bit for those who sleep on: its own unlock wakes the
+    /// - One that locks the mutex sets the bit for the other waiters: its own unlock wakes the
     ///   next.
-    /// - One that finds it taken again sets the bit before it sleeps on.
-    /// - For one that is killed in between, the kernel wakes another if the mutex is free: that
-    ///   is what `futex::robust_pending` announces. `try_lock` ends the announcement, or what
-    ///   follows it does.
+    /// - One that finds it locked again sets the bit before it sleeps on.
+    /// - For one that is killed in between, the kernel wakes another if the mutex is unlocked:
+    ///   that is what `futex::robust_pending` announces. `try_lock` ends the announcement, or
+    ///   what follows it does.
     ///
-    /// What is left is one that is killed when somebody else has taken the mutex meanwhile, or
-    /// just before it sets the bit. Nobody wakes another then; so no sleep lasts longer than
-    /// `most`.
-    pub fn lock_after_sleep(&self, wait: &mut Deadline, most: Duration) -> Result<()> {
-        let waited = self.sleep(wait, most);
-        match self.try_lock() {
+    /// What remains is a thread that is killed after another one has locked the mutex, or just
+    /// before it sets the bit. Then no thread is woken; so no sleep lasts longer than `most`.
+    pub fn lock_after_sleep(
+        &self,
+        process: Process,
+        deadline: &mut Deadline,
+        most: Duration,
+    ) -> Result<()> {
+        let slept = self.sleep(process, deadline, most, true);
+        match self.try_lock(process) {
             Err(Errno::EBUSY) => {
                 if !IS_GLIBC {
                     futex::no_robust_pending();
                 }
-                waited.and(Err(Errno::EBUSY))
+                slept.and(Err(Errno::EBUSY))
             }
             Ok(()) => {
-                // Ordered by the kernel's own lock, as all that is done to this bit.
-                self.word().fetch_or(libc::FUTEX_WAITERS, Ordering::Relaxed);
+                self.mark_waiters();
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
-    fn sleep(&self, wait: &mut Deadline, most: Duration) -> Result<()> {
+    /// For its owner: other threads may sleep, and the unlock wakes one.
+    pub fn mark_waiters(&self) {
+        // Ordered by the kernel's own lock, as all that is done to this bit.
+        self.word().fetch_or(libc::FUTEX_WAITERS, Ordering::Relaxed);
+    }
+
+    /// Sleeps until the mutex is unlocked or its owner dies, for at most `most`, without locking
+    /// it. For the only thread that waits for it.
+    pub fn sleep_until_unlocked(
+        &self,
+        process: Process,
+        deadline: &mut Deadline,
+        most: Duration,
+    ) -> Result<()> {
+        self.sleep(process, deadline, most, false)
+    }
+
+    fn sleep(
+        &self,
+        process: Process,
+        deadline: &mut Deadline,
+        most: Duration,
+        will_lock: bool,
+    ) -> Result<()> {
         let word = self.word();
-        // Only a hint: FUTEX_WAIT looks again.
+        // Only a hint: FUTEX_WAIT compares again.
         let seen = word.load(Ordering::Relaxed);
         if seen & libc::FUTEX_TID_MASK == 0 {
-            return wait.remaining().map(drop); // free, or its owner is dead
+            return deadline.remaining().map(drop); // unlocked, or its owner is dead
         }
         let asleep = seen | libc::FUTEX_WAITERS;
         // The bit has no meaning beyond the word.
         let set = word.compare_exchange(seen, asleep, Ordering::Relaxed, Ordering::Relaxed);
         if seen != asleep && set.is_err() {
-            return wait.remaining().map(drop); // it has changed
+            return deadline.remaining().map(drop); // it has changed
         }
-        futex::robust_pending(word);
-        wait.futex_for(word, asleep, most)
+        if will_lock {
+            futex::robust_pending(word);
+        }
+        let end = deadline.futex_for(word, asleep, most)?;
+        if end == SleepEnd::Expired && most >= MAX_SLEEP {
+            self.release_if_dead(process, asleep);
+        }
+        Ok(())
     }
 
-    /// Gives it up. `EPERM` if this thread does not have it.
+    /// Declares the owner dead that `seen` names if its thread no longer exists.
+    ///
+    /// Between the check and the exchange the word can only change to a value other than `seen`,
+    /// unless another waiter declares the owner dead and a new thread of the same id locks the
+    /// mutex meanwhile: the kernel would have to use all other ids first.
+    fn release_if_dead(&self, process: Process, seen: u32) {
+        let owner = (seen & libc::FUTEX_TID_MASK) as pid_t;
+        if process.knows_threads() && !is_thread_alive(owner) {
+            self.declare_dead(seen);
+        }
+    }
+
+    /// [`RobustMutex::release_if_dead`] for the present owner.
+    pub fn release_if_lost(&self, process: Process) {
+        let seen = self.word().load(Ordering::Relaxed);
+        if seen & libc::FUTEX_TID_MASK != 0 {
+            self.release_if_dead(process, seen);
+        }
+    }
+
+    /// Locks it by a call of the C library that waits. `ETIMEDOUT` if its time passed.
+    pub fn lock_within(
+        &self,
+        process: Process,
+        call: impl FnOnce(*mut pthread_mutex_t) -> c_int,
+    ) -> Result<()> {
+        match call(self.raw.get()) {
+            0 => {
+                self.note_owner(process);
+                Ok(())
+            }
+            libc::ETIMEDOUT => Err(Errno::ETIMEDOUT),
+            tried => self.conclude(process, tried),
+        }
+    }
+
+    /// Does to the word what the kernel does at the death of the owner that `seen` names.
+    fn declare_dead(&self, seen: u32) {
+        let dead = seen & libc::FUTEX_WAITERS | libc::FUTEX_OWNER_DIED;
+        let word = self.word();
+        // Ordered by the lock operation that follows.
+        let _ = word.compare_exchange(seen, dead, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Declares its owner dead, if it has one. For a mutex that no thread of this boot uses.
+    pub fn bury_owner(&self) {
+        let seen = self.word().load(Ordering::Relaxed);
+        if seen & libc::FUTEX_TID_MASK != 0 {
+            self.declare_dead(seen);
+        }
+    }
+
+    /// Unlocks it. `EPERM` if this thread does not hold it.
     #[inline]
-    pub fn unlock(&self) -> Result<()> {
+    pub fn unlock(&self, process: Process) -> Result<()> {
+        let owner = self.owner.load(Ordering::Relaxed);
+        if owner & !DIED != process.thread() {
+            return Err(Errno::EPERM);
+        }
+        self.owner.store(owner & DIED, Ordering::Relaxed);
         // SAFETY: a mutex by `init`.
         match unsafe { libc::pthread_mutex_unlock(self.raw.get()) } {
             0 => Ok(()),
@@ -171,31 +315,50 @@ impl RobustMutex {
     #[inline]
     pub fn died(&self) -> bool {
         // Ordered by the mutex itself.
-        self.died.load(Ordering::Relaxed) != 0
+        self.owner.load(Ordering::Relaxed) & DIED != 0
     }
 
     /// For its owner: what the mutex guards is consistent.
     pub fn mark_consistent(&self) {
         // Ordered by the mutex itself.
-        self.died.store(0, Ordering::Relaxed);
+        let owner = self.owner.load(Ordering::Relaxed);
+        self.owner.store(owner & !DIED, Ordering::Relaxed);
     }
 
-    /// The id of the thread that has it, 0 if none has; old by the time it is looked at.
+    /// The id of the thread that holds it, 0 if none does; it can change at any time.
     #[inline]
     #[must_use]
-    pub fn owner(&self) -> pid_t {
+    pub fn owner_id(&self) -> pid_t {
         (self.word().load(Ordering::Relaxed) & libc::FUTEX_TID_MASK) as pid_t
     }
 
-    /// Whether this thread has it: an answer that holds.
+    /// Whether this thread holds it: an answer that stays true.
+    #[inline]
     #[must_use]
-    pub fn held_by_current_thread(&self) -> bool {
-        self.owner() == sys::thread_id()
+    pub fn held_by_current_thread(&self, process: Process) -> bool {
+        self.is_noted(process) && self.owner_id() != 0
+    }
+
+    /// Whether no thread holds it. The caller then sees what the last owner did.
+    #[inline]
+    #[must_use]
+    pub fn is_unlocked(&self) -> bool {
+        // Pairs with the C library's unlock.
+        self.word().load(Ordering::Acquire) & libc::FUTEX_TID_MASK == 0
+    }
+
+    /// The id that the C library has for this thread. For a mutex that no other thread uses.
+    pub fn id_for_owner(&self) -> Result<pid_t> {
+        done(self.try_raw())?;
+        let id = self.owner_id();
+        // SAFETY: a mutex by `init`, and this thread's.
+        done(unsafe { libc::pthread_mutex_unlock(self.raw.get()) })?;
+        Ok(id)
     }
 
     /// The word that the kernel knows.
     #[inline]
-    fn word(&self) -> &AtomicU32 {
+    pub fn word(&self) -> &AtomicU32 {
         let word = self.raw.get().wrapping_byte_add(WORD).cast::<u32>();
         // SAFETY: inside the mutex and aligned; all that share it use it atomically.
         unsafe { AtomicU32::from_ptr(word) }
@@ -214,7 +377,7 @@ fn done(error: c_int) -> Result<()> {
 struct Attributes(pthread_mutexattr_t);
 
 impl Attributes {
-    fn new() -> Result<Self> {
+    fn new(inherits: bool) -> Result<Self> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: room for the attributes.
         done(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) })?;
@@ -232,13 +395,19 @@ impl Attributes {
         done(unsafe {
             libc::pthread_mutexattr_settype(&mut this.0, libc::PTHREAD_MUTEX_ERRORCHECK)
         })?;
+        if inherits {
+            // SAFETY: initialised attributes.
+            done(unsafe {
+                libc::pthread_mutexattr_setprotocol(&mut this.0, libc::PTHREAD_PRIO_INHERIT)
+            })?;
+        }
         Ok(this)
     }
 }
 
 impl Drop for Attributes {
     fn drop(&mut self) {
-        // SAFETY: initialised attributes, which nobody uses any more.
+        // SAFETY: initialised attributes, which nothing uses afterwards.
         unsafe { libc::pthread_mutexattr_destroy(&mut self.0) };
     }
 }

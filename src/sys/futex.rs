@@ -4,15 +4,25 @@ use super::{checked, thread};
 use crate::errno::{Errno, Result, preserve_errno};
 use libc::{c_int, c_long, c_void, timespec};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Sleeps while `word` is `seen`, for at most `time`. It is not an error if the word has changed,
-/// if the sleeper returns without a [`wake`], or if the time has passed: the caller checks again.
-/// `EINTR` says that a signal handler ran.
+/// Why a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SleepEnd {
+    /// A [`wake`], or a spurious return.
+    Woken,
+    /// The word had another value, so the thread did not sleep.
+    Changed,
+    /// The time passed.
+    Expired,
+}
+
+/// Sleeps while `word` is `seen`, for at most `time`. The caller checks the word again, however
+/// the sleep ended. `EINTR` says that a signal handler ran.
 ///
 /// The word may lie in memory that is mapped read-only.
-pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
-    unless_to_check_again(preserve_errno(|| wait_call(word, seen, time)))
+pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<SleepEnd> {
+    end_of(preserve_errno(|| wait_call(word, seen, time)))
 }
 
 /// [`wait`] as a cancellation point: pthread_cancel(3) ends the calling thread while it sleeps. A
@@ -20,9 +30,9 @@ pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
 ///
 /// The caller, and every function of the library that calls it, must hold nothing: a cancelled
 /// thread runs no `Drop`.
-pub fn wait_cancellable(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<()> {
+pub fn wait_cancellable(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<SleepEnd> {
     // SAFETY: one system call, which has no effect that could be lost except a wake-up.
-    unless_to_check_again(preserve_errno(|| unsafe {
+    end_of(preserve_errno(|| unsafe {
         thread::cancellable(|| wait_call(word, seen, time))
     }))
 }
@@ -34,10 +44,11 @@ fn wait_call(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<c_lo
     checked(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time) })
 }
 
-/// The result of a wait: success if the caller only has to check its condition again.
-fn unless_to_check_again(waited: Result<c_long>) -> Result<()> {
+fn end_of(waited: Result<c_long>) -> Result<SleepEnd> {
     match waited {
-        Ok(_) | Err(Errno::EAGAIN | Errno::ETIMEDOUT) => Ok(()),
+        Ok(_) => Ok(SleepEnd::Woken),
+        Err(Errno::EAGAIN) => Ok(SleepEnd::Changed),
+        Err(Errno::ETIMEDOUT) => Ok(SleepEnd::Expired),
         Err(error) => Err(error),
     }
 }
@@ -93,9 +104,36 @@ pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result
     }
 }
 
-/// [`update_and_wake`]: adds 1 to `word` and wakes all threads that sleep on it.
-pub fn increment_and_wake(word: &AtomicU32) -> Result<()> {
-    update_and_wake(word, Update::Increment, c_int::MAX).map(drop)
+/// [`update_and_wake`]: adds 1 to `word` and wakes up to `count` sleepers. Where a filter refuses
+/// that call, it takes two steps. Returns how many it woke.
+pub fn increment_and_wake(word: &AtomicU32, count: c_int) -> Result<u32> {
+    match update_and_wake(word, Update::Increment, count) {
+        Err(Errno::ENOSYS) => {
+            word.fetch_add(1, Ordering::SeqCst);
+            Ok(wake(word, count))
+        }
+        done => done,
+    }
+}
+
+/// Wakes one sleeper at `word` and has the others sleep at `other`, if `word` is still `seen`;
+/// `EAGAIN` if not. A sleeper keeps its time limit.
+pub fn wake_one_and_requeue(word: &AtomicU32, seen: u32, other: &AtomicU32) -> Result<()> {
+    preserve_errno(|| {
+        // SAFETY: the kernel reads the first word, and takes the other's address for a name only.
+        checked(unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_CMP_REQUEUE,
+                1,
+                c_int::MAX,
+                other.as_ptr(),
+                seen,
+            )
+        })
+    })
+    .map(drop)
 }
 
 /// Says to the kernel that this thread is about to take the lock whose word this is: should the

@@ -15,6 +15,7 @@ pub mod membarrier;
 pub mod memory;
 pub mod packet;
 pub mod pipe;
+mod process;
 mod socket;
 pub mod spawn;
 mod sysv;
@@ -22,15 +23,17 @@ mod thread;
 mod time;
 
 pub use fs::{flock, ftok, mkfifo};
+pub use process::{ForkLocal, exec_random};
 pub use socket::{
     disconnect, is_listening, is_local, local_pair, peer_credentials, recv, recvmsg, send, sendmsg,
     sendto, socket_type, socketpair,
 };
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
 pub use thread::{
-    CancelGuard, is_process, is_single_threaded, processor, test_cancel, thread_id, thread_token,
+    CancelGuard, is_process, is_single_threaded, is_thread_alive, processor, test_cancel,
+    thread_id, thread_token,
 };
-pub use time::{monotonic_ns, monotonic_time};
+pub use time::{monotonic_ns, monotonic_time, real_time};
 
 use crate::errno::{Errno, Result};
 use libc::{c_int, c_long};

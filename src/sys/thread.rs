@@ -1,9 +1,13 @@
 //! Which thread this is, where it runs, and whether it can be cancelled.
 
 use super::checked_int;
-use crate::errno::{Errno, preserve_errno};
+use crate::errno::{Errno, Result, preserve_errno};
+use crate::fd::own;
 use libc::{c_int, pid_t};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::marker::PhantomData;
+use std::os::fd::{AsFd, OwnedFd};
+use std::slice;
 
 /// The calling thread's id.
 #[must_use]
@@ -20,11 +24,27 @@ pub fn processor() -> usize {
     unsafe { libc::sched_getcpu() as usize }
 }
 
-/// Identifies the calling thread among the living threads of its process, without a system call.
+/// Identifies the calling thread among the living threads of its process, without a call: it is
+/// where the thread's own memory lies. Not 0.
 #[must_use]
+#[inline]
 pub fn thread_token() -> u64 {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    let token: u64;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: on x86-64 the word at fs:0 holds its own address.
+    unsafe {
+        std::arch::asm!("mov {}, fs:[0]", out(reg) token, options(pure, readonly, nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: reads a register.
+    unsafe {
+        std::arch::asm!("mrs {}, tpidr_el0", out(reg) token, options(pure, nomem, nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     // SAFETY: takes nothing, cannot fail.
-    (unsafe { libc::pthread_self() }) as u64
+    let token: u64 = unsafe { libc::pthread_self() } as u64;
+    token
 }
 
 /// Whether there is a process of this number.
@@ -34,6 +54,43 @@ pub fn is_process(id: u32) -> bool {
     let found = preserve_errno(|| checked_int(unsafe { libc::kill(id as pid_t, 0) }.into()));
     // A process of another user refuses the signal.
     found != Err(Errno::ESRCH)
+}
+
+/// Whether the thread of this id still runs. True where the system does not tell.
+#[must_use]
+pub fn is_thread_alive(id: pid_t) -> bool {
+    // It takes the id of any thread, and needs no permission.
+    let found = preserve_errno(|| {
+        // SAFETY: takes a number.
+        checked_int(unsafe { libc::syscall(libc::SYS_sched_getscheduler, id) })
+    });
+    found != Err(Errno::ESRCH) && !has_exited(id)
+}
+
+/// Whether a thread that still has an entry in the process table has exited: a zombie.
+fn has_exited(id: pid_t) -> bool {
+    /// `PIDFD_THREAD` of linux/pidfd.h (Linux 6.9): `id` is a thread's, not only a process's.
+    const PIDFD_THREAD: c_int = libc::O_EXCL;
+    preserve_errno(|| {
+        let opened = open_pidfd(id, PIDFD_THREAD).or_else(|_| open_pidfd(id, 0));
+        match opened {
+            Ok(fd) => is_readable(&fd),
+            Err(error) => error == Errno::ESRCH,
+        }
+    })
+}
+
+#[inline(never)] // so that the compiler sees that the descriptor is not -1
+fn is_readable(fd: &OwnedFd) -> bool {
+    let mut fd = PollFd::new(fd.as_fd(), PollFlags::POLLIN);
+    poll(slice::from_mut(&mut fd), PollTimeout::ZERO) == Ok(1)
+}
+
+fn open_pidfd(id: pid_t, flags: c_int) -> Result<OwnedFd> {
+    // SAFETY: takes numbers.
+    let fd = checked_int(unsafe { libc::syscall(libc::SYS_pidfd_open, id, flags) })?;
+    // SAFETY: the kernel has just opened it.
+    unsafe { own(fd) }
 }
 
 /// Defers the cancellation of the calling thread (pthread_cancel(3)) until it is dropped. A
@@ -53,6 +110,19 @@ impl CancelGuard {
             _not_send: PhantomData,
         }
     }
+
+    /// Whether the thread could be cancelled before.
+    #[must_use]
+    pub fn was_enabled(&self) -> bool {
+        self.before == PTHREAD_CANCEL_ENABLE
+    }
+
+    /// Lets a pending cancellation act, if the thread could be cancelled before.
+    pub fn test(&self) {
+        set_cancel_state(self.before);
+        test_cancel();
+        set_cancel_state(PTHREAD_CANCEL_DISABLE);
+    }
 }
 
 impl Default for CancelGuard {
@@ -68,7 +138,18 @@ impl Drop for CancelGuard {
 }
 
 /// Of pthread.h, in glibc and musl.
+const PTHREAD_CANCEL_ENABLE: c_int = 0;
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+/// `pthread_testcancel(3)`: does not return if the thread is cancelled.
+pub fn test_cancel() {
+    // The libc crate does not have it.
+    unsafe extern "C" {
+        fn pthread_testcancel();
+    }
+    // SAFETY: has no preconditions; the callers hold nothing that a `Drop` would release.
+    unsafe { pthread_testcancel() };
+}
 
 /// `pthread_setcancelstate(3)`, which is not a cancellation point. The previous state.
 fn set_cancel_state(state: c_int) -> c_int {
@@ -112,18 +193,6 @@ fn set_cancel_type(new: c_int) -> c_int {
     // SAFETY: it writes the previous type, which is ours. It fails for unknown types only.
     unsafe { pthread_setcanceltype(new, &mut before) };
     before
-}
-
-/// `pthread_testcancel(3)`: ends the calling thread if pthread_cancel(3) was called for it. The
-/// caller, and every function of the library that calls it, must hold nothing.
-#[inline]
-pub fn test_cancel() {
-    // The libc crate does not have it.
-    unsafe extern "C" {
-        fn pthread_testcancel();
-    }
-    // SAFETY: has no preconditions.
-    unsafe { pthread_testcancel() };
 }
 
 /// Whether this process certainly has one thread only.

@@ -201,6 +201,7 @@ static void happen(void *with)
     CHECK(ipc_mutex_lock(&it->mutex, 5000) == 0);
     it->happened = 1;
     CHECK(ipc_cond_signal(&it->cond) == 0);
+    CHECK(ipc_cond_broadcast(&it->cond) == 0);
     CHECK(ipc_mutex_unlock(&it->mutex) == 0);
 }
 

@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 
 _Static_assert(sizeof(struct ipc_mutex) == 128, "two cache lines");
-_Static_assert(sizeof(struct ipc_rwlock) == 1152, "18 cache lines");
+_Static_assert(sizeof(struct ipc_rwlock) == 8384, "131 cache lines");
 _Static_assert(sizeof(struct ipc_cond) == 64, "a cache line");
 _Static_assert(sizeof(struct ipc_event) == 64, "a cache line");
 _Static_assert(_Alignof(struct ipc_mutex) == 16, "aligned");
@@ -14,7 +14,7 @@ _Static_assert(_Alignof(struct ipc_rwlock) == 16, "aligned");
 _Static_assert(_Alignof(struct ipc_cond) == 16, "aligned");
 _Static_assert(_Alignof(struct ipc_event) == 16, "aligned");
 _Static_assert(IPC_OWNER_DIED > 0, "a lock that is held is no failure");
-_Static_assert(IPC_RWLOCK_READERS_MAX == 16, "as documented");
+_Static_assert(IPC_RWLOCK_READERS_MAX == 128, "as documented");
 
 /* What a program would have in its shared memory. */
 static struct board {
@@ -26,7 +26,7 @@ static struct board {
 } *board;
 
 _Static_assert(offsetof(struct board, mutex) == 16, "aligned inside others");
-_Static_assert(offsetof(struct board, value) == 16 + 128 + 1152 + 64, "no gaps");
+_Static_assert(offsetof(struct board, value) == 16 + 128 + 8384 + 64, "no gaps");
 
 #define FAILS(call, error) \
     do { \
@@ -37,7 +37,7 @@ _Static_assert(offsetof(struct board, value) == 16 + 128 + 1152 + 64, "no gaps")
 static void mutex(void)
 {
     FAILS(ipc_mutex_lock(&board->mutex, -1), EPROTO);
-    FAILS(ipc_mutex_init(&board->mutex, 1), EINVAL);
+    FAILS(ipc_mutex_init(&board->mutex, 2), EINVAL);
     FAILS(ipc_mutex_init(NULL, 0), EINVAL);
     CHECK(ipc_mutex_init(&board->mutex, 0) == 0);
     CHECK(ipc_mutex_owner(&board->mutex) == 0);
@@ -60,6 +60,28 @@ static void mutex(void)
     CHECK(ipc_mutex_unlock(&board->mutex) == 0);
     CHECK(ipc_mutex_lock(&board->mutex, 0) == 0);
     CHECK(ipc_mutex_unlock(&board->mutex) == 0);
+}
+
+static void inheriting(void)
+{
+    struct timespec tenth = {0, 100000000};
+
+    CHECK(ipc_mutex_init(&board->mutex, IPC_MUTEX_F_PRIO_INHERIT) == 0);
+    pid_t child = check_fork();
+    if (child == 0) {
+        CHECK(ipc_mutex_lock(&board->mutex, -1) == 0);
+        board->value = 1;
+        nanosleep(&tenth, NULL);
+        _exit(0); /* with the mutex */
+    }
+    while (*(volatile int *)&board->value == 0)
+        check_pause();
+    CHECK(ipc_mutex_lock(&board->mutex, 10000) == IPC_OWNER_DIED);
+    FAILS(ipc_mutex_lock(&board->mutex, 0), EDEADLK);
+    CHECK(ipc_mutex_unlock(&board->mutex) == 0);
+    check_passed(child);
+    board->value = 0;
+    CHECK(ipc_mutex_init(&board->mutex, 0) == 0);
 }
 
 static void rwlock(void)
@@ -117,6 +139,8 @@ static void cond(void)
     }
     CHECK(ipc_mutex_unlock(&board->mutex) == 0);
     check_passed(child);
+    CHECK(ipc_cond_broadcast(&board->cond) == 0);
+    FAILS(ipc_cond_broadcast(NULL), EINVAL);
 }
 
 int main(void)
@@ -124,6 +148,7 @@ int main(void)
     board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(board != MAP_FAILED);
     mutex();
+    inheriting();
     rwlock();
     cond();
     CHECK(munmap(board, sizeof *board) == 0);

@@ -340,7 +340,8 @@ pub fn shared_page() -> *mut c_void {
     page
 }
 
-const PAGE: usize = 4096;
+/// What a scenario's processes share: large enough for two of each lock.
+pub const PAGE: usize = 8 * 4096;
 
 /// Undoes [`shared_page`].
 pub fn unmap_page(page: *mut c_void) {

@@ -97,6 +97,7 @@ library! {
     ipc_event_clear(*mut ipc_event) -> c_int;
     ipc_event_wait(*mut ipc_event, c_int) -> c_int;
     ipc_event_is_set(*const ipc_event) -> c_int;
+    ipc_cond_broadcast(*mut ipc_cond) -> c_int;
     ipc_cell_init(*mut c_void, size_t, size_t, c_uint, *mut *mut c_void) -> c_int;
     ipc_cell_open(*const c_void, size_t, c_uint, *mut *mut c_void) -> c_int;
     ipc_cell_store(*mut c_void, *const c_void, size_t, c_int) -> c_int;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use unixipc::ffi::cond::ipc_cond;
 use unixipc::ffi::lock::IPC_OWNER_DIED;
-use unixipc::ffi::mutex::ipc_mutex;
+use unixipc::ffi::mutex::{IPC_MUTEX_F_PRIO_INHERIT, ipc_mutex};
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 use unixipc::ffi::rwlock::ipc_rwlock;
 
@@ -93,12 +93,21 @@ calls! {
     wrunlock = ipc_rwlock_wrunlock(rwlock);
     rw_consistent = ipc_rwlock_consistent(rwlock);
     signal = ipc_cond_signal(cond);
+    broadcast = ipc_cond_broadcast(cond);
 }
 
 impl Calls {
     fn mutex_init(&self) -> Outcome {
         // SAFETY: an object of the page.
         outcome(unsafe { (self.library.ipc_mutex_init)(self.objects.mutex.get(), 0) } as isize)
+    }
+
+    /// In the place of the mutex, one with priority inheritance.
+    fn inheriting_mutex_init(&self) {
+        let (mutex, flags) = (self.objects.mutex.get(), IPC_MUTEX_F_PRIO_INHERIT);
+        // SAFETY: an object of the page.
+        let made = unsafe { (self.library.ipc_mutex_init)(mutex, flags) };
+        assert_eq!(made, 0);
     }
 
     fn rwlock_init(&self) -> Outcome {
@@ -259,7 +268,7 @@ impl<const SLEEPS: bool> Scenario for Case<SLEEPS> {
     const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
 
     fn set_up(&self) -> Shared {
-        const { assert!(size_of::<[Objects; 2]>() <= 4096) };
+        const { assert!(size_of::<[Objects; 2]>() <= child::PAGE) };
         let shared = Shared {
             library: self.library,
             at: child::shared_page().cast(),
@@ -406,6 +415,23 @@ pub fn mutex_of_a_dead_owner() {
         )
     };
     check("ipc_mutex_lock, IPC_OWNER_DIED", &case);
+}
+
+pub fn mutex_that_inherits() {
+    let case = Case::<false> {
+        arrange: Calls::inheriting_mutex_init,
+        ..Case::new(
+            |calls| {
+                assert_eq!(calls.lock(-1), CLEAN);
+                assert_eq!(calls.unlock(), CLEAN);
+            },
+            |calls, finished| calls.use_mutex(given_up(finished)),
+        )
+    };
+    check(
+        "ipc_mutex_lock, ipc_mutex_unlock, priority inheritance",
+        &case,
+    );
 }
 
 pub fn mutex_consistent() {
@@ -677,19 +703,27 @@ impl Scenario for Signal {
 }
 
 pub fn cond_signal() {
+    check_signal("ipc_cond_signal", |calls| {
+        assert_eq!(calls.signal(), CLEAN);
+        calls.objects.progress.store(2, SeqCst);
+    });
+}
+
+pub fn cond_broadcast() {
+    check_signal("ipc_cond_broadcast", |calls| {
+        assert_eq!(calls.broadcast(), CLEAN);
+        calls.objects.progress.store(2, SeqCst);
+    });
+}
+
+fn check_signal(what: &str, signal: fn(&Calls)) {
     let case = Case {
         let_go: |calls| {
             if calls.objects.progress.load(SeqCst) < 2 {
                 assert_eq!(calls.signal(), CLEAN);
             }
         },
-        ..Case::new(
-            |calls| {
-                assert_eq!(calls.signal(), CLEAN);
-                calls.objects.progress.store(2, SeqCst);
-            },
-            |_, _| Ok(()), // not asked
-        )
+        ..Case::new(signal, |_, _| Ok(())) // not asked
     };
-    check("ipc_cond_signal", &Signal(case));
+    check(what, &Signal(case));
 }

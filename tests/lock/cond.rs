@@ -145,14 +145,147 @@ fn change_and_signal(space: &Space, word: usize) {
     assert_eq!(space.signal(), CLEAN);
 }
 
-pub fn signal_wakes_all() {
+/// One waiter runs at once; the others find out at their next look that the number has changed,
+/// and then one ends its wait spuriously.
+pub fn signal_wakes_one() {
+    let space = space();
+    let waiters: Vec<_> = (0..5).map(|_| waiting_for_one(space)).collect();
+    for number in 1..=5 {
+        assert_eq!(space.lock(LONG), CLEAN);
+        space.arrive(0);
+        assert_eq!(space.unlock(), CLEAN);
+        assert_eq!(space.signal(), CLEAN);
+        space.wait_for(1, number);
+        assert_eq!(space.count(1), number);
+    }
+    waiters.into_iter().for_each(Child::join);
+}
+
+/// A child that takes one of the items that word 0 counts, and counts it in word 1.
+fn waiting_for_one(space: &'static Space) -> Child {
+    let child = fork(|| {
+        assert_eq!(space.lock(-1), CLEAN);
+        while space.count(0) == space.count(1) {
+            assert_eq!(space.wait(-1), CLEAN);
+        }
+        space.arrive(1);
+        assert_eq!(space.unlock(), CLEAN);
+    });
+    child.wait_asleep();
+    child
+}
+
+pub fn broadcast_wakes_all() {
     let space = space();
     let waiters: Vec<_> = [-1, INTR, LONG, -1, -1]
         .into_iter()
         .map(|timeout| waiting(space, 0, timeout))
         .collect();
-    change_and_signal(space, 0);
+    assert_eq!(space.lock(LONG), CLEAN);
+    space.arrive(0);
+    assert_eq!(space.unlock(), CLEAN);
+    assert_eq!(space.broadcast(), CLEAN);
     waiters.into_iter().for_each(Child::join);
+}
+
+/// The mutex and the condition of a space are in one page: of the waiters of a broadcast all but
+/// one sleep on until the mutex is unlocked.
+pub fn broadcast_queues_at_the_mutex() {
+    let space = space();
+    let waiters: Vec<_> = (0..5).map(|_| waiting(space, 0, -1)).collect();
+    assert_eq!(space.lock(LONG), CLEAN);
+    space.arrive(0);
+    assert_eq!(space.broadcast(), CLEAN);
+    // SAFETY: an object of the space; 0 wakes none, and tells how many it moved: those asleep.
+    let asleep = unsafe {
+        let word = space.mutex_words()[4].as_ptr();
+        let other = space.words[200].as_ptr();
+        libc::syscall(
+            libc::SYS_futex,
+            word,
+            libc::FUTEX_REQUEUE,
+            0,
+            0x7fff_ffff_usize,
+            other,
+        )
+    };
+    // The one that was woken may not have come to sleep again yet. Back to the mutex with them.
+    assert!((4..=5).contains(&asleep), "{asleep}");
+    // SAFETY: as above.
+    unsafe {
+        let other = space.words[200].as_ptr();
+        let word = space.mutex_words()[4].as_ptr();
+        libc::syscall(
+            libc::SYS_futex,
+            other,
+            libc::FUTEX_REQUEUE,
+            0,
+            0x7fff_ffff_usize,
+            word,
+        )
+    };
+    assert_eq!(space.unlock(), CLEAN);
+    waiters.into_iter().for_each(Child::join);
+}
+
+/// A signal that finds no waiter makes no system call: also after a wait that has ended.
+pub fn without_waiters() {
+    let space = space();
+    let waiter = waiting(space, 0, -1);
+    change_and_signal(space, 0);
+    waiter.join();
+    fork(|| {
+        // SAFETY: no pointers; from here on any other call kills.
+        let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
+        assert_eq!(done, 0);
+        // SAFETY: an object of the space. Nothing may be reported here but by the end.
+        let signalled = unsafe { ipc_cond_signal(space.cond()) };
+        // SAFETY: as above.
+        let all = signalled == 0 && unsafe { ipc_cond_broadcast(space.cond()) } == 0;
+        // SAFETY: exit, not exit_group, which the filter does not let through.
+        unsafe { libc::syscall(libc::SYS_exit, if all { 0 } else { 1 }) };
+    })
+    .join();
+}
+
+/// A wait is a cancellation point, at which the thread holds the mutex.
+pub fn cancelled() {
+    unsafe extern "C" {
+        fn pthread_cancel(thread: libc::pthread_t) -> c_int;
+    }
+    extern "C" fn wait(space: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: the argument of the thread, a space.
+        let space = unsafe { &*space.cast::<Space>() };
+        assert_eq!(space.lock(-1), CLEAN);
+        space.arrive(0);
+        loop {
+            let _ = space.wait(-1);
+        }
+    }
+    let space = space();
+    fork(|| {
+        let mut thread = 0;
+        let at = ptr::from_ref(space).cast_mut().cast();
+        // SAFETY: the thread gets a space, which stays mapped.
+        assert_eq!(
+            unsafe { libc::pthread_create(&mut thread, ptr::null(), wait, at) },
+            0
+        );
+        space.wait_for(0, 1);
+        // SAFETY: a thread that has not been joined.
+        assert_eq!(unsafe { pthread_cancel(thread) }, 0);
+        let mut result = ptr::null_mut();
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::pthread_join(thread, &mut result) }, 0);
+        // PTHREAD_CANCELED
+        assert_eq!(result.addr(), usize::MAX);
+        // It ended with the mutex.
+        assert_eq!(space.lock(LONG), DIED);
+        assert_eq!(space.consistent(), CLEAN);
+        assert_eq!(space.unlock(), CLEAN);
+    })
+    .join();
+    assert_eq!(space.lock(0), CLEAN);
 }
 
 /// A signal without a waiter is lost, and does nothing for later waiters.
@@ -235,16 +368,32 @@ pub fn producer_and_consumers() {
     assert_eq!(space.count(2), numbers * (numbers - 1) / 2);
 }
 
-/// A filter that refuses the call which counts and wakes: EPERM would say that a lock is not held.
+/// A filter refuses the calls that count and wake, or move waiters: two steps do the same.
 pub fn refused_signal() {
     let space = space();
     for error in [ENOSYS, EPERM] {
-        fork(|| {
-            // The third bit is in FUTEX_WAKE_OP, and in neither FUTEX_WAIT nor FUTEX_WAKE.
-            refuse_where(SYS_futex, 1, BPF_JSET, 4, error);
-            assert_eq!(space.signal(), Err(ENOSYS));
-        })
-        .join();
+        for signal in [Space::signal, Space::broadcast] {
+            let number = space.count(0) + 1;
+            let waiter = fork(|| {
+                assert_eq!(space.lock(-1), CLEAN);
+                while space.count(0) < number {
+                    assert_eq!(space.wait(-1), CLEAN);
+                }
+                assert_eq!(space.unlock(), CLEAN);
+            });
+            waiter.wait_asleep();
+            fork(|| {
+                // The third bit is in FUTEX_WAKE_OP and FUTEX_CMP_REQUEUE, and in neither
+                // FUTEX_WAIT nor FUTEX_WAKE.
+                refuse_where(SYS_futex, 1, BPF_JSET, 4, error);
+                assert_eq!(space.lock(LONG), CLEAN);
+                space.words[0].store(number, SeqCst);
+                assert_eq!(space.unlock(), CLEAN);
+                assert_eq!(signal(space), CLEAN);
+            })
+            .join();
+            waiter.join();
+        }
     }
 }
 

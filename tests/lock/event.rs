@@ -360,7 +360,9 @@ pub fn wakes_as_many_as_asked() {
         word.store(first, SeqCst);
         let sleepers: Vec<Child> = (0..4)
             .map(|_| {
-                let sleeper = fork(|| futex::wait(word, first, None).unwrap());
+                let sleeper = fork(|| {
+                    futex::wait(word, first, None).unwrap();
+                });
                 sleeper.wait_asleep();
                 sleeper
             })

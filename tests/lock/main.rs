@@ -6,6 +6,8 @@ mod common;
 mod cond;
 mod crowd;
 mod event;
+mod fairness;
+mod lost_owner;
 mod mutex;
 mod rwlock;
 mod tool;
@@ -32,6 +34,19 @@ fn main() -> std::process::ExitCode {
         mutex::cost_without_contention,
         mutex::unmapped_while_held,
         mutex::many_at_once,
+        mutex::inheriting,
+        mutex::inheriting_with_condition,
+        lost_owner::exec_by_a_thread,
+        lost_owner::unmapped_at_exit,
+        lost_owner::more_than_the_kernel_finds,
+        lost_owner::id_is_used_again,
+        lost_owner::earlier_boot,
+        lost_owner::bare_clone,
+        fairness::mutex,
+        fairness::reader,
+        fairness::writer,
+        fairness::stopped_waiter,
+        fairness::stopped_writer,
         rwlock::arguments,
         rwlock::not_a_lock,
         rwlock::alignments,
@@ -55,7 +70,11 @@ fn main() -> std::process::ExitCode {
         cond::time_outs,
         cond::interrupted,
         cond::mutex_is_free_meanwhile,
-        cond::signal_wakes_all,
+        cond::signal_wakes_one,
+        cond::broadcast_wakes_all,
+        cond::broadcast_queues_at_the_mutex,
+        cond::without_waiters,
+        cond::cancelled,
         cond::signal_to_nobody,
         cond::owner_died,
         cond::producer_and_consumers,
@@ -86,5 +105,6 @@ fn main() -> std::process::ExitCode {
         crowd::rwlock,
         crowd::cond,
     ];
-    common::isolated::main(tests, &[])
+    let for_root = tests![lost_owner::other_namespace, mutex::priority_is_inherited];
+    common::isolated::main(tests, for_root)
 }

@@ -30,7 +30,7 @@ pub fn arguments() {
             assert_eq!(outcome(|| call() as isize), Err(EINVAL));
         }
     }
-    assert_eq!(space.mutex_init(1), Err(EINVAL));
+    assert_eq!(space.mutex_init(2), Err(EINVAL));
     assert_eq!(space.mutex_init(1 << 31), Err(EINVAL));
     for timeout in [-3, c_int::MIN] {
         assert_eq!(space.lock(timeout), Err(EINVAL));
@@ -360,10 +360,13 @@ fn pending(pid: pid_t) -> usize {
     list[2]
 }
 
-/// Nobody else there: no system call.
+/// Without another thread at the mutex: no system call.
 pub fn cost_without_contention() {
     let space = space();
     fork(|| {
+        // The first call of a process finds out its identity.
+        assert_eq!(space.lock(-1), CLEAN);
+        assert_eq!(space.unlock(), CLEAN);
         // SAFETY: no pointers; from here on any other call kills.
         let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
         assert_eq!(done, 0);
@@ -380,7 +383,8 @@ pub fn cost_without_contention() {
     .join();
 }
 
-/// What the manual warns of: the kernel loses its way where the memory is gone.
+/// The kernel does not find a mutex in a mapping that was removed, nor those locked before it. A
+/// waiter finds that the owner no longer exists.
 pub fn unmapped_while_held() {
     let [before, gone, after] = [space(), space(), space()];
     fork(|| {
@@ -395,7 +399,8 @@ pub fn unmapped_while_held() {
     .join();
     assert_eq!(after.lock(0), DIED);
     assert_eq!(gone.lock(0), Err(EAGAIN));
-    assert_eq!(before.lock(50), Err(ETIMEDOUT));
+    assert_eq!(gone.lock(LONG), DIED);
+    assert_eq!(before.lock(LONG), DIED);
 }
 
 /// As many as the manual promises.
@@ -411,4 +416,108 @@ pub fn many_at_once() {
     for space in &spaces {
         assert_eq!(space.lock(0), DIED);
     }
+}
+
+/// With priority inheritance the C library waits: time-outs and deaths are as ever.
+pub fn inheriting() {
+    let space = space();
+    assert_eq!(space.mutex_init(IPC_MUTEX_F_PRIO_INHERIT), CLEAN);
+    assert_eq!(space.lock(-1), CLEAN);
+    assert_eq!(space.lock(-1), Err(EDEADLK));
+    fork(|| {
+        assert_eq!(space.lock(0), Err(EAGAIN));
+        let (locked, took) = timed(|| space.lock(250));
+        assert_eq!(locked, Err(ETIMEDOUT));
+        assert!(took >= 250, "{took} ms");
+        assert_eq!(space.lock(INTR), Err(libc::EOPNOTSUPP));
+        assert_eq!(space.unlock(), Err(EPERM));
+    })
+    .join();
+    let waiters = [-1, LONG, -1].map(|timeout| {
+        let waiter = fork(move || {
+            assert_eq!(space.lock(timeout), CLEAN);
+            assert_eq!(space.unlock(), CLEAN);
+        });
+        waiter.wait_asleep();
+        waiter
+    });
+    assert_eq!(space.unlock(), CLEAN);
+    waiters.into_iter().for_each(Child::join);
+
+    // An owner dies, with and without a waiter.
+    for with_waiter in [true, false] {
+        let owner = space.holder(|space| space.lock(-1), Space::unlock);
+        let waiter = with_waiter.then(|| {
+            let waiter = fork(|| {
+                assert_eq!(space.lock(LONG), DIED);
+                assert_eq!(space.unlock(), CLEAN);
+            });
+            waiter.wait_asleep();
+            waiter
+        });
+        kill(owner);
+        waiter.map(Child::join);
+        assert_eq!(space.lock(LONG), DIED);
+        assert_eq!(space.consistent(), CLEAN);
+        assert_eq!(space.unlock(), CLEAN);
+    }
+
+    // One that the kernel does not notice.
+    fork(|| {
+        assert_eq!(space.lock(-1), CLEAN);
+        // SAFETY: a mapping of this process's own, which it does not use again.
+        unsafe { libc::munmap(ptr::from_ref(space).cast_mut().cast(), size_of::<Space>()) };
+    })
+    .join();
+    assert_eq!(space.lock(LONG), DIED);
+    assert_eq!(space.consistent(), CLEAN);
+    assert_eq!(space.unlock(), CLEAN);
+}
+
+/// A condition wakes waiters that lock such a mutex.
+pub fn inheriting_with_condition() {
+    let space = space();
+    assert_eq!(space.mutex_init(IPC_MUTEX_F_PRIO_INHERIT), CLEAN);
+    let waiters = [0; 3].map(|_| {
+        let waiter = fork(|| {
+            assert_eq!(space.lock(-1), CLEAN);
+            while space.count(0) == 0 {
+                assert_eq!(space.wait(-1), CLEAN);
+            }
+            assert_eq!(space.unlock(), CLEAN);
+        });
+        waiter.wait_asleep();
+        waiter
+    });
+    assert_eq!(space.lock(LONG), CLEAN);
+    space.arrive(0);
+    assert_eq!(space.broadcast(), CLEAN);
+    assert_eq!(space.unlock(), CLEAN);
+    waiters.into_iter().for_each(Child::join);
+}
+
+/// The owner runs with the priority of the thread that waits for the mutex.
+pub fn priority_is_inherited() {
+    let space = space();
+    assert_eq!(space.mutex_init(IPC_MUTEX_F_PRIO_INHERIT), CLEAN);
+    let owner = space.holder(|space| space.lock(-1), Space::unlock);
+    let priority = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", owner.0)).unwrap();
+        let fields = stat.rsplit_once(") ").unwrap().1;
+        fields.split(' ').nth(15).unwrap().parse::<i32>().unwrap()
+    };
+    assert!(priority() >= 0, "{}", priority());
+    let waiter = fork(|| {
+        let parameters = libc::sched_param { sched_priority: 10 };
+        // SAFETY: the parameters are ours.
+        let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameters) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+        assert_eq!(space.lock(-1), CLEAN);
+        assert_eq!(space.unlock(), CLEAN);
+    });
+    // proc_pid_stat(5): below 0 for a real-time priority.
+    wait_until("the priority", || priority() == -11);
+    space.let_go();
+    waiter.join();
+    owner.join();
 }

@@ -261,16 +261,6 @@ pub fn waits_for_another_reader() {
 }
 
 /// Keeps this process on a processor.
-fn stay_on(cpu: usize) {
-    // SAFETY: all zero bytes are a set.
-    let mut set: cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: a set of ours.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: a set of ours, and its size.
-    let done = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
-    assert_eq!(done, 0);
-}
-
 /// The numbers of the cache lines that a reader on a processor changes.
 fn lines_of_reader(space: &Space, cpu: usize) -> BTreeSet<usize> {
     stay_on(cpu);

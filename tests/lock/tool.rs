@@ -16,7 +16,7 @@ use unixipc::ffi::rwlock::*;
 pub const INTR: c_int = IPC_WAIT_INTR;
 pub const READERS_MAX: usize = IPC_RWLOCK_READERS_MAX;
 /// Longer than anything takes that works.
-pub const LONG: c_int = 20_000;
+pub const LONG: c_int = 60_000;
 /// What a lock returns that is clean.
 pub const CLEAN: Outcome = Ok(0);
 /// What it returns if its last owner died.
@@ -25,11 +25,12 @@ pub const DIED: Outcome = Ok(unixipc::ffi::lock::IPC_OWNER_DIED as usize);
 /// What a test's processes share.
 #[repr(C)]
 pub struct Space {
+    /// In one page with the condition.
     mutex: UnsafeCell<ipc_mutex>,
-    rwlock: UnsafeCell<ipc_rwlock>,
     cond: UnsafeCell<ipc_cond>,
+    rwlock: UnsafeCell<ipc_rwlock>,
     /// What the locks guard, and how the processes agree.
-    pub words: [AtomicU64; 64],
+    pub words: [AtomicU64; 256],
 }
 
 // SAFETY: the objects are for several threads, and only the library looks into them.
@@ -82,6 +83,7 @@ calls! {
     rw_consistent = ipc_rwlock_consistent(rwlock);
     cond_init = ipc_cond_init(cond, flags: u32);
     signal = ipc_cond_signal(cond);
+    broadcast = ipc_cond_broadcast(cond);
 }
 
 impl Space {
@@ -117,7 +119,24 @@ impl Space {
 
     /// Counts a word up, which another process waits for.
     pub fn arrive(&self, word: usize) -> u64 {
-        self.words[word].fetch_add(1, SeqCst) + 1
+        let number = self.words[word].fetch_add(1, SeqCst) + 1;
+        self.futex(word, libc::FUTEX_WAKE, c_int::MAX as u32, None);
+        number
+    }
+
+    /// futex(2) on the low half of a word.
+    fn futex(&self, word: usize, call: c_int, value: u32, time: Option<libc::timespec>) {
+        let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: the kernel reads the word and the time, which outlive the call.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.words[word].as_ptr(),
+                call,
+                value,
+                time,
+            )
+        };
     }
 
     pub fn count(&self, word: usize) -> u64 {
@@ -127,7 +146,19 @@ impl Space {
     /// Waits until a word has come to a number.
     #[track_caller]
     pub fn wait_for(&self, word: usize, number: u64) {
-        wait_until("a count", || self.count(word) >= number);
+        let look = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 50_000_000,
+        };
+        let mut count = self.count(word);
+        for _ in 0..LONG / 50 {
+            if count >= number {
+                return;
+            }
+            self.futex(word, libc::FUTEX_WAIT, count as u32, Some(look));
+            count = self.count(word);
+        }
+        assert!(count >= number, "never came: {number} in word {word}");
     }
 
     /// A child that holds a lock until word 63 says that it may unlock.
@@ -166,6 +197,30 @@ pub fn kill(child: Child) {
         libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL,
         "{status:#x}"
     );
+}
+
+/// Has this process run on one processor.
+pub fn stay_on(cpu: usize) {
+    // SAFETY: all zero bytes are a set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a set of ours.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: a set of ours, and its size.
+    let done = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
+    assert_eq!(done, 0);
+}
+
+/// The processors that this process may run on.
+pub fn processors() -> Vec<usize> {
+    // SAFETY: all zero bytes are a set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a set of ours, and its size.
+    let done = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) };
+    assert_eq!(done, 0);
+    // SAFETY: a set of ours.
+    (0..libc::CPU_SETSIZE as usize)
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
+        .collect()
 }
 
 pub fn thread_id() -> usize {

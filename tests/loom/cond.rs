@@ -1,85 +1,117 @@
-//! The condition: who waits for a change of what a mutex guards learns of it.
+//! The condition: a thread that waits for a change of what a mutex guards learns of it.
 
-use crate::atomic::{AtomicU32, Ordering};
-use crate::errno::Errno;
-use crate::{Turn, check, signals};
+use crate::atomic::Ordering;
+use crate::errno::{Errno, Result};
+use crate::signals::{Kernel, Signals};
+use crate::{Turn, check};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 struct Shared {
     /// The user's mutex, and what it guards.
     changes: Mutex<u32>,
-    signals: AtomicU32,
+    signals: Signals,
     turn: Turn,
-    /// What is inside the kernel: a queue, and its lock.
-    kernel: Mutex<()>,
+    /// What is inside the kernel: the number of sleepers, which its lock guards.
+    kernel: Mutex<u32>,
     sleepers: Condvar,
 }
 
-impl Shared {
-    fn new(signals: u32) -> Arc<Self> {
-        Arc::new(Self {
-            changes: Mutex::new(0),
-            signals: AtomicU32::new(signals),
-            turn: Turn::new(),
-            kernel: Mutex::new(()),
-            sleepers: Condvar::new(),
-        })
-    }
+/// How a change is signalled.
+#[derive(Clone, Copy)]
+struct How {
+    with_the_mutex: bool,
+    broadcast: bool,
+}
 
-    /// FUTEX_WAKE_OP: under the queue's lock, and with as little order as any machine gives.
-    fn signal(&self) {
-        let _queue = self.kernel.lock().unwrap();
-        self.signals.fetch_add(1, Ordering::Relaxed);
-        self.sleepers.notify_all();
+const SIGNAL: How = How {
+    with_the_mutex: false,
+    broadcast: false,
+};
+
+impl Shared {
+    fn new(sequence: u32) -> Arc<Self> {
+        let shared = Self {
+            changes: Mutex::new(0),
+            signals: Signals::new(),
+            turn: Turn::new(),
+            kernel: Mutex::new(0),
+            sleepers: Condvar::new(),
+        };
+        shared.signals.sequence.store(sequence, Ordering::Relaxed);
+        Arc::new(shared)
     }
 
     /// FUTEX_WAIT.
     fn sleep(&self, seen: u32) {
-        let queue = self.kernel.lock().unwrap();
-        if self.signals.load(Ordering::Relaxed) == seen {
-            drop(self.sleepers.wait(queue).unwrap());
+        let mut sleepers = self.kernel.lock().unwrap();
+        if self.signals.sequence.load(Ordering::Relaxed) == seen {
+            *sleepers += 1;
+            drop(self.sleepers.wait(sleepers).unwrap());
         }
     }
 
-    /// Waits until there were so many changes.
+    /// Waits until there were this many changes.
     fn wait_for(&self, count: u32) {
         let mut changes = self.changes.lock().unwrap();
         while *changes < count {
-            let seen = signals::seen(&self.signals);
+            let seen = self.signals.announce();
             drop(changes);
             self.turn.anybody();
-            signals::wait_for_another(&self.signals, seen, || {
+            let sleep = || {
                 self.sleep(seen);
                 Ok(())
-            })
-            .unwrap();
+            };
+            self.signals.wait(seen, sleep).unwrap();
             self.turn.anybody();
             changes = self.changes.lock().unwrap();
         }
     }
 
-    fn change(&self, with_the_mutex: bool) {
+    fn change(&self, how: How) {
         let mut changes = self.changes.lock().unwrap();
         *changes += 1;
-        if with_the_mutex {
-            return self.signal();
+        if how.with_the_mutex {
+            return self.signal(how);
         }
         drop(changes);
         self.turn.anybody();
-        self.signal();
+        self.signal(how);
+    }
+
+    fn signal(&self, how: How) {
+        if how.broadcast {
+            let wake = || self.increment_and_wake(i32::MAX).map(drop);
+            self.signals.broadcast(wake).unwrap();
+        } else {
+            self.signals.signal(self).unwrap();
+        }
+    }
+}
+
+impl Kernel for Shared {
+    /// FUTEX_WAKE_OP: under the queue's lock, and with as little order as any machine gives.
+    fn increment_and_wake(&self, count: i32) -> Result<u32> {
+        let mut sleepers = self.kernel.lock().unwrap();
+        self.signals.sequence.fetch_add(1, Ordering::Relaxed);
+        let woken = (*sleepers).min(count as u32);
+        *sleepers -= woken;
+        for _ in 0..woken {
+            self.sleepers.notify_one();
+        }
+        Ok(woken)
     }
 }
 
 /// One waits for two changes, as another one makes them.
-fn two_changes(signals: u32, with_the_mutex: bool) {
+fn two_changes(sequence: u32, how: How) {
     check(4, move || {
-        let shared = Shared::new(signals);
+        let shared = Shared::new(sequence);
         let changer = {
             let shared = shared.clone();
             thread::spawn(move || {
-                shared.change(with_the_mutex);
-                shared.change(with_the_mutex);
+                shared.change(how);
+                shared.change(how);
             })
         };
         shared.wait_for(1);
@@ -90,30 +122,93 @@ fn two_changes(signals: u32, with_the_mutex: bool) {
 
 #[test]
 fn signalled_with_the_mutex() {
-    two_changes(0, true);
+    let with_the_mutex = true;
+    two_changes(
+        0,
+        How {
+            with_the_mutex,
+            ..SIGNAL
+        },
+    );
 }
 
 #[test]
 fn signalled_without_the_mutex() {
-    two_changes(0, false);
+    two_changes(0, SIGNAL);
 }
 
 #[test]
 fn where_the_number_wraps() {
-    two_changes(u32::MAX, false);
+    two_changes(u32::MAX, SIGNAL);
 }
 
-/// Two wait; one of them is killed once it sleeps no more, and takes nothing with it.
+#[test]
+fn broadcast() {
+    let broadcast = true;
+    two_changes(
+        0,
+        How {
+            broadcast,
+            ..SIGNAL
+        },
+    );
+}
+
+/// Two wait for a change each; two threads make them, and signal: each signal wakes one.
+#[test]
+fn two_waiters_and_two_signals() {
+    check(2, || {
+        let shared = Shared::new(0);
+        let others = [0, 1].map(|number| {
+            let shared = shared.clone();
+            thread::spawn(move || match number {
+                0 => shared.wait_for(1),
+                _ => shared.change(SIGNAL),
+            })
+        });
+        shared.change(SIGNAL);
+        shared.wait_for(2);
+        others.map(|other| other.join().unwrap());
+    });
+}
+
+/// Two wait for the same change, of which one broadcast tells.
+#[test]
+fn two_waiters_and_a_broadcast() {
+    check(2, || {
+        let shared = Shared::new(0);
+        let waiter = {
+            let shared = shared.clone();
+            thread::spawn(move || shared.wait_for(1))
+        };
+        let changer = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                shared.change(How {
+                    broadcast: true,
+                    ..SIGNAL
+                })
+            })
+        };
+        shared.wait_for(1);
+        changer.join().unwrap();
+        waiter.join().unwrap();
+    });
+}
+
+/// Two wait; the one that a signal wakes is killed. The other one finds out when it looks, as it
+/// does every 100 ms.
 #[test]
 fn a_woken_waiter_is_killed() {
     check(3, || {
         let shared = Shared::new(0);
+        // The victim began to wait before all this.
+        let seen = shared.signals.announce();
         let victim = {
             let shared = shared.clone();
             thread::spawn(move || {
-                // It began to wait before all this.
-                let killed = signals::wait_for_another(&shared.signals, 0, || {
-                    shared.sleep(0);
+                let killed = shared.signals.wait(seen, || {
+                    shared.sleep(seen);
                     Err(Errno::EINTR)
                 });
                 assert!(killed == Ok(()) || killed == Err(Errno::EINTR));
@@ -121,7 +216,12 @@ fn a_woken_waiter_is_killed() {
         };
         let changer = {
             let shared = shared.clone();
-            thread::spawn(move || shared.change(false))
+            thread::spawn(move || {
+                shared.change(SIGNAL);
+                // The look of the one that is still asleep.
+                *shared.kernel.lock().unwrap() = 0;
+                shared.sleepers.notify_all();
+            })
         };
         shared.wait_for(1);
         changer.join().unwrap();
@@ -129,7 +229,7 @@ fn a_woken_waiter_is_killed() {
     });
 }
 
-/// That loom sees what has to be seen: the number is read after the mutex was given up.
+/// That loom sees what has to be seen: the number is read after the mutex was unlocked.
 #[test]
 #[should_panic(expected = "sleeps for good")]
 fn read_too_late_a_signal_is_lost() {
@@ -137,13 +237,13 @@ fn read_too_late_a_signal_is_lost() {
         let shared = Shared::new(0);
         let changer = {
             let shared = shared.clone();
-            thread::spawn(move || shared.change(false))
+            thread::spawn(move || shared.change(SIGNAL))
         };
         let changes = *shared.changes.lock().unwrap();
         shared.turn.anybody();
-        let seen = signals::seen(&shared.signals);
+        let seen = shared.signals.announce();
         changer.join().unwrap();
-        let now = shared.signals.load(Ordering::Relaxed);
+        let now = shared.signals.sequence.load(Ordering::Relaxed);
         assert!(changes == 1 || now != seen, "sleeps for good");
     });
 }

@@ -24,10 +24,15 @@ mod event;
 mod lock;
 #[path = "../../src/cell/protocol.rs"]
 mod protocol;
+#[path = "../../src/lock/rw_protocol.rs"]
+mod rw_protocol;
+mod rwlock;
 mod shipped;
 #[path = "../../src/lock/signals.rs"]
 mod signals;
 mod transport;
+
+use unixipc::lock::LockStatus;
 
 /// A point at which loom tries every thread. It compares an access with the last one to the same
 /// variable only. So it misses that a store could come before an earlier load of another thread, if

@@ -1,0 +1,131 @@
+//! Where a lock was made: the boot and the PID namespace in which its thread ids have a meaning.
+//!
+//! A process of another PID namespace is refused (`EXDEV`). A lock in a file outlives a boot: the
+//! first process that uses it afterwards declares all owners dead ([`Home::adopt`]).
+
+use super::process::{self, Process};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::sys;
+use libc::pid_t;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How often to check whether another process has finished an adoption.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The home of a lock, in shared memory. The hot part is a word beside the lock's own; this is
+/// what is read when it differs.
+#[repr(C)]
+pub struct Origin {
+    /// The boot in which the lock was last used; 0 if unknown.
+    boot: AtomicU32,
+    /// The PID namespace, 0 if unknown.
+    namespace: AtomicU32,
+    /// The boot and the thread that declares the owners of an earlier boot dead; 0 for none.
+    adopter: AtomicU64,
+}
+
+/// A lock's home: the word that each call compares, and its origin.
+#[derive(Clone, Copy)]
+pub struct Home<'a> {
+    /// [`Process::home()`] of the processes that may use the lock; 0 if unknown.
+    pub word: &'a AtomicU32,
+    /// The two numbers of which the word is a hash.
+    pub origin: &'a Origin,
+}
+
+impl Home<'_> {
+    /// Records where a new lock is made.
+    pub fn init(&self) {
+        let boot = process::boot().unwrap_or(0);
+        let namespace = process::namespace();
+        self.origin.boot.store(boot, Ordering::Relaxed);
+        self.origin.namespace.store(namespace, Ordering::Relaxed);
+        self.origin.adopter.store(0, Ordering::Relaxed);
+        let home = process::home_of(boot, namespace);
+        self.word.store(home, Ordering::Relaxed);
+    }
+
+    /// Whether the lock was made in the home of a process.
+    #[inline]
+    #[must_use]
+    pub fn is_of(&self, process: Process) -> bool {
+        // Pairs with the store in `adopt`.
+        self.word.load(Ordering::Acquire) == process.home()
+    }
+
+    /// Lets a process use the lock. `EXDEV` for one of another PID namespace. `bury` declares
+    /// the owners of an earlier boot dead.
+    pub fn admit(&self, deadline: &mut Deadline, bury: impl Fn()) -> Result<Process> {
+        let process = Process::current()?;
+        if self.is_of(process) {
+            return Ok(process);
+        }
+        self.admit_stranger(process, deadline, bury)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn admit_stranger(
+        &self,
+        process: Process,
+        deadline: &mut Deadline,
+        bury: impl Fn(),
+    ) -> Result<Process> {
+        let unknown = process.without_home();
+        if process.home() == 0 || self.word.load(Ordering::Acquire) == 0 {
+            return Ok(unknown);
+        }
+        let Ok(boot) = process::boot() else {
+            return Ok(unknown);
+        };
+        self.adopt(process, boot, deadline, bury)?;
+        Ok(process)
+    }
+
+    /// Makes a lock of an earlier boot one of this boot: by one thread at a time, however many
+    /// try, and by another one if that is killed.
+    fn adopt(
+        &self,
+        process: Process,
+        boot: u32,
+        deadline: &mut Deadline,
+        bury: impl Fn(),
+    ) -> Result<()> {
+        let own = u64::from(boot) << 32 | sys::thread_id() as u64;
+        let namespace = process::namespace();
+        loop {
+            let adopter = self.origin.adopter.load(Ordering::Acquire);
+            if self.word.load(Ordering::Acquire) == process.home() {
+                return Ok(());
+            }
+            // Pairs with the store below: the namespace belongs to that boot.
+            if self.origin.boot.load(Ordering::Acquire) == boot
+                && self.origin.namespace.load(Ordering::Relaxed) != namespace
+            {
+                return Err(Errno::EXDEV);
+            }
+            let id = adopter as u32 as pid_t;
+            let is_of_boot = adopter >> 32 == u64::from(boot);
+            if is_of_boot && adopter != own && sys::is_thread_alive(id) {
+                deadline.any(&mut [], Some(PAUSE))?;
+                continue;
+            }
+            let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+            let word = &self.origin.adopter;
+            if word
+                .compare_exchange(adopter, own, success, failure)
+                .is_ok()
+            {
+                break;
+            }
+        }
+        bury();
+        // No process of this boot uses the lock before the word says so: see `admit`.
+        self.origin.namespace.store(namespace, Ordering::Relaxed);
+        self.origin.boot.store(boot, Ordering::Release);
+        self.word.store(process.home(), Ordering::Release);
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Waiting for a mutex with priority inheritance.
+//!
+//! While a thread waits, the kernel runs the owner with the waiter's priority if that is higher,
+//! and an unlock hands the mutex to the waiter of the highest priority (FUTEX_LOCK_PI, futex(2)).
+//! So no waiter of the same priority starves, and the wait has to be the C library's, which
+//! records the owner that the kernel has chosen.
+
+use super::process::Process;
+use super::robust_mutex::{MAX_SLEEP, RobustMutex};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::sys;
+use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
+use nix::sys::time::TimeSpec;
+use std::time::Duration;
+
+/// Waits for a mutex that another thread holds, and locks it. `EOPNOTSUPP` if a signal handler
+/// must end the wait: the kernel continues it.
+pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> Result<()> {
+    if deadline.ends_with_signal() {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    loop {
+        let most = deadline
+            .remaining()?
+            .map_or(MAX_SLEEP, |time| time.min(MAX_SLEEP));
+        // The C library does not expect the kernel to find that the owner does not exist.
+        robust.release_if_lost(process);
+        match robust.lock_within(process, |raw| lock_within(raw, most)) {
+            Err(Errno::ETIMEDOUT) => {}
+            locked => return locked,
+        }
+    }
+}
+
+/// Locks a mutex of the C library, and waits for it for at most `time`. What the C library returned.
+fn lock_within(raw: *mut pthread_mutex_t, time: Duration) -> c_int {
+    match lock_until(
+        raw,
+        libc::CLOCK_MONOTONIC,
+        after(sys::monotonic_time(), time),
+    ) {
+        // Before Linux 5.14 the kernel waits by the other clock only.
+        libc::EINVAL => lock_until(raw, libc::CLOCK_REALTIME, after(sys::real_time(), time)),
+        locked => locked,
+    }
+}
+
+fn after(now: Duration, time: Duration) -> timespec {
+    *TimeSpec::from(now.saturating_add(time)).as_ref()
+}
+
+#[cfg(target_env = "gnu")]
+fn lock_until(raw: *mut pthread_mutex_t, clock: clockid_t, end: timespec) -> c_int {
+    // The libc crate does not have it (glibc 2.30).
+    unsafe extern "C" {
+        fn pthread_mutex_clocklock(
+            mutex: *mut pthread_mutex_t,
+            clock: clockid_t,
+            end: *const timespec,
+        ) -> c_int;
+    }
+    // SAFETY: the caller's mutex; the time outlives the call.
+    unsafe { pthread_mutex_clocklock(raw, clock, &end) }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn lock_until(raw: *mut pthread_mutex_t, clock: clockid_t, end: timespec) -> c_int {
+    if clock != libc::CLOCK_REALTIME {
+        return libc::EINVAL;
+    }
+    // SAFETY: the caller's mutex; the time outlives the call.
+    unsafe { libc::pthread_mutex_timedlock(raw, &end) }
+}

@@ -1,0 +1,161 @@
+//! The calling process as the locks identify it.
+//!
+//! The kernel's robust futex records a thread id and nothing else. The same id means another
+//! thread in another PID namespace, after a reboot, and once the thread has ended and its id is
+//! used again. So a lock also records its [home](super::home) and, with each owner, the owner's
+//! [`Process::tag`].
+//!
+//! Both numbers are the same however often this process, or another copy of the library in it,
+//! computes them. They are kept in a page that the kernel clears in the child of a fork
+//! (`MADV_WIPEONFORK`, madvise(2)): a child computes its own.
+
+use super::robust_mutex::RobustMutex;
+use crate::bytes;
+use crate::errno::{Errno, Result, preserve_errno};
+use crate::sys::{self, CancelGuard, ForkLocal};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::ffi::CStr;
+
+/// The identity of a process: two numbers in one word.
+///
+/// - The home, the high half, identifies the boot and the PID namespace; 0 where the system does
+///   not tell.
+/// - The tag, the low half, identifies the process among all that ever ran in its PID namespace;
+///   not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process(u64);
+
+/// What [`Process::current`] has computed, both numbers in one word; 0 for nothing.
+static CURRENT: ForkLocal = ForkLocal::new();
+
+impl Process {
+    /// The calling process. `EOPNOTSUPP` in the child of a bare clone(2), whose thread the C
+    /// library still takes for the parent's: a lock of the C library would name the wrong owner.
+    #[inline]
+    pub fn current() -> Result<Self> {
+        Self::known().map_or_else(Self::identify, Ok)
+    }
+
+    /// The calling process, if [`Process::current`] has found out before.
+    #[inline]
+    #[must_use]
+    pub fn known() -> Option<Self> {
+        match CURRENT.load() {
+            0 => None,
+            known => Some(Self(known)),
+        }
+    }
+
+    const fn new(home: u32, tag: u32) -> Self {
+        Self((home as u64) << 32 | tag as u64)
+    }
+
+    /// The home.
+    #[inline]
+    #[must_use]
+    pub fn home(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The same process, where the home of a lock is unknown.
+    #[must_use]
+    pub fn without_home(self) -> Self {
+        Self(self.0 & u64::from(u32::MAX))
+    }
+
+    /// Whether a thread id that a lock records can be looked up in this process's PID namespace.
+    /// The lock's home has been compared with this process's.
+    #[must_use]
+    pub fn knows_threads(self) -> bool {
+        self.home() != 0
+    }
+
+    /// Identifies the calling thread among all that ever ran in its PID namespace, but for a
+    /// thread that ended in this process and whose memory it has now. Even, and not 0.
+    #[inline]
+    #[must_use]
+    pub fn thread(self) -> u64 {
+        self.0 << 32 | sys::thread_token() & 0xffff_fffe
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn identify() -> Result<Self> {
+        let _no_cancel = CancelGuard::new();
+        check_thread_id()?;
+        let namespace = namespace();
+        let boot = boot();
+        let home = home_of(boot.unwrap_or(0), namespace);
+        let process = Self::new(home, tag(namespace));
+        // For lack of a descriptor or of memory now, the next call tries again.
+        if !matches!(boot, Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) {
+            CURRENT.store(process.0);
+        }
+        Ok(process)
+    }
+}
+
+/// The home of a process; 0 if either number is unknown.
+#[must_use]
+pub fn home_of(boot: u32, namespace: u32) -> u32 {
+    if boot == 0 || namespace == 0 {
+        return 0;
+    }
+    let [a, b] = [boot, namespace].map(u32::to_le_bytes);
+    hash_of(a.iter().chain(&b))
+}
+
+/// Identifies the PID namespace of this process, among those of one boot; 0 where /proc does not
+/// tell.
+#[must_use]
+pub fn namespace() -> u32 {
+    let status = preserve_errno(|| nix::sys::stat::stat(c"/proc/self/ns/pid"));
+    // The kernel's number has 32 bits.
+    status.map_or(0, |status| status.st_ino as u32)
+}
+
+/// Identifies the boot.
+pub fn boot() -> Result<u32> {
+    preserve_errno(|| {
+        let mut id = [0; 64];
+        let len = read_file(c"/proc/sys/kernel/random/boot_id", &mut id)?;
+        Ok(hash_of(id.iter().take(len)))
+    })
+}
+
+/// `EOPNOTSUPP` if the C library has another id for this thread than the kernel.
+fn check_thread_id() -> Result<()> {
+    let probe = RobustMutex::new_unlocked()?;
+    let id = probe.id_for_owner()?;
+    if id == sys::thread_id() {
+        Ok(())
+    } else {
+        Err(Errno::EOPNOTSUPP)
+    }
+}
+
+/// Each exec has random bytes of its own (getauxval(3)), which its forked children have too;
+/// they differ by their process id.
+fn tag(namespace: u32) -> u32 {
+    let random = sys::exec_random();
+    let process = std::process::id().to_le_bytes();
+    hash_of(
+        random
+            .iter()
+            .chain(&process)
+            .chain(&namespace.to_le_bytes()),
+    )
+}
+
+/// A hash that is not 0.
+fn hash_of<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u32 {
+    let hash = bytes::hash(bytes);
+    ((hash >> 32) as u32 ^ hash as u32).max(1)
+}
+
+fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let file = nix::fcntl::open(path, flags, Mode::empty())?;
+    Ok(nix::unistd::read(&file, buffer)?)
+}

@@ -1,0 +1,75 @@
+//! Facts about the process: memory that a fork clears, and the random bytes of its exec.
+
+use super::checked_int;
+use crate::errno::{Result, preserve_errno};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The largest page of the processors with this instruction set.
+#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
+const PAGE: usize = 4096;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "riscv64")))]
+const PAGE: usize = 65536;
+
+/// A number that is 0 at first, and again in the child of a fork. For a static: it has a page of
+/// its own, which the kernel clears in the child (`MADV_WIPEONFORK`, Linux 4.14). Where the kernel
+/// refuses that, it stays 0.
+#[repr(C, align(4096))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "riscv64")),
+    repr(align(65536))
+)]
+pub struct ForkLocal {
+    number: AtomicU64,
+    _own_page: [AtomicU64; PAGE / 8 - 1],
+}
+
+const _: () = assert!(size_of::<ForkLocal>() == PAGE && align_of::<ForkLocal>() == PAGE);
+
+impl ForkLocal {
+    /// The number 0.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            number: AtomicU64::new(0),
+            _own_page: [const { AtomicU64::new(0) }; PAGE / 8 - 1],
+        }
+    }
+
+    /// The number.
+    #[inline]
+    pub fn load(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Sets the number.
+    pub fn store(&'static self, number: u64) {
+        if preserve_errno(|| self.have_forks_clear()).is_ok() {
+            self.number.store(number, Ordering::Relaxed);
+        }
+    }
+
+    fn have_forks_clear(&'static self) -> Result<()> {
+        let page = self.number.as_ptr().cast();
+        // SAFETY: this page is memory without a file, and nothing else lies in it.
+        checked_int(unsafe { libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) }.into()).map(drop)
+    }
+}
+
+impl Default for ForkLocal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The 16 random bytes that the kernel gave to this program when it was executed (`AT_RANDOM`,
+/// getauxval(3)). Zeros where it gave none.
+#[must_use]
+pub fn exec_random() -> [u8; 16] {
+    // SAFETY: takes a number.
+    let at = unsafe { libc::getauxval(libc::AT_RANDOM) } as *const [u8; 16];
+    if at.is_null() {
+        return [0; 16];
+    }
+    // SAFETY: the kernel's bytes stay where they are for as long as the program runs.
+    unsafe { at.read_unaligned() }
+}
