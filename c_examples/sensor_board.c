@@ -61,7 +61,7 @@ static int make_cell(void *addr, size_t size, void *arg)
 {
     struct ipc_cell *cell;
     (void)arg;
-    if (ipc_cell_init(addr, size, sizeof(struct reading), IPC_CELL_F_WAITABLE, &cell) < 0)
+    if (ipc_cell_init(addr, size, sizeof(struct reading), IPC_CELL_F_WAITABLE_RDONLY, &cell) < 0)
         return -1;
     ipc_cell_close(cell);
     return 0;
@@ -86,7 +86,7 @@ static void become_writer(struct board *board)
     struct stat st;
 
     for (;;) {
-        if (ipc_shm_open_or_create(name, ipc_cell_bytes(sizeof(struct reading)), make_cell, NULL,
+        if (ipc_shm_open_or_create(name, ipc_cell_memory_size(sizeof(struct reading)), make_cell, NULL,
                                    &opts, sizeof(opts), &board->shm) < 0)
             err(1, "%s", name);
         if (ipc_cell_open(ipc_shm_addr(board->shm), ipc_shm_size(board->shm),

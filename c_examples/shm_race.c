@@ -39,7 +39,7 @@ struct board {
     _Alignas(CACHE_LINE) _Atomic int stop;
     _Alignas(CACHE_LINE) uint64_t writes;
     struct reader_counts reader[MAX_READERS];
-    /* ipc_cell_bytes() of them, which is known only when the program runs. */
+    /* ipc_cell_memory_size() of them, which is known only when the program runs. */
     _Alignas(CACHE_LINE) char cell[];
 };
 
@@ -290,7 +290,7 @@ static int reap(int children, const sigset_t *signals)
 /* Runs one row of the table. Returns 0, or the signal that asks to end. */
 static int race(const struct guard *guard, int readers, double seconds, const sigset_t *signals)
 {
-    cell_bytes = ipc_cell_bytes(sizeof(board->value));
+    cell_bytes = ipc_cell_memory_size(sizeof(board->value));
     int id = ipc_shmget(IPC_PRIVATE, sizeof(struct board) + cell_bytes, IPC_CREAT | 0600);
     must(id, "ipc_shmget");
     board = ipc_shmat(id, NULL, 0);

@@ -13,13 +13,13 @@ struct shm_time {
     _Atomic int has_date;
     _Atomic int has_cell;
     char date[100];
-    /* With --cell the date is here: ipc_cell_bytes() of them. */
+    /* With --cell the date is here: ipc_cell_memory_size() of them. */
     _Alignas(64) char cell[];
 };
 
 static inline size_t shm_time_cell_bytes(void)
 {
-    return ipc_cell_bytes(sizeof(((struct shm_time *)0)->date));
+    return ipc_cell_memory_size(sizeof(((struct shm_time *)0)->date));
 }
 
 static inline size_t shm_time_bytes(void)

@@ -47,21 +47,27 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
- * A flag of ipc_cell_init: a store wakes those who wait in ipc_cell_wait, for the price of a
- * system call.
+ * A flag of ipc_cell_init: processes that can write to the memory may wait with ipc_cell_wait.
+ * A store for which no thread waits makes no system call.
  */
 #define IPC_CELL_F_WAITABLE 1
 
 /**
- * A flag of ipc_cell_open: nothing is stored, so that the memory may be mapped read-only.
+ * A flag of ipc_cell_open: the handle does not store, so the memory may be mapped read-only.
  */
 #define IPC_CELL_F_RDONLY 2
 
 /**
- * A flag of ipc_cell_init and ipc_cell_open: nobody else stores as long as there is this handle,
- * whose stores need no lock then.
+ * A flag of ipc_cell_init and ipc_cell_open: no other handle stores as long as this one exists.
+ * Its stores need no lock.
  */
 #define IPC_CELL_F_SOLE_WRITER 4
+
+/**
+ * A flag of ipc_cell_init: handles with IPC_CELL_F_RDONLY may wait too. They cannot announce
+ * themselves, so each store makes a system call. Includes IPC_CELL_F_WAITABLE.
+ */
+#define IPC_CELL_F_WAITABLE_RDONLY 8
 
 /**
  * A flag of ipc_channel_opts: all memory of the ring that this side sends through is allocated and
@@ -78,6 +84,17 @@ struct timespec; /* C99's own <time.h> has none */
  * A flag of ipc_channel_opts: a blocking call sleeps at once, without spinning.
  */
 #define IPC_CHANNEL_F_NO_SPIN 4
+
+/**
+ * A flag of ipc_event_init: a wait that finds the event set clears it, so each set releases one
+ * waiter.
+ */
+#define IPC_EVENT_F_AUTO_RESET 1
+
+/**
+ * A flag of ipc_event_init: the event is set from the beginning.
+ */
+#define IPC_EVENT_F_SET 2
 
 /**
  * A flag of ipc_fifo_open: for receiving.
@@ -327,6 +344,14 @@ struct UNIXIPC_ALIGNED(16) ipc_cond {
  */
 struct UNIXIPC_ALIGNED(16) ipc_mutex {
     uint64_t reserved[16];
+};
+
+/**
+ * An event in shared memory, made by ipc_event_init. One cache line; the library alone accesses
+ * the content.
+ */
+struct UNIXIPC_ALIGNED(16) ipc_event {
+    uint64_t reserved[8];
 };
 
 /**
@@ -660,36 +685,37 @@ int ipc_semtimedop(int semid,
 extern int ipc_semctl(int semid, int semnum, int cmd, ...);
 
 /**
- * How much shared memory a cell takes for values of up to value_size bytes: several times
- * that, since old values stay while they may be read.
+ * Returns how much shared memory a cell needs for values of up to value_size bytes: several times
+ * that, because old values stay while readers may copy them.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child
  * after fork.
  *
- * Returns the number of bytes, or 0 if value_size is 0 or larger than there can be memory for.
- * errno is left alone.
+ * Returns the number of bytes, or 0 if value_size is 0 or too large for any memory. Does not
+ * change errno.
  */
-size_t ipc_cell_bytes(size_t value_size);
+size_t ipc_cell_memory_size(size_t value_size);
 
 /**
- * Makes a cell: a value of 1 to value_size bytes that processes share, still without a value.
+ * Makes a cell: a value of 1 to value_size bytes that processes share. It has no value yet.
  *
- * mem is aligned to 16 bytes, has mem_size bytes, at least ipc_cell_bytes(value_size), and may
- * have anything in them, but no cell that is still used. It should be memory that no other
- * process can truncate (System V, or a sealed memfd): a truncated mapping is SIGBUS for who
- * touches it. It belongs to the caller, and stays mapped until ipc_cell_close. flags is 0 or of
- * IPC_CELL_F_WAITABLE and IPC_CELL_F_SOLE_WRITER (see ipc_cell_open). *ret_cell becomes a handle, which is this process's: another process
- * opens the same memory with ipc_cell_open. A process that is killed before the cell is made
- * leaves none (EPROTO for who opens it).
+ * mem is aligned to 16 bytes and has mem_size bytes, at least ipc_cell_memory_size(value_size). It
+ * may contain anything except a cell that is still used. No other process should be able to
+ * truncate the memory (System V, or a sealed memfd): access to a truncated mapping raises SIGBUS.
+ * The memory belongs to the caller, and stays mapped until ipc_cell_close. flags is 0 or a
+ * combination of IPC_CELL_F_WAITABLE, IPC_CELL_F_WAITABLE_RDONLY and IPC_CELL_F_SOLE_WRITER (see
+ * ipc_cell_open). *ret_cell becomes a handle of this process: another process opens the same
+ * memory with ipc_cell_open. A process that is killed before it has made the cell leaves none: to
+ * open it is EPROTO.
  *
- * Does not block. May be called from any thread and in the child after fork; not from a
- * signal handler.
+ * Does not block, and is not a cancellation point. May be called from any thread and in the child
+ * after fork; not from a signal handler.
  *
  * Returns 0, or -1 with errno:
- *   EINVAL  mem or ret_cell is NULL, mem is not aligned, flags has an unknown one, or
- *           value_size is 0 or larger than there can be memory for
- *   ENOMEM  no memory is left for the handle, or for a lock in the C library
- *   ENOSPC  mem_size is less than ipc_cell_bytes(value_size)
+ *   EINVAL  mem or ret_cell is NULL, mem is not aligned, flags has an unknown flag, or
+ *           value_size is 0 or too large for any memory
+ *   ENOMEM  no memory for the handle, or for a lock in the C library
+ *   ENOSPC  mem_size is less than ipc_cell_memory_size(value_size)
  */
 int ipc_cell_init(void *mem,
                   size_t mem_size,
@@ -700,33 +726,35 @@ int ipc_cell_init(void *mem,
 /**
  * Opens a cell that a process has made with ipc_cell_init.
  *
- * mem is where the same memory is mapped here, aligned to 16 bytes and with mem_size bytes.
- * flags is 0, or IPC_CELL_F_RDONLY for memory that is mapped read-only: then, and before the
- * first ipc_cell_store in any case, nothing is written to it. What is there may be anything,
- * and may change at any time: the sizes are checked once and kept in the handle, and whatever
- * another process writes, ipc_cell_load and ipc_cell_wait stay within mem_size bytes.
+ * mem is the address at which this process has mapped the memory, aligned to 16 bytes and with
+ * mem_size bytes. flags is 0, IPC_CELL_F_RDONLY or IPC_CELL_F_SOLE_WRITER. With IPC_CELL_F_RDONLY
+ * the memory may be mapped read-only, and no call writes to it. Without it, only ipc_cell_store
+ * and ipc_cell_wait write. The memory may contain anything, and may change at any time: the sizes
+ * are checked once and kept in the handle, and whatever another process writes, ipc_cell_load and
+ * ipc_cell_wait stay within mem_size bytes.
  *
- * With IPC_CELL_F_SOLE_WRITER the calling thread becomes the cell's only writer, until it
- * closes the handle or ends, or its process dies: it keeps the lock between the writers, so
- * that its stores need none and are several times as fast while others read. Stores by other
- * handles wait for its end. Only this thread may store by the handle, and it closes it.
+ * With IPC_CELL_F_SOLE_WRITER the calling thread becomes the only writer of the cell, until it
+ * closes the handle or ends, or its process dies. It holds the lock between the writers, so
+ * its stores need none and are several times as fast while others read. Stores by other
+ * handles wait until then. Only this thread may store with the handle, and it closes it.
  *
- * The memory belongs to the caller, and stays mapped until ipc_cell_close (a sole writer's: by
- * its own thread, or until that ends). The handle works in the child after fork, where it is a
- * second one to be closed; but who is the sole writer is still the parent, and the child must
- * not store by that handle.
+ * The memory belongs to the caller, and stays mapped until ipc_cell_close (for a sole writer:
+ * until its own thread has closed the handle, or ends). The handle works in the child after fork,
+ * where it is a second handle to be closed. The parent stays the sole writer: a store by its
+ * handle in the child fails with EPERM.
  *
- * Does not block. May be called from any thread and in the child after fork; not from a
- * signal handler.
+ * Does not block, and is not a cancellation point. May be called from any thread and in the child
+ * after fork; not from a signal handler.
  *
  * Returns 0, or -1 with errno:
- *   EBUSY   flags is IPC_CELL_F_SOLE_WRITER, and there is one already, or somebody just stores
- *   EINVAL  mem or ret_cell is NULL, mem is not aligned, or flags has an unknown one, or both
+ *   EBUSY   flags is IPC_CELL_F_SOLE_WRITER, and the cell has a sole writer, or a store is in
+ *           progress
+ *   EINVAL  mem or ret_cell is NULL, mem is not aligned, or flags has an unknown flag, or both
  *           IPC_CELL_F_RDONLY and IPC_CELL_F_SOLE_WRITER
- *   ENOMEM  no memory is left for the handle
- *   EPROTO  there is no cell, or not yet, or it is larger than mem_size
- *   ESTALE  it is a cell of another version of the library, with another layout; or, with
- *           IPC_CELL_F_SOLE_WRITER, its lock is another C library's
+ *   ENOMEM  no memory for the handle
+ *   EPROTO  the memory contains no cell, or not yet, or a cell larger than mem_size
+ *   ESTALE  the cell has the layout of another version of the library; or, with
+ *           IPC_CELL_F_SOLE_WRITER, its lock is that of another C library
  */
 int ipc_cell_open(const void *mem,
                   size_t mem_size,
@@ -734,38 +762,44 @@ int ipc_cell_open(const void *mem,
                   struct ipc_cell **ret_cell);
 
 /**
- * Replaces the value by len bytes, from 1 to ipc_cell_size.
+ * Replaces the value by len bytes, from 1 to ipc_cell_value_size.
  *
- * Readers see the old value until all of the new one is there, then the new one, and never
- * a part of either; so it is too if this process is killed meanwhile, at whatever instruction.
- * Each store gives the value a version: the first 1, each other one more than the one before.
- * Several may store, one after the other: timeout_ms is how long to wait for the others, in
- * milliseconds; -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a signal handler ran. A
- * writer that dies does not stop the others. A sole writer (IPC_CELL_F_SOLE_WRITER) waits for
- * nobody. A cell made with IPC_CELL_F_WAITABLE wakes those who wait for it, with one system call.
+ * Readers see the old value until the new one is complete, then the new one, and never
+ * a part of either, even if this process is killed at any instruction of the call. Each store
+ * gives the value a version: 1 for the first value, and then always one more. Several threads and
+ * processes may store, one after the other: timeout_ms is how long to wait for the others, in
+ * milliseconds; -1 waits without limit, 0 does not wait, IPC_WAIT_INTR waits until a signal handler
+ * has run. A writer that dies does not stop the others. A sole writer (IPC_CELL_F_SOLE_WRITER)
+ * never waits.
  *
- * Those who store to a cell have to trust all who can write to its memory, because the lock
- * between them is there; those who only load and wait need not.
+ * In a cell made with IPC_CELL_F_WAITABLE the store wakes the threads that wait, and makes a system
+ * call only if there are any, or if one was killed while it waited. If a process is killed
+ * between its publication and the wake-up, the waiters see the value up to 100 ms late. In a cell
+ * made with IPC_CELL_F_WAITABLE_RDONLY each store makes one system call, which publishes and wakes
+ * (two calls if a filter refuses that one; then the delay can be a second).
  *
- * Blocks as timeout_ms says, and only while another writer stores. May be called from any
- * thread, by several at once, and in the child after fork, but by the handle of a sole writer
- * only in its thread; not from a signal handler.
+ * A process that stores must trust all processes that can write to the memory, because the lock
+ * between the writers is in it; a process that only loads and waits need not.
+ *
+ * Blocks as timeout_ms says, and only while another writer stores; is not a cancellation point.
+ * May be called from any thread, by several at once, and in the child after fork, but with the
+ * handle of a sole writer only in its thread; not from a signal handler.
  *
  * Returns 0, or -1 with errno and nothing stored:
- *   EAGAIN     timeout_ms is 0, and another one is storing
+ *   EAGAIN     timeout_ms is 0, and another thread is storing
  *   EBADF      the handle is for reading only (IPC_CELL_F_RDONLY)
- *   EDEADLK    this thread is the sole writer by another handle
+ *   EDEADLK    this thread is the sole writer with another handle
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     c or value is NULL, len is 0, or timeout_ms is below -2
- *   EMSGSIZE   len is larger than ipc_cell_size
- *   ENOSYS     a filter on system calls forbids the one that wakes those who wait
- *   EPERM      the handle is another thread's, who is the sole writer
- *   EPROTO     this is no cell any more: somebody has overwritten it
- *   ESTALE     the lock in the cell is another C library's than this process's
- *   ETIMEDOUT  the time is over, and another one is still storing
+ *   EMSGSIZE   len is larger than ipc_cell_value_size
+ *   EPERM      the handle is that of a sole writer, which is another thread, or the parent
+ *              of this process
+ *   EPROTO     another process has overwritten the cell
+ *   ESTALE     the lock in the cell is that of another C library
+ *   ETIMEDOUT  the time-out expired, and another thread is still storing
  *
  * The algorithm is a row of seqlocks (Lameter, "Effective synchronization on Linux/NUMA
- * systems", 2005) of which the next in turn is written and the last complete one is read.
+ * systems", 2005): the writer fills the next slot, and readers copy the last complete one.
  */
 int ipc_cell_store(struct ipc_cell *c,
                    const void *value,
@@ -775,22 +809,22 @@ int ipc_cell_store(struct ipc_cell *c,
 /**
  * Copies the current value, all of one version, to a buffer of cap bytes.
  *
- * *ret_version becomes its version; ret_version may be NULL. Nothing is written to the shared
- * memory, and no lock is taken: readers do not disturb each other, and hinder no writer.
- * Behind the value, within cap bytes, there can be traces of another one that writers replaced
- * meanwhile. After EAGAIN or EPROTO the buffer can have anything in it; after another error
- * likewise, if writers were at work. *ret_version is untouched after any error.
+ * *ret_version becomes its version; ret_version may be NULL. The call writes nothing to the shared
+ * memory and takes no lock: readers do not disturb each other, and delay no writer. Behind the
+ * value, within cap bytes, the buffer can contain parts of a value that writers have replaced
+ * meanwhile. After EAGAIN or EPROTO the buffer can contain anything; after another error too, if
+ * writers stored meanwhile. *ret_version is unchanged after any error.
  *
- * Does not block, whatever the writers do. May be called from any thread, by several at once,
- * from a signal handler, and in the child after fork.
+ * Does not block, whatever the writers do, and is not a cancellation point. May be called from any
+ * thread, by several at once, from a signal handler, and in the child after fork.
  *
  * Returns the value's length, or -1 with errno:
- *   EAGAIN    writers replaced the value more often during each of 64 tries than the cell has
- *             slots (at least four): not seen to happen, except with hostile writers
+ *   EAGAIN    during each of 64 attempts, writers replaced the value more often than the cell has
+ *             slots (at least four); only hostile writers were seen to do so
  *   EINVAL    c or value is NULL, or cap is 0
  *   EMSGSIZE  the value is longer than cap
- *   ENODATA   nothing has been stored yet
- *   EPROTO    this is no cell any more: somebody has overwritten it
+ *   ENODATA   the cell has no value yet
+ *   EPROTO    another process has overwritten the cell
  */
 ssize_t ipc_cell_load(const struct ipc_cell *c,
                       void *value,
@@ -798,47 +832,56 @@ ssize_t ipc_cell_load(const struct ipc_cell *c,
                       uint64_t *ret_version);
 
 /**
- * Waits until the value's version is another than seen: what ipc_cell_load gave as
- * *ret_version, or 0 to wait for the first value.
+ * Waits until the version of the value is not seen: the version from ipc_cell_load, or 0 to wait
+ * for the first value.
  *
- * It sleeps meanwhile, and may do so where the memory is mapped read-only. The cell has to be
- * made with IPC_CELL_F_WAITABLE. There may have been several stores when it returns.
- * timeout_ms is as for ipc_cell_store. It looks by itself once a second, because whoever can
- * read the memory can take its wake-up away: that is the most by which it is late.
+ * The thread sleeps meanwhile. Several values may have been stored when the call returns.
+ * timeout_ms is as for ipc_cell_store. The cell must have been made with IPC_CELL_F_WAITABLE or
+ * IPC_CELL_F_WAITABLE_RDONLY. With the former the call announces the waiting thread in the memory,
+ * so the handle must not have IPC_CELL_F_RDONLY; with the latter it writes nothing.
  *
- * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
- * handler, and in the child after fork.
+ * The call checks the version itself every 100 ms (IPC_CELL_F_WAITABLE_RDONLY: every second),
+ * because a process that can read the memory can take its wake-up away, and a writer can be killed
+ * just before it wakes: that is the longest delay. A process that is killed while it waits costs
+ * the next store one system call.
+ *
+ * Blocks as timeout_ms says; is a cancellation point unless timeout_ms is 0. May be called from any
+ * thread, by several at once, from a signal handler, and in the child after fork.
  *
  * Returns 0, or -1 with errno:
  *   EAGAIN      timeout_ms is 0, and the version is still seen
  *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL      c is NULL, or timeout_ms is below -2
- *   EOPNOTSUPP  the cell was made without IPC_CELL_F_WAITABLE
- *   EPROTO      this is no cell any more: somebody has overwritten it
- *   ETIMEDOUT   the time is over, and the version is still seen
+ *   EOPNOTSUPP  the cell was made without a flag that allows this handle to wait: one with
+ *               IPC_CELL_F_RDONLY cannot announce itself to stores, and needs
+ *               IPC_CELL_F_WAITABLE_RDONLY
+ *   EPROTO      another process has overwritten the cell
+ *   ETIMEDOUT   the time-out expired, and the version is still seen
  */
 int ipc_cell_wait(const struct ipc_cell *c,
                   uint64_t seen,
                   int timeout_ms);
 
 /**
- * The largest value of a cell: the value_size with which it was made.
+ * Returns the size of the largest value of a cell: the value_size with which it was made.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child
  * after fork.
  *
  * Returns the number of bytes, or 0 if c is NULL.
  */
-size_t ipc_cell_size(const struct ipc_cell *c);
+size_t ipc_cell_value_size(const struct ipc_cell *c);
 
 /**
- * Frees a handle, and so ends being the sole writer. The cell and its memory stay as they are.
- * NULL is allowed. A handle with IPC_CELL_F_SOLE_WRITER is closed by the thread that opened it;
- * closed by another one, it is freed, and its thread stays the sole writer until it ends. The
- * memory stays mapped until then: what the thread holds is a list that goes through it.
+ * Frees a handle. The thread that opened it as the sole writer no longer is. The cell and its
+ * memory stay unchanged. NULL is allowed.
  *
- * Does not block. May be called from any thread, once nobody uses the handle any more, and in
- * the child after fork; not from a signal handler. Cannot fail.
+ * The thread that opened a handle with IPC_CELL_F_SOLE_WRITER closes it. If another thread closes
+ * it, the handle is freed, and the first thread stays the sole writer until it ends. The memory
+ * stays mapped until then: a list of the locks that the thread holds goes through it.
+ *
+ * Does not block, and is not a cancellation point. May be called from any thread, once no thread
+ * uses the handle, and in the child after fork; not from a signal handler. Cannot fail.
  */
 void ipc_cell_close(struct ipc_cell *c);
 
@@ -1413,6 +1456,100 @@ int ipc_cond_signal(struct ipc_cond *c);
  * Returns 0, or -1 with errno: ipc_cond_signal's, for the same reasons.
  */
 int ipc_cond_broadcast(struct ipc_cond *c);
+
+/**
+ * Makes an event in memory of any content.
+ *
+ * An event is a flag that threads of all processes set, clear and wait for. e is in memory that
+ * they share and can write, aligned to 16. flags is 0 or a combination of IPC_EVENT_F_AUTO_RESET
+ * and IPC_EVENT_F_SET. Without the former, the event stays set until ipc_event_clear, and each set
+ * releases all threads that wait. With it, a set releases one thread, which clears the event. The
+ * event lives as long as the memory and is not destroyed. The call is made once, before any other
+ * process uses the event.
+ *
+ * Does not block, and is not a cancellation point. May be called from any thread, from a signal
+ * handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     e is NULL or not aligned to 16, or flags has an unknown flag
+ */
+int ipc_event_init(struct ipc_event *e,
+                   unsigned int flags);
+
+/**
+ * Sets an event.
+ *
+ * With manual reset the call releases all threads that wait, even if the event is cleared before
+ * they run. With automatic reset it releases one thread: one that waits now, or the next one that
+ * waits. To set an event that is set changes nothing. What the calling thread wrote before is
+ * visible to the threads that it releases.
+ *
+ * Does not block, and is not a cancellation point. Makes a system call only if a thread waits, or
+ * if a thread stopped waiting without having been woken: it was killed or cancelled, or its
+ * time-out expired. A process that is killed in the call has set the event and woken a waiter, or
+ * neither; or it has set the event, and waiters that began to wait during the call see it up to 100
+ * ms late. May be called from any thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     e is NULL or not aligned to 16
+ *   EPROTO     e is not an event that ipc_event_init made
+ *   ESTALE     another version of the library made it
+ */
+int ipc_event_set(struct ipc_event *e);
+
+/**
+ * Clears an event. If the event was set, the calling thread sees what was written before.
+ *
+ * Does not block, makes no system call, and is not a cancellation point. May be called from any
+ * thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL     e is NULL or not aligned to 16
+ *   EPROTO     e is not an event that ipc_event_init made
+ *   ESTALE     another version of the library made it
+ */
+int ipc_event_clear(struct ipc_event *e);
+
+/**
+ * Waits until an event is set. With automatic reset, the call clears the event.
+ *
+ * Returns at once if the event is set. timeout_ms is in milliseconds; -1 waits without limit, 0
+ * does not wait, IPC_WAIT_INTR waits until a signal handler has run. What was written before the
+ * event was set is visible to the calling thread. With manual reset the call also returns if the
+ * event was set and cleared again while it waited.
+ *
+ * A process that is killed while it waits consumes nothing: with automatic reset the waiting
+ * thread itself clears the event, just before the call returns. If it is killed or cancelled
+ * after it was woken and before that, the event stays set, and another thread that waits sees it
+ * at most 100 ms later: each waiter checks the event that often.
+ *
+ * Blocks as timeout_ms says; is a cancellation point unless timeout_ms is 0. May be called from any
+ * thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 0, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and the event is not set
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     e is NULL or not aligned to 16, or timeout_ms is below -2
+ *   EPROTO     e is not an event that ipc_event_init made
+ *   ESTALE     another version of the library made it
+ *   ETIMEDOUT  the time-out expired
+ */
+int ipc_event_wait(struct ipc_event *e,
+                   int timeout_ms);
+
+/**
+ * Tells whether an event is set. Does not clear it. The answer can be outdated when the call
+ * returns.
+ *
+ * Does not block, makes no system call, and is not a cancellation point. May be called from any
+ * thread, from a signal handler, and in the child after fork.
+ *
+ * Returns 1 if it is set, 0 if not, or -1 with errno:
+ *   EINVAL     e is NULL or not aligned to 16
+ *   EPROTO     e is not an event that ipc_event_init made
+ *   ESTALE     another version of the library made it
+ */
+int ipc_event_is_set(const struct ipc_event *e);
 
 /**
  * Creates a FIFO with exactly this mode, whatever the umask.

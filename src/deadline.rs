@@ -10,15 +10,15 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-/// `IPC_WAIT_INTR`: wait for ever, but not beyond a signal handler.
+/// `IPC_WAIT_INTR`: wait without limit, but not beyond a signal handler.
 ///
 /// cbindgen:ignore
 pub const WAIT_INTR: c_int = -2;
 
-/// As good as for ever.
+/// Longer than any sleep.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Wait for ever.
+/// Wait without limit.
 const FOREVER: c_int = -1;
 /// Do not wait.
 const NEVER: c_int = 0;
@@ -29,7 +29,7 @@ const NEVER: c_int = 0;
 pub struct Deadline {
     /// As the caller has said it.
     asked: c_int,
-    /// The end of the time, in nanoseconds of the monotonic clock; 0 until a call has to wait.
+    /// When the time-out expires, in nanoseconds of the monotonic clock; 0 before the first wait.
     deadline: u64,
 }
 
@@ -50,7 +50,7 @@ impl Deadline {
         Self { asked, deadline: 0 }
     }
 
-    /// Understands `timeout_ms`: milliseconds, −1 for ever, 0 not at all, [`WAIT_INTR`].
+    /// Understands `timeout_ms`: milliseconds, −1 without limit, 0 no wait, [`WAIT_INTR`].
     #[inline]
     pub fn new(timeout_ms: c_int) -> Result<Self> {
         if timeout_ms < WAIT_INTR {
@@ -108,7 +108,7 @@ impl Deadline {
             let nap = [left, pause].into_iter().flatten().min();
             match nix::poll::ppoll(fds, nap.map(TimeSpec::from), None) {
                 Ok(0) if pause.is_some() && nap == pause => return Ok(false),
-                Ok(0) => {} // remaining() reports an expired deadline
+                Ok(0) => {} // remaining() says whether the time-out has expired
                 Ok(_) => return Ok(true),
                 Err(nix::errno::Errno::EINTR) if self.asked != WAIT_INTR => {}
                 Err(error) => return Err(error.into()),
@@ -124,13 +124,33 @@ impl Deadline {
 
     /// [`Deadline::futex`], but for at most `most`: [`SleepEnd::Expired`] says that this
     /// time passed.
-    ///
+    pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<SleepEnd> {
+        self.futex_by(futex::wait, word, seen, most)
+    }
+
+    /// [`Deadline::futex_for`] as a cancellation point, see [`futex::wait_cancellable`]. The caller
+    /// must hold nothing.
+    pub fn futex_for_cancellable(
+        &mut self,
+        word: &AtomicU32,
+        seen: u32,
+        most: Duration,
+    ) -> Result<SleepEnd> {
+        self.futex_by(futex::wait_cancellable, word, seen, most)
+    }
+
     /// The kernel is always given a time: without one it would not end the sleep after a handler
     /// that was installed with `SA_RESTART`, which [`WAIT_INTR`] needs.
     #[inline(never)]
-    pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<SleepEnd> {
+    fn futex_by(
+        &mut self,
+        wait: fn(&AtomicU32, u32, Option<timespec>) -> Result<SleepEnd>,
+        word: &AtomicU32,
+        seen: u32,
+        most: Duration,
+    ) -> Result<SleepEnd> {
         let time = self.remaining()?.map_or(most, |left| left.min(most));
-        match futex::wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
+        match wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
             Err(Errno::EINTR) => self.interrupted().map(|()| SleepEnd::Woken),
             other => other,
         }
@@ -163,8 +183,7 @@ impl Deadline {
 
     /// The time that is left, for a call that takes such a one; none if there is no end. The
     /// clock is read here, before the first sleep, and not earlier. Fails with `EAGAIN` if
-    /// there is no time at all, with `ETIMEDOUT` if it has
-    /// passed.
+    /// there is no time at all, with `ETIMEDOUT` if the time-out has expired.
     #[inline(never)]
     pub fn remaining(&mut self) -> Result<Option<Duration>> {
         match self.asked {

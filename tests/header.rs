@@ -102,6 +102,7 @@ int use(void)
     struct ipc_mutex mutex;
     struct ipc_rwlock rwlock;
     struct ipc_cond cond;
+    struct ipc_event event;
     struct ipc_channel_opts channel_opts;
     struct ipc_channel_stats stats;
     struct ipc_channel *ch[2];
@@ -169,6 +170,11 @@ int use(void)
            ipc_mutex_lock(&mutex, -1) == IPC_OWNER_DIED &&
            ipc_mutex_consistent(&mutex) == 0 &&
            ipc_mutex_owner(&mutex) > 0 &&
+           ipc_event_init(&event, IPC_EVENT_F_AUTO_RESET | IPC_EVENT_F_SET) == 0 &&
+           ipc_event_set(&event) == 0 &&
+           ipc_event_wait(&event, 0) == 0 &&
+           ipc_event_clear(&event) == 0 &&
+           ipc_event_is_set(&event) == 0 &&
            ipc_cond_init(&cond, 0) == 0 &&
            ipc_cond_signal(&cond) == 0 &&
            ipc_cond_broadcast(&cond) == 0 &&
@@ -198,9 +204,9 @@ int use(void)
            ipc_channel_stats(ch[0], &stats, sizeof stats) == 0 &&
            stats.sent_messages + stats.wakes > 0 &&
            (ipc_channel_close(ch[0]), 1) &&
-           ipc_cell_init(memory, ipc_cell_bytes(8), 8, IPC_CELL_F_WAITABLE, &cell) == 0 &&
+           ipc_cell_init(memory, ipc_cell_memory_size(8), 8, IPC_CELL_F_WAITABLE | IPC_CELL_F_WAITABLE_RDONLY, &cell) == 0 &&
            ipc_cell_open(memory, 4096, IPC_CELL_F_RDONLY, &cell) == 0 &&
-           ipc_cell_store(cell, buffer, ipc_cell_size(cell), -1) == 0 &&
+           ipc_cell_store(cell, buffer, ipc_cell_value_size(cell), -1) == 0 &&
            ipc_cell_load(cell, buffer, sizeof buffer, &seen) == 8 &&
            ipc_cell_wait(cell, seen, 0) == 0 &&
            (ipc_cell_close(cell), 1) &&

@@ -40,7 +40,7 @@ struct shared {
 };
 
 static struct shared *shared;
-static struct ipc_cell *cell, *sole, *waitable, *large;
+static struct ipc_cell *cell, *sole, *waitable, *sole_waitable, *for_readers, *large;
 static int semlock;
 static long overtaken;    /* loads that gave up */
 static long retries;      /* of the seqlock */
@@ -72,6 +72,8 @@ static void load_cell(const struct ipc_cell *from)
 static void write_cell(void)     { store_cell(cell); }
 static void write_sole(void)     { store_cell(sole); }
 static void write_waitable(void) { store_cell(waitable); }
+static void write_sole_waitable(void) { store_cell(sole_waitable); }
+static void write_for_readers(void)   { store_cell(for_readers); }
 static void read_cell(void)      { load_cell(cell); }
 static void read_sole(void)      { load_cell(sole); }
 static void read_waitable(void)  { load_cell(waitable); }
@@ -167,6 +169,10 @@ static const struct row rows[] = {
     {"the same, waitable", {write_seqlock, write_waitable}, {READ_SEQLOCK, READ_WAITABLE}, {1, 1}, 0},
     {"store, nobody; seqlock", {write_seqlock, write_sole}, {IDLE, IDLE}, {1, 1}, 0},
     {"the same, not sole; and mutex", {write_seqlock_locked, write_cell}, {IDLE, IDLE}, {1, 1}, 0},
+    /* Beside the store of a cell in which no thread can wait. */
+    {"store, nobody waits; plain cell", {write_cell, write_waitable}, {IDLE, IDLE}, {1, 1}, 1 / 3.0},
+    {"the same, sole", {write_sole, write_sole_waitable}, {IDLE, IDLE}, {1, 1}, 1 / 3.0},
+    {"the same, readers may wait", {write_cell, write_for_readers}, {IDLE, IDLE}, {1, 1}, 0},
 };
 #define ROWS (sizeof(rows) / sizeof(*rows))
 
@@ -204,7 +210,7 @@ static void work_on_the_other_processor(void)
 
 static struct ipc_cell *make(size_t size, unsigned flags)
 {
-    size_t bytes = ipc_cell_bytes(size);
+    size_t bytes = ipc_cell_memory_size(size);
     struct ipc_cell *made;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
@@ -242,11 +248,15 @@ int main(void)
     cell = make(SMALL, 0);
     sole = make(SMALL, IPC_CELL_F_SOLE_WRITER);
     waitable = make(SMALL, IPC_CELL_F_WAITABLE);
+    sole_waitable = make(SMALL, IPC_CELL_F_WAITABLE | IPC_CELL_F_SOLE_WRITER);
+    for_readers = make(SMALL, IPC_CELL_F_WAITABLE_RDONLY);
     large = make(LARGE, 0);
     must(ipc_cell_store(large, shared->large, LARGE, -1), "ipc_cell_store");
     write_cell();
     write_sole();
     write_waitable();
+    write_sole_waitable();
+    write_for_readers();
     must(semlock = ipc_semlock_open(IPC_PRIVATE, IPC_CREAT | 0600), "ipc_semlock_open");
     atexit(remove_semlock);
     signal(SIGINT, on_signal);

@@ -39,7 +39,7 @@ static void semlock_prepare(void)
 
 static void cell_make(unsigned int flags)
 {
-    size_t size = ipc_cell_bytes(subject.len);
+    size_t size = ipc_cell_memory_size(subject.len);
 
     subject_must(ipc_cell_init(region(size), size, subject.len, flags, &cell), "ipc_cell_init");
     subject_value_fill(subject_out, subject.len, last);

@@ -1,39 +1,46 @@
-//! Where what is in a cell's memory.
+//! Memory layout of a cell.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 0 | [`Control::header`]: the magic `cell`, the version of the layout |
-//! | 8 | flags, the number of slots (32 bits each), the value's size, the distance of the slots |
-//! | 64 | the published word; it has a line of its own |
+//! | 8 | flags, the number of slots (32 bits each), the size of the largest value, the stride of the slots |
+//! | 64 | the published word and the announcement of the waiters, on a cache line of their own |
 //! | 128 | the writers' lock |
 //! | 256 | the slots: version, length, and the value |
 //!
 //! A value of up to 48 bytes is in one line with its version. A longer one begins with a line
 //! of its own, which makes copying it a third faster (measured at 4 KiB).
 //!
+//! The announcement is next to the published word, which a store writes in any case: a store
+//! reads it without another cache miss.
+//!
 //! The numbers after the header are written once, before the header. A process that opens the
 //! cell reads them once, checks them, and keeps what it read.
 
 use super::lock::Lock;
-use super::protocol::Slot;
+use super::protocol::{Slot, Wake};
 use crate::errno::{Errno, Result};
+use crate::lock::announce::Waiters;
 use crate::object::{Header, ObjectType};
 use std::mem::{offset_of, size_of};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Changes with anything in this file.
-const OBJECT_TYPE: ObjectType = ObjectType::new(*b"cell", 1);
-/// What the memory has to be aligned to.
+/// The version changes with anything in this file.
+const OBJECT_TYPE: ObjectType = ObjectType::new(*b"cell", 2);
+/// Alignment of the memory of a cell.
 ///
 /// cbindgen:ignore
 pub const ALIGN: usize = 16;
 const LINE: usize = 64;
-/// No cell of any version has more.
+/// The most slots that a cell of any version has.
 const SLOTS_MAX: u32 = 1 << 16;
-/// A cell with this flag wakes those who wait.
+/// A flag in the memory: a store wakes the threads that wait.
 const WAITABLE: u32 = 1;
+/// A flag in the memory, only together with [`WAITABLE`]: it wakes them although they announce
+/// nothing.
+const WAITABLE_RDONLY: u32 = 2;
 
-/// What stands before the slots.
+/// The memory before the slots.
 #[repr(C, align(16))]
 pub struct Control {
     header: Header,
@@ -44,7 +51,9 @@ pub struct Control {
     _reserved: [AtomicU64; 4],
     /// The low half of the current version.
     pub published: AtomicU32,
-    _own_line: [AtomicU32; 15],
+    /// The announcement of the threads that wait for the next version.
+    pub waiters: Waiters,
+    _own_line: [AtomicU32; 14],
     /// Excludes the writers from each other.
     pub lock: Lock,
 }
@@ -53,31 +62,46 @@ const _: () = assert!(offset_of!(Control, flags) == 8);
 const _: () = assert!(offset_of!(Control, value_size) == 16);
 const _: () = assert!(offset_of!(Control, stride) == 24);
 const _: () = assert!(offset_of!(Control, published) == LINE);
+const _: () = assert!(offset_of!(Control, waiters) == LINE + 4);
 const _: () = assert!(offset_of!(Control, lock) == 2 * LINE);
 const _: () = assert!(size_of::<Control>() == 4 * LINE);
 const _: () = assert!(align_of::<Control>() == ALIGN);
 const _: () = assert!(size_of::<Slot>() == 16);
 
+impl Control {
+    /// Offsets of the fields, for the golden file of layouts.
+    pub const LAYOUT: [(&str, usize); 8] = [
+        ("header", offset_of!(Self, header)),
+        ("flags", offset_of!(Self, flags)),
+        ("slots", offset_of!(Self, slots)),
+        ("value_size", offset_of!(Self, value_size)),
+        ("stride", offset_of!(Self, stride)),
+        ("published", offset_of!(Self, published)),
+        ("waiters", offset_of!(Self, waiters)),
+        ("lock", offset_of!(Self, lock)),
+    ];
+}
+
 /// The numbers that describe a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// The largest value.
+pub struct Layout {
+    /// The size of the largest value.
     pub value_size: usize,
     /// The number of slots less 1: a power of two less 1.
     pub mask: u32,
-    /// How far the slots are apart.
+    /// The distance between the beginnings of two slots.
     pub stride: usize,
-    /// How far the value is from the beginning of its slot.
+    /// The distance of a value from the beginning of its slot.
     pub value_offset: usize,
-    /// Whether a store wakes those who wait.
-    pub waitable: bool,
+    /// When a store wakes the threads that wait.
+    pub wake: Wake,
 }
 
-impl Shape {
-    /// Of a new cell. None if there is no memory so large.
-    pub fn new(value_size: usize, waitable: bool) -> Option<Self> {
-        // A reader is overtaken only when the writer comes round all slots while it copies one.
-        // Measured with both at full speed: the smaller the value, the more this is worth.
+impl Layout {
+    /// The layout of a new cell. None if the memory would be larger than an object can be.
+    pub fn new(value_size: usize, wake: Wake) -> Option<Self> {
+        // A reader is overtaken only if the writer fills all slots while the reader copies one.
+        // Measured with both at full speed: the smaller the value, the more slots are worth it.
         let slots = match value_size {
             0 => return None,
             1..=1024 => 16,
@@ -85,35 +109,35 @@ impl Shape {
             _ => 4,
         };
         let value_offset = value_offset(value_size);
-        let shape = Self {
+        let layout = Self {
             value_size,
             mask: slots - 1,
             stride: value_size
                 .checked_add(value_offset)?
                 .checked_next_multiple_of(LINE)?,
             value_offset,
-            waitable,
+            wake,
         };
-        shape.bytes().map(|_| shape)
+        layout.memory_size().map(|_| layout)
     }
 
-    /// How much memory it takes. None if there is no memory so large.
-    pub fn bytes(&self) -> Option<usize> {
+    /// The size of the memory. None if it is larger than an object can be.
+    pub fn memory_size(&self) -> Option<usize> {
         self.stride
             .checked_mul(self.mask as usize + 1)?
             .checked_add(size_of::<Control>())
-            .filter(|bytes| *bytes <= isize::MAX as usize)
+            .filter(|size| *size <= isize::MAX as usize)
     }
 
     /// Where the slot of a version begins.
     #[inline]
     pub fn slot_offset(&self, version: u32) -> usize {
-        // No overflow: less than bytes().
+        // No overflow: less than memory_size().
         size_of::<Control>() + (version & self.mask) as usize * self.stride
     }
 }
 
-/// How far a value is from the beginning of its slot.
+/// The distance of a value from the beginning of its slot.
 fn value_offset(value_size: usize) -> usize {
     if value_size <= LINE - size_of::<Slot>() {
         size_of::<Slot>()
@@ -122,17 +146,33 @@ fn value_offset(value_size: usize) -> usize {
     }
 }
 
+/// The flags in the memory.
+fn flags_of(wake: Wake) -> u32 {
+    match wake {
+        Wake::Never => 0,
+        Wake::Announced => WAITABLE,
+        Wake::Always => WAITABLE | WAITABLE_RDONLY,
+    }
+}
+
+/// The meaning of the flags in the memory. `EPROTO` for flags that no cell has.
+fn wake_of(flags: u32) -> Result<Wake> {
+    [Wake::Never, Wake::Announced, Wake::Always]
+        .into_iter()
+        .find(|wake| flags_of(*wake) == flags)
+        .ok_or(Errno::EPROTO)
+}
+
 impl Control {
-    /// Makes it a cell without a value, which nobody finds before [`Self::publish`]; `clear` is to
-    /// clear the slots.
-    pub fn init(&self, shape: &Shape, clear: impl FnOnce()) -> Result<()> {
+    /// Initialises a cell without a value, which other processes do not recognise before
+    /// [`Self::publish`]. `clear` clears the slots.
+    pub fn init(&self, layout: &Layout, clear: impl FnOnce()) -> Result<()> {
         self.header.begin();
-        let flags = if shape.waitable { WAITABLE } else { 0 };
-        self.flags.store(flags, Ordering::Relaxed);
-        self.slots.store(shape.mask + 1, Ordering::Relaxed);
+        self.flags.store(flags_of(layout.wake), Ordering::Relaxed);
+        self.slots.store(layout.mask + 1, Ordering::Relaxed);
         self.value_size
-            .store(shape.value_size as u64, Ordering::Relaxed);
-        self.stride.store(shape.stride as u64, Ordering::Relaxed);
+            .store(layout.value_size as u64, Ordering::Relaxed);
+        self.stride.store(layout.stride as u64, Ordering::Relaxed);
         for word in &self._reserved {
             word.store(0, Ordering::Relaxed);
         }
@@ -140,40 +180,40 @@ impl Control {
             word.store(0, Ordering::Relaxed);
         }
         self.published.store(0, Ordering::Relaxed);
+        self.waiters.init();
         clear();
         self.lock.init()
     }
 
-    /// From here on it is a cell.
+    /// Lets other processes recognise the cell.
     pub fn publish(&self) {
         self.header.finish(OBJECT_TYPE);
     }
 
-    /// Reads what it is. `EPROTO` if it is no cell that fits into `mem_size` bytes, `ESTALE` if
-    /// it is one of another layout.
-    pub fn open(&self, mem_size: usize) -> Result<Shape> {
+    /// Reads the layout. `EPROTO` if this is not a cell that fits into `mem_size` bytes, `ESTALE`
+    /// if it is a cell of another version of the layout.
+    pub fn open(&self, mem_size: usize) -> Result<Layout> {
         self.header.check(OBJECT_TYPE)?;
-        let flags = self.flags.load(Ordering::Relaxed);
+        let wake = wake_of(self.flags.load(Ordering::Relaxed))?;
         let slots = self.slots.load(Ordering::Relaxed);
         let value_size = usize_of(&self.value_size)?;
-        let shape = Shape {
+        let layout = Layout {
             value_size,
             mask: slots.wrapping_sub(1),
             stride: usize_of(&self.stride)?,
             value_offset: value_offset(value_size),
-            waitable: flags & WAITABLE != 0,
+            wake,
         };
-        let slot_fits = shape
+        let slot_fits = layout
             .stride
-            .checked_sub(shape.value_offset)
+            .checked_sub(layout.value_offset)
             .is_some_and(|room| (1..=room).contains(&value_size));
-        let is_cell = flags & !WAITABLE == 0
-            && (2..=SLOTS_MAX).contains(&slots)
+        let is_cell = (2..=SLOTS_MAX).contains(&slots)
             && slots.is_power_of_two()
-            && shape.stride.is_multiple_of(LINE)
+            && layout.stride.is_multiple_of(LINE)
             && slot_fits
-            && shape.bytes().is_some_and(|bytes| bytes <= mem_size);
-        is_cell.then_some(shape).ok_or(Errno::EPROTO)
+            && layout.memory_size().is_some_and(|size| size <= mem_size);
+        is_cell.then_some(layout).ok_or(Errno::EPROTO)
     }
 }
 

@@ -1,11 +1,12 @@
-//! What excludes a cell's writers from each other.
+//! The lock that excludes the writers of a cell from each other.
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::lock::LockStatus;
 use crate::lock::mutex::Mutex;
+use crate::lock::process::Process;
 use crate::sys;
-use libc::{pid_t, pthread_t};
+use libc::pid_t;
 use std::mem::{self, size_of};
 
 const SIZE: usize = 128;
@@ -19,37 +20,36 @@ pub struct Lock {
 
 const _: () = assert!(size_of::<Lock>() == SIZE);
 
-/// The lock is held; dropped, it is released.
+/// The lock, held until this is dropped.
 pub struct Guard<'a>(&'a Mutex);
 
 impl Lock {
-    /// Makes it a lock that nobody holds.
+    /// Initialises the lock. No thread holds it.
     pub fn init(&self) -> Result<()> {
         self.mutex.init(false)
     }
 
-    /// Waits until nobody else holds it. That the last holder died with it is no matter: what
-    /// it did not publish is not there.
+    /// Acquires the lock. The death of its last owner does not matter: a value that it did not
+    /// publish does not exist.
     #[inline]
     pub fn lock(&self, wait: Deadline) -> Result<Guard<'_>> {
-        let held = self.mutex.lock(wait)?;
+        let status = self.mutex.lock(wait)?;
         let guard = Guard(&self.mutex);
-        if held == LockStatus::OwnerDied {
+        if status == LockStatus::OwnerDied {
             self.mutex.consistent()?;
         }
         Ok(guard)
     }
-}
 
-impl Lock {
-    /// Takes it at once, to keep it: `EBUSY` if anybody has it.
-    pub fn keep(&self) -> Result<Keeper> {
-        match self.lock(Deadline::new(0)?) {
+    /// Acquires the lock for a sole writer, without waiting. `EBUSY` if any thread holds it.
+    pub fn acquire(&self) -> Result<SoleWriter> {
+        let thread = Process::current()?.thread();
+        match self.lock(Deadline::never()) {
             Ok(guard) => {
                 mem::forget(guard);
-                Ok(Keeper {
-                    thread: this_thread(),
+                Ok(SoleWriter {
                     id: sys::thread_id(),
+                    thread,
                 })
             }
             Err(Errno::EAGAIN | Errno::EDEADLK) => Err(Errno::EBUSY),
@@ -57,42 +57,40 @@ impl Lock {
         }
     }
 
-    /// `EPERM` unless this is the thread that keeps it. No system call.
+    /// `EPERM` unless the calling thread is the sole writer. Makes no system call in its process,
+    /// if the kernel can clear a page in the child of a fork.
     #[inline]
-    pub fn check(&self, keeper: Keeper) -> Result<()> {
-        if keeper.thread == this_thread() && self.mutex.is_held_by(keeper.id) {
+    pub fn check(&self, writer: SoleWriter) -> Result<()> {
+        let process = Process::current()?;
+        if process.thread() == writer.thread && self.mutex.is_held_by(writer.id) {
             Ok(())
         } else {
             Err(Errno::EPERM)
         }
     }
 
-    /// Gives up what `keep` took. Only its thread can; nothing happens in another, or in the
-    /// child after fork.
-    pub fn give_up(&self, keeper: Keeper) {
-        if self.check(keeper).is_ok() {
+    /// Releases what [`Self::acquire`] acquired. Does nothing in another thread, or in a forked
+    /// child.
+    pub fn release(&self, writer: SoleWriter) {
+        if self.check(writer).is_ok() {
             drop(Guard(&self.mutex));
         }
     }
 }
 
-/// The thread that keeps the lock. The C library gives `thread` to another one when this one has
-/// ended; but the lock is not held by `id` then.
+/// The thread that holds the lock as the sole writer.
 #[derive(Clone, Copy)]
-pub struct Keeper {
-    thread: pthread_t,
+pub struct SoleWriter {
+    /// Its id in the lock. A later thread can have the same `thread` only after this one has ended;
+    /// then the kernel has released the lock.
     id: pid_t,
-}
-
-#[inline]
-fn this_thread() -> pthread_t {
-    // SAFETY: has no preconditions.
-    unsafe { libc::pthread_self() }
+    /// Differs from that of the same thread in a forked child.
+    thread: u64,
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        // It fails only if the memory was written over meanwhile, and then nothing helps.
+        // It fails only if another process has overwritten the memory; there is no remedy then.
         let _ = self.0.unlock();
     }
 }

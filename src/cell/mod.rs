@@ -1,8 +1,13 @@
-//! The cell: the current value of something, which many processes read while others replace it,
-//! and which no reader ever sees in part.
+//! The cell: the current value of something. Many processes read it while others replace it, and
+//! no reader ever sees a part of a value.
 //!
-//! [`protocol`] is how that is done, `layout` where everything is, [`shared_copy`] how bytes are
-//! copied while another process may overwrite them, `lock` excludes writers from each other.
+//! | module | responsibility |
+//! |---|---|
+//! | [`protocol`] | how a value is published, read and waited for, over atomics alone |
+//! | `layout` | the layout of the memory |
+//! | `lock` | excludes writers from each other |
+//!
+//! [`shared_copy`] copies bytes that another process may overwrite meanwhile.
 
 mod layout;
 mod lock;
@@ -11,18 +16,22 @@ pub mod protocol;
 use crate::atomic::AtomicU32;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
+use crate::lock::announce::{self, Waiters};
 use crate::shared_copy;
-use crate::sys::{cache, futex};
-use layout::{ALIGN, Control, Shape};
-use lock::Keeper;
+use crate::sys::{self, cache, futex};
+use layout::{ALIGN, Layout};
+use libc::c_int;
+use lock::SoleWriter;
 use protocol::{Memory, Slot};
-use std::alloc::{self, Layout};
 use std::mem::{self, MaybeUninit};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long a waiter sleeps before it checks by itself. A process that can only read the memory
+pub use layout::Control;
+pub use protocol::Wake;
+
+/// The longest sleep of a waiter that announces nothing. A process that can only read the memory
 /// can still move the waiters to another futex (`FUTEX_REQUEUE`), where no store wakes them.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
 
@@ -30,7 +39,7 @@ const MAX_SLEEP: Duration = Duration::from_secs(1);
 /// opened. The sizes in the memory itself are not read again.
 pub struct Cell {
     memory: NonNull<u8>,
-    shape: Shape,
+    layout: Layout,
     access: Access,
 }
 
@@ -40,7 +49,7 @@ enum Access {
     Load,
     Store,
     /// No other handle stores while this one exists.
-    StoreAlone(Keeper),
+    StoreAlone(SoleWriter),
 }
 
 /// The purpose for which a handle is opened.
@@ -54,13 +63,14 @@ pub enum Use {
     StoreAlone,
 }
 
-/// The memory that a cell needs for values of up to this many bytes. None if no cell can hold them.
+/// The size of the memory that a cell needs for values of up to this size. None if no cell can hold
+/// them.
 #[must_use]
-pub fn bytes(value_size: usize) -> Option<usize> {
-    Shape::new(value_size, false)?.bytes()
+pub fn memory_size(value_size: usize) -> Option<usize> {
+    Layout::new(value_size, Wake::Never)?.memory_size()
 }
 
-/// `EINVAL` for memory at which no cell can be.
+/// `EINVAL` if the address is not aligned for a cell.
 fn check_alignment(memory: NonNull<u8>) -> Result<()> {
     if memory.addr().get().is_multiple_of(ALIGN) {
         Ok(())
@@ -74,27 +84,27 @@ impl Cell {
     ///
     /// # Safety
     ///
-    /// The memory has `size` bytes, is writable, and stays for as long as the cell is used; it
-    /// holds no cell that is in use.
+    /// The memory has `size` bytes, is writable, and stays mapped as long as the cell is used; it
+    /// contains no cell that is in use.
     pub unsafe fn init(
         memory: NonNull<u8>,
         size: usize,
         value_size: usize,
-        waitable: bool,
+        wake: Wake,
         is_for: Use,
     ) -> Result<Self> {
         check_alignment(memory)?;
-        let shape = Shape::new(value_size, waitable).ok_or(Errno::EINVAL)?;
-        if shape.bytes().is_none_or(|bytes| bytes > size) {
+        let layout = Layout::new(value_size, wake).ok_or(Errno::EINVAL)?;
+        if layout.memory_size().is_none_or(|needed| needed > size) {
             return Err(Errno::ENOSPC);
         }
         let mut cell = Self {
             memory,
-            shape,
+            layout,
             access: Access::Load,
         };
-        cell.control().init(&shape, || {
-            for number in 0..=shape.mask {
+        cell.control().init(&layout, || {
+            for number in 0..=layout.mask {
                 let slot = cell.slot(cell.place(number));
                 slot.version.store(0, Ordering::Relaxed);
             }
@@ -105,22 +115,22 @@ impl Cell {
         Ok(cell)
     }
 
-    /// Lets the handle do what it is for. `EBUSY` if another handle stores.
+    /// Allows the operations of a purpose. `EBUSY` if another handle stores.
     fn allow(&mut self, is_for: Use) -> Result<()> {
         self.access = match is_for {
             Use::Load => Access::Load,
             Use::Store => Access::Store,
-            Use::StoreAlone => Access::StoreAlone(self.control().lock.keep()?),
+            Use::StoreAlone => Access::StoreAlone(self.control().lock.acquire()?),
         };
         Ok(())
     }
 
-    /// Opens a cell that is there. Nothing is written to the memory, except by [`Self::store`].
+    /// Opens an existing cell. Only [`Self::store`] and [`Self::wait`] write to the memory.
     ///
     /// # Safety
     ///
-    /// The memory has `size` bytes, stays for as long as the cell is used, and is writable
-    /// if it `is_for` storing. Its content may be anything.
+    /// The memory has `size` bytes, stays mapped as long as the cell is used, and is writable
+    /// unless it `is_for` loading. Its content may be anything.
     pub unsafe fn open(memory: NonNull<u8>, size: usize, is_for: Use) -> Result<Self> {
         check_alignment(memory)?;
         if size < mem::size_of::<Control>() {
@@ -130,27 +140,17 @@ impl Cell {
         let control = unsafe { memory.cast::<Control>().as_ref() };
         let mut cell = Self {
             memory,
-            shape: control.open(size)?,
+            layout: control.open(size)?,
             access: Access::Load,
         };
         cell.allow(is_for)?;
         Ok(cell)
     }
 
-    /// Moves it to the heap, for C.
-    pub fn into_heap(self) -> Result<NonNull<Self>> {
-        // SAFETY: the layout is not of size 0.
-        let place = unsafe { alloc::alloc(Layout::new::<Self>()) };
-        let place = NonNull::new(place.cast::<Self>()).ok_or(Errno::ENOMEM)?;
-        // SAFETY: new memory of this layout.
-        unsafe { place.write(self) };
-        Ok(place)
-    }
-
-    /// The largest value.
+    /// The size of the largest value.
     #[must_use]
     pub fn value_size(&self) -> usize {
-        self.shape.value_size
+        self.layout.value_size
     }
 
     fn control(&self) -> &Control {
@@ -159,11 +159,11 @@ impl Cell {
         unsafe { self.memory.cast().as_ref() }
     }
 
-    /// Where the value of a slot is.
+    /// The address of the value in a slot.
     #[inline]
     fn value(&self, place: Place) -> NonNull<u8> {
         // SAFETY: within the slot.
-        unsafe { place.0.add(self.shape.value_offset) }
+        unsafe { place.0.add(self.layout.value_offset) }
     }
 
     /// Replaces the value.
@@ -174,30 +174,30 @@ impl Cell {
         if value.is_empty() {
             return Err(Errno::EINVAL);
         }
-        if value.len() > self.shape.value_size {
+        if value.len() > self.layout.value_size {
             return Err(Errno::EMSGSIZE);
         }
         let lock = &self.control().lock;
         let _guard = match self.access {
-            Access::StoreAlone(keeper) => lock.check(keeper).map(|()| None)?,
+            Access::StoreAlone(writer) => lock.check(writer).map(|()| None)?,
             _ => Some(lock.lock(wait)?),
         };
         protocol::store(self, value.len() as u64, |place| {
-            // SAFETY: the value fits into a slot, and this one is this writer's, who has
+            // SAFETY: the value fits into a slot. Only this thread writes to the slot: it holds
             // the lock.
             unsafe { shared_copy::to_shared(value, self.value(place)) };
         })
     }
 
-    /// Copies the value to `room`; its length. The version goes to `ret_version`. The
-    /// content of `room` after an error is unspecified.
+    /// Copies the value to `room`, and its version to `ret_version`. Returns the length. After an
+    /// error the content of `room` is unspecified.
     #[inline]
     pub fn load(
         &self,
         room: &mut [MaybeUninit<u8>],
         ret_version: Option<&mut MaybeUninit<u64>>,
     ) -> Result<usize> {
-        if self.shape.value_size > shared_copy::SHORT {
+        if self.layout.value_size > shared_copy::SHORT {
             return self.load_long(room, ret_version);
         }
         self.load_with(room, ret_version, |from, to| {
@@ -206,8 +206,8 @@ impl Cell {
         })
     }
 
-    /// [`Self::load`] where the copy is a call: apart, because around a call registers are
-    /// saved, which takes as long as copying a short value.
+    /// [`Self::load`] of a long value, which a function call copies. A function of its own: saving
+    /// registers around a call takes as long as copying a short value.
     #[inline(never)]
     fn load_long(
         &self,
@@ -220,7 +220,7 @@ impl Cell {
         })
     }
 
-    /// `copy` gets aligned bytes, as many as there is room, and not more than a value has.
+    /// `copy` gets an aligned address and a buffer that is not longer than the largest value.
     #[inline(always)]
     fn load_with(
         &self,
@@ -233,7 +233,7 @@ impl Cell {
         }
         let (len, version) = protocol::load(self, |place, len, version| {
             let len = usize::try_from(len).unwrap_or(0);
-            if len == 0 || len > self.shape.value_size {
+            if len == 0 || len > self.layout.value_size {
                 return Err(Errno::EPROTO);
             }
             let room = room.get_mut(..len).ok_or(Errno::EMSGSIZE)?;
@@ -247,13 +247,22 @@ impl Cell {
         Ok(len)
     }
 
-    /// Waits until the version is not `seen`.
+    /// Waits until the version is not `seen`. A cancellation point, unless it may not wait.
     pub fn wait(&self, seen: u64, mut wait: Deadline) -> Result<()> {
-        if !self.shape.waitable {
-            return Err(Errno::EOPNOTSUPP);
+        let most = match (self.layout.wake, self.access) {
+            (Wake::Never, _) | (Wake::Announced, Access::Load) => return Err(Errno::EOPNOTSUPP),
+            (Wake::Announced, _) => announce::MAX_SLEEP,
+            (Wake::Always, _) => MAX_SLEEP,
+        };
+        if wait.is_never() {
+            return match protocol::is_current(self, seen)? {
+                true => Err(Errno::EAGAIN),
+                false => Ok(()),
+            };
         }
+        sys::test_cancel();
         protocol::wait(self, seen, |published| {
-            wait.futex_for(self.published(), published, MAX_SLEEP)
+            wait.futex_for_cancellable(self.published(), published, most)
                 .map(drop)
         })
     }
@@ -261,13 +270,13 @@ impl Cell {
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        if let Access::StoreAlone(keeper) = self.access {
-            self.control().lock.give_up(keeper);
+        if let Access::StoreAlone(writer) = self.access {
+            self.control().lock.release(writer);
         }
     }
 }
 
-/// Where a slot begins: aligned, and all of the slot is within the memory.
+/// The address of a slot: aligned, and all of the slot is within the memory.
 #[derive(Clone, Copy)]
 pub struct Place(NonNull<u8>);
 
@@ -280,15 +289,20 @@ impl Memory for Cell {
     }
 
     #[inline]
+    fn waiters(&self) -> &Waiters {
+        &self.control().waiters
+    }
+
+    #[inline]
     fn place(&self, version: u32) -> Place {
-        let offset = self.shape.slot_offset(version);
-        // SAFETY: within the memory: the shape was checked against its size.
+        let offset = self.layout.slot_offset(version);
+        // SAFETY: within the memory: the layout was checked against its size.
         Place(unsafe { self.memory.add(offset) })
     }
 
     #[inline]
     fn slot(&self, place: Place) -> &Slot {
-        // SAFETY: aligned, because the memory, the first slot and their distance are; made of
+        // SAFETY: aligned, because the memory, the first slot and the stride are; made of
         // atomics, which another process may write at any time.
         unsafe { place.0.cast().as_ref() }
     }
@@ -300,23 +314,15 @@ impl Memory for Cell {
     }
 
     #[inline]
-    fn is_waitable(&self) -> bool {
-        self.shape.waitable
+    fn wake(&self) -> Wake {
+        self.layout.wake
     }
 
-    fn increment_and_wake(&self) -> Result<()> {
-        futex::increment_and_wake(self.published(), libc::c_int::MAX).map(drop)
+    fn increment_and_wake(&self) -> Result<u32> {
+        futex::increment_and_wake(self.published(), c_int::MAX)
     }
-}
 
-/// Frees what [`Cell::into_heap`] gave.
-///
-/// # Safety
-///
-/// It is from there, and no longer used.
-pub unsafe fn free(cell: NonNull<Cell>) {
-    // SAFETY: a cell, which is no longer used.
-    unsafe { cell.drop_in_place() };
-    // SAFETY: allocated with this layout.
-    unsafe { alloc::dealloc(cell.cast().as_ptr(), Layout::new::<Cell>()) };
+    fn wake_all(&self) -> u32 {
+        futex::wake(self.published(), c_int::MAX)
+    }
 }

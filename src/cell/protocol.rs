@@ -1,55 +1,70 @@
-//! How a value is published and read: over atomics and nothing else, so that tests/loom can
-//! run every interleaving of it.
+//! How a value is published and read: over atomics alone, so that tests/loom can run every
+//! interleaving of it.
 //!
-//! A cell has a row of slots, and a word that says which of them is current. The writer, of
-//! whom there is one at a time, fills the next slot in the row, which no reader is told of,
-//! and then publishes it. A reader copies the current slot, and looks again whether the slot is
-//! still what it was: it is, unless the writer came round the whole row meanwhile. The slots
-//! are a seqlock each; what differs from one seqlock is that a reader hardly ever meets the
-//! writer.
+//! A cell has a row of slots, and a word that says which of them is current. There is one writer
+//! at a time. It fills the next slot in the row, which no reader uses yet, and then publishes it.
+//! A reader copies the current slot, and then checks that the slot has not changed: it changes only
+//! if the writer fills the whole row during the copy. Each slot is a seqlock; unlike with a single
+//! seqlock, a reader hardly ever meets the writer.
 //!
 //! Values are numbered: version 1 is the first one. Slot `version % slots` has it. The
 //! published word is the low half of the version, because it is a futex too.
 //!
-//! Whatever a reader finds can have been written by anybody. It is checked before it is used,
-//! and the number of tries has an end.
+//! Another process can have written anything into the memory. A reader checks each number before
+//! it uses it, and the number of its attempts is limited.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::errno::{Errno, Result};
+use crate::lock::announce::{Notifier, Waiters};
 
-/// The version of a slot that is being filled. No version comes so far.
+/// The version of a slot that is being filled. The versions of values stay below it.
 const BUSY: u64 = u64::MAX;
-/// How often a reader tries. It fails once if it is overtaken by a whole row of stores.
+/// The number of attempts of a reader. One fails if the writer fills the whole row during it.
 const TRIES: u32 = if cfg!(loom) { 3 } else { 64 };
 
-/// What stands before the bytes of a slot.
+/// The beginning of a slot, before the bytes of the value.
 #[repr(C)]
 pub struct Slot {
-    /// The version of the value, 0 if there never was one, or that of a slot that is
-    /// being filled.
+    /// The version of the value, 0 if the slot never had one, or `BUSY`.
     pub version: AtomicU64,
     /// The length of the value.
     pub len: AtomicU64,
 }
 
-/// Where a cell is.
+/// When a store wakes the threads that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// No thread can wait.
+    Never,
+    /// If a thread has announced itself.
+    Announced,
+    /// With each store: threads wait that cannot write to the memory.
+    Always,
+}
+
+/// The memory of a cell.
 pub trait Memory {
-    /// Says which slot.
+    /// Identifies a slot.
     type Place: Copy;
 
     /// The low half of the current version.
     fn published(&self) -> &AtomicU32;
-    /// Where the slot of a version is. The low half will do: the number of slots is a power of
+    /// The announcement of the threads that wait.
+    fn waiters(&self) -> &Waiters;
+    /// The slot of a version. The low half is enough: the number of slots is a power of
     /// two that is not larger than 2^32.
     fn place(&self, version: u32) -> Self::Place;
-    /// What stands before the bytes there.
+    /// The beginning of a slot.
     fn slot(&self, place: Self::Place) -> &Slot;
-    /// Whether there can be sleepers.
-    fn is_waitable(&self) -> bool;
-    /// Says that the next store will fill this slot.
+    /// When a store wakes the threads that wait.
+    fn wake(&self) -> Wake;
+    /// Hints that the next store will fill this slot.
     fn expect_store(&self, _: Self::Place) {}
-    /// Adds 1 to the published word and wakes all who sleep on it, at once.
-    fn increment_and_wake(&self) -> Result<()>;
+    /// Adds 1 to the published word and wakes all threads that sleep on it, in one system call.
+    /// Returns how many.
+    fn increment_and_wake(&self) -> Result<u32>;
+    /// Wakes all threads that sleep on the published word. Returns how many.
+    fn wake_all(&self) -> u32;
 }
 
 /// Whether a slot has the value of which `published` is the low half of the version.
@@ -58,12 +73,11 @@ fn is_of(version: u64, published: u32) -> bool {
     version as u32 == published && version != BUSY
 }
 
-/// Reads the current value: `copy` is told in which slot it is, the length that is written
-/// there, and the version. It can be called several times; what it returned last is returned
-/// here, and what it copied then is the value.
+/// Reads the current value: `copy` gets its slot, the length in the slot, and the version. `load`
+/// may call it several times, and returns its last result; the last copy is the value.
 ///
-/// `ENODATA` if there is none yet, `EAGAIN` if writers came round again and again, `EPROTO` if
-/// this is no cell.
+/// `ENODATA` if there is no value yet, `EAGAIN` if writers overtook each attempt, `EPROTO` if
+/// this is not a cell.
 #[inline]
 pub fn load<M: Memory, T>(
     memory: &M,
@@ -75,7 +89,7 @@ pub fn load<M: Memory, T>(
     }
 }
 
-/// The first try, which is mostly the last: none where anything is not as usual, whatever it is.
+/// The first attempt, which nearly always succeeds. None if anything is unusual.
 #[inline(always)]
 fn load_at_once<M: Memory, T>(
     memory: &M,
@@ -94,7 +108,7 @@ fn load_at_once<M: Memory, T>(
     (slot.version.load(Ordering::Relaxed) == version).then_some(copied)
 }
 
-/// The tries after the first one, which tell what is the matter.
+/// The attempts after the first one, which find the reason of a failure.
 #[cold]
 #[inline(never)]
 fn load_again<M: Memory, T>(
@@ -106,21 +120,21 @@ fn load_again<M: Memory, T>(
         .unwrap_or(Err(Errno::EAGAIN))
 }
 
-/// One try of [`load`]. None if it was overtaken by a whole row of stores.
+/// One attempt of [`load`]. None if writers overtook it.
 fn attempt<M: Memory, T>(
     memory: &M,
     copy: &mut impl FnMut(M::Place, u64, u64) -> Result<T>,
 ) -> Option<Result<T>> {
-    // Pairs with the publication in `store`: who sees it sees the slot filled.
+    // Pairs with the publication in `store`: a thread that sees it sees the slot filled.
     let published = memory.published().load(Ordering::Acquire);
     let place = memory.place(published);
     let slot = memory.slot(place);
-    // Pairs with the store of BUSY in `store`: who sees that, or what came after it, sees below
-    // that another version is published by now.
+    // Pairs with the store of BUSY in `store`: a thread that sees BUSY, or a later version, sees
+    // below that another version has been published.
     let version = slot.version.load(Ordering::Acquire);
     if !is_of(version, published) {
-        // Only the slot after the current one is ever being filled, so this one is not current
-        // any more, or this is no cell.
+        // A writer fills only the slot after the current one. So this slot is no longer current,
+        // or this is not a cell.
         let same = memory.published().load(Ordering::Relaxed) == published;
         return same.then_some(Err(Errno::EPROTO));
     }
@@ -128,17 +142,17 @@ fn attempt<M: Memory, T>(
         return Some(Err(Errno::ENODATA));
     }
     let copied = copy(place, slot.len.load(Ordering::Relaxed), version);
-    // Pairs with the fence in `store`: who has copied anything of the next value of this slot
-    // sees below that the slot is busy, or already that value's.
+    // Pairs with the fence in `store`: a thread that has copied any part of the next value of this
+    // slot sees below that the slot is BUSY, or has a later version.
     fence(Ordering::Acquire);
     (slot.version.load(Ordering::Relaxed) == version).then_some(copied)
 }
 
-/// Stores a value: `fill` copies it to a slot. The caller holds the writers' lock, so what is read
-/// here is the last writer's, dead or alive. A writer that dies before it has published leaves what
-/// its successor overwrites.
+/// Stores a value: `fill` copies it to a slot. The caller holds the writers' lock, so the last
+/// writer wrote the words that are read here, whether it lives or not. The slot of a writer that died
+/// before its publication is filled again.
 ///
-/// `EPROTO` if this is no cell. Any error says that nothing has been published.
+/// `EPROTO` if this is not a cell. After an error nothing has been published.
 #[inline]
 pub fn store<M: Memory>(memory: &M, len: u64, fill: impl FnOnce(M::Place)) -> Result<()> {
     let published = memory.published().load(Ordering::Relaxed);
@@ -152,54 +166,100 @@ pub fn store<M: Memory>(memory: &M, len: u64, fill: impl FnOnce(M::Place)) -> Re
     let next = current + 1;
     let place = memory.place(next as u32);
     let slot = memory.slot(place);
-    // The readers' processors have its lines: they come while this value is stored.
+    // The readers' processors have its lines: they arrive while this value is stored.
     memory.expect_store(memory.place((next + 1) as u32));
-    // Pairs with the first load of the version in `attempt` and the one in `wait`.
+    // Pairs with the first load of the version in `attempt` and the one in `is_current`.
     slot.version.store(BUSY, Ordering::Release);
-    // Pairs with the fence in `attempt`: BUSY is seen before anything of the new value.
+    // Pairs with the fence in `attempt`: BUSY is visible before any part of the new value.
     fence(Ordering::Release);
     fill(place);
     slot.len.store(len, Ordering::Relaxed);
-    // What publishes it orders it, and the value.
+    // The publication orders this store and the value.
     slot.version.store(next, Ordering::Relaxed);
-    if memory.is_waitable() {
-        // The kernel publishes, and wakes. A system call is no barrier by itself, and on some
-        // machines the kernel's increment is not one either: the fence makes of it the release
-        // store that pairs with the load of the published word in `attempt` and `wait`.
-        fence(Ordering::SeqCst);
-        return memory.increment_and_wake();
+    // Each publication pairs with the first load of the published word in `attempt` and
+    // `is_current`.
+    match memory.wake() {
+        Wake::Never => memory.published().store(next as u32, Ordering::Release),
+        Wake::Announced => memory.waiters().notify(&Publication {
+            memory,
+            version: next as u32,
+        }),
+        Wake::Always => {
+            // A system call is no barrier by itself, and on some machines the kernel's increment
+            // is none either: this fence makes the increment a release operation.
+            fence(Ordering::SeqCst);
+            memory.increment_and_wake()?;
+        }
     }
-    // Pairs with the first load of the published word in `attempt` and `wait`.
-    memory.published().store(next as u32, Ordering::Release);
     Ok(())
 }
 
-/// Returns when the version is not `seen`. `sleep` sleeps while the published word is what it
-/// is told; it may return earlier. `EPROTO` if this is no cell.
+/// The publication of a version, which wakes all threads that wait.
+struct Publication<'a, M> {
+    memory: &'a M,
+    version: u32,
+}
+
+impl<M: Memory> Notifier for Publication<'_, M> {
+    fn wake_limit(&self) -> u32 {
+        u32::MAX
+    }
+
+    fn publish(&self) {
+        let published = self.memory.published();
+        published.swap(self.version, Ordering::SeqCst);
+    }
+
+    fn wake(&self) -> u32 {
+        self.memory.wake_all()
+    }
+
+    fn publish_and_wake(&self) -> Result<u32> {
+        self.memory.increment_and_wake()
+    }
+}
+
+/// Returns when the version is not `seen`. `sleep` sleeps while the published word has the value
+/// that it gets; it may return earlier. `EPROTO` if this is not a cell.
 pub fn wait(
     memory: &impl Memory,
     seen: u64,
     mut sleep: impl FnMut(u32) -> Result<()>,
 ) -> Result<()> {
-    loop {
-        // Pairs with the publication in `store`: who sees it sees the version in the slot.
-        let published = memory.published().load(Ordering::Acquire);
-        if published != seen as u32 {
-            return Ok(());
+    while is_current(memory, seen)? {
+        if memory.wake() == Wake::Announced {
+            memory.waiters().announce();
+            if !is_current(memory, seen)? {
+                break;
+            }
         }
-        // The low half is that of `seen`. The other half is in the slot. Pairs with the store of
-        // BUSY in `store`, as in `attempt`.
-        let version = memory
-            .slot(memory.place(published))
-            .version
-            .load(Ordering::Acquire);
-        if version != seen {
-            // Another version; or the slot is being filled again, so that another one is
-            // published by now.
-            let changed = is_of(version, published)
-                || memory.published().load(Ordering::Relaxed) != published;
-            return changed.then_some(()).ok_or(Errno::EPROTO);
-        }
-        sleep(published)?;
+        sleep(seen as u32)?;
+    }
+    Ok(())
+}
+
+/// Whether the current version is `seen`. `EPROTO` if this is not a cell.
+pub fn is_current(memory: &impl Memory, seen: u64) -> Result<bool> {
+    // Pairs with the publication in `store`: a thread that sees it sees the version in the slot.
+    let published = memory.published().load(Ordering::Acquire);
+    if published != seen as u32 {
+        return Ok(false);
+    }
+    // The low half is that of `seen`. The other half is in the slot. Pairs with the store of
+    // BUSY in `store`, as in `attempt`.
+    let version = memory
+        .slot(memory.place(published))
+        .version
+        .load(Ordering::Acquire);
+    if version == seen {
+        return Ok(true);
+    }
+    // Another version; or a writer fills the slot again, so that it has published another one.
+    let changed =
+        is_of(version, published) || memory.published().load(Ordering::Relaxed) != published;
+    if changed {
+        Ok(false)
+    } else {
+        Err(Errno::EPROTO)
     }
 }

@@ -11,6 +11,7 @@ pub mod calls;
 pub mod cell;
 pub mod channel;
 pub mod cond;
+pub mod event;
 pub mod fifo;
 pub mod lock;
 pub mod message;

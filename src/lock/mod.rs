@@ -7,6 +7,9 @@
 //! | [`rw_call`] | one call on it: how it takes slots, and how it waits |
 //! | [`rw_protocol`] | how readers and writers exclude each other, over atomics alone |
 //! | [`cond`] | waiting until what a mutex guards has changed |
+//! | [`event`] | a flag that threads set, clear and wait for |
+//! | [`event_state`] | how an event is set, consumed and waited for, over atomics alone |
+//! | [`announce`] | how sleeping threads announce themselves, over atomics alone |
 //! | [`signals`] | how a condition misses no signal, over atomics alone |
 //! | [`fair_mutex`] | a robust mutex behind which no waiter starves |
 //! | [`inheriting`] | waiting for a mutex with priority inheritance |
@@ -15,8 +18,11 @@
 //! | [`home`] | the PID namespace and the boot to which a lock belongs |
 //! | [`process`] | the calling process as the locks identify it |
 
+pub mod announce;
 pub mod attributes;
 pub mod cond;
+pub mod event;
+pub mod event_state;
 pub mod fair_mutex;
 pub mod home;
 pub mod inheriting;

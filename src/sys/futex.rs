@@ -1,6 +1,6 @@
 //! Futexes in memory that several processes share (futex(2)).
 
-use super::checked;
+use super::{checked, thread};
 use crate::errno::{Errno, Result, preserve_errno};
 use libc::{c_int, c_long, c_void, timespec};
 use std::ptr::{self, NonNull};
@@ -22,14 +22,30 @@ pub enum SleepEnd {
 ///
 /// The word may lie in memory that is mapped read-only.
 pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<SleepEnd> {
+    end_of(preserve_errno(|| wait_call(word, seen, time)))
+}
+
+/// [`wait`] as a cancellation point: pthread_cancel(3) ends the calling thread while it sleeps. A
+/// thread that is cancelled just after it was woken takes the wake-up with it.
+///
+/// The caller, and every function of the library that calls it, must hold nothing: a cancelled
+/// thread runs no `Drop`.
+pub fn wait_cancellable(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<SleepEnd> {
+    // SAFETY: one system call, which has no effect that could be lost except a wake-up.
+    end_of(preserve_errno(|| unsafe {
+        thread::cancellable(|| wait_call(word, seen, time))
+    }))
+}
+
+#[inline(always)]
+fn wait_call(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<c_long> {
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
-    let ret = preserve_errno(|| {
-        // SAFETY: the kernel reads the word, which outlives the call, and the time.
-        checked(unsafe {
-            libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time)
-        })
-    });
-    match ret {
+    // SAFETY: the kernel reads the word, which outlives the call, and the time.
+    checked(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time) })
+}
+
+fn end_of(waited: Result<c_long>) -> Result<SleepEnd> {
+    match waited {
         Ok(_) => Ok(SleepEnd::Woken),
         Err(Errno::EAGAIN) => Ok(SleepEnd::Changed),
         Err(Errno::ETIMEDOUT) => Ok(SleepEnd::Expired),
@@ -37,22 +53,37 @@ pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<Sleep
     }
 }
 
-/// Wakes up to `count` sleepers. How many it woke; 0 where a filter refuses the call.
+/// Wakes up to `count` sleepers. Returns how many it woke, 0 if the system refuses the call.
 pub fn wake(word: &AtomicU32, count: c_int) -> u32 {
-    preserve_errno(|| {
-        // SAFETY: the kernel takes the word's address for a name only.
+    let woken = preserve_errno(|| {
+        // SAFETY: the kernel uses the address of the word as a name only.
         checked(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) })
-    })
-    .map_or(0, |woken| woken as u32)
+    });
+    woken.unwrap_or(0) as u32
 }
 
-/// Adds 1 to `word` and wakes up to `count` sleepers, in one system call: a process that is
-/// killed has done both or neither. Where a filter refuses that call, it takes two steps. How
-/// many it woke.
-pub fn increment_and_wake(word: &AtomicU32, count: c_int) -> Result<u32> {
-    const INCREMENT: c_int = (libc::FUTEX_OP_ADD << 28) | (1 << 12);
+/// A change of a futex word that the kernel makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Adds 1.
+    Increment,
+    /// Sets the lowest bit.
+    SetLowestBit,
+}
+
+/// Changes `word` and wakes up to `count` of the threads that sleep on it, in one system call: a
+/// process that is killed has done both or neither. Returns how many it woke. `ENOSYS` if the
+/// system refuses the call, and any other error: then nothing has changed.
+pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result<u32> {
+    let operation = match update {
+        Update::Increment => libc::FUTEX_OP_ADD,
+        Update::SetLowestBit => libc::FUTEX_OP_OR,
+    };
+    // If the old value of the second word passes a test, the kernel wakes threads there too: at
+    // least one, even for a count of 0.
+    const EQUAL_TO_MINUS_1: c_int = libc::FUTEX_OP_CMP_EQ << 24 | 0xfff;
     let woken = preserve_errno(|| {
-        // SAFETY: the kernel adds to the word, atomically; it outlives the call.
+        // SAFETY: the kernel changes the word atomically; the word outlives the call.
         checked(unsafe {
             libc::syscall(
                 libc::SYS_futex,
@@ -61,16 +92,27 @@ pub fn increment_and_wake(word: &AtomicU32, count: c_int) -> Result<u32> {
                 count,
                 0, // how many to wake at the second word, which is the first again
                 word.as_ptr(),
-                INCREMENT,
+                operation << 28 | 1 << 12 | EQUAL_TO_MINUS_1,
             )
         })
     });
     match woken {
-        Err(error) if error.is_missing_call() => {
+        Ok(woken) => Ok(woken as u32),
+        // To the callers EPERM means that another thread or process has a right.
+        Err(Errno::EPERM) => Err(Errno::ENOSYS),
+        Err(error) => Err(error),
+    }
+}
+
+/// [`update_and_wake`]: adds 1 to `word` and wakes up to `count` sleepers. Where a filter refuses
+/// that call, it takes two steps. Returns how many it woke.
+pub fn increment_and_wake(word: &AtomicU32, count: c_int) -> Result<u32> {
+    match update_and_wake(word, Update::Increment, count) {
+        Err(Errno::ENOSYS) => {
             word.fetch_add(1, Ordering::SeqCst);
             Ok(wake(word, count))
         }
-        done => done.map(|woken| woken as u32),
+        done => done,
     }
 }
 

@@ -163,6 +163,38 @@ fn set_cancel_state(state: c_int) -> c_int {
     before
 }
 
+/// Of pthread.h, in glibc and musl.
+const PTHREAD_CANCEL_ASYNCHRONOUS: c_int = 1;
+
+/// Runs a system call as a cancellation point: pthread_cancel(3) ends the calling thread at once if
+/// it runs before `call` returns. The C library makes its own calls cancellation points in the same
+/// way. Nothing happens while the thread has disabled its cancellation.
+///
+/// # Safety
+///
+/// `call` makes one system call through syscall(2) and nothing else. The thread may end before, in
+/// or after that call, and runs no `Drop`: neither `call` nor any caller in the library holds
+/// anything.
+#[inline(always)]
+pub unsafe fn cancellable<T>(call: impl FnOnce() -> T) -> T {
+    let before = set_cancel_type(PTHREAD_CANCEL_ASYNCHRONOUS);
+    let result = call();
+    set_cancel_type(before);
+    result
+}
+
+/// `pthread_setcanceltype(3)`. The previous type.
+fn set_cancel_type(new: c_int) -> c_int {
+    // The libc crate does not have it.
+    unsafe extern "C" {
+        fn pthread_setcanceltype(new: c_int, before: *mut c_int) -> c_int;
+    }
+    let mut before = 0;
+    // SAFETY: it writes the previous type, which is ours. It fails for unknown types only.
+    unsafe { pthread_setcanceltype(new, &mut before) };
+    before
+}
+
 /// Whether this process certainly has one thread only.
 #[must_use]
 #[cfg(target_env = "gnu")]

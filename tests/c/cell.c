@@ -28,7 +28,7 @@ static void reader(int fd, size_t size)
     uint64_t version = 0, before;
 
     CHECK(ipc_cell_open(mem, size, IPC_CELL_F_RDONLY, &cell) == 0);
-    CHECK(ipc_cell_size(cell) == sizeof value);
+    CHECK(ipc_cell_value_size(cell) == sizeof value);
     CHECK(ipc_cell_store(cell, &value, sizeof value, 0) == -1 && errno == EBADF);
     do {
         before = version;
@@ -46,7 +46,7 @@ static void reader(int fd, size_t size)
 
 static void between_processes(void)
 {
-    size_t size = ipc_cell_bytes(sizeof(struct value));
+    size_t size = ipc_cell_memory_size(sizeof(struct value));
     int fd = memfd_create("cell", MFD_CLOEXEC);
     struct value value;
     struct ipc_cell *cell;
@@ -56,7 +56,7 @@ static void between_processes(void)
 
     CHECK(size > 0 && fd >= 0 && ftruncate(fd, (off_t)size) == 0);
     mem = map(fd, size, PROT_READ | PROT_WRITE);
-    CHECK(ipc_cell_init(mem, size, sizeof value, IPC_CELL_F_WAITABLE, &cell) == 0);
+    CHECK(ipc_cell_init(mem, size, sizeof value, IPC_CELL_F_WAITABLE_RDONLY, &cell) == 0);
     CHECK(ipc_cell_load(cell, &value, sizeof value, NULL) == -1 && errno == ENODATA);
     for (i = 0; i < 2; i++) {
         readers[i] = check_fork();
@@ -85,7 +85,7 @@ static void refusals(void)
     struct ipc_cell *cell = NULL;
     char byte = 1;
 
-    CHECK(ipc_cell_bytes(0) == 0 && ipc_cell_bytes((size_t)-1) == 0);
+    CHECK(ipc_cell_memory_size(0) == 0 && ipc_cell_memory_size((size_t)-1) == 0);
     CHECK(ipc_cell_open(mem, sizeof mem, 0, &cell) == -1 && errno == EPROTO);
     CHECK(ipc_cell_init(mem, sizeof mem, 100000, 0, &cell) == -1 && errno == ENOSPC);
     CHECK(ipc_cell_init(mem + 1, sizeof mem - 1, 1, 0, &cell) == -1 && errno == EINVAL);
@@ -100,7 +100,7 @@ static void refusals(void)
     CHECK(ipc_cell_load(cell, &byte, 1, NULL) == 1 && byte == 1);
     ipc_cell_close(cell);
     ipc_cell_close(NULL);
-    CHECK(ipc_cell_size(NULL) == 0);
+    CHECK(ipc_cell_value_size(NULL) == 0);
 }
 
 int main(void)

@@ -213,6 +213,11 @@ static void unlock_rwlock(void *lock)
     CHECK(ipc_rwlock_wrunlock(lock) == 0);
 }
 
+static void set_event(void *event)
+{
+    CHECK(ipc_event_set(event) == 0);
+}
+
 static void store(void *cell)
 {
     CHECK(ipc_cell_store(cell, "b", 1, 5000) == 0);
@@ -223,6 +228,7 @@ static void shared_memory(void)
     struct later later;
     struct condition *it;
     struct ipc_rwlock *rwlock;
+    struct ipc_event *event;
     struct ipc_cell *cell;
     struct ipc_shm *shm;
     uint64_t version;
@@ -261,8 +267,17 @@ static void shared_memory(void)
     }
     end(&later);
 
+    event = (struct ipc_event *)(void *)(memory + 16384);
+    CHECK_QUIET(ipc_event_init(event, IPC_EVENT_F_AUTO_RESET) == 0);
+    CHECK_QUIET(ipc_event_is_set(event) == 0);
+    begin(&later, set_event, event);
+    CHECK_QUIET(ipc_event_wait(event, 5000) == 0);
+    end(&later);
+    CHECK_QUIET(ipc_event_set(event) == 0);
+    CHECK_QUIET(ipc_event_clear(event) == 0);
+
     memory += 32768;
-    CHECK_QUIET(ipc_cell_init(memory, ipc_cell_bytes(1), 1, IPC_CELL_F_WAITABLE, &cell) == 0);
+    CHECK_QUIET(ipc_cell_init(memory, ipc_cell_memory_size(1), 1, IPC_CELL_F_WAITABLE, &cell) == 0);
     CHECK_QUIET(ipc_cell_store(cell, "a", 1, 5000) == 0);
     CHECK_QUIET(ipc_cell_load(cell, &byte, 1, &version) == 1);
     begin(&later, store, cell);

@@ -8,9 +8,11 @@
 _Static_assert(sizeof(struct ipc_mutex) == 128, "two cache lines");
 _Static_assert(sizeof(struct ipc_rwlock) == 8384, "131 cache lines");
 _Static_assert(sizeof(struct ipc_cond) == 64, "a cache line");
+_Static_assert(sizeof(struct ipc_event) == 64, "a cache line");
 _Static_assert(_Alignof(struct ipc_mutex) == 16, "aligned");
 _Static_assert(_Alignof(struct ipc_rwlock) == 16, "aligned");
 _Static_assert(_Alignof(struct ipc_cond) == 16, "aligned");
+_Static_assert(_Alignof(struct ipc_event) == 16, "aligned");
 _Static_assert(IPC_OWNER_DIED > 0, "a lock that is held is no failure");
 _Static_assert(IPC_RWLOCK_READERS_MAX == 128, "as documented");
 

@@ -8,13 +8,13 @@ use unixipc::ffi::cell::*;
 const MAX: usize = isize::MAX as usize;
 
 pub fn bytes() {
-    assert_eq!(ipc_cell_bytes(0), 0);
+    assert_eq!(ipc_cell_memory_size(0), 0);
     for absurd in [MAX, MAX - 63, MAX / 4, usize::MAX, usize::MAX - 64, 1 << 62] {
-        assert_eq!(ipc_cell_bytes(absurd), 0, "{absurd:#x}");
+        assert_eq!(ipc_cell_memory_size(absurd), 0, "{absurd:#x}");
     }
     let mut last = 0;
     for size in (1..5000).chain([1 << 16, (1 << 16) + 1, 1 << 20, 5 << 30, 1 << 40]) {
-        let bytes = ipc_cell_bytes(size);
+        let bytes = ipc_cell_memory_size(size);
         assert!(
             bytes > 4 * size && bytes.is_multiple_of(64),
             "{size}: {bytes}"
@@ -27,7 +27,7 @@ pub fn bytes() {
 }
 
 pub fn init() {
-    let memory = Memory::new(ipc_cell_bytes(100) + 64);
+    let memory = Memory::new(ipc_cell_memory_size(100) + 64);
     let at = memory.at.cast::<c_void>();
     assert_eq!(init_raw(ptr::null_mut(), 4096, 100, 0).unwrap_err(), EINVAL);
     for odd in 1..16 {
@@ -39,7 +39,8 @@ pub fn init() {
         RDONLY,
         WAITABLE | RDONLY,
         SOLE | RDONLY,
-        8,
+        FOR_ALL | RDONLY,
+        16,
         1 << 31,
         u32::MAX,
     ] {
@@ -48,7 +49,7 @@ pub fn init() {
     for size in [0, MAX, MAX / 4, usize::MAX, usize::MAX - 64] {
         assert_eq!(memory.init(size, 0).unwrap_err(), EINVAL, "{size:#x}");
     }
-    let needed = ipc_cell_bytes(100);
+    let needed = ipc_cell_memory_size(100);
     for size in [0, 1, 63, 64, 255, 256, needed - 1] {
         assert_eq!(init_raw(at, size, 100, 0).unwrap_err(), ENOSPC, "{size}");
     }
@@ -59,8 +60,14 @@ pub fn init() {
     assert_eq!(ret, Err(EINVAL));
     // None of these has written anything.
     assert!(memory.bytes().iter().all(|byte| *byte == 0));
-    for offset in [0, 16, 32, 48, 64] {
-        let cell = init_raw(at.wrapping_byte_add(offset), needed, 100, WAITABLE).unwrap();
+    for (offset, flags) in [
+        (0, 0),
+        (16, WAITABLE),
+        (32, FOR_ALL),
+        (48, WAITABLE | FOR_ALL),
+        (64, WAITABLE | FOR_ALL | SOLE),
+    ] {
+        let cell = init_raw(at.wrapping_byte_add(offset), needed, 100, flags).unwrap();
         assert_eq!(cell.size(), 100);
         assert_eq!(cell.store(b"value", 0), Ok(0));
         assert_eq!(cell.load(), Ok((b"value".to_vec(), 1)));
@@ -71,7 +78,14 @@ pub fn open() {
     let (memory, _cell) = new_cell(100, 0);
     let at = memory.at.cast::<c_void>();
     assert_eq!(open_raw(ptr::null(), memory.size, 0).unwrap_err(), EINVAL);
-    for flags in [WAITABLE, WAITABLE | RDONLY, SOLE | RDONLY, 8, u32::MAX] {
+    for flags in [
+        WAITABLE,
+        WAITABLE | RDONLY,
+        SOLE | RDONLY,
+        FOR_ALL,
+        16,
+        u32::MAX,
+    ] {
         assert_eq!(memory.open(flags).unwrap_err(), EINVAL, "{flags:#x}");
     }
     for size in [0, 1, 63, 255, 256, memory.size - 1] {
@@ -133,7 +147,7 @@ pub fn load() {
     let len = outcome(|| unsafe { ipc_cell_load(cell.0, at, 100, ptr::null_mut()) });
     assert_eq!((len, &room[..3]), (Ok(3), &b"abc"[..]));
     // SAFETY: NULL is allowed.
-    assert_eq!(unsafe { ipc_cell_size(ptr::null()) }, 0);
+    assert_eq!(unsafe { ipc_cell_value_size(ptr::null()) }, 0);
 }
 
 pub fn wait() {
@@ -142,10 +156,19 @@ pub fn wait() {
         assert_eq!(plain.wait(0, timeout), Err(EOPNOTSUPP));
         assert_eq!(plain.wait(9, timeout), Err(EOPNOTSUPP));
     }
-    let (_memory, cell) = new_cell(100, WAITABLE);
-    for timeout in [-3, c_int::MIN] {
-        assert_eq!(cell.wait(0, timeout), Err(EINVAL));
-        assert_eq!(cell.wait(9, timeout), Err(EINVAL));
+    for flags in [WAITABLE, FOR_ALL] {
+        let (_memory, cell) = new_cell(100, flags);
+        for timeout in [-3, c_int::MIN] {
+            assert_eq!(cell.wait(0, timeout), Err(EINVAL));
+            assert_eq!(cell.wait(9, timeout), Err(EINVAL));
+        }
+    }
+    // A handle that may not write cannot announce itself.
+    let (memory, _cell) = new_cell(100, WAITABLE);
+    let reader = memory.open(RDONLY).unwrap();
+    for timeout in [-1, 0, 5, INTR] {
+        assert_eq!(reader.wait(0, timeout), Err(EOPNOTSUPP));
+        assert_eq!(reader.wait(9, timeout), Err(EOPNOTSUPP));
     }
     // SAFETY: NULL is refused.
     let ret = outcome(|| unsafe { ipc_cell_wait(ptr::null(), 9, 0) as ssize_t });

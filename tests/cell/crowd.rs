@@ -84,7 +84,7 @@ fn read(memory: &Memory, shared: &Shared) {
 }
 
 fn torn(size: usize, flags: c_uint, writers: u64, readers: u64) {
-    let (memory, cell) = new_cell(size, flags & WAITABLE);
+    let (memory, cell) = new_cell(size, flags & !SOLE);
     let shared = Shared::new();
     let mut children = Vec::new();
     for seed in 0..writers {
@@ -124,6 +124,7 @@ pub fn torn_large() {
 
 pub fn torn_waitable() {
     torn(200, WAITABLE, 2, 2);
+    torn(200, FOR_ALL, 2, 2);
 }
 
 pub fn torn_by_a_sole_writer() {
@@ -133,7 +134,7 @@ pub fn torn_by_a_sole_writer() {
 
 /// Writers are killed at random and replaced; readers never notice.
 pub fn killed_writers() {
-    for (size, flags) in [(64, 0), (3000, WAITABLE), (100_000, 0)] {
+    for (size, flags) in [(64, 0), (3000, WAITABLE), (64, FOR_ALL), (100_000, 0)] {
         let (memory, cell) = new_cell(size, flags);
         let shared = Shared::new();
         let readers: Vec<Child> = (0..2).map(|_| fork(|| read(&memory, &shared))).collect();
@@ -157,5 +158,63 @@ pub fn killed_writers() {
         // A killed one may have stored and not counted.
         assert!(before >= shared.count(STORES).load(Ordering::Relaxed));
         assert!(shared.count(LOADS).load(Ordering::Relaxed) > 0);
+    }
+}
+
+/// Waiters and writers are killed at random and replaced. No waiter misses a value: each is released
+/// as long as there are stores.
+pub fn killed_waiters() {
+    for flags in [WAITABLE, FOR_ALL] {
+        let (memory, _cell) = new_cell(64, flags);
+        let shared = Shared::new();
+        let store = |seed: u64| {
+            fork(|| {
+                let cell = memory.open(0).unwrap();
+                let mut value = [0; 64];
+                while !shared.over().load(Ordering::Relaxed) {
+                    fill_value(&mut value, seed);
+                    assert_eq!(cell.store(&value, LONG), Ok(0));
+                    shared.count(STORES).fetch_add(1, Ordering::Relaxed);
+                    thread::sleep(Duration::from_micros(100));
+                }
+            })
+        };
+        let wait = || {
+            fork(|| {
+                let cell = memory.open(0).unwrap();
+                let mut version = 0;
+                while !shared.over().load(Ordering::Relaxed) {
+                    assert_eq!(cell.wait(version, 10_000), Ok(0));
+                    let (_, next) = cell.load().unwrap();
+                    assert!(next > version, "{next} after {version}");
+                    version = next;
+                    shared.count(LOADS).fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        let mut random = Random(u64::from(flags));
+        let mut writers: Vec<Child> = (0..4).map(store).collect();
+        let mut waiters: Vec<Child> = (0..12).map(|_| wait()).collect();
+        for round in 0..scaled(600) {
+            let which = random.below(16) as usize;
+            if which < 4 {
+                drop(std::mem::replace(&mut writers[which], store(round)));
+            } else {
+                drop(std::mem::replace(&mut waiters[which - 4], wait()));
+            }
+            thread::sleep(Duration::from_micros(random.below(2000)));
+        }
+        // The waiters end first: they need another store for that.
+        shared.over().store(true, Ordering::Relaxed);
+        let last = memory.open(0).unwrap();
+        for waiter in waiters {
+            wait_until("the end of a waiter", || {
+                assert_eq!(last.store(&[1; 64], LONG), Ok(0));
+                waiter.has_ended()
+            });
+            waiter.join();
+        }
+        writers.into_iter().for_each(Child::join);
+        assert!(shared.count(LOADS).load(Ordering::Relaxed) > 1000);
     }
 }

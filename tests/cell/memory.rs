@@ -9,7 +9,7 @@ use unixipc::ffi::cell::*;
 
 /// Memory of any content becomes a cell without a value.
 pub fn anything_before() {
-    let memory = Memory::new(ipc_cell_bytes(200));
+    let memory = Memory::new(ipc_cell_memory_size(200));
     let mut random = Random(3);
     for round in 0..20 {
         memory.fill(|_| match round {
@@ -18,7 +18,7 @@ pub fn anything_before() {
             _ => random.next() as u8,
         });
         let cell = memory
-            .init(200, if round % 2 == 0 { 0 } else { WAITABLE })
+            .init(200, [0, WAITABLE, FOR_ALL][round as usize % 3])
             .unwrap();
         assert_eq!(cell.load(), Err(ENODATA));
         assert_eq!(cell.store(&[round; 200], 0), Ok(0));
@@ -35,7 +35,7 @@ pub fn anything_before() {
 }
 
 pub fn not_a_cell() {
-    let memory = Memory::new(ipc_cell_bytes(200));
+    let memory = Memory::new(ipc_cell_memory_size(200));
     let mut random = Random(4);
     assert_eq!(memory.open(0).unwrap_err(), EPROTO, "zeros");
     for _ in 0..200 {
@@ -51,10 +51,10 @@ pub fn not_a_cell() {
 
 /// Memory that is mapped read-only: all but storing works, and sees what others store.
 pub fn read_only() {
-    let size = ipc_cell_bytes(1000);
+    let size = ipc_cell_memory_size(1000);
     let file = memfd(size);
     let memory = Memory::of(&file, size, PROT_READ | PROT_WRITE);
-    let cell = memory.init(1000, WAITABLE).unwrap();
+    let cell = memory.init(1000, FOR_ALL).unwrap();
     let view = Memory::of(&file, size, PROT_READ);
     for flags in [RDONLY, 0] {
         let reader = view.open(flags).unwrap();
@@ -70,21 +70,27 @@ pub fn read_only() {
     assert_eq!(view.open(RDONLY).unwrap().store(b"x", 0), Err(EBADF));
 }
 
-/// Opening, loading and waiting leave every byte as it is.
+/// Opening and loading leave every byte as it is, and so does waiting where it is not announced.
 pub fn nothing_is_written() {
-    let (memory, cell) = new_cell(300, WAITABLE);
-    cell.store(&[1; 300], 0).unwrap();
-    let before = memory.bytes();
-    for flags in [0, RDONLY] {
-        let other = memory.open(flags).unwrap();
-        other.load().unwrap();
-        other.load_cap(5).unwrap_err();
-        other.wait(0, 0).unwrap();
-        other.wait(1, 0).unwrap_err();
-        other.wait(1, 2).unwrap_err();
+    for waitable in [WAITABLE, FOR_ALL] {
+        let (memory, cell) = new_cell(300, waitable);
+        cell.store(&[1; 300], 0).unwrap();
+        let before = memory.bytes();
+        for flags in [0, RDONLY] {
+            let other = memory.open(flags).unwrap();
+            other.load().unwrap();
+            other.load_cap(5).unwrap_err();
+            if waitable == FOR_ALL || flags == 0 {
+                other.wait(0, 0).unwrap();
+                other.wait(1, 0).unwrap_err();
+            }
+            if waitable == FOR_ALL {
+                other.wait(1, 2).unwrap_err();
+            }
+        }
+        cell.store(&[1; 301], 0).unwrap_err();
+        assert!(memory.bytes() == before);
     }
-    cell.store(&[1; 301], 0).unwrap_err();
-    assert!(memory.bytes() == before);
 }
 
 /// Numbers that would lead out of the memory, or nowhere.
@@ -140,7 +146,7 @@ pub fn sizes_are_checked() {
         memory.poke(layout::VALUE_SIZE, bad);
         refused(&format!("value size {bad:#x}"));
     }
-    for bad in [2, 3, 4, 1 << 31, u32::MAX] {
+    for bad in [2, 4, 5, 7, 1 << 31, u32::MAX] {
         memory.poke(layout::FLAGS, bad);
         refused(&format!("flags {bad:#x}"));
     }

@@ -5,7 +5,7 @@ use libc::{EAGAIN, EBUSY, EDEADLK, EINVAL, EPERM, EPROTO, ETIMEDOUT};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use unixipc::ffi::cell::ipc_cell_bytes;
+use unixipc::ffi::cell::ipc_cell_memory_size;
 
 /// What another process finds while there is a sole writer.
 fn others_are_kept_out(memory: &Memory) {
@@ -32,7 +32,7 @@ fn others_may_store(memory: &Memory) {
 }
 
 pub fn keeps_others_out() {
-    for waitable in [0, WAITABLE] {
+    for waitable in [0, WAITABLE, FOR_ALL] {
         let (memory, first) = new_cell(100, waitable | SOLE);
         others_are_kept_out(&memory);
         for number in 1..=100u64 {
@@ -185,7 +185,7 @@ pub fn is_no_later_thread() {
 /// Who finds the cell finds its sole writer too.
 pub fn from_the_beginning() {
     const CELLS: usize = 20_000;
-    let size = ipc_cell_bytes(8).next_multiple_of(64);
+    let size = ipc_cell_memory_size(8).next_multiple_of(64);
     let memory = Memory::new(CELLS * size + 64);
     let at = memory.at as usize;
     let place = move |number: usize| (at + number * size) as *mut libc::c_void;
@@ -213,10 +213,52 @@ pub fn from_the_beginning() {
     seeker.join();
 }
 
-/// A child after fork that closes the handle takes nothing from its parent.
+/// A child after fork cannot store with the handle, even if it forks again or its parent has ended,
+/// and by closing the handle it takes nothing from its parent.
 pub fn stays_the_parents() {
+    for waitable in [0, WAITABLE, FOR_ALL] {
+        let (memory, alone) = new_cell(100, SOLE | waitable);
+        assert_eq!(alone.store(b"first", 0), Ok(0));
+        fork(|| {
+            for timeout in [-1, 0, 10, INTR] {
+                assert_eq!(alone.store(b"child", timeout), Err(EPERM));
+            }
+            fork(|| assert_eq!(alone.store(b"grandchild", 0), Err(EPERM))).join();
+            // Not by a thread of the child either.
+            let handle = alone.0 as usize;
+            thread::spawn(move || {
+                let alone = Cell(handle as *mut _);
+                assert_eq!(alone.store(b"thread", 0), Err(EPERM));
+                std::mem::forget(alone);
+            })
+            .join()
+            .unwrap();
+            drop(Cell(alone.0));
+        })
+        .join();
+        others_are_kept_out(&memory);
+        assert_eq!(alone.load(), Ok((b"first".to_vec(), 1)));
+        assert_eq!(alone.store(b"alone", 0), Ok(0));
+    }
+}
+
+/// When the parent has closed its handle, the child can become the sole writer with a handle of its
+/// own, but the handle from the parent still stores nothing.
+pub fn child_becomes_the_writer() {
     let (memory, alone) = new_cell(100, SOLE);
-    fork(|| drop(Cell(alone.0))).join();
-    others_are_kept_out(&memory);
-    assert_eq!(alone.store(b"alone", 0), Ok(0));
+    let (mut closed, mut is_closed) = std::io::pipe().unwrap();
+    let inherited = Cell(alone.0);
+    let child = fork(|| {
+        get(&mut closed);
+        assert_eq!(inherited.store(b"inherited", 0), Err(EPERM));
+        let own = memory.open(SOLE).unwrap();
+        assert_eq!(own.store(b"own", 0), Ok(0));
+        assert_eq!(inherited.store(b"inherited", 0), Err(EPERM));
+    });
+    // The child's copy of the handle.
+    std::mem::forget(inherited);
+    drop(alone);
+    put(&mut is_closed);
+    child.join();
+    others_may_store(&memory);
 }

@@ -15,7 +15,7 @@ impl Handle {
 }
 
 pub fn readers_and_writers() {
-    for (size, flags) in [(8, 0), (64, WAITABLE), (1000, 0)] {
+    for (size, flags) in [(8, 0), (64, WAITABLE), (64, FOR_ALL), (1000, 0)] {
         let (_memory, cell) = new_cell(size, flags);
         let handle = Handle(cell);
         let stores = scaled(20_000);
@@ -36,7 +36,7 @@ pub fn readers_and_writers() {
                     let mut scratch = Vec::new();
                     let mut last = 0;
                     while last < 2 * stores {
-                        if flags == WAITABLE {
+                        if flags != 0 {
                             assert_eq!(handle.get().wait(last, LONG), Ok(0));
                         }
                         match handle.get().load() {

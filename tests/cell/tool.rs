@@ -10,6 +10,8 @@ use unixipc::cell::Cell as Raw;
 use unixipc::ffi::cell::*;
 
 pub const WAITABLE: c_uint = IPC_CELL_F_WAITABLE;
+/// Handles that read only may wait too.
+pub const FOR_ALL: c_uint = IPC_CELL_F_WAITABLE_RDONLY;
 pub const RDONLY: c_uint = IPC_CELL_F_RDONLY;
 pub const SOLE: c_uint = IPC_CELL_F_SOLE_WRITER;
 pub const INTR: c_int = unixipc::ffi::pair::IPC_WAIT_INTR;
@@ -124,13 +126,14 @@ pub mod layout {
     pub const VALUE_SIZE: usize = 16;
     pub const STRIDE: usize = 24;
     pub const PUBLISHED: usize = 64;
+    pub const WAITERS: usize = 68;
     pub const LOCK: usize = 128;
     pub const FIRST_SLOT: usize = 256;
 }
 
 /// Memory with a cell in it, and a handle.
 pub fn new_cell(value_size: usize, flags: c_uint) -> (Memory, Cell) {
-    let memory = Memory::new(ipc_cell_bytes(value_size));
+    let memory = Memory::new(ipc_cell_memory_size(value_size));
     let cell = memory.init(value_size, flags).unwrap();
     (memory, cell)
 }
@@ -178,7 +181,7 @@ impl std::fmt::Debug for Cell {
 impl Cell {
     pub fn size(&self) -> usize {
         // SAFETY: an open handle.
-        unsafe { ipc_cell_size(self.0) }
+        unsafe { ipc_cell_value_size(self.0) }
     }
 
     #[track_caller]

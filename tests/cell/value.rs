@@ -4,8 +4,9 @@ use crate::tool::*;
 use libc::{EAGAIN, EMSGSIZE, ENODATA, PROT_READ, PROT_WRITE, c_int};
 use std::cell::Cell as Count;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use unixipc::cell::protocol::{self, Slot};
+use unixipc::cell::protocol::{self, Slot, Wake};
 use unixipc::errno::Errno;
+use unixipc::lock::announce::Waiters;
 
 pub fn lengths() {
     let (memory, cell) = new_cell(600, 0);
@@ -82,7 +83,7 @@ pub fn versions() {
 
 /// The low half of the version comes round to 0, which is no empty cell.
 pub fn versions_beyond_32_bits() {
-    for flags in [0, WAITABLE] {
+    for flags in [0, WAITABLE, FOR_ALL] {
         let (memory, cell) = new_cell(8, flags);
         let stride = memory.peek::<u64>(layout::STRIDE) as usize;
         let slots = memory.peek::<u32>(layout::SLOTS) as u64;
@@ -93,7 +94,7 @@ pub fn versions_beyond_32_bits() {
         memory.poke(layout::PUBLISHED, version as u32);
         assert_eq!(cell.version(), version);
         for _ in 0..4 * slots {
-            if flags == WAITABLE {
+            if flags != 0 {
                 assert_eq!(cell.wait(version, 0), Err(EAGAIN));
                 assert_eq!(cell.wait(version - 1, 0), Ok(0));
             }
@@ -151,7 +152,7 @@ pub fn small_buffers() {
 
 /// The same memory, mapped twice: nothing in it is an address.
 pub fn two_handles_at_two_addresses() {
-    let size = unixipc::ffi::cell::ipc_cell_bytes(100);
+    let size = unixipc::ffi::cell::ipc_cell_memory_size(100);
     let file = memfd(size);
     let first = Memory::of(&file, size, PROT_READ | PROT_WRITE);
     let second = Memory::of(&file, size, PROT_READ | PROT_WRITE);
@@ -203,11 +204,19 @@ impl protocol::Memory for Busy {
         &self.slot
     }
 
-    fn is_waitable(&self) -> bool {
-        false
+    fn waiters(&self) -> &Waiters {
+        unreachable!()
     }
 
-    fn increment_and_wake(&self) -> unixipc::errno::Result<()> {
+    fn wake(&self) -> Wake {
+        Wake::Never
+    }
+
+    fn increment_and_wake(&self) -> unixipc::errno::Result<u32> {
+        unreachable!()
+    }
+
+    fn wake_all(&self) -> u32 {
         unreachable!()
     }
 }

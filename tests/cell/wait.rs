@@ -1,13 +1,14 @@
 //! Waiting: for a value, and for another writer.
 
+use crate::common::filter::refuse_where;
 use crate::tool::*;
 use libc::{
-    EAGAIN, EINTR, ETIMEDOUT, FUTEX_REQUEUE, PROT_NONE, PROT_READ, PROT_WRITE, SA_RESTART, SIGSEGV,
-    SIGSTOP, SIGUSR1, SYS_futex, WIFSTOPPED, WUNTRACED, alarm, c_int, kill, raise, sigaction,
-    sighandler_t, waitpid,
+    BPF_JSET, EAGAIN, EINTR, ENOSYS, EPERM, ETIMEDOUT, FUTEX_REQUEUE, PROT_NONE, PROT_READ,
+    PROT_WRITE, SA_RESTART, SIGSEGV, SIGSTOP, SIGUSR1, SYS_futex, WIFSTOPPED, WUNTRACED, alarm,
+    c_int, kill, raise, sigaction, sighandler_t, waitpid,
 };
 use std::time::Duration;
-use unixipc::ffi::cell::ipc_cell_bytes;
+use unixipc::ffi::cell::{ipc_cell_memory_size, ipc_cell_store};
 
 pub fn returns_at_once() {
     let (_memory, cell) = new_cell(8, WAITABLE);
@@ -65,12 +66,12 @@ pub fn sleeps_without_polling() {
     assert!(used < Duration::from_millis(10), "{used:?}");
 }
 
-/// Who can only read the memory moves the waiters away, where no store wakes them.
+/// A process that can only read the memory moves the waiters away, where no store wakes them.
 pub fn moved_away() {
-    let file = memfd(ipc_cell_bytes(8));
-    let memory = Memory::of(&file, ipc_cell_bytes(8), PROT_READ | PROT_WRITE);
-    let cell = memory.init(8, WAITABLE).unwrap();
-    for timeout in [-1, LONG, INTR] {
+    let file = memfd(ipc_cell_memory_size(8));
+    let memory = Memory::of(&file, ipc_cell_memory_size(8), PROT_READ | PROT_WRITE);
+    for (timeout, flags) in [(-1, WAITABLE), (LONG, FOR_ALL), (INTR, WAITABLE)] {
+        let cell = memory.init(8, flags).unwrap();
         let seen = cell.load().map_or(0, |(_, version)| version);
         let waiting = fork(|| {
             // SAFETY: no pointers.
@@ -82,38 +83,44 @@ pub fn moved_away() {
         // SAFETY: within the memory.
         let published = unsafe { view.at.add(layout::PUBLISHED) };
         let (none, all) = (0, c_int::MAX);
-        // SAFETY: the kernel takes the addresses for names only.
-        let moved =
-            unsafe { libc::syscall(SYS_futex, published, FUTEX_REQUEUE, none, all, view.at) };
-        assert_eq!(moved, 1);
+        // It is on its way back to sleep now and then.
+        wait_until("a waiter that is moved", || {
+            // SAFETY: the kernel takes the addresses for names only.
+            let moved =
+                unsafe { libc::syscall(SYS_futex, published, FUTEX_REQUEUE, none, all, view.at) };
+            moved == 1
+        });
         cell.store(b"x", 0).unwrap();
         waiting.join();
     }
 }
 
 pub fn wakes_all() {
-    let (memory, cell) = new_cell(8, WAITABLE);
-    let children: Vec<Child> = (0..20)
-        .map(|i| {
-            fork(|| {
-                let own = memory.open(if i % 2 == 0 { 0 } else { RDONLY }).unwrap();
-                assert_eq!(own.wait(0, if i % 3 == 0 { -1 } else { LONG }), Ok(0));
-                assert_eq!(own.version(), 1);
+    for (flags, own_flags) in [(WAITABLE, [0; 2]), (FOR_ALL, [0, RDONLY])] {
+        let (memory, cell) = new_cell(8, flags);
+        let children: Vec<Child> = (0..20)
+            .map(|i| {
+                let memory = &memory;
+                fork(move || {
+                    let own = memory.open(own_flags[i % 2]).unwrap();
+                    assert_eq!(own.wait(0, if i % 3 == 0 { -1 } else { LONG }), Ok(0));
+                    assert_eq!(own.version(), 1);
+                })
             })
-        })
-        .collect();
-    children.iter().for_each(Child::wait_asleep);
-    cell.store(b"now", 0).unwrap();
-    children.into_iter().for_each(Child::join);
+            .collect();
+        children.iter().for_each(Child::wait_asleep);
+        cell.store(b"now", 0).unwrap();
+        children.into_iter().for_each(Child::join);
+    }
 }
 
 /// One that waits in memory that it can only read is woken too; so is one that waits beside
 /// another one that was killed.
 pub fn read_only() {
-    let size = unixipc::ffi::cell::ipc_cell_bytes(8);
+    let size = unixipc::ffi::cell::ipc_cell_memory_size(8);
     let file = memfd(size);
     let memory = Memory::of(&file, size, PROT_READ | PROT_WRITE);
-    let cell = memory.init(8, WAITABLE).unwrap();
+    let cell = memory.init(8, FOR_ALL).unwrap();
     let view = Memory::of(&file, size, PROT_READ);
     let reader = view.open(RDONLY).unwrap();
     let wait = || assert_eq!(reader.wait(0, LONG), Ok(0));
@@ -125,6 +132,117 @@ pub fn read_only() {
     cell.store(b"x", 0).unwrap();
     first.join();
     second.join();
+}
+
+/// The announcement in the memory: odd while a thread may be asleep.
+fn is_announced(memory: &Memory) -> bool {
+    !memory.peek::<u32>(layout::WAITERS).is_multiple_of(2)
+}
+
+/// A waiter that is killed leaves its announcement; the next store withdraws it.
+pub fn killed_waiter() {
+    let (memory, cell) = new_cell(8, WAITABLE);
+    assert!(!is_announced(&memory));
+    let [killed, other] = [(), ()].map(|()| fork(|| assert_eq!(cell.wait(0, LONG), Ok(0))));
+    killed.wait_asleep();
+    other.wait_asleep();
+    drop(killed);
+    assert!(is_announced(&memory));
+    cell.store(b"x", 0).unwrap();
+    other.join();
+    assert!(!is_announced(&memory));
+
+    // Nor does one keep it that times out.
+    assert_eq!(cell.wait(1, 5), Err(ETIMEDOUT));
+    assert!(is_announced(&memory));
+    cell.store(b"y", 0).unwrap();
+    assert!(!is_announced(&memory));
+    assert_eq!(cell.version(), 2);
+}
+
+/// A sleeping thread whose announcement is lost, whatever the reason, checks the version itself.
+pub fn late_announcement() {
+    let (memory, cell) = new_cell(8, WAITABLE);
+    for timeout in [-1, LONG, INTR] {
+        let seen = cell.load().map_or(0, |(_, version)| version);
+        let waiting = fork(|| {
+            let (waited, took) = timed(|| cell.wait(seen, timeout));
+            assert_eq!(waited, Ok(0));
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        });
+        waiting.wait_asleep();
+        memory.poke(layout::WAITERS, 0u32);
+        cell.store(b"x", 0).unwrap();
+        waiting.join();
+    }
+}
+
+/// A writer is killed between its publication and the wake-up, where it found no announcement
+/// before: the waiter sees the value nevertheless.
+pub fn killed_between() {
+    let (memory, cell) = new_cell(8, WAITABLE);
+    let waiting = fork(|| assert_eq!(cell.wait(0, LONG), Ok(0)));
+    waiting.wait_asleep();
+    // The state that such a writer leaves: the value is published, the waiter is announced.
+    let stride = memory.peek::<u64>(layout::STRIDE) as usize;
+    let slot = layout::FIRST_SLOT + stride;
+    memory.poke(slot + size_of::<u64>(), 1u64);
+    memory.poke(slot, 1u64);
+    memory.poke(layout::PUBLISHED, 1u32);
+    waiting.join();
+    assert_eq!(cell.version(), 1);
+}
+
+/// A store for which no thread waits makes no system call, by a sole writer neither.
+pub fn cost() {
+    for flags in [WAITABLE, WAITABLE | SOLE] {
+        let (memory, cell) = new_cell(8, flags & WAITABLE);
+        let stores = |cell: &Cell| {
+            (0..200u64).all(|number| {
+                // SAFETY: a handle, a value of 8 bytes. Nothing is reported but by the result.
+                unsafe { ipc_cell_store(cell.0, (&raw const number).cast(), 8, -1) == 0 }
+            })
+        };
+        // A thread that does not wait, and one that waited.
+        for waited in [false, true] {
+            if waited {
+                let version = cell.load().map_or(0, |(_, version)| version);
+                assert_eq!(cell.wait(version, 5), Err(ETIMEDOUT));
+                assert_eq!(cell.store(b"is read", 0), Ok(0));
+            }
+            fork(|| {
+                let own = memory.open(flags & SOLE).unwrap();
+                // The first one finds out which process this is.
+                assert_eq!(own.store(b"first", 0), Ok(0));
+                // SAFETY: no pointers; from here on a system call kills.
+                let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
+                assert_eq!(done, 0);
+                let all = stores(&own);
+                // SAFETY: exit, not exit_group, which the filter refuses.
+                unsafe { libc::syscall(libc::SYS_exit, if all { 0 } else { 1 }) };
+            })
+            .join();
+        }
+    }
+}
+
+/// A filter refuses the call that publishes and wakes at once: two calls do it.
+pub fn refused_wake_up() {
+    for (error, flags) in [(ENOSYS, WAITABLE), (EPERM, FOR_ALL)] {
+        let (_memory, cell) = new_cell(8, flags);
+        let waiting = fork(|| assert_eq!(cell.wait(0, LONG), Ok(0)));
+        waiting.wait_asleep();
+        fork(|| {
+            // The third bit is in FUTEX_WAKE_OP, and in neither FUTEX_WAIT nor FUTEX_WAKE.
+            refuse_where(SYS_futex, 1, BPF_JSET, 4, error);
+            assert_eq!(cell.store(b"x", 0), Ok(0));
+            let errno = std::io::Error::last_os_error().raw_os_error();
+            assert_eq!(errno, Some(SENTINEL), "a success leaves errno alone");
+        })
+        .join();
+        waiting.join();
+        assert_eq!(cell.version(), 1);
+    }
 }
 
 pub fn signals() {

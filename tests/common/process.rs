@@ -137,6 +137,18 @@ impl Child {
         status
     }
 
+    /// Whether the child has ended; it is not reaped.
+    pub fn has_ended(&self) -> bool {
+        // SAFETY: all zero bytes are a siginfo.
+        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: the info is ours.
+        let done = unsafe { libc::waitid(libc::P_PID, self.0 as u32, &mut info, options) };
+        assert_eq!(done, 0);
+        // SAFETY: filled in by waitid, or zero.
+        unsafe { info.si_pid() != 0 }
+    }
+
     /// Waits until the child sleeps in the kernel.
     #[track_caller]
     pub fn wait_asleep(&self) {

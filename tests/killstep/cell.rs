@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const WAITABLE: c_uint = unixipc::ffi::cell::IPC_CELL_F_WAITABLE;
+const FOR_ALL: c_uint = unixipc::ffi::cell::IPC_CELL_F_WAITABLE_RDONLY;
 const RDONLY: c_uint = unixipc::ffi::cell::IPC_CELL_F_RDONLY;
 const SOLE: c_uint = unixipc::ffi::cell::IPC_CELL_F_SOLE_WRITER;
 /// How long a survivor waits, in milliseconds.
@@ -33,7 +34,7 @@ impl Memory {
     /// Without a cell.
     fn bare(library: &Library, value_size: usize) -> Self {
         // SAFETY: takes no pointers.
-        let bytes = unsafe { (library.ipc_cell_bytes)(value_size) };
+        let bytes = unsafe { (library.ipc_cell_memory_size)(value_size) };
         let size = bytes.next_multiple_of(4096) + 4096;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
@@ -249,15 +250,22 @@ struct Store {
     library: Library,
     value: Vec<u8>,
     flags: c_uint,
+    /// Whether a waiter left its announcement.
+    announced: bool,
 }
 
 impl Store {
-    fn check(what: &str, len: usize, flags: c_uint) {
-        let scenario = Self {
+    fn new(len: usize, flags: c_uint) -> Self {
+        Self {
             library: library::load(),
             value: value(2, len),
             flags,
-        };
+            announced: false,
+        }
+    }
+
+    fn check(what: &str, len: usize, flags: c_uint) {
+        let scenario = Self::new(len, flags);
         check(what, &scenario);
     }
 }
@@ -266,7 +274,7 @@ impl Scenario for Store {
     type State = Memory;
 
     fn set_up(&self) -> Memory {
-        Memory::with_value(&self.library, self.value.len(), self.flags & WAITABLE)
+        Memory::with_value(&self.library, self.value.len(), self.flags & !SOLE)
     }
 
     fn become_victim(&self, memory: &mut Memory) {
@@ -275,6 +283,10 @@ impl Scenario for Store {
         }
         let first = value(1, self.value.len());
         assert_eq!(store(&self.library, memory.cell, &first, 0), Ok(0));
+        if self.announced {
+            let waited = wait(&self.library, memory.cell, 2, 1);
+            assert_eq!(waited, Err(libc::ETIMEDOUT));
+        }
     }
 
     fn operate(&self, memory: &mut Memory) {
@@ -297,6 +309,26 @@ pub fn store_long() {
 
 pub fn store_waitable() {
     Store::check("ipc_cell_store, waitable", LEN, WAITABLE);
+}
+
+pub fn store_waitable_by_readers() {
+    Store::check("ipc_cell_store, waitable by readers", LEN, FOR_ALL);
+}
+
+pub fn store_after_a_waiter() {
+    let scenario = Store {
+        announced: true,
+        ..Store::new(LEN, WAITABLE)
+    };
+    check("ipc_cell_store, waitable, after a waiter", &scenario);
+}
+
+pub fn store_waitable_as_sole_writer() {
+    Store::check(
+        "ipc_cell_store, waitable, sole writer",
+        LEN,
+        WAITABLE | SOLE,
+    );
 }
 
 pub fn store_as_sole_writer() {
@@ -361,12 +393,16 @@ impl Scenario for StoreToSleeper {
 }
 
 pub fn store_to_a_sleeper() {
-    let store = Store {
-        library: library::load(),
-        value: value(2, LEN),
-        flags: WAITABLE,
-    };
-    check("ipc_cell_store, somebody waits", &StoreToSleeper(store));
+    let store = Store::new(LEN, WAITABLE);
+    check("ipc_cell_store, a thread waits", &StoreToSleeper(store));
+}
+
+pub fn store_to_a_sleeping_reader() {
+    let store = Store::new(LEN, FOR_ALL);
+    check(
+        "ipc_cell_store, waitable by readers, a thread waits",
+        &StoreToSleeper(store),
+    );
 }
 
 /// The victim's store times out, because another process that holds the lock is stopped: one

@@ -10,6 +10,7 @@ mod channel_handshake;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
+mod event;
 mod fifo;
 mod harness;
 mod library;
@@ -104,8 +105,12 @@ fn main() -> ExitCode {
         cell::store_short,
         cell::store_long,
         cell::store_waitable,
+        cell::store_waitable_by_readers,
+        cell::store_after_a_waiter,
+        cell::store_waitable_as_sole_writer,
         cell::store_as_sole_writer,
         cell::store_to_a_sleeper,
+        cell::store_to_a_sleeping_reader,
         cell::store_that_times_out,
         cell::load_short,
         cell::load_long,
@@ -141,6 +146,19 @@ fn main() -> ExitCode {
         shm::from_fd,
         shm::attach,
         shm::close,
+        event::init,
+        event::set,
+        event::set_automatic,
+        event::set_after_a_waiter,
+        event::clear,
+        event::consume,
+        event::wait_that_is_set,
+        event::wait_asleep,
+        event::wait_asleep_automatic,
+        event::wait_that_times_out,
+        event::wait_that_is_woken,
+        event::set_to_sleepers,
+        event::set_to_sleepers_automatic,
         channel::send,
         channel::send_long,
         channel::send_to_one_asleep,

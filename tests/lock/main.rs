@@ -1,4 +1,4 @@
-//! The mutex, the reader-writer lock and the condition in shared memory, as include/unixipc.h
+//! The mutex, the reader-writer lock, the condition and the event in shared memory, as include/unixipc.h
 //! describes them.
 
 #[path = "../common/mod.rs"]
@@ -6,6 +6,7 @@ mod common;
 mod cond;
 mod crowd;
 mod ends;
+mod event;
 mod fairness;
 mod lost_owner;
 mod mutex;
@@ -81,6 +82,26 @@ fn main() -> std::process::ExitCode {
         cond::producer_and_consumers,
         cond::killed_waiter,
         cond::refused_signal,
+        event::arguments,
+        event::any_contents,
+        event::manual_reset,
+        event::automatic_reset,
+        event::many_states,
+        event::time_outs,
+        event::interrupted,
+        event::manual_releases_all,
+        event::automatic_releases_one,
+        event::cost,
+        event::killed_waiter,
+        event::wakes_as_many_as_asked,
+        event::killed_after_its_wake_up,
+        event::killed_between,
+        event::lost_announcement,
+        event::refused_wake_up,
+        event::nothing_is_missed,
+        event::crowd_automatic,
+        event::crowd_manual,
+        event::crowd_consumes_each_set,
         crowd::nobody_dies,
         crowd::mutex,
         crowd::rwlock,

@@ -283,22 +283,10 @@ pub fn ends_with_signal(call: impl Fn() -> Outcome) {
         wait_until("the end of the child", || {
             child.signal(libc::SIGUSR1);
             thread::sleep(Duration::from_millis(5));
-            has_ended(&child)
+            child.has_ended()
         });
         child.join();
     }
-}
-
-/// Whether a child has ended, and is not waited for yet.
-fn has_ended(child: &Child) -> bool {
-    // SAFETY: all zero bytes are a siginfo.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: the info is ours.
-    let done = unsafe { libc::waitid(libc::P_PID, child.0 as u32, &mut info, options) };
-    assert_eq!(done, 0);
-    // SAFETY: what waitid filled in, or zero.
-    unsafe { info.si_pid() != 0 }
 }
 
 /// Memory of random bytes makes no object of any call, but for one chance in 2^32.

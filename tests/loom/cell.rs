@@ -2,7 +2,8 @@
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::errno::{Errno, Result};
-use crate::protocol::{self, Memory, Slot};
+use crate::lock::announce::Waiters;
+use crate::protocol::{self, Memory, Slot, Wake};
 use crate::{Turn, check};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -13,7 +14,8 @@ struct Cell {
     published: AtomicU32,
     slots: [Slot; SLOTS],
     values: [[AtomicU64; 2]; SLOTS],
-    waitable: bool,
+    wake: Wake,
+    waiters: Waiters,
     /// A writer dies where it would publish.
     dies: bool,
     turn: Turn,
@@ -39,25 +41,36 @@ impl Memory for Cell {
         &self.slots[place]
     }
 
-    fn is_waitable(&self) -> bool {
-        self.waitable
+    fn waiters(&self) -> &Waiters {
+        self.turn.anybody();
+        &self.waiters
+    }
+
+    fn wake(&self) -> Wake {
+        self.wake
     }
 
     /// Like the kernel: under the queue's lock, and with as little order as any machine gives.
-    fn increment_and_wake(&self) -> Result<()> {
+    fn increment_and_wake(&self) -> Result<u32> {
         if self.dies {
             return Err(Errno::EINTR);
         }
         let _queue = self.kernel.lock().unwrap();
         self.published.fetch_add(1, Ordering::Relaxed);
         self.sleepers.notify_all();
-        Ok(())
+        Ok(0)
+    }
+
+    fn wake_all(&self) -> u32 {
+        let _queue = self.kernel.lock().unwrap();
+        self.sleepers.notify_all();
+        0
     }
 }
 
 impl Cell {
     /// Without a value. Made in each run anew, as loom wants it.
-    fn new(waitable: bool) -> Self {
+    fn new(wake: Wake) -> Self {
         Self {
             published: AtomicU32::new(0),
             slots: [(); SLOTS].map(|()| Slot {
@@ -65,7 +78,8 @@ impl Cell {
                 len: AtomicU64::new(0),
             }),
             values: [(); SLOTS].map(|()| [(); 2].map(|()| AtomicU64::new(0))),
-            waitable,
+            wake,
+            waiters: Waiters::new(),
             dies: false,
             turn: Turn::new(),
             kernel: Mutex::new(()),
@@ -123,9 +137,9 @@ impl Cell {
 }
 
 /// A writer comes round the whole row while a reader loads twice.
-fn reader_and_writer(waitable: bool) {
+fn reader_and_writer(wake: Wake) {
     check(2, move || {
-        let cell = Arc::new(Cell::new(waitable));
+        let cell = Arc::new(Cell::new(wake));
         let writer = {
             let cell = cell.clone();
             thread::spawn(move || (1..=3).for_each(|number| cell.store(number).unwrap()))
@@ -143,19 +157,24 @@ fn reader_and_writer(waitable: bool) {
 
 #[test]
 fn reader_and_writer_published_by_a_store() {
-    reader_and_writer(false);
+    reader_and_writer(Wake::Never);
 }
 
 #[test]
 fn reader_and_writer_published_by_the_kernel() {
-    reader_and_writer(true);
+    reader_and_writer(Wake::Always);
+}
+
+#[test]
+fn reader_and_writer_that_looks_for_waiters() {
+    reader_and_writer(Wake::Announced);
 }
 
 /// Two writers, under the lock that the cell has for them, and a reader.
 #[test]
 fn two_writers() {
     check(2, || {
-        let cell = Arc::new(Cell::new(false));
+        let cell = Arc::new(Cell::new(Wake::Never));
         let lock = Arc::new(Mutex::new(0));
         let writers = [(), ()].map(|()| {
             let (cell, lock) = (cell.clone(), lock.clone());
@@ -178,7 +197,7 @@ fn two_writers() {
 #[test]
 fn dead_writer() {
     check(3, || {
-        let mut cell = Cell::new(true);
+        let mut cell = Cell::new(Wake::Always);
         cell.store(1).unwrap();
         cell.dies = true;
         assert_eq!(cell.store(77), Err(Errno::EINTR));
@@ -195,11 +214,10 @@ fn dead_writer() {
     });
 }
 
-/// Waiters sleep and are woken: loom finds the run in which one sleeps for ever.
-#[test]
-fn no_wake_up_is_lost() {
-    check(3, || {
-        let cell = Arc::new(Cell::new(true));
+/// Waiters sleep and are woken: loom finds the run in which one sleeps forever.
+fn no_wake_up_is_lost(wake: Wake) {
+    check(2, move || {
+        let cell = Arc::new(Cell::new(wake));
         let waiters = [(), ()].map(|()| {
             let cell = cell.clone();
             thread::spawn(move || {
@@ -218,11 +236,20 @@ fn no_wake_up_is_lost() {
     });
 }
 
-/// One that waits for each version in turn, while a writer does not wait for it.
 #[test]
-fn waits_again_and_again() {
-    check(3, || {
-        let cell = Arc::new(Cell::new(true));
+fn no_wake_up_is_lost_that_the_kernel_gives() {
+    no_wake_up_is_lost(Wake::Always);
+}
+
+#[test]
+fn no_wake_up_is_lost_of_announced_waiters() {
+    no_wake_up_is_lost(Wake::Announced);
+}
+
+/// One that waits for each version in turn, while a writer does not wait for it.
+fn waits_again_and_again(wake: Wake) {
+    check(3, move || {
+        let cell = Arc::new(Cell::new(wake));
         let waiter = {
             let cell = cell.clone();
             thread::spawn(move || {
@@ -241,12 +268,22 @@ fn waits_again_and_again() {
     });
 }
 
-/// One that has heard of a version from somebody else, and waits for the one after it, while
-/// the writer comes round the row.
 #[test]
-fn waits_beyond_what_it_has_not_seen() {
-    check(2, || {
-        let cell = Arc::new(Cell::new(true));
+fn waits_again_and_again_for_the_kernel() {
+    waits_again_and_again(Wake::Always);
+}
+
+/// The announcement for the second version is not withdrawn by the store of the first.
+#[test]
+fn waits_again_and_again_announced() {
+    waits_again_and_again(Wake::Announced);
+}
+
+/// One that has heard of a version from another thread, and waits for the one after it, while
+/// the writer fills the row.
+fn waits_beyond_what_it_has_not_seen(wake: Wake) {
+    check(2, move || {
+        let cell = Arc::new(Cell::new(wake));
         let waiter = {
             let cell = cell.clone();
             thread::spawn(move || cell.wait(1).unwrap())
@@ -256,12 +293,22 @@ fn waits_beyond_what_it_has_not_seen() {
     });
 }
 
+#[test]
+fn waits_beyond_what_it_has_not_seen_for_the_kernel() {
+    waits_beyond_what_it_has_not_seen(Wake::Always);
+}
+
+#[test]
+fn waits_beyond_what_it_has_not_seen_announced() {
+    waits_beyond_what_it_has_not_seen(Wake::Announced);
+}
+
 /// That loom sees what has to be seen: a seqlock whose writer marks the slot without a fence.
 #[test]
 #[should_panic(expected = "torn")]
 fn without_a_fence_it_is_torn() {
     check(3, || {
-        let cell = Arc::new(Cell::new(false));
+        let cell = Arc::new(Cell::new(Wake::Never));
         let writer = {
             let cell = cell.clone();
             thread::spawn(move || {

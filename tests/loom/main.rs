@@ -20,6 +20,8 @@ mod sys {
 mod cell;
 mod channel;
 mod cond;
+mod event;
+mod lock;
 #[path = "../../src/cell/protocol.rs"]
 mod protocol;
 #[path = "../../src/lock/rw_protocol.rs"]

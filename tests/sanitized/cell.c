@@ -187,7 +187,7 @@ static int judge(enum call call, long result, double begin, double limit)
 /* Does everything once with a handle. */
 static void use(struct ipc_cell *cell, int wait_ms)
 {
-    size_t size = ipc_cell_size(cell);
+    size_t size = ipc_cell_value_size(cell);
     size_t cap = size;
     if (next() % 4 == 0)
         cap = 1 + next() % size;
@@ -215,8 +215,8 @@ static struct ipc_cell *open_anew(const unsigned char *mem, unsigned flags)
     int ret = ipc_cell_open(mem, bytes, flags, &cell);
     if (!judge(OPEN, ret, begin, 20))
         return NULL;
-    if (ipc_cell_size(cell) == 0 || ipc_cell_size(cell) > bytes)
-        errx(1, "a cell of %zu bytes", ipc_cell_size(cell));
+    if (ipc_cell_value_size(cell) == 0 || ipc_cell_value_size(cell) > bytes)
+        errx(1, "a cell of %zu bytes", ipc_cell_value_size(cell));
     return cell;
 }
 
@@ -226,7 +226,7 @@ int main(int argc, char **argv)
         errx(1, "usage: cell VALUE_SIZE SECONDS");
     value_size = strtoul(argv[1], NULL, 0);
     double seconds = strtod(argv[2], NULL);
-    bytes = ipc_cell_bytes(value_size);
+    bytes = ipc_cell_memory_size(value_size);
 
     int fd = memfd_create("cell", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, (off_t)((bytes + PAGE - 1) / PAGE * PAGE)) < 0)
@@ -238,7 +238,9 @@ int main(int argc, char **argv)
     unsigned char *value = calloc(1, value_size), *right = malloc(bytes);
     if (!value || !right)
         err(1, "malloc");
-    if (ipc_cell_init(writable, bytes, value_size, IPC_CELL_F_WAITABLE, &first) < 0)
+    /* Both ways in which waiting threads are woken. */
+    unsigned flags = value_size < 1000 ? IPC_CELL_F_WAITABLE : IPC_CELL_F_WAITABLE_RDONLY;
+    if (ipc_cell_init(writable, bytes, value_size, flags, &first) < 0)
         err(1, "ipc_cell_init");
     if (ipc_cell_store(first, value, value_size, 0) < 0)
         err(1, "ipc_cell_store");

@@ -67,7 +67,7 @@ int main(int argc, char **argv)
         errx(1, "usage: threads VALUE_SIZE STORES");
     size = strtoul(argv[1], NULL, 0);
     stores = strtoull(argv[2], NULL, 0);
-    size_t bytes = ipc_cell_bytes(size);
+    size_t bytes = ipc_cell_memory_size(size);
     void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (mem == MAP_FAILED)
         err(1, "mmap");
