@@ -22,6 +22,7 @@ mod thread;
 mod time;
 
 pub use fs::{flock, ftok, mkfifo};
+pub use memory::page_size;
 pub use socket::{
     disconnect, is_listening, is_local, local_pair, peer_credentials, recv, recvmsg, send, sendmsg,
     sendto, socket_type, socketpair,
