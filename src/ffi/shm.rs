@@ -260,7 +260,7 @@ pub unsafe extern "C" fn ipc_shm_publish(shm: *mut Shm, name: *const c_char) -> 
 ///   ENOENT        there is no region of this name, or a transient one without users
 ///   ENOLCK        the region is transient, and the system has no memory for locks
 ///   ENOMEM        no memory or address space is left; or LOCK, or mlockall(MCL_FUTURE): more than
-///                 RLIMIT_MEMLOCK
+///                 RLIMIT_MEMLOCK; or LOCK: a page cannot be allocated
 ///   ENOSPC        PREFAULT: the memory is not allocated, and /dev/shm is full
 ///   EOPNOTSUPP    /dev/shm is not a tmpfs
 ///   EPERM         LOCK: the process may not lock memory
