@@ -2417,9 +2417,9 @@ int ipc_shm_unlink(const char *name);
 /**
  * Unmaps a region and closes its descriptor; other processes keep theirs. NULL does nothing.
  *
- * The address becomes invalid. A name stays, and so does a System V segment; the name of a
- * transient region ends with its last user. Before, unlock all locks in the region that this
- * process holds.
+ * The address becomes invalid. A name stays, and so does a System V segment; the last user of a
+ * transient region removes its name. Before, unlock all locks in the region that this process
+ * holds.
  *
  * If the program has closed the descriptor, as a daemon does that closes all, and its number now
  * refers to another file, the call does not close that file. It compares the device and inode

@@ -4,7 +4,7 @@ use super::pointer::{
     ExtensibleStruct, copy_struct_from, drop_handle, handle, handle_room, out_ptr, string,
 };
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, or_errno, or_errno_of};
+use crate::errno::{Errno, Result, or_errno, or_errno_of, preserve_errno};
 use crate::fd::borrow;
 use crate::shm::{self, CreateOptions, MapOptions, Shm};
 use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, size_t};
@@ -476,9 +476,9 @@ pub unsafe extern "C" fn ipc_shm_unlink(name: *const c_char) -> c_int {
 
 /// Unmaps a region and closes its descriptor; other processes keep theirs. NULL does nothing.
 ///
-/// The address becomes invalid. A name stays, and so does a System V segment; the name of a
-/// transient region ends with its last user. Before, unlock all locks in the region that this
-/// process holds.
+/// The address becomes invalid. A name stays, and so does a System V segment; the last user of a
+/// transient region removes its name. Before, unlock all locks in the region that this process
+/// holds.
 ///
 /// If the program has closed the descriptor, as a daemon does that closes all, and its number now
 /// refers to another file, the call does not close that file. It compares the device and inode
@@ -489,5 +489,5 @@ pub unsafe extern "C" fn ipc_shm_unlink(name: *const c_char) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_close(shm: *mut Shm) {
     // SAFETY: the caller's handle, which is no longer used.
-    unsafe { drop_handle(shm) };
+    preserve_errno(|| unsafe { drop_handle(shm) });
 }

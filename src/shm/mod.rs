@@ -134,15 +134,18 @@ impl Shm {
             Err(Errno::EEXIST) => {}
             linked => return linked,
         }
-        // Only the holder of the lock removes the name. A process that has it is replacing the
-        // region, so the name is taken.
-        let lock = match find_dead(&name) {
-            Some(_) => NameLock::acquire(name.path(), Deadline::new(0)?),
-            None => Err(Errno::EEXIST),
-        };
-        let _lock = lock.map_err(|_| Errno::EEXIST)?;
-        name.unlink_if(find_dead(&name).ok_or(Errno::EEXIST)?)?;
+        remove_dead(&name)?;
         self.link(&name)
+    }
+
+    /// The name that may end when this handle is closed.
+    fn transient_name(&self) -> Option<Name> {
+        match &*self.0 {
+            Memory::File(region) if region.attributes.transient && !region.read_only => {
+                region.name.get().cloned()
+            }
+            _ => None,
+        }
     }
 
     fn link(&self, name: &Name) -> Result<()> {
@@ -168,9 +171,23 @@ impl Shm {
 impl Drop for Shm {
     fn drop(&mut self) {
         let _uncancelled = CancelGuard::new();
+        let name = self.transient_name();
         // SAFETY: dropped once, here, and not used afterwards.
         unsafe { ManuallyDrop::drop(&mut self.0) };
+        // Only now it is known whether another process, such as a child by fork, is a user.
+        if let Some(name) = name {
+            let _ = remove_dead(&name);
+        }
     }
+}
+
+/// Removes a name that leads to a transient region without users. `EEXIST` if it leads to another
+/// file. A process that has the lock is replacing the region, so the name is taken then too.
+fn remove_dead(name: &Name) -> Result<()> {
+    find_dead(name).ok_or(Errno::EEXIST)?;
+    let lock = NameLock::acquire(name.path(), Deadline::new(0)?);
+    let _lock = lock.map_err(|_| Errno::EEXIST)?;
+    name.unlink_if(find_dead(name).ok_or(Errno::EEXIST)?)
 }
 
 /// The file of a name that leads to a transient region without users.

@@ -1,10 +1,12 @@
 //! Regions: a process that makes, names, opens, replaces, removes or closes one is killed.
 
 use crate::check;
+use crate::child::Child;
 use crate::harness::{Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use libc::{c_int, c_uint, c_void, key_t, size_t};
 use std::ffi::{CStr, CString};
+use std::time::Instant;
 use std::{fs, ptr, slice};
 use unixipc::ffi::shm::{
     IPC_SHM_F_PUBLISH as PUBLISH, IPC_SHM_F_REPLACE_STALE as REPLACE_STALE,
@@ -512,8 +514,11 @@ impl Scenario for Transient {
 
     fn set_up(&self) -> *mut Shm {
         self.calls.clear();
-        self.calls
-            .close(self.make(&self.calls.name, SET_UP).unwrap());
+        // The process ends without closing the region, so its name stays.
+        let child = Child::fork(|| {
+            self.make(&self.calls.name, SET_UP).unwrap();
+        });
+        assert_eq!(child.wait(Instant::now() + Self::LIMIT), Some(0));
         ptr::null_mut()
     }
 
@@ -523,7 +528,6 @@ impl Scenario for Transient {
         self.calls.close(self.publish(&self.calls.other));
         self.calls
             .close(self.make(&self.calls.other, VICTIM).unwrap());
-        assert_eq!(self.calls.unlink(&self.calls.other), 0);
         if self.what == LastUser::Closes {
             *shm = self.make(&self.calls.name, VICTIM).unwrap();
         }

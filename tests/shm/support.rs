@@ -320,6 +320,13 @@ pub fn open_or_create_with<F: FnMut(*mut u8, usize) -> bool>(
     })
 }
 
+/// Makes and removes a region, and thus the lock file of a process that was killed.
+pub fn make_and_remove(name: &CStr) {
+    let _ = unlink(name);
+    drop(open_or_create(name, PAGE, (0, 0), |_, _| true).unwrap());
+    assert_eq!(unlink(name), Ok(0));
+}
+
 /// `open(2)`.
 pub fn plain_open(path: &str, flags: c_int) -> Result<OwnedFd, c_int> {
     // SAFETY: a string.

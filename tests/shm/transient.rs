@@ -25,6 +25,11 @@ fn make(name: &CStr, byte: u8) -> Region {
     made.unwrap()
 }
 
+/// Leaves a region whose only user has ended without closing it.
+fn leave_dead(name: &CStr, byte: u8) {
+    fork(|| mem::forget(make(name, byte))).join();
+}
+
 /// A child that has a region open until it is told to end, or killed.
 struct User {
     child: Child,
@@ -64,6 +69,9 @@ pub fn ends_with_the_last_handle() {
     drop(second);
     assert!(open(&name, 0).unwrap().is_all(1), "the third is a user");
     drop(third);
+    assert!(place.files().is_empty(), "the last one removes the name");
+    assert_eq!(place.used(), 0);
+    leave_dead(&name, 1);
     let before = open_numbers();
     for flags in [0, RDONLY] {
         assert_eq!(open(&name, flags).unwrap_err(), ENOENT);
@@ -72,13 +80,14 @@ pub fn ends_with_the_last_handle() {
     let new = make(&name, 2);
     assert!(new.is_all(2));
     drop(new);
+    leave_dead(&name, 2);
     // Also by a call without the flag, which makes a region that stays.
     drop(open_or_create(&name, SIZE, (0, 0), |_, _| true).unwrap());
     assert!(open(&name, 0).unwrap().is_all(0));
     assert_eq!(place.files().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
     // A dead name can be removed.
-    drop(make(&name, 3));
+    leave_dead(&name, 3);
     assert_eq!(unlink(&name), Ok(0));
     assert_eq!(place.used(), 0);
 }
@@ -96,11 +105,14 @@ pub fn published() {
     assert_eq!(publish(2).0, Err(EEXIST));
     assert!(open(&name, 0).unwrap().is_all(1));
     drop(first);
-    // The dead name is free.
+    assert!(place.files().is_empty());
+    // A dead name is free.
+    leave_dead(&name, 1);
     let (published, second) = publish(3);
     assert_eq!(published, Ok(0));
     assert!(second.is_current() == Ok(1) && open(&name, 0).unwrap().is_all(3));
     drop(second);
+    leave_dead(&name, 4);
     let lasting = create(SIZE, PUBLISH, 0).unwrap();
     assert_eq!(lasting.publish(&name), Ok(0));
     drop(lasting);
@@ -152,7 +164,7 @@ pub fn ends_of_a_user() {
     assert!(open(&name, 0).unwrap().is_all(5));
     drop(region);
     assert!(is_dead());
-    assert_eq!(unlink(&name), Ok(0));
+    assert!(place.files().is_empty());
     assert_eq!(place.used(), 0);
 }
 
@@ -160,10 +172,11 @@ pub fn ends_of_a_user() {
 pub fn readers() {
     let _place = Place::new();
     let name = name("r");
-    let region = make(&name, 1);
+    let user = User::start(|| make(&name, 1));
     let reader = open(&name, RDONLY).unwrap();
     assert_eq!(reader.is_current(), Ok(1));
-    drop(region);
+    user.child.signal(SIGKILL);
+    user.child.reap();
     assert_eq!(reader.is_current(), Ok(0));
     assert_eq!(open(&name, 0).unwrap_err(), ENOENT);
     // With a lock of the whole file, which it gets while there is no user.
@@ -192,14 +205,15 @@ pub fn readers() {
     drop(open(&name, RDONLY).unwrap());
     drop(reader);
     drop(open(&name, 0).unwrap());
-    assert_eq!(unlink(&name), Ok(0));
+    drop(new);
+    assert_eq!(unlink(&name), Err(ENOENT));
 }
 
 /// A process that is stopped while it opens the region delays the others for a limited time.
 pub fn stopped_while_joining() {
     let _place = Place::new();
     let name = name("j");
-    drop(make(&name, 1));
+    leave_dead(&name, 1);
     let file = plain_open(&path(&name), O_RDWR).unwrap();
     // SAFETY: zeros are a lock.
     let mut joining: flock = unsafe { mem::zeroed() };
@@ -262,7 +276,7 @@ pub fn between_the_steps() {
         }
         assert!(step < 20);
     }
-    assert_eq!(unlink(&name), Ok(0));
+    let _ = unlink(&name); // if no process has found it dead
 }
 
 /// All users are killed again and again at random times. No process ever sees the content of
@@ -314,7 +328,7 @@ pub fn killed_at_random() {
     }
     let (opened, made) = (opened.load(Ordering::Relaxed), made.load(Ordering::Relaxed));
     assert!(opened > 10 && made > 10, "{opened} opened, {made} made");
-    drop(make(&name, 0)); // removes the lock's file
-    assert_eq!(unlink(&name), Ok(0));
+    drop(make(&name, 0)); // removes the lock's file, and the name
+    assert!(place.files().is_empty());
     assert_eq!(place.used(), 0);
 }

@@ -143,8 +143,7 @@ pub fn stopped_anywhere() {
         other.signal(SIGKILL);
         assert_eq!(other.reap(), SIGKILL);
     }
-    drop(open_or_create(&theirs, PAGE, (0, 0), |_, _| true).unwrap());
-    assert_eq!(unlink(&theirs), Ok(0));
+    make_and_remove(&theirs);
 }
 
 /// A process that may only read the directory holds every lock that it can get there.
