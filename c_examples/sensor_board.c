@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -82,8 +81,7 @@ static void close_board(struct board *board)
 /* Opens the region, or makes it. The cell has one writer at a time, until it ends or dies. */
 static void become_writer(struct board *board)
 {
-    const struct ipc_shm_opts opts = {.mode = 0644};
-    struct stat st;
+    const struct ipc_shm_opts opts = {.mode = 0644, .timeout_ms = 10000};
 
     for (;;) {
         if (ipc_shm_open_or_create(name, ipc_cell_memory_size(sizeof(struct reading)), make_cell, NULL,
@@ -95,9 +93,10 @@ static void become_writer(struct board *board)
                 errx(1, "%s has a writer already", name);
             err(1, "%s", name);
         }
-        if (fstat(ipc_shm_fd(board->shm), &st) < 0)
+        int current = ipc_shm_is_current(board->shm);
+        if (current < 0)
             err(1, "%s", name);
-        if (st.st_nlink > 0)
+        if (current)
             return;
         close_board(board); /* the writer before us has just removed it */
     }

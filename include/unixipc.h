@@ -177,8 +177,8 @@ struct timespec; /* C99's own <time.h> has none */
 #define IPC_SHM_F_HUGE 4
 
 /**
- * A flag of all calls: map all pages at once, so that the first access to each page causes no page
- * fault.
+ * A flag of all calls: allocate and map all pages at once, so that the first access to each page
+ * causes no page fault.
  */
 #define IPC_SHM_F_PREFAULT 8
 
@@ -196,6 +196,16 @@ struct timespec; /* C99's own <time.h> has none */
  * A flag of ipc_shm_from_fd: trust every process that can write the file not to truncate it.
  */
 #define IPC_SHM_F_TRUST 64
+
+/**
+ * A flag of struct ipc_shm_opts: the name of the region ends with its last user.
+ */
+#define IPC_SHM_F_TRANSIENT 128
+
+/**
+ * A flag of ipc_shm_open_or_create: replace a region of another size or layout.
+ */
+#define IPC_SHM_F_REPLACE_STALE 256
 
 /**
  * A flag of struct ipc_spawn_opts: the child's standard error is /dev/null.
@@ -238,7 +248,7 @@ struct ipc_cell;
 struct ipc_channel;
 
 /**
- * A region of shared memory in one process. Its properties never change.
+ * A region of shared memory in one process. Its address and size never change.
  */
 struct ipc_shm;
 
@@ -367,13 +377,26 @@ struct UNIXIPC_ALIGNED(16) ipc_rwlock {
  */
 struct ipc_shm_opts {
     /**
-     * IPC_SHM_F_PUBLISH, _SOLE_WRITER, _HUGE, _PREFAULT, _LOCK, or'ed
+     * IPC_SHM_F_PUBLISH, _SOLE_WRITER, _TRANSIENT, _HUGE, _PREFAULT, _LOCK, _REPLACE_STALE, or'ed
      */
     unsigned int flags;
     /**
      * the permissions, bits of 0666; the umask does not apply; 0: 0600
      */
     mode_t mode;
+    /**
+     * how long ipc_shm_open_or_create waits for other processes, in milliseconds;
+     * 0 (the default here) and -1: no limit; IPC_WAIT_INTR: until a signal handler runs
+     */
+    int timeout_ms;
+    /**
+     * 0
+     */
+    unsigned int reserved;
+    /**
+     * identifies the layout of the memory, for example its version; 0: not recorded or checked
+     */
+    uint64_t layout;
 };
 
 /**
@@ -2296,6 +2319,14 @@ int ipc_semlock_remove(int id);
  * With IPC_SHM_F_PUBLISH the region is a file on the tmpfs in /dev/shm, without a name until
  * ipc_shm_publish; it cannot be sealed, so the two flags exclude each other.
  *
+ * With IPC_SHM_F_TRANSIENT, which needs PUBLISH, a name without users does not exist: the calls of
+ * this library do not open the region again, and the next process that makes one of that name
+ * replaces it. A user is a process that has a handle of the region, other than with RDONLY.
+ *
+ * layout, if it is not 0, is recorded with the region: ipc_shm_layout returns it, and
+ * ipc_shm_open_or_create compares it. The file then has one more page behind the region, and so it
+ * has with TRANSIENT.
+ *
  * The call allocates all of the memory. A region without a name disappears with the last process
  * that has it.
  *
@@ -2303,7 +2334,7 @@ int ipc_semlock_remove(int id);
  * which has its own copy to close.
  *
  * Does not block, but a large region takes time. May be called from any thread, and in the child
- * after fork; not from a signal handler.
+ * after fork; not from a signal handler. Not a cancellation point.
  *
  * Returns 0, or -1 with errno and ret_shm unchanged:
  *   E2BIG       opts is from a newer version of the library and sets an option that this one
@@ -2312,13 +2343,16 @@ int ipc_semlock_remove(int id);
  *   EAGAIN      LOCK: not all of it could be locked
  *   EDQUOT      PUBLISH: the quota of /dev/shm is exhausted
  *   EFBIG       size exceeds RLIMIT_FSIZE, or the maximum size of a file
- *   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, opts_size is
- *               smaller than the structure's first version, SOLE_WRITER comes with PUBLISH,
- *               or the kernel does not know it (before Linux 5.1)
+ *   EINVAL      ret_shm is NULL, size is 0, a flag, the mode or timeout_ms is not as above,
+ *               opts_size is smaller than the structure's first version, SOLE_WRITER comes with
+ *               PUBLISH or TRANSIENT without, or the kernel does not know SOLE_WRITER (before
+ *               Linux 5.1)
  *   EMFILE      the process has no descriptor left
  *   ENFILE      the system has no open file left
  *   ENOENT      PUBLISH: there is no /dev/shm
- *   ENOMEM      no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+ *   ENOLCK      TRANSIENT: the system has no memory for locks
+ *   ENOMEM      no memory or address space is left; or LOCK, or mlockall(MCL_FUTURE): more than
+ *               RLIMIT_MEMLOCK
  *   ENOSPC      not enough memory: /dev/shm is too full, or the machine too small
  *   EOPNOTSUPP  PUBLISH: /dev/shm is not a tmpfs
  *   EPERM       LOCK: the process may not lock memory
@@ -2330,17 +2364,19 @@ int ipc_shm_create(size_t size,
                    struct ipc_shm **ret_shm);
 
 /**
- * Gives a name to a region that was made with IPC_SHM_F_PUBLISH. Fill the region in before.
+ * Gives a name to a region that was made with IPC_SHM_F_PUBLISH. Initialise the region before.
  *
  * From then on ipc_shm_open and shm_open(3) find it. A name consists of a slash and 1 to 255 bytes
- * without a slash, and is not "/." or "/.."; the file is /dev/shm/name. The name stays until
- * ipc_shm_unlink, whichever processes die. A region can have several names.
+ * without a slash, and is not "/." or "/.."; the file is /dev/shm/name. A name that begins with
+ * "/." and ends with ".lock" is reserved. The name stays until ipc_shm_unlink, whichever processes
+ * die; that of a transient region ends with its last user. A region can have several names.
  *
  * Does not block. May be called from any thread, from a signal handler, and in the child after
- * fork.
+ * fork. Not a cancellation point.
  *
  * Returns 0, or -1 with errno:
  *   EACCES        no permission to write /dev/shm
+ *   EBADF         the region's descriptor was closed
  *   EDQUOT        the quota of /dev/shm is exhausted
  *   EEXIST        the name is taken
  *   EINVAL        shm or name is NULL, the region was not made with PUBLISH, or the name is not
@@ -2350,7 +2386,8 @@ int ipc_shm_create(size_t size,
  *                 before Linux 6.10, no /proc
  *   ENOMEM        no memory is left
  *   ENOSPC        /dev/shm has no room for a name
- *   EPERM         the process has changed its user, and the region belongs to the former one
+ *   EPERM         the process has changed its user, and the region belongs to the former one; or
+ *                 the name is a transient region of another user, without users
  *   EROFS         /dev/shm is read-only
  *   EXDEV         /dev/shm is not the same as when the region was made
  */
@@ -2371,64 +2408,39 @@ int ipc_shm_publish(struct ipc_shm *shm,
  * A process that may write a named region may also truncate it. An access to the removed part then
  * raises SIGBUS. So use a named region only between processes that trust each other.
  *
- * The handle is as for ipc_shm_create. Does not block. May be called from any thread, and in
- * the child after fork; not from a signal handler.
+ * The call opens a region of any size and layout: compare ipc_shm_size and ipc_shm_layout. It opens
+ * a transient region while that has users; the caller becomes one, unless it uses RDONLY.
+ *
+ * The handle is as for ipc_shm_create. Does not block, but waits for at most 1 second if another
+ * process is stopped while it opens the same transient region. May be called from any thread, and
+ * in the child after fork; not from a signal handler. Not a cancellation point.
  *
  * Returns 0, or -1 with errno and ret_shm unchanged:
  *   EACCES        the permissions do not allow it
  *   EAGAIN        LOCK: not all of it could be locked; or a process holds a lease on the file
+ *   EBUSY         the region is transient, and a process that may read it keeps it locked, or one
+ *                 that opens it is stopped
  *   EINVAL        name or ret_shm is NULL, the name is not valid or not that of a regular file, or
  *                 flags has an unknown bit
  *   ELOOP         it is the name of a symbolic link
  *   EMFILE        the process has no descriptor left
  *   ENAMETOOLONG  the name is too long
  *   ENFILE        the system has no open file left
- *   ENOENT        there is no region of this name
- *   ENOMEM        no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+ *   ENOENT        there is no region of this name, or a transient one without users
+ *   ENOLCK        the region is transient, and the system has no memory for locks
+ *   ENOMEM        no memory or address space is left; or LOCK, or mlockall(MCL_FUTURE): more than
+ *                 RLIMIT_MEMLOCK; or LOCK: a page cannot be allocated
+ *   ENOSPC        PREFAULT: the memory is not allocated, and /dev/shm is full
  *   EOPNOTSUPP    /dev/shm is not a tmpfs
  *   EPERM         LOCK: the process may not lock memory
- *   EPROTO        the file is empty: another program has made it without a size
+ *   EPROTO        the file is empty: another program has made it without a size; or PREFAULT: it
+ *                 was truncated during the call
  *   EROFS         /dev/shm is read-only, and RDONLY is not set
+ *   ESTALE        another version of the library has made the region
  */
 int ipc_shm_open(const char *name,
                  unsigned int flags,
                  struct ipc_shm **ret_shm);
-
-/**
- * Opens a region by its name; if there is none, makes it, fills it in and publishes it.
- *
- * For programs that start in any order. Of all processes that call it at the same time, one makes
- * the region and runs its init; the others wait, and then open the published region. No other
- * process sees the memory before init has returned. If the first process dies, even inside init,
- * the next one makes a new region and runs its own init. It waits until every child that was
- * forked during the first init has ended or executed a program.
- *
- * init receives the address and size of the memory, which is all zeros, and arg. It returns 0, or
- * another value to make the call fail. It must return. It must not open or create the same name;
- * another name is allowed. A NULL init leaves the zeros. opts is as for ipc_shm_create; PUBLISH is
- * implied, SOLE_WRITER is not possible, and the mode applies to a new region. An existing region
- * has at least size bytes; ipc_shm_size returns its size.
- *
- * A lock ensures that init runs in one process only, and only this call respects it. If another
- * program publishes the name in the meantime, the call opens that region and discards its own.
- *
- * Blocks while another process makes the region of this name. May be called from any thread,
- * and in the child after fork; not from a signal handler.
- *
- * Returns 0, or -1 with errno and ret_shm unchanged; ipc_shm_create's and ipc_shm_open's errors,
- * and:
- *   ECANCELED  init has not returned 0
- *   EINVAL     the region exists and has fewer than size bytes
- *   ENOENT     there is no /dev/shm or, before Linux 6.10, no /proc
- *   ENOLCK     the system has no memory for locks
- */
-int ipc_shm_open_or_create(const char *name,
-                           size_t size,
-                           int (*init)(void *addr, size_t size, void *arg),
-                           void *arg,
-                           const struct ipc_shm_opts *opts,
-                           size_t opts_size,
-                           struct ipc_shm **ret_shm);
 
 /**
  * Opens a region by its descriptor, which a peer has passed for example.
@@ -2441,23 +2453,30 @@ int ipc_shm_open_or_create(const char *name,
  * mapped; after a truncation, an access to the removed part raises SIGBUS. A descriptor that is
  * open for reading only, and a region with a sole writer, need IPC_SHM_F_RDONLY.
  *
+ * The call opens a region of any size and layout: compare ipc_shm_size and ipc_shm_layout.
+ *
  * The call duplicates fd; the caller still closes its own. The handle is as for ipc_shm_create.
  * Does not block. May be called from any thread, and in the child after fork; not from a signal
- * handler.
+ * handler. Not a cancellation point.
  *
  * Returns 0, or -1 with errno and ret_shm unchanged:
  *   EACCES  fd is not open for reading, or not for writing and RDONLY is not set
  *   EAGAIN  LOCK: not all of it could be locked
  *   EBADF   fd is not open, or open as a path only
  *   EINVAL  ret_shm is NULL, or flags has an unknown bit
+ *   EIO     TRUST and PREFAULT: reading the file failed
  *   EMFILE  the process has no descriptor left
  *   ENFILE  the system has no open file left
  *   ENODEV  TRUST: this file cannot be mapped
- *   ENOMEM  no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+ *   ENOMEM  no memory or address space is left; or LOCK, or mlockall(MCL_FUTURE): more than
+ *           RLIMIT_MEMLOCK
+ *   ENOSPC  TRUST and PREFAULT: the memory is not allocated, and the file system is full
  *   EPERM   the region is sealed against writing and RDONLY is not set, or LOCK: the process may
  *           not lock memory
  *   EPROTO  it is not a memfd sealed against shrinking; it is empty; PREFAULT or LOCK: it is
- *           not completely allocated; TRUST: it is not a regular file, or empty
+ *           not completely allocated; TRUST: it is not a regular file, or empty, or was truncated
+ *           during the call
+ *   ESTALE  another version of the library has made the region
  */
 int ipc_shm_from_fd(int fd,
                     unsigned int flags,
@@ -2475,19 +2494,25 @@ int ipc_shm_from_fd(int fd,
  * The segment stays until a process removes it: ipc_shmctl with IPC_RMID, or ipcrm(1).
  * IPC_PRIVATE is not valid: ipc_shm_create makes memory without a key.
  *
+ * If the call makes a segment and then fails, it removes the segment, unless another process has
+ * attached it by then.
+ *
  * The handle is as for ipc_shm_create; ipc_shm_close detaches. Does not block. May be called
- * from any thread, and in the child after fork; not from a signal handler.
+ * from any thread, and in the child after fork; not from a signal handler. Not a cancellation
+ * point.
  *
  * Returns 0, or -1 with errno and ret_shm unchanged:
  *   EACCES  the permissions of the segment do not allow it
  *   EEXIST  IPC_CREAT and IPC_EXCL are set, and the key has a segment
- *   EINVAL  ret_shm is NULL, key is IPC_PRIVATE, shmflg has SHM_RND, SHM_REMAP or SHM_EXEC, size
- *           is 0 or over SHMMAX for a new segment, or larger than an existing one
+ *   EINVAL  ret_shm is NULL, key is IPC_PRIVATE, shmflg has SHM_RND, SHM_REMAP or SHM_EXEC, or
+ *           size is 0 or over SHMMAX for a new segment
  *   ENFILE  the system has no open file left
  *   ENOENT  the key has no segment, and IPC_CREAT is not set
- *   ENOMEM  no memory or address space is left, or too few huge pages
+ *   ENOMEM  no memory or address space is left, or too few huge pages; or mlockall(MCL_FUTURE):
+ *           more than RLIMIT_MEMLOCK
  *   ENOSPC  SHMMNI segments or SHMALL pages exist already
  *   EPERM   SHM_HUGETLB: the process lacks the privilege
+ *   ESTALE  the key has a segment of fewer than size bytes
  */
 int ipc_shm_attach(key_t key,
                    size_t size,
@@ -2515,7 +2540,9 @@ size_t ipc_shm_size(const struct ipc_shm *shm);
 /**
  * Returns the descriptor of a region, to pass it to another process with ipc_msg_send.
  *
- * It is close-on-exec and belongs to the handle: ipc_shm_close closes it.
+ * It is close-on-exec and belongs to the handle: ipc_shm_close closes it. If the file has lost its
+ * last name, for example because systemd-logind has removed it (RemoveIPC), fstat(2) reports 0
+ * links (st_nlink).
  *
  * May be called from any thread, from a signal handler, and in the child after fork.
  *
@@ -2526,10 +2553,40 @@ size_t ipc_shm_size(const struct ipc_shm *shm);
 int ipc_shm_fd(const struct ipc_shm *shm);
 
 /**
+ * Returns the layout tag of a region: the member layout of the options with which it was made.
+ *
+ * ipc_shm_open and ipc_shm_from_fd open a region with any tag; the caller compares it.
+ *
+ * May be called from any thread, from a signal handler, and in the child after fork.
+ *
+ * Returns the tag, or 0 if the region has none; or 0, with errno EINVAL, if shm is NULL.
+ */
+uint64_t ipc_shm_layout(const struct ipc_shm *shm);
+
+/**
+ * Tells whether a process that opens the name of a region now gets this region.
+ *
+ * The name is the one by which the region was opened, or the first one that it was given; for a
+ * region from ipc_shm_attach it is the key. The answer is 0 after ipc_shm_unlink, after the region
+ * was replaced (IPC_SHM_F_REPLACE_STALE), and after systemd-logind has removed the name
+ * (RemoveIPC). It can be outdated when the call returns.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork. Not a cancellation point.
+ *
+ * Returns 1 or 0, or -1 with errno:
+ *   EACCES      the process may not search /dev/shm; or, for a segment, its permissions
+ *   EBADF       a read-only handle of a transient region: its descriptor was closed
+ *   EINVAL      shm is NULL
+ *   EOPNOTSUPP  the region has no name: it was not published, or is from ipc_shm_from_fd
+ */
+int ipc_shm_is_current(const struct ipc_shm *shm);
+
+/**
  * Removes the name of a region. Processes that have the region open keep it.
  *
  * The name is as for ipc_shm_publish. Does not block. May be called from any thread, from a
- * signal handler, and in the child after fork.
+ * signal handler, and in the child after fork. Not a cancellation point.
  *
  * Returns 0, or -1 with errno:
  *   EACCES        no permission to write /dev/shm
@@ -2545,13 +2602,76 @@ int ipc_shm_unlink(const char *name);
 /**
  * Unmaps a region and closes its descriptor; other processes keep theirs. NULL does nothing.
  *
- * The address becomes invalid. A name stays, and so does a System V segment. Before, unlock all
- * locks in the region that this process holds.
+ * The address becomes invalid. A name stays, and so does a System V segment; the last user of a
+ * transient region removes its name. Before, unlock all locks in the region that this process
+ * holds.
+ *
+ * If the program has closed the descriptor, as a daemon does that closes all, and its number now
+ * refers to another file, the call does not close that file. It compares the device and inode
+ * numbers.
  *
  * Does not block. May be called from any thread, and in the child after fork, where it closes
- * the child's copy; not from a signal handler.
+ * the child's copy; not from a signal handler. Not a cancellation point.
  */
 void ipc_shm_close(struct ipc_shm *shm);
+
+/**
+ * Opens a region by its name; if there is none, makes it, initialises it and publishes it.
+ *
+ * For programs that start in any order. Of all processes that call it at the same time, one
+ * makes the region and runs its init; the others wait, and then open the published region. No
+ * other process sees the memory before init has returned. If the first process dies, even
+ * inside init, the next one makes a new region and runs its own init. It waits until every
+ * child that was forked during the first init has ended or executed a program.
+ *
+ * init receives the address and size of the memory, which is all zeros, and arg. It returns 0,
+ * or another value to make the call fail. A C++ exception may leave it, and so may
+ * pthread_exit(3): the region is then removed and its name unlocked. longjmp(3) may not: the
+ * name stays locked until the process ends. init must not open or create the same name;
+ * another name is allowed. A NULL init leaves the zeros.
+ *
+ * opts is as for ipc_shm_create. PUBLISH is implied, SOLE_WRITER is not possible; the mode and
+ * TRANSIENT apply to a new region. timeout_ms limits the time that the call waits for other
+ * processes: 0 is the default and sets no limit, and so does -1; with IPC_WAIT_INTR a signal
+ * handler ends the wait.
+ *
+ * An existing region is opened if it has at least size bytes and the same layout tag;
+ * ipc_shm_size returns its size. If opts->layout is 0, every layout tag is accepted. Any other
+ * region is stale: the call fails with ESTALE. With IPC_SHM_F_REPLACE_STALE it makes a new
+ * region instead, and gives it the name: exactly one process does so, and the others open the
+ * new region. The processes that have the old region open keep it; ipc_shm_is_current returns
+ * 0 for it. A transient region without users is replaced without this flag.
+ *
+ * An existing region is opened without a lock. To make one, a process locks the file .NAME.lock
+ * in /dev/shm, whose mode is 0600. Only this call and ipc_shm_publish respect the lock. If
+ * another program publishes the name in the meantime, the call opens that region and discards
+ * its own.
+ *
+ * Blocks while another process makes the region of this name. May be called from any thread,
+ * and in the child after fork; not from a signal handler. Not a cancellation point: the
+ * cancellation of the thread is deferred until the call returns, also while init runs.
+ *
+ * Returns 0, or -1 with errno and ret_shm unchanged; ipc_shm_create's and ipc_shm_open's
+ * errors, and:
+ *   EACCES     timeout_ms: the lock file of another user is still there
+ *   ECANCELED  init has not returned 0
+ *   EEXIST     the path of the lock file is not a regular file
+ *   EINTR      IPC_WAIT_INTR: a signal handler has run
+ *   EINVAL     timeout_ms is less than -2, or the name begins with "/." and ends with ".lock"
+ *   ENOENT     there is no /dev/shm or, before Linux 6.10, no /proc
+ *   ENOLCK     the system has no memory for locks
+ *   EPERM      a region of another user must be replaced, and the sticky bit of the directory
+ *              forbids it
+ *   ESTALE     the region exists and has fewer than size bytes or another layout tag
+ *   ETIMEDOUT  timeout_ms has expired
+ */
+extern int ipc_shm_open_or_create(const char *name,
+                                  size_t size,
+                                  int (*init)(void *addr, size_t size, void *arg),
+                                  void *arg,
+                                  const struct ipc_shm_opts *opts,
+                                  size_t opts_size,
+                                  struct ipc_shm **ret_shm);
 
 /**
  * Starts a program that has one end of a socket pair as its standard input and output.

@@ -6,7 +6,7 @@ use libc::c_int;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub c_int);
 
-/// What everything inside the library returns.
+/// The result of a function inside the library.
 pub type Result<T> = core::result::Result<T, Errno>;
 
 macro_rules! known {
@@ -20,7 +20,7 @@ macro_rules! known {
 
 known! {
     E2BIG EACCES EADDRINUSE EAGAIN EBADF EBUSY ECANCELED ECONNABORTED ECONNREFUSED ECONNRESET
-    EDEADLK EEXIST EFAULT EFBIG EIDRM EINTR EINVAL EISCONN EISDIR ELOOP EMFILE EMSGSIZE ENAMETOOLONG ENFILE ENODATA ENOENT
+    EDEADLK EEXIST EFAULT EFBIG EIDRM EINTR EINVAL EIO EISCONN EISDIR ELOOP EMFILE EMSGSIZE ENAMETOOLONG ENFILE ENODATA ENOENT
     ENOMEM ENOSPC ENOSYS ENOTCONN ENOTRECOVERABLE ENXIO EOPNOTSUPP EOVERFLOW EOWNERDEAD EPERM EPIPE
     EPROTO EPROTOTYPE ERANGE ESRCH ESTALE ETIMEDOUT EXDEV
 }
@@ -32,7 +32,7 @@ impl From<nix::errno::Errno> for Errno {
 }
 
 impl Errno {
-    /// The calling thread's `errno`: what the system call that just failed left there.
+    /// The calling thread's `errno`, after a system call has failed.
     #[must_use]
     pub fn last() -> Self {
         // SAFETY: __errno_location returns a pointer that is valid for the calling thread.
@@ -50,7 +50,7 @@ impl Errno {
 
     /// The only place that sets `errno`. It is called last, after everything
     /// that could overwrite it (a guard's `close`) is gone.
-    // Apart, so that who succeeds has nothing to save for it.
+    // Not inlined, so that a success saves no registers for it.
     #[cold]
     #[inline(never)]
     fn set(self) {
@@ -70,7 +70,7 @@ pub(crate) fn or_errno<T>(result: Result<T>, failed: T) -> T {
     })
 }
 
-/// Leaves `errno` as it was whatever becomes of `run`: what that returns says it.
+/// Leaves `errno` as it was; the result of `run` reports its errors.
 pub(crate) fn preserve_errno<T>(run: impl FnOnce() -> T) -> T {
     let before = Errno::last();
     let result = run();
@@ -86,6 +86,11 @@ pub(crate) fn preserve_errno_on_success<T>(run: impl FnOnce() -> Result<T>) -> R
         before.set();
     }
     result
+}
+
+/// Sets `errno` back to an earlier value, after a success.
+pub(crate) fn restore_errno(before: Errno) {
+    before.set();
 }
 
 /// [`or_errno`] of what `run` returns, with `errno` preserved by [`preserve_errno_on_success`].

@@ -74,18 +74,29 @@ impl NameLock {
     /// lock; with `EACCES` if the directory may not be written or searched, or the file is another
     /// user's; with `EEXIST` if there is something else than a regular file at its name; with
     /// `EISDIR` if `path` ends in no name ("/", ".."); with what openat(2) and flock(2) return.
-    pub fn acquire(path: &CStr, mut wait: Deadline) -> Result<Self> {
+    pub fn acquire(path: &CStr, wait: Deadline) -> Result<Self> {
+        // It is never told that it has nothing to wait for.
+        Self::acquire_unless(path, wait, &mut || Ok(false))?.ok_or(Errno::EAGAIN)
+    }
+
+    /// As [`NameLock::acquire`]. While another process has the lock, it calls `is_needless` before
+    /// each further attempt, and returns none as soon as that is true.
+    pub fn acquire_unless(
+        path: &CStr,
+        mut wait: Deadline,
+        is_needless: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<Option<Self>> {
         let uncancelled = CancelGuard::new();
         let entry = Entry::new(path)?;
         let mut pause = PAUSE;
         loop {
             let is_accessible = match entry.try_lock()? {
                 Attempt::Locked(file) => {
-                    return Ok(Self {
+                    return Ok(Some(Self {
                         entry,
                         file,
                         _uncancelled: uncancelled,
-                    });
+                    }));
                 }
                 Attempt::Removed => {
                     wait.remaining()?;
@@ -94,6 +105,9 @@ impl NameLock {
                 Attempt::Held => true,
                 Attempt::Inaccessible => false,
             };
+            if is_needless()? {
+                return Ok(None);
+            }
             match wait.any(&mut [], Some(pause)) {
                 Ok(_) => pause = pause.saturating_mul(2).min(PAUSE_MAX),
                 Err(Errno::EAGAIN | Errno::ETIMEDOUT) if !is_accessible => {

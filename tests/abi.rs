@@ -105,6 +105,7 @@ fn exports() -> Result<(), Failed> {
 /// Sizes, alignments and offsets: processes with different versions of the library share these.
 fn layouts() -> Result<(), Failed> {
     use unixipc::ffi::{cond::ipc_cond, event::ipc_event, mutex::ipc_mutex, rwlock::ipc_rwlock};
+    use unixipc::shm::trailer;
     fn object<T>(name: &str, parts: &[&[(&str, usize)]]) -> String {
         let mut text = format!("{name} size {} align {}\n", size_of::<T>(), align_of::<T>());
         for (field, offset) in parts.concat() {
@@ -125,7 +126,12 @@ fn layouts() -> Result<(), Failed> {
         object::<ipc_event>("ipc_event", &[&unixipc::lock::event::Event::LAYOUT]),
         object::<unixipc::cell::Control>("cell", &[&unixipc::cell::Control::LAYOUT]),
     ];
-    assert_golden(&golden("layouts.txt"), &objects.concat())
+    let mut layouts = objects.concat();
+    layouts += &format!("the end of a region's file size {}\n", trailer::SIZE);
+    for (member, offset) in trailer::LAYOUT {
+        layouts += &format!("    {member} at {offset}\n");
+    }
+    assert_golden(&golden("layouts.txt"), &layouts)
 }
 
 fn archive() -> Result<(), Failed> {

@@ -123,7 +123,9 @@ int use(void)
     opts.flags = IPC_SPAWN_F_STDERR_NULL;
     arg.val = 1;
     shm_opts.flags = IPC_SHM_F_PUBLISH | IPC_SHM_F_HUGE | IPC_SHM_F_PREFAULT | IPC_SHM_F_LOCK;
+    shm_opts.flags |= IPC_SHM_F_TRANSIENT | IPC_SHM_F_REPLACE_STALE;
     shm_opts.mode = 0600;
+    shm_opts.timeout_ms = (int)(shm_opts.layout = shm_opts.reserved = 0);
     channel_opts.flags =
         IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN;
     channel_opts.spin_us = 0;
@@ -164,6 +166,7 @@ int use(void)
            ipc_shm_from_fd(ipc_shm_fd(region), IPC_SHM_F_TRUST, &region) == 0 &&
            ipc_shm_attach(key, ipc_shm_size(region), IPC_CREAT | 0600, &region) == 0 &&
            ipc_shm_addr(region) != memory &&
+           ipc_shm_is_current(region) == (ipc_shm_layout(region) == seen) &&
            ipc_shm_unlink(name) == 0 &&
            (ipc_shm_close(region), 1) &&
            ipc_mutex_init(&mutex, 0) == 0 &&

@@ -21,5 +21,6 @@ mod pointer;
 pub mod rwlock;
 pub mod semlock;
 pub mod shm;
+mod shm_open_or_create;
 pub mod spawn;
 pub mod version;

@@ -3,12 +3,15 @@
 use super::pointer::{
     ExtensibleStruct, copy_struct_from, drop_handle, handle, handle_room, out_ptr, string,
 };
-use crate::errno::{Errno, Result, or_errno, or_errno_of};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, or_errno, or_errno_of, preserve_errno};
 use crate::fd::borrow;
-use crate::shm::{self, Creation, Shm, Usage};
+use crate::shm::{self, CreateOptions, MapOptions, Shm};
 use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, size_t};
 use std::os::fd::AsRawFd;
 use std::ptr;
+
+pub use super::shm_open_or_create::ipc_shm_open_or_create;
 
 /// A flag of struct ipc_shm_opts: the region can get a name with ipc_shm_publish.
 pub const IPC_SHM_F_PUBLISH: c_uint = 1;
@@ -16,8 +19,8 @@ pub const IPC_SHM_F_PUBLISH: c_uint = 1;
 pub const IPC_SHM_F_SOLE_WRITER: c_uint = 2;
 /// A flag of all calls: ask for transparent huge pages, if the system has them for shared memory.
 pub const IPC_SHM_F_HUGE: c_uint = 4;
-/// A flag of all calls: map all pages at once, so that the first access to each page causes no page
-/// fault.
+/// A flag of all calls: allocate and map all pages at once, so that the first access to each page
+/// causes no page fault.
 pub const IPC_SHM_F_PREFAULT: c_uint = 8;
 /// A flag of all calls: keep the region in memory, and out of swap space (mlock(2)).
 pub const IPC_SHM_F_LOCK: c_uint = 16;
@@ -25,37 +28,66 @@ pub const IPC_SHM_F_LOCK: c_uint = 16;
 pub const IPC_SHM_F_RDONLY: c_uint = 32;
 /// A flag of ipc_shm_from_fd: trust every process that can write the file not to truncate it.
 pub const IPC_SHM_F_TRUST: c_uint = 64;
+/// A flag of struct ipc_shm_opts: the name of the region ends with its last user.
+pub const IPC_SHM_F_TRANSIENT: c_uint = 128;
+/// A flag of ipc_shm_open_or_create: replace a region of another size or layout.
+pub const IPC_SHM_F_REPLACE_STALE: c_uint = 256;
 
 /// Flags that determine how this process maps a region.
-const HOW: c_uint = IPC_SHM_F_HUGE | IPC_SHM_F_PREFAULT | IPC_SHM_F_LOCK;
+const MAP_FLAGS: c_uint = IPC_SHM_F_HUGE | IPC_SHM_F_PREFAULT | IPC_SHM_F_LOCK;
+/// Flags of a new region.
+pub(super) const CREATE_FLAGS: c_uint =
+    MAP_FLAGS | IPC_SHM_F_PUBLISH | IPC_SHM_F_SOLE_WRITER | IPC_SHM_F_TRANSIENT;
 
 /// Options of a new region. All zeros are the defaults.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[allow(non_camel_case_types)]
 pub struct ipc_shm_opts {
-    /// IPC_SHM_F_PUBLISH, _SOLE_WRITER, _HUGE, _PREFAULT, _LOCK, or'ed
+    /// IPC_SHM_F_PUBLISH, _SOLE_WRITER, _TRANSIENT, _HUGE, _PREFAULT, _LOCK, _REPLACE_STALE, or'ed
     pub flags: c_uint,
     /// the permissions, bits of 0666; the umask does not apply; 0: 0600
     pub mode: mode_t,
+    /// how long ipc_shm_open_or_create waits for other processes, in milliseconds;
+    /// 0 (the default here) and -1: no limit; IPC_WAIT_INTR: until a signal handler runs
+    pub timeout_ms: c_int,
+    /// 0
+    pub reserved: c_uint,
+    /// identifies the layout of the memory, for example its version; 0: not recorded or checked
+    pub layout: u64,
 }
 
-// SAFETY: numbers of one size.
+// SAFETY: numbers, which any bytes are, and the size below leaves no padding.
 unsafe impl ExtensibleStruct for ipc_shm_opts {
-    const FIRST_SIZE: usize = 8;
+    const FIRST_SIZE: usize = 24;
 }
 const _: () = assert!(size_of::<ipc_shm_opts>() == ipc_shm_opts::FIRST_SIZE);
 
 impl ipc_shm_opts {
-    fn creation(self) -> Result<Creation> {
+    /// Checks the options; `allowed` are the flags that the call takes.
+    pub(super) fn create_options(self, allowed: c_uint) -> Result<CreateOptions> {
         let flags = self.flags;
-        known(flags, HOW | IPC_SHM_F_PUBLISH | IPC_SHM_F_SOLE_WRITER)?;
-        Ok(Creation {
-            usage: usage(flags),
+        known(flags, allowed)?;
+        if self.reserved != 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.wait()?;
+        Ok(CreateOptions {
+            map: map_options(flags),
             publish: flags & IPC_SHM_F_PUBLISH != 0,
             sole_writer: flags & IPC_SHM_F_SOLE_WRITER != 0,
+            transient: flags & IPC_SHM_F_TRANSIENT != 0,
             mode: self.mode,
+            layout: self.layout,
         })
+    }
+
+    /// The time-out; in an option structure 0 is the default.
+    pub(super) fn wait(self) -> Result<Deadline> {
+        match self.timeout_ms {
+            0 => Ok(Deadline::forever()),
+            timeout_ms => Deadline::new(timeout_ms),
+        }
     }
 }
 
@@ -67,8 +99,8 @@ fn known(flags: c_uint, known: c_uint) -> Result<()> {
     }
 }
 
-fn usage(flags: c_uint) -> Usage {
-    Usage {
+fn map_options(flags: c_uint) -> MapOptions {
+    MapOptions {
         read_only: flags & IPC_SHM_F_RDONLY != 0,
         huge: flags & IPC_SHM_F_HUGE != 0,
         prefault: flags & IPC_SHM_F_PREFAULT != 0,
@@ -103,6 +135,14 @@ unsafe fn return_handle(ret_shm: *mut *mut Shm, open: impl FnOnce() -> Result<Sh
 /// With IPC_SHM_F_PUBLISH the region is a file on the tmpfs in /dev/shm, without a name until
 /// ipc_shm_publish; it cannot be sealed, so the two flags exclude each other.
 ///
+/// With IPC_SHM_F_TRANSIENT, which needs PUBLISH, a name without users does not exist: the calls of
+/// this library do not open the region again, and the next process that makes one of that name
+/// replaces it. A user is a process that has a handle of the region, other than with RDONLY.
+///
+/// layout, if it is not 0, is recorded with the region: ipc_shm_layout returns it, and
+/// ipc_shm_open_or_create compares it. The file then has one more page behind the region, and so it
+/// has with TRANSIENT.
+///
 /// The call allocates all of the memory. A region without a name disappears with the last process
 /// that has it.
 ///
@@ -110,7 +150,7 @@ unsafe fn return_handle(ret_shm: *mut *mut Shm, open: impl FnOnce() -> Result<Sh
 /// which has its own copy to close.
 ///
 /// Does not block, but a large region takes time. May be called from any thread, and in the child
-/// after fork; not from a signal handler.
+/// after fork; not from a signal handler. Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno and ret_shm unchanged:
 ///   E2BIG       opts is from a newer version of the library and sets an option that this one
@@ -119,13 +159,16 @@ unsafe fn return_handle(ret_shm: *mut *mut Shm, open: impl FnOnce() -> Result<Sh
 ///   EAGAIN      LOCK: not all of it could be locked
 ///   EDQUOT      PUBLISH: the quota of /dev/shm is exhausted
 ///   EFBIG       size exceeds RLIMIT_FSIZE, or the maximum size of a file
-///   EINVAL      ret_shm is NULL, size is 0, a flag or the mode is not as above, opts_size is
-///               smaller than the structure's first version, SOLE_WRITER comes with PUBLISH,
-///               or the kernel does not know it (before Linux 5.1)
+///   EINVAL      ret_shm is NULL, size is 0, a flag, the mode or timeout_ms is not as above,
+///               opts_size is smaller than the structure's first version, SOLE_WRITER comes with
+///               PUBLISH or TRANSIENT without, or the kernel does not know SOLE_WRITER (before
+///               Linux 5.1)
 ///   EMFILE      the process has no descriptor left
 ///   ENFILE      the system has no open file left
 ///   ENOENT      PUBLISH: there is no /dev/shm
-///   ENOMEM      no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+///   ENOLCK      TRANSIENT: the system has no memory for locks
+///   ENOMEM      no memory or address space is left; or LOCK, or mlockall(MCL_FUTURE): more than
+///               RLIMIT_MEMLOCK
 ///   ENOSPC      not enough memory: /dev/shm is too full, or the machine too small
 ///   EOPNOTSUPP  PUBLISH: /dev/shm is not a tmpfs
 ///   EPERM       LOCK: the process may not lock memory
@@ -140,23 +183,25 @@ pub unsafe extern "C" fn ipc_shm_create(
     let make = || -> Result<Shm> {
         // SAFETY: the caller's options.
         let opts: ipc_shm_opts = unsafe { copy_struct_from(opts, opts_size) }?;
-        shm::create(size, opts.creation()?)
+        shm::create(size, opts.create_options(CREATE_FLAGS)?)
     };
     // SAFETY: the caller's output parameter.
     unsafe { return_handle(ret_shm, make) }
 }
 
-/// Gives a name to a region that was made with IPC_SHM_F_PUBLISH. Fill the region in before.
+/// Gives a name to a region that was made with IPC_SHM_F_PUBLISH. Initialise the region before.
 ///
 /// From then on ipc_shm_open and shm_open(3) find it. A name consists of a slash and 1 to 255 bytes
-/// without a slash, and is not "/." or "/.."; the file is /dev/shm/name. The name stays until
-/// ipc_shm_unlink, whichever processes die. A region can have several names.
+/// without a slash, and is not "/." or "/.."; the file is /dev/shm/name. A name that begins with
+/// "/." and ends with ".lock" is reserved. The name stays until ipc_shm_unlink, whichever processes
+/// die; that of a transient region ends with its last user. A region can have several names.
 ///
 /// Does not block. May be called from any thread, from a signal handler, and in the child after
-/// fork.
+/// fork. Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno:
 ///   EACCES        no permission to write /dev/shm
+///   EBADF         the region's descriptor was closed
 ///   EDQUOT        the quota of /dev/shm is exhausted
 ///   EEXIST        the name is taken
 ///   EINVAL        shm or name is NULL, the region was not made with PUBLISH, or the name is not
@@ -166,7 +211,8 @@ pub unsafe extern "C" fn ipc_shm_create(
 ///                 before Linux 6.10, no /proc
 ///   ENOMEM        no memory is left
 ///   ENOSPC        /dev/shm has no room for a name
-///   EPERM         the process has changed its user, and the region belongs to the former one
+///   EPERM         the process has changed its user, and the region belongs to the former one; or
+///                 the name is a transient region of another user, without users
 ///   EROFS         /dev/shm is read-only
 ///   EXDEV         /dev/shm is not the same as when the region was made
 #[unsafe(no_mangle)]
@@ -193,24 +239,35 @@ pub unsafe extern "C" fn ipc_shm_publish(shm: *mut Shm, name: *const c_char) -> 
 /// A process that may write a named region may also truncate it. An access to the removed part then
 /// raises SIGBUS. So use a named region only between processes that trust each other.
 ///
-/// The handle is as for ipc_shm_create. Does not block. May be called from any thread, and in
-/// the child after fork; not from a signal handler.
+/// The call opens a region of any size and layout: compare ipc_shm_size and ipc_shm_layout. It opens
+/// a transient region while that has users; the caller becomes one, unless it uses RDONLY.
+///
+/// The handle is as for ipc_shm_create. Does not block, but waits for at most 1 second if another
+/// process is stopped while it opens the same transient region. May be called from any thread, and
+/// in the child after fork; not from a signal handler. Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno and ret_shm unchanged:
 ///   EACCES        the permissions do not allow it
 ///   EAGAIN        LOCK: not all of it could be locked; or a process holds a lease on the file
+///   EBUSY         the region is transient, and a process that may read it keeps it locked, or one
+///                 that opens it is stopped
 ///   EINVAL        name or ret_shm is NULL, the name is not valid or not that of a regular file, or
 ///                 flags has an unknown bit
 ///   ELOOP         it is the name of a symbolic link
 ///   EMFILE        the process has no descriptor left
 ///   ENAMETOOLONG  the name is too long
 ///   ENFILE        the system has no open file left
-///   ENOENT        there is no region of this name
-///   ENOMEM        no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+///   ENOENT        there is no region of this name, or a transient one without users
+///   ENOLCK        the region is transient, and the system has no memory for locks
+///   ENOMEM        no memory or address space is left; or LOCK, or mlockall(MCL_FUTURE): more than
+///                 RLIMIT_MEMLOCK; or LOCK: a page cannot be allocated
+///   ENOSPC        PREFAULT: the memory is not allocated, and /dev/shm is full
 ///   EOPNOTSUPP    /dev/shm is not a tmpfs
 ///   EPERM         LOCK: the process may not lock memory
-///   EPROTO        the file is empty: another program has made it without a size
+///   EPROTO        the file is empty: another program has made it without a size; or PREFAULT: it
+///                 was truncated during the call
 ///   EROFS         /dev/shm is read-only, and RDONLY is not set
+///   ESTALE        another version of the library has made the region
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_open(
     name: *const c_char,
@@ -218,64 +275,12 @@ pub unsafe extern "C" fn ipc_shm_open(
     ret_shm: *mut *mut Shm,
 ) -> c_int {
     let open = || -> Result<Shm> {
-        known(flags, HOW | IPC_SHM_F_RDONLY)?;
+        known(flags, MAP_FLAGS | IPC_SHM_F_RDONLY)?;
         // SAFETY: the caller's string.
-        shm::open(unsafe { string(name) }?, usage(flags))
+        shm::open(unsafe { string(name) }?, map_options(flags))
     };
     // SAFETY: the caller's output parameter.
     unsafe { return_handle(ret_shm, open) }
-}
-
-/// Opens a region by its name; if there is none, makes it, fills it in and publishes it.
-///
-/// For programs that start in any order. Of all processes that call it at the same time, one makes
-/// the region and runs its init; the others wait, and then open the published region. No other
-/// process sees the memory before init has returned. If the first process dies, even inside init,
-/// the next one makes a new region and runs its own init. It waits until every child that was
-/// forked during the first init has ended or executed a program.
-///
-/// init receives the address and size of the memory, which is all zeros, and arg. It returns 0, or
-/// another value to make the call fail. It must return. It must not open or create the same name;
-/// another name is allowed. A NULL init leaves the zeros. opts is as for ipc_shm_create; PUBLISH is
-/// implied, SOLE_WRITER is not possible, and the mode applies to a new region. An existing region
-/// has at least size bytes; ipc_shm_size returns its size.
-///
-/// A lock ensures that init runs in one process only, and only this call respects it. If another
-/// program publishes the name in the meantime, the call opens that region and discards its own.
-///
-/// Blocks while another process makes the region of this name. May be called from any thread,
-/// and in the child after fork; not from a signal handler.
-///
-/// Returns 0, or -1 with errno and ret_shm unchanged; ipc_shm_create's and ipc_shm_open's errors,
-/// and:
-///   ECANCELED  init has not returned 0
-///   EINVAL     the region exists and has fewer than size bytes
-///   ENOENT     there is no /dev/shm or, before Linux 6.10, no /proc
-///   ENOLCK     the system has no memory for locks
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ipc_shm_open_or_create(
-    name: *const c_char,
-    size: size_t,
-    init: Option<unsafe extern "C" fn(addr: *mut c_void, size: size_t, arg: *mut c_void) -> c_int>,
-    arg: *mut c_void,
-    opts: *const ipc_shm_opts,
-    opts_size: size_t,
-    ret_shm: *mut *mut Shm,
-) -> c_int {
-    let fill = |address, size| match init {
-        // SAFETY: the caller's function, with memory of this size.
-        Some(init) if unsafe { init(address, size, arg) } != 0 => Err(Errno::ECANCELED),
-        _ => Ok(()),
-    };
-    let make = || -> Result<Shm> {
-        // SAFETY: the caller's string.
-        let name = unsafe { string(name) }?;
-        // SAFETY: the caller's options.
-        let opts: ipc_shm_opts = unsafe { copy_struct_from(opts, opts_size) }?;
-        shm::open_or_create(name, size, fill, opts.creation()?)
-    };
-    // SAFETY: the caller's output parameter.
-    unsafe { return_handle(ret_shm, make) }
 }
 
 /// Opens a region by its descriptor, which a peer has passed for example.
@@ -288,23 +293,30 @@ pub unsafe extern "C" fn ipc_shm_open_or_create(
 /// mapped; after a truncation, an access to the removed part raises SIGBUS. A descriptor that is
 /// open for reading only, and a region with a sole writer, need IPC_SHM_F_RDONLY.
 ///
+/// The call opens a region of any size and layout: compare ipc_shm_size and ipc_shm_layout.
+///
 /// The call duplicates fd; the caller still closes its own. The handle is as for ipc_shm_create.
 /// Does not block. May be called from any thread, and in the child after fork; not from a signal
-/// handler.
+/// handler. Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno and ret_shm unchanged:
 ///   EACCES  fd is not open for reading, or not for writing and RDONLY is not set
 ///   EAGAIN  LOCK: not all of it could be locked
 ///   EBADF   fd is not open, or open as a path only
 ///   EINVAL  ret_shm is NULL, or flags has an unknown bit
+///   EIO     TRUST and PREFAULT: reading the file failed
 ///   EMFILE  the process has no descriptor left
 ///   ENFILE  the system has no open file left
 ///   ENODEV  TRUST: this file cannot be mapped
-///   ENOMEM  no memory or address space is left, or LOCK: more than RLIMIT_MEMLOCK
+///   ENOMEM  no memory or address space is left; or LOCK, or mlockall(MCL_FUTURE): more than
+///           RLIMIT_MEMLOCK
+///   ENOSPC  TRUST and PREFAULT: the memory is not allocated, and the file system is full
 ///   EPERM   the region is sealed against writing and RDONLY is not set, or LOCK: the process may
 ///           not lock memory
 ///   EPROTO  it is not a memfd sealed against shrinking; it is empty; PREFAULT or LOCK: it is
-///           not completely allocated; TRUST: it is not a regular file, or empty
+///           not completely allocated; TRUST: it is not a regular file, or empty, or was truncated
+///           during the call
+///   ESTALE  another version of the library has made the region
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_from_fd(
     fd: c_int,
@@ -312,8 +324,12 @@ pub unsafe extern "C" fn ipc_shm_from_fd(
     ret_shm: *mut *mut Shm,
 ) -> c_int {
     let open = || -> Result<Shm> {
-        known(flags, HOW | IPC_SHM_F_RDONLY | IPC_SHM_F_TRUST)?;
-        shm::from_fd(borrow(fd)?, usage(flags), flags & IPC_SHM_F_TRUST != 0)
+        known(flags, MAP_FLAGS | IPC_SHM_F_RDONLY | IPC_SHM_F_TRUST)?;
+        shm::from_fd(
+            borrow(fd)?,
+            map_options(flags),
+            flags & IPC_SHM_F_TRUST != 0,
+        )
     };
     // SAFETY: the caller's output parameter.
     unsafe { return_handle(ret_shm, open) }
@@ -330,19 +346,25 @@ pub unsafe extern "C" fn ipc_shm_from_fd(
 /// The segment stays until a process removes it: ipc_shmctl with IPC_RMID, or ipcrm(1).
 /// IPC_PRIVATE is not valid: ipc_shm_create makes memory without a key.
 ///
+/// If the call makes a segment and then fails, it removes the segment, unless another process has
+/// attached it by then.
+///
 /// The handle is as for ipc_shm_create; ipc_shm_close detaches. Does not block. May be called
-/// from any thread, and in the child after fork; not from a signal handler.
+/// from any thread, and in the child after fork; not from a signal handler. Not a cancellation
+/// point.
 ///
 /// Returns 0, or -1 with errno and ret_shm unchanged:
 ///   EACCES  the permissions of the segment do not allow it
 ///   EEXIST  IPC_CREAT and IPC_EXCL are set, and the key has a segment
-///   EINVAL  ret_shm is NULL, key is IPC_PRIVATE, shmflg has SHM_RND, SHM_REMAP or SHM_EXEC, size
-///           is 0 or over SHMMAX for a new segment, or larger than an existing one
+///   EINVAL  ret_shm is NULL, key is IPC_PRIVATE, shmflg has SHM_RND, SHM_REMAP or SHM_EXEC, or
+///           size is 0 or over SHMMAX for a new segment
 ///   ENFILE  the system has no open file left
 ///   ENOENT  the key has no segment, and IPC_CREAT is not set
-///   ENOMEM  no memory or address space is left, or too few huge pages
+///   ENOMEM  no memory or address space is left, or too few huge pages; or mlockall(MCL_FUTURE):
+///           more than RLIMIT_MEMLOCK
 ///   ENOSPC  SHMMNI segments or SHMALL pages exist already
 ///   EPERM   SHM_HUGETLB: the process lacks the privilege
+///   ESTALE  the key has a segment of fewer than size bytes
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_attach(
     key: key_t,
@@ -378,7 +400,9 @@ pub unsafe extern "C" fn ipc_shm_size(shm: *const Shm) -> size_t {
 
 /// Returns the descriptor of a region, to pass it to another process with ipc_msg_send.
 ///
-/// It is close-on-exec and belongs to the handle: ipc_shm_close closes it.
+/// It is close-on-exec and belongs to the handle: ipc_shm_close closes it. If the file has lost its
+/// last name, for example because systemd-logind has removed it (RemoveIPC), fstat(2) reports 0
+/// links (st_nlink).
 ///
 /// May be called from any thread, from a signal handler, and in the child after fork.
 ///
@@ -392,10 +416,48 @@ pub unsafe extern "C" fn ipc_shm_fd(shm: *const Shm) -> c_int {
     or_errno(fd.map(|fd| fd.as_raw_fd()), -1)
 }
 
+/// Returns the layout tag of a region: the member layout of the options with which it was made.
+///
+/// ipc_shm_open and ipc_shm_from_fd open a region with any tag; the caller compares it.
+///
+/// May be called from any thread, from a signal handler, and in the child after fork.
+///
+/// Returns the tag, or 0 if the region has none; or 0, with errno EINVAL, if shm is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_shm_layout(shm: *const Shm) -> u64 {
+    // SAFETY: the caller's handle.
+    or_errno(unsafe { handle(shm) }.map(Shm::layout), 0)
+}
+
+/// Tells whether a process that opens the name of a region now gets this region.
+///
+/// The name is the one by which the region was opened, or the first one that it was given; for a
+/// region from ipc_shm_attach it is the key. The answer is 0 after ipc_shm_unlink, after the region
+/// was replaced (IPC_SHM_F_REPLACE_STALE), and after systemd-logind has removed the name
+/// (RemoveIPC). It can be outdated when the call returns.
+///
+/// Does not block. May be called from any thread, from a signal handler, and in the child after
+/// fork. Not a cancellation point.
+///
+/// Returns 1 or 0, or -1 with errno:
+///   EACCES      the process may not search /dev/shm; or, for a segment, its permissions
+///   EBADF       a read-only handle of a transient region: its descriptor was closed
+///   EINVAL      shm is NULL
+///   EOPNOTSUPP  the region has no name: it was not published, or is from ipc_shm_from_fd
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_shm_is_current(shm: *const Shm) -> c_int {
+    let is_current = || -> Result<c_int> {
+        // SAFETY: the caller's handle.
+        let shm = unsafe { handle(shm) }?;
+        shm.is_current().map(c_int::from)
+    };
+    or_errno_of(is_current, -1)
+}
+
 /// Removes the name of a region. Processes that have the region open keep it.
 ///
 /// The name is as for ipc_shm_publish. Does not block. May be called from any thread, from a
-/// signal handler, and in the child after fork.
+/// signal handler, and in the child after fork. Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno:
 ///   EACCES        no permission to write /dev/shm
@@ -414,13 +476,18 @@ pub unsafe extern "C" fn ipc_shm_unlink(name: *const c_char) -> c_int {
 
 /// Unmaps a region and closes its descriptor; other processes keep theirs. NULL does nothing.
 ///
-/// The address becomes invalid. A name stays, and so does a System V segment. Before, unlock all
-/// locks in the region that this process holds.
+/// The address becomes invalid. A name stays, and so does a System V segment; the last user of a
+/// transient region removes its name. Before, unlock all locks in the region that this process
+/// holds.
+///
+/// If the program has closed the descriptor, as a daemon does that closes all, and its number now
+/// refers to another file, the call does not close that file. It compares the device and inode
+/// numbers.
 ///
 /// Does not block. May be called from any thread, and in the child after fork, where it closes
-/// the child's copy; not from a signal handler.
+/// the child's copy; not from a signal handler. Not a cancellation point.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_close(shm: *mut Shm) {
     // SAFETY: the caller's handle, which is no longer used.
-    unsafe { drop_handle(shm) };
+    preserve_errno(|| unsafe { drop_handle(shm) });
 }

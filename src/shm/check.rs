@@ -70,7 +70,8 @@ pub fn size(fd: BorrowedFd) -> Result<usize> {
     regular_size(&fstat(fd)?)
 }
 
-fn regular_size(st: &FileStat) -> Result<usize> {
+/// As [`size`], from the status of the file.
+pub fn regular_size(st: &FileStat) -> Result<usize> {
     match usize::try_from(st.st_size) {
         Ok(size) if size > 0 && is_regular(st) => Ok(size),
         _ => Err(Errno::EPROTO),

@@ -1,13 +1,16 @@
 //! Creates a region: its file, its memory, its seals.
 
 use super::check::{file_system, is_in_memory};
-use super::name::FOLDER;
-use super::{Memory, Shm, Usage};
+use super::file::RegionFile;
+use super::name::DIRECTORY;
+use super::trailer::Attributes;
+use super::{FileRegion, MapOptions, Shm, users};
 use crate::errno::{Errno, Result};
-use crate::sys::memory;
+use crate::init_once::InitOnce;
+use crate::sys::{CancelGuard, memory};
 use libc::{c_uint, mode_t};
 use nix::fcntl::{OFlag, SealFlag};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::Statfs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -19,29 +22,35 @@ const PIECE: usize = 4 << 20;
 /// The smallest allocation request.
 const PIECE_MIN: usize = 4096;
 
-/// Who may do what with a region: reading and writing by owner, group and others.
+/// The permissions that a region can have: reading and writing by owner, group and others.
 const MODES: mode_t = 0o666;
 /// The permissions that 0 stands for.
 const MODE: mode_t = 0o600;
 
 /// The kind of region to create.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Creation {
+pub struct CreateOptions {
     /// How this process maps it.
-    pub usage: Usage,
-    /// Whether it will get a name.
+    pub map: MapOptions,
+    /// Whether it can get a name.
     pub publish: bool,
     /// Whether no other process may ever map it for writing.
     pub sole_writer: bool,
+    /// Whether its name ends with its last user.
+    pub transient: bool,
     /// The permissions; 0 stands for 0600.
     pub mode: mode_t,
+    /// The layout tag; 0 for none.
+    pub layout: u64,
 }
 
-impl Creation {
+impl CreateOptions {
     /// Fails for a combination that no region can have.
     pub fn check(&self, size: usize) -> Result<()> {
-        // A file on tmpfs takes no seals.
-        let contradicts = self.usage.read_only || (self.publish && self.sole_writer);
+        // A file on tmpfs cannot be sealed; a region without a name has none that could end.
+        let contradicts = self.map.read_only
+            || (self.publish && self.sole_writer)
+            || (self.transient && !self.publish);
         if size == 0 || self.mode & !MODES != 0 || contradicts {
             return Err(Errno::EINVAL);
         }
@@ -50,35 +59,48 @@ impl Creation {
 }
 
 /// Creates a region of zero bytes.
-pub fn create(size: usize, creation: Creation) -> Result<Shm> {
-    let Creation {
-        usage,
-        publish,
-        sole_writer,
-        mode,
-    } = creation;
-    creation.check(size)?;
-    let fd = if publish { nameless()? } else { memfd()? };
+pub fn create(size: usize, options: CreateOptions) -> Result<Shm> {
+    let CreateOptions {
+        map, publish, mode, ..
+    } = options;
+    options.check(size)?;
+    let attributes = Attributes {
+        size,
+        layout: options.layout,
+        transient: options.transient,
+    };
+    let len = attributes.file_len()?;
+    let _uncancelled = CancelGuard::new();
+    let fd = if publish { tmpfile()? } else { memfd()? };
     let mode = if mode == 0 { MODE } else { mode };
     nix::sys::stat::fchmod(&fd, Mode::from_bits_truncate(mode))?;
-    set_size(fd.as_fd(), size)?;
-    if !usage.huge {
-        allocate(fd.as_fd(), size)?;
+    set_size(fd.as_fd(), len)?;
+    if !map.huge {
+        allocate(fd.as_fd(), len)?;
     }
-    let mapping = usage.map(fd.as_fd(), size)?;
-    if usage.huge {
-        // Only a touch through the mapping allocates huge pages; the rest is allocated now.
+    let mapping = map.map(fd.as_fd(), size)?;
+    if map.huge {
+        // Only an access through the mapping allocates huge pages; the rest is allocated now.
         let _ = mapping.populate(true);
-        allocate(fd.as_fd(), size)?;
+        allocate(fd.as_fd(), len)?;
     }
-    usage.lock(&mapping)?;
+    map.lock(&mapping)?;
+    attributes.write(fd.as_fd())?;
+    if options.transient {
+        users::begin(fd.as_fd())?;
+    }
     if !publish {
-        seal(fd.as_fd(), sole_writer)?;
+        seal(fd.as_fd(), options.sole_writer)?;
     }
-    Ok(Shm(Memory::File {
+    let st = fstat(&fd)?;
+    let file = RegionFile::new(fd, &st);
+    Ok(Shm::of_file(FileRegion {
         mapping,
-        fd,
+        file,
+        attributes,
         publishable: publish,
+        read_only: false,
+        name: InitOnce::new(),
     }))
 }
 
@@ -98,9 +120,9 @@ pub fn memfd() -> Result<OwnedFd> {
 
 /// A file without a name in the directory of names. No other process may open it before it has
 /// its mode.
-fn nameless() -> Result<OwnedFd> {
+fn tmpfile() -> Result<OwnedFd> {
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    let fd = nix::fcntl::open(FOLDER, flags, Mode::empty())?;
+    let fd = nix::fcntl::open(DIRECTORY, flags, Mode::empty())?;
     if is_in_memory(fd.as_fd())? {
         Ok(fd)
     } else {
@@ -142,20 +164,27 @@ fn check_free_space(file_system: Option<&Statfs>, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// Has the kernel find all memory of a new file now: `ENOSPC` here, and no SIGBUS later. The file
-/// must still be all zeros, since they are written where `fallocate` is refused.
+/// Has the kernel allocate all memory of a new file now: `ENOSPC` here, and no SIGBUS later. The
+/// file must still be all zeros, because zeros are written if `fallocate` is refused.
 #[inline(never)]
 pub fn allocate(fd: BorrowedFd, size: usize) -> Result<()> {
+    match reserve(fd, size) {
+        Err(error) if error.is_missing_call() => write_zeros(fd, 0, size),
+        reserved => reserved,
+    }
+}
+
+/// Has the kernel allocate the memory that a file does not have yet, and changes no byte.
+pub(super) fn reserve(fd: BorrowedFd, size: usize) -> Result<()> {
     let mut piece = PIECE;
     let mut done = 0;
     while done < size {
         let len = piece.min(size - done);
         match memory::allocate(fd, done, len) {
             Ok(()) => done += len,
-            // A signal has undone the piece (on Linux 6.18 only one that kills does). Where they
-            // come often, only a small one gets done.
+            // A signal has undone the piece (on Linux 6.18 only a fatal one does). If signals come
+            // often, only a small piece succeeds.
             Err(Errno::EINTR) => piece = (piece / 2).max(PIECE_MIN),
-            Err(error) if error.is_missing_call() => return write_zeros(fd, done, size),
             Err(error) => return Err(error),
         }
     }
@@ -177,8 +206,8 @@ fn write_zeros(fd: BorrowedFd, mut from: usize, end: usize) -> Result<()> {
     Ok(())
 }
 
-/// From here on the memory has this size for ever. Where `sole_writer`, mappings for writing
-/// that exist stay, and no other can be made.
+/// Fixes the size of the memory. With `sole_writer`, existing mappings for writing stay, and no
+/// other can be made.
 #[inline(never)]
 pub fn seal(fd: BorrowedFd, sole_writer: bool) -> Result<()> {
     let mut seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;

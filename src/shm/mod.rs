@@ -1,100 +1,83 @@
 //! Regions of shared memory.
 //!
 //! A new region has no name. It is a sealed memfd, or an unnamed file on the tmpfs in /dev/shm,
-//! which gets its name after its maker has filled it in ([`create()`]). If the maker dies before
+//! which gets its name after its maker has initialised it ([`create()`]). If the maker dies before
 //! that, it leaves nothing. A region can be opened by its name ([`open()`]), by its descriptor
 //! ([`from_fd`]), or, if it is a System V segment, by its key ([`attach`]).
+//!
+//! No call is a cancellation point: each defers the cancellation of its thread
+//! ([`CancelGuard`]), because a cancelled thread would leave descriptors and locks behind.
 
 pub mod check;
-mod claim;
 pub mod create;
+mod file;
+mod map;
 mod name;
-mod once;
 mod open;
+mod open_or_create;
 mod sysv;
+pub mod trailer;
+mod users;
 
-pub use create::{Creation, create};
-pub use once::open_or_create;
+pub use create::{CreateOptions, create};
+pub use map::MapOptions;
 pub use open::{from_fd, open, unlink};
+pub use open_or_create::{Begun, NewRegion, OpenOrCreate};
 pub use sysv::attach;
 
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::fd::FdPath;
+use crate::init_once::InitOnce;
+use crate::name_lock::NameLock;
+use crate::sys::CancelGuard;
 use crate::sys::memory::Mapping;
+use file::{FileId, RegionFile};
 use libc::c_void;
 use name::Name;
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use open::Lookup;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd};
+use trailer::Attributes;
 
-/// A region of shared memory in one process. Its properties never change.
-pub struct Shm(Memory);
+/// A region of shared memory in one process. Its address and size never change.
+pub struct Shm(ManuallyDrop<Memory>);
 
+#[allow(clippy::large_enum_variant)] // the handle is allocated once
 enum Memory {
-    File {
-        mapping: Mapping,
-        fd: OwnedFd,
-        /// Whether it can get a name.
-        publishable: bool,
-    },
+    File(FileRegion),
     Segment(sysv::Segment),
 }
 
-/// How a process maps a region.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
-    /// For reading only.
-    pub read_only: bool,
-    /// With huge pages where the system has them.
-    pub huge: bool,
-    /// All pages mapped at once.
-    pub prefault: bool,
-    /// Kept in memory.
-    pub lock: bool,
-}
-
-impl Usage {
-    /// Maps a file. The caller then calls [`Usage::lock`].
-    fn map(self, fd: BorrowedFd, size: usize) -> Result<Mapping> {
-        let populated = self.prefault && !self.huge;
-        let mapping = Mapping::new(fd, size, !self.read_only, populated)?;
-        if self.huge {
-            mapping.want_huge_pages();
-            if self.prefault {
-                // Optional: a missing page is allocated on first access.
-                let _ = mapping.populate(!self.read_only);
-            }
-        }
-        Ok(mapping)
-    }
-
-    /// Whether mapping a file allocates the pages that the file does not have yet.
-    fn touches_all(self) -> bool {
-        self.prefault || self.lock
-    }
-
-    fn lock(self, mapping: &Mapping) -> Result<()> {
-        if self.lock { mapping.lock() } else { Ok(()) }
-    }
+/// A region that is a file.
+struct FileRegion {
+    mapping: Mapping,
+    file: RegionFile,
+    attributes: Attributes,
+    /// Whether it can get a name.
+    publishable: bool,
+    /// Whether it is mapped for reading only. Then this process is not a user of it.
+    read_only: bool,
+    /// The name by which it was opened, or the first one that it was given.
+    name: InitOnce<Name>,
 }
 
 impl Shm {
-    /// Maps a file that another process made.
-    fn of_file(fd: OwnedFd, size: usize, usage: Usage) -> Result<Self> {
-        let mapping = usage.map(fd.as_fd(), size)?;
-        usage.lock(&mapping)?;
-        Ok(Self(Memory::File {
-            mapping,
-            fd,
-            publishable: false,
-        }))
+    fn of_file(region: FileRegion) -> Self {
+        Self(ManuallyDrop::new(Memory::File(region)))
+    }
+
+    fn of_segment(segment: sysv::Segment) -> Self {
+        Self(ManuallyDrop::new(Memory::Segment(segment)))
     }
 
     /// Its address.
     #[must_use]
     pub fn address(&self) -> *mut c_void {
-        match &self.0 {
-            Memory::File { mapping, .. } => mapping.address(),
+        match &*self.0 {
+            Memory::File(region) => region.mapping.address(),
             Memory::Segment(segment) => segment.address(),
         }
     }
@@ -102,49 +85,135 @@ impl Shm {
     /// Its size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
-        match &self.0 {
-            Memory::File { mapping, .. } => mapping.len(),
+        match &*self.0 {
+            Memory::File(region) => region.attributes.size,
             Memory::Segment(segment) => segment.size(),
+        }
+    }
+
+    /// Its layout tag; 0 for none.
+    #[must_use]
+    pub fn layout(&self) -> u64 {
+        match &*self.0 {
+            Memory::File(region) => region.attributes.layout,
+            Memory::Segment(_) => 0,
         }
     }
 
     /// Its descriptor; `EOPNOTSUPP` for a System V segment, which has none.
     pub fn fd(&self) -> Result<BorrowedFd<'_>> {
-        match &self.0 {
-            Memory::File { fd, .. } => Ok(fd.as_fd()),
+        match &*self.0 {
+            Memory::File(region) => Ok(region.file.as_fd()),
             Memory::Segment(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 
-    /// Gives the region a name; `EEXIST` if the name exists.
+    /// Whether a process that opens the region's name, or key, now gets this region. `EOPNOTSUPP`
+    /// for a region without a name.
+    pub fn is_current(&self) -> Result<bool> {
+        let _uncancelled = CancelGuard::new();
+        let region = match &*self.0 {
+            Memory::File(region) => region,
+            Memory::Segment(segment) => return segment.is_current(),
+        };
+        let name = region.name.get().ok_or(Errno::EOPNOTSUPP)?;
+        if !name.leads_to(region.file.id())? {
+            return Ok(false);
+        }
+        // A handle that can only read does not keep a transient region alive.
+        let depends_on_users = region.attributes.transient && region.read_only;
+        Ok(!(depends_on_users && users::is_abandoned(region.file.checked_fd()?)?))
+    }
+
+    /// Gives the region a name; `EEXIST` if the name exists. A transient region without users has
+    /// no name.
     pub fn publish(&self, name: &CStr) -> Result<()> {
-        self.link(&Name::new(name)?)
+        let _uncancelled = CancelGuard::new();
+        let name = Name::of_new(name)?;
+        match self.link(&name) {
+            Err(Errno::EEXIST) => {}
+            linked => return linked,
+        }
+        remove_dead(&name)?;
+        self.link(&name)
+    }
+
+    /// The name that may end when this handle is closed.
+    fn transient_name(&self) -> Option<Name> {
+        match &*self.0 {
+            Memory::File(region) if region.attributes.transient && !region.read_only => {
+                region.name.get().cloned()
+            }
+            _ => None,
+        }
     }
 
     fn link(&self, name: &Name) -> Result<()> {
-        let Memory::File {
-            fd,
-            publishable: true,
-            ..
-        } = &self.0
-        else {
+        let Memory::File(region) = &*self.0 else {
             return Err(Errno::EINVAL);
         };
-        match nix::unistd::linkat(fd, c"", AT_FDCWD, name.path(), AtFlags::AT_EMPTY_PATH) {
-            // Before Linux 6.10 that needs a privilege, and a filter can refuse it; this way needs
-            // /proc.
-            Err(error)
-                if error == nix::errno::Errno::ENOENT || Errno::from(error).is_missing_call() => {}
-            done => return Ok(done?),
+        if !region.publishable {
+            return Err(Errno::EINVAL);
         }
-        let own = FdPath::new(fd.as_fd());
-        let follow = AtFlags::AT_SYMLINK_FOLLOW;
-        Ok(nix::unistd::linkat(
-            AT_FDCWD,
-            own.as_c_str()?,
-            AT_FDCWD,
-            name.path(),
-            follow,
-        )?)
+        link(region.file.checked_fd()?, name)?;
+        self.set_name(name);
+        Ok(())
     }
+
+    /// Remembers a name, unless there is one already.
+    fn set_name(&self, name: &Name) {
+        if let Memory::File(region) = &*self.0 {
+            let _ = region.name.set(name.clone());
+        }
+    }
+}
+
+impl Drop for Shm {
+    fn drop(&mut self) {
+        let _uncancelled = CancelGuard::new();
+        let name = self.transient_name();
+        // SAFETY: dropped once, here, and not used afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.0) };
+        // Only now it is known whether another process, such as a child by fork, is a user.
+        if let Some(name) = name {
+            let _ = remove_dead(&name);
+        }
+    }
+}
+
+/// Removes a name that leads to a transient region without users. `EEXIST` if it leads to another
+/// file. A process that has the lock is replacing the region, so the name is taken then too.
+fn remove_dead(name: &Name) -> Result<()> {
+    find_dead(name).ok_or(Errno::EEXIST)?;
+    let lock = NameLock::acquire(name.path(), Deadline::new(0)?);
+    let _lock = lock.map_err(|_| Errno::EEXIST)?;
+    name.unlink_if(find_dead(name).ok_or(Errno::EEXIST)?)
+}
+
+/// The file of a name that leads to a transient region without users.
+fn find_dead(name: &Name) -> Option<FileId> {
+    match open::look_up(name, true, &mut Deadline::new(0).ok()?) {
+        Ok(Lookup::Dead(file)) => Some(file),
+        _ => None,
+    }
+}
+
+/// Gives a file a name.
+fn link(fd: BorrowedFd, name: &Name) -> Result<()> {
+    match nix::unistd::linkat(fd, c"", AT_FDCWD, name.path(), AtFlags::AT_EMPTY_PATH) {
+        // Before Linux 6.10 this needs a privilege, and a filter can refuse it; the other way
+        // needs /proc.
+        Err(error)
+            if error == nix::errno::Errno::ENOENT || Errno::from(error).is_missing_call() => {}
+        linked => return Ok(linked?),
+    }
+    let own = FdPath::new(fd);
+    let follow = AtFlags::AT_SYMLINK_FOLLOW;
+    Ok(nix::unistd::linkat(
+        AT_FDCWD,
+        own.as_c_str()?,
+        AT_FDCWD,
+        name.path(),
+        follow,
+    )?)
 }

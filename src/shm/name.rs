@@ -1,24 +1,27 @@
 //! Names of regions: files in /dev/shm, as shm_open(3) has them.
 
-use crate::bytes;
+use super::check;
+use super::file::FileId;
 use crate::errno::{Errno, Result};
 use libc::NAME_MAX;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::stat::{FileStat, SFlag, fstatat};
 use std::ffi::CStr;
 
-/// Where the names are: the C libraries know no other place.
-pub const FOLDER: &CStr = c"/dev/shm";
+/// The directory of the names: the C libraries know no other.
+pub const DIRECTORY: &CStr = c"/dev/shm";
 
-/// The folder, the name with its slash, and a NUL.
-const PATH_MAX: usize = FOLDER.count_bytes() + 1 + NAME_MAX as usize + 1;
+/// The directory, the name with its slash, and a NUL.
+const PATH_MAX: usize = DIRECTORY.count_bytes() + 1 + NAME_MAX as usize + 1;
 
-/// A name that is one, as a path.
+/// A valid name, as a path.
+#[derive(Clone)]
 pub struct Name {
     path: [u8; PATH_MAX],
-    len: usize,
 }
 
 impl Name {
-    /// Understands `/name`.
+    /// Checks `/name`.
     pub fn new(name: &CStr) -> Result<Self> {
         let name = name.to_bytes();
         let file = match name {
@@ -28,27 +31,73 @@ impl Name {
         if file.contains(&b'/') {
             return Err(Errno::EINVAL);
         }
-        let folder = FOLDER.to_bytes();
-        let len = folder.len() + name.len();
+        let directory = DIRECTORY.to_bytes();
         let mut path = [0; PATH_MAX];
-        if len >= PATH_MAX {
-            return Err(Errno(libc::ENAMETOOLONG));
+        if directory.len() + name.len() >= PATH_MAX {
+            return Err(Errno::ENAMETOOLONG);
         }
-        for (to, byte) in path.iter_mut().zip(folder.iter().chain(name)) {
+        for (to, byte) in path.iter_mut().zip(directory.iter().chain(name)) {
             *to = *byte;
         }
-        Ok(Self { path, len })
+        Ok(Self { path })
     }
 
-    /// The file of that name.
-    #[inline(never)] // it is long, and asked for often
+    /// Checks `/name` of a new region. `EINVAL` for the names that the files of the name lock
+    /// have: the lock of another name would remove the region.
+    pub fn of_new(name: &CStr) -> Result<Self> {
+        let bytes = name.to_bytes();
+        if bytes.starts_with(b"/.") && bytes.ends_with(b".lock") {
+            return Err(Errno::EINVAL);
+        }
+        Self::new(name)
+    }
+
+    /// The path of the file.
+    #[inline(never)] // it is long, and often called
     pub fn path(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.path).unwrap_or_default()
     }
 
-    /// A number of 62 bits that another name hardly has too (FNV-1a).
-    pub fn number(&self) -> i64 {
-        let hash = bytes::hash(self.path.iter().take(self.len));
-        (hash >> 2) as i64
+    /// The status of the name itself: it does not follow a symbolic link.
+    pub fn stat(&self) -> Result<FileStat> {
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        Ok(fstatat(AT_FDCWD, self.path(), flags)?)
+    }
+
+    /// Whether the name leads to this file.
+    pub fn leads_to(&self, file: FileId) -> Result<bool> {
+        match self.stat() {
+            Ok(st) => Ok(FileId::of(&st) == file),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the name if it leads to this file. The caller holds the name lock; only a program
+    /// that does not use that lock could replace the file in between.
+    pub fn unlink_if(&self, file: FileId) -> Result<()> {
+        if !self.leads_to(file)? {
+            return Ok(());
+        }
+        match self.unlink() {
+            Err(Errno::ENOENT) => Ok(()),
+            unlinked => unlinked,
+        }
+    }
+
+    /// Removes the name.
+    pub fn unlink(&self) -> Result<()> {
+        Ok(nix::unistd::unlink(self.path())?)
+    }
+}
+
+/// `ELOOP` for a symbolic link, `EINVAL` for any other file that is not a regular one.
+pub fn check_regular(st: &FileStat) -> Result<()> {
+    if check::is_regular(st) {
+        return Ok(());
+    }
+    match SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFLNK => Err(Errno::ELOOP),
+        _ => Err(Errno::EINVAL),
     }
 }

@@ -1,74 +1,130 @@
 //! Opening a region that another process made.
 
-use super::name::Name;
-use super::{Shm, Usage, check};
+use super::file::{FileId, RegionFile};
+use super::name::{Name, check_regular};
+use super::trailer::Attributes;
+use super::{FileRegion, MapOptions, Shm, check, users};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::fd::duplicate;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, SealFlag};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use crate::init_once::InitOnce;
+use crate::sys::CancelGuard;
+use libc::c_int;
+use nix::fcntl::{OFlag, SealFlag};
+use nix::sys::stat::{Mode, fstat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Opens a region by its name.
-pub fn open(name: &CStr, usage: Usage) -> Result<Shm> {
-    open_name(&Name::new(name)?, usage)
+/// How long to wait for a process that is stopped while it opens a transient region.
+const JOIN_TIMEOUT_MS: c_int = 1000;
+
+/// The file of a region that this process may map.
+pub(super) struct Opened {
+    pub file: RegionFile,
+    pub attributes: Attributes,
 }
 
-pub(super) fn open_name(name: &Name, usage: Usage) -> Result<Shm> {
-    // Opening a device or a FIFO can have side effects, so check the type first. Check it again
-    // afterwards, because another process may have replaced the file between the two calls.
-    check_regular(&stat(name)?)?;
-    let access = if usage.read_only {
-        OFlag::O_RDONLY
-    } else {
-        OFlag::O_RDWR
-    };
-    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-    let fd = nix::fcntl::open(name.path(), flags, Mode::empty())?;
-    check_regular(&fstat(&fd)?)?;
-    if !check::is_in_memory(fd.as_fd())? {
-        return Err(Errno::EOPNOTSUPP);
+/// The outcome of opening a name.
+pub(super) enum Lookup {
+    Living(Opened),
+    /// A transient region without users.
+    Dead(FileId),
+    /// A region of another version of the library.
+    Unknown(FileId),
+}
+
+impl Opened {
+    pub fn map(self, map: MapOptions) -> Result<Shm> {
+        let mapping = map.map(self.file.as_fd(), self.attributes.size)?;
+        map.lock(&mapping)?;
+        Ok(Shm::of_file(FileRegion {
+            mapping,
+            file: self.file,
+            attributes: self.attributes,
+            publishable: false,
+            read_only: map.read_only,
+            name: InitOnce::new(),
+        }))
     }
-    let size = check::size(fd.as_fd())?;
-    Shm::of_file(fd, size, usage)
+
+    pub fn map_named(self, map: MapOptions, name: &Name) -> Result<Shm> {
+        let shm = self.map(map)?;
+        shm.set_name(name);
+        Ok(shm)
+    }
+}
+
+/// Opens a region by its name.
+pub fn open(name: &CStr, map: MapOptions) -> Result<Shm> {
+    let name = Name::new(name)?;
+    let _uncancelled = CancelGuard::new();
+    let mut wait = Deadline::new(JOIN_TIMEOUT_MS)?;
+    match look_up(&name, map.read_only, &mut wait) {
+        Ok(Lookup::Living(opened)) => opened.map_named(map, &name),
+        Ok(Lookup::Dead(_)) => Err(Errno::ENOENT),
+        Ok(Lookup::Unknown(_)) => Err(Errno::ESTALE),
+        Err(Errno::ETIMEDOUT) => Err(Errno::EBUSY),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens the file of a name. If the region is transient, the open file becomes a user.
+pub(super) fn look_up(name: &Name, read_only: bool, wait: &mut Deadline) -> Result<Lookup> {
+    loop {
+        // Opening a device or a FIFO can have side effects, so check the type first. Check it
+        // again afterwards, because another process may have replaced the file between the two
+        // calls.
+        check_regular(&name.stat()?)?;
+        let access = if read_only {
+            OFlag::O_RDONLY
+        } else {
+            OFlag::O_RDWR
+        };
+        let flags =
+            access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+        let fd = nix::fcntl::open(name.path(), flags, Mode::empty())?;
+        let st = fstat(&fd)?;
+        check_regular(&st)?;
+        let file = RegionFile::new(fd, &st);
+        if !check::is_in_memory(file.as_fd())? {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let attributes = match Attributes::read(file.as_fd(), check::regular_size(&st)?) {
+            Err(Errno::ESTALE) => return Ok(Lookup::Unknown(file.id())),
+            attributes => attributes?,
+        };
+        if !attributes.transient || users::join(file.as_fd(), read_only, wait)? {
+            return Ok(Lookup::Living(Opened { file, attributes }));
+        }
+        // Another process may have replaced the dead region by now.
+        if name.leads_to(file.id())? {
+            return Ok(Lookup::Dead(file.id()));
+        }
+    }
 }
 
 /// Removes a region's name, and nothing else.
 pub fn unlink(name: &CStr) -> Result<()> {
     let name = Name::new(name)?;
-    check_regular(&stat(&name)?)?;
-    Ok(nix::unistd::unlink(name.path())?)
-}
-
-/// Returns the status of the name itself: it does not follow a symbolic link.
-fn stat(name: &Name) -> Result<FileStat> {
-    Ok(fstatat(
-        AT_FDCWD,
-        name.path(),
-        AtFlags::AT_SYMLINK_NOFOLLOW,
-    )?)
-}
-
-/// `ELOOP` for a symbolic link, `EINVAL` for anything else that is no regular file.
-fn check_regular(st: &FileStat) -> Result<()> {
-    if check::is_regular(st) {
-        return Ok(());
-    }
-    match SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT {
-        SFlag::S_IFLNK => Err(Errno::ELOOP),
-        _ => Err(Errno::EINVAL),
-    }
+    let _uncancelled = CancelGuard::new();
+    check_regular(&name.stat()?)?;
+    name.unlink()
 }
 
 /// Opens a region by its descriptor. Unless the peer that passed it is `trusted`, the memory must
 /// be sealed against shrinking; and if this process is to map all pages, they must exist already.
-pub fn from_fd(fd: BorrowedFd, usage: Usage, trusted: bool) -> Result<Shm> {
+pub fn from_fd(fd: BorrowedFd, map: MapOptions, trusted: bool) -> Result<Shm> {
+    let _uncancelled = CancelGuard::new();
     let size = if trusted {
         check::size(fd)?
-    } else if usage.touches_all() {
+    } else if map.touches_all() {
         check::sealed_without_holes(fd, SealFlag::F_SEAL_SHRINK)?
     } else {
         check::sealed(fd, SealFlag::F_SEAL_SHRINK)?
     };
-    Shm::of_file(duplicate(fd, 0)?, size, usage)
+    let attributes = Attributes::read(fd, size)?;
+    let fd = duplicate(fd, 0)?;
+    let st = fstat(&fd)?;
+    let file = RegionFile::new(fd, &st);
+    Opened { file, attributes }.map(map)
 }

@@ -1,20 +1,21 @@
 //! Regions that are System V segments.
 
-use super::{Memory, Shm};
+use super::Shm;
 use crate::errno::{Errno, Result};
-use crate::sys;
+use crate::sys::{self, CancelGuard};
 use libc::{c_int, c_void, key_t, shmid_ds};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// What only shmat(2) takes, and what would put the segment over something else or make it
-/// executable.
+/// Flags of shmat(2) only, and those that would replace a mapping or make memory executable.
 const REFUSED: c_int = libc::SHM_RND | libc::SHM_REMAP | libc::SHM_EXEC;
 
 /// An attached segment; detached when dropped.
 pub struct Segment {
     address: *mut c_void,
     size: usize,
+    key: key_t,
+    id: c_int,
 }
 
 impl Segment {
@@ -26,41 +27,103 @@ impl Segment {
         self.size
     }
 
-    fn attach(id: c_int, flags: c_int) -> Result<Self> {
+    /// Whether the key still has this segment.
+    pub fn is_current(&self) -> Result<bool> {
+        match sys::shmget(self.key, 0, 0) {
+            Ok(id) => Ok(id == self.id),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn attach(key: key_t, id: c_int, flags: c_int) -> Result<Self> {
         // SAFETY: without SHM_REMAP it replaces no mapping.
-        let address = unsafe { sys::shmat(id, ptr::null(), flags) }?;
-        let mut segment = Self { address, size: 0 };
-        let mut ds = MaybeUninit::<shmid_ds>::zeroed();
-        // SAFETY: IPC_STAT writes the structure, for which there is room.
-        unsafe { sys::shmctl(id, libc::IPC_STAT, ds.as_mut_ptr()) }?;
-        // SAFETY: zeros are such a structure too.
-        segment.size = unsafe { ds.assume_init() }.shm_segsz;
+        let address =
+            unsafe { sys::shmat(id, ptr::null(), flags) }.map_err(|error| match error {
+                // mlockall(MCL_FUTURE) would lock more than RLIMIT_MEMLOCK.
+                Errno::EAGAIN => Errno::ENOMEM,
+                error => error,
+            })?;
+        let mut segment = Self {
+            address,
+            size: 0,
+            key,
+            id,
+        };
+        segment.size = status(id)?.shm_segsz;
         Ok(segment)
     }
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // SAFETY: the attachment is ours; who has its address was told until when it is there.
+        // SAFETY: the attachment is ours; its users know that it ends here.
         let _ = unsafe { sys::shmdt(self.address) };
     }
 }
 
 /// Opens a region by its System V key, or makes it, as `flags` say.
 pub fn attach(key: key_t, size: usize, flags: c_int) -> Result<Shm> {
-    // One without a key would have to be removed by its identifier, which nobody knows.
+    // A segment without a key could only be removed by its identifier, which the caller never gets.
     if key == libc::IPC_PRIVATE || flags & REFUSED != 0 {
         return Err(Errno::EINVAL);
     }
+    let _uncancelled = CancelGuard::new();
     // The same bit is SHM_NORESERVE for shmget.
     let read_only = flags & libc::SHM_RDONLY;
     let mut before = None;
     loop {
-        let id = sys::shmget(key, size, flags & !libc::SHM_RDONLY)?;
-        match Segment::attach(id, read_only) {
-            // Removed in between: the key has another one by now, or none.
+        let (id, is_new) = get(key, size, flags & !libc::SHM_RDONLY)?;
+        match Segment::attach(key, id, read_only) {
+            // Removed in between: by now the key has another segment, or none.
             Err(Errno::EIDRM | Errno::EINVAL) if before != Some(id) => before = Some(id),
-            done => return Ok(Shm(Memory::Segment(done?))),
+            Err(error) => {
+                if is_new {
+                    remove_unused(id);
+                }
+                return Err(error);
+            }
+            Ok(segment) => return Ok(Shm::of_segment(segment)),
         }
     }
+}
+
+/// Gets the segment of a key, or makes it. The identifier, and whether it is a new segment.
+/// `ESTALE` if the segment is too small.
+fn get(key: key_t, size: usize, flags: c_int) -> Result<(c_int, bool)> {
+    let creates = flags & libc::IPC_CREAT != 0;
+    let exclusive = flags & libc::IPC_EXCL != 0;
+    loop {
+        if !(creates && exclusive) {
+            match sys::shmget(key, size, flags & !libc::IPC_CREAT) {
+                Err(Errno::ENOENT) if creates => {}
+                Err(Errno::EINVAL) if size > 0 && sys::shmget(key, 0, 0).is_ok() => {
+                    return Err(Errno::ESTALE);
+                }
+                got => return got.map(|id| (id, false)),
+            }
+        }
+        match sys::shmget(key, size, flags | libc::IPC_EXCL) {
+            // Another process has made it in between.
+            Err(Errno::EEXIST) if !exclusive => {}
+            made => return made.map(|id| (id, true)),
+        }
+    }
+}
+
+/// Removes a new segment that this process could not attach, unless another process has found and
+/// attached it.
+fn remove_unused(id: c_int) {
+    if status(id).is_ok_and(|status| status.shm_nattch == 0) {
+        // SAFETY: IPC_RMID reads and writes nothing.
+        let _ = unsafe { sys::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
+    }
+}
+
+fn status(id: c_int) -> Result<shmid_ds> {
+    let mut status = MaybeUninit::<shmid_ds>::zeroed();
+    // SAFETY: IPC_STAT writes the structure, which has its size.
+    unsafe { sys::shmctl(id, libc::IPC_STAT, status.as_mut_ptr()) }?;
+    // SAFETY: zeros are such a structure too.
+    Ok(unsafe { status.assume_init() })
 }

@@ -1,4 +1,4 @@
-//! Memory that is a file: how it is made, and mappings of it.
+//! Files in memory, and mappings of them.
 
 use super::{checked_int, checked_len};
 use crate::errno::{Errno, Result};
@@ -32,8 +32,8 @@ pub fn seals(fd: BorrowedFd) -> Result<SealFlag> {
     Ok(SealFlag::from_bits_truncate(seals))
 }
 
-/// Has the kernel find the memory for a part of a file (`fallocate(2)`). `EINTR` says that a
-/// signal is pending, and that nothing has changed.
+/// Allocates the memory of a part of a file (`fallocate(2)`). `EINTR` says that a signal is
+/// pending, and that nothing has changed.
 pub fn allocate(fd: BorrowedFd, from: usize, len: usize) -> Result<()> {
     let offset = |value: usize| i64::try_from(value).map_err(|_| Errno::EFBIG);
     nix::fcntl::fallocate(fd, FallocateFlags::empty(), offset(from)?, offset(len)?)?;
@@ -48,8 +48,24 @@ pub fn write_at(fd: BorrowedFd, bytes: &[u8], at: usize) -> Result<usize> {
     checked_len(unsafe { libc::pwrite(fd.as_raw_fd(), from, len, offset) })
 }
 
-/// How large a file this process may make (`RLIMIT_FSIZE`). One that it makes larger costs it
-/// a SIGXFSZ.
+/// `pread(2)`. `EINTR` says that a signal is pending, and that nothing was read.
+pub fn read_at(fd: BorrowedFd, bytes: &mut [u8], at: usize) -> Result<usize> {
+    let offset = libc::off_t::try_from(at).map_err(|_| Errno::EFBIG)?;
+    let (to, len) = (bytes.as_mut_ptr().cast(), bytes.len());
+    // SAFETY: the kernel writes within `bytes`.
+    checked_len(unsafe { libc::pread(fd.as_raw_fd(), to, len, offset) })
+}
+
+/// The size of a page of memory.
+#[must_use]
+pub fn page_size() -> usize {
+    // SAFETY: no pointers.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
+
+/// The maximum size of a file that this process makes (`RLIMIT_FSIZE`). Exceeding it raises
+/// SIGXFSZ.
 pub fn file_size_limit() -> Result<u64> {
     let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
     // SAFETY: the kernel writes the limit, for which there is room.
@@ -60,7 +76,7 @@ pub fn file_size_limit() -> Result<u64> {
     Ok(unsafe { limit.assume_init() }.rlim_cur)
 }
 
-/// All memory that the machine has, with its swap space, in bytes.
+/// The memory of the machine and its swap space, in bytes.
 pub fn total() -> Result<u64> {
     let mut info = MaybeUninit::<libc::sysinfo>::zeroed();
     // SAFETY: the kernel writes the information, for which there is room.
@@ -79,8 +95,8 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Maps `len` bytes where the kernel likes. Where `populated`, pages that exist are mapped
-    /// at once.
+    /// Maps `len` bytes at an address that the kernel chooses. With `populated`, it maps all pages
+    /// at once, and does not report a page that it cannot get.
     pub fn new(fd: BorrowedFd, len: usize, writable: bool, populated: bool) -> Result<Self> {
         let write = if writable { libc::PROT_WRITE } else { 0 };
         let populate = if populated { libc::MAP_POPULATE } else { 0 };
@@ -95,15 +111,14 @@ impl Mapping {
                 0,
             )
         };
-        if address == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        let address = NonNull::new(address).ok_or(Errno::ENOMEM)?;
-        Ok(Self { address, len })
+        Ok(Self {
+            address: mapped(address)?,
+            len,
+        })
     }
 
     /// Maps `head` bytes of a file and the `repeated` bytes behind them, and these once more
-    /// behind that: what is written across the end of them is found at their beginning.
+    /// behind that: bytes written across their end appear at their beginning.
     #[inline(never)]
     pub fn with_repeat(
         fd: BorrowedFd,
@@ -116,16 +131,15 @@ impl Mapping {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new mapping, which replaces none: room for the two.
         let address = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
-        if address == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        let address = NonNull::new(address).ok_or(Errno::ENOMEM)?;
-        let room = Self { address, len };
+        let room = Self {
+            address: mapped(address)?,
+            len,
+        };
         let write = if writable { libc::PROT_WRITE } else { 0 };
         let protection = libc::PROT_READ | write;
         for (at, len, offset) in [(0, once, 0), (once, repeated, head)] {
             // SAFETY: within the mapping just made, which is ours alone and is replaced here.
-            let mapped = unsafe {
+            let at = unsafe {
                 libc::mmap(
                     room.address.as_ptr().wrapping_byte_add(at),
                     len,
@@ -135,14 +149,12 @@ impl Mapping {
                     offset as libc::off_t,
                 )
             };
-            if mapped == libc::MAP_FAILED {
-                return Err(Errno::last());
-            }
+            mapped(at)?;
         }
         Ok(room)
     }
 
-    /// Where it begins. What is there is shared, and other processes may change it at any time.
+    /// Its address. The memory is shared, and other processes may change it at any time.
     #[must_use]
     pub fn address(&self) -> *mut c_void {
         self.address.as_ptr()
@@ -160,29 +172,29 @@ impl Mapping {
         self.len == 0
     }
 
-    /// Asks for huge pages; whether there are such is the system's to say (`MADV_HUGEPAGE`).
+    /// Asks for huge pages (`MADV_HUGEPAGE`), which the system may not have.
     pub fn want_huge_pages(&self) {
         let _ = self.advise(libc::MADV_HUGEPAGE);
     }
 
-    /// Makes and maps all pages, as touching them would (Linux 5.14). Memory that is not to be
-    /// had is an error, and no SIGBUS. Under a system call filter that refuses it nothing happens:
-    /// the kernel then maps each page when it is first touched.
+    /// Allocates and maps all pages, as accessing them would. If a page cannot be had it fails,
+    /// with `EFAULT` where an access would raise SIGBUS. False if it did nothing: on a kernel
+    /// before Linux 5.14, or under a filter that refuses the call.
     #[inline(never)]
-    pub fn populate(&self, writable: bool) -> Result<()> {
+    pub fn populate(&self, writable: bool) -> Result<bool> {
         let populated = self.advise(if writable {
             libc::MADV_POPULATE_WRITE
         } else {
             libc::MADV_POPULATE_READ
         });
         match populated {
-            Err(error) if error.is_missing_call() => Ok(()),
-            other => other,
+            Err(error) if error == Errno::EINVAL || error.is_missing_call() => Ok(false),
+            other => other.map(|()| true),
         }
     }
 
     fn advise(&self, advice: c_int) -> Result<()> {
-        // SAFETY: the mapping is ours, and none of these changes what is in it.
+        // SAFETY: the mapping is ours, and none of these changes its content.
         let done = unsafe { libc::madvise(self.address.as_ptr(), self.len, advice) };
         checked_int(done.into()).map(drop)
     }
@@ -190,7 +202,7 @@ impl Mapping {
     /// Keeps all of it in memory, and out of swap space (`mlock(2)`).
     #[inline(never)]
     pub fn lock(&self) -> Result<()> {
-        // SAFETY: changes nothing that is in the mapping.
+        // SAFETY: changes no byte of the mapping.
         let done = unsafe { libc::mlock(self.address.as_ptr(), self.len) };
         checked_int(done.into()).map(drop)
     }
@@ -198,7 +210,19 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours; who has its address was told until when it is there.
+        // SAFETY: the mapping is ours; its users know that it ends here.
         unsafe { libc::munmap(self.address.as_ptr(), self.len) };
     }
+}
+
+/// The address that mmap(2) returned, or its error. `EAGAIN`, which it returns when
+/// `mlockall(MCL_FUTURE)` would lock more than `RLIMIT_MEMLOCK`, becomes `ENOMEM`.
+fn mapped(address: *mut c_void) -> Result<NonNull<c_void>> {
+    if address == libc::MAP_FAILED {
+        return Err(match Errno::last() {
+            Errno::EAGAIN => Errno::ENOMEM,
+            error => error,
+        });
+    }
+    NonNull::new(address).ok_or(Errno::ENOMEM)
 }

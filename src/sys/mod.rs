@@ -23,6 +23,7 @@ mod thread;
 mod time;
 
 pub use fs::{flock, ftok, mkfifo};
+pub use memory::page_size;
 pub use process::{ForkLocal, exec_random};
 pub use socket::{
     disconnect, is_listening, is_local, local_pair, peer_credentials, recv, recvmsg, send, sendmsg,

@@ -6,8 +6,10 @@
 
 #define SIZE 10000
 
-_Static_assert(sizeof(struct ipc_shm_opts) == 8, "the options' size");
+_Static_assert(sizeof(struct ipc_shm_opts) == 24, "the options' size");
 _Static_assert(offsetof(struct ipc_shm_opts, mode) == 4, "where the mode is");
+_Static_assert(offsetof(struct ipc_shm_opts, timeout_ms) == 8, "where the time-out is");
+_Static_assert(offsetof(struct ipc_shm_opts, layout) == 16, "where the layout tag is");
 
 static char name[64];
 static pid_t owner;
@@ -76,7 +78,7 @@ static void open_or_create(void)
     strcpy(ipc_shm_addr(first), "through one");
     CHECK(strcmp(ipc_shm_addr(second), "through one") == 0);
     CHECK(ipc_shm_open_or_create(name, SIZE + 1, fill, &how, NULL, 0, &second) == -1);
-    CHECK(errno == EINVAL);
+    CHECK(errno == ESTALE);
     ipc_shm_close(first);
     ipc_shm_close(second);
     CHECK(ipc_shm_unlink(name) == 0);

@@ -1,19 +1,22 @@
-//! Regions: whoever makes, names, opens, removes or closes one is killed.
+//! Regions: a process that makes, names, opens, replaces, removes or closes one is killed.
 
 use crate::check;
+use crate::child::Child;
 use crate::harness::{Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use libc::{c_int, c_uint, c_void, key_t, size_t};
 use std::ffi::{CStr, CString};
+use std::time::Instant;
 use std::{fs, ptr, slice};
 use unixipc::ffi::shm::{
-    IPC_SHM_F_PUBLISH as PUBLISH, IPC_SHM_F_SOLE_WRITER as SOLE_WRITER, ipc_shm_opts,
+    IPC_SHM_F_PUBLISH as PUBLISH, IPC_SHM_F_REPLACE_STALE as REPLACE_STALE,
+    IPC_SHM_F_SOLE_WRITER as SOLE_WRITER, IPC_SHM_F_TRANSIENT as TRANSIENT, ipc_shm_opts,
 };
 use unixipc::shm::Shm;
 
-/// Small: to fill it in is stepped through too.
+/// Small, because its initialisation is stepped through too.
 const SIZE: usize = 64;
-/// What the maker of a region fills it with.
+/// The bytes with which a region's maker fills it.
 const SET_UP: u8 = 1;
 const VICTIM: u8 = 2;
 const SURVIVOR: u8 = 3;
@@ -42,19 +45,18 @@ impl Calls {
         }
     }
 
-    /// The names that there are.
+    /// The names of regions.
     fn names(&self) -> Vec<String> {
-        fs::read_dir("/dev/shm")
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter_map(|name| Some(name.strip_prefix(&self.prefix)?.to_string()))
-            .collect()
+        let strip = |file: String| Some(file.strip_prefix(&self.prefix)?.to_string());
+        files().filter_map(strip).collect()
     }
 
-    /// As it was before the first point.
+    /// Removes all files: regions, and the lock files of killed processes.
     fn clear(&self) {
-        for name in self.names() {
-            fs::remove_file(format!("/dev/shm/{}{name}", self.prefix)).unwrap();
+        for file in files() {
+            if file.trim_start_matches('.').starts_with(&self.prefix) {
+                fs::remove_file(format!("/dev/shm/{file}")).unwrap();
+            }
         }
     }
 
@@ -67,7 +69,10 @@ impl Calls {
     }
 
     fn create(&self, flags: c_uint) -> Handle {
-        let opts = ipc_shm_opts { flags, mode: 0 };
+        let opts = ipc_shm_opts {
+            flags,
+            ..ipc_shm_opts::default()
+        };
         let opts_size = size_of_val(&opts);
         self.handle("ipc_shm_create", |ret| {
             // SAFETY: options of this size, and a place.
@@ -83,6 +88,10 @@ impl Calls {
     }
 
     fn open_or_create(&self, name: &CStr, byte: u8) -> Handle {
+        self.open_or_create_with(name, byte, &ipc_shm_opts::default())
+    }
+
+    fn open_or_create_with(&self, name: &CStr, byte: u8, opts: &ipc_shm_opts) -> Handle {
         unsafe extern "C" fn init(addr: *mut c_void, size: size_t, arg: *mut c_void) -> c_int {
             // One by one: each instruction is a point.
             let words: *mut u64 = addr.cast();
@@ -99,15 +108,15 @@ impl Calls {
         }
         let arg = ptr::without_provenance_mut(byte.into());
         self.handle("ipc_shm_open_or_create", |ret| {
-            // SAFETY: a string, a function, no options, a place.
+            // SAFETY: a string, a function, options of this size, a place.
             unsafe {
                 (self.library.ipc_shm_open_or_create)(
                     name.as_ptr(),
                     SIZE,
                     Some(init),
                     arg,
-                    ptr::null(),
-                    0,
+                    opts,
+                    size_of_val(opts),
                     ret,
                 )
             }
@@ -141,7 +150,7 @@ impl Calls {
     }
 
     fn close(&self, shm: *mut Shm) {
-        // SAFETY: an open handle, not used any more.
+        // SAFETY: an open handle, no longer used.
         unsafe { (self.library.ipc_shm_close)(shm) };
     }
 
@@ -156,13 +165,13 @@ impl Calls {
     }
 
     fn fill(&self, shm: *mut Shm, byte: u8) {
-        // SAFETY: so many bytes are there while the handle is open.
+        // SAFETY: as many bytes are there while the handle is open.
         unsafe { self.address(shm).write_bytes(byte, self.size(shm)) };
     }
 
     /// A region is whole, and was filled with one of these.
     fn check(&self, shm: *mut Shm, bytes: &[u8]) -> Verdict {
-        // SAFETY: so many bytes are there while the handle is open; nobody writes meanwhile.
+        // SAFETY: as many bytes are there while the handle is open; no process writes meanwhile.
         let found = unsafe { slice::from_raw_parts(self.address(shm), self.size(shm)) };
         let byte = found[0];
         if found.len() == SIZE && bytes.contains(&byte) && found.iter().all(|b| *b == byte) {
@@ -173,7 +182,7 @@ impl Calls {
         }
     }
 
-    /// Nothing has a name but these.
+    /// Only these names exist.
     fn check_names(&self, expected: &[&str]) -> Verdict {
         let found = self.names();
         if found == expected {
@@ -192,13 +201,18 @@ impl Calls {
     }
 }
 
+fn files() -> impl Iterator<Item = String> {
+    let entries = fs::read_dir("/dev/shm").unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+}
+
 impl Drop for Calls {
     fn drop(&mut self) {
         self.clear();
     }
 }
 
-/// A region that all processes adopt_dead_owner, closed in the harness at the end.
+/// A region that all processes inherit, closed in the harness at the end.
 struct Inherited<'a> {
     calls: &'a Calls,
     shm: *mut Shm,
@@ -293,7 +307,7 @@ pub fn publish() {
     check("ipc_shm_publish", &Publish(&Calls::new()));
 }
 
-/// The victim opens what there is, by its name: with one call or the other.
+/// The victim opens an existing region by its name, with one call or the other.
 struct Open<'a> {
     calls: &'a Calls,
     or_create: bool,
@@ -394,6 +408,205 @@ pub fn open_or_create_creates() {
         "ipc_shm_open_or_create, creates",
         &OpenOrCreate(Calls::new()),
     );
+}
+
+/// The region of the name is of another layout, and the victim replaces it.
+struct ReplaceStale(Calls);
+
+impl ReplaceStale {
+    fn options(layout: u64) -> ipc_shm_opts {
+        ipc_shm_opts {
+            flags: REPLACE_STALE,
+            layout,
+            ..ipc_shm_opts::default()
+        }
+    }
+
+    fn open(&self, byte: u8, layout: u64) -> Handle {
+        self.0
+            .open_or_create_with(&self.0.name, byte, &Self::options(layout))
+    }
+}
+
+impl Scenario for ReplaceStale {
+    type State = ();
+
+    fn set_up(&self) {
+        self.0.clear();
+        self.0.close(self.open(SET_UP, 1).unwrap());
+    }
+
+    fn become_victim(&self, (): &mut ()) {
+        let replace = |byte, layout| {
+            let opts = Self::options(layout);
+            let shm = self.0.open_or_create_with(&self.0.other, byte, &opts);
+            self.0.close(shm.unwrap());
+        };
+        replace(SET_UP, 1);
+        replace(VICTIM, 2);
+        assert_eq!(self.0.unlink(&self.0.other), 0);
+    }
+
+    fn operate(&self, (): &mut ()) {
+        self.open(VICTIM, 2).unwrap();
+    }
+
+    fn survive(&self, (): &mut (), finished: &Finished) -> Verdict {
+        if !self.0.names().is_empty() {
+            // One or the other, and complete.
+            let shm = self.0.open(&self.0.name)?;
+            self.0.check(shm, &[SET_UP, VICTIM])?;
+        }
+        let shm = self.open(SURVIVOR, 2)?;
+        let by: &[u8] = if finished.get() {
+            &[VICTIM]
+        } else {
+            &[VICTIM, SURVIVOR]
+        };
+        self.0.check(shm, by)?;
+        self.0.check_names(&["name"])
+    }
+}
+
+pub fn open_or_create_replaces() {
+    check(
+        "ipc_shm_open_or_create, replaces",
+        &ReplaceStale(Calls::new()),
+    );
+}
+
+/// The victim is the only user of a transient region. Its operation:
+#[derive(Clone, Copy, PartialEq)]
+enum LastUser {
+    /// It makes the region, in place of a dead one.
+    Makes,
+    /// It publishes the region, in place of a dead one.
+    Publishes,
+    /// It closes the region.
+    Closes,
+}
+
+/// Once the victim is dead, its region has no user, and no process sees the content again.
+struct Transient {
+    calls: Calls,
+    what: LastUser,
+}
+
+impl Transient {
+    fn make(&self, name: &CStr, byte: u8) -> Handle {
+        let opts = ipc_shm_opts {
+            flags: TRANSIENT,
+            ..ipc_shm_opts::default()
+        };
+        self.calls.open_or_create_with(name, byte, &opts)
+    }
+
+    fn publish(&self, name: &CStr) -> *mut Shm {
+        let shm = self.calls.create(PUBLISH | TRANSIENT).unwrap();
+        self.calls.fill(shm, VICTIM);
+        assert_eq!(self.calls.publish(shm, name), 0);
+        shm
+    }
+}
+
+impl Scenario for Transient {
+    type State = *mut Shm;
+
+    fn set_up(&self) -> *mut Shm {
+        self.calls.clear();
+        // The process ends without closing the region, so its name stays.
+        let child = Child::fork(|| {
+            self.make(&self.calls.name, SET_UP).unwrap();
+        });
+        assert_eq!(child.wait(Instant::now() + Self::LIMIT), Some(0));
+        ptr::null_mut()
+    }
+
+    fn become_victim(&self, shm: &mut *mut Shm) {
+        self.calls
+            .close(self.make(&self.calls.other, SET_UP).unwrap());
+        self.calls.close(self.publish(&self.calls.other));
+        self.calls
+            .close(self.make(&self.calls.other, VICTIM).unwrap());
+        if self.what == LastUser::Closes {
+            *shm = self.make(&self.calls.name, VICTIM).unwrap();
+        }
+    }
+
+    fn operate(&self, shm: &mut *mut Shm) {
+        match self.what {
+            LastUser::Makes => drop(self.make(&self.calls.name, VICTIM).unwrap()),
+            LastUser::Publishes => drop(self.publish(&self.calls.name)),
+            LastUser::Closes => self.calls.close(*shm),
+        }
+    }
+
+    fn survive(&self, _: &mut *mut Shm, _: &Finished) -> Verdict {
+        if self.calls.open(&self.calls.name).is_ok() {
+            return Err("a region without users was opened".into());
+        }
+        let shm = self.make(&self.calls.name, SURVIVOR)?;
+        self.calls.check(shm, &[SURVIVOR])?;
+        self.calls
+            .check(self.calls.open(&self.calls.name)?, &[SURVIVOR])?;
+        self.calls.check_names(&["name"])
+    }
+}
+
+fn check_transient(what: &str, last_user: LastUser) {
+    let scenario = Transient {
+        calls: Calls::new(),
+        what: last_user,
+    };
+    check(what, &scenario);
+}
+
+pub fn transient_makes() {
+    check_transient("ipc_shm_open_or_create, TRANSIENT", LastUser::Makes);
+}
+
+pub fn transient_publishes() {
+    check_transient("ipc_shm_publish, TRANSIENT", LastUser::Publishes);
+}
+
+pub fn transient_closes() {
+    check_transient("ipc_shm_close, TRANSIENT", LastUser::Closes);
+}
+
+/// The victim opens a transient region that has another user.
+struct OpenTransient<'a>(&'a Calls);
+
+impl<'a> Scenario for OpenTransient<'a> {
+    type State = Inherited<'a>;
+
+    fn set_up(&self) -> Inherited<'a> {
+        self.0.clear();
+        let shm = self.0.create(PUBLISH | TRANSIENT).unwrap();
+        self.0.fill(shm, SET_UP);
+        assert_eq!(self.0.publish(shm, &self.0.name), 0);
+        Inherited { calls: self.0, shm }
+    }
+
+    fn become_victim(&self, _: &mut Inherited<'a>) {
+        self.0.close(self.0.open(&self.0.name).unwrap());
+    }
+
+    fn operate(&self, _: &mut Inherited<'a>) {
+        self.0.open(&self.0.name).unwrap();
+    }
+
+    fn survive(&self, region: &mut Inherited<'a>, _: &Finished) -> Verdict {
+        let opened = self.0.open(&self.0.name)?;
+        self.0.check(opened, &[SET_UP])?;
+        self.0.fill(opened, SURVIVOR);
+        self.0.check(region.shm, &[SURVIVOR])?;
+        let same = self.0.open_or_create(&self.0.name, VICTIM)?;
+        self.0.check(same, &[SURVIVOR])
+    }
+}
+
+pub fn transient_opens() {
+    check("ipc_shm_open, TRANSIENT", &OpenTransient(&Calls::new()));
 }
 
 /// The victim removes a name.

@@ -1,10 +1,10 @@
-//! ipc_shm_create, and what all regions have
+//! ipc_shm_create, and the properties of all regions
 
 use crate::both::{as_nobody, mount_tmpfs, set_soft_limit};
 use crate::common::isolated::is_root;
 use crate::common::process::{Case, open_numbers, with_room_for};
-use crate::tool::*;
-use crate::tool::{fork, ftruncate, open, unlink}; // libc has these names too
+use crate::support::*;
+use crate::support::{fork, ftruncate, open, unlink}; // libc has these names too
 use libc::*;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,16 +15,17 @@ const KINDS: [c_uint; 3] = [0, PUBLISH, SOLE_WRITER];
 
 pub fn arguments() {
     let _place = Place::new();
-    let opts = ipc_shm_opts { flags: 0, mode: 0 };
+    let opts = with(0, 0);
+    let opts_size = size_of_val(&opts);
     // SAFETY: NULL is refused.
-    let made = outcome(|| unsafe { ipc_shm_create(1, &opts, 8, ptr::null_mut()) } as isize);
+    let made = outcome(|| unsafe { ipc_shm_create(1, &opts, opts_size, ptr::null_mut()) } as isize);
     assert_eq!(made, Err(EINVAL));
     assert_eq!(create(0, 0, 0).unwrap_err(), EINVAL);
     assert_eq!(create(0, PUBLISH, 0).unwrap_err(), EINVAL);
     let known = PUBLISH | SOLE_WRITER | HUGE | PREFAULT | LOCK;
     for bit in 0..32 {
         let flag = 1 << bit;
-        if known & flag == 0 {
+        if (known | TRANSIENT) & flag == 0 {
             for also in [0, PUBLISH] {
                 assert_eq!(create(1, flag | also, 0).unwrap_err(), EINVAL, "{flag:#x}");
             }
@@ -34,6 +35,18 @@ pub fn arguments() {
         }
     }
     assert_eq!(create(1, PUBLISH | SOLE_WRITER, 0).unwrap_err(), EINVAL);
+    assert_eq!(create(1, TRANSIENT, 0).unwrap_err(), EINVAL);
+    assert_eq!(create(1, TRANSIENT | SOLE_WRITER, 0).unwrap_err(), EINVAL);
+    drop(create(1, TRANSIENT | PUBLISH, 0).unwrap());
+    for timeout_ms in [-3, c_int::MIN] {
+        let opts = ipc_shm_opts { timeout_ms, ..opts };
+        assert_eq!(create_with(1, &opts).unwrap_err(), EINVAL);
+    }
+    let opts = ipc_shm_opts {
+        reserved: 1,
+        ..opts
+    };
+    assert_eq!(create_with(1, &opts).unwrap_err(), EINVAL);
     // SAFETY: handles that are none.
     unsafe {
         ipc_shm_close(ptr::null_mut());
@@ -53,15 +66,16 @@ pub fn options() {
         // SAFETY: options of this size, and a place.
         got(|ret| unsafe { ipc_shm_create(9, bytes.as_ptr().cast(), bytes.len(), ret) })
     };
-    let flags = SOLE_WRITER.to_ne_bytes();
-    let mode = 0o640_u32.to_ne_bytes();
+    let opts = with(SOLE_WRITER, 0o640);
+    // SAFETY: the structure has no padding.
+    let opts: [u8; size_of::<ipc_shm_opts>()] = unsafe { std::mem::transmute(opts) };
     let mode_of = |region: Region| region.stat().st_mode & 0o7777;
     // SAFETY: NULL is all defaults.
     let region = got(|ret| unsafe { ipc_shm_create(9, ptr::null(), 100, ret) }).unwrap();
     assert_eq!(mode_of(region), 0o600);
     let name = name("options");
     for size in 0..size_of::<ipc_shm_opts>() {
-        let too_small = &[flags, mode].concat()[..size];
+        let too_small = &opts[..size];
         assert_eq!(create(too_small).unwrap_err(), EINVAL, "{size}");
         let (n, opts) = (name.as_ptr(), too_small.as_ptr().cast());
         let null = ptr::null_mut();
@@ -71,12 +85,10 @@ pub fn options() {
         assert_eq!(opened.unwrap_err(), EINVAL, "{size}");
         assert_eq!(unlink(&name), Err(ENOENT));
     }
-    assert_eq!(mode_of(create(&[flags, mode].concat()).unwrap()), 0o640);
-    assert_eq!(
-        mode_of(create(&[flags, mode, [0; 4]].concat()).unwrap()),
-        0o640
-    );
-    let newer = [flags, mode, [0, 1, 0, 0]].concat();
+    let and = |tail: &[u8]| [&opts, tail].concat();
+    assert_eq!(mode_of(create(&opts).unwrap()), 0o640);
+    assert_eq!(mode_of(create(&and(&[0; 4])).unwrap()), 0o640);
+    let newer = and(&[0, 1, 0, 0]);
     assert_eq!(create(&newer).unwrap_err(), E2BIG);
     assert_eq!(create(&[0; 4097]).unwrap_err(), E2BIG);
 }
@@ -120,7 +132,7 @@ fn seals(region: &Region) -> c_int {
     unsafe { fcntl(region.fd(), F_GET_SEALS) }
 }
 
-/// What the kernel refuses to whoever has the descriptor of a sealed region.
+/// The kernel refuses these to each process that has the descriptor of a sealed region.
 fn check_sealed(fd: c_int) {
     let writable = reopen(fd, O_RDWR).unwrap();
     for len in [0, 1, PAGE - 1, PAGE + 1, 100 * PAGE] {
@@ -139,7 +151,7 @@ pub fn sealed() {
     assert_eq!(seals(&region) & !F_SEAL_EXEC, all);
     let fd = region.fd();
     fork(|| check_sealed(fd)).join();
-    // Writing is everybody's.
+    // Every process may write.
     fork(|| {
         assert_eq!(map_page(fd, PROT_READ | PROT_WRITE), Ok(0));
         from_fd(fd, 0).unwrap().fill(7);
@@ -230,7 +242,7 @@ pub fn file_size_limit() {
     set_soft_limit(RLIMIT_FSIZE, old);
 }
 
-/// Every way to open a region, with what it needs.
+/// Every way to open a region.
 fn ways(run: impl Fn(&str, &dyn Fn() -> Result<Region, c_int>)) {
     let _place = Place::new();
     let (named, new) = (name("named"), name("new"));
@@ -280,9 +292,11 @@ pub fn few_descriptors() {
         let before = open_numbers();
         assert_eq!(with_room_for(0, open).unwrap_err(), EMFILE);
         if way == "open_or_create, create" {
-            // The claim takes one.
-            assert_eq!(with_room_for(1, open).unwrap_err(), EMFILE);
-            drop(with_room_for(2, open).unwrap());
+            // The name lock takes two.
+            for room in [1, 2] {
+                assert_eq!(with_room_for(room, open).unwrap_err(), EMFILE);
+            }
+            drop(with_room_for(3, open).unwrap());
         } else {
             drop(with_room_for(1, open).unwrap());
         }
@@ -354,7 +368,7 @@ pub fn locked() {
     }
 }
 
-/// Signals undo what fallocate has done: it must get done all the same.
+/// Signals interrupt and undo fallocate: the call succeeds nevertheless.
 pub fn signals() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     extern "C" fn handler(_: c_int) {
@@ -390,12 +404,12 @@ pub fn signals() {
     assert!(RUNS.load(Ordering::Relaxed) > 0);
 }
 
-/// What older kernels do otherwise.
+/// Older kernels, which lack some calls and flags.
 pub fn older_kernels() {
     let place = Place::new();
     for kind in KINDS {
         fork(|| {
-            // A signal undoes what fallocate has done, if that takes long.
+            // A signal undoes a long fallocate.
             refuse_where(SYS_fallocate, 3, BPF_JGT, 10 << 10, EINTR);
             let region = create((9 << 20) + 5, kind, 0).unwrap();
             assert!(region.stat().st_blocks as usize * 512 >= region.size());
@@ -437,7 +451,7 @@ pub fn after_fork() {
     fork(|| {
         assert_eq!(region.size(), PAGE);
         region.u32(1).store(5, Ordering::Relaxed);
-        // SAFETY: this process does not use it any more.
+        // SAFETY: this process no longer uses it.
         unsafe { ipc_shm_close(region.0) };
     })
     .join();
@@ -504,7 +518,7 @@ fn shm_with(options: &std::ffi::CStr) {
     mount_tmpfs(c"/dev/shm", 0, options);
 }
 
-/// On a tmpfs of 1 MiB: what does not fit is an error, and takes nothing.
+/// On a tmpfs of 1 MiB: a region that does not fit is an error, and allocates nothing.
 pub fn full() {
     let place = Place::new();
     shm_with(c"size=1m,mode=1777");
@@ -543,7 +557,7 @@ pub fn other_file_systems() {
     assert_eq!(mine.publish(&name), Ok(0));
     mount_tmpfs(c"/proc", 0, c"");
     // Since Linux 6.10 the descriptor itself will do.
-    let second = crate::tool::name("second");
+    let second = crate::support::name("second");
     match region.publish(&second) {
         Ok(_) => assert_eq!(unlink(&second), Ok(0)),
         failed => assert_eq!(failed, Err(ENOENT)),
@@ -561,7 +575,7 @@ pub fn other_file_systems() {
     let every = |error, open_error| {
         assert_eq!(create(1, PUBLISH, 0).unwrap_err(), error);
         assert_eq!(open(&name, 0).unwrap_err(), open_error);
-        let made = open_or_create(&crate::tool::name("m"), 1, (0, 0), |_, _| true);
+        let made = open_or_create(&crate::support::name("m"), 1, (0, 0), |_, _| true);
         assert_eq!(made.unwrap_err(), error);
         drop(create(1, 0, 0).unwrap());
     };
@@ -593,7 +607,7 @@ pub fn other_file_systems() {
     assert_eq!(unsafe { umount(c"/dev".as_ptr()) }, 0);
 }
 
-/// Where the tmpfs has huge pages for those who ask.
+/// On a tmpfs with huge pages on request.
 pub fn huge() {
     let _place = Place::new();
     let settings = "/sys/kernel/mm/transparent_hugepage";

@@ -1,7 +1,7 @@
 //! Regions under system call filters that refuse a call for which there is another way.
 
 use crate::both::mount_tmpfs;
-use crate::tool::*;
+use crate::support::*;
 use libc::{BPF_JSET, ENOSPC, ENOSYS, EPERM, SYS_fallocate, SYS_fstatfs, SYS_linkat};
 use libc::{SYS_madvise, SYS_memfd_create, SYS_sysinfo};
 

@@ -3,19 +3,26 @@
 #[allow(dead_code, unused_macros)] // made for the tests of layer 1
 #[path = "../calls/both.rs"]
 mod both;
+mod closed;
 #[path = "../common/mod.rs"]
 mod common;
 mod create;
 mod filter;
+mod memory;
 mod names;
-mod once;
+mod open_or_create;
 mod passed;
+mod stale;
 mod storm;
+mod support;
 mod sysv;
-mod tool;
+mod transient;
+mod waiting;
 
 fn main() -> std::process::ExitCode {
     let tests = tests![
+        closed::other_files,
+        closed::no_files,
         create::arguments,
         create::options,
         create::sizes,
@@ -35,6 +42,7 @@ fn main() -> std::process::ExitCode {
         create::passed_on,
         filter::create_and_publish,
         filter::passed_without_statfs,
+        memory::attach_without_address_space,
         names::arguments,
         names::rules,
         names::publish,
@@ -43,17 +51,16 @@ fn main() -> std::process::ExitCode {
         names::other_files,
         names::unlink_while_open,
         names::read_only,
-        once::arguments,
-        once::create_then_open,
-        once::init_fails,
-        once::nested,
-        once::overtaken,
-        once::wait_for_the_maker,
-        once::killed_in_init,
-        once::child_of_the_maker,
-        once::claimed_at_once,
-        once::hundred_at_once,
-        once::killed_at_random,
+        open_or_create::arguments,
+        open_or_create::create_then_open,
+        open_or_create::init_fails,
+        open_or_create::nested,
+        open_or_create::overtaken,
+        open_or_create::wait_for_the_maker,
+        open_or_create::killed_in_init,
+        open_or_create::child_of_the_maker,
+        open_or_create::hundred_at_once,
+        open_or_create::killed_at_random,
         passed::arguments,
         passed::duplicates,
         passed::refusals,
@@ -64,6 +71,26 @@ fn main() -> std::process::ExitCode {
         passed::sparse,
         passed::holes,
         passed::access,
+        stale::layout_tags,
+        stale::mismatches,
+        stale::of_another_program,
+        stale::replaced,
+        stale::replaced_by_one,
+        stale::is_current,
+        stale::forged,
+        stale::of_another_version,
+        transient::ends_with_the_last_handle,
+        transient::published,
+        transient::ends_of_a_user,
+        transient::readers,
+        transient::stopped_while_joining,
+        transient::between_the_steps,
+        transient::killed_at_random,
+        waiting::times_out,
+        waiting::signals,
+        waiting::stopped_anywhere,
+        waiting::locks_of_a_stranger,
+        waiting::lock_files,
         sysv::arguments,
         sysv::make_and_open,
         sysv::removed_at_full_speed,
@@ -74,8 +101,12 @@ fn main() -> std::process::ExitCode {
         create::other_file_systems,
         create::huge,
         filter::full,
+        memory::prefault_sparse,
+        memory::prefault_on_older_kernels,
+        memory::mlockall_future,
         names::another_user,
         sysv::another_user,
+        waiting::another_user,
     ];
     common::isolated::main(tests, for_root)
 }

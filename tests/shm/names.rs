@@ -2,8 +2,8 @@
 
 use crate::both::{as_nobody, c_path, set_mode};
 use crate::common::process::Case;
-use crate::tool::*;
-use crate::tool::{fork, ftruncate, open, stat, unlink}; // libc has these names too
+use crate::support::*;
+use crate::support::{fork, ftruncate, open, stat, unlink}; // libc has these names too
 use libc::*;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -39,7 +39,7 @@ pub fn arguments() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// What is a name, and what is none.
+/// Valid and invalid names.
 pub fn rules() {
     let place = Place::new();
     let region = create(1, PUBLISH, 0).unwrap();
@@ -67,7 +67,7 @@ pub fn rules() {
         let made = open_or_create(&name, 1, (0, 0), |_, _| panic!("init"));
         assert_eq!(made.unwrap_err(), error);
     }
-    // Everything else is one; the longest, spaces, and letters of any language.
+    // All others are valid: the longest, spaces, and letters of any language.
     let own = name("").into_string().unwrap();
     let longest = own.clone() + &"n".repeat(256 - own.len());
     let of = |end: &str| own.clone() + end;
@@ -159,7 +159,7 @@ pub fn shm_open_and_us() {
     assert_eq!(region.size(), 5000);
     region.fill(4);
     let mut bytes = [0u8; 5001];
-    // SAFETY: so much room.
+    // SAFETY: as much room as the call is told.
     let read = unsafe { pread(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), 5001, 0) };
     assert!(read == 5000 && bytes[..5000].iter().all(|b| *b == 4));
     assert_eq!(unlink(&name), Ok(0));
@@ -179,7 +179,7 @@ pub fn other_files() {
     let _place = Place::new();
     let name = name("no");
     let at = path(&name);
-    let real = crate::tool::name("real");
+    let real = crate::support::name("real");
     let region = create(1, PUBLISH, 0).unwrap();
     assert_eq!(region.publish(&real), Ok(0));
     let refused = |what: &str, error| {
@@ -266,7 +266,7 @@ pub fn another_user() {
         assert!(open(&readable, RDONLY).unwrap().is_all(0));
         open(&open_to_all, 0).unwrap().fill(1);
         assert_eq!(unlink(&open_to_all), Err(EPERM));
-        // What it makes itself.
+        // Its own region.
         let mine = name("mine");
         let region = open_or_create(&mine, 1, (0, 0), |_, _| true).unwrap();
         assert_eq!(region.stat().st_uid, 65534);

@@ -1,8 +1,8 @@
 //! ipc_shm_from_fd
 
 use crate::common::process::{Case, open_numbers, own, pipe};
-use crate::tool::*;
-use crate::tool::{fork, ftruncate, stat}; // libc has these names too
+use crate::support::*;
+use crate::support::{fork, ftruncate, stat}; // libc has these names too
 use libc::*;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,8 +1,8 @@
 //! Regions that are made, named, opened and removed by many at full speed.
 
 use crate::common::process::{Random, scaled};
-use crate::tool::*;
-use crate::tool::{fork, open, unlink}; // libc has these names too
+use crate::support::*;
+use crate::support::{fork, open, unlink}; // libc has these names too
 use libc::*;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

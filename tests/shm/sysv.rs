@@ -2,8 +2,8 @@
 
 use crate::both::{as_nobody, fresh_key};
 use crate::common::process::{open_numbers, scaled};
-use crate::tool::fork; // libc has these names too
-use crate::tool::*;
+use crate::support::fork; // libc has these names too
+use crate::support::*;
 use libc::*;
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -80,7 +80,8 @@ pub fn make_and_open() {
         assert_eq!(segment.attached(), 2);
     }
     assert_eq!(segment.attached(), 1);
-    assert_eq!(attach(key, 5001, 0).unwrap_err(), EINVAL);
+    assert_eq!(attach(key, 5001, 0).unwrap_err(), ESTALE);
+    assert_eq!(attach(key, 5001, IPC_CREAT | 0o600).unwrap_err(), ESTALE);
     // SAFETY: an open handle.
     let fd = outcome(|| unsafe { ipc_shm_fd(made.0) } as isize);
     assert_eq!(fd, Err(EOPNOTSUPP));

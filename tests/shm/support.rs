@@ -1,4 +1,4 @@
-//! The calls in Rust's types, and what the tests share.
+//! The calls with Rust's types, and the helpers of the tests.
 
 use crate::both::{c_path, mount_tmpfs, own_mount_namespace};
 pub use crate::common::filter::{refuse, refuse_where};
@@ -15,15 +15,16 @@ use std::{fs, mem, ptr, slice, thread};
 use unixipc::ffi::shm::*;
 pub use unixipc::ffi::shm::{
     IPC_SHM_F_HUGE as HUGE, IPC_SHM_F_LOCK as LOCK, IPC_SHM_F_PREFAULT as PREFAULT,
-    IPC_SHM_F_PUBLISH as PUBLISH, IPC_SHM_F_RDONLY as RDONLY, IPC_SHM_F_SOLE_WRITER as SOLE_WRITER,
-    IPC_SHM_F_TRUST as TRUST,
+    IPC_SHM_F_PUBLISH as PUBLISH, IPC_SHM_F_RDONLY as RDONLY,
+    IPC_SHM_F_REPLACE_STALE as REPLACE_STALE, IPC_SHM_F_SOLE_WRITER as SOLE_WRITER,
+    IPC_SHM_F_TRANSIENT as TRANSIENT, IPC_SHM_F_TRUST as TRUST,
 };
 use unixipc::shm::Shm;
 
 pub const PAGE: usize = 4096;
 
-/// The folder of names: this test's own where it may mount one, else everybody's, in which its
-/// names begin with its number. None of them may be left.
+/// The directory of the names: this test's own if it may mount one, else the system's, in which
+/// its names begin with its process ID. None of them may be left.
 pub struct Place {
     own: bool,
 }
@@ -41,18 +42,25 @@ impl Place {
         Self { own }
     }
 
-    /// The names that there are.
+    /// The names of regions.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir("/dev/shm")
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| self.own || name.starts_with(prefix()))
-            .collect();
-        names.sort();
+        let mut names = self.files();
+        names.retain(|name| !name.ends_with(".lock"));
         names
     }
 
-    /// How much of the folder's memory is in use; nothing where it is everybody's.
+    /// All files: regions, and the files of name locks.
+    pub fn files(&self) -> Vec<String> {
+        let mut files: Vec<String> = fs::read_dir("/dev/shm")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|file| self.own || file.trim_start_matches('.').starts_with(prefix()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// How much of the directory's memory is in use; 0 if it is the system's.
     pub fn used(&self) -> u64 {
         if !self.own {
             return 0;
@@ -71,7 +79,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let left = self.names();
+        let left = self.files();
         for name in &left {
             let _ = fs::remove_file(format!("/dev/shm/{name}"));
         }
@@ -134,15 +142,15 @@ impl Region {
         fd
     }
 
-    /// What is in it; nobody writes meanwhile.
+    /// Its content, while no process writes to it.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: so many bytes are there as long as the region.
+        // SAFETY: the region has this many bytes as long as it is open.
         unsafe { slice::from_raw_parts(self.addr(), self.size()) }
     }
 
     /// Fills it with a byte.
     pub fn fill(&self, byte: u8) {
-        // SAFETY: so many bytes are there, and may be written.
+        // SAFETY: the region has this many bytes, and they may be written.
         unsafe { ptr::write_bytes(self.addr(), byte, self.size()) };
     }
 
@@ -170,11 +178,21 @@ impl Region {
     pub fn stat(&self) -> libc::stat {
         stat(self.fd())
     }
+
+    pub fn layout(&self) -> u64 {
+        // SAFETY: an open handle.
+        unsafe { ipc_shm_layout(self.0) }
+    }
+
+    pub fn is_current(&self) -> Outcome {
+        // SAFETY: an open handle.
+        outcome(|| unsafe { ipc_shm_is_current(self.0) } as isize)
+    }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: the handle is open, and not used any more.
+        // SAFETY: the handle is open, and no longer used.
         unsafe { ipc_shm_close(self.0) };
     }
 }
@@ -187,7 +205,7 @@ pub fn stat(fd: RawFd) -> libc::stat {
     unsafe { st.assume_init() }
 }
 
-/// What a handle's place has before a call that must leave it alone.
+/// The value of a handle before a call that must leave it unchanged.
 pub fn untouched() -> *mut Shm {
     ptr::without_provenance_mut(0x5a5a)
 }
@@ -216,9 +234,22 @@ pub fn errno() -> c_int {
 
 #[track_caller]
 pub fn create(size: usize, flags: c_uint, mode: mode_t) -> Result<Region, c_int> {
-    let opts = ipc_shm_opts { flags, mode };
+    create_with(size, &with(flags, mode))
+}
+
+#[track_caller]
+pub fn create_with(size: usize, opts: &ipc_shm_opts) -> Result<Region, c_int> {
     // SAFETY: the options' own size, and a place.
-    got(|ret| unsafe { ipc_shm_create(size, &opts, size_of_val(&opts), ret) })
+    got(|ret| unsafe { ipc_shm_create(size, opts, size_of_val(opts), ret) })
+}
+
+/// Options with these flags and this mode.
+pub fn with(flags: c_uint, mode: mode_t) -> ipc_shm_opts {
+    ipc_shm_opts {
+        flags,
+        mode,
+        ..ipc_shm_opts::default()
+    }
 }
 
 #[track_caller]
@@ -244,12 +275,22 @@ pub fn unlink(name: &CStr) -> Outcome {
     outcome(|| unsafe { ipc_shm_unlink(name.as_ptr()) } as isize)
 }
 
-/// Opens or creates, with a closure to fill in what was created; it says whether that succeeded.
+/// Opens or creates, with a closure that initialises a new region; it says whether it succeeded.
 #[track_caller]
 pub fn open_or_create<F: FnMut(*mut u8, usize) -> bool>(
     name: &CStr,
     size: usize,
-    opts: (c_uint, mode_t),
+    (flags, mode): (c_uint, mode_t),
+    init: F,
+) -> Result<Region, c_int> {
+    open_or_create_with(name, size, &with(flags, mode), init)
+}
+
+#[track_caller]
+pub fn open_or_create_with<F: FnMut(*mut u8, usize) -> bool>(
+    name: &CStr,
+    size: usize,
+    opts: &ipc_shm_opts,
     mut init: F,
 ) -> Result<Region, c_int> {
     unsafe extern "C" fn call<F: FnMut(*mut u8, usize) -> bool>(
@@ -261,10 +302,8 @@ pub fn open_or_create<F: FnMut(*mut u8, usize) -> bool>(
         let init = unsafe { &mut *arg.cast::<F>() };
         c_int::from(!init(addr.cast(), size))
     }
-    let (flags, mode) = opts;
-    let opts = ipc_shm_opts { flags, mode };
     let arg = (&raw mut init).cast();
-    let opts_size = size_of_val(&opts);
+    let opts_size = size_of_val(opts);
     got(|ret| {
         // SAFETY: a string, a function that takes this argument, options, a place.
         unsafe {
@@ -273,12 +312,19 @@ pub fn open_or_create<F: FnMut(*mut u8, usize) -> bool>(
                 size,
                 Some(call::<F>),
                 arg,
-                &opts,
+                opts,
                 opts_size,
                 ret,
             )
         }
     })
+}
+
+/// Makes and removes a region, and thus the lock file of a process that was killed.
+pub fn make_and_remove(name: &CStr) {
+    let _ = unlink(name);
+    drop(open_or_create(name, PAGE, (0, 0), |_, _| true).unwrap());
+    assert_eq!(unlink(name), Ok(0));
 }
 
 /// `open(2)`.

@@ -1,0 +1,279 @@
+//! Regions of another size or layout, and whether a name still leads to a region
+
+use crate::common::process::Case;
+use crate::support::*;
+use crate::support::{fork, ftruncate, open, stat, unlink}; // libc has these names too
+use libc::*;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use unixipc::ffi::shm::ipc_shm_opts;
+
+fn tagged(flags: c_uint, layout: u64) -> ipc_shm_opts {
+    ipc_shm_opts {
+        layout,
+        ..with(flags, 0)
+    }
+}
+
+/// The sizes around those at which a region takes another page.
+const SIZES: [usize; 6] = [1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 5 * PAGE + 3];
+
+/// The tag is recorded in every kind of region, and the memory is as long as without it.
+pub fn layout_tags() {
+    let _place = Place::new();
+    for kind in [
+        0,
+        PUBLISH,
+        SOLE_WRITER,
+        HUGE | PREFAULT,
+        PUBLISH | TRANSIENT,
+    ] {
+        for size in SIZES {
+            let _case = Case(format!("{kind:#x}, {size}"));
+            let region = create_with(size, &tagged(kind, 0x1234_5678_9abc_def0)).unwrap();
+            assert_eq!(
+                (region.size(), region.layout()),
+                (size, 0x1234_5678_9abc_def0)
+            );
+            assert!(region.is_all(0));
+            region.fill(0xff);
+            assert!(region.stat().st_blocks * 512 >= region.stat().st_size);
+            let flags = if kind == SOLE_WRITER { RDONLY } else { 0 };
+            let same = from_fd(region.fd(), flags | TRUST).unwrap();
+            assert_eq!((same.size(), same.layout()), (size, region.layout()));
+            assert!(same.is_all(0xff));
+            if kind & PUBLISH == 0 {
+                drop(from_fd(region.fd(), flags | PREFAULT).unwrap());
+            }
+            assert_eq!(create(size, kind & !TRANSIENT, 0).unwrap().layout(), 0);
+        }
+    }
+    let name = name("tag");
+    let region = create_with(PAGE, &tagged(PUBLISH, 7)).unwrap();
+    assert_eq!(region.publish(&name), Ok(0));
+    for flags in [0, RDONLY] {
+        let opened = open(&name, flags).unwrap();
+        assert_eq!((opened.size(), opened.layout()), (PAGE, 7));
+    }
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+/// Another size or tag is ESTALE; 0 accepts every tag.
+pub fn mismatches() {
+    let _place = Place::new();
+    let name = name("m");
+    let never = |_: *mut u8, _| -> bool { panic!("init") };
+    let opened = |size, layout| open_or_create_with(&name, size, &tagged(0, layout), never);
+    for (made_with, size) in [(0, PAGE), (5, PAGE), (5, 100)] {
+        let made = open_or_create_with(&name, size, &tagged(0, made_with), |_, _| true).unwrap();
+        assert_eq!(made.layout(), made_with);
+        for layout in [0, 5, 6, u64::MAX] {
+            let _case = Case(format!("{made_with} with {layout}"));
+            if layout == 0 || layout == made_with {
+                assert_eq!(opened(size, layout).unwrap().layout(), made_with);
+                assert_eq!(opened(1, layout).unwrap().size(), size);
+                assert_eq!(opened(size + 1, layout).unwrap_err(), ESTALE);
+            } else {
+                assert_eq!(opened(1, layout).unwrap_err(), ESTALE);
+            }
+        }
+        assert_eq!(made.is_current(), Ok(1));
+        assert_eq!(unlink(&name), Ok(0));
+        assert_eq!(made.is_current(), Ok(0));
+        assert_eq!(made.stat().st_nlink, 0);
+    }
+}
+
+/// Another program's region, of the pages that it has.
+pub fn of_another_program() {
+    let _place = Place::new();
+    let name = name("p");
+    for pages in [1, 2, 3] {
+        let file = plain_open(&path(&name), O_CREAT | O_EXCL | O_RDWR).unwrap();
+        assert_eq!(ftruncate(&file, pages * PAGE), Ok(0));
+        let opened = open(&name, 0).unwrap();
+        assert_eq!((opened.size(), opened.layout()), (pages * PAGE, 0));
+        opened.fill(0xa5);
+        assert_eq!(open(&name, 0).unwrap().size(), pages * PAGE);
+        let larger = open_or_create(&name, pages * PAGE + 1, (0, 0), |_, _| panic!("init"));
+        assert_eq!(larger.unwrap_err(), ESTALE);
+        assert_eq!(unlink(&name), Ok(0));
+    }
+}
+
+/// The region is replaced under its name; the processes that have the old one keep it.
+pub fn replaced() {
+    let place = Place::new();
+    let name = name("r");
+    let replace = tagged(REPLACE_STALE, 2);
+    let old = open_or_create_with(&name, PAGE, &tagged(0, 1), |_, _| true).unwrap();
+    let reader = open(&name, RDONLY).unwrap();
+    old.fill(1);
+    // Not if init fails.
+    let failed = open_or_create_with(&name, PAGE, &replace, |_, _| false);
+    assert_eq!(failed.unwrap_err(), ECANCELED);
+    assert_eq!((old.is_current(), reader.is_current()), (Ok(1), Ok(1)));
+    let new = open_or_create_with(&name, PAGE, &replace, |_, _| {
+        // The name leads to the old region until then.
+        open(&name, 0).unwrap().layout() == 1
+    });
+    let new = new.unwrap();
+    assert!(new.is_all(0) && old.is_all(1) && reader.is_all(1));
+    assert_eq!((old.is_current(), reader.is_current()), (Ok(0), Ok(0)));
+    assert_eq!(new.is_current(), Ok(1));
+    // The new one is not stale, and without the flag the old version's call is refused.
+    let again = open_or_create_with(&name, 1, &replace, |_, _| panic!("init")).unwrap();
+    assert_eq!(again.stat().st_ino, new.stat().st_ino);
+    let old_version = open_or_create_with(&name, 1, &tagged(0, 1), |_, _| panic!("init"));
+    assert_eq!(old_version.unwrap_err(), ESTALE);
+    // One that is too small.
+    let large = open_or_create(&name, 9 * PAGE, (REPLACE_STALE, 0), |_, _| true).unwrap();
+    assert_eq!((large.size(), new.is_current()), (9 * PAGE, Ok(0)));
+    assert_eq!(place.files().len(), 1);
+    assert_eq!(unlink(&name), Ok(0));
+    // It is no flag of the other calls.
+    assert_eq!(create(1, PUBLISH | REPLACE_STALE, 0).unwrap_err(), EINVAL);
+    assert_eq!(open(&name, REPLACE_STALE).unwrap_err(), EINVAL);
+}
+
+/// Many processes of the new version start at once: one replaces the region, all get the new one.
+pub fn replaced_by_one() {
+    let place = Place::new();
+    let shared = create(PAGE, 0, 0).unwrap();
+    let (runs, ready, start, sum) = (shared.u32(0), shared.u32(1), shared.u32(2), shared.u32(3));
+    let name = name("one");
+    for round in 0..5 {
+        let _case = Case(format!("round {round}"));
+        drop(open_or_create_with(&name, 100, &tagged(0, 1), |_, _| true).unwrap());
+        for word in [runs, ready, start, sum] {
+            word.store(0, Ordering::Relaxed);
+        }
+        let children: Vec<Child> = (0..20)
+            .map(|_| {
+                fork(|| {
+                    ready.fetch_add(1, Ordering::Relaxed);
+                    wait_until("the start", || start.load(Ordering::Acquire) == 1);
+                    let opts = tagged(REPLACE_STALE, 2);
+                    let region = open_or_create_with(&name, 3 * PAGE, &opts, |_, _| {
+                        runs.fetch_add(1, Ordering::Relaxed);
+                        true
+                    });
+                    let region = region.unwrap();
+                    region.u32(0).fetch_add(1, Ordering::Relaxed);
+                    sum.fetch_add(1, Ordering::AcqRel);
+                    wait_until("all of them", || sum.load(Ordering::Acquire) == 20);
+                    assert_eq!(region.u32(0).load(Ordering::Relaxed), 20);
+                    assert_eq!(region.is_current(), Ok(1));
+                })
+            })
+            .collect();
+        wait_until("all of them", || ready.load(Ordering::Relaxed) == 20);
+        start.store(1, Ordering::Release);
+        children.into_iter().for_each(Child::join);
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+        assert_eq!(place.files().len(), 1);
+        assert_eq!(unlink(&name), Ok(0));
+    }
+}
+
+/// A region without a name has none that could be current.
+pub fn is_current() {
+    let _place = Place::new();
+    let (a, b) = (name("a"), name("b"));
+    let region = create(PAGE, PUBLISH, 0).unwrap();
+    let named = |region: &Region| region.is_current();
+    assert_eq!(named(&region), Err(EOPNOTSUPP));
+    assert_eq!(region.publish(&a), Ok(0));
+    assert_eq!(region.publish(&b), Ok(0));
+    assert_eq!(named(&region), Ok(1));
+    let by_b = open(&b, 0).unwrap();
+    // The first name counts, and the name by which it was opened.
+    assert_eq!(unlink(&a), Ok(0));
+    assert_eq!((named(&region), named(&by_b)), (Ok(0), Ok(1)));
+    assert_eq!(by_b.stat().st_nlink, 1);
+    let rival = create(PAGE, PUBLISH, 0).unwrap();
+    assert_eq!(rival.publish(&a), Ok(0));
+    assert_eq!((named(&region), named(&rival)), (Ok(0), Ok(1)));
+    assert_eq!((unlink(&a), unlink(&b)), (Ok(0), Ok(0)));
+    assert_eq!(named(&create(PAGE, 0, 0).unwrap()), Err(EOPNOTSUPP));
+    let passed = from_fd(region.fd(), TRUST).unwrap();
+    assert_eq!(named(&passed), Err(EOPNOTSUPP));
+    // SAFETY: NULL is refused.
+    let null =
+        outcome(|| unsafe { unixipc::ffi::shm::ipc_shm_is_current(std::ptr::null()) as isize });
+    assert_eq!(null, Err(EINVAL));
+}
+
+/// Writes a trailer as the library does, with these numbers.
+fn forge(fd: &impl AsRawFd, at: usize, numbers: (u32, u32, u64)) {
+    let (version, flags, size) = numbers;
+    let mut bytes = b"unixipc region\r\n".to_vec();
+    bytes.extend(version.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend(size.to_ne_bytes());
+    bytes.extend(9u64.to_ne_bytes());
+    bytes.extend([0; 24]);
+    let (from, len) = (bytes.as_ptr().cast(), bytes.len());
+    // SAFETY: as many bytes as there are.
+    let written = unsafe { pwrite(fd.as_raw_fd(), from, len, at as off_t) };
+    assert_eq!(written, len as isize);
+}
+
+/// A hostile peer cannot make a region larger than its file.
+pub fn forged() {
+    let page = PAGE as u64;
+    for (file_len, size, is_trailer) in [
+        (3 * PAGE, 2 * page, true),
+        (3 * PAGE, 2 * page - 1, true),
+        (3 * PAGE, page + 1, true),
+        (3 * PAGE, page, false),
+        (3 * PAGE, 2 * page + 1, false),
+        (3 * PAGE, 3 * page, false),
+        (3 * PAGE, 0, false),
+        (3 * PAGE, u64::MAX, false),
+        (3 * PAGE, u64::MAX - page, false),
+        (3 * PAGE, 1 << 63, false),
+        (PAGE, page, false),
+        (PAGE, 0, false),
+        (3 * PAGE - 64, 2 * page, false),
+    ] {
+        let _case = Case(format!("{file_len}: {size:#x}"));
+        let fd = memfd(MFD_ALLOW_SEALING);
+        assert_eq!(ftruncate(&fd, file_len), Ok(0));
+        forge(&fd, file_len - 64, (1, 0, size));
+        // SAFETY: no pointers.
+        assert_eq!(
+            unsafe { fcntl(fd.as_raw_fd(), F_ADD_SEALS, F_SEAL_SHRINK) },
+            0
+        );
+        let region = from_fd(fd.as_raw_fd(), 0).unwrap();
+        let expected = if is_trailer { size as usize } else { file_len };
+        assert_eq!(region.size(), expected);
+        assert_eq!(region.layout(), if is_trailer { 9 } else { 0 });
+        region.fill(1);
+        if is_trailer {
+            // Another version of the library, or a flag that this one does not know.
+            for (version, flags) in [(2, 0), (0, 0), (1, 2), (1, 1 << 31)] {
+                forge(&fd, file_len - 64, (version, flags, size));
+                assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), ESTALE);
+            }
+        }
+        assert_eq!(stat(fd.as_raw_fd()).st_size as usize, file_len);
+    }
+}
+
+/// A region of another version of the library is stale, and can be replaced.
+pub fn of_another_version() {
+    let _place = Place::new();
+    let name = name("v");
+    let region = create_with(PAGE, &tagged(PUBLISH, 3)).unwrap();
+    assert_eq!(region.publish(&name), Ok(0));
+    let file = plain_open(&path(&name), O_RDWR).unwrap();
+    forge(&file, 2 * PAGE - 64, (2, 0, PAGE as u64));
+    assert_eq!(open(&name, 0).unwrap_err(), ESTALE);
+    let opened = open_or_create(&name, 1, (0, 0), |_, _| panic!("init"));
+    assert_eq!(opened.unwrap_err(), ESTALE);
+    let new = open_or_create(&name, 1, (REPLACE_STALE, 0), |_, _| true).unwrap();
+    assert_eq!((new.size(), region.is_current()), (1, Ok(0)));
+    assert_eq!(unlink(&name), Ok(0));
+}

@@ -1,0 +1,237 @@
+//! ipc_shm_open_or_create waits for other processes: with a time-out, and for its own name only
+
+use crate::both::as_nobody;
+use crate::common::process::{Random, open_numbers, pipe, scaled};
+use crate::support::*;
+use crate::support::{fork, unlink}; // libc has these names too
+use libc::*;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+use std::{mem, ptr};
+use unixipc::deadline::WAIT_INTR;
+use unixipc::ffi::shm::ipc_shm_opts;
+
+fn within(timeout_ms: c_int) -> ipc_shm_opts {
+    ipc_shm_opts {
+        timeout_ms,
+        ..with(0, 0)
+    }
+}
+
+/// A child that stays in its init until it is told to continue.
+struct Maker {
+    child: Child,
+    go_on: File,
+}
+
+impl Maker {
+    fn start(name: &CStr) -> Self {
+        let ((mut ready, mut say), (mut told, go_on)) = (pipe(), pipe());
+        let child = fork(|| {
+            let made = open_or_create(name, PAGE, (0, 0), |_, _| {
+                say.write_all(b"r").unwrap();
+                told.read_exact(&mut [0]).unwrap();
+                true
+            });
+            drop(made.unwrap());
+        });
+        drop((say, told));
+        ready.read_exact(&mut [0]).unwrap();
+        Self { child, go_on }
+    }
+
+    fn finish(mut self) {
+        self.go_on.write_all(b"g").unwrap();
+        self.child.join();
+    }
+}
+
+/// The time-out expires while the maker is stopped inside init, and is exact.
+pub fn times_out() {
+    let place = Place::new();
+    let name = name("t");
+    let maker = Maker::start(&name);
+    maker.child.stop();
+    let before = open_numbers();
+    for timeout_ms in [1, 50, 200] {
+        let start = Instant::now();
+        let opened = open_or_create_with(&name, PAGE, &within(timeout_ms), |_, _| panic!("init"));
+        assert_eq!(opened.unwrap_err(), ETIMEDOUT);
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(timeout_ms as u64), "{took:?}");
+    }
+    assert_eq!(open_numbers(), before);
+    for timeout_ms in [-3, c_int::MIN] {
+        let opened = open_or_create_with(&name, PAGE, &within(timeout_ms), |_, _| panic!("init"));
+        assert_eq!(opened.unwrap_err(), EINVAL);
+    }
+    maker.child.signal(SIGCONT);
+    maker.finish();
+    // A region that exists is opened without waiting.
+    for timeout_ms in [-1, 0, 1, WAIT_INTR] {
+        let opened = open_or_create_with(&name, PAGE, &within(timeout_ms), |_, _| panic!("init"));
+        drop(opened.unwrap());
+    }
+    assert_eq!(place.files().len(), 1);
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+/// A signal handler ends the wait with IPC_WAIT_INTR, and not otherwise.
+pub fn signals() {
+    extern "C" fn nothing(_: c_int) {}
+    let _place = Place::new();
+    let name = name("s");
+    let maker = Maker::start(&name);
+    let waiting = |timeout_ms: c_int, expected| {
+        fork(|| {
+            // SAFETY: all zero bytes are a sigaction: no flags, nothing masked.
+            let mut action: sigaction = unsafe { mem::zeroed() };
+            action.sa_sigaction = nothing as *const () as usize;
+            action.sa_flags = SA_RESTART;
+            // SAFETY: the handler does nothing.
+            unsafe { sigaction(SIGUSR1, &action, ptr::null_mut()) };
+            let opened =
+                open_or_create_with(&name, PAGE, &within(timeout_ms), |_, _| panic!("init"));
+            assert_eq!(opened.err(), expected);
+        })
+    };
+    let interrupted = waiting(WAIT_INTR, Some(EINTR));
+    let patient = waiting(0, None);
+    interrupted.wait_asleep();
+    patient.wait_asleep();
+    // A signal between two sleeps of the wait ends neither, so it is sent until one does.
+    wait_until("the end of the call", || {
+        interrupted.signal(SIGUSR1);
+        is_zombie(interrupted.0)
+    });
+    interrupted.join();
+    patient.signal(SIGUSR1);
+    patient.wait_asleep();
+    maker.finish();
+    patient.join();
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+fn is_zombie(pid: pid_t) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    status.rsplit(") ").next().unwrap().starts_with('Z')
+}
+
+/// A process that is stopped at any point of the call keeps no other name from being made.
+pub fn stopped_anywhere() {
+    let _place = Place::new();
+    let (theirs, ours) = (name("theirs"), name("ours"));
+    let mut random = Random(u64::from(std::process::id()));
+    for _ in 0..scaled(60) {
+        let other = fork(|| {
+            loop {
+                drop(open_or_create(&theirs, PAGE, (0, 0), |_, _| true).unwrap());
+                let _ = unlink(&theirs);
+            }
+        });
+        let until = Instant::now() + Duration::from_micros(200 + random.below(3000));
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        other.stop();
+        let made = open_or_create_with(&ours, PAGE, &within(20_000), |_, _| true);
+        drop(made.unwrap());
+        assert_eq!(unlink(&ours), Ok(0));
+        other.signal(SIGKILL);
+        assert_eq!(other.reap(), SIGKILL);
+    }
+    make_and_remove(&theirs);
+}
+
+/// A process that may only read the directory holds every lock that it can get there.
+pub fn locks_of_a_stranger() {
+    let _place = Place::new();
+    let name = name("l");
+    let run = |lock: c_int| {
+        let ((mut ready, mut say), (mut told, go_on)) = (pipe(), pipe());
+        let stranger = fork(|| {
+            let directory = plain_open("/dev/shm", O_RDONLY | O_DIRECTORY).unwrap();
+            // SAFETY: no pointers.
+            assert_eq!(unsafe { flock(directory.as_raw_fd(), lock) }, 0);
+            // SAFETY: zeros are a lock of the whole file.
+            let mut range: libc::flock = unsafe { mem::zeroed() };
+            range.l_type = F_RDLCK as c_short;
+            // SAFETY: the lock is ours.
+            assert_eq!(
+                unsafe { fcntl(directory.as_raw_fd(), F_OFD_SETLK, &range) },
+                0
+            );
+            say.write_all(b"r").unwrap();
+            told.read_exact(&mut [0]).unwrap();
+        });
+        drop((say, told));
+        ready.read_exact(&mut [0]).unwrap();
+        let made = open_or_create_with(&name, PAGE, &within(20_000), |_, _| true);
+        drop(made.unwrap());
+        assert_eq!(unlink(&name), Ok(0));
+        (&go_on).write_all(b"g").unwrap();
+        stranger.join();
+    };
+    run(LOCK_SH);
+    run(LOCK_EX);
+}
+
+/// Another user's lock: an existing region opens at once, a missing one is waited for.
+pub fn another_user() {
+    let _place = Place::new();
+    let name = name("u");
+    // As a killed process leaves it.
+    let file = path(&name).replace("/dev/shm/", "/dev/shm/.") + ".lock";
+    drop(plain_open(&file, O_CREAT | O_RDWR).unwrap());
+    as_nobody(|| {
+        let made = open_or_create_with(&name, PAGE, &within(50), |_, _| panic!("init"));
+        assert_eq!(made.unwrap_err(), EACCES);
+    });
+    // A region that appears is opened, although the file stays.
+    let (mut ready, mut say) = pipe();
+    let waiting = fork(|| {
+        crate::common::isolated::become_nobody().unwrap();
+        say.write_all(b"r").unwrap();
+        let opened = open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init"));
+        assert!(opened.unwrap().is_all(7));
+    });
+    ready.read_exact(&mut [0]).unwrap();
+    waiting.wait_asleep();
+    let region = create(PAGE, PUBLISH, 0o666).unwrap();
+    region.fill(7);
+    assert_eq!(region.publish(&name), Ok(0));
+    waiting.join();
+    as_nobody(|| drop(open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init")).unwrap()));
+    assert_eq!(unlink(&name), Ok(0));
+    // Its owner takes it over and removes it.
+    drop(open_or_create_with(&name, PAGE, &within(20_000), |_, _| true).unwrap());
+    assert_eq!(unlink(&name), Ok(0));
+}
+
+/// The file of the lock cannot be a region, and something else at its path is an error.
+pub fn lock_files() {
+    let place = Place::new();
+    let name = name("f");
+    let of_lock = c"/.a.lock";
+    let region = create(PAGE, PUBLISH, 0).unwrap();
+    assert_eq!(region.publish(of_lock), Err(EINVAL));
+    let made = open_or_create(of_lock, PAGE, (0, 0), |_, _| panic!("init"));
+    assert_eq!(made.unwrap_err(), EINVAL);
+    let file = path(&name).replace("/dev/shm/", "/dev/shm/.") + ".lock";
+    std::fs::create_dir(&file).unwrap();
+    let made = open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init"));
+    assert_eq!(made.unwrap_err(), EEXIST);
+    std::fs::remove_dir(&file).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &file).unwrap();
+    let made = open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init"));
+    assert_eq!(made.unwrap_err(), EEXIST);
+    std::fs::remove_file(&file).unwrap();
+    // One that a killed process left is taken over, and removed.
+    drop(plain_open(&file, O_CREAT | O_RDWR).unwrap());
+    drop(open_or_create_with(&name, PAGE, &within(20_000), |_, _| true).unwrap());
+    assert_eq!(place.files().len(), 1);
+    assert_eq!(unlink(&name), Ok(0));
+}
