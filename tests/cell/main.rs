@@ -55,6 +55,7 @@ fn main() -> std::process::ExitCode {
         wait::store_waits_for_a_stopped_writer,
         wait::store_after_a_dead_writer,
         sole::keeps_others_out,
+        sole::executes_a_program,
         sole::mistakes,
         sole::others_wait_for_its_end,
         sole::ends_with_its_thread,

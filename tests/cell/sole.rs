@@ -2,6 +2,8 @@
 
 use crate::tool::*;
 use libc::{EAGAIN, EBUSY, EDEADLK, EINVAL, EPERM, EPROTO, ETIMEDOUT};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -49,6 +51,35 @@ pub fn keeps_others_out() {
         drop(second);
         others_may_store(&memory);
     }
+}
+
+/// The thread executes a program, and is not its process's main thread: the kernel does not notice
+/// that the writer has gone.
+pub fn executes_a_program() {
+    let (memory, first) = new_cell(100, 0);
+    drop(first);
+    let child = fork(|| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let alone = memory.open(SOLE).unwrap();
+                assert_eq!(alone.store(b"value", 0), Ok(0));
+                panic!("{}", Command::new("sleep").arg("100").exec());
+            });
+        });
+    });
+    let comm = format!("/proc/{}/comm", child.0);
+    wait_until("the program", || {
+        std::fs::read_to_string(&comm).unwrap() == "sleep\n"
+    });
+    wait_until("the sole writer's right", || match memory.open(SOLE) {
+        Ok(alone) => alone.store(b"other", 0) == Ok(0),
+        Err(error) => {
+            assert_eq!(error, EBUSY);
+            false
+        }
+    });
+    child.signal(libc::SIGKILL);
+    child.reap();
 }
 
 /// The same thread by another handle; another thread by the same handle.

@@ -38,6 +38,9 @@ pub struct Memory {
     pub size: usize,
 }
 
+// SAFETY: a mapping for several threads, of which only the library looks into the cell.
+unsafe impl Sync for Memory {}
+
 impl Memory {
     /// New memory, all zero.
     pub fn new(size: usize) -> Self {
