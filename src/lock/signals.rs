@@ -14,6 +14,10 @@
 //! before it. A wait that ends otherwise, by its deadline or by the death of its thread, stays
 //! unacknowledged, which costs a later signal one system call for nothing.
 //!
+//! An event announces its waiters by one word ([`announce`](super::announce)). Here two counters
+//! serve better: a signal that wakes the only waiter knows that none is left, and the next one
+//! makes no system call.
+//!
 //! # A waiter that is killed
 //!
 //! A waiter that is killed after its wake-up takes the signal with it. So a waiter checks the

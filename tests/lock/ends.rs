@@ -1,4 +1,4 @@
-//! Many processes at a mutex, a reader-writer lock and a condition, which end and stop in every way:
+//! Many processes at a mutex, a reader-writer lock, a condition and an event, which end and stop in every way:
 //! killed, stopped for a while, by an execve of a thread, by an exit after the memory was
 //! unmapped, by the cancellation of a thread. All counts are right, and no wait times out.
 
@@ -9,14 +9,18 @@ use std::process::Command;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 use std::{array, ptr, thread};
+use unixipc::ffi::event::IPC_EVENT_F_AUTO_RESET;
 
 const PROCESSES: usize = 24;
 /// Words: for each lock two that belong together, which are the sum of its counts; how often data
-/// was repaired; the longest wait, in microseconds; whether to stop; the counts of each process.
+/// was repaired; the longest wait, in microseconds; whether to stop; how often the event was set
+/// and consumed; the counts of each process.
 const PAIRS: [[usize; 2]; 2] = [[0, 1], [2, 3]];
 const REPAIRS: usize = 4;
 const LONGEST: usize = 5;
 const STOP: usize = 6;
+const SETS: usize = 7;
+const CONSUMED: usize = 8;
 const COUNTS: [usize; 2] = [64, 64 + PROCESSES];
 
 /// How a process ends, if it is not killed before.
@@ -82,6 +86,18 @@ fn work(space: &Space, process: usize, random: &mut Random) {
     assert_eq!(space.unlock(), CLEAN);
     let signal = [Space::signal, Space::broadcast][random.below(2) as usize];
     assert_eq!(signal(space), CLEAN);
+
+    match random.below(4) {
+        0 => {
+            space.words[SETS].fetch_add(1, SeqCst);
+            assert_eq!(space.event_set(), CLEAN);
+        }
+        1 => match space.event_wait(5) {
+            CLEAN => drop(space.words[CONSUMED].fetch_add(1, SeqCst)),
+            waited => assert_eq!(waited, Err(ETIMEDOUT)),
+        },
+        _ => {}
+    }
 
     if random.below(3) == 0 {
         let locked = timed_lock(space, || space.wrlock(LONG));
@@ -182,6 +198,7 @@ fn cancel_a_worker(worker: &Worker, random: &mut Random) {
 
 pub fn in_every_way() {
     let space = space();
+    assert_eq!(space.event_init(IPC_EVENT_F_AUTO_RESET), CLEAN);
     let seconds = std::env::var("UNIXIPC_TEST_SECONDS").map_or(3, |text| text.parse().unwrap());
     let mut random = Random(17);
     let start = |process: usize, random: &mut Random| {
@@ -225,11 +242,14 @@ pub fn in_every_way() {
     let locked = space.wrlock(LONG);
     check(space, 1, locked, Space::rw_consistent);
     println!(
-        "{} and {} changes, {ends} ends, {} repairs, longest wait {} ms",
+        "{} and {} changes, {} of {} sets consumed, {ends} ends, {} repairs, longest wait {} ms",
         sum(space, 0),
         sum(space, 1),
+        space.count(CONSUMED),
+        space.count(SETS),
         space.count(REPAIRS),
         space.count(LONGEST) / 1000
     );
+    assert!((1..=space.count(SETS)).contains(&space.count(CONSUMED)));
     assert!(sum(space, 0) > 100 && ends > 50 && space.count(REPAIRS) > 3);
 }

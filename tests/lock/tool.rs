@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use std::{ptr, slice, thread};
 use unixipc::ffi::cond::*;
+use unixipc::ffi::event::{ipc_event, ipc_event_init, ipc_event_set, ipc_event_wait};
 use unixipc::ffi::mutex::*;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 use unixipc::ffi::rwlock::*;
@@ -28,6 +29,7 @@ pub struct Space {
     /// In one page with the condition.
     mutex: UnsafeCell<ipc_mutex>,
     cond: UnsafeCell<ipc_cond>,
+    event: UnsafeCell<ipc_event>,
     rwlock: UnsafeCell<ipc_rwlock>,
     /// What the locks guard, and how the processes agree.
     pub words: [AtomicU64; 256],
@@ -84,6 +86,9 @@ calls! {
     cond_init = ipc_cond_init(cond, flags: u32);
     signal = ipc_cond_signal(cond);
     broadcast = ipc_cond_broadcast(cond);
+    event_init = ipc_event_init(event, flags: u32);
+    event_set = ipc_event_set(event);
+    event_wait = ipc_event_wait(event, timeout_ms: c_int);
 }
 
 impl Space {
