@@ -4,6 +4,7 @@ use crate::errno::{Errno, Result};
 use crate::sys::{self, futex};
 use libc::{c_int, timespec};
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::signal::SigSet;
 use nix::sys::time::TimeSpec;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
@@ -106,6 +107,23 @@ impl Deadline {
                 Err(nix::errno::Errno::EINTR) if self.asked != WAIT_INTR => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Waits until `fd`, if there is one, is ready for reading, but for at most `pause`. A signal
+    /// handler ends the pause. `mask` is the signal mask during the wait, as for ppoll(2).
+    pub fn pause(
+        &mut self,
+        fd: Option<BorrowedFd>,
+        pause: Duration,
+        mask: Option<SigSet>,
+    ) -> Result<()> {
+        let pause = self.remaining()?.map_or(pause, |left| left.min(pause));
+        let mut fds = fd.map(|fd| [PollFd::new(fd, PollFlags::POLLIN)]);
+        let fds = fds.as_mut().map_or(&mut [][..], |fds| &mut fds[..]);
+        match nix::poll::ppoll(fds, Some(TimeSpec::from(pause)), mask) {
+            Err(nix::errno::Errno::EINTR) => self.interrupted(),
+            waited => Ok(waited.map(drop)?),
         }
     }
 

@@ -9,6 +9,7 @@
 //! is done here: a system call filter for the C library's call suits this one.
 
 pub mod cache;
+mod cleanup;
 mod fs;
 pub mod futex;
 pub mod membarrier;

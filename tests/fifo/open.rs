@@ -222,7 +222,7 @@ impl How {
 }
 
 /// One record as the library writes it, also by a partner that has no library.
-const PACKET: &[u8] = b"hellouf\x05\0";
+const PACKET: &[u8] = b"hello\0\xf5\x05\0";
 
 /// Passes a record from one side to the other. A process reads or writes; `fd` may be a
 /// blocking one.
@@ -324,13 +324,13 @@ pub fn without_inotify() {
     }
 }
 
-/// With so few descriptors that the one for inotify is missing.
+/// With too few descriptors to wait.
 pub fn few_descriptors() {
     let _folder = Folder::new();
     make();
     for left in 0..=4 {
-        // A reader and what tells of writers; a writer and what tells of readers.
-        for (flags, needs) in [(READ, 3), (WRITE, 2)] {
+        // A reader, and the pipe by which it finds a writer; a writer only opens the FIFO.
+        for (flags, needs) in [(READ, 3), (WRITE, 1)] {
             let child = Child::start(|| {
                 let before = descriptors();
                 let old = leave_descriptors(left);
