@@ -81,7 +81,7 @@ pub unsafe extern "C" fn ipc_fifo_create(
 ///
 /// A waiting reader is visible to every writer, and returns at once when a writer sends something
 /// or closes the FIFO. A writer that has only opened it is found by looking: every 0.4 ms at
-/// first, later after 1/128 of the time waited, at most 20 ms. A waiting writer looks for a reader
+/// first, later after 1/64 of the time waited, at most 20 ms. A waiting writer looks for a reader
 /// in the same way.
 ///
 /// A reader that fails with EAGAIN, ETIMEDOUT or EINTR has discarded no record for which

@@ -78,14 +78,15 @@ fn wait_for_writer(reader: &Reader, path: &CStr, wait: &mut Wait) -> Result<bool
     }
     wait.limit.remaining()?;
     reader.announce();
+    let mut pace = Pace::new();
     loop {
         if reader.has_met()? {
             return Ok(true);
         }
-        if !is_named(reader.fd(), path)? {
+        if pace.is_name_due() && !is_named(reader.fd(), path)? {
             return Ok(false);
         }
-        wait.pause(Some(reader))?;
+        wait.pause(&pace, Some(reader))?;
     }
 }
 
@@ -96,9 +97,10 @@ fn is_named(fd: &OwnedFd, path: &CStr) -> Result<bool> {
 }
 
 fn open_writer(path: &CStr, wait: &mut Wait) -> Result<OwnedFd> {
+    let pace = Pace::new();
     loop {
         match open_now(path, OFlag::O_WRONLY) {
-            Err(Errno::ENXIO) => wait.pause(None)?,
+            Err(Errno::ENXIO) => wait.pause(&pace, None)?,
             fd => return packet_mode(fd?),
         }
     }
@@ -112,7 +114,6 @@ fn packet_mode(fd: OwnedFd) -> Result<OwnedFd> {
 /// The waiting of one call.
 struct Wait<'a> {
     limit: Deadline,
-    pace: Option<Pace>,
     /// The thread's signal mask, where a signal handler ends the wait: such signals are blocked
     /// between the pauses, or one that comes there would be missed.
     mask: Option<SigSet>,
@@ -128,15 +129,14 @@ impl<'a> Wait<'a> {
         };
         Ok(Self {
             limit,
-            pace: None,
             mask,
             uncancelled,
         })
     }
 
     /// Sleeps until the next look, or until there is something to read.
-    fn pause(&mut self, reader: Option<&Reader>) -> Result<()> {
-        let pause = self.pace.get_or_insert_with(Pace::new).pause();
+    fn pause(&mut self, pace: &Pace, reader: Option<&Reader>) -> Result<()> {
+        let pause = pace.pause();
         let (limit, mask) = (&mut self.limit, self.mask);
         let fd = reader.map(|reader| reader.fd().as_fd());
         let held = reader.map(Reader::descriptors);

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 /// The pause between two looks is this part of the time that the call has waited: short where
 /// the other side is expected at once, and rare where it is not.
-const PART: u64 = 128;
+const PART: u64 = 64;
 const SHORTEST: u64 = 400_000;
 const LONGEST: u64 = 20_000_000;
 
+/// The name is checked at one in this number of looks, since it costs more than a look.
+const NAME_EVERY: u32 = 4;
+
 /// The looks of one call.
 pub struct Pace {
+    looks: u32,
     /// When the call began to wait, in nanoseconds of the monotonic clock.
     begun: u64,
 }
@@ -19,8 +23,16 @@ impl Pace {
     /// Begins now.
     pub fn new() -> Self {
         Self {
+            looks: 0,
             begun: monotonic_ns(),
         }
+    }
+
+    /// Counts a look, and says whether the name must be checked.
+    pub fn is_name_due(&mut self) -> bool {
+        let due = self.looks.is_multiple_of(NAME_EVERY);
+        self.looks = self.looks.wrapping_add(1);
+        due
     }
 
     /// The pause until the next look.

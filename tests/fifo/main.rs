@@ -31,7 +31,6 @@ fn main() -> std::process::ExitCode {
         open::no_core_is_burnt,
         open::alike_do_not_meet,
         open::partners,
-        open::without_inotify,
         open::few_descriptors,
         open::writer_comes_and_goes,
         open::reader_comes_and_goes,

@@ -174,12 +174,6 @@ pub fn no_core_is_burnt() {
     let _folder = Folder::new();
     make();
     idles(500);
-    let child = Child::start(|| {
-        refuse(SYS_inotify_init1, EMFILE);
-        idles(500);
-        Ok(0)
-    });
-    assert_eq!(child.outcome(), Ok(0));
 }
 
 /// Several of the same side do not take each other for the other side.
@@ -302,26 +296,6 @@ pub fn partners() {
     let _folder = Folder::new();
     make();
     all_meetings();
-}
-
-pub fn without_inotify() {
-    let _folder = Folder::new();
-    make();
-    for (call, error) in [
-        (SYS_inotify_init1, EMFILE),
-        (SYS_inotify_add_watch, ENOSPC),
-        (SYS_inotify_init1, ENOSYS),
-        (SYS_inotify_init1, EPERM),
-    ] {
-        let child = Child::start(|| {
-            refuse(call, error);
-            all_meetings();
-            assert_eq!(open("f", WRITE, SHORT).err(), Some(ETIMEDOUT));
-            assert_eq!(open("f", READ, SHORT).err(), Some(ETIMEDOUT));
-            Ok(0)
-        });
-        assert_eq!(child.outcome(), Ok(0), "without {call}");
-    }
 }
 
 /// With too few descriptors to wait.
