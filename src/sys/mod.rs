@@ -24,8 +24,8 @@ mod time;
 
 pub use fs::{flock, ftok, mkfifo};
 pub use socket::{
-    disconnect, is_listening, is_local, local_pair, peer_credentials, recv, recvmsg, send, sendmsg,
-    sendto, socket_type, socketpair,
+    disconnect, has_ended, is_listening, is_local, local_pair, peer_credentials, recv, recvmsg,
+    send, sendmsg, sendto, socket_type, socketpair,
 };
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
 pub use thread::{CancelGuard, is_process, is_single_threaded, processor, thread_id, thread_token};
