@@ -110,20 +110,21 @@ impl Deadline {
         }
     }
 
-    /// Waits until `fd`, if there is one, is ready for reading, but for at most `pause`. A signal
-    /// handler ends the pause. `mask` is the signal mask during the wait, as for ppoll(2).
+    /// Waits until `fd`, if there is one, is ready for reading, but for at most `pause`; true if it
+    /// is ready. A signal handler ends the pause. `mask` is the signal mask during the wait, as for
+    /// ppoll(2).
     pub fn pause(
         &mut self,
         fd: Option<BorrowedFd>,
         pause: Duration,
         mask: Option<SigSet>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let pause = self.remaining()?.map_or(pause, |left| left.min(pause));
         let mut fds = fd.map(|fd| [PollFd::new(fd, PollFlags::POLLIN)]);
         let fds = fds.as_mut().map_or(&mut [][..], |fds| &mut fds[..]);
         match nix::poll::ppoll(fds, Some(TimeSpec::from(pause)), mask) {
-            Err(nix::errno::Errno::EINTR) => self.interrupted(),
-            waited => Ok(waited.map(drop)?),
+            Err(nix::errno::Errno::EINTR) => self.interrupted().map(|()| false),
+            ready => Ok(ready? > 0),
         }
     }
 

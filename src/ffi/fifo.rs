@@ -80,9 +80,9 @@ pub unsafe extern "C" fn ipc_fifo_create(
 /// signal handler ran. A handler that runs before the call begins does not end it.
 ///
 /// A waiting reader is visible to every writer, and returns at once when a writer sends something
-/// or closes the FIFO. A writer that has only opened it is found by looking: every 0.4 ms at
-/// first, later after 1/64 of the time waited, at most 20 ms. A waiting writer looks for a reader
-/// in the same way.
+/// or closes the FIFO. A writer that has only opened it is found by looking: every 0.4 ms for the
+/// first 100 ms, later after 1/64 of the time waited, at most 20 ms. A waiting writer looks for a
+/// reader in the same way.
 ///
 /// A reader that fails with EAGAIN, ETIMEDOUT or EINTR has discarded no record for which
 /// ipc_fifo_send returned 0: it returns a descriptor instead if there is one. This needs write

@@ -80,13 +80,15 @@ fn wait_for_writer(reader: &Reader, path: &CStr, wait: &mut Wait) -> Result<bool
     reader.announce();
     let mut pace = Pace::new();
     loop {
-        if reader.has_met()? {
+        if reader.finds_writer()? {
             return Ok(true);
         }
         if pace.is_name_due() && !is_named(reader.fd(), path)? {
             return Ok(false);
         }
-        wait.pause(&pace, Some(reader))?;
+        if wait.pause(&pace, Some(reader))? {
+            return Ok(true);
+        }
     }
 }
 
@@ -100,7 +102,7 @@ fn open_writer(path: &CStr, wait: &mut Wait) -> Result<OwnedFd> {
     let pace = Pace::new();
     loop {
         match open_now(path, OFlag::O_WRONLY) {
-            Err(Errno::ENXIO) => wait.pause(&pace, None)?,
+            Err(Errno::ENXIO) => drop(wait.pause(&pace, None)?),
             fd => return packet_mode(fd?),
         }
     }
@@ -134,8 +136,9 @@ impl<'a> Wait<'a> {
         })
     }
 
-    /// Sleeps until the next look, or until there is something to read.
-    fn pause(&mut self, pace: &Pace, reader: Option<&Reader>) -> Result<()> {
+    /// Sleeps until the next look, or until there is something to read or a writer has closed the
+    /// FIFO; true for these.
+    fn pause(&mut self, pace: &Pace, reader: Option<&Reader>) -> Result<bool> {
         let pause = pace.pause();
         let (limit, mask) = (&mut self.limit, self.mask);
         let fd = reader.map(|reader| reader.fd().as_fd());

@@ -3,10 +3,11 @@
 use crate::sys::monotonic_ns;
 use std::time::Duration;
 
-/// The pause between two looks is this part of the time that the call has waited: short where
-/// the other side is expected at once, and rare where it is not.
+/// For this time the pauses are short: the other side is being started, perhaps.
+const SOON: u64 = 100_000_000;
+const SHORT: u64 = 400_000;
+/// Later, the pause between two looks is this part of the time that the call has waited.
 const PART: u64 = 64;
-const SHORTEST: u64 = 400_000;
 const LONGEST: u64 = 20_000_000;
 
 /// The name is checked at one in this number of looks, since it costs more than a look.
@@ -38,6 +39,10 @@ impl Pace {
     /// The pause until the next look.
     pub fn pause(&self) -> Duration {
         let waited = monotonic_ns().saturating_sub(self.begun);
-        Duration::from_nanos((waited / PART).clamp(SHORTEST, LONGEST))
+        Duration::from_nanos(if waited < SOON {
+            SHORT
+        } else {
+            (waited / PART).min(LONGEST)
+        })
     }
 }

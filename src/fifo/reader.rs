@@ -66,7 +66,8 @@ impl Reader {
         Ok(State::of(self.fd.as_fd())? != State::Empty || self.finds_writer()?)
     }
 
-    fn finds_writer(&self) -> Result<bool> {
+    /// Whether there is something to read, or a writer is there.
+    pub fn finds_writer(&self) -> Result<bool> {
         let nonblock = SpliceFFlags::SPLICE_F_NONBLOCK;
         match uninterrupted(|| tee(&self.fd, &self.probe.1, 1, nonblock)) {
             Ok(copied) => Ok(copied > 0),
