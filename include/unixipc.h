@@ -202,14 +202,6 @@ struct timespec; /* C99's own <time.h> has none */
 
 
 /**
- * How many packets without content are passed over in one receive. On older kernels a write of
- * memory that is not there leaves one, which reads as the end does.
- */
-#define EMPTY_MAX 16
-
-
-
-/**
  * A cell in memory that this process has mapped: its address, and the sizes read when it was
  * opened. The sizes in the memory itself are not read again.
  */
@@ -404,16 +396,6 @@ struct ipc_spawn_opts {
      * 0
      */
     unsigned int reserved;
-};
-
-/**
- * `struct _pthread_cleanup_buffer` of glibc, which is longer than musl's `struct __ptcb`.
- */
-struct CleanupBuffer {
-    void *routine;
-    void *argument;
-    int cancel_type;
-    void *previous;
 };
 
 #ifdef __cplusplus
@@ -2504,12 +2486,6 @@ pid_t ipc_spawn(const char *file,
  * any thread, from a signal handler, and in the child after fork. Cannot fail.
  */
 const char *ipc_version(void);
-
-extern void _pthread_cleanup_push(struct CleanupBuffer *buffer,
-                                  void (*routine)(void*),
-                                  void *argument);
-
-extern void _pthread_cleanup_pop(struct CleanupBuffer *buffer, int execute);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -25,7 +25,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// What a pipe takes in one piece (`PIPE_BUF`, 4096 on Linux).
-pub const PACKET: usize = libc::PIPE_BUF;
+pub(super) const PACKET: usize = libc::PIPE_BUF;
 const TRAILER: usize = 4;
 const MAGIC: [u8; 2] = [0x00, 0xf5];
 
@@ -36,7 +36,7 @@ pub const LEN_MAX: usize = PACKET - TRAILER;
 
 /// How many packets without content are passed over in one receive. On older kernels a write of
 /// memory that is not there leaves one, which reads as the end does.
-pub const EMPTY_MAX: u32 = 16;
+pub(super) const EMPTY_MAX: u32 = 16;
 
 /// A packet on its way, aligned to a cache line.
 #[repr(align(64))]
