@@ -93,7 +93,7 @@ impl Deadline {
         self.any(&mut [PollFd::new(fd, events)], None).map(drop)
     }
 
-    /// Waits until one of the descriptors is ready. False if `pause` was over before that
+    /// Waits until one of the descriptors is ready. False if `pause` ended before that
     /// and before the limit.
     #[inline(never)]
     pub fn any(&mut self, fds: &mut [PollFd], pause: Option<Duration>) -> Result<bool> {

@@ -3,8 +3,8 @@
 //! A program that writes to the FIFO without this library writes text: bytes without a frame, of
 //! which a line is taken as one item. The kernel appends a record to text that has not been read
 //! yet, so that both come in one read, and it may cut the record behind that. So a receive first
-//! copies what is there ([`peek`]), finds the length of the first item, and then takes exactly
-//! that out.
+//! copies the first bytes ([`peek`]), finds the length of the first item, and then takes exactly
+//! these bytes out.
 
 use super::record::{EMPTY_MAX, PACKET, Record};
 use super::state::State;
@@ -16,7 +16,7 @@ use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 
-/// What a receive gave.
+/// The result of a receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// The number of bytes; 0 at the end of the session.
@@ -70,12 +70,12 @@ pub fn recv(fd: BorrowedFd, room: &mut [MaybeUninit<u8>], mut wait: Deadline) ->
     }
 }
 
-/// What stands first in a FIFO.
+/// The first item in a FIFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item {
     /// A record, of this length with its trailer.
     Record(usize),
-    /// Text of this length; a record or the end of what was peeked follows.
+    /// Text of this length; a record or the end of the peeked bytes follows.
     Text(usize),
 }
 
@@ -124,7 +124,7 @@ fn take(
     // SAFETY: the read has written these bytes.
     let taken = unsafe { bytes::written(taken.get_mut(..got).unwrap_or_default()) };
     if Some(taken) != peeked.get(..len) {
-        // Two receive at a time, and what this one has taken is not the item.
+        // Two threads receive concurrently, and this one has taken other bytes.
         return Err(Errno::EPROTO);
     }
     let content = if is_text {

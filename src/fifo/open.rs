@@ -7,7 +7,7 @@
 //!
 //! A reader that has opened the FIFO is visible to every writer, also to one that waits in open(2).
 //! A writer can open only once there is a reader (`ENXIO`), and holds nothing while it waits. To
-//! hold the FIFO open for both sides meanwhile would let the writer in at once, but would make
+//! hold the FIFO open for both sides during the wait would let the writer in at once, but would make
 //! every other writer believe that there is a reader.
 
 use super::pace::Pace;
@@ -22,7 +22,7 @@ use nix::sys::stat::{Mode, fstat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What the descriptor is for.
+/// The use of the descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Receiving, until the last writer has closed the FIFO.
@@ -48,7 +48,7 @@ pub fn open(path: &CStr, side: Side, wait: Deadline) -> Result<OwnedFd> {
 /// Opens a FIFO, and no other type of file, without waiting.
 fn open_now(path: &CStr, access: OFlag) -> Result<OwnedFd> {
     // Opening a device can have an effect, so the type is checked before. Another process may
-    // have replaced the file meanwhile, so the type is checked again after.
+    // have replaced the file since, so the type is checked again after.
     check_fifo(&stat(path)?)?;
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     let fd = nix::fcntl::open(path, flags, Mode::empty())?;

@@ -21,7 +21,7 @@ pub use control::FDS_MAX;
 pub(crate) use control::{RecvControl, SendControl};
 pub use stream::LEN_MAX;
 
-/// What a receive gives.
+/// The result of a receive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
     /// The message's length; 0 at the end of the session.
@@ -175,7 +175,7 @@ fn recv_nonempty(
             return Ok(len);
         }
         if sys::has_ended(fd)? {
-            // What the peer sent just before it ended is there by now.
+            // A message that the peer sent just before it ended is in the queue by now.
             return match attempt(libc::MSG_DONTWAIT) {
                 Err(Errno::EAGAIN) => Ok(0),
                 again => again,

@@ -47,7 +47,7 @@ fn check_type(id: c_int) -> Result<()> {
     let mut set = Set::new(id);
     match set.operate(HAS_TYPE, None) {
         Err(Errno::EAGAIN) => {}
-        // The lock was removed meanwhile: as if that had been after the open.
+        // The lock has been removed since: as if that had been after the open.
         Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => return Ok(()),
         Err(Errno::EACCES) => return check_type_by_reading(id),
         Err(error) => return Err(error),

@@ -93,7 +93,7 @@ pub fn mixed() {
         let mut expected = Vec::new();
         for number in 0..1 + random.below(14) {
             if random.below(2) == 0 {
-                // As the contents of records go, these have what looks like a record.
+                // The content of some has bytes that look like a record.
                 let mut bytes = record(round, number);
                 let like: &[u8] = b"ab\0\xf5\x02\0";
                 let at = random.below(bytes.len());

@@ -1,4 +1,4 @@
-//! How soon a wait ends, and what is left when it ends without the other side.
+//! How soon a wait ends, and the records that come when it ends without the other side.
 
 use crate::both::{Child, Folder};
 use crate::common::process::Case;
@@ -72,7 +72,7 @@ pub fn short_time_outs_are_short() {
     }
 }
 
-/// A writer that comes about when a reader's time-out expires: what it has sent is received by
+/// A writer that comes about when a reader's time-out expires: its record is received by
 /// this open or by the next one.
 pub fn record_after_the_time_out() {
     let _folder = Folder::new();
@@ -124,7 +124,7 @@ pub fn polling_reader() {
                         Err(error) => assert!(matches!(error, EAGAIN | EPIPE), "{error}"),
                     }
                 }
-                // The reader closes what it has read from before the next record comes.
+                // The reader closes its descriptor before the next record comes.
                 let sent = Instant::now();
                 while received.load(SeqCst) <= number as u32 {
                     assert!(sent.elapsed() < Duration::from_secs(10), "{number} is lost");
