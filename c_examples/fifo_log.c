@@ -3,9 +3,11 @@
  *
  *     fifo_log collect FIFO >log &
  *     some_program | fifo_log write FIFO
+ *     echo a line >FIFO
  *
  * Records of different writers never mix, and none is lost: a writer waits while the FIFO is
- * full, and the collector, when it is told to end, first takes what is there.
+ * full, and the collector, when a signal ends it, first receives the records that are in the FIFO.
+ * Lines that a shell writes arrive beside the records.
  */
 #include <err.h>
 #include <errno.h>
@@ -25,9 +27,10 @@ static void on_signal(int sig)
     asked_to_end++;
 }
 
-static void put_line(const char *record, size_t len)
+/* A record has no newline; a line of text has its own. */
+static void put_line(const char *line, size_t len, int text)
 {
-    if (fwrite(record, 1, len, stdout) != len || putchar('\n') == EOF)
+    if (fwrite(line, 1, len, stdout) != len || (!text && putchar('\n') == EOF))
         err(1, "standard output");
 }
 
@@ -61,7 +64,7 @@ static int no_more_writers(const char *path, int fd)
 static void collect(const char *path)
 {
     char record[IPC_FIFO_RECORD_MAX];
-    int last_session = 0;
+    int last_session = 0, text;
 
     if (ipc_fifo_create(path, 0622, IPC_FIFO_F_EXIST_OK) < 0)
         err(1, "%s", path);
@@ -79,13 +82,11 @@ static void collect(const char *path)
             last_session = 1;
         }
         /* A signal that comes just before the wait does not end it, so no wait is for ever. */
-        ssize_t len = ipc_fifo_recv(fd, record, sizeof(record), 200);
+        ssize_t len = ipc_fifo_recv_any(fd, record, sizeof(record), &text, 200);
         if (len > 0)
-            put_line(record, (size_t)len);
+            put_line(record, (size_t)len, text);
         else if (len == 0)
             break;
-        else if (errno == EPROTO)
-            warnx("%s: somebody wrote what is not a record", path);
         else if (errno == ETIMEDOUT)
             flush();
         else

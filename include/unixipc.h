@@ -113,12 +113,12 @@ struct timespec; /* C99's own <time.h> has none */
 
 /**
  * A flag of ipc_fifo_open: each record is a packet of the pipe, so that several readers get
- * whole ones. This is so in any case, because it is the faster way too.
+ * whole ones. Records are packets without this flag too.
  */
 #define IPC_FIFO_F_PACKET 8
 
 /**
- * A flag of ipc_fifo_create: a FIFO that exists already will do.
+ * A flag of ipc_fifo_create: an existing FIFO is used.
  */
 #define IPC_FIFO_F_EXIST_OK 16
 
@@ -1578,14 +1578,15 @@ int ipc_event_is_set(const struct ipc_event *e);
  * Creates a FIFO with exactly this mode, whatever the umask.
  *
  * mode has the permission bits (07777). flags is 0 or IPC_FIFO_F_EXIST_OK: a FIFO of that
- * name is then taken as it is, and given the mode. Whoever is to send needs write permission,
- * whoever is to receive read permission, and for IPC_FIFO_F_PERSIST both.
+ * name is then used, and given the mode. A sender needs write permission, a receiver read
+ * permission, and IPC_FIFO_F_PERSIST both. A receiver that also has write permission loses no
+ * record when it stops waiting (see ipc_fifo_open).
  *
- * Does not block, except for the file system. May be called from any thread and in the child
- * after fork; not from a signal handler.
+ * Does not block, except for the file system; not a cancellation point. May be called from any
+ * thread and in the child after fork; not from a signal handler.
  *
  * Returns 0, or -1 with errno:
- *   EACCES        a folder of the path may not be searched, or the last one not written
+ *   EACCES        a directory of the path may not be searched, or the last one not written
  *   EDQUOT        the quota of the file system is used up
  *   EEXIST        path exists, and is not a FIFO or EXIST_OK is not set
  *   EINVAL        path is NULL, mode has other bits, or flags an unknown one
@@ -1593,11 +1594,11 @@ int ipc_event_is_set(const struct ipc_event *e);
  *   EMFILE        the process has no descriptor left, and the umask is in the way of the mode
  *   ENAMETOOLONG  the path or a part of it is too long
  *   ENFILE        the system has no open file left, likewise
- *   ENOENT        a folder of the path does not exist, or path is empty; or there is no /proc,
+ *   ENOENT        a directory of the path does not exist, or path is empty; or there is no /proc,
  *                 and the umask is in the way of the mode
  *   ENOSPC        the file system is full
- *   ENOTDIR       a part of the path is not a folder
- *   EPERM         the FIFO is somebody else's and has another mode, or the file system has none
+ *   ENOTDIR       a part of the path is not a directory
+ *   EPERM         another user owns the FIFO and it has another mode, or the file system has no FIFOs
  *   EROFS         the file system is read-only
  */
 int ipc_fifo_create(const char *path,
@@ -1609,20 +1610,33 @@ int ipc_fifo_create(const char *path,
  *
  * flags is IPC_FIFO_F_READ or IPC_FIFO_F_WRITE, with IPC_FIFO_F_PERSIST and
  * IPC_FIFO_F_PACKET or'ed in where wanted. A reader waits until there is a writer, a writer
- * until there is a reader, also one that opens the FIFO with open(2); it sleeps meanwhile. A
- * persistent reader is a writer itself: it does not wait, and reads no end of the session.
- * Only a FIFO is opened, and no symbolic link that leads to one. A side that waits follows the
- * name if it is removed and made anew.
+ * until there is a reader, also one that opens the FIFO with open(2). A persistent reader is a
+ * writer itself: it does not wait, and the last writer's close does not end its session.
+ * Only a FIFO is opened, and no symbolic link that leads to one. If the name is removed and made
+ * again during the wait, the call goes on at the new FIFO.
  *
- * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
- * signal handler ran. A handler that runs before the call sleeps, or between two looks at the
- * file, does not end it.
+ * timeout_ms is in milliseconds: -1 waits forever, 0 not at all, IPC_WAIT_INTR until a
+ * signal handler ran. A handler that runs before the call begins does not end it.
  *
- * The descriptor is the caller's to close, close-on-exec, and non-blocking: it is made to be
+ * A waiting reader is visible to every writer, and returns at once when a writer sends something
+ * or closes the FIFO. A writer that has only opened it is found by looking: every 0.4 ms for the
+ * first 100 ms, later after 1/64 of the time waited, at most 20 ms. A waiting writer looks for a
+ * reader in the same way.
+ *
+ * A reader that fails with EAGAIN, ETIMEDOUT or EINTR has discarded no record for which
+ * ipc_fifo_send returned 0: it returns a descriptor instead if there is one. This needs write
+ * permission for the FIFO and /proc; without them a record that is sent in the last microseconds
+ * can be lost. For the same reason a reader that serves one session after another should open the
+ * next one before it closes the descriptor of the last one: close(2) discards what is in the FIFO.
+ *
+ * The caller closes the descriptor. It is close-on-exec, and non-blocking, so that it can be
  * polled. ipc_fifo_send and ipc_fifo_recv are fastest if it stays non-blocking.
  *
- * Blocks as timeout_ms says; waiting takes up to three more descriptors. May be called from
- * any thread and in the child after fork; not from a signal handler.
+ * Blocks as timeout_ms says; waiting takes up to two more descriptors. A call that waits is a
+ * cancellation point: a cancelled call leaves no descriptor open, and is no longer visible to the
+ * other side. A call that need not wait is none. A signal handler must not leave the call by
+ * siglongjmp, which leaves descriptors open. May be called from any thread and in the child after
+ * fork; not from a signal handler.
  *
  * Returns the descriptor, or -1 with errno:
  *   EACCES     the permissions do not grant it
@@ -1630,13 +1644,13 @@ int ipc_fifo_create(const char *path,
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     path is NULL or not a FIFO, flags are not as above, or timeout_ms is below -2
  *   ELOOP      path is a symbolic link, or has too many in it
- *   EMFILE     the process has no descriptor left
+ *   EMFILE     the process has too few descriptors left: a reader takes three, a writer one
  *   ENAMETOOLONG  the path or a part of it is too long
  *   ENFILE     the system has no open file left
  *   ENOENT     path does not exist, or was removed while the call waited
  *   ENOMEM     no memory is left
- *   ENOTDIR    a part of the path is not a folder
- *   ETIMEDOUT  the time is over, and the other side has not come
+ *   ENOTDIR    a part of the path is not a directory
+ *   ETIMEDOUT  the time-out expired before the other side came
  */
 int ipc_fifo_open(const char *path,
                   unsigned int flags,
@@ -1645,13 +1659,17 @@ int ipc_fifo_open(const char *path,
 /**
  * Sends a record: whole, and never mixed with another.
  *
- * fd is from ipc_fifo_open. len is at most IPC_FIFO_RECORD_MAX bytes. Behind the record goes
- * a trailer of four bytes: the letters uf, and the length as two bytes, the lower first.
- * timeout_ms is as for ipc_fifo_open, and holds for a descriptor that blocks too. A reader that
- * is gone is EPIPE, and no SIGPIPE, whatever the program does with that signal.
+ * fd is from ipc_fifo_open. len is at most IPC_FIFO_RECORD_MAX bytes. Behind the record the
+ * call writes a trailer of four bytes: 0x00, 0xf5, and the length as two bytes, the lower first.
+ * timeout_ms is as for ipc_fifo_open, and holds for a descriptor that blocks too. After the last
+ * reader has closed the FIFO the call fails with EPIPE, and raises no SIGPIPE.
  *
- * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
- * handler, and in the child after fork.
+ * Of many senders that wait for room with timeout_ms -1, a record that is received wakes one, in
+ * the order in which they came. With a time-out or IPC_WAIT_INTR it wakes all of them.
+ *
+ * Blocks as timeout_ms says. It is a cancellation point, as write(2) is; a call that is cancelled
+ * while it waits has sent nothing. May be called from any thread, by several at once, from a
+ * signal handler, and in the child after fork.
  *
  * Returns 0, or -1 with errno and nothing sent:
  *   EAGAIN     timeout_ms is 0, and the FIFO is full
@@ -1659,10 +1677,10 @@ int ipc_fifo_open(const char *path,
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL     rec is NULL, len is 0, or timeout_ms is below -2
  *   EMFILE     timeout_ms is not -1, fd blocks, and the process has no two descriptors left
- *   EMSGSIZE   len is over IPC_FIFO_RECORD_MAX
+ *   EMSGSIZE   len exceeds IPC_FIFO_RECORD_MAX
  *   ENFILE     likewise, and the system has no open file left
  *   ENOMEM     likewise, and no memory is left
- *   EPIPE      the last reader is gone
+ *   EPIPE      the last reader has closed the FIFO
  *   ETIMEDOUT  the time-out expired, and the FIFO is still full
  */
 int ipc_fifo_send(int fd,
@@ -1673,15 +1691,16 @@ int ipc_fifo_send(int fd,
 /**
  * Receives a record of up to cap bytes.
  *
- * fd is from ipc_fifo_open. A record longer than cap is EMSGSIZE and gone; the next receive
- * gives the next record. Of several readers each gets whole records. timeout_ms is as for
- * ipc_fifo_open, and holds for a descriptor that blocks too.
+ * fd is from ipc_fifo_open. If the record exceeds cap, the call fails with EMSGSIZE and the
+ * record is discarded; the next receive gives the next record. Of several readers each gets whole
+ * records. timeout_ms is as for ipc_fifo_open, and holds for a descriptor that blocks too.
  *
- * Blocks as timeout_ms says. May be called from any thread, by several at once, from a signal
- * handler, and in the child after fork.
+ * Blocks as timeout_ms says. It is a cancellation point, as read(2) is; a call that is cancelled
+ * while it waits has taken nothing. May be called from any thread, by several at once, from a
+ * signal handler, and in the child after fork.
  *
- * Returns the record's length, 0 at the end of the session (the last writer is gone, and the
- * FIFO is empty; to serve another session, close and open it again), or -1 with errno:
+ * Returns the record's length, 0 at the end of the session (the last writer has closed the FIFO,
+ * and it is empty; a writer that opens it later begins another session), or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and no record is there
  *   EBADF      fd is not open for reading
  *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
@@ -1690,8 +1709,9 @@ int ipc_fifo_send(int fd,
  *   EMSGSIZE   the record was longer than cap
  *   ENFILE     likewise, and the system has no open file left
  *   ENOMEM     likewise, and no memory is left
- *   EPROTO     the FIFO had bytes that ipc_fifo_send did not write; they are gone, and with
- *              them records that were written behind them before they were read
+ *   EPROTO     the FIFO had bytes that ipc_fifo_send did not write; they are discarded, and
+ *              with them records that were written behind them before they were read:
+ *              ipc_fifo_recv_any receives both
  *   ETIMEDOUT  the time-out expired
  */
 ssize_t ipc_fifo_recv(int fd,
@@ -1700,19 +1720,56 @@ ssize_t ipc_fifo_recv(int fd,
                       int timeout_ms);
 
 /**
- * Removes a FIFO's name, if it is a FIFO. Who has it open keeps it.
+ * Receives a record, or a line of text that a program wrote without this library.
  *
- * Does not block, except for the file system. May be called from any thread, from a signal
+ * So a shell script can use echo to send lines to a FIFO on which other programs send records.
+ * *ret_text becomes 1 for text and 0 for a record or the end; ret_text may be NULL. A line of text
+ * includes its newline. Text that exceeds cap comes in pieces, and so does a line that has not
+ * been written as a whole yet. Everything arrives in the order in which it was written, and
+ * text damages no record. Text has no zero byte; foreign bytes that have one can look like a
+ * record.
+ *
+ * fd is from ipc_fifo_open. If a record exceeds cap, the call fails with EMSGSIZE and the record
+ * is discarded; the next receive gives what follows. timeout_ms is as for ipc_fifo_open. Only one
+ * thread, in all processes together, receives from the FIFO at a time.
+ *
+ * Blocks as timeout_ms says; it is a cancellation point where it waits, and a cancelled call has
+ * taken nothing. Each call makes a pipe and closes it, so ipc_fifo_recv is faster. May be called
+ * from any thread, from a signal handler, and in the child after fork.
+ *
+ * Returns the length, 0 at the end of the session, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and nothing is there
+ *   EBADF      fd is not open for reading
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     buf is NULL, cap is 0, timeout_ms is below -2, or fd is not a pipe
+ *   EMFILE     the process has fewer than two descriptors left
+ *   EMSGSIZE   the record exceeded cap
+ *   ENFILE     the system has no open file left
+ *   ENOMEM     no memory is left
+ *   ENOSYS     a filter of system calls refuses tee(2)
+ *   EPROTO     another receiver took bytes at the same time; some are lost
+ *   ETIMEDOUT  the time-out expired
+ */
+ssize_t ipc_fifo_recv_any(int fd,
+                          void *buf,
+                          size_t cap,
+                          int *ret_text,
+                          int timeout_ms);
+
+/**
+ * Removes a FIFO's name, if it is a FIFO. Processes that have it open keep it.
+ *
+ * Does not block, except for the file system; not a cancellation point. May be called from any thread, from a signal
  * handler, and in the child after fork.
  *
  * Returns 0, or -1 with errno:
- *   EACCES        a folder of the path may not be searched, or the last one not written
+ *   EACCES        a directory of the path may not be searched, or the last one not written
  *   EINVAL        path is NULL or not a FIFO
  *   ELOOP         path is a symbolic link, or has too many in it
  *   ENAMETOOLONG  the path or a part of it is too long
  *   ENOENT        path does not exist, or is empty
- *   ENOTDIR       a part of the path is not a folder
- *   EPERM         the folder's sticky bit forbids it
+ *   ENOTDIR       a part of the path is not a directory
+ *   EPERM         the directory's sticky bit forbids it
  *   EROFS         the file system is read-only
  */
 int ipc_fifo_unlink(const char *path);
@@ -1720,8 +1777,9 @@ int ipc_fifo_unlink(const char *path);
 /**
  * Sends a message, whole or not at all, and descriptors with it.
  *
- * fd is a local socket (AF_UNIX). On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages
- * apart, and len is limited by the socket's send buffer. On SOCK_STREAM, also one of TCP, a
+ * fd is a connected socket: a local one (AF_UNIX), or one of TCP or UDP. On SOCK_SEQPACKET and
+ * SOCK_DGRAM the kernel keeps messages apart, and len is limited by the socket's send buffer, over
+ * UDP also by the length of a datagram (65507 bytes over IPv4). UDP can lose messages. On SOCK_STREAM, also one of TCP, a
  * header of eight bytes goes before each: the letters uipc, and the length as four bytes, the
  * lowest first; the other side receives with ipc_msg_recv, and each end has one sender and one
  * receiver at a time.
@@ -1736,8 +1794,9 @@ int ipc_fifo_unlink(const char *path);
  * takes as much as the send buffer has room for, so that a message of any length can be cut:
  * give a time-out there, and 0 only where the buffer takes the whole message.
  *
- * Blocks as timeout_ms says. May be called from any thread (on a stream by one at a time),
- * from a signal handler, and in the child after fork. No SIGPIPE.
+ * Blocks as timeout_ms says. It is a cancellation point, as sendmsg(2) is; on a stream no longer
+ * once a part of the message has been sent. May be called from any thread (on a stream by one at
+ * a time), from a signal handler, and in the child after fork. No SIGPIPE.
  *
  * Returns 0, or -1 with errno:
  *   EAGAIN      timeout_ms is 0, and the message could not be sent at once; nothing was sent
@@ -1746,7 +1805,7 @@ int ipc_fifo_unlink(const char *path);
  *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran; nothing was sent
  *   EINVAL      len is 0, nfds is over IPC_MSG_FDS_MAX, buf or fds is NULL, or timeout_ms is
  *               below -2
- *   EMSGSIZE    the message is too long for the socket, or over IPC_MSG_MAX
+ *   EMSGSIZE    the message is too long for the socket, or exceeds IPC_MSG_MAX
  *   ENOBUFS, ENOMEM  no memory is left
  *   ENOTCONN    the socket is not connected, and not one of TCP; for SOCK_DGRAM also that the
  *               receiver is gone, from the second send on
@@ -1754,7 +1813,8 @@ int ipc_fifo_unlink(const char *path);
  *   EOPNOTSUPP  fd is a socket of another type; or it is not local, and there are descriptors
  *   EPERM       the receiver of a SOCK_DGRAM socket is connected to another one
  *   EPIPE       the receiver is gone, or this direction has ended; or the socket is one of TCP
- *               and not connected
+ *               and not connected; or an earlier message over UDP was refused, and this one was
+ *               not sent
  *   ETIMEDOUT   the time is over; on a stream the message may be half sent
  *   ETOOMANYREFS  too many descriptors are on their way already
  */
@@ -1772,7 +1832,10 @@ int ipc_msg_send(int fd,
  * there; they are the caller's to close, and close-on-exec. Those that do not fit are closed.
  * With inout_nfds NULL all are.
  *
- * A message longer than cap is EMSGSIZE and gone; the next receive gives the next message.
+ * A message longer than cap is EMSGSIZE and gone; the next receive gives the next message. An
+ * empty packet, which ipc_msg_send does not send, is discarded: it is neither a message nor the
+ * end. On SOCK_DGRAM there is no end, unless shutdown(2) has ended this direction here.
+ *
  * timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
  * signal handler ran. On a stream, a time-out inside a message (one longer than 32 KiB, or
  * a peer that stops) ends the receiving direction: ETIMEDOUT now, 0 from then on, and the
@@ -1781,13 +1844,15 @@ int ipc_msg_send(int fd,
  * length can come in parts: 0 is not for it. Such an end resets the connection there: the
  * next receive may be ENOTCONN instead of 0, and the other direction has ended too.
  *
- * Blocks as timeout_ms says. May be called from any thread (on a stream by one at a time),
- * from a signal handler, and in the child after fork.
+ * Blocks as timeout_ms says. It is a cancellation point, as recvmsg(2) is; on a stream no longer
+ * once a part of the message has been received. May be called from any thread (on a stream by one
+ * at a time), from a signal handler, and in the child after fork.
  *
  * Returns the message's length, 0 at the end of the session, or -1 with errno. ret_fds and
  * inout_nfds are then as they were; what is in buf is not defined:
  *   EAGAIN      timeout_ms is 0, and no message is there
  *   EBADF       fd is not open
+ *   ECONNREFUSED  over UDP: an earlier message was refused, and nothing was received
  *   EFAULT      buf is not memory of this process
  *   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
  *   EINVAL      cap is 0, buf is NULL, ret_fds is NULL and inout_nfds asks for descriptors,
@@ -2147,24 +2212,26 @@ int ipc_rwlock_consistent(struct ipc_rwlock *l);
  * key is from ipc_ftok, a number that the programs agree on, or IPC_PRIVATE, which makes a new
  * lock each time. mode_flags is as for ipc_semget: IPC_CREAT makes the lock where there is none,
  * IPC_EXCL with it insists on making it, and the permission bits are the new lock's, or those
- * that are asked for. Whoever is to lock, also for reading, needs alter permission (0200).
+ * that are asked for. A process that locks, also for reading, needs alter permission (0200).
  *
- * The lock is a set of four semaphores. A new one is a free lock: nothing is initialised, so
- * that processes may start in any order and die at any instruction. It stays until it is removed
- * (ipc_semlock_remove, ipcrm), or the system is restarted. The id is valid in every process,
- * and nothing is to be closed.
+ * The lock is a set of five semaphores. One of them marks the set as a lock, so that the set of
+ * another program is not taken for one. Processes may start in any order and die at any
+ * instruction: a set that is new and not marked yet is marked by the next open. The lock stays
+ * until it is removed (ipc_semlock_remove, ipcrm), or the system is restarted. The id is valid in
+ * every process, and need not be closed.
  *
- * Does not block. May be called from any thread, from a signal handler, and in the child after
- * fork.
+ * Does not block; not a cancellation point. May be called from any thread, from a signal handler,
+ * and in the child after fork.
  *
  * Returns the id, or -1 with errno:
+ *   E2BIG   the system allows fewer than seven operations at once
  *   EACCES  the lock exists, and its permissions do not grant what mode_flags asks for
  *   EEXIST  the lock exists, and IPC_CREAT and IPC_EXCL are set
- *   EINVAL  mode_flags has other bits, or the system allows no set of four semaphores
+ *   EINVAL  mode_flags has other bits, or the system allows no set of five semaphores
  *   ENOENT  there is none, and IPC_CREAT is not set
  *   ENOMEM  no memory is left
  *   ENOSPC  the system has as many sets or semaphores as it allows
- *   EPROTO  the key's semaphore set is not such a lock: it has more or fewer than four semaphores
+ *   EPROTO  the key's semaphore set is not such a lock
  */
 int ipc_semlock_open(key_t key,
                      int mode_flags);

@@ -5,6 +5,7 @@ use crate::sys;
 use crate::sys::futex::{self, SleepEnd};
 use libc::{c_int, timespec};
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::signal::SigSet;
 use nix::sys::time::TimeSpec;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
@@ -99,7 +100,7 @@ impl Deadline {
         self.any(&mut [PollFd::new(fd, events)], None).map(drop)
     }
 
-    /// Waits until one of the descriptors is ready. False if `pause` was over before that
+    /// Waits until one of the descriptors is ready. False if `pause` ended before that
     /// and before the limit.
     #[inline(never)]
     pub fn any(&mut self, fds: &mut [PollFd], pause: Option<Duration>) -> Result<bool> {
@@ -113,6 +114,24 @@ impl Deadline {
                 Err(nix::errno::Errno::EINTR) if self.asked != WAIT_INTR => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Waits until `fd`, if there is one, is ready for reading, but for at most `pause`; true if it
+    /// is ready. A signal handler ends the pause. `mask` is the signal mask during the wait, as for
+    /// ppoll(2).
+    pub fn pause(
+        &mut self,
+        fd: Option<BorrowedFd>,
+        pause: Duration,
+        mask: Option<SigSet>,
+    ) -> Result<bool> {
+        let pause = self.remaining()?.map_or(pause, |left| left.min(pause));
+        let mut fds = fd.map(|fd| [PollFd::new(fd, PollFlags::POLLIN)]);
+        let fds = fds.as_mut().map_or(&mut [][..], |fds| &mut fds[..]);
+        match nix::poll::ppoll(fds, Some(TimeSpec::from(pause)), mask) {
+            Err(nix::errno::Errno::EINTR) => self.interrupted().map(|()| false),
+            ready => Ok(ready? > 0),
         }
     }
 

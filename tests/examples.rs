@@ -888,22 +888,33 @@ mod fifo_log {
         assert_eq!(line, "early\nlate\n");
     }
 
+    /// Lines that a shell writes, and records, each whole.
     pub fn foreign_text() {
         let fifo = temp_dir().join("fifo");
+        let log = temp_dir().join("log");
         let server = Server::start(
             example("fifo_log")
                 .arg("collect")
                 .arg(&fifo)
-                .stdout(Stdio::null()),
+                .stdout(File::create(&log).unwrap()),
         );
-        fs::OpenOptions::new()
-            .write(true)
-            .open(&fifo)
-            .unwrap()
-            .write_all(b"echo\n")
-            .unwrap();
-        succeed(example("fifo_log").arg("write").arg(&fifo).arg("a record"));
+        let mut shell = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+        let mut expected = String::new();
+        for number in 0..200 {
+            // More than one write before the collector reads, at times.
+            shell
+                .write_all(format!("echo {number}\n").as_bytes())
+                .unwrap();
+            expected += &format!("echo {number}\n");
+            if number % 20 == 0 {
+                succeed(example("fifo_log").arg("write").arg(&fifo).arg("a record"));
+                expected += "a record\n";
+            }
+        }
+        drop(shell);
         assert!(server.end(libc::SIGTERM).success());
+        assert_eq!(fs::read_to_string(&log).unwrap(), expected);
+        fs::remove_file(&log).unwrap();
     }
 }
 

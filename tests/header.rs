@@ -151,6 +151,7 @@ int use(void)
            ipc_fifo_open(name, fifo_flags, 0) >= 0 &&
            ipc_fifo_send(sv[0], buffer, sizeof buffer, 0) == 0 &&
            ipc_fifo_recv(sv[1], buffer, sizeof buffer, 0) > 0 &&
+           ipc_fifo_recv_any(sv[1], buffer, sizeof buffer, NULL, 0) > 0 &&
            ipc_fifo_unlink(name) == 0 &&
            (sem = ipc_semlock_open(key, IPC_CREAT | 0600)) >= 0 &&
            ipc_semlock_rdlock(sem, -1) == 0 &&

@@ -15,8 +15,9 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 
 /// Sends a message, whole or not at all, and descriptors with it.
 ///
-/// fd is a local socket (AF_UNIX). On SOCK_SEQPACKET and SOCK_DGRAM the kernel keeps messages
-/// apart, and len is limited by the socket's send buffer. On SOCK_STREAM, also one of TCP, a
+/// fd is a connected socket: a local one (AF_UNIX), or one of TCP or UDP. On SOCK_SEQPACKET and
+/// SOCK_DGRAM the kernel keeps messages apart, and len is limited by the socket's send buffer, over
+/// UDP also by the length of a datagram (65507 bytes over IPv4). UDP can lose messages. On SOCK_STREAM, also one of TCP, a
 /// header of eight bytes goes before each: the letters uipc, and the length as four bytes, the
 /// lowest first; the other side receives with ipc_msg_recv, and each end has one sender and one
 /// receiver at a time.
@@ -31,8 +32,9 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 /// takes as much as the send buffer has room for, so that a message of any length can be cut:
 /// give a time-out there, and 0 only where the buffer takes the whole message.
 ///
-/// Blocks as timeout_ms says. May be called from any thread (on a stream by one at a time),
-/// from a signal handler, and in the child after fork. No SIGPIPE.
+/// Blocks as timeout_ms says. It is a cancellation point, as sendmsg(2) is; on a stream no longer
+/// once a part of the message has been sent. May be called from any thread (on a stream by one at
+/// a time), from a signal handler, and in the child after fork. No SIGPIPE.
 ///
 /// Returns 0, or -1 with errno:
 ///   EAGAIN      timeout_ms is 0, and the message could not be sent at once; nothing was sent
@@ -41,7 +43,7 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 ///   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran; nothing was sent
 ///   EINVAL      len is 0, nfds is over IPC_MSG_FDS_MAX, buf or fds is NULL, or timeout_ms is
 ///               below -2
-///   EMSGSIZE    the message is too long for the socket, or over IPC_MSG_MAX
+///   EMSGSIZE    the message is too long for the socket, or exceeds IPC_MSG_MAX
 ///   ENOBUFS, ENOMEM  no memory is left
 ///   ENOTCONN    the socket is not connected, and not one of TCP; for SOCK_DGRAM also that the
 ///               receiver is gone, from the second send on
@@ -49,7 +51,8 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 ///   EOPNOTSUPP  fd is a socket of another type; or it is not local, and there are descriptors
 ///   EPERM       the receiver of a SOCK_DGRAM socket is connected to another one
 ///   EPIPE       the receiver is gone, or this direction has ended; or the socket is one of TCP
-///               and not connected
+///               and not connected; or an earlier message over UDP was refused, and this one was
+///               not sent
 ///   ETIMEDOUT   the time is over; on a stream the message may be half sent
 ///   ETOOMANYREFS  too many descriptors are on their way already
 #[unsafe(no_mangle)]
@@ -78,7 +81,10 @@ pub unsafe extern "C" fn ipc_msg_send(
 /// there; they are the caller's to close, and close-on-exec. Those that do not fit are closed.
 /// With inout_nfds NULL all are.
 ///
-/// A message longer than cap is EMSGSIZE and gone; the next receive gives the next message.
+/// A message longer than cap is EMSGSIZE and gone; the next receive gives the next message. An
+/// empty packet, which ipc_msg_send does not send, is discarded: it is neither a message nor the
+/// end. On SOCK_DGRAM there is no end, unless shutdown(2) has ended this direction here.
+///
 /// timeout_ms is in milliseconds: -1 waits for ever, 0 not at all, IPC_WAIT_INTR until a
 /// signal handler ran. On a stream, a time-out inside a message (one longer than 32 KiB, or
 /// a peer that stops) ends the receiving direction: ETIMEDOUT now, 0 from then on, and the
@@ -87,13 +93,15 @@ pub unsafe extern "C" fn ipc_msg_send(
 /// length can come in parts: 0 is not for it. Such an end resets the connection there: the
 /// next receive may be ENOTCONN instead of 0, and the other direction has ended too.
 ///
-/// Blocks as timeout_ms says. May be called from any thread (on a stream by one at a time),
-/// from a signal handler, and in the child after fork.
+/// Blocks as timeout_ms says. It is a cancellation point, as recvmsg(2) is; on a stream no longer
+/// once a part of the message has been received. May be called from any thread (on a stream by one
+/// at a time), from a signal handler, and in the child after fork.
 ///
 /// Returns the message's length, 0 at the end of the session, or -1 with errno. ret_fds and
 /// inout_nfds are then as they were; what is in buf is not defined:
 ///   EAGAIN      timeout_ms is 0, and no message is there
 ///   EBADF       fd is not open
+///   ECONNREFUSED  over UDP: an earlier message was refused, and nothing was received
 ///   EFAULT      buf is not memory of this process
 ///   EINTR       timeout_ms is IPC_WAIT_INTR, and a signal handler ran
 ///   EINVAL      cap is 0, buf is NULL, ret_fds is NULL and inout_nfds asks for descriptors,

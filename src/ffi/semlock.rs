@@ -11,24 +11,26 @@ use libc::{c_int, key_t};
 /// key is from ipc_ftok, a number that the programs agree on, or IPC_PRIVATE, which makes a new
 /// lock each time. mode_flags is as for ipc_semget: IPC_CREAT makes the lock where there is none,
 /// IPC_EXCL with it insists on making it, and the permission bits are the new lock's, or those
-/// that are asked for. Whoever is to lock, also for reading, needs alter permission (0200).
+/// that are asked for. A process that locks, also for reading, needs alter permission (0200).
 ///
-/// The lock is a set of four semaphores. A new one is a free lock: nothing is initialised, so
-/// that processes may start in any order and die at any instruction. It stays until it is removed
-/// (ipc_semlock_remove, ipcrm), or the system is restarted. The id is valid in every process,
-/// and nothing is to be closed.
+/// The lock is a set of five semaphores. One of them marks the set as a lock, so that the set of
+/// another program is not taken for one. Processes may start in any order and die at any
+/// instruction: a set that is new and not marked yet is marked by the next open. The lock stays
+/// until it is removed (ipc_semlock_remove, ipcrm), or the system is restarted. The id is valid in
+/// every process, and need not be closed.
 ///
-/// Does not block. May be called from any thread, from a signal handler, and in the child after
-/// fork.
+/// Does not block; not a cancellation point. May be called from any thread, from a signal handler,
+/// and in the child after fork.
 ///
 /// Returns the id, or -1 with errno:
+///   E2BIG   the system allows fewer than seven operations at once
 ///   EACCES  the lock exists, and its permissions do not grant what mode_flags asks for
 ///   EEXIST  the lock exists, and IPC_CREAT and IPC_EXCL are set
-///   EINVAL  mode_flags has other bits, or the system allows no set of four semaphores
+///   EINVAL  mode_flags has other bits, or the system allows no set of five semaphores
 ///   ENOENT  there is none, and IPC_CREAT is not set
 ///   ENOMEM  no memory is left
 ///   ENOSPC  the system has as many sets or semaphores as it allows
-///   EPROTO  the key's semaphore set is not such a lock: it has more or fewer than four semaphores
+///   EPROTO  the key's semaphore set is not such a lock
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_semlock_open(key: key_t, mode_flags: c_int) -> c_int {
     or_errno_of(|| semlock::open(key, mode_flags), -1)

@@ -1,6 +1,10 @@
-//! FIFOs: creating and opening them without their traps, and [records](record).
+//! FIFOs: creating and opening them without the pitfalls of the raw calls, [records](record), and
+//! [records beside text](any).
 
+pub mod any;
 mod open;
+mod pace;
+mod reader;
 pub mod record;
 mod state;
 
@@ -8,17 +12,19 @@ pub use open::{Side, open};
 
 use crate::errno::{Errno, Result};
 use crate::fd::FdPath;
+use crate::sys::CancelGuard;
 use libc::mode_t;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// How often a FIFO that exists may be removed before it is opened, until `create` gives up.
 const ATTEMPTS: u32 = 100;
 
 /// Creates a FIFO with exactly this mode. Where `exist_ok`, an existing FIFO gets this mode.
 pub fn create(path: &CStr, mode: mode_t, exist_ok: bool) -> Result<()> {
+    let _uncancelled = CancelGuard::new();
     let exactly = Mode::from_bits(mode).ok_or(Errno::EINVAL)?;
     let mut left = if exist_ok { ATTEMPTS } else { 1 };
     loop {
@@ -68,6 +74,12 @@ fn stat(path: &CStr) -> Result<FileStat> {
         path,
         AtFlags::AT_SYMLINK_NOFOLLOW,
     )?)
+}
+
+/// Makes each write of a descriptor a packet of its own. `mode` is empty, or `O_NONBLOCK`.
+fn packets(fd: &OwnedFd, mode: OFlag) -> Result<()> {
+    fcntl(fd, FcntlArg::F_SETFL(mode | OFlag::O_DIRECT))?;
+    Ok(())
 }
 
 fn is_fifo(st: &FileStat) -> bool {

@@ -1,57 +1,54 @@
-//! Opening a FIFO: with a limit to the wait for the other side.
+//! Opening a FIFO, with a limit to the wait for the other side.
 //!
-//! open(2) itself cannot be given one. So both sides open without waiting, and then wait:
+//! open(2) has no time-out, so both sides open without waiting, and then look for the other side
+//! at growing intervals ([`Pace`]). No call of the system reports that a writer has opened the
+//! FIFO and has not written yet: poll(2) does not, and inotify(7) takes milliseconds to be closed
+//! again. A record and a writer's close wake a waiting reader at once.
 //!
-//! - A reader that has opened is there for every writer, also for one that waits in open(2).
-//!   A writer's open raises an inotify event on the FIFO; whether there is a writer tells tee(2),
-//!   which takes nothing out of the pipe.
-//! - A writer can open only once there is a reader (`ENXIO`), so it tries again whenever somebody
-//!   has opened the FIFO. A reader that waits in open(2) raises no event, and is found by trying
-//!   again now and then. To hold the FIFO open for both sides meanwhile would let it in at once,
-//!   but would make every other writer believe that there is a reader.
+//! A reader that has opened the FIFO is visible to every writer, also to one that waits in open(2).
+//! A writer can open only once there is a reader (`ENXIO`), and holds nothing while it waits. To
+//! hold the FIFO open for both sides during the wait would let the writer in at once, but would make
+//! every other writer believe that there is a reader.
 
-use super::state::{State, look};
-use super::{check_fifo, stat};
+use super::pace::Pace;
+use super::reader::Reader;
+use super::{check_fifo, packets, stat};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
-use nix::poll::{PollFd, PollFlags};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use crate::sys::CancelGuard;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::pipe2;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
-/// How often a writer looks for a reader that waits in open(2), and either side for the
-/// other where there is no inotify to be had (it is counted for each user).
-const PAUSE: Duration = Duration::from_millis(20);
-
-/// What the descriptor is for.
+/// The use of the descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Receiving, until the last writer is gone.
+    /// Receiving, until the last writer has closed the FIFO.
     Read,
-    /// Receiving for ever: the descriptor is a writer itself.
+    /// Receiving forever: the descriptor is a writer itself.
     ReadPersistent,
     /// Sending.
     Write,
 }
 
-/// Opens a FIFO and waits for the other side.
+/// Opens a FIFO and waits for the other side. The wait is a cancellation point.
 pub fn open(path: &CStr, side: Side, wait: Deadline) -> Result<OwnedFd> {
+    let uncancelled = CancelGuard::new();
+    let mut wait = Wait::new(wait, &uncancelled)?;
     match side {
-        Side::Read => open_reader(path, wait),
-        // Whoever sends through it too sends packets.
+        Side::Read => open_reader(path, &mut wait),
+        // It can also send through its descriptor, and then sends packets.
         Side::ReadPersistent => packet_mode(open_now(path, OFlag::O_RDWR)?),
-        Side::Write => open_writer(path, wait),
+        Side::Write => open_writer(path, &mut wait),
     }
 }
 
-/// Opens what is a FIFO, without waiting.
+/// Opens a FIFO, and no other type of file, without waiting.
 fn open_now(path: &CStr, access: OFlag) -> Result<OwnedFd> {
-    // To open a device can have an effect, so that is looked at before; that nobody has put
-    // something else there meanwhile is looked at after.
+    // Opening a device can have an effect, so the type is checked before. Another process may
+    // have replaced the file since, so the type is checked again after.
     check_fifo(&stat(path)?)?;
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     let fd = nix::fcntl::open(path, flags, Mode::empty())?;
@@ -59,140 +56,103 @@ fn open_now(path: &CStr, access: OFlag) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-fn open_reader(path: &CStr, mut wait: Deadline) -> Result<OwnedFd> {
+fn open_reader(path: &CStr, wait: &mut Wait) -> Result<OwnedFd> {
     loop {
-        let fd = open_now(path, OFlag::O_RDONLY)?;
-        if has_something(&fd, &Deadline::forever())? || writer_comes(path, &fd, &mut wait)? {
+        let reader = Reader::new(|| open_now(path, OFlag::O_RDONLY))?;
+        let ended = wait_for_writer(&reader, path, wait);
+        if ended == Ok(true) {
+            return Ok(reader.stay());
+        }
+        // A writer may have sent a record since the last look: it must not be discarded.
+        if let Some(fd) = reader.leave()? {
             return Ok(fd);
         }
+        ended?;
     }
 }
 
-/// Waits for a writer. False if the name leads to another FIFO by now: writers come there.
-fn writer_comes(path: &CStr, fd: &OwnedFd, wait: &mut Deadline) -> Result<bool> {
-    let probe = WriterProbe::new()?;
-    let watch = Watch::new(path);
-    let ended = loop {
-        match probe.has_met(fd, wait) {
-            Ok(false) => {}
-            met => break met,
-        }
-        match is_named(fd, path) {
-            Ok(true) => {}
-            left => break left,
-        }
-        let readable = PollFd::new(fd.as_fd(), PollFlags::POLLIN);
-        if let Err(error) = watch.wait(wait, Some(readable), None) {
-            break Err(error);
-        }
-    };
-    if ended == Ok(true) {
-        return ended;
-    }
-    // A writer that came in the last moment has found a reader, has maybe sent something, and
-    // removed the name: that is not thrown away.
-    if probe.has_met(fd, &Deadline::forever())? {
+/// Waits for a writer. False if the name refers to another FIFO by now: writers come there.
+fn wait_for_writer(reader: &Reader, path: &CStr, wait: &mut Wait) -> Result<bool> {
+    if reader.has_met()? {
         return Ok(true);
     }
-    ended
+    wait.limit.remaining()?;
+    reader.announce();
+    let mut pace = Pace::new();
+    loop {
+        if reader.finds_writer()? {
+            return Ok(true);
+        }
+        if pace.is_name_due() && !is_named(reader.fd(), path)? {
+            return Ok(false);
+        }
+        if wait.pause(&pace, Some(reader))? {
+            return Ok(true);
+        }
+    }
 }
 
-/// Whether the name leads to this FIFO.
+/// Whether the name refers to this FIFO.
 fn is_named(fd: &OwnedFd, path: &CStr) -> Result<bool> {
     let (named, open) = (stat(path)?, fstat(fd)?);
     Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino))
 }
 
-fn open_writer(path: &CStr, mut wait: Deadline) -> Result<OwnedFd> {
-    let mut watch = None;
+fn open_writer(path: &CStr, wait: &mut Wait) -> Result<OwnedFd> {
+    let pace = Pace::new();
     loop {
         match open_now(path, OFlag::O_WRONLY) {
-            Err(Errno::ENXIO) => {}
+            Err(Errno::ENXIO) => drop(wait.pause(&pace, None)?),
             fd => return packet_mode(fd?),
-        }
-        match &watch {
-            // Watched from here on; a reader may have come just before.
-            None => watch = Some(Watch::new(path)),
-            Some(watch) => watch.wait(&mut wait, None, Some(PAUSE))?,
         }
     }
 }
 
-/// Lets each write be a packet of its own.
 fn packet_mode(fd: OwnedFd) -> Result<OwnedFd> {
-    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK | OFlag::O_DIRECT))?;
+    packets(&fd, OFlag::O_NONBLOCK)?;
     Ok(fd)
 }
 
-/// Whether there is something to read, or a writer was there since `fd` was opened.
-fn has_something(fd: &OwnedFd, wait: &Deadline) -> Result<bool> {
-    Ok(State::of(fd.as_fd(), wait)? != State::Empty)
+/// The waiting of one call.
+struct Wait<'a> {
+    limit: Deadline,
+    /// The thread's signal mask, where a signal handler ends the wait: such signals are blocked
+    /// between the pauses, or one that comes there would be missed.
+    mask: Option<SigSet>,
+    uncancelled: &'a CancelGuard,
 }
 
-/// A pipe into which tee(2) would copy: from an empty one it says whether there is a writer.
-struct WriterProbe {
-    _read: OwnedFd,
-    write: OwnedFd,
-}
-
-impl WriterProbe {
-    fn new() -> Result<Self> {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok(Self { _read: read, write })
-    }
-
-    /// Whether a writer is there, or was there since `fd` was opened.
-    #[inline(never)]
-    fn has_met(&self, fd: &OwnedFd, wait: &Deadline) -> Result<bool> {
-        Ok(has_something(fd, wait)? || self.finds_writer(fd, wait)?)
-    }
-
-    fn finds_writer(&self, fd: &OwnedFd, wait: &Deadline) -> Result<bool> {
-        let nonblock = SpliceFFlags::SPLICE_F_NONBLOCK;
-        match look(wait, || tee(fd, &self.write, 1, nonblock)) {
-            Ok(copied) => Ok(copied > 0),
-            Err(Errno::EAGAIN) => Ok(true), // nothing there, and somebody who may write
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// Tells when somebody has opened the FIFO.
-struct Watch(Option<Inotify>);
-
-impl Watch {
-    fn new(path: &CStr) -> Self {
-        let watch = || {
-            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-            // IN_ATTRIB: the name was removed, IN_MOVE_SELF: it was changed.
-            let events = AddWatchFlags::IN_OPEN
-                | AddWatchFlags::IN_ATTRIB
-                | AddWatchFlags::IN_MOVE_SELF
-                | AddWatchFlags::IN_DONT_FOLLOW;
-            inotify.add_watch(path, events)?;
-            Ok::<_, nix::errno::Errno>(inotify)
+impl<'a> Wait<'a> {
+    fn new(limit: Deadline, uncancelled: &'a CancelGuard) -> Result<Self> {
+        let mask = if limit.ends_with_signal() {
+            Some(SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?)
+        } else {
+            None
         };
-        Self(watch().ok())
+        Ok(Self {
+            limit,
+            mask,
+            uncancelled,
+        })
     }
 
-    /// Waits for an event, for `also`, or for the length of the pause.
-    fn wait(
-        &self,
-        wait: &mut Deadline,
-        also: Option<PollFd>,
-        pause: Option<Duration>,
-    ) -> Result<()> {
-        let pause = if self.0.is_some() { pause } else { Some(PAUSE) };
-        let watched = self.0.as_ref().map(AsFd::as_fd);
-        match (also, watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN))) {
-            (Some(also), Some(watched)) => wait.any(&mut [also, watched], pause),
-            (Some(one), None) | (None, Some(one)) => wait.any(&mut [one], pause),
-            (None, None) => wait.any(&mut [], pause),
-        }?;
-        if let Some(inotify) = &self.0 {
-            // What happened is looked for in the FIFO itself. If there is more, the next wait is short.
-            let _ = nix::unistd::read(inotify, &mut [0; 4096]);
+    /// Sleeps until the next look, or until there is something to read or a writer has closed the
+    /// FIFO; true for these.
+    fn pause(&mut self, pace: &Pace, reader: Option<&Reader>) -> Result<bool> {
+        let pause = pace.pause();
+        let (limit, mask) = (&mut self.limit, self.mask);
+        let fd = reader.map(|reader| reader.fd().as_fd());
+        let held = reader.map(Reader::descriptors);
+        let held = held.as_ref().map_or(&[][..], |held| &held[..]);
+        self.uncancelled
+            .lifted(held, || limit.pause(fd, pause, mask))
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(mask) = &self.mask {
+            let _ = mask.thread_set_mask();
         }
-        Ok(())
     }
 }

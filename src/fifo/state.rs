@@ -1,6 +1,5 @@
 //! What a reader finds at its end of a FIFO, without reading.
 
-use crate::deadline::Deadline;
 use crate::errno::Result;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::BorrowedFd;
@@ -13,15 +12,15 @@ pub enum State {
     Filled,
     /// Nothing, and there are writers, or none was there since it was opened.
     Empty,
-    /// Nothing, and the last writer is gone.
+    /// Nothing, and the last writer has closed it.
     Ended,
 }
 
 impl State {
-    /// The one that `fd` is in. `EINTR` where a signal is pending, and ends what waits.
-    pub fn of(fd: BorrowedFd, wait: &Deadline) -> Result<Self> {
+    /// The one that `fd` is in.
+    pub fn of(fd: BorrowedFd) -> Result<Self> {
         let mut fd = PollFd::new(fd, PollFlags::POLLIN);
-        look(wait, || poll(slice::from_mut(&mut fd), PollTimeout::ZERO))?;
+        uninterrupted(|| poll(slice::from_mut(&mut fd), PollTimeout::ZERO))?;
         let seen = fd.revents().unwrap_or(PollFlags::empty());
         Ok(if seen.contains(PollFlags::POLLIN) {
             Self::Filled
@@ -33,12 +32,12 @@ impl State {
     }
 }
 
-/// Makes a call that does not wait, and yet is interrupted where a signal is pending.
-pub fn look<T>(wait: &Deadline, mut call: impl FnMut() -> nix::Result<T>) -> Result<T> {
+/// Makes a call that does not wait, again where a signal interrupts it.
+pub fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
-            Err(nix::errno::Errno::EINTR) => wait.interrupted()?,
-            done => return Ok(done?),
+            Err(nix::errno::Errno::EINTR) => {}
+            done => return done,
         }
     }
 }

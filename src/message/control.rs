@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::fd::own;
+use crate::sys::CancelGuard;
 use libc::{c_int, cmsghdr, msghdr};
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{IntoRawFd, OwnedFd};
@@ -126,6 +127,8 @@ impl RecvControl {
 
     /// Takes out each descriptor that was received. The kernel wrote the data, so it is well formed.
     fn take(&mut self, mut each: impl FnMut(OwnedFd)) {
+        // close(2) is a cancellation point.
+        let _uncancelled = CancelGuard::new();
         let mut header = super::empty_header();
         header.msg_control = self.buffer.bytes.as_mut_ptr().cast();
         header.msg_controllen = mem::take(&mut self.len) as _;

@@ -49,6 +49,8 @@ pub fn of_receiver(fd: BorrowedFd) -> Result<Kind> {
     match urgent_data(fd) {
         Err(Errno::EINVAL) => Ok(Kind::Stream),
         Err(Errno::EOPNOTSUPP) if local_streams_know_urgent_data() => Ok(Kind::Bordered),
+        // The error of an earlier send over UDP, which the kernel reports once.
+        Err(Errno::ECONNREFUSED) => Err(Errno::ECONNREFUSED),
         _ => of(fd),
     }
 }

@@ -21,7 +21,7 @@ pub use control::FDS_MAX;
 pub(crate) use control::{RecvControl, SendControl};
 pub use stream::LEN_MAX;
 
-/// What a receive gives.
+/// The result of a receive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
     /// The message's length; 0 at the end of the session.
@@ -39,11 +39,11 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], wait: Deadline) -> Resu
     if bytes.is_empty() || fds.len() > FDS_MAX {
         return Err(Errno::EINVAL);
     }
+    // A socket that is not local would discard the descriptors without an error.
+    if !fds.is_empty() && !sys::is_local(fd)? {
+        return Err(Errno::EOPNOTSUPP);
+    }
     match send_bordered(fd, bytes, fds, wait, kind::ADDRESS) {
-        // A socket that is not local would drop the descriptors and say nothing.
-        Err(Errno::EOPNOTSUPP | Errno::EINVAL) if !fds.is_empty() && !sys::is_local(fd)? => {
-            Err(Errno::EOPNOTSUPP)
-        }
         Err(error) => match kind::of_error(fd, error)? {
             Some(Kind::Stream) => stream::send(fd, bytes, fds, wait),
             Some(Kind::Bordered) => send_bordered(fd, bytes, fds, wait, &[]),
@@ -109,7 +109,10 @@ fn send_bordered(
         send_parts(fd, &[bytes], fds, flags, address)
     })
     .map(drop)
-    .map_err(send_error)
+    .map_err(|error| match error {
+        Errno::EDESTADDRREQ => Errno::ENOTCONN, // UDP
+        other => send_error(other),
+    })
 }
 
 fn recv_bordered(
@@ -154,17 +157,43 @@ pub(crate) fn past_end(
     }
 }
 
-/// Receives a message; descriptors that come with it the kernel closes.
-fn recv_bytes(
+/// How many empty packets a receive that must not wait passes over.
+const EMPTY_MAX: u32 = 16;
+
+/// Receives a message that is not empty; 0 bytes only at the end. [`send`] sends no empty message,
+/// but another program can, and the kernel gives 0 for that too: it is passed over. `attempt` is
+/// told the flags.
+fn recv_nonempty(
     fd: BorrowedFd,
-    bytes: &mut [MaybeUninit<u8>],
     mut wait: Deadline,
-) -> Result<Received> {
+    mut attempt: impl FnMut(c_int) -> Result<usize>,
+) -> Result<usize> {
+    let mut empty = 0;
+    loop {
+        let len = when_ready(fd, PollFlags::POLLIN, &mut wait, &mut attempt)?;
+        if len != 0 {
+            return Ok(len);
+        }
+        if sys::has_ended(fd)? {
+            // A message that the peer sent just before it ended is in the queue by now.
+            return match attempt(libc::MSG_DONTWAIT) {
+                Err(Errno::EAGAIN) => Ok(0),
+                again => again,
+            };
+        }
+        empty += 1;
+        // A peer that sends nothing else must not hold up the receiver.
+        if !wait.is_never() || empty == EMPTY_MAX {
+            wait.remaining()?;
+        }
+    }
+}
+
+/// Receives a message; descriptors that come with it the kernel closes.
+fn recv_bytes(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>], wait: Deadline) -> Result<Received> {
     // The length is then the message's own, however little of it there is room for.
-    let len = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
-        past_end(flags, |flags| {
-            past_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))
-        })
+    let len = recv_nonempty(fd, wait, |flags| {
+        past_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))
     })?;
     if len > bytes.len() {
         return Err(Errno::EMSGSIZE);
@@ -179,20 +208,18 @@ fn recv_bytes_and_fds(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut [MaybeUninit<c_int>],
-    mut wait: Deadline,
+    wait: Deadline,
 ) -> Result<Received> {
     let mut control = RecvControl::new();
     let mut msg_flags = 0;
-    let len = when_ready(fd, PollFlags::POLLIN, &mut wait, |flags| {
-        past_end(flags, |flags| {
-            let len;
-            (len, msg_flags) = past_reset(|| recv_part(fd, bytes, &mut control, flags))?;
-            if len == 0 {
-                // Nothing that ipc_msg_send sends has descriptors here.
-                control.close();
-            }
-            Ok(len)
-        })
+    let len = recv_nonempty(fd, wait, |flags| {
+        let len;
+        (len, msg_flags) = past_reset(|| recv_part(fd, bytes, &mut control, flags))?;
+        if len == 0 {
+            // An empty packet has descriptors only if another program sent it.
+            control.close();
+        }
+        Ok(len)
     })?;
     if len == 0 {
         return Ok(Received::END);

@@ -19,7 +19,7 @@ use crate::bytes::to_fill;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::pair::send_error;
-use crate::sys;
+use crate::sys::{self, CancelGuard};
 use libc::c_int;
 use nix::poll::PollFlags;
 use nix::sys::socket::{self, Shutdown};
@@ -67,6 +67,8 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], mut wait: Deadline) -> 
         return Ok(());
     }
     wait.commit();
+    // Cancelled here, the thread would leave a part of a message, and descriptors, behind.
+    let _uncancelled = CancelGuard::new();
     send_rest(fd, &header, bytes, sent, wait).map_err(|error| {
         // The receiver finds the end inside the message, and no wrong message after it.
         let _ = socket::shutdown(fd.as_raw_fd(), Shutdown::Write);
@@ -158,6 +160,8 @@ fn recv_message(
         other => other?,
     };
     wait.commit();
+    // Cancelled here, the thread would leave a part of a message, and descriptors, behind.
+    let _uncancelled = CancelGuard::new();
     let message = recv_exactly(
         fd,
         to_fill(header.get_mut(begun..).unwrap_or_default()),

@@ -9,6 +9,7 @@
 //! is done here: a system call filter for the C library's call suits this one.
 
 pub mod cache;
+mod cleanup;
 mod fs;
 pub mod futex;
 pub mod membarrier;
@@ -26,8 +27,8 @@ pub use fs::{flock, ftok, mkfifo};
 pub use memory::page_size;
 pub use process::{ForkLocal, exec_random};
 pub use socket::{
-    disconnect, is_listening, is_local, local_pair, peer_credentials, recv, recvmsg, send, sendmsg,
-    sendto, socket_type, socketpair,
+    disconnect, has_ended, is_listening, is_local, local_pair, peer_credentials, recv, recvmsg,
+    send, sendmsg, sendto, socket_type, socketpair,
 };
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
 pub use thread::{

@@ -5,10 +5,14 @@
 //! fills refers to memory that changes later. splice(2) from one pipe to another does not wait
 //! either, and moves a packet as it is. So a packet goes through a private pipe that has room for
 //! exactly one.
+//!
+//! tee(2) copies whole buffers of a pipe without taking them out, by which [`peek`] finds out what a
+//! read would get.
 
 use super::pipe::{self, is_nonblocking, with_signals_blocked};
 use super::{CancelGuard, checked_len};
 use crate::errno::{Errno, Result};
+use libc::c_int;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::SigSet;
 use nix::unistd::pipe2;
@@ -52,6 +56,22 @@ pub fn write_without_waiting(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
     }
 }
 
+/// Copies the first buffer of a pipe, and the second one where neither is a packet, and takes
+/// nothing out. Returns their length; 0 where there is nothing. Never waits.
+#[inline(never)]
+pub fn peek(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    let _uncancelled = CancelGuard::new();
+    let slot = Slot::of(bytes.len(), OFlag::empty())?;
+    let (from, to) = (fd.as_raw_fd(), slot.write.as_raw_fd());
+    // SAFETY: no pointers.
+    match checked_len(unsafe { libc::tee(from, to, bytes.len(), libc::SPLICE_F_NONBLOCK) }) {
+        Err(error) if error.is_missing_call() => Err(Errno::ENOSYS),
+        // A packet is still one in the private pipe, and ends the read.
+        Ok(1..) => pipe::read(slot.read.as_fd(), bytes),
+        nothing => nothing,
+    }
+}
+
 /// `splice(2)` without waiting.
 fn splice(from: BorrowedFd, to: BorrowedFd, len: usize) -> Result<usize> {
     let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
@@ -60,17 +80,22 @@ fn splice(from: BorrowedFd, to: BorrowedFd, len: usize) -> Result<usize> {
     checked_len(unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), len, flags) })
 }
 
-/// A pipe in packet mode with room for one packet.
+/// A private pipe with little room.
 struct Slot {
     read: OwnedFd,
     write: OwnedFd,
 }
 
 impl Slot {
+    /// In packet mode, with room for one packet.
     fn new() -> Result<Self> {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_DIRECT)?;
-        // The kernel rounds it up to one page, which is one packet.
-        fcntl(&write, FcntlArg::F_SETPIPE_SZ(1))?;
+        // The kernel rounds the size up to one page, which is one packet.
+        Self::of(1, OFlag::O_DIRECT)
+    }
+
+    fn of(size: usize, mode: OFlag) -> Result<Self> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | mode)?;
+        fcntl(&write, FcntlArg::F_SETPIPE_SZ(size as c_int))?;
         Ok(Self { read, write })
     }
 }

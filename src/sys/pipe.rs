@@ -62,6 +62,15 @@ pub fn is_readable(fd: BorrowedFd) -> Result<bool> {
     Ok(nix::poll::poll(&mut fds, PollTimeout::ZERO)? > 0)
 }
 
+/// The number of bytes in a pipe (`FIONREAD`), from either end.
+pub fn bytes_in(fd: BorrowedFd) -> Result<usize> {
+    let mut len: c_int = 0;
+    // SAFETY: the kernel writes one int, ours.
+    let asked = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut len) };
+    checked_len(asked as isize)?;
+    Ok(len as usize)
+}
+
 /// Writes to a pipe in one call; without a reader it is `EPIPE` and no signal.
 pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     let part = iovec {

@@ -1,7 +1,7 @@
 //! Sockets. The transfers are here and not nix's, whose `sendmsg` and `recvmsg` allocate.
 
 use super::{checked_int, checked_len};
-use crate::errno::Result;
+use crate::errno::{Errno, Result};
 use crate::fd::own;
 use libc::{c_int, msghdr};
 use std::mem::MaybeUninit;
@@ -42,9 +42,15 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], flags: c_int) -> Result<usize> {
     checked_len(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
-/// `sendto(2)`, without SIGPIPE.
+/// `sendto(2)`, without SIGPIPE. An empty address is none.
 pub fn sendto(fd: BorrowedFd, bytes: &[u8], flags: c_int, address: &[u8]) -> Result<usize> {
     let flags = flags | libc::MSG_NOSIGNAL;
+    // An IP socket refuses an address of no bytes; NULL is no address.
+    let at = if address.is_empty() {
+        ptr::null()
+    } else {
+        address.as_ptr().cast()
+    };
     // SAFETY: the kernel reads within `bytes` and `address`.
     checked_len(unsafe {
         libc::sendto(
@@ -52,7 +58,7 @@ pub fn sendto(fd: BorrowedFd, bytes: &[u8], flags: c_int, address: &[u8]) -> Res
             bytes.as_ptr().cast(),
             bytes.len(),
             flags,
-            address.as_ptr().cast(),
+            at,
             address.len() as _,
         )
     })
@@ -112,6 +118,24 @@ pub fn disconnect(fd: BorrowedFd) {
 #[inline(never)]
 pub fn is_local(fd: BorrowedFd) -> Result<bool> {
     Ok(int_option(fd, libc::SO_DOMAIN)? == libc::AF_UNIX)
+}
+
+/// Whether nothing more can come in: the peer has ended, or the receiving direction was shut down.
+pub fn has_ended(fd: BorrowedFd) -> Result<bool> {
+    let mut poll = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    loop {
+        // SAFETY: the kernel writes one pollfd, ours.
+        match checked_int(unsafe { libc::poll(&mut poll, 1, 0) }.into()) {
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    Ok(poll.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0)
 }
 
 /// Whether the socket listens.

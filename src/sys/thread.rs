@@ -97,7 +97,7 @@ fn open_pidfd(id: pid_t, flags: c_int) -> Result<OwnedFd> {
 /// cancelled thread runs no `Drop`, so it would leave descriptors and locks behind.
 #[must_use]
 pub struct CancelGuard {
-    before: c_int,
+    pub(super) before: c_int,
     /// The state belongs to the thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -139,7 +139,7 @@ impl Drop for CancelGuard {
 
 /// Of pthread.h, in glibc and musl.
 const PTHREAD_CANCEL_ENABLE: c_int = 0;
-const PTHREAD_CANCEL_DISABLE: c_int = 1;
+pub(super) const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
 /// `pthread_testcancel(3)`: does not return if the thread is cancelled.
 pub fn test_cancel() {
@@ -152,7 +152,7 @@ pub fn test_cancel() {
 }
 
 /// `pthread_setcancelstate(3)`, which is not a cancellation point. The previous state.
-fn set_cancel_state(state: c_int) -> c_int {
+pub(super) fn set_cancel_state(state: c_int) -> c_int {
     // The libc crate does not have it.
     unsafe extern "C" {
         fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;

@@ -11,7 +11,9 @@ mod crowd;
 mod open;
 mod record;
 mod sigpipe;
+mod text;
 mod tool;
+mod wait;
 
 fn main() -> std::process::ExitCode {
     let tests = tests![
@@ -29,7 +31,6 @@ fn main() -> std::process::ExitCode {
         open::no_core_is_burnt,
         open::alike_do_not_meet,
         open::partners,
-        open::without_inotify,
         open::few_descriptors,
         open::writer_comes_and_goes,
         open::reader_comes_and_goes,
@@ -73,6 +74,23 @@ fn main() -> std::process::ExitCode {
         sigpipe::in_a_handler,
         sigpipe::while_it_waits,
         sigpipe::older_kernels_send,
+        wait::the_other_side_is_found_soon,
+        wait::short_time_outs_are_short,
+        wait::record_after_the_time_out,
+        wait::polling_reader,
+        wait::next_session_before_the_last_is_closed,
+        wait::readers_that_leave_are_no_writers,
+        wait::one_sender_is_woken,
+        text::arguments,
+        text::records,
+        text::mixed,
+        text::long_text,
+        text::pieces,
+        text::waiting,
+        text::descriptors_and_modes,
+        text::refused_tee,
+        text::shell,
+        text::crowd,
         crowd::one_reader,
         crowd::two_readers,
         crowd::writers_killed,

@@ -257,19 +257,19 @@ pub fn foreign() {
     let (reader, writer) = ends();
     let plain = plain_open("f", O_WRONLY).unwrap();
     for bytes in [
-        &b"u"[..],
-        b"uf",
-        b"uf\x01",
-        b"uf\0\0",
-        b"uf\x01\0",
-        b"xuf\x02\0",
-        b"xyuf\x01\0",
-        b"xuf\0\x01",
-        b"xuF\x01\0",
-        b"xUf\x01\0",
-        b"xfu\x01\0",
-        b"xuf\xff\xff",
-        b"uf\x01\0x",
+        &b"\0"[..],
+        b"\0\xf5",
+        b"\0\xf5\x01",
+        b"\0\xf5\0\0",
+        b"\0\xf5\x01\0",
+        b"x\0\xf5\x02\0",
+        b"xy\0\xf5\x01\0",
+        b"x\0\xf5\0\x01",
+        b"x\0\xf4\x01\0",
+        b"x\x01\xf5\x01\0",
+        b"x\xf5\0\x01\0",
+        b"x\0\xf5\xff\xff",
+        b"\0\xf5\x01\0x",
         b"a line of text\n",
         &[0; 4096],
     ] {
@@ -307,7 +307,7 @@ pub fn random_bytes() {
             random.fill(&mut bytes[..len]);
             // Some end as a record does.
             let like = random.below(4).min(len);
-            bytes[len - like..len].copy_from_slice(&b"f\x07\0"[3 - like..]);
+            bytes[len - like..len].copy_from_slice(&b"\xf5\x07\0"[3 - like..]);
             plain_write(&plain, &bytes[..len])?;
         }
         Ok(0)

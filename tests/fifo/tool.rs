@@ -96,6 +96,24 @@ pub fn recv(fd: &OwnedFd, timeout_ms: c_int) -> Result<Vec<u8>, c_int> {
     recv_cap(fd, IPC_FIFO_RECORD_MAX, timeout_ms)
 }
 
+/// Receives a record or a line of text: the bytes, and whether they are text.
+pub fn recv_any_cap(fd: &OwnedFd, cap: usize, timeout_ms: c_int) -> Result<(Vec<u8>, bool), c_int> {
+    let mut room = vec![0xa5; cap + 16];
+    let mut text = -1;
+    let at = room.as_mut_ptr().cast();
+    // SAFETY: the room has cap bytes and more.
+    let len = unsafe { ipc_fifo_recv_any(fd.as_raw_fd(), at, cap, &mut text, timeout_ms) };
+    let got = outcome(len as i64);
+    assert_eq!(room[cap..], [0xa5; 16], "behind the buffer");
+    assert_eq!(text != -1, got.is_ok(), "ret_text after {got:?}");
+    room.truncate(got? as usize);
+    Ok((room, text == 1))
+}
+
+pub fn recv_any(fd: &OwnedFd, timeout_ms: c_int) -> Result<(Vec<u8>, bool), c_int> {
+    recv_any_cap(fd, IPC_FIFO_RECORD_MAX, timeout_ms)
+}
+
 /// The end of the session.
 pub const END: Result<Vec<u8>, c_int> = Ok(Vec::new());
 

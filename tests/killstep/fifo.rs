@@ -322,6 +322,38 @@ pub fn open_writer() {
     Open::<false>::check("ipc_fifo_open, writer", WRITE);
 }
 
+/// The victim opens a FIFO for reading, finds no writer, and leaves.
+struct Leave(Open<false>);
+
+impl Scenario for Leave {
+    type State = Option<OwnedFd>;
+
+    fn set_up(&self) -> Option<OwnedFd> {
+        self.0.set_up()
+    }
+
+    fn become_victim(&self, state: &mut Option<OwnedFd>) {
+        self.operate(state);
+    }
+
+    fn operate(&self, _: &mut Option<OwnedFd>) {
+        assert_eq!(self.0.open(READ, 0).unwrap_err(), libc::EAGAIN);
+    }
+
+    fn survive(&self, state: &mut Option<OwnedFd>, finished: &Finished) -> Verdict {
+        self.0.survive(state, finished)
+    }
+}
+
+pub fn open_reader_that_leaves() {
+    let scenario = Leave(Open {
+        library: library::load(),
+        name: Name::new("leave"),
+        flags: READ,
+    });
+    check("ipc_fifo_open, reader that leaves", &scenario);
+}
+
 /// A FIFO with a reader and a writer for each side. Numbers of records: 0 is what the victim
 /// sends or receives before its operation, 1 what it does in it, 2 and 3 are the survivor's.
 struct Sides {
@@ -444,6 +476,8 @@ pub fn send_to_a_full_one() {
 /// The victim receives a record; the survivor is another reader, and the writer.
 struct Recv<const SLEEPS: bool> {
     library: Library,
+    /// By ipc_fifo_recv_any.
+    any: bool,
 }
 
 impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
@@ -466,10 +500,15 @@ impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
 
     fn operate(&self, sides: &mut Sides) {
         let mut record = [0; LEN];
-        assert_eq!(
-            recv_into(&self.library, sides.other(), &mut record, -1),
-            Ok(LEN)
-        );
+        let got = if self.any {
+            let (fd, at) = (sides.other().as_raw_fd(), record.as_mut_ptr().cast());
+            let text = std::ptr::null_mut();
+            // SAFETY: the room has so many bytes.
+            outcome(unsafe { (self.library.ipc_fifo_recv_any)(fd, at, LEN, text, -1) })
+        } else {
+            recv_into(&self.library, sides.other(), &mut record, -1)
+        };
+        assert_eq!(got, Ok(LEN));
     }
 
     fn survive(&self, sides: &mut Sides, finished: &Finished) -> Verdict {
@@ -491,11 +530,16 @@ impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
 }
 
 pub fn recv_a_record() {
-    let library = library::load();
-    check("ipc_fifo_recv", &Recv::<false> { library });
+    let (library, any) = (library::load(), false);
+    check("ipc_fifo_recv", &Recv::<false> { library, any });
+}
+
+pub fn recv_a_record_or_text() {
+    let (library, any) = (library::load(), true);
+    check("ipc_fifo_recv_any", &Recv::<false> { library, any });
 }
 
 pub fn recv_from_an_empty_one() {
-    let library = library::load();
-    check("ipc_fifo_recv, empty", &Recv::<true> { library });
+    let (library, any) = (library::load(), false);
+    check("ipc_fifo_recv, empty", &Recv::<true> { library, any });
 }

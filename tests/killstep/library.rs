@@ -57,6 +57,7 @@ library! {
     ipc_fifo_open(*const c_char, c_uint, c_int) -> c_int;
     ipc_fifo_send(c_int, *const c_void, size_t, c_int) -> c_int;
     ipc_fifo_recv(c_int, *mut c_void, size_t, c_int) -> ssize_t;
+    ipc_fifo_recv_any(c_int, *mut c_void, size_t, *mut c_int, c_int) -> ssize_t;
     ipc_fifo_unlink(*const c_char) -> c_int;
     ipc_semlock_open(key_t, c_int) -> c_int;
     ipc_semlock_rdlock(c_int, c_int) -> c_int;

@@ -88,7 +88,7 @@ pub fn system_calls() {
         add(
             "SEQPACKET send descriptors",
             seqpacket,
-            &["sendmsg"],
+            &["getsockopt", "sendmsg"],
             send_descriptor,
         );
         add("drain", seqpacket, &[], drain);

@@ -5,7 +5,8 @@ use crate::call::*;
 use crate::common::filter::refuse_without;
 use crate::descriptors::send_raw_fds;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
 use std::time::{Duration, Instant};
 use unixipc::ffi::message::IPC_MSG_MAX;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
@@ -67,27 +68,72 @@ pub fn sent_while_the_kernel_looked() {
     .join();
 }
 
-/// An empty packet, which this library does not send, is taken for the end, or passed over where
-/// something is behind it; descriptors that come with it are closed.
+/// An empty packet, which this library does not send, is passed over; descriptors that come with it
+/// are closed.
 pub fn empty_packets() {
     for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
         for room in [None, Some(2)] {
-            for timeout_ms in [-1, 0, 1000] {
+            for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
+                let _case = Case(format!("type {kind}, room {room:?}, {timeout_ms} ms"));
                 let (a, b) = pair(kind);
                 let before = open_numbers();
-                let get = |buf: &mut [u8]| match room {
+                let get = |buf: &mut [u8], timeout_ms| match room {
                     None => recv(&b, buf, timeout_ms),
                     Some(room) => recv_fds(&b, buf, room, timeout_ms).map(|got| got.0),
                 };
                 let mut buf = [0; 8];
-                send_raw_fds(&a, &[], &[0]);
-                assert_eq!(get(&mut buf), Ok(0));
-                send_raw_fds(&a, &[], &[0]);
-                send(&a, b"behind", 0).unwrap();
-                assert_eq!(get(&mut buf), Ok(6));
+                for _ in 0..2 {
+                    send_raw_fds(&a, &[], &[0]);
+                    assert_eq!(get(&mut buf, 0), Err(libc::EAGAIN));
+                    send_raw_fds(&a, &[], &[0]);
+                    assert_eq!(get(&mut buf, 20), Err(libc::ETIMEDOUT));
+                }
+                for empty in [1, 5] {
+                    for _ in 0..empty {
+                        send_raw_fds(&a, &[], &[0]);
+                    }
+                    send(&a, b"behind", 0).unwrap();
+                    assert_eq!(get(&mut buf, timeout_ms), Ok(6));
+                }
                 assert_eq!(open_numbers(), before);
+                if kind == libc::SOCK_SEQPACKET {
+                    send(&a, b"last", 0).unwrap();
+                    drop(a);
+                    assert_eq!(get(&mut buf, timeout_ms), Ok(4));
+                    assert_eq!(get(&mut buf, timeout_ms), Ok(0), "the end");
+                }
             }
         }
+    }
+    // One that was shut down here ends, also where the kernel knows no end.
+    let (_a, b) = pair(libc::SOCK_DGRAM);
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { libc::shutdown(b.as_raw_fd(), libc::SHUT_RD) }, 0);
+    assert_eq!(recv(&b, &mut [0; 8], -1), Ok(0));
+}
+
+/// A peer that sends nothing but empty packets does not hold up a receiver beyond its time-out.
+pub fn only_empty_packets() {
+    for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
+        let (a, b) = pair(kind);
+        let flood = fork(|| {
+            loop {
+                // SAFETY: no bytes.
+                unsafe { libc::send(a.as_raw_fd(), ptr::null(), 0, libc::MSG_NOSIGNAL) };
+            }
+        });
+        for timeout_ms in [0, 1, 50] {
+            let start = Instant::now();
+            let got = recv(&b, &mut [0; 8], timeout_ms);
+            let expected = if timeout_ms == 0 {
+                libc::EAGAIN
+            } else {
+                libc::ETIMEDOUT
+            };
+            assert_eq!(got, Err(expected), "type {kind}");
+            assert!(start.elapsed() < Duration::from_secs(5));
+        }
+        drop(flood);
     }
 }
 

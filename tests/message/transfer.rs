@@ -2,7 +2,7 @@
 
 use crate::call::*;
 use libc::c_int;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
@@ -200,6 +200,50 @@ pub fn beside_raw_calls() {
     );
     assert_eq!(recv(&b, &mut buf, 0), Ok(1));
     assert_eq!(recv(&b, &mut buf, 0), Ok(2));
+}
+
+/// Two connected sockets of UDP.
+fn udp(host: &str) -> Pair {
+    let [a, b] = [(); 2].map(|()| UdpSocket::bind((host, 0)).unwrap());
+    a.connect(b.local_addr().unwrap()).unwrap();
+    b.connect(a.local_addr().unwrap()).unwrap();
+    (a.into(), b.into())
+}
+
+pub fn over_udp() {
+    for host in ["127.0.0.1", "::1"] {
+        if UdpSocket::bind((host, 0)).is_err() {
+            continue; // this machine has no IPv6
+        }
+        let _case = Case(host);
+        let (a, b) = udp(host);
+        let mut buf = [0; 100];
+        for timeout_ms in [-1, 20_000, IPC_WAIT_INTR] {
+            for len in [1, 8, 4096, 32 << 10] {
+                round_trip(&a, &b, len, timeout_ms);
+            }
+        }
+        assert_eq!(recv(&b, &mut buf, 0), Err(libc::EAGAIN));
+        assert_eq!(send(&a, &[1; 50], 0), Ok(0));
+        assert_eq!(send(&a, b"next", 0), Ok(0));
+        assert_eq!(recv(&b, &mut buf[..5], 5000), Err(libc::EMSGSIZE));
+        assert_eq!(recv_fds(&b, &mut buf, 3, 5000).unwrap().0, 4);
+        // An empty datagram is passed over.
+        assert_eq!(raw_send(&a, b"", 0), 0);
+        assert_eq!(recv(&b, &mut buf, 50), Err(libc::ETIMEDOUT));
+        assert_eq!(send(&a, &[1; 70_000], 0), Err(libc::EMSGSIZE));
+        assert_eq!(send_fds(&a, b"x", &[0], 0), Err(libc::EOPNOTSUPP));
+        assert_eq!(recv(&b, &mut buf, 0), Err(libc::EAGAIN), "not without it");
+        // The host says that the port is closed after the first datagram.
+        drop(b);
+        assert_eq!(send(&a, b"x", 0), Ok(0));
+        assert_eq!(send(&a, b"x", 0), Err(libc::EPIPE));
+        assert_eq!(send(&a, b"x", 0), Ok(0));
+        assert_eq!(recv(&a, &mut buf, 5000), Err(libc::ECONNREFUSED));
+        assert_eq!(recv(&a, &mut buf, 0), Err(libc::EAGAIN));
+        let alone = OwnedFd::from(UdpSocket::bind((host, 0)).unwrap());
+        assert_eq!(send(&alone, b"x", 0), Err(libc::ENOTCONN));
+    }
 }
 
 fn tcp() -> Pair {

@@ -14,6 +14,8 @@ fn main() -> std::process::ExitCode {
         open::flags,
         open::by_key,
         open::foreign_sets,
+        open::foreign_sets_of_the_same_size,
+        open::not_marked_yet,
         open::ids,
         open::all_at_once,
         open::exclusively_at_once,

@@ -48,7 +48,7 @@ pub fn flags() {
         let lock = Lock::with_id(open(IPC_PRIVATE, mode).unwrap() as c_int);
         // SAFETY: no pointers.
         unsafe { libc::umask(umask) };
-        assert_eq!(state(lock.id as usize), (mode as u32, 4));
+        assert_eq!(state(lock.id as usize), (mode as u32, 5));
     }
 }
 
@@ -78,7 +78,7 @@ pub fn by_key() {
 
 /// Sets that are no locks.
 pub fn foreign_sets() {
-    for count in [1, 2, 3, 5, 100] {
+    for count in [1, 2, 3, 4, 6, 100] {
         let key = fresh_key();
         let foreign = Lock::with_id(set_of(key, count));
         for flags in [0, 0o600, IPC_CREAT | 0o600] {
@@ -95,6 +95,56 @@ pub fn foreign_sets() {
             let error = if count == 1 { EPROTO } else { EPERM };
             assert_eq!(foreign.consistent(), Err(error));
         }
+    }
+}
+
+/// Sets of as many semaphores that are no locks: one that its program uses, one that it has set up,
+/// and one that it has used and that is all zeros again.
+pub fn foreign_sets_of_the_same_size() {
+    let op = |id, num, change| {
+        let mut op = libc::sembuf {
+            sem_num: num,
+            sem_op: change,
+            sem_flg: 0,
+        };
+        // SAFETY: one operation.
+        assert_eq!(unsafe { libc::semop(id, &mut op, 1) }, 0);
+    };
+    for num in 0..5 {
+        for value in [1, 7, 30_056, 30_059, 32_767] {
+            let key = fresh_key();
+            let foreign = Lock::with_id(set_of(key, 5));
+            // SAFETY: SETVAL takes an int.
+            let set = unsafe { libc::semctl(foreign.id, num, libc::SETVAL, value as c_int) };
+            assert_eq!(set, 0);
+            for flags in [0, 0o600, IPC_CREAT | 0o600] {
+                let got = open(key, flags);
+                assert_eq!(got, Err(EPROTO), "semaphore {num} is {value}, {flags:#o}");
+            }
+            op(foreign.id, num as u16, -1);
+            assert_eq!(open(key, IPC_CREAT | 0o600), Err(EPROTO), "used");
+        }
+    }
+    let key = fresh_key();
+    let foreign = Lock::with_id(set_of(key, 5));
+    op(foreign.id, 0, 1);
+    op(foreign.id, 0, -1);
+    assert_eq!(open(key, IPC_CREAT | 0o600), Err(EPROTO), "zeros again");
+    // SAFETY: no pointers.
+    let value = |num| unsafe { libc::semctl(foreign.id, num, libc::GETVAL) };
+    assert_eq!([0, 1, 2, 3, 4].map(value), [0; 5], "it was not changed");
+}
+
+/// A process that was killed between making the set and marking it leaves one that is marked later.
+pub fn not_marked_yet() {
+    for flags in [0, 0o600, IPC_CREAT | 0o600] {
+        let key = fresh_key();
+        let lock = Lock::with_id(set_of(key, 5));
+        assert_eq!(open(key, flags), Ok(lock.id as usize), "{flags:#o}");
+        assert_eq!(lock.values(), [0; 4]);
+        assert_eq!(lock.wr(0), CLEAN);
+        assert_eq!(open(key, flags), Ok(lock.id as usize), "{flags:#o}");
+        assert_eq!(lock.wr_un(), DONE);
     }
 }
 
@@ -206,20 +256,20 @@ pub fn another_user() {
 pub fn limits() {
     // SEMMSL, SEMMNS, SEMOPM, SEMMNI
     let set = |limits| fs::write("/proc/sys/kernel/sem", limits).unwrap();
-    set("3 100 100 10");
+    set("4 100 100 10");
     assert_eq!(open(IPC_PRIVATE, 0o600), Err(EINVAL));
-    set("4 7 100 10");
+    set("5 9 100 10");
     let lock = Lock::new();
     assert_eq!(open(IPC_PRIVATE, 0o600), Err(ENOSPC));
-    set("4 100 100 1");
+    set("5 100 100 1");
     assert_eq!(open(IPC_PRIVATE, 0o600), Err(ENOSPC));
     // As few operations as are needed.
-    set("4 100 7 10");
+    set("5 100 7 10");
     die_holding(&lock);
     assert_eq!(lock.wr(0), DIED);
     assert_eq!(lock.consistent(), DONE);
     assert_eq!(lock.wr_un(), DONE);
-    set("4 100 3 10");
+    set("5 100 3 10");
     assert_eq!(lock.wr(0), Err(E2BIG));
     assert_eq!(lock.rd(0), Err(E2BIG));
     assert_eq!(lock.wr_un(), Err(E2BIG));

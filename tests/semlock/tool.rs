@@ -24,6 +24,8 @@ pub const READERS: usize = 0;
 pub const WRITER: usize = 1;
 pub const NEXT: usize = 2;
 pub const MARK: usize = 3;
+/// The value of the semaphore that says what the set is.
+pub const IS_LOCK: c_ushort = 0x7569;
 
 pub fn open(key: key_t, mode_flags: c_int) -> Outcome {
     outcome(|| ipc_semlock_open(key, mode_flags) as isize)
@@ -91,12 +93,14 @@ impl Lock {
         }
     }
 
-    /// The values of the semaphores.
+    /// The values of the semaphores that make the lock.
     pub fn values(&self) -> [c_ushort; 4] {
-        let mut values = [0; 4];
+        let mut values = [0; 5];
         // SAFETY: room for as many values as a lock has.
         let done = unsafe { libc::semctl(self.id, 0, libc::GETALL, values.as_mut_ptr()) };
         assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+        let [values @ .., is_lock] = values;
+        assert_eq!(is_lock, IS_LOCK);
         values
     }
 

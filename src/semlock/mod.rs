@@ -1,7 +1,7 @@
 //! A reader-writer lock in a System V semaphore set: found by its key, and released by the
 //! kernel when its owner dies.
 //!
-//! It is the textbooks' lock of two counters, readers and writers, with two semaphores more.
+//! It is the textbooks' lock of two counters, readers and writers, with three semaphores more.
 //! Every change of the lock is one semop(2), which happens at once or not at all, and what a
 //! process has added to one of the first three semaphores the kernel takes away again when the
 //! process dies (`SEM_UNDO`).
@@ -12,9 +12,17 @@
 //! | `WRITER` | 1 while the write lock is held | yes |
 //! | `NEXT` | 1 while a writer is next: it waits for the readers to leave, and no reader enters | yes |
 //! | `MARK` | what the write lock guards | no |
+//! | `TYPE` | [`IS_LOCK`]: the set is such a lock | no |
 //!
-//! All are 0 in a new set, and that is a free lock: nothing is ever initialised, and `SETVAL`
-//! and `SETALL`, which erase what is to be undone, are never used.
+//! All are 0 in a new set, and that is a free lock. `SETVAL` and `SETALL`, which erase what the
+//! kernel has to undo, are never used.
+//!
+//! # The type
+//!
+//! A program that does not use this library can have a set of as many semaphores under the same
+//! key. So [`open`] raises `TYPE` from 0 to [`IS_LOCK`], in one semop that also requires the others
+//! to be 0, and only on a set on which no semop has been done. A process that is killed between
+//! making the set and this leaves a set that the next open marks. Only [`open`] checks the type.
 //!
 //! # The mark
 //!
@@ -47,11 +55,15 @@
 //! The set knows what each process has to undo, but tells nobody. What it does is to refuse, with
 //! `ERANGE`, an operation with which that would exceed `MOST`. See `RELEASE`.
 
+mod open;
+
+pub use open::open;
+
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::lock::LockStatus;
 use crate::sys::{self, Semun};
-use libc::{IPC_NOWAIT, IPC_PRIVATE, SEM_UNDO, c_int, c_short, c_ushort, key_t, sembuf, timespec};
+use libc::{IPC_NOWAIT, SEM_UNDO, c_int, c_short, c_ushort, sembuf, timespec};
 use nix::sys::time::TimeSpec;
 use std::ptr;
 
@@ -59,8 +71,11 @@ const READERS: c_ushort = 0;
 const WRITER: c_ushort = 1;
 const NEXT: c_ushort = 2;
 const MARK: c_ushort = 3;
+const TYPE: c_ushort = 4;
 /// How many semaphores a lock has.
-const COUNT: c_int = 4;
+const COUNT: c_int = 5;
+/// The value of `TYPE`.
+const IS_LOCK: c_short = 0x7569;
 /// The largest value of a semaphore, and the most that is undone (SEMVMX, SEMAEM).
 const MOST: c_short = 32767;
 
@@ -82,8 +97,8 @@ const fn undone(num: c_ushort, change: c_short) -> sembuf {
     op(num, change, SEM_UNDO)
 }
 
-/// Changes a semaphore for good.
-const fn preserve_errno_on_success(num: c_ushort, change: c_short) -> sembuf {
+/// Changes a semaphore; the change outlives the process.
+const fn lasting(num: c_ushort, change: c_short) -> sembuf {
     op(num, change, 0)
 }
 
@@ -141,8 +156,8 @@ const READ_ZERO: [sembuf; 4] = [
 const READ_MARKED: [sembuf; 5] = [
     zero(WRITER),
     zero(NEXT),
-    now(preserve_errno_on_success(MARK, -1)),
-    preserve_errno_on_success(MARK, 1),
+    now(lasting(MARK, -1)),
+    lasting(MARK, 1),
     undone(READERS, 1),
 ];
 const READ: Lists = [&READ_ZERO, &READ_MARKED, &READ_MARKED];
@@ -158,24 +173,24 @@ const WRITE_NOW: Lists = [
         zero(WRITER),
         zero(NEXT),
         zero(MARK),
-        preserve_errno_on_success(MARK, 1),
+        lasting(MARK, 1),
         undone(WRITER, 1),
     ]),
     &all_now([
         zero(READERS),
         zero(WRITER),
         zero(NEXT),
-        preserve_errno_on_success(MARK, -1),
+        lasting(MARK, -1),
         zero(MARK),
-        preserve_errno_on_success(MARK, 2),
+        lasting(MARK, 2),
         undone(WRITER, 1),
     ]),
     &all_now([
         zero(READERS),
         zero(WRITER),
         zero(NEXT),
-        preserve_errno_on_success(MARK, -2),
-        preserve_errno_on_success(MARK, 2),
+        lasting(MARK, -2),
+        lasting(MARK, 2),
         undone(WRITER, 1),
     ]),
 ];
@@ -189,24 +204,24 @@ const WRITE: Lists = [
         zero(WRITER),
         undone(NEXT, -1),
         now(zero(MARK)),
-        preserve_errno_on_success(MARK, 1),
+        lasting(MARK, 1),
         undone(WRITER, 1),
     ],
     &[
         zero(READERS),
         zero(WRITER),
         undone(NEXT, -1),
-        now(preserve_errno_on_success(MARK, -1)),
+        now(lasting(MARK, -1)),
         now(zero(MARK)),
-        preserve_errno_on_success(MARK, 2),
+        lasting(MARK, 2),
         undone(WRITER, 1),
     ],
     &[
         zero(READERS),
         zero(WRITER),
         undone(NEXT, -1),
-        now(preserve_errno_on_success(MARK, -2)),
-        preserve_errno_on_success(MARK, 2),
+        now(lasting(MARK, -2)),
+        lasting(MARK, 2),
         undone(WRITER, 1),
     ],
 ];
@@ -218,10 +233,10 @@ const READ_UNLOCK: &[sembuf] = &[now(undone(READERS, -1))];
 /// [`MOST`], and fails with `ERANGE` for everybody else. The last two take that away again.
 const RELEASE: [sembuf; 5] = [
     now(undone(WRITER, -1)),
-    preserve_errno_on_success(WRITER, MOST),
+    lasting(WRITER, MOST),
     undone(WRITER, -MOST),
     undone(WRITER, MOST),
-    preserve_errno_on_success(WRITER, -MOST),
+    lasting(WRITER, -MOST),
 ];
 const WRITE_UNLOCK: &[sembuf] = &[
     RELEASE[0],
@@ -229,7 +244,7 @@ const WRITE_UNLOCK: &[sembuf] = &[
     RELEASE[2],
     RELEASE[3],
     RELEASE[4],
-    now(preserve_errno_on_success(MARK, -1)),
+    now(lasting(MARK, -1)),
 ];
 /// Changes nothing, and fails as unlocking would.
 const IS_OWNER: &[sembuf] = &[
@@ -240,28 +255,7 @@ const IS_OWNER: &[sembuf] = &[
     RELEASE[4],
     undone(WRITER, 1),
 ];
-const REPAIRED: &[sembuf] = &[
-    now(preserve_errno_on_success(MARK, -2)),
-    preserve_errno_on_success(MARK, 1),
-];
-
-/// The flags of [`open`].
-const OPEN_FLAGS: c_int = libc::IPC_CREAT | libc::IPC_EXCL | 0o777;
-
-/// Gets or makes the lock of a key.
-pub fn open(key: key_t, mode_flags: c_int) -> Result<c_int> {
-    if mode_flags & !OPEN_FLAGS != 0 {
-        return Err(Errno::EINVAL);
-    }
-    // A set of this key with at least so many semaphores; asked so, the kernel checks no
-    // permission, and makes none.
-    let exists = |count| key != IPC_PRIVATE && sys::semget(key, count, 0).is_ok();
-    match sys::semget(key, COUNT, mode_flags) {
-        Ok(_) if exists(COUNT + 1) => Err(Errno::EPROTO),
-        Err(Errno::EINVAL) if exists(0) => Err(Errno::EPROTO),
-        other => other,
-    }
-}
+const REPAIRED: &[sembuf] = &[now(lasting(MARK, -2)), lasting(MARK, 1)];
 
 /// Removes a lock; whoever waits for it fails with `EIDRM`.
 pub fn remove(id: c_int) -> Result<()> {

@@ -1,0 +1,164 @@
+//! Records and text from one FIFO.
+//!
+//! A program that writes to the FIFO without this library writes text: bytes without a frame, of
+//! which a line is taken as one item. The kernel appends a record to text that has not been read
+//! yet, so that both come in one read, and it may cut the record behind that. So a receive first
+//! copies the first bytes ([`peek`]), finds the length of the first item, and then takes exactly
+//! these bytes out.
+
+use super::record::{EMPTY_MAX, PACKET, Record};
+use super::state::State;
+use crate::bytes;
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::sys::packet::{peek, read_without_waiting};
+use nix::poll::PollFlags;
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
+
+/// The result of a receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The number of bytes; 0 at the end of the session.
+    pub len: usize,
+    /// Whether they are text.
+    pub is_text: bool,
+}
+
+/// Room for two buffers of a pipe.
+type Peeked = [MaybeUninit<u8>; 2 * PACKET];
+
+/// Receives a record, or a line of text with its newline. Text that does not fit, or has no newline
+/// yet, comes in pieces.
+pub fn recv(fd: BorrowedFd, room: &mut [MaybeUninit<u8>], mut wait: Deadline) -> Result<Received> {
+    if room.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let mut buffers: Peeked = [MaybeUninit::uninit(); 2 * PACKET];
+    let mut empty = 0;
+    loop {
+        let len = match peek(fd, &mut buffers) {
+            Err(Errno::EINTR) => {
+                wait.interrupted()?;
+                continue;
+            }
+            Err(Errno::EAGAIN) => {
+                wait.ready(fd, PollFlags::POLLIN)?;
+                continue;
+            }
+            peeked => peeked?,
+        };
+        if len == 0 {
+            match State::of(fd)? {
+                State::Filled if empty == EMPTY_MAX => return Err(Errno::EPROTO),
+                State::Filled => empty += 1,
+                State::Empty | State::Ended => {
+                    return Ok(Received {
+                        len: 0,
+                        is_text: false,
+                    });
+                }
+            }
+            continue;
+        }
+        // SAFETY: the peek has written these bytes.
+        let peeked = unsafe { bytes::written(buffers.get_mut(..len).unwrap_or_default()) };
+        let item = first_item(peeked);
+        if let Some(received) = take(fd, peeked, item, room)? {
+            return Ok(received);
+        }
+    }
+}
+
+/// The first item in a FIFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    /// A record, of this length with its trailer.
+    Record(usize),
+    /// Text of this length; a record or the end of the peeked bytes follows.
+    Text(usize),
+}
+
+/// The first item of bytes that end with an item.
+///
+/// Only the end of a record can be told, by its trailer, whose first byte is not one of a text. So
+/// the search begins at the end of the bytes and goes from record to record.
+fn first_item(bytes: &[u8]) -> Item {
+    let (mut rest, mut text) = (bytes, bytes.len());
+    while let Some((_, before)) = rest.split_last() {
+        match Record::at_end(rest) {
+            None => rest = before,
+            Some(record) => {
+                text = rest.len() - record.len_with_trailer();
+                if text == 0 {
+                    return Item::Record(rest.len());
+                }
+                rest = rest.get(..text).unwrap_or_default();
+            }
+        }
+    }
+    Item::Text(text)
+}
+
+/// Takes an item out of the FIFO. None if another reader has taken it.
+fn take(
+    fd: BorrowedFd,
+    peeked: &[u8],
+    item: Item,
+    room: &mut [MaybeUninit<u8>],
+) -> Result<Option<Received>> {
+    let (len, is_text) = match item {
+        Item::Record(len) => (len, false),
+        Item::Text(len) => {
+            let line = peeked.iter().take(len).position(|byte| *byte == b'\n');
+            let len = line.map_or(len, |newline| newline + 1);
+            (len.min(room.len()), true)
+        }
+    };
+    let mut taken: Peeked = [MaybeUninit::uninit(); 2 * PACKET];
+    let taken = taken.get_mut(..len).unwrap_or_default();
+    let got = match read_without_waiting(fd, taken) {
+        Ok(0) | Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+        got => got?,
+    };
+    // SAFETY: the read has written these bytes.
+    let taken = unsafe { bytes::written(taken.get_mut(..got).unwrap_or_default()) };
+    if Some(taken) != peeked.get(..len) {
+        // Two threads receive concurrently, and this one has taken other bytes.
+        return Err(Errno::EPROTO);
+    }
+    let content = if is_text {
+        taken
+    } else {
+        Record::at_end(taken).ok_or(Errno::EPROTO)?.content
+    };
+    let room = room.get_mut(..content.len()).ok_or(Errno::EMSGSIZE)?;
+    bytes::copy(room, content);
+    Ok(Some(Received {
+        len: content.len(),
+        is_text,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Item, first_item};
+
+    #[test]
+    fn the_first_item_is_found_from_the_end() {
+        let record = b"ab\0\xf5\x02\0";
+        let (text, end) = (b"text\n", [0xf5, 2, 0]);
+        assert_eq!(first_item(record), Item::Record(6));
+        assert_eq!(first_item(text), Item::Text(5));
+        assert_eq!(first_item(&[&text[..], record].concat()), Item::Text(5));
+        assert_eq!(first_item(&[&record[..], text].concat()), Item::Record(6));
+        assert_eq!(first_item(&[&record[..], record].concat()), Item::Record(6));
+        let mixed = [&text[..], record, text, record, text].concat();
+        assert_eq!(first_item(&mixed), Item::Text(5));
+        assert_eq!(first_item(&mixed[5..]), Item::Record(6));
+        assert_eq!(first_item(&end), Item::Text(3));
+        // A record inside a record, and one that would begin before the bytes.
+        assert_eq!(first_item(b"ab\0\xf5\x02\0\0\xf5\x06\0"), Item::Record(10));
+        assert_eq!(first_item(b"a\0\xf5\x02\0"), Item::Text(5));
+    }
+}

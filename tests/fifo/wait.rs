@@ -1,0 +1,273 @@
+//! How soon a wait ends, and the records that come when it ends without the other side.
+
+use crate::both::{Child, Folder};
+use crate::common::process::Case;
+use crate::tool::*;
+use crate::tool::{open, recv, send}; // libc has these names too
+use libc::*;
+use std::fs;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Nanoseconds of the monotonic clock, which all processes share.
+fn now() -> u64 {
+    let mut time = timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the time is ours.
+    assert_eq!(unsafe { clock_gettime(CLOCK_MONOTONIC, &mut time) }, 0);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A side returns soon after the other one has opened the FIFO with open(2), though that does
+/// nothing with it. The best of some rounds counts: the machine may be busy.
+pub fn the_other_side_is_found_soon() {
+    let _folder = Folder::new();
+    make();
+    for (flags, access) in [(READ, O_WRONLY), (WRITE, O_RDONLY)] {
+        for timeout in [-1, LONG, INTR] {
+            let _case = Case(format!("flags {flags}, time-out {timeout}"));
+            let times = &shared::<AtomicU64>(1)[0];
+            let mut best = Duration::MAX;
+            for _ in 0..20 {
+                let other = Child::start(|| {
+                    thread::sleep(Duration::from_millis(20));
+                    times.store(now(), SeqCst);
+                    let _other = plain_open("f", access)?;
+                    thread::sleep(Duration::from_millis(30));
+                    Ok(0)
+                });
+                let fd = open("f", flags, timeout).unwrap();
+                best = best.min(Duration::from_nanos(now() - times.load(SeqCst)));
+                assert_eq!(other.outcome(), Ok(0));
+                drop(fd);
+            }
+            assert!(best < Duration::from_millis(1), "{best:?}");
+        }
+    }
+}
+
+pub fn short_time_outs_are_short() {
+    let _folder = Folder::new();
+    make();
+    for flags in [READ, WRITE] {
+        for timeout in [1, 5, 20] {
+            let wanted = Duration::from_millis(timeout as u64);
+            let best = (0..30)
+                .map(|_| {
+                    let (got, took) = timed(|| open("f", flags, timeout).err());
+                    assert_eq!(got, Some(ETIMEDOUT));
+                    assert!(took >= wanted, "{took:?} of {wanted:?}");
+                    took
+                })
+                .min()
+                .unwrap();
+            assert!(
+                best < wanted + Duration::from_millis(1),
+                "{best:?} of {wanted:?}"
+            );
+        }
+    }
+}
+
+/// A writer that comes about when a reader's time-out expires: its record is received by
+/// this open or by the next one.
+pub fn record_after_the_time_out() {
+    let _folder = Folder::new();
+    make();
+    let timeout = 10;
+    for round in 0..scaled(300) {
+        let sent = &shared::<AtomicU32>(1)[0];
+        let start = Instant::now();
+        let late = Duration::from_micros(7_000 + 50 * (round as u64 % 160));
+        let writer = Child::start(|| {
+            while start.elapsed() < late {
+                std::hint::spin_loop();
+            }
+            let writer = open("f", WRITE, 0)?;
+            send(&writer, &record(0, round), 0)?;
+            sent.store(1, SeqCst);
+            Ok(0)
+        });
+        let mut reader = open("f", READ, timeout);
+        let first = reader.is_ok();
+        if !first {
+            reader = open("f", READ, 50);
+        }
+        let done = writer.outcome();
+        assert!(matches!(done, Ok(_) | Err(EAGAIN | EPIPE)), "{done:?}");
+        if sent.load(SeqCst) == 1 {
+            let reader = reader.unwrap_or_else(|_| panic!("round {round}: the record is lost"));
+            let got = recv(&reader, LONG).unwrap();
+            assert_eq!(got, record(0, round), "round {round}, first open: {first}");
+        }
+    }
+}
+
+/// A reader that only looks, beside a writer at full speed that opens the FIFO for each record.
+pub fn polling_reader() {
+    for timeout in [0, 1] {
+        let _case = Case(format!("time-out {timeout}"));
+        let _folder = Folder::new();
+        make();
+        let records = scaled(10_000);
+        let received = &shared::<AtomicU32>(1)[0];
+        let writer = Child::start(|| {
+            // SAFETY: no pointers.
+            unsafe { alarm(250) };
+            for number in 0..records {
+                loop {
+                    match open("f", WRITE, 0).and_then(|fd| send(&fd, &record(0, number), 0)) {
+                        Ok(_) => break,
+                        Err(error) => assert!(matches!(error, EAGAIN | EPIPE), "{error}"),
+                    }
+                }
+                // The reader closes its descriptor before the next record comes.
+                let sent = Instant::now();
+                while received.load(SeqCst) <= number as u32 {
+                    assert!(sent.elapsed() < Duration::from_secs(10), "{number} is lost");
+                    thread::yield_now();
+                }
+            }
+            Ok(0)
+        });
+        let deadline = Instant::now() + Duration::from_secs(250);
+        while received.load(SeqCst) < records as u32 {
+            match open("f", READ, timeout) {
+                Err(error) => {
+                    assert!(matches!(error, EAGAIN | ETIMEDOUT), "{error}");
+                    assert!(Instant::now() < deadline);
+                }
+                Ok(reader) => {
+                    // A writer that had opened the FIFO for this reader's last try was too late
+                    // to send, and comes again.
+                    let got = loop {
+                        match recv(&reader, LONG) {
+                            Ok(got) if got.is_empty() => thread::yield_now(),
+                            got => break got.unwrap(),
+                        }
+                    };
+                    let (_, number) = check_record(&got);
+                    assert_eq!(number as u32, received.load(SeqCst));
+                    assert_eq!(recv(&reader, LONG), END);
+                    drop(reader);
+                    received.fetch_add(1, SeqCst);
+                }
+            }
+        }
+        assert_eq!(writer.outcome(), Ok(0));
+    }
+}
+
+/// A reader that opens the next session before it closes the last one loses nothing, whenever the
+/// writers come.
+pub fn next_session_before_the_last_is_closed() {
+    let _folder = Folder::new();
+    make();
+    let records = scaled(10_000);
+    let writer = Child::start(|| {
+        // SAFETY: no pointers.
+        unsafe { alarm(250) };
+        for number in 0..records {
+            let fd = open("f", WRITE, LONG)?;
+            send(&fd, &record(0, number), LONG)?;
+        }
+        Ok(0)
+    });
+    let mut reader = open("f", READ, LONG).unwrap();
+    let mut next = 0;
+    while next < records {
+        let got = recv(&reader, LONG).unwrap();
+        if got.is_empty() {
+            reader = open("f", READ, LONG).unwrap();
+        } else {
+            assert_eq!(check_record(&got), (0, next));
+            next += 1;
+        }
+    }
+    assert_eq!(writer.outcome(), Ok(0));
+}
+
+/// Readers that come and leave are not taken for a writer by one that waits.
+pub fn readers_that_leave_are_no_writers() {
+    let _folder = Folder::new();
+    make();
+    let waiting = Child::start(|| open("f", READ, 1000).map(|_| 0));
+    // Visible to a writer, so it waits; this one that asks has no effect on it.
+    wait_asleep(waiting.pid);
+    for round in 0..scaled(500) {
+        let timeout = (round % 50 == 0).into();
+        let left = open("f", READ, timeout).err();
+        assert!(matches!(left, Some(EAGAIN | ETIMEDOUT)), "{left:?}");
+    }
+    assert_eq!(waiting.outcome(), Err(ETIMEDOUT));
+}
+
+/// How often a process gave up the processor by itself.
+fn switches(pid: pid_t) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |line: &str| {
+        line.strip_prefix("voluntary_ctxt_switches:")?
+            .trim()
+            .parse()
+            .ok()
+    };
+    status.lines().find_map(field).unwrap()
+}
+
+/// Of many senders that wait for room, a record that is taken wakes one.
+pub fn one_sender_is_woken() {
+    let _folder = Folder::new();
+    let (reader, writer) = ends();
+    while send(&writer, b"full", 0) == Ok(0) {}
+    let count = 50;
+    let senders: Vec<_> = (0..count)
+        .map(|number| {
+            let writer = &writer;
+            Child::start(move || send(writer, &record(number, 0), -1))
+        })
+        .collect();
+    for sender in &senders {
+        wait_asleep(sender.pid);
+    }
+    let all = || {
+        senders
+            .iter()
+            .map(|sender| switches(sender.pid))
+            .sum::<u64>()
+    };
+    thread::sleep(Duration::from_millis(50));
+    let before = all();
+    assert_eq!(recv(&reader, 0).unwrap(), b"full");
+    // The room is taken again.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut pipe = pollfd {
+            fd: std::os::fd::AsRawFd::as_raw_fd(&writer),
+            events: POLLOUT,
+            revents: 0,
+        };
+        // SAFETY: one pollfd, ours.
+        if unsafe { libc::poll(&mut pipe, 1, 0) } == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no sender was woken");
+        thread::yield_now();
+    }
+    thread::sleep(Duration::from_millis(50));
+    let woken = all() - before;
+    assert!(woken <= 5, "{woken} wake-ups for one record");
+    drop(writer);
+    let mut received = 0;
+    while received < count {
+        if recv(&reader, LONG).unwrap() != b"full" {
+            received += 1;
+        }
+    }
+    assert_eq!(recv(&reader, LONG), END);
+    for sender in senders {
+        assert_eq!(sender.outcome(), Ok(0));
+    }
+}
