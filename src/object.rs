@@ -12,7 +12,7 @@ const C_LIBRARY: u8 = 2;
 #[cfg(not(any(target_env = "gnu", target_env = "musl")))]
 const C_LIBRARY: u8 = 255;
 
-/// What is the same for all objects of a kind that one build of the library makes.
+/// The type of an object: the same for all objects of one type that one build of the library makes.
 #[derive(Clone, Copy)]
 pub struct ObjectType {
     magic: u32,
@@ -54,15 +54,15 @@ impl Header {
     /// To be called before anything else of the object is written: from here on it is none.
     pub fn begin(&self) {
         self.magic.store(0, Ordering::Relaxed);
-        // Who sees anything of what is written now, and reads the magic after a fence of its own,
-        // finds none: whoever is killed from here on leaves no object.
+        // A reader that sees any later store, and reads the magic after a fence of its own, finds
+        // none: a process that is killed from here on leaves no object.
         fence(Ordering::Release);
     }
 
     /// To be called when all of the object is written: from here on it is one.
     pub fn finish(&self, kind: ObjectType) {
         self.layout.store(kind.layout, Ordering::Relaxed);
-        // Pairs with the load in `check`: who sees the magic sees all of the object.
+        // Pairs with the load in `check`: a reader that sees the magic sees all of the object.
         self.magic.store(kind.magic, Ordering::Release);
     }
 

@@ -21,7 +21,7 @@
 #define SMALL 64
 #define LARGE 4096
 
-/* What the other process does all the time; 0 is nothing. */
+/* The work of the other process; 0 is none. */
 enum job { IDLE, WRITE_CELL, WRITE_WAITABLE, WRITE_SEQLOCK, WRITE_SEMLOCK,
            READ_CELL, READ_SOLE, READ_WAITABLE, READ_SEQLOCK, JOBS };
 
@@ -151,8 +151,8 @@ static void (*const jobs[JOBS])(void) = {
 
 struct row {
     const char *name;
-    void (*run[2])(void);  /* what it is compared with, the cell */
-    enum job other[2];     /* what the other process does meanwhile */
+    void (*run[2])(void);  /* the other code, the cell */
+    enum job other[2];     /* the work of the other process during each */
     long batch[2];         /* how many make one operation of a block */
     double target;         /* how many times faster the cell has to be */
 };

@@ -6,7 +6,7 @@
 //! | [`rwlock`] | the reader-writer lock: its memory |
 //! | [`rw_call`] | one call on it: how it takes slots, and how it waits |
 //! | [`rw_protocol`] | how readers and writers exclude each other, over atomics alone |
-//! | [`cond`] | waiting until what a mutex guards has changed |
+//! | [`cond`] | waiting until the data that a mutex guards has changed |
 //! | [`event`] | a flag that threads set, clear and wait for |
 //! | [`event_state`] | how an event is set, consumed and waited for, over atomics alone |
 //! | [`announce`] | how sleeping threads announce themselves, over atomics alone |
@@ -38,7 +38,7 @@ pub mod signals;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum LockStatus {
-    /// What the lock guards is consistent.
+    /// The data that the lock guards is consistent.
     Clean,
     /// The last owner died with it, or unlocked it without marking it consistent.
     OwnerDied,

@@ -12,7 +12,7 @@
 //! | `WRITER` | 1 while the write lock is held | yes |
 //! | `NEXT` | 1 while a writer is next: it waits for the readers to leave, and no reader enters | yes |
 //! | `MARK` | what the write lock guards | no |
-//! | `TYPE` | [`IS_LOCK`]: the set is such a lock | no |
+//! | `TYPE` | `IS_LOCK`: the set is such a lock | no |
 //!
 //! All are 0 in a new set, and that is a free lock. `SETVAL` and `SETALL`, which erase what the
 //! kernel has to undo, are never used.
@@ -20,7 +20,7 @@
 //! # The type
 //!
 //! A program that does not use this library can have a set of as many semaphores under the same
-//! key. So [`open`] raises `TYPE` from 0 to [`IS_LOCK`], in one semop that also requires the others
+//! key. So [`open`] raises `TYPE` from 0 to `IS_LOCK`, in one semop that also requires the others
 //! to be 0, and only on a set on which no semop has been done. A process that is killed between
 //! making the set and this leaves a set that the next open marks. Only [`open`] checks the type.
 //!

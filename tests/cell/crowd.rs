@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// What the processes of a crowd share besides the cell: whether it is over, and how often
+/// What the processes of a crowd share besides the cell: whether it has ended, and how often
 /// something was done.
 struct Shared(Memory);
 
@@ -31,7 +31,7 @@ const STORES: usize = 0;
 const LOADS: usize = 1;
 const GIVEN_UP: usize = 2;
 
-/// Stores values of several lengths until it is over. They are made before, so that it does
+/// Stores values of several lengths until the end. They are made before, so that it does
 /// hardly anything but storing.
 fn write(memory: &Memory, shared: &Shared, seed: u64, flags: c_uint) {
     let cell = memory.open(flags).unwrap();
@@ -58,7 +58,7 @@ fn write(memory: &Memory, shared: &Shared, seed: u64, flags: c_uint) {
     }
 }
 
-/// Loads until it is over, and checks every value.
+/// Loads until the end, and checks every value.
 fn read(memory: &Memory, shared: &Shared) {
     let cell = memory.open(RDONLY).unwrap();
     let mut scratch = Vec::new();
@@ -149,7 +149,7 @@ pub fn killed_writers() {
             thread::sleep(Duration::from_micros(random.below(2000)));
         }
         drop(writers);
-        // Nobody is in the way of the next one, and all is in order.
+        // The next writer is not blocked, and the cell is intact.
         let before = cell.version();
         assert_eq!(cell.store(&[0; 8], 0), Ok(0));
         assert_eq!(cell.load(), Ok((vec![0; 8], before + 1)));

@@ -196,7 +196,7 @@ fn die_with(parent: pid_t) {
     }
 }
 
-/// Rust's runtime ignores SIGPIPE. Here it has to kill whoever gets one.
+/// Rust's runtime ignores SIGPIPE. Here it must kill a process that gets one.
 fn fresh_signals() {
     // SAFETY: the default action needs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -340,11 +340,11 @@ pub fn shared_page() -> *mut c_void {
     page
 }
 
-/// What a scenario's processes share: large enough for two of each lock.
+/// The memory that the processes of a scenario share: large enough for two of each lock.
 pub const PAGE: usize = 8 * 4096;
 
 /// Undoes [`shared_page`].
 pub fn unmap_page(page: *mut c_void) {
-    // SAFETY: the page is from shared_page, and its owner does not use it any more.
+    // SAFETY: the page is from shared_page, and its owner no longer uses it.
     unsafe { libc::munmap(page, PAGE) };
 }

@@ -212,7 +212,7 @@ pub fn most_readers() {
     assert_eq!(space.wrlock(0), CLEAN);
 }
 
-/// One too many gets a slot whoever gives up its own; also two that wait.
+/// One reader too many gets the slot of any reader that unlocks; also two that wait.
 pub fn any_slot_will_do() {
     for last in [0, 7, READERS_MAX - 1] {
         let space = space();
@@ -311,7 +311,7 @@ pub fn readers_share_no_line() {
 }
 
 /// Readers that are away for a moment only, too short for the writer to wake up: all have one
-/// processor, and the writer gets it when nobody else wants it.
+/// processor, and the writer gets it when no other thread wants it.
 pub fn writer_is_not_overtaken() {
     let space = space();
     // SAFETY: takes nothing.
@@ -351,7 +351,7 @@ pub fn time_outs() {
         assert_eq!(tried, Err(ETIMEDOUT));
         let expected = timeout as u128..timeout as u128 + 5000;
         assert!(expected.contains(&took), "{took} ms");
-        // A writer that gave up keeps nobody out.
+        // A writer whose wait has ended keeps no thread out.
         assert_eq!(space.rdlock(0), CLEAN);
         assert_eq!(space.rdunlock(), CLEAN);
     }
@@ -416,7 +416,7 @@ pub fn interrupted_and_seldom_awake() {
     assert!(slept < 20, "{slept}");
 }
 
-/// A reader changes nothing, so its death is nobody's concern.
+/// A reader changes nothing, so its death is not reported.
 pub fn reader_killed() {
     let space = space();
     for _ in 0..3 {

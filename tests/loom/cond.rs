@@ -1,4 +1,4 @@
-//! The condition: a thread that waits for a change of what a mutex guards learns of it.
+//! The condition: a thread that waits for a change of guarded data learns of it.
 
 use crate::atomic::Ordering;
 use crate::errno::{Errno, Result};
@@ -8,11 +8,11 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 struct Shared {
-    /// The user's mutex, and what it guards.
+    /// The user's mutex, and the data that it guards.
     changes: Mutex<u32>,
     signals: Signals,
     turn: Turn,
-    /// What is inside the kernel: the number of sleepers, which its lock guards.
+    /// Inside the kernel: the number of sleepers, which its lock guards.
     kernel: Mutex<u32>,
     sleepers: Condvar,
 }
@@ -229,7 +229,7 @@ fn a_woken_waiter_is_killed() {
     });
 }
 
-/// That loom sees what has to be seen: the number is read after the mutex was unlocked.
+/// loom finds a deliberate fault: the number is read after the mutex was unlocked.
 #[test]
 #[should_panic(expected = "sleeps for good")]
 fn read_too_late_a_signal_is_lost() {

@@ -15,10 +15,10 @@ struct Lock {
     progress: AtomicU32,
     gate: AtomicU32,
     slots: Vec<AtomicU32>,
-    /// What is inside the kernel: a queue, and its lock.
+    /// Inside the kernel: a queue, and its lock.
     kernel: Mutex<()>,
     sleepers: Condvar,
-    /// What the lock guards. loom reports accesses that are not ordered.
+    /// The guarded data. loom reports accesses that are not ordered.
     data: UnsafeCell<u32>,
 }
 
@@ -286,7 +286,7 @@ fn no_reader_passes_a_writer_at_work() {
     });
 }
 
-/// That loom sees what has to be seen: a reader that does not check the state again.
+/// loom finds a deliberate fault: a reader that does not check the state again.
 #[test]
 #[should_panic(expected = "Causality violation")]
 fn without_the_second_check_they_meet() {

@@ -1,4 +1,4 @@
-//! Opening, by key; what is refused; creation by many at once.
+//! Opening, by key; refused calls; creation by many at once.
 
 use crate::common::isolated::become_nobody;
 use crate::tool::*;
@@ -9,7 +9,7 @@ use libc::{
 use std::fs;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// A key that nobody else has.
+/// A key that no other test has.
 fn fresh_key() -> key_t {
     let mut key = std::process::id() as key_t;
     loop {
@@ -63,7 +63,7 @@ pub fn by_key() {
         assert_eq!(open(key, flags), Ok(id), "{flags:#o}");
     }
     assert_eq!(open(key, IPC_CREAT | IPC_EXCL | 0o600), Err(EEXIST));
-    // What is held stays so when somebody opens it.
+    // A held lock stays held when another process opens it.
     assert_eq!(lock.wr(0), CLEAN);
     assert_eq!(open(key, IPC_CREAT | 0o600), Ok(id));
     assert_eq!(lock.rd(0), Err(EAGAIN));
@@ -91,7 +91,7 @@ pub fn foreign_sets() {
                 assert_eq!(foreign.wr(timeout), Err(EPROTO));
             }
             assert_eq!(foreign.wr_un(), Err(EPROTO));
-            // Whoever does not hold it is told so first.
+            // A process that does not hold it is told so first.
             let error = if count == 1 { EPROTO } else { EPERM };
             assert_eq!(foreign.consistent(), Err(error));
         }
@@ -219,7 +219,7 @@ pub fn exclusively_at_once() {
     }
 }
 
-/// What the mode grants others.
+/// The rights that the mode grants to others.
 pub fn another_user() {
     for mode in [0, 0o600, 0o604, 0o602, 0o606] {
         let _case = Case(format!("{mode:o}"));
