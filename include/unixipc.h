@@ -928,6 +928,7 @@ void ipc_cell_close(struct ipc_cell *c);
  * direction, and the first one that receives owns the receiving direction. The calls of the other
  * process then fail with EBUSY, and no message is lost. If the direction was used before the fork,
  * and both processes use it at the very same moment, this is not detected reliably.
+ * Not a cancellation point.
  *
  * Returns 0, or -1 with errno:
  *   E2BIG   opts sets a member that this version does not know
@@ -961,6 +962,7 @@ int ipc_channel_pair(const struct ipc_channel_opts *opts,
  * for both sides (shutdown(2)). The socket is useless then, and the peer notices: EPIPE, or the
  * end of the session at once. May be called from any thread and in the child after fork; not from
  * a signal handler.
+ * Not a cancellation point: use a time-out.
  *
  * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
  *   EAGAIN      timeout_ms is 0, and the peer has not sent its handshake yet
@@ -1051,6 +1053,7 @@ int ipc_channel_listen(const char *path,
  *
  * Blocks as timeout_ms says, until a client connects. May be called from any thread, by several at
  * once, and in the child after fork; not from a signal handler.
+ * A cancellation point while it waits for a client: no client is lost.
  *
  * Returns 0, or -1 with errno:
  *   E2BIG       opts sets a member that this version does not know
@@ -1085,6 +1088,7 @@ int ipc_channel_accept(int listen_fd,
  * Blocks as timeout_ms says, until the handshake has ended: the listener has called
  * ipc_channel_accept and, if that did not complete the handshake, a call on its channel. May be
  * called from any thread and in the child after fork; not from a signal handler.
+ * Not a cancellation point: use a time-out.
  *
  * Returns 0, or -1 with errno: ipc_channel_pair's errors, and
  *   EACCES        the path may not be written, or a directory of it may not be searched
@@ -1130,6 +1134,7 @@ int ipc_channel_connect(const char *path,
  *
  * Blocks as timeout_ms says. Only one thread may send at the same time. May be called in the child
  * after fork, not from a signal handler. No SIGPIPE.
+ * A cancellation point while it waits: the message is then not sent.
  *
  * Returns 0, or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and there is no room
@@ -1186,6 +1191,7 @@ int ipc_channel_send(struct ipc_channel *ch,
  *
  * Blocks as timeout_ms says. Only one thread may receive at the same time. May be called in the
  * child after fork, not from a signal handler.
+ * A cancellation point while it waits: no message is lost.
  *
  * Returns the message's length, 0 at the end of the session, or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and there is no message
@@ -1214,6 +1220,7 @@ ssize_t ipc_channel_recv(struct ipc_channel *ch,
  * its content is undefined at first. Waits for room as ipc_channel_send does.
  *
  * Blocks as timeout_ms says. With regard to threads, fork and signals it is a sending call.
+ * A cancellation point while it waits.
  *
  * Returns the room, or NULL with errno: ipc_channel_send's errors.
  */
@@ -1256,6 +1263,7 @@ int ipc_channel_cancel(struct ipc_channel *ch);
  * as for ipc_channel_send.
  *
  * Blocks as timeout_ms says. With regard to threads, fork and signals it is a receiving call.
+ * A cancellation point while it waits.
  *
  * Returns the message's length, 0 at the end of the session, or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and there is no message
@@ -1397,6 +1405,7 @@ int ipc_channel_stats(const struct ipc_channel *ch,
  * use ch during the call or after it.
  *
  * Does not block. May be called in the child after fork; not from a signal handler.
+ * Not a cancellation point.
  */
 void ipc_channel_close(struct ipc_channel *ch);
 
@@ -2757,6 +2766,7 @@ extern int ipc_shm_open_or_create(const char *name,
  *
  * Blocks until the program has started. May be called from any thread of a multithreaded program,
  * and in the child after fork; not from a signal handler.
+ * Not a cancellation point.
  *
  * Returns the pid, or -1 with errno, ret_fd unchanged and no child left:
  *   E2BIG    argv and the environment are too long; or opts is from a newer version of the

@@ -3,6 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::fd::{borrow, duplicate};
 use crate::pair;
+use crate::sys::CancelGuard;
 use crate::sys::spawn::{self, FileActions};
 use libc::{STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, c_char, c_int, pid_t};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -45,6 +46,8 @@ pub unsafe fn start(
     argv: *const *mut c_char,
     options: &Options,
 ) -> Result<(pid_t, OwnedFd)> {
+    // A thread that is cancelled would leave descriptors behind.
+    let _uncancelled = CancelGuard::new();
     // Before the pair is there: its numbers would be open too.
     for pass in options.fds {
         fcntl(crate::fd::borrow(pass.fd)?, FcntlArg::F_GETFD)?;

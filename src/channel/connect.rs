@@ -9,7 +9,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::fd::{borrow, duplicate, own};
 use crate::pair;
-use crate::sys;
+use crate::sys::{self, CancelGuard};
 use crate::transport::wait::Role;
 use nix::fcntl::{FcntlArg, OFlag};
 use nix::poll::PollFlags;
@@ -23,8 +23,10 @@ use std::time::Duration;
 pub fn from_socket(
     socket: BorrowedFd,
     options: &Options,
-    mut deadline: Deadline,
+    deadline: &mut Deadline,
 ) -> Result<Channel> {
+    // A thread that is cancelled would leave descriptors behind.
+    let _uncancelled = CancelGuard::new();
     let ring = options.own_ring()?;
     if !sys::is_local(socket)? {
         return Err(Errno::EOPNOTSUPP);
@@ -35,7 +37,7 @@ pub fn from_socket(
     offer.send(socket)?;
     let pending = Pending::new(copy, options, &ring, Some(offer));
     let channel = Channel::new(options, &ring, cred, pending);
-    let completed = channel.complete_handshake(Role::Receiver, &mut deadline);
+    let completed = channel.complete_handshake(Role::Receiver, deadline);
     if let Err(error) = completed {
         // The peer may have received the offer of an end that does not exist any longer. So the
         // socket is useless, and both sides shall notice.
@@ -45,36 +47,45 @@ pub fn from_socket(
     Ok(channel)
 }
 
-/// Takes a connection from a listener's queue. The handshake ends here if the client's hello comes
-/// at once, and otherwise in the first call that needs the peer.
-pub fn accept(listener: BorrowedFd, options: &Options, mut deadline: Deadline) -> Result<Channel> {
+/// Takes a connection from a listener's queue; None if the queue is empty. The handshake ends here
+/// if the client's hello comes at once, and otherwise in the first call that needs the peer.
+pub fn accept(
+    listener: BorrowedFd,
+    options: &Options,
+    deadline: &mut Deadline,
+) -> Result<Option<Channel>> {
+    let _uncancelled = CancelGuard::new();
     let ring = options.own_ring()?;
     ring.check()?;
-    let socket = accept_socket(listener, &mut deadline)?;
+    let Some(socket) = accept_socket(listener)? else {
+        return Ok(None);
+    };
     let cred = pair::peer_cred(borrow(socket.as_raw_fd())?)?;
     let pending = Pending::new(socket, options, &ring, None);
     let channel = Channel::new(options, &ring, cred, pending);
-    channel.await_hello(&mut deadline);
-    Ok(channel)
+    channel.await_hello(deadline);
+    Ok(Some(channel))
+}
+
+/// Waits for a client in the queue. A cancellation point.
+pub fn wait_for_client(listener: BorrowedFd, deadline: &mut Deadline) -> Result<()> {
+    deadline.ready(listener, PollFlags::POLLIN)
 }
 
 /// Takes a client from the queue. A failure leaves it there: the descriptors that the handshake
 /// needs are reserved before.
-fn accept_socket(listener: BorrowedFd, deadline: &mut Deadline) -> Result<OwnedFd> {
+fn accept_socket(listener: BorrowedFd) -> Result<Option<OwnedFd>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     check_listener(listener)?;
     loop {
-        let spare = SpareFds::reserve(listener)?;
+        let _spare = SpareFds::reserve(listener)?;
         match socket::accept4(listener.as_raw_fd(), flags).map_err(Errno::from) {
             Ok(fd) => {
                 // SAFETY: the kernel has just opened this descriptor for us.
-                return unsafe { own(fd) };
+                return unsafe { own(fd) }.map(Some);
             }
             Err(Errno::EINTR | Errno::ECONNABORTED) => {}
-            Err(Errno::EAGAIN) => {
-                drop(spare);
-                deadline.ready(listener, PollFlags::POLLIN)?;
-            }
+            Err(Errno::EAGAIN) => return Ok(None),
             Err(error) => return Err(error),
         }
     }
@@ -108,18 +119,19 @@ impl SpareFds {
 }
 
 /// Connects to a listener.
-pub fn connect(path: &CStr, options: &Options, mut deadline: Deadline) -> Result<Channel> {
+pub fn connect(path: &CStr, options: &Options, deadline: &mut Deadline) -> Result<Channel> {
+    let _uncancelled = CancelGuard::new();
     let address = address(path)?;
     let ring = options.own_ring()?;
     // First, so that the listener finds the hello when it accepts.
     let offer = Offer::new(&ring)?;
     let socket = new_socket()?;
-    connect_socket(&socket, &address, &mut deadline)?;
+    connect_socket(&socket, &address, deadline)?;
     offer.send(socket.as_fd())?;
     let cred = pair::peer_cred(socket.as_fd())?;
     let pending = Pending::new(socket, options, &ring, Some(offer));
     let channel = Channel::new(options, &ring, cred, pending);
-    channel.complete_handshake(Role::Receiver, &mut deadline)?;
+    channel.complete_handshake(Role::Receiver, deadline)?;
     Ok(channel)
 }
 

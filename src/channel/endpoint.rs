@@ -12,7 +12,7 @@ use crate::atomic::{Ordering, fence};
 use crate::errno::{Errno, Result};
 use crate::init_once::InitOnce;
 use crate::pair::Cred;
-use crate::sys;
+use crate::sys::{self, CancelGuard};
 use crate::transport::doorbell::Doorbell;
 use crate::transport::event_count::{ENDED, prepare_wait};
 use crate::transport::pipe_ends::PeerDoorbell;
@@ -73,6 +73,7 @@ impl Link {
 impl Channel {
     /// Makes both ends of a channel in one process.
     pub fn pair(options: &Options) -> Result<[Self; 2]> {
+        let _uncancelled = CancelGuard::new();
         let cred = Cred::own();
         let (a_ring, b_ring) = (options.send_ring()?, options.recv_ring()?);
         let (a_own, a_offer) = Offer::new(&a_ring)?.split()?;

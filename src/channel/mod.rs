@@ -32,7 +32,7 @@ mod send;
 mod state;
 mod stats;
 
-pub use connect::{accept, connect, from_socket};
+pub use connect::{accept, connect, from_socket, wait_for_client};
 pub use endpoint::Channel;
 pub use listen::listen;
 pub use options::Options;

@@ -149,11 +149,20 @@ enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    fn make(self, options: &Options, wait: Deadline) -> Result<Channel> {
+    /// None if no client waits at the listener.
+    fn make(&self, options: &Options, wait: &mut Deadline) -> Result<Option<Channel>> {
         match self {
-            Self::Socket(sock) => channel::from_socket(borrow(sock)?, options, wait),
-            Self::Listener(fd) => channel::accept(borrow(fd)?, options, wait),
-            Self::Path(path) => channel::connect(path?, options, wait),
+            Self::Socket(sock) => channel::from_socket(borrow(*sock)?, options, wait).map(Some),
+            Self::Listener(fd) => channel::accept(borrow(*fd)?, options, wait),
+            Self::Path(path) => channel::connect((*path)?, options, wait).map(Some),
+        }
+    }
+
+    /// Waits for a client.
+    fn wait(&self, deadline: &mut Deadline) -> Result<()> {
+        match self {
+            Self::Listener(fd) => channel::wait_for_client(borrow(*fd)?, deadline),
+            _ => Ok(()),
         }
     }
 }
@@ -176,10 +185,17 @@ unsafe fn give_out(
         let options = unsafe { understand(opts, opts_size) }?;
         // SAFETY: the caller's promise.
         let ret_ch = unsafe { out_ptr(ret_ch) }?;
-        let room = handle_room()?;
-        let channel = Box::write(room, origin.make(&options, Deadline::new(timeout_ms)?)?);
-        ret_ch.write(Box::into_raw(channel));
-        Ok(0)
+        let mut deadline = Deadline::new(timeout_ms)?;
+        loop {
+            let room = handle_room()?;
+            if let Some(channel) = origin.make(&options, &mut deadline)? {
+                ret_ch.write(Box::into_raw(Box::write(room, channel)));
+                return Ok(0);
+            }
+            // A thread that is cancelled while it waits leaves no memory behind.
+            drop(room);
+            origin.wait(&mut deadline)?;
+        }
     };
     or_errno_of(give, -1)
 }
@@ -203,6 +219,7 @@ unsafe fn give_out(
 /// direction, and the first one that receives owns the receiving direction. The calls of the other
 /// process then fail with EBUSY, and no message is lost. If the direction was used before the fork,
 /// and both processes use it at the very same moment, this is not detected reliably.
+/// Not a cancellation point.
 ///
 /// Returns 0, or -1 with errno:
 ///   E2BIG   opts sets a member that this version does not know
@@ -250,6 +267,7 @@ pub unsafe extern "C" fn ipc_channel_pair(
 /// for both sides (shutdown(2)). The socket is useless then, and the peer notices: EPIPE, or the
 /// end of the session at once. May be called from any thread and in the child after fork; not from
 /// a signal handler.
+/// Not a cancellation point: use a time-out.
 ///
 /// Returns 0, or -1 with errno: ipc_channel_pair's errors, and
 ///   EAGAIN      timeout_ms is 0, and the peer has not sent its handshake yet
@@ -355,6 +373,7 @@ pub unsafe extern "C" fn ipc_channel_listen(
 ///
 /// Blocks as timeout_ms says, until a client connects. May be called from any thread, by several at
 /// once, and in the child after fork; not from a signal handler.
+/// A cancellation point while it waits for a client: no client is lost.
 ///
 /// Returns 0, or -1 with errno:
 ///   E2BIG       opts sets a member that this version does not know
@@ -394,6 +413,7 @@ pub unsafe extern "C" fn ipc_channel_accept(
 /// Blocks as timeout_ms says, until the handshake has ended: the listener has called
 /// ipc_channel_accept and, if that did not complete the handshake, a call on its channel. May be
 /// called from any thread and in the child after fork; not from a signal handler.
+/// Not a cancellation point: use a time-out.
 ///
 /// Returns 0, or -1 with errno: ipc_channel_pair's errors, and
 ///   EACCES        the path may not be written, or a directory of it may not be searched
@@ -446,6 +466,7 @@ pub unsafe extern "C" fn ipc_channel_connect(
 ///
 /// Blocks as timeout_ms says. Only one thread may send at the same time. May be called in the child
 /// after fork, not from a signal handler. No SIGPIPE.
+/// A cancellation point while it waits: the message is then not sent.
 ///
 /// Returns 0, or -1 with errno:
 ///   EAGAIN     timeout_ms is 0, and there is no room
@@ -513,6 +534,7 @@ pub unsafe extern "C" fn ipc_channel_send(
 ///
 /// Blocks as timeout_ms says. Only one thread may receive at the same time. May be called in the
 /// child after fork, not from a signal handler.
+/// A cancellation point while it waits: no message is lost.
 ///
 /// Returns the message's length, 0 at the end of the session, or -1 with errno:
 ///   EAGAIN     timeout_ms is 0, and there is no message
@@ -551,6 +573,7 @@ pub unsafe extern "C" fn ipc_channel_recv(
 /// its content is undefined at first. Waits for room as ipc_channel_send does.
 ///
 /// Blocks as timeout_ms says. With regard to threads, fork and signals it is a sending call.
+/// A cancellation point while it waits.
 ///
 /// Returns the room, or NULL with errno: ipc_channel_send's errors.
 #[unsafe(no_mangle)]
@@ -606,6 +629,7 @@ pub unsafe extern "C" fn ipc_channel_cancel(ch: *mut Channel) -> c_int {
 /// as for ipc_channel_send.
 ///
 /// Blocks as timeout_ms says. With regard to threads, fork and signals it is a receiving call.
+/// A cancellation point while it waits.
 ///
 /// Returns the message's length, 0 at the end of the session, or -1 with errno:
 ///   EAGAIN     timeout_ms is 0, and there is no message
@@ -808,6 +832,7 @@ impl From<Stats> for ipc_channel_stats {
 /// use ch during the call or after it.
 ///
 /// Does not block. May be called in the child after fork; not from a signal handler.
+/// Not a cancellation point.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_close(ch: *mut Channel) {
     // SAFETY: from `give_out` or ipc_channel_pair, and the caller gives it up.

@@ -1,6 +1,7 @@
 //! Checks of the pointers that C passes. A required pointer that is NULL is `EINVAL`.
 
 use crate::errno::{Errno, Result};
+use crate::sys::CancelGuard;
 use libc::{c_char, c_void, size_t};
 use std::alloc::{self, Layout};
 use std::ffi::CStr;
@@ -142,6 +143,8 @@ pub fn handle_room<T>() -> Result<Box<MaybeUninit<T>>> {
 /// `at` is NULL or came from [`handle_room`], and is no longer used.
 pub unsafe fn drop_handle<T>(at: *mut T) {
     if !at.is_null() {
+        // A thread that is cancelled in one close(2) would leave the other descriptors open.
+        let _uncancelled = CancelGuard::new();
         // SAFETY: the caller's promise.
         drop(unsafe { Box::from_raw(at) });
     }

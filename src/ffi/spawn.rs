@@ -57,6 +57,7 @@ const _: () = assert!(size_of::<ipc_spawn_opts>() == ipc_spawn_opts::FIRST_SIZE)
 ///
 /// Blocks until the program has started. May be called from any thread of a multithreaded program,
 /// and in the child after fork; not from a signal handler.
+/// Not a cancellation point.
 ///
 /// Returns the pid, or -1 with errno, ret_fd unchanged and no child left:
 ///   E2BIG    argv and the environment are too long; or opts is from a newer version of the

@@ -119,9 +119,7 @@ impl CancelGuard {
 
     /// Lets a pending cancellation act, if the thread could be cancelled before.
     pub fn test(&self) {
-        set_cancel_state(self.before);
-        test_cancel();
-        set_cancel_state(PTHREAD_CANCEL_DISABLE);
+        self.lifted(&[], test_cancel);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::init_once::InitOnce;
-use crate::sys::{self, membarrier, pipe};
+use crate::sys::{self, CancelGuard, membarrier, pipe};
 use libc::c_int;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -65,12 +65,14 @@ impl LazyEvent {
 impl Event for LazyEvent {
     fn set(&self) {
         if let Some(event) = self.0.get() {
+            let _uncancelled = CancelGuard::new();
             let _ = event.write(1);
         }
     }
 
     fn clear(&self) {
         if let Some(event) = self.0.get() {
+            let _uncancelled = CancelGuard::new();
             let _ = event.read();
         }
     }
@@ -184,6 +186,7 @@ impl Doorbell {
         let Some(pipe) = self.pipe.get() else {
             return false;
         };
+        let _uncancelled = CancelGuard::new();
         let mut buffer = [MaybeUninit::uninit(); 64];
         let read = pipe::read_without_waiting(pipe.as_fd(), &mut buffer);
         match read {
@@ -298,6 +301,7 @@ impl wait::Doorbell for Doorbell {
             return self.is_peer_gone();
         };
         let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+        let _uncancelled = CancelGuard::new();
         let polled = nix::poll::poll(&mut fds, PollTimeout::ZERO);
         let is_hung_up = fds[0]
             .revents()

@@ -1,7 +1,7 @@
 //! The two ends of the pipe by which one side wakes the other, each in its own process.
 
 use crate::errno::{Errno, Result};
-use crate::sys::pipe;
+use crate::sys::{CancelGuard, pipe};
 use nix::fcntl::{FcntlArg, OFlag};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -43,6 +43,8 @@ impl PeerDoorbell {
     /// read.
     #[inline(never)]
     pub fn notify(&self) -> Result<()> {
+        // The message is published already: a thread that is cancelled here would not wake the peer.
+        let _uncancelled = CancelGuard::new();
         loop {
             match pipe::write_without_signal(self.0.as_fd(), &[0]) {
                 Err(Errno::EINTR) => {}

@@ -3,6 +3,7 @@
 
 use super::doorbell::new_eventfd;
 use crate::errno::Result;
+use crate::sys::CancelGuard;
 use libc::c_int;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
@@ -32,11 +33,13 @@ impl Polled {
 
     /// Makes it readable.
     pub fn set_readable(&self) {
+        let _uncancelled = CancelGuard::new();
         let _ = self.readable.write(1);
     }
 
     /// Takes back [`Polled::set_readable`].
     pub fn clear_readable(&self) {
+        let _uncancelled = CancelGuard::new();
         let _ = self.readable.read();
     }
 

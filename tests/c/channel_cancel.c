@@ -1,0 +1,127 @@
+/*
+ * Threads are cancelled in calls on channels: no descriptor is left, and no message or wake-up
+ * is lost.
+ */
+#include "check.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* The address sanitizers take the stack of a cancelled thread for one in use. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED
+#endif
+
+static atomic_int begun;
+static int listener;
+static struct ipc_channel *ends[2];
+
+static int descriptors(void)
+{
+    DIR *open = opendir("/proc/self/fd");
+    int count = 0;
+
+    CHECK(open != NULL);
+    while (readdir(open) != NULL)
+        count++;
+    closedir(open);
+    return count;
+}
+
+static void *accepts(void *unused)
+{
+    struct ipc_channel *channel;
+
+    (void)unused;
+    begun = 1;
+    ipc_channel_accept(listener, NULL, 0, -1, &channel);
+    return NULL;
+}
+
+static void *connects(void *path)
+{
+    struct ipc_channel *channel;
+
+    begun = 1;
+    CHECK(ipc_channel_connect(path, NULL, 0, 500, &channel) == -1 && errno == ETIMEDOUT);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void *receives(void *unused)
+{
+    char byte;
+
+    (void)unused;
+    begun = 1;
+    for (;;)
+        CHECK(ipc_channel_recv(ends[1], &byte, 1, -1) == 1);
+    return NULL;
+}
+
+static void *sends(void *unused)
+{
+    (void)unused;
+    begun = 1;
+    for (;;)
+        CHECK(ipc_channel_send(ends[0], "x", 1, -1) == 0);
+    return NULL;
+}
+
+static void cancel(void *(*run)(void *), void *argument)
+{
+    struct timespec while_it_waits = {0, 20000000};
+    pthread_t thread;
+    void *result;
+
+#ifdef SANITIZED
+    return;
+#endif
+    begun = 0;
+    CHECK(pthread_create(&thread, NULL, run, argument) == 0);
+    while (!begun)
+        check_pause();
+    nanosleep(&while_it_waits, NULL);
+    CHECK(pthread_cancel(thread) == 0);
+    CHECK(pthread_join(thread, &result) == 0);
+    CHECK(result == PTHREAD_CANCELED);
+}
+
+int main(void)
+{
+    const char *path = check_path("listener");
+    int before = descriptors();
+    char byte;
+
+    listener = ipc_channel_listen(path, 0600, 0);
+    CHECK(listener >= 0);
+    cancel(accepts, NULL);
+    cancel(connects, (void *)path);
+    CHECK(descriptors() == before + 1);
+    unlink(path);
+    close(listener);
+
+    CHECK(ipc_channel_pair(NULL, 0, ends) == 0);
+    for (int i = 0; i < 20; i++) {
+        cancel(receives, NULL);
+        CHECK(ipc_channel_send(ends[0], "y", 1, 0) == 0);
+        CHECK(ipc_channel_recv(ends[1], &byte, 1, 0) == 1 && byte == 'y');
+    }
+    /* The ring becomes full, and the sender waits for room. */
+    cancel(sends, NULL);
+    while (ipc_channel_recv(ends[1], &byte, 1, 0) == 1)
+        CHECK(byte == 'x');
+    CHECK(errno == EAGAIN);
+    CHECK(ipc_channel_send(ends[0], "y", 1, 0) == 0);
+    CHECK(ipc_channel_recv(ends[1], &byte, 1, 0) == 1 && byte == 'y');
+    ipc_channel_close(ends[0]);
+    ipc_channel_close(ends[1]);
+    CHECK(descriptors() == before);
+    return 0;
+}
