@@ -35,6 +35,7 @@
 #define FDS_MAX 3
 #define BYTES_MAX 65536
 #define NUMBERS 64
+#define EMPTY_MAX 16 /* how many empty packets a call passes over */
 
 struct piece {
     const uint8_t *bytes;
@@ -115,19 +116,25 @@ static inline struct expected expect_stream(void)
     return len > cap ? error(EMSGSIZE) : (struct expected){len, at + 8};
 }
 
+/* Empty packets are passed over, but not without end. */
 static inline struct expected expect_seqpacket(void)
 {
-    const struct piece *piece = &pieces[next_piece];
+    for (int empty = 1; next_piece < npieces; empty++) {
+        const struct piece *piece = &pieces[next_piece++];
 
-    if (next_piece == npieces) {
-        return at_end();
+        if (piece->len == 0 && !stays_open && next_piece < npieces) {
+            /* It reads like the end, after which the call reads once more. */
+            piece = &pieces[next_piece++];
+        }
+        if (piece->len > 0 || !stays_open) {
+            return piece->len > cap ? error(EMSGSIZE)
+                                    : (struct expected){piece->len, piece->bytes};
+        }
+        if (empty == EMPTY_MAX) {
+            return error(EAGAIN);
+        }
     }
-    next_piece++;
-    if (piece->len == 0 && next_piece < npieces) {
-        /* It looks like the end, which is looked at once more. */
-        piece = &pieces[next_piece++];
-    }
-    return piece->len > cap ? error(EMSGSIZE) : (struct expected){piece->len, piece->bytes};
+    return at_end();
 }
 
 /* A record is what one read gives: a packet, or up to PIPE_BUF of what there is. */
@@ -149,7 +156,8 @@ static inline struct expected expect_fifo(void)
         return at_end();
     }
     const uint8_t *end = at + len;
-    if (len <= 4 || memcmp(end - 4, "uf", 2) != 0 || (size_t)(end[-2] | end[-1] << 8) != len - 4) {
+    if (len <= 4 || memcmp(end - 4, "\0\xf5", 2) != 0 ||
+        (size_t)(end[-2] | end[-1] << 8) != len - 4) {
         return error(EPROTO);
     }
     return len - 4 > cap ? error(EMSGSIZE) : (struct expected){(ssize_t)len - 4, at};
