@@ -11,11 +11,14 @@
 
 #include <err.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 #include <unixipc.h>
 
 #define BENCH_ROUNDS   3
@@ -31,6 +34,22 @@ static inline void must(long long result, const char *what)
 {
     if (result < 0)
         err(1, "%s", what);
+}
+
+/* A child that ends with its parent. */
+static inline pid_t bench_fork(void)
+{
+    pid_t parent = getpid();
+
+    fflush(NULL);
+    pid_t child = fork();
+    must(child, "fork");
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+    }
+    return child;
 }
 
 static inline double bench_now_ns(void)

@@ -311,15 +311,9 @@ static void make_fifos(void)
 
 static pid_t fork_other(void)
 {
-    pid_t parent = getpid();
+    pid_t child = bench_fork();
 
-    fflush(NULL);
-    pid_t child = fork();
-    must(child, "fork");
     if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
         side = 1;
     }
     return child;

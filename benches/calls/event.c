@@ -87,15 +87,9 @@ static void block(const void *which_row, int which, long count)
 
 static pid_t start(void (*answer)(void), int processor)
 {
-    pid_t parent = getpid();
+    pid_t child = bench_fork();
 
-    fflush(NULL);
-    pid_t child = fork();
-    must(child, "fork");
     if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
         bench_pin(processor);
         for (;;)
             answer();

@@ -182,17 +182,10 @@ static void second_process(const void *which_row, int which, long count)
 
 static void start_other_process(void)
 {
-    pid_t parent = getpid();
-
     must(pipe(order_pipe), "pipe");
     must(pipe(done_pipe), "pipe");
-    fflush(NULL);
-    pid_t child = fork();
-    must(child, "fork");
+    pid_t child = bench_fork();
     if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
         close(order_pipe[1]);
         close(done_pipe[0]);
         other_process();

@@ -116,22 +116,6 @@ static const struct lock reader = {"rwlock, reading", read_lock, read_unlock};
 static const struct lock libc_reader = {"rwlock of the C library", libc_read_lock,
                                         libc_read_unlock};
 
-/* A child that ends with its parent. */
-static pid_t start(void)
-{
-    pid_t parent = getpid();
-
-    fflush(NULL);
-    pid_t child = fork();
-    must(child, "fork");
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
-    }
-    return child;
-}
-
 static void busy(double ns)
 {
     double end = bench_now_ns() + ns;
@@ -149,7 +133,7 @@ static void beside_a_loop(const struct lock *loop, const struct lock *waiter)
     must(sched_getaffinity(0, sizeof(all), &all), "sched_getaffinity");
     atomic_store(&shared->stop, 0);
     atomic_store(&shared->ready, 0);
-    pid_t child = start();
+    pid_t child = bench_fork();
     if (child == 0) {
         bench_pin(1);
         while (!atomic_load(&shared->stop)) {
@@ -195,7 +179,7 @@ static double reads(const struct lock *lock, int readers)
     atomic_store(&shared->stop, 0);
     for (int i = 0; i < readers; i++) {
         atomic_store(&shared->reads[i].count, 0);
-        if (start() == 0) {
+        if (bench_fork() == 0) {
             while (!atomic_load(&shared->stop)) {
                 if (lock->lock() != 0)
                     continue;
