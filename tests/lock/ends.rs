@@ -164,8 +164,7 @@ fn run(worker: &Worker, end: End) {
         }),
         End::Unmapped => {
             take_one(space, process, random);
-            // SAFETY: a mapping of this process's own, which it does not use again.
-            unsafe { libc::munmap(ptr::from_ref(space).cast_mut().cast(), size_of::<Space>()) };
+            space.unmap();
         }
         End::Cancelled => cancel_a_worker(worker, random),
     }

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
-use std::{ptr, thread};
+use std::thread;
 use unixipc::lock::mutex::Mutex;
 use unixipc::lock::rwlock::Rwlock;
 
@@ -50,8 +50,7 @@ pub fn found_by_polling() {
         let space = space();
         fork(|| {
             lock(space).unwrap();
-            // SAFETY: a mapping of this process's own, which it does not use again.
-            unsafe { libc::munmap(ptr::from_ref(space).cast_mut().cast(), size_of::<Space>()) };
+            space.unmap();
         })
         .join();
         wait_until("the lock", || {
@@ -70,8 +69,7 @@ pub fn unmapped_at_exit() {
         let child = fork(|| {
             lock(space).unwrap();
             space.arrive(0);
-            // SAFETY: a mapping of this process's own, which it does not use again.
-            unsafe { libc::munmap(ptr::from_ref(space).cast_mut().cast(), size_of::<Space>()) };
+            space.unmap();
         });
         space.wait_for(0, 1);
         assert_eq!(wait(space), found);

@@ -391,10 +391,7 @@ pub fn unmapped_while_held() {
         for space in [before, gone, after] {
             assert_eq!(space.lock(-1), CLEAN);
         }
-        // SAFETY: a mapping of this process's own, which it does not use again.
-        let done =
-            unsafe { libc::munmap(ptr::from_ref(gone).cast_mut().cast(), size_of::<Space>()) };
-        assert_eq!(done, 0);
+        gone.unmap();
     })
     .join();
     assert_eq!(after.lock(0), DIED);
@@ -464,8 +461,7 @@ pub fn inheriting() {
     // One that the kernel does not notice.
     fork(|| {
         assert_eq!(space.lock(-1), CLEAN);
-        // SAFETY: a mapping of this process's own, which it does not use again.
-        unsafe { libc::munmap(ptr::from_ref(space).cast_mut().cast(), size_of::<Space>()) };
+        space.unmap();
     })
     .join();
     assert_eq!(space.lock(LONG), DIED);

@@ -97,6 +97,13 @@ impl Space {
         outcome(|| unsafe { ipc_cond_wait(self.cond.get(), self.mutex.get(), timeout_ms) } as isize)
     }
 
+    /// Removes the mapping from this process, which does not use the space again.
+    pub fn unmap(&self) {
+        let at = ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: a mapping of this process's own, which it does not use again.
+        assert_eq!(unsafe { libc::munmap(at, size_of::<Self>()) }, 0);
+    }
+
     pub fn mutex(&self) -> *mut ipc_mutex {
         self.mutex.get()
     }
