@@ -43,3 +43,10 @@ pub enum LockStatus {
     /// The last owner died with it, or unlocked it without marking it consistent.
     OwnerDied,
 }
+
+impl LockStatus {
+    #[inline]
+    fn of(died: bool) -> Self {
+        if died { Self::OwnerDied } else { Self::Clean }
+    }
+}

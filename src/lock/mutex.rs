@@ -64,15 +64,15 @@ impl Mutex {
     #[inline]
     pub fn lock(&self, deadline: Deadline) -> Result<LockStatus> {
         match self.lock_at_once() {
-            Ok(()) => Ok(self.status()),
+            Ok(died) => Ok(LockStatus::of(died)),
             Err(tried) => self.lock_otherwise(deadline, tried),
         }
     }
 
-    /// Locks it in the most frequent case. The error is the C library's result otherwise, or 0 if it was not
-    /// called.
+    /// Locks it in the most frequent case: whether an owner has died with it. The error is the C
+    /// library's result otherwise, or 0 if it was not called.
     #[inline(always)]
-    fn lock_at_once(&self) -> core::result::Result<(), c_int> {
+    fn lock_at_once(&self) -> core::result::Result<bool, c_int> {
         let Some(process) = Process::known() else {
             return Err(0);
         };
@@ -136,26 +136,22 @@ impl Mutex {
     }
 
     fn status(&self) -> LockStatus {
-        if self.robust.died() {
-            LockStatus::OwnerDied
-        } else {
-            LockStatus::Clean
-        }
+        LockStatus::of(self.robust.died())
     }
 
     /// Unlocks it. `EPERM` if this thread does not hold it.
     #[inline]
     pub fn unlock(&self) -> Result<()> {
-        self.header.check(OBJECT_TYPE)?;
-        match Process::known() {
-            Some(process) => self.robust.unlock(process),
-            None => self.unlock_otherwise(),
-        }
+        // A mutex whose recorded owner is this thread has been checked when it was locked.
+        Process::known()
+            .and_then(|process| self.robust.unlock_at_once(process))
+            .unwrap_or_else(|| self.unlock_otherwise())
     }
 
     #[cold]
     #[inline(never)]
     fn unlock_otherwise(&self) -> Result<()> {
+        self.header.check(OBJECT_TYPE)?;
         self.robust.unlock(Process::current()?)
     }
 

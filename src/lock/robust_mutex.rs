@@ -80,19 +80,18 @@ impl RobustMutex {
     /// Locks it if it is unlocked. `EBUSY` if another thread holds it, `EDEADLK` if this one does.
     #[inline]
     pub fn try_lock(&self, process: Process) -> Result<()> {
-        self.try_lock_at_once(process)
-            .or_else(|tried| self.conclude(process, tried))
+        match self.try_lock_at_once(process) {
+            Ok(_) => Ok(()),
+            Err(tried) => self.conclude(process, tried),
+        }
     }
 
-    /// The most frequent case of [`RobustMutex::try_lock`]; the error is for
-    /// [`RobustMutex::conclude`].
+    /// The most frequent case of [`RobustMutex::try_lock`]: whether an owner has died with it. The
+    /// error is for [`RobustMutex::conclude`].
     #[inline(always)]
-    pub fn try_lock_at_once(&self, process: Process) -> core::result::Result<(), c_int> {
+    pub fn try_lock_at_once(&self, process: Process) -> core::result::Result<bool, c_int> {
         match self.try_raw() {
-            0 => {
-                self.note_owner(process);
-                Ok(())
-            }
+            0 => Ok(self.note_owner(process)),
             tried => Err(tried),
         }
     }
@@ -114,10 +113,12 @@ impl RobustMutex {
         Ok(())
     }
 
+    /// Returns whether an owner has died with it.
     #[inline]
-    fn note_owner(&self, process: Process) {
+    fn note_owner(&self, process: Process) -> bool {
         let died = self.owner.load(Ordering::Relaxed) & DIED;
         self.owner.store(process.thread() | died, Ordering::Relaxed);
+        died != 0
     }
 
     /// Whether this thread is noted as the owner.
@@ -302,6 +303,22 @@ impl RobustMutex {
             return Err(Errno::EPERM);
         }
         self.owner.store(owner & DIED, Ordering::Relaxed);
+        self.unlock_raw()
+    }
+
+    /// The most frequent case of [`RobustMutex::unlock`]: None, and nothing has changed, if this
+    /// thread does not hold it, or an owner died with it.
+    #[inline(always)]
+    pub fn unlock_at_once(&self, process: Process) -> Option<Result<()>> {
+        if self.owner.load(Ordering::Relaxed) != process.thread() {
+            return None;
+        }
+        self.owner.store(0, Ordering::Relaxed);
+        Some(self.unlock_raw())
+    }
+
+    #[inline(always)]
+    fn unlock_raw(&self) -> Result<()> {
         // SAFETY: a mutex by `init`.
         match unsafe { libc::pthread_mutex_unlock(self.raw.get()) } {
             0 => Ok(()),

@@ -137,7 +137,7 @@ impl<'a> Parts for Call<'a> {
     fn take_slot(&self) -> Result<Option<Self::Slot>> {
         let (number, Line(own)) = self.lock.own_slot();
         match own.try_lock_at_once(self.process) {
-            Ok(()) => Ok(Some((own, number))),
+            Ok(_) => Ok(Some((own, number))),
             Err(tried) => self.take_another_slot((own, number), tried),
         }
     }

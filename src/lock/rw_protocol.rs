@@ -135,11 +135,7 @@ fn slot_barrier() {
 }
 
 fn status(state: u32) -> LockStatus {
-    if state & DAMAGED == 0 {
-        LockStatus::Clean
-    } else {
-        LockStatus::OwnerDied
-    }
+    LockStatus::of(state & DAMAGED != 0)
 }
 
 #[cold]
