@@ -1,8 +1,6 @@
 //! What the installed library promises to the linker, the loader and to programs that
 //! were built before: tests/abi/ has it written down, `make header` writes it anew.
 
-mod common;
-
 use common::{assert_golden, root, run, stage, text, trial_with_tools};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;

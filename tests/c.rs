@@ -1,8 +1,6 @@
 //! The C and C++ programs of tests/c: each is compiled as a user would, in several
 //! ways, and run. They exit 0 (passed), 1 (failed) or 77 (cannot be run here).
 
-mod common;
-
 use common::programs::{
     self, CANNOT_RUN, WARNINGS, is_cxx, path_text, programs, run_bounded, tests_c,
 };

@@ -2,10 +2,10 @@
 //! wrong arguments, killed at a bad moment. Each test is a process with an IPC namespace
 //! and a folder of its own, in which nothing may be left.
 
-mod common;
-
-use common::isolated::{NOBODY, Test, become_nobody, can_have_own_ipc, is_root};
+use common::isolated::{apply, isolated};
+use common::needs;
 use common::stage;
+use common::user::{NOBODY, become_nobody, is_root};
 use std::env::temp_dir;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -198,21 +198,24 @@ mod usage {
         "frame_pipe",
     ];
 
-    pub fn help() {
+    #[apply(isolated)]
+    fn help() {
         for name in ALL {
             let help = succeed(example(name).arg("--help"));
             assert!(help.starts_with(&format!("usage: {name}")), "{help}");
         }
     }
 
-    pub fn unknown_option() {
+    #[apply(isolated)]
+    fn unknown_option() {
         for name in ALL {
             let said = fail(example(name).arg("--nonsense"), 2);
             assert!(said.contains("usage:"), "{said}");
         }
     }
 
-    pub fn too_many_arguments() {
+    #[apply(isolated)]
+    fn too_many_arguments() {
         // Those that take any number of words or files have too few without.
         for name in ALL
             .into_iter()
@@ -222,7 +225,8 @@ mod usage {
         }
     }
 
-    pub fn wrong_values() {
+    #[apply(isolated)]
+    fn wrong_values() {
         fail(example("socketpair_talk").args(["--type", "raw"]), 2);
         fail(example("ipc_copy").args(["a", "b", "--via", "pigeon"]), 2);
         for args in [
@@ -256,7 +260,8 @@ mod usage {
 mod socketpair_talk {
     use super::*;
 
-    pub fn both_sides_speak() {
+    #[apply(isolated)]
+    fn both_sides_speak() {
         for kind in ["stream", "dgram"] {
             let talk = succeed(example("socketpair_talk").args(["--type", kind]));
             for who in ["parent says", "parent hears", "child  says", "child  hears"] {
@@ -277,7 +282,8 @@ mod fifo_time {
         Server::start(example("fifo_timed").arg(path()))
     }
 
-    pub fn each_client_gets_one_date() {
+    #[apply(isolated)]
+    fn each_client_gets_one_date() {
         let server = start();
         for _ in 0..100 {
             let date = succeed(example("fifo_timec").arg(path()));
@@ -290,7 +296,8 @@ mod fifo_time {
         assert!(!path().exists());
     }
 
-    pub fn clients_at_once() {
+    #[apply(isolated)]
+    fn clients_at_once() {
         let server = start();
         let mut clients: Vec<_> = (0..50)
             .map(|_| {
@@ -318,7 +325,8 @@ mod fifo_time {
     }
 
     /// A client that reads until the end of the session gets one date too.
-    pub fn cat() {
+    #[apply(isolated)]
+    fn cat() {
         let server = start();
         for _ in 0..50 {
             let date = succeed(Command::new("cat").arg(path()));
@@ -328,7 +336,8 @@ mod fifo_time {
     }
 
     /// A client that opens and leaves without reading must not stop the server.
-    pub fn client_that_leaves() {
+    #[apply(isolated)]
+    fn client_that_leaves() {
         let server = start();
         for _ in 0..20 {
             drop(File::open(path()).unwrap());
@@ -337,7 +346,8 @@ mod fifo_time {
         server.end(libc::SIGTERM);
     }
 
-    pub fn left_by_a_dead_server() {
+    #[apply(isolated)]
+    fn left_by_a_dead_server() {
         start().end(libc::SIGKILL);
         assert!(fs::metadata(path()).unwrap().file_type().is_fifo());
         let server = start();
@@ -346,7 +356,8 @@ mod fifo_time {
         assert!(!path().exists());
     }
 
-    pub fn not_a_fifo() {
+    #[apply(isolated)]
+    fn not_a_fifo() {
         fs::write(path(), "a file").unwrap();
         assert!(fail(example("fifo_timed").arg(path()), 1).contains("not a FIFO"));
         assert!(fail(example("fifo_timec").arg(path()), 1).contains("not a FIFO"));
@@ -354,7 +365,8 @@ mod fifo_time {
         fs::remove_file(path()).unwrap();
     }
 
-    pub fn no_server() {
+    #[apply(isolated)]
+    fn no_server() {
         assert!(fail(example("fifo_timec").arg(path()), 1).contains("start fifo_timed first"));
     }
 }
@@ -372,7 +384,9 @@ mod shm_time {
         command
     }
 
-    pub fn clients_see_time_pass() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn clients_see_time_pass() {
         for args in [&[][..], &["--lock"], &["--cell"]] {
             let server = server(args);
             let first = succeed(&mut client(args));
@@ -383,7 +397,9 @@ mod shm_time {
         }
     }
 
-    pub fn second_server() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn second_server() {
         let first = server(&[]);
         let said = fail(example("shm_timed").arg(temp_dir()), 1);
         assert!(
@@ -394,7 +410,9 @@ mod shm_time {
         assert!(first.end(libc::SIGTERM).success());
     }
 
-    pub fn left_by_a_dead_server() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn left_by_a_dead_server() {
         server(&["--lock"]).end(libc::SIGKILL);
         assert_eq!(system_v_objects(), 2);
         assert!(fail(&mut client(&[]), 1).contains("has died"));
@@ -404,7 +422,9 @@ mod shm_time {
         assert_eq!(system_v_objects(), 0);
     }
 
-    pub fn no_server() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn no_server() {
         assert!(fail(&mut client(&[]), 1).contains("start shm_timed first"));
         let server = server(&[]);
         assert!(fail(&mut client(&["--lock"]), 1).contains("has no lock"));
@@ -413,7 +433,9 @@ mod shm_time {
     }
 
     /// What a server left is used by one of another kind.
-    pub fn another_kind() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn another_kind() {
         server(&["--cell"]).end(libc::SIGKILL);
         let second = server(&["--lock"]);
         assert!(fail(&mut client(&["--cell"]), 1).contains("has no cell"));
@@ -427,7 +449,9 @@ mod shm_time {
     }
 
     /// Another user's client can read, and cannot write: by the permission bits.
-    pub fn other_user() {
+    #[apply(isolated)]
+    #[needs(needs::root)]
+    fn other_user() {
         fs::set_permissions(temp_dir(), fs::Permissions::from_mode(0o755)).unwrap();
         let server = server(&[]);
         let row = fs::read_to_string("/proc/sysvipc/shm").unwrap();
@@ -470,7 +494,8 @@ mod shm_race {
             .collect()
     }
 
-    pub fn lock_prevents_torn_reads() {
+    #[apply(isolated)]
+    fn lock_prevents_torn_reads() {
         let table = succeed(example("shm_race").args(["--seconds", "1"]));
         assert!(
             row(&table, "no lock")[1] > 0,
@@ -488,7 +513,9 @@ mod shm_race {
         }
     }
 
-    pub fn interrupted() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn interrupted() {
         let mut race = example("shm_race")
             .args(["--seconds", "3600"])
             .spawn()
@@ -537,7 +564,9 @@ mod ipc_copy {
         assert_eq!(found, names);
     }
 
-    pub fn sizes() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn sizes() {
         // Around the length of a piece, and several of them.
         for len in [
             0,
@@ -563,7 +592,9 @@ mod ipc_copy {
         clean();
     }
 
-    pub fn mode_and_link() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn mode_and_link() {
         let from = source(b"a script");
         fs::set_permissions(&from, fs::Permissions::from_mode(0o750)).unwrap();
         let link = temp_dir().join("link");
@@ -579,7 +610,9 @@ mod ipc_copy {
         clean();
     }
 
-    pub fn bad_arguments() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn bad_arguments() {
         let from = source(b"x");
         let nowhere = temp_dir().join("nowhere/dest");
         for via in VIAS {
@@ -594,7 +627,9 @@ mod ipc_copy {
         clean();
     }
 
-    pub fn unreadable() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn unreadable() {
         let from = source(b"secret");
         fs::set_permissions(&from, fs::Permissions::from_mode(0o0)).unwrap();
         fs::set_permissions(temp_dir(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -609,7 +644,9 @@ mod ipc_copy {
     }
 
     /// /dev/full answers every write with ENOSPC.
-    pub fn full_disk() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn full_disk() {
         let from = source(&vec![1; 3_000_000]);
         for via in VIAS {
             let said = fail(&mut copy(via, &from, Path::new("/dev/full")), 1);
@@ -621,7 +658,9 @@ mod ipc_copy {
     }
 
     /// On a real file system without room, nothing of the copy stays.
-    pub fn file_size_limit() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn file_size_limit() {
         let from = source(&vec![1; 3_000_000]);
         for via in VIAS {
             let mut command = copy(via, &from, &dest());
@@ -663,7 +702,9 @@ mod ipc_copy {
         (child, to)
     }
 
-    pub fn receiver_killed() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn receiver_killed() {
         for via in VIAS {
             let (mut child, mut to) = start_endless(via);
             signal(child_of(&child), libc::SIGKILL);
@@ -680,7 +721,9 @@ mod ipc_copy {
         }
     }
 
-    pub fn sender_killed() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn sender_killed() {
         for via in VIAS {
             let (mut child, to) = start_endless(via);
             let receiver = child_of(&child);
@@ -698,7 +741,9 @@ mod ipc_copy {
     }
 
     /// That the receiver is stopped for a while is not its end.
-    pub fn receiver_stopped() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn receiver_stopped() {
         for via in VIAS {
             let (mut child, to) = start_endless(via);
             let receiver = child_of(&child);
@@ -712,7 +757,9 @@ mod ipc_copy {
         }
     }
 
-    pub fn interrupted() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn interrupted() {
         for via in VIAS {
             let (mut child, to) = start_endless(via);
             child_of(&child);
@@ -729,7 +776,9 @@ mod ipc_copy {
     }
 
     /// More than 32 bits can count: 4 GiB and 3 bytes, of which the file has no block.
-    pub fn large() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn large() {
         let from = temp_dir().join("source");
         let len = (4_u64 << 30) + 3;
         File::create(&from).unwrap().set_len(len).unwrap();
@@ -741,7 +790,9 @@ mod ipc_copy {
         clean();
     }
 
-    pub fn progress_bar() {
+    #[apply(isolated)]
+    #[needs(needs::script)]
+    fn progress_bar() {
         // script(1) gives the program a terminal.
         let from = temp_dir().join("source");
         File::create(&from).unwrap().set_len(2 << 30).unwrap();
@@ -763,13 +814,15 @@ mod ipc_copy {
 mod coprocess {
     use super::*;
 
-    pub fn sort() {
+    #[apply(isolated)]
+    fn sort() {
         let sorted = succeed(example("coprocess").args(["--with", "sort", "pear", "fig", "apple"]));
         assert_eq!(sorted, "apple\nfig\npear\n");
     }
 
     /// More than fits into both sockets: nobody may wait for the other.
-    pub fn long_text() {
+    #[apply(isolated)]
+    fn long_text() {
         let text = "a line of text, and one more\n".repeat(100_000);
         let mut child = example("coprocess")
             .args(["--with", "cat"])
@@ -791,7 +844,8 @@ mod coprocess {
         assert!(wait(&mut child).success() && back == text);
     }
 
-    pub fn programs_that_fail() {
+    #[apply(isolated)]
+    fn programs_that_fail() {
         assert!(
             fail(
                 example("coprocess").args(["--with", "no-such-program", "x"]),
@@ -808,7 +862,8 @@ mod coprocess {
 mod fd_pass {
     use super::*;
 
-    pub fn worker_reads_what_it_is_given() {
+    #[apply(isolated)]
+    fn worker_reads_what_it_is_given() {
         let file = temp_dir().join("file");
         fs::write(&file, "one\ntwo\n").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -818,7 +873,8 @@ mod fd_pass {
         fs::remove_file(&file).unwrap();
     }
 
-    pub fn missing_file() {
+    #[apply(isolated)]
+    fn missing_file() {
         fail(example("fd_pass").arg("/nonexistent"), 1);
     }
 }
@@ -826,7 +882,8 @@ mod fd_pass {
 mod fifo_log {
     use super::*;
 
-    pub fn nothing_is_lost() {
+    #[apply(isolated)]
+    fn nothing_is_lost() {
         let fifo = temp_dir().join("fifo");
         let log = temp_dir().join("log");
         let server = Server::start(
@@ -860,7 +917,8 @@ mod fifo_log {
     }
 
     /// The collector takes what is still sent before it ends.
-    pub fn ends_after_its_writers() {
+    #[apply(isolated)]
+    fn ends_after_its_writers() {
         let fifo = temp_dir().join("fifo");
         let mut server = Server::start(
             example("fifo_log")
@@ -889,7 +947,8 @@ mod fifo_log {
     }
 
     /// Lines that a shell writes, and records, each whole.
-    pub fn foreign_text() {
+    #[apply(isolated)]
+    fn foreign_text() {
         let fifo = temp_dir().join("fifo");
         let log = temp_dir().join("log");
         let server = Server::start(
@@ -921,7 +980,8 @@ mod fifo_log {
 mod lock_crash {
     use super::*;
 
-    pub fn owners_killed() {
+    #[apply(isolated)]
+    fn owners_killed() {
         let shown = succeed(example("lock_crash").args(["--rounds", "50"]));
         for lock in ["ipc_mutex:", "ipc_rwlock:", "ipc_semlock:"] {
             assert!(shown.contains(lock), "{shown}");
@@ -930,7 +990,9 @@ mod lock_crash {
         assert_eq!(shown.matches("50 clerks killed").count(), 3, "{shown}");
     }
 
-    pub fn interrupted() {
+    #[apply(isolated)]
+    #[needs(needs::ipc_namespace)]
+    fn interrupted() {
         let mut crash = example("lock_crash")
             .args(["--rounds", "1000000"])
             .stdout(Stdio::piped())
@@ -966,7 +1028,8 @@ mod sensor_board {
         }
     }
 
-    pub fn readers_come_and_go() {
+    #[apply(isolated)]
+    fn readers_come_and_go() {
         let _name = Name;
         let writer = Server::start(&mut board("write").0);
         let args = ["--count", "20", "--every", "5"];
@@ -986,7 +1049,8 @@ mod sensor_board {
     }
 
     /// Its readers go on with the next writer, whether the one before was killed or ended.
-    pub fn writer_replaced() {
+    #[apply(isolated)]
+    fn writer_replaced() {
         let _name = Name;
         let mut reader = board("read")
             .0
@@ -1008,7 +1072,8 @@ mod sensor_board {
         assert!(wait(&mut reader).success());
     }
 
-    pub fn demo() {
+    #[apply(isolated)]
+    fn demo() {
         let _name = Name;
         let shown = succeed(&mut board("demo").0);
         assert!(shown.contains("2 writers, 0 torn"), "{shown}");
@@ -1024,7 +1089,8 @@ mod sensor_board {
 mod channel_pingpong {
     use super::*;
 
-    pub fn histogram() {
+    #[apply(isolated)]
+    fn histogram() {
         for args in [
             &["--blocking"][..],
             &["--cores", "0,0", "--size", "100000"],
@@ -1059,7 +1125,8 @@ mod channel_pingpong {
             .unwrap()
     }
 
-    pub fn killed() {
+    #[apply(isolated)]
+    fn killed() {
         for mode in ["--blocking", "--polling"] {
             let mut parent = start(mode);
             signal(child_of(&parent), libc::SIGKILL);
@@ -1124,7 +1191,8 @@ mod channel_echo {
         assert!(!path().exists());
     }
 
-    pub fn clients_at_once() {
+    #[apply(isolated)]
+    fn clients_at_once() {
         let server = start();
         let idle = descriptors(&server);
         let mut clients: Vec<_> = (0..20)
@@ -1144,7 +1212,8 @@ mod channel_echo {
         end(server);
     }
 
-    pub fn clients_killed() {
+    #[apply(isolated)]
+    fn clients_killed() {
         let server = start();
         let idle = descriptors(&server);
         // Four descriptors each.
@@ -1171,7 +1240,8 @@ mod channel_echo {
     }
 
     /// Others that connect and say nothing, or nonsense, and one that reads nothing.
-    pub fn clients_that_do_not_play() {
+    #[apply(isolated)]
+    fn clients_that_do_not_play() {
         let server = start();
         let idle = descriptors(&server);
         let silent = knock();
@@ -1204,7 +1274,8 @@ mod channel_echo {
     }
 
     /// A client that stopped goes on where it was.
-    pub fn client_that_pauses() {
+    #[apply(isolated)]
+    fn client_that_pauses() {
         let server = start();
         let mut paused = client(&["--count", "20000", "--size", "20000", "--window", "1000"])
             .stdout(Stdio::null())
@@ -1220,7 +1291,8 @@ mod channel_echo {
         assert!(server.end(libc::SIGTERM).success());
     }
 
-    pub fn server_killed() {
+    #[apply(isolated)]
+    fn server_killed() {
         let server = start();
         let idle = descriptors(&server);
         let mut talking = start_endless();
@@ -1244,7 +1316,8 @@ mod channel_echo {
         assert!(server.end(libc::SIGINT).success());
     }
 
-    pub fn abstract_name() {
+    #[apply(isolated)]
+    fn abstract_name() {
         let name = format!("@unixipc-test-{}", std::process::id());
         let server = Server::start(
             example("channel_echo_server")
@@ -1259,7 +1332,8 @@ mod channel_echo {
 mod frame_pipe {
     use super::*;
 
-    pub fn frames_arrive() {
+    #[apply(isolated)]
+    fn frames_arrive() {
         for args in [
             &["--frames", "20"][..],
             &["--frames", "20", "--copy"],
@@ -1282,14 +1356,16 @@ mod frame_pipe {
             .unwrap()
     }
 
-    pub fn viewer_killed() {
+    #[apply(isolated)]
+    fn viewer_killed() {
         let mut camera = start();
         signal(child_of(&camera), libc::SIGKILL);
         assert_eq!(wait(&mut camera).code(), Some(1));
         assert!(said_by(&mut camera).contains("the viewer is gone"));
     }
 
-    pub fn camera_killed() {
+    #[apply(isolated)]
+    fn camera_killed() {
         let mut camera = start();
         let viewer = child_of(&camera);
         camera.kill().unwrap();
@@ -1303,7 +1379,9 @@ mod frame_pipe {
 mod channel_cxx {
     use super::*;
 
-    pub fn sums() {
+    #[apply(isolated)]
+    #[needs(needs::cxx_compiler)]
+    fn sums() {
         let shown = succeed(&mut example("channel_cxx"));
         assert!(shown.contains("the sum of 1 to 1000 is 500500"), "{shown}");
         assert!(succeed(example("channel_cxx").arg("--help")).starts_with("usage:"));
@@ -1311,26 +1389,8 @@ mod channel_cxx {
     }
 }
 
-/// Why a test cannot be run here, if so.
-fn why_not(name: &str) -> Option<&'static str> {
-    let counts = [
-        "shm_time",
-        "shm_race::interrupted",
-        "lock_crash::interrupted",
-        "ipc_copy",
-    ];
-    if name == "ipc_copy::progress_bar" && common::find_tool("script").is_none() {
-        Some("script is missing")
-    } else if name.starts_with("channel_cxx") && common::find_tool("c++").is_none() {
-        Some("c++ is missing")
-    } else if counts.iter().any(|prefix| name.starts_with(prefix)) && !can_have_own_ipc() {
-        Some("needs an IPC namespace of its own")
-    } else {
-        None
-    }
-}
-
 /// What `make demo` runs, with what is looked for in any test here: that it leaves nothing.
+#[apply(isolated)]
 fn demo() {
     let demo = common::root().join("scripts/demo");
     let shown = succeed(Command::new(demo).arg(common::root().join("build/examples")));
@@ -1338,74 +1398,7 @@ fn demo() {
 }
 
 fn main() -> ExitCode {
-    if !common::isolated::is_child() {
+    common::isolated::main_after(|| {
         stage::prefix().expect("the examples are built");
-    }
-    let tests = tests![
-        usage::help,
-        usage::unknown_option,
-        usage::too_many_arguments,
-        usage::wrong_values,
-        socketpair_talk::both_sides_speak,
-        fifo_time::each_client_gets_one_date,
-        fifo_time::clients_at_once,
-        fifo_time::cat,
-        fifo_time::client_that_leaves,
-        fifo_time::left_by_a_dead_server,
-        fifo_time::not_a_fifo,
-        fifo_time::no_server,
-        shm_time::clients_see_time_pass,
-        shm_time::second_server,
-        shm_time::left_by_a_dead_server,
-        shm_time::no_server,
-        shm_time::another_kind,
-        shm_race::lock_prevents_torn_reads,
-        shm_race::interrupted,
-        ipc_copy::sizes,
-        ipc_copy::mode_and_link,
-        ipc_copy::bad_arguments,
-        ipc_copy::unreadable,
-        ipc_copy::full_disk,
-        ipc_copy::file_size_limit,
-        ipc_copy::receiver_killed,
-        ipc_copy::sender_killed,
-        ipc_copy::receiver_stopped,
-        ipc_copy::interrupted,
-        ipc_copy::large,
-        ipc_copy::progress_bar,
-        coprocess::sort,
-        coprocess::long_text,
-        coprocess::programs_that_fail,
-        fd_pass::worker_reads_what_it_is_given,
-        fd_pass::missing_file,
-        fifo_log::nothing_is_lost,
-        fifo_log::ends_after_its_writers,
-        fifo_log::foreign_text,
-        lock_crash::owners_killed,
-        lock_crash::interrupted,
-        sensor_board::readers_come_and_go,
-        sensor_board::writer_replaced,
-        sensor_board::demo,
-        channel_pingpong::histogram,
-        channel_pingpong::killed,
-        channel_echo::clients_at_once,
-        channel_echo::clients_killed,
-        channel_echo::clients_that_do_not_play,
-        channel_echo::client_that_pauses,
-        channel_echo::server_killed,
-        channel_echo::abstract_name,
-        frame_pipe::frames_arrive,
-        frame_pipe::viewer_killed,
-        frame_pipe::camera_killed,
-        channel_cxx::sums,
-        demo,
-    ];
-    let tests: Vec<_> = tests
-        .iter()
-        .map(|test| Test {
-            ignored: why_not(test.name),
-            ..*test
-        })
-        .collect();
-    common::isolated::main(tests.leak(), tests![shm_time::other_user])
+    })
 }

@@ -2,8 +2,6 @@
 //! is refused, with `ENOSYS` and with `EPERM`: alone, and all of them together. The programs
 //! must pass all the same.
 
-mod common;
-
 use common::filter::{refuse, refuse_where};
 use common::programs::{self, CANNOT_RUN};
 use common::{text, trial_with_tools};

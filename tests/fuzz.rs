@@ -3,8 +3,6 @@
 //! assertions. Each target is fuzzed for some seconds, beginning with fuzz/corpus;
 //! UNIXIPC_TEST_SCALE multiplies them.
 
-mod common;
-
 use common::{find_tool, root, run, stage, text};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;

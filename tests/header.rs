@@ -1,8 +1,6 @@
 //! include/unixipc.h: it agrees with the code, compiles in every language revision and beside
 //! every other header, refuses unsupported systems, and takes only names with its own prefixes.
 
-mod common;
-
 use common::stage;
 use common::{assert_golden, root, run, text, trial_with_tools};
 use libtest_mimic::{Arguments, Failed, Trial};

@@ -1,12 +1,11 @@
 //! The manual pages: every function has one, which agrees with the header, renders
 //! without complaint, and has examples that compile and run.
 
-mod common;
-
 use common::header::{self, Function};
-use common::isolated::{self, Test};
+use common::isolated::{apply, isolated};
+use common::needs;
 use common::stage::{self, Link};
-use common::{find_tool, root, run, text};
+use common::{root, run, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,34 +32,11 @@ const OVERVIEW: &str = "unixipc.7";
 const C_FLAGS: [&str; 5] = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
 fn main() -> ExitCode {
-    let has = |tools: &[&str], why| {
-        let missing = tools.iter().any(|tool| find_tool(tool).is_none());
-        missing.then_some(why)
-    };
-    let test = |name, run, ignored| Test { name, run, ignored };
-    let no_compiler = has(
-        &["cc", "make", "pkg-config"],
-        "cc, make or pkg-config is missing",
-    );
-    let tests = vec![
-        test("every function has a page", functions_have_pages, None),
-        test("every page has a function", pages_have_functions, None),
-        test("sections", sections, None),
-        test("versions", versions, None),
-        test("prototypes are the header's", prototypes, None),
-        test("errors are the header's", errors, None),
-        test("attributes of every function", attributes, None),
-        test("overview: functions", overview_functions, None),
-        test("overview: errors and who sets them", overview_errors, None),
-        test("functions that are named exist", references, None),
-        test("examples compile and run", examples, no_compiler),
-        test("mandoc", mandoc, has(&["mandoc"], "mandoc is missing")),
-        test("groff", groff, has(&["groff", "tbl"], "groff is missing")),
-    ];
-    if !isolated::is_child() && no_compiler.is_none() {
-        stage::prefix().expect("the library is built");
-    }
-    isolated::main(Box::leak(tests.into_boxed_slice()), &[])
+    common::isolated::main_after(|| {
+        if needs::c_compiler().is_none() {
+            stage::prefix().expect("make stage");
+        }
+    })
 }
 
 /// A page that is no alias.
@@ -299,6 +275,7 @@ fn none(problems: Vec<String>) {
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
+#[apply(isolated)]
 fn functions_have_pages() {
     let files = files();
     let mut problems = Vec::new();
@@ -320,6 +297,7 @@ fn functions_have_pages() {
     none(problems);
 }
 
+#[apply(isolated)]
 fn pages_have_functions() {
     let exports = exports();
     let files = files();
@@ -346,6 +324,7 @@ fn pages_have_functions() {
     none(problems);
 }
 
+#[apply(isolated)]
 fn sections() {
     let mut problems = Vec::new();
     for page in function_pages() {
@@ -366,6 +345,7 @@ fn sections() {
     none(problems);
 }
 
+#[apply(isolated)]
 fn versions() {
     let mut problems = Vec::new();
     for page in pages(&[".3", ".7"]) {
@@ -386,6 +366,7 @@ fn versions() {
     none(problems);
 }
 
+#[apply(isolated)]
 fn prototypes() {
     let mut problems = Vec::new();
     for page in function_pages() {
@@ -415,6 +396,7 @@ fn prototypes() {
     none(problems);
 }
 
+#[apply(isolated)]
 fn errors() {
     let mut problems = Vec::new();
     for page in function_pages() {
@@ -439,6 +421,7 @@ fn errors() {
     none(problems);
 }
 
+#[apply(isolated)]
 fn attributes() {
     let mut problems = Vec::new();
     for page in function_pages() {
@@ -455,6 +438,7 @@ fn attributes() {
     none(problems);
 }
 
+#[apply(isolated)]
 fn overview_functions() {
     let overview = Page::open(OVERVIEW);
     let problems = exports()
@@ -466,6 +450,7 @@ fn overview_functions() {
     none(problems);
 }
 
+#[apply(isolated)]
 fn overview_errors() {
     let functions = header::functions();
     let entries: BTreeMap<String, String> = Page::open(OVERVIEW)
@@ -495,6 +480,7 @@ fn overview_errors() {
     none(problems);
 }
 
+#[apply(isolated)]
 fn references() {
     let exports = exports();
     let mut problems = Vec::new();
@@ -511,6 +497,8 @@ fn references() {
 }
 
 /// Each program runs in an empty folder, which is empty again afterwards.
+#[apply(isolated)]
+#[needs(needs::c_compiler)]
 fn examples() {
     let prefix = stage::prefix().unwrap();
     for page in function_pages() {
@@ -576,11 +564,15 @@ fn silent(formatter: &[&str], shows_text: bool) {
 
 // Aliases are not looked at: a .so request is what `mandoc` always warns of, and it
 // finds its page only where the pages are installed.
+#[apply(isolated)]
+#[needs(needs::mandoc)]
 fn mandoc() {
     silent(&["mandoc", "-T", "lint", "-W", "style"], false);
     silent(&["mandoc", "-T", "ascii", "-O", "width=200"], true);
 }
 
+#[apply(isolated)]
+#[needs(needs::groff)]
 fn groff() {
     silent(&["groff", "-man", "-t", "-T", "utf8", "-ww", "-P-c"], true);
 }

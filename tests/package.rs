@@ -1,8 +1,6 @@
 //! What `make install` installs, used as a user does: from a folder outside the source
 //! tree that holds nothing but the installed files.
 
-mod common;
-
 use common::{assert_golden, root, run, stage, text, trial_with_tools};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;

@@ -4,10 +4,8 @@
 //!
 //! The default is a million messages; UNIXIPC_TEST_SCALE multiplies it.
 
-#[path = "common/mod.rs"]
-mod common;
-
-use common::process::{Child, Outcome, Random, fork, outcome, scaled};
+use common::child::{fork, kill};
+use common::prelude::*;
 use libc::*;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const RING: u64 = 64 << 10;
 
 fn main() -> std::process::ExitCode {
-    common::isolated::main(tests![soak], &[])
+    common::isolated::main()
 }
 
 /// The state of a connection, in memory that survives both sides. Index 0 is the direction from the
@@ -61,7 +59,7 @@ fn shared(random: &mut Random) -> &'static Shared {
     // SAFETY: zeros are such a structure; it stays as long as the process.
     let shared = unsafe { &mut *at.cast::<Shared>() };
     for part in shared.store.chunks_exact_mut(8) {
-        part.copy_from_slice(&random.next().to_le_bytes());
+        part.copy_from_slice(&random.next_u64().to_le_bytes());
     }
     shared
 }
@@ -93,7 +91,7 @@ impl<'a> Message<'a> {
         let len = (1 + random.below(1 << bits)).min(max) as usize;
         let from = random.below(store.len() as u64 - max) as usize;
         Self {
-            first: random.next().to_le_bytes(),
+            first: random.next_u64().to_le_bytes(),
             all: &store[from..from + len],
         }
     }
@@ -284,13 +282,13 @@ fn poll_once(ch: &Channel) {
         revents: 0,
     };
     // SAFETY: one pollfd, ours.
-    assert!(unsafe { poll(&mut ready, 1, 1) } >= 0);
+    assert!(unsafe { libc::poll(&mut ready, 1, 1) } >= 0);
 }
 
 /// Uses one connection. Both sides know its number.
 fn converse(ch: Channel, shared: &Shared, number: u64, sends: usize) {
     let slot = &shared.slots[number as usize % SLOTS];
-    let seed = |direction: usize| Random(number * 2 + direction as u64).next();
+    let seed = |direction: usize| Random(number * 2 + direction as u64).next_u64();
     thread::scope(|scope| {
         let sending = scope.spawn(|| send_all(&ch, shared, slot, sends, seed(sends)));
         receive_all(&ch, shared, slot, 1 - sends, seed(1 - sends));
@@ -367,16 +365,7 @@ fn call(path: &CString, shared: &Shared) {
     }
 }
 
-/// Kills a process, which must still run.
-fn kill(child: Child) {
-    child.signal(SIGKILL);
-    let status = child.reap();
-    assert!(
-        WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-        "it had ended already: {status:#x}"
-    );
-}
-
+#[apply(isolated)]
 fn soak() {
     let path = std::env::temp_dir().join("listener");
     let name = CString::new(path.to_str().unwrap()).unwrap();

@@ -1,11 +1,6 @@
 //! ipc_spawn, as include/unixipc.h describes it.
 
-#[allow(dead_code, unused_macros)] // made for the tests of layer 1
-#[path = "calls/both.rs"]
-mod both;
-mod common;
-
-use both::{Child, Folder, as_nobody, c_path, open_to_all, set_mode, set_soft_limit};
+use common::prelude::*;
 use libc::*;
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -20,43 +15,7 @@ use unixipc::ffi::spawn::{IPC_SPAWN_F_STDERR_NULL, ipc_spawn, ipc_spawn_opts};
 use unixipc::spawn::SpawnFd;
 
 fn main() -> std::process::ExitCode {
-    let tests = tests![
-        coprocess,
-        bad_arguments,
-        bad_options,
-        sizes_of_options,
-        not_programs,
-        search,
-        missing_folder,
-        nothing_leaks,
-        number_of_the_end,
-        swapped_numbers,
-        more_descriptors,
-        standard_files_by_name,
-        bad_descriptors,
-        closed_descriptors,
-        numbers_over_the_limit,
-        closed_standard_files,
-        standard_error,
-        environment,
-        folder,
-        types,
-        signals,
-        threads,
-        no_descriptors,
-        own_end,
-    ];
-    let no_perl = common::find_tool("perl")
-        .is_none()
-        .then_some("perl is missing");
-    let tests: Vec<_> = tests
-        .iter()
-        .map(|test| common::isolated::Test {
-            ignored: no_perl.filter(|_| test.name == "number_of_the_end"),
-            ..*test
-        })
-        .collect();
-    common::isolated::main(tests.leak(), tests![number_of_processes])
+    common::isolated::main()
 }
 
 /// What ipc_spawn failed with.
@@ -115,10 +74,6 @@ fn output(started: Started) -> String {
     text
 }
 
-fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
 /// The call fails, and leaves neither child nor descriptor.
 #[track_caller]
 fn fails(started: impl FnOnce() -> Started, errno: c_int) {
@@ -159,6 +114,7 @@ fn copy_at(fd: &impl AsRawFd, at: c_int) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(copy) }
 }
 
+#[apply(isolated)]
 fn coprocess() {
     let (pid, fd) = start(&["sort", "-n"], &defaults()).unwrap();
     let mut stream = UnixStream::from(fd);
@@ -170,8 +126,9 @@ fn coprocess() {
     assert_eq!(end_of(pid), 0);
 }
 
+#[apply(isolated)]
 fn bad_arguments() {
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     let words = [c"true".as_ptr().cast_mut(), ptr::null_mut()];
     let file = c"true".as_ptr();
     let mut fd = -77;
@@ -194,6 +151,7 @@ fn bad_arguments() {
     assert_eq!(fd, -77);
 }
 
+#[apply(isolated)]
 fn bad_options() {
     for bit in 0..32 {
         let flags = 1 << bit;
@@ -248,6 +206,7 @@ fn bad_options() {
     }
 }
 
+#[apply(isolated)]
 fn sizes_of_options() {
     #[repr(C)]
     struct Newer {
@@ -290,8 +249,9 @@ fn sizes_of_options() {
     assert_eq!(output(start_sized(&sh("pwd"), at, size + 23)), "/\n");
 }
 
+#[apply(isolated)]
 fn not_programs() {
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     fs::write("text", "echo this is no program\n").unwrap();
     set_mode("text", 0o755);
     fs::write("empty", "").unwrap();
@@ -325,8 +285,9 @@ fn not_programs() {
 }
 
 /// As execvp does it: along the PATH of this process.
+#[apply(isolated)]
 fn search() {
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     fs::write("mine", "#!/bin/sh\necho mine: $0 $1\n").unwrap();
     set_mode("mine", 0o755);
     fails(|| start(&["mine"], &defaults()), ENOENT);
@@ -341,8 +302,9 @@ fn search() {
     unsafe { std::env::set_var("PATH", old) };
 }
 
+#[apply(isolated)]
 fn missing_folder() {
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     fs::write("file", "").unwrap();
     for (cwd, errno) in [(c"missing", ENOENT), (c"", ENOENT), (c"file", ENOTDIR)] {
         let cwd = cwd.as_ptr();
@@ -356,6 +318,7 @@ fn missing_folder() {
 /// Lists what the shell has open. It must not become ls, which has its folder open.
 const LIST: &str = "ls /proc/$$/fd; true";
 
+#[apply(isolated)]
 fn nothing_leaks() {
     let null = File::open("/dev/null").unwrap();
     let many: Vec<OwnedFd> = [3, 10, 200, 900].map(|at| copy_at(&null, at)).into();
@@ -374,6 +337,8 @@ fn nothing_leaks() {
     drop((many, more));
 }
 
+#[apply(isolated)]
+#[needs(needs::perl)]
 fn number_of_the_end() {
     for child_fd in [3, 4, 10, 100, 1, 2] {
         let opts = ipc_spawn_opts {
@@ -396,6 +361,7 @@ fn number_of_the_end() {
 }
 
 /// Reads two passed files, whatever their numbers.
+#[apply(isolated)]
 fn swapped_numbers() {
     let files = ["one", "two", "three"].map(temporary);
     let copies = [20, 21, 22].map(|at| copy_at(&files[at as usize - 20], at));
@@ -434,6 +400,7 @@ fn swapped_numbers() {
 }
 
 /// The standard numbers are like others, and a hundred are passed as well as one.
+#[apply(isolated)]
 fn more_descriptors() {
     let file = temporary("from the file");
     let (mut far, near) = UnixStream::pair().unwrap();
@@ -456,6 +423,7 @@ fn more_descriptors() {
 }
 
 /// The program opens its standard files by name: that fails for sockets, and works for pipes.
+#[apply(isolated)]
 fn standard_files_by_name() {
     let script = "cat /dev/stdin >/dev/stdout";
     let by_name = ["dd", "if=/dev/stdin", "of=/dev/stdout", "status=none"];
@@ -486,6 +454,7 @@ fn standard_files_by_name() {
     }
 }
 
+#[apply(isolated)]
 fn bad_descriptors() {
     let file = temporary("");
     let fd = file.as_raw_fd();
@@ -523,6 +492,7 @@ fn bad_descriptors() {
 }
 
 /// A number that is not open is not taken for one of the pair, which would get it.
+#[apply(isolated)]
 fn closed_descriptors() {
     let gaps = [temporary(""), temporary("")];
     let numbers = gaps.each_ref().map(AsRawFd::as_raw_fd);
@@ -532,6 +502,7 @@ fn closed_descriptors() {
     }
 }
 
+#[apply(isolated)]
 fn numbers_over_the_limit() {
     let file = temporary("");
     let old = set_soft_limit(RLIMIT_NOFILE, 64);
@@ -551,10 +522,11 @@ fn numbers_over_the_limit() {
     assert_eq!(got, Ok("0\n1\n2\n62\n".into()));
 }
 
+#[apply(isolated)]
 fn closed_standard_files() {
     let where_to = "readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2; ls /proc/$$/fd; true";
     for closed in 0..8 {
-        let child = Child::start(|| {
+        let child = fork_reporter(|| {
             for stdio in 0..3 {
                 if closed & 1 << stdio != 0 {
                     // SAFETY: no pointers; this child does not print.
@@ -584,12 +556,13 @@ fn closed_standard_files() {
             if !nulls || lines[3..] != ["0", "1", "2", "3"] {
                 return Err(ENODATA);
             }
-            Ok((end_of(pid) + end_of(second)).into())
+            Ok(end_of(pid) + end_of(second))
         });
         assert_eq!(child.outcome(), Ok(0), "closed: {closed:#b}");
     }
 }
 
+#[apply(isolated)]
 fn standard_error() {
     let which = "readlink /proc/self/fd/2; echo to stderr >&2";
     let mine = fs::read_link("/proc/self/fd/2").unwrap();
@@ -610,6 +583,7 @@ fn standard_error() {
     assert_eq!(said, "to stderr\n");
 }
 
+#[apply(isolated)]
 fn environment() {
     // SAFETY: the process has one thread.
     unsafe { std::env::set_var("UNIXIPC_OF_THE_PARENT", "inherited") };
@@ -629,8 +603,9 @@ fn environment() {
     assert_eq!(output(start(&["env"], &opts)), "");
 }
 
+#[apply(isolated)]
 fn folder() {
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     fs::create_dir("inner").unwrap();
     fs::write("inner/program", "#!/bin/sh\npwd\n").unwrap();
     set_mode("inner/program", 0o755);
@@ -649,6 +624,7 @@ fn folder() {
     fails(|| start(&["./program"], &defaults()), ENOENT);
 }
 
+#[apply(isolated)]
 fn types() {
     for kind in [SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM] {
         let opts = ipc_spawn_opts {
@@ -707,6 +683,7 @@ fn types() {
 }
 
 /// A fresh program blocks and ignores nothing, whatever this one does.
+#[apply(isolated)]
 fn signals() {
     let status = || {
         let text = output(start(&["cat", "/proc/self/status"], &defaults()));
@@ -749,6 +726,7 @@ fn signals() {
     assert_eq!(mask, 1, "the caller's mask stays");
 }
 
+#[apply(isolated)]
 fn threads() {
     let barrier = Barrier::new(8);
     let null = File::open("/dev/null").unwrap();
@@ -772,10 +750,11 @@ fn threads() {
     });
 }
 
+#[apply(isolated)]
 fn no_descriptors() {
     let file = temporary("");
     for left in 0..6 {
-        let child = Child::start(|| {
+        let child = fork_reporter(|| {
             let probes: Vec<File> = (0..left)
                 .map(|_| File::open("/dev/null").unwrap())
                 .collect();
@@ -802,6 +781,7 @@ fn no_descriptors() {
     }
 }
 
+#[apply(isolated)]
 fn own_end() {
     let (pid, fd) = start(&["cat"], &defaults()).unwrap();
     // SAFETY: no pointers.
@@ -813,8 +793,10 @@ fn own_end() {
     assert_eq!(end_of(pid), 0);
 }
 
+#[apply(isolated)]
+#[needs(needs::root)]
 fn number_of_processes() {
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     open_to_all();
     as_nobody(|| {
         set_soft_limit(RLIMIT_NPROC, 0);

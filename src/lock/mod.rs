@@ -45,8 +45,9 @@ pub enum LockStatus {
 }
 
 impl LockStatus {
+    /// The status of a lock; `died` says whether an owner died with it.
     #[inline]
-    fn of(died: bool) -> Self {
+    pub fn of(died: bool) -> Self {
         if died { Self::OwnerDied } else { Self::Clean }
     }
 }

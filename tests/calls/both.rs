@@ -1,17 +1,9 @@
 //! The two sets of calls that are compared, and what the comparisons share.
 
-use crate::common::isolated;
-use libc::{c_char, c_int, c_void, key_t, mode_t, pid_t, sembuf, shmid_ds, size_t, timespec};
-use std::ffi::{CStr, CString};
+use common::prelude::*;
+use libc::{c_char, c_int, c_void, key_t, mode_t, sembuf, shmid_ds, size_t, timespec};
 use std::fmt::{Debug, Display};
-use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use std::{env, fs, ptr, thread};
+use std::ptr;
 use unixipc::ffi::calls;
 
 /// The calls of layer 1 by one provider.
@@ -108,23 +100,7 @@ const LIMIT: u32 = 40;
 
 /// Ends this process if it goes on for too long from here.
 pub fn limit() {
-    alarm(LIMIT);
-}
-
-fn alarm(seconds: u32) {
-    // SAFETY: no pointers.
-    unsafe { libc::alarm(seconds) };
-}
-
-/// Names the case in which a panic happened.
-struct Case<'a>(&'a dyn Display);
-
-impl Drop for Case<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("in the case: {}", self.0);
-        }
-    }
+    set_alarm(LIMIT);
 }
 
 /// Runs a case with libc's calls, then with ours; both must give the same, which
@@ -135,7 +111,7 @@ pub fn both<T: PartialEq + Debug>(what: impl Display, run: impl Fn(&Calls) -> T)
     limit();
     let expected = run(&LIBC);
     let got = run(&IPC);
-    alarm(0);
+    set_alarm(0);
     assert_eq!(got, expected, "ipc_* on the left, libc on the right");
     got
 }
@@ -156,17 +132,12 @@ pub fn both_around<T: PartialEq + Debug>(what: impl Display, run: impl Fn(&Calls
         let before = run(&LIBC);
         let got = run(&IPC);
         if before == run(&LIBC) {
-            alarm(0);
+            set_alarm(0);
             assert_eq!(got, before, "ipc_* on the left, libc on the right");
             return got;
         }
     }
     panic!("the system does not hold still");
-}
-
-pub fn page_size() -> usize {
-    // SAFETY: no pointers.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
 /// Memory with borders: a writable page, an inaccessible one, a read-only one.
@@ -248,124 +219,6 @@ impl Drop for Pages {
     }
 }
 
-/// An empty folder that is the current one, and is gone when dropped.
-pub struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    pub fn new() -> Self {
-        let path = env::temp_dir().join("d");
-        fs::create_dir(&path).unwrap();
-        env::set_current_dir(&path).unwrap();
-        Self { path }
-    }
-
-    /// Everything below the folder: name, type and mode, owner, links.
-    pub fn list(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        walk(&self.path, &mut |path, meta| {
-            lines.push(format!(
-                "{} {:o} {}:{} {}{}",
-                path.strip_prefix(&self.path).unwrap().display(),
-                meta.mode(),
-                meta.uid(),
-                meta.gid(),
-                meta.nlink(),
-                if meta.file_type().is_fifo() {
-                    " FIFO"
-                } else {
-                    ""
-                },
-            ));
-        });
-        lines.sort();
-        lines
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let up = env::set_current_dir(env::temp_dir());
-        let removed = fs::remove_dir_all(&self.path);
-        if !thread::panicking() {
-            up.and(removed).unwrap();
-        }
-    }
-}
-
-/// Visits everything below a folder, and gives its owner all rights to its folders.
-fn walk(folder: &Path, visit: &mut impl FnMut(&Path, &fs::Metadata)) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let meta = fs::symlink_metadata(&path).unwrap();
-        visit(&path, &meta);
-        if meta.is_dir() {
-            set_mode(&path, 0o700);
-            walk(&path, visit);
-        }
-    }
-}
-
-pub fn set_mode(path: impl AsRef<Path>, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-pub fn c_path(path: impl AsRef<Path>) -> CString {
-    CString::new(path.as_ref().as_os_str().as_bytes()).unwrap()
-}
-
-/// Lets another user reach the current folder's files by relative paths.
-pub fn open_to_all() {
-    set_mode(".", 0o755);
-}
-
-/// Goes where mounts are seen by this process and its children only.
-pub fn own_mount_namespace() {
-    // SAFETY: no pointers.
-    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
-    let (none, root) = (c"none".as_ptr(), c"/".as_ptr());
-    let private = libc::MS_REC | libc::MS_PRIVATE;
-    // SAFETY: strings, and no data.
-    let done = unsafe { libc::mount(none, root, none, private, ptr::null()) };
-    assert_eq!(done, 0, "{}", io::Error::last_os_error());
-}
-
-pub fn mount_tmpfs(folder: &CStr, flags: libc::c_ulong, options: &CStr) {
-    let kind = c"tmpfs".as_ptr();
-    let data = options.as_ptr().cast();
-    // SAFETY: strings.
-    let done = unsafe { libc::mount(kind, folder.as_ptr(), kind, flags, data) };
-    assert_eq!(done, 0, "{}", io::Error::last_os_error());
-}
-
-/// Sets a limit of this process, and gives the old one.
-pub fn set_soft_limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the struct is ours.
-    assert_eq!(unsafe { libc::getrlimit(resource, &mut limit) }, 0);
-    let old = std::mem::replace(&mut limit.rlim_cur, soft);
-    // SAFETY: as above.
-    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
-    old
-}
-
-/// A key that has neither a segment nor a set.
-pub fn fresh_key() -> key_t {
-    let mut key = std::process::id() as key_t;
-    loop {
-        key = key.wrapping_mul(1_103_515_245).wrapping_add(12345) & i32::MAX;
-        // SAFETY: no pointers.
-        let taken = unsafe { libc::shmget(key, 0, 0) != -1 || libc::semget(key, 0, 0) != -1 };
-        if key != libc::IPC_PRIVATE && !taken {
-            return key;
-        }
-    }
-}
-
 /// What [`got`] puts in the place of an id.
 pub const OLD: i64 = 0;
 pub const NEW: i64 = 1;
@@ -409,122 +262,4 @@ impl From<libc::ipc_perm> for Owned {
             mode: perm.mode.into(),
         }
     }
-}
-
-/// A number of /proc/sys/kernel.
-pub fn kernel_setting(name: &str, field: usize) -> u64 {
-    let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap();
-    text.split_whitespace().nth(field).unwrap().parse().unwrap()
-}
-
-/// Changes a setting of this process's IPC namespace, which must not be everybody's.
-pub fn set_kernel_setting(name: &str, value: &str) {
-    assert!(env::var_os("UNIXIPC_TEST_OWN_IPC").is_some());
-    fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();
-}
-
-/// Waits, by looking again and again, until something is so.
-#[track_caller]
-pub fn wait_until(what: &str, so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(u64::from(LIMIT) / 2);
-    while !so() {
-        assert!(Instant::now() < deadline, "never came: {what}");
-        thread::sleep(Duration::from_micros(200));
-    }
-}
-
-/// A child made by fork.
-pub struct Child {
-    pub pid: pid_t,
-    report: UnixStream,
-}
-
-/// How a child ended.
-#[derive(Debug, PartialEq, Eq)]
-pub enum End {
-    Exit(c_int),
-    Signal(c_int),
-}
-
-impl Child {
-    /// Forks. The child runs `run`, reports what that returns, and exits.
-    pub fn start(run: impl FnOnce() -> Outcome) -> Self {
-        let (report, mut child_report) = UnixStream::pair().unwrap();
-        // SAFETY: the process has one thread.
-        let pid = unsafe { libc::fork() };
-        assert_ne!(pid, -1, "{}", io::Error::last_os_error());
-        if pid != 0 {
-            return Self { pid, report };
-        }
-        alarm(LIMIT / 2);
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            let (tag, value) = match run() {
-                Ok(value) => (0i64, value),
-                Err(errno) => (1, errno.into()),
-            };
-            let bytes = [tag.to_ne_bytes(), value.to_ne_bytes()].concat();
-            child_report.write_all(&bytes).unwrap();
-        }));
-        // SAFETY: the child must not run the parent's destructors.
-        unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) }
-    }
-
-    pub fn signal(&self, signal: c_int) {
-        // SAFETY: no pointers; the child is not reaped before the handle is gone.
-        assert_eq!(unsafe { libc::kill(self.pid, signal) }, 0);
-    }
-
-    /// What the child reported; it must have ended well.
-    #[track_caller]
-    pub fn outcome(mut self) -> Outcome {
-        let mut bytes = Vec::new();
-        self.report.read_to_end(&mut bytes).unwrap();
-        assert_eq!(self.end(), End::Exit(0), "how the child ended");
-        let (tag, value) = bytes.split_at(8);
-        let value = i64::from_ne_bytes(value.try_into().unwrap());
-        match i64::from_ne_bytes(tag.try_into().unwrap()) {
-            0 => Ok(value),
-            _ => Err(value as c_int),
-        }
-    }
-
-    /// Waits for the child's end.
-    pub fn end(self) -> End {
-        let status = self.wait(0);
-        if libc::WIFSIGNALED(status) {
-            End::Signal(libc::WTERMSIG(status))
-        } else {
-            End::Exit(libc::WEXITSTATUS(status))
-        }
-    }
-
-    /// Waits until a stop signal has stopped the child.
-    #[track_caller]
-    pub fn wait_stopped(&self) {
-        assert!(libc::WIFSTOPPED(self.wait(libc::WUNTRACED)));
-    }
-
-    fn wait(&self, options: c_int) -> c_int {
-        let mut status = 0;
-        // SAFETY: the status is ours.
-        let pid = unsafe { libc::waitpid(self.pid, &mut status, options) };
-        assert_eq!(pid, self.pid, "{}", io::Error::last_os_error());
-        status
-    }
-}
-
-/// Runs something as a user without rights, in a child.
-#[track_caller]
-pub fn as_nobody(run: impl FnOnce()) {
-    let child = Child::start(|| {
-        isolated::become_nobody().unwrap();
-        run();
-        Ok(0)
-    });
-    assert_eq!(child.outcome(), Ok(0));
-}
-
-/// Whether an object's pid field names this process.
-pub fn is_me(pid: pid_t) -> bool {
-    pid == std::process::id() as pid_t
 }

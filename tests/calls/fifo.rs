@@ -1,11 +1,8 @@
 //! mkfifo
 
-use crate::both::{
-    Calls, Child, Folder, LIBC, Outcome, Pages, as_nobody, both, c_path, makers_and_users,
-    mount_tmpfs, open_to_all, own_mount_namespace, same, set_mode,
-};
+use crate::both::{Calls, LIBC, Outcome, Pages, both, makers_and_users, same};
 use crate::call;
-use crate::common::isolated::{NOBODY, is_root};
+use common::prelude::*;
 use libc::*;
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -49,13 +46,14 @@ fn furnish() {
 }
 
 fn run(calls: &Calls, path: &CString, mode: mode_t) -> (Outcome, Vec<String>) {
-    let folder = Folder::new();
+    let folder = WorkingDirectory::new();
     furnish();
     let outcome = call!(calls.mkfifo(path.as_ptr(), mode));
     (outcome, folder.list())
 }
 
-pub fn paths() {
+#[apply(isolated)]
+fn paths() {
     let or_root = |errno| if is_root() { Ok(0) } else { Err(errno) };
     for (path, expected) in [
         ("new", Ok(0)),
@@ -106,7 +104,8 @@ pub fn paths() {
     );
 }
 
-pub fn lengths() {
+#[apply(isolated)]
+fn lengths() {
     let name_max = NAME_MAX as usize;
     let path_max = PATH_MAX as usize; // with its NUL
     for (path, expected) in [
@@ -127,8 +126,9 @@ pub fn lengths() {
     }
 }
 
-pub fn modes() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn modes() {
+    let _folder = WorkingDirectory::new();
     // What a call with this mode makes, and the umask after it.
     let run = |calls: &Calls, mode| {
         let outcome = call!(calls.mkfifo(c"new".as_ptr(), mode));
@@ -168,9 +168,10 @@ pub fn modes() {
     set_umask(old);
 }
 
-pub fn pointers() {
+#[apply(isolated)]
+fn pointers() {
     let pages = Pages::new();
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     for (name, path) in pages.wild::<c_char>() {
         let outcome = both(name, |calls| call!(calls.mkfifo(path, 0o600)));
         assert_eq!(outcome, Err(EFAULT), "{name}");
@@ -193,9 +194,10 @@ pub fn pointers() {
     assert_eq!(both("constant", |calls| run(calls, path)), (Ok(0), true));
 }
 
-pub fn removed_folder() {
+#[apply(isolated)]
+fn removed_folder() {
     let outcome = both("in a folder that is gone", |calls| {
-        let _folder = Folder::new();
+        let _folder = WorkingDirectory::new();
         fs::create_dir("gone").unwrap();
         std::env::set_current_dir("gone").unwrap();
         fs::remove_dir("../gone").unwrap();
@@ -204,9 +206,10 @@ pub fn removed_folder() {
     assert_eq!(outcome, Err(ENOENT));
 }
 
-pub fn made_by_one_used_by_the_other() {
+#[apply(isolated)]
+fn made_by_one_used_by_the_other() {
     for (maker, user) in makers_and_users() {
-        let _folder = Folder::new();
+        let _folder = WorkingDirectory::new();
         assert_eq!(call!(maker.mkfifo(c"new".as_ptr(), 0o600)), Ok(0));
         assert_eq!(call!(user.mkfifo(c"new".as_ptr(), 0o600)), Err(EEXIST));
         let mut reader = OpenOptions::new()
@@ -221,7 +224,9 @@ pub fn made_by_one_used_by_the_other() {
     }
 }
 
-pub fn another_user() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
     for (path, expected) in [
         ("new", Err(EACCES)),
         ("folder/new", Err(EACCES)),
@@ -234,7 +239,7 @@ pub fn another_user() {
         ("/proc/unixipc-new", Err(ENOENT)),
     ] {
         let (_, list) = both(path, |calls| {
-            let folder = Folder::new();
+            let folder = WorkingDirectory::new();
             furnish();
             open_to_all();
             for (name, mode) in [("theirs", 0o700), ("sticky", 0o1777), ("all", 0o777)] {
@@ -258,9 +263,11 @@ pub fn another_user() {
     }
 }
 
-pub fn set_group_id_folder() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn set_group_id_folder() {
     let (outcome, owner) = both("a folder that gives its group", |calls| {
-        let _folder = Folder::new();
+        let _folder = WorkingDirectory::new();
         chown(".", None, Some(NOBODY)).unwrap();
         set_mode(".", 0o2755);
         let outcome = call!(calls.mkfifo(c"new".as_ptr(), 0o2770));
@@ -272,15 +279,17 @@ pub fn set_group_id_folder() {
 }
 
 /// File systems that refuse, mounted where nobody else sees them.
-pub fn other_file_systems() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn other_file_systems() {
     for (name, flags, options, expected) in [
         ("a read-only one", MS_RDONLY, c"", Err(EROFS)),
         ("a full one", 0, c"nr_inodes=1", Err(ENOSPC)),
         ("one without device files", MS_NODEV, c"", Ok(0)),
     ] {
         same(name, |calls| {
-            let _folder = Folder::new();
-            let child = Child::start(|| {
+            let _folder = WorkingDirectory::new();
+            let child = fork_reporter(|| {
                 own_mount_namespace();
                 mount_tmpfs(c".", flags, options);
                 let here = std::env::current_dir().unwrap().join("new");

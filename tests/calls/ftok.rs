@@ -1,10 +1,8 @@
 //! ftok
 
-use crate::both::{
-    Child, Folder, LIBC, Pages, as_nobody, both, c_path, mount_tmpfs, open_to_all,
-    own_mount_namespace, set_mode,
-};
+use crate::both::{LIBC, Pages, both};
 use crate::call;
+use common::prelude::*;
 use libc::*;
 use std::ffi::CStr;
 use std::fs;
@@ -70,7 +68,8 @@ impl Bits {
 
 /// Pipes take the system's inode numbers one after the other: each bit that goes
 /// into the key is tried with both values.
-pub fn every_bit_of_the_inode() {
+#[apply(isolated)]
+fn every_bit_of_the_inode() {
     let mut seen = Bits::default();
     for _ in 0..2_000_000 {
         let mut fds = [-1; 2];
@@ -97,10 +96,12 @@ pub fn every_bit_of_the_inode() {
 }
 
 /// Each mount of a tmpfs takes the next device number.
-pub fn every_bit_of_the_device() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+#[needs(needs::root)]
+fn every_bit_of_the_device() {
+    let _folder = WorkingDirectory::new();
     fs::create_dir("mounts").unwrap();
-    let child = Child::start(|| {
+    let child = fork_reporter(|| {
         own_mount_namespace();
         let mut seen = Bits::default();
         for _ in 0..2_000 {
@@ -121,8 +122,9 @@ pub fn every_bit_of_the_device() {
     assert_eq!(child.outcome(), Ok(0));
 }
 
-pub fn keys() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn keys() {
+    let _folder = WorkingDirectory::new();
     furnish();
     let mut paths: Vec<String> = [
         "file",
@@ -157,8 +159,9 @@ pub fn keys() {
     }
 }
 
-pub fn errors() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn errors() {
+    let _folder = WorkingDirectory::new();
     furnish();
     for (path, errno) in [
         ("", ENOENT),
@@ -181,8 +184,9 @@ pub fn errors() {
     }
 }
 
-pub fn lengths() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn lengths() {
+    let _folder = WorkingDirectory::new();
     furnish();
     for (path, expected) in [
         ("n".repeat(255), ENOENT),
@@ -196,9 +200,10 @@ pub fn lengths() {
     }
 }
 
-pub fn pointers() {
+#[apply(isolated)]
+fn pointers() {
     let pages = Pages::new();
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     furnish();
     for (name, path) in pages.wild::<c_char>() {
         for project in PROJECTS {
@@ -218,8 +223,10 @@ pub fn pointers() {
     assert!(got.is_ok());
 }
 
-pub fn another_user() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
+    let _folder = WorkingDirectory::new();
     furnish();
     open_to_all();
     set_mode("file", 0);

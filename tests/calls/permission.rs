@@ -1,13 +1,13 @@
 //! What another user may do with root's objects, and a user with own objects that
 //! grant little
 
-use crate::both::{Calls, Child, Outcome, as_nobody, both, fresh_key, set_soft_limit};
+use crate::both::{Calls, Outcome, both};
 use crate::call;
-use crate::common::isolated::{NOBODY, become_nobody};
 use crate::sem::{self, Set, ops};
 use crate::semctl::{Fourth, control};
 use crate::shm::{self, Segment};
 use crate::shmctl::{SHM_INFO, SHM_STAT, SHM_STAT_ANY};
+use common::prelude::*;
 use libc::*;
 use std::{mem, ptr};
 
@@ -43,7 +43,7 @@ type Try = fn(&Calls, c_int, key_t, *mut c_void) -> Outcome;
 
 /// Makes the call as nobody; ids and addresses are not compared.
 fn try_as_nobody(calls: &Calls, attempt: Try, id: c_int, key: key_t) -> Outcome {
-    let child = Child::start(|| {
+    let child = fork_reporter(|| {
         become_nobody().unwrap();
         let mut room = [0u64; 64];
         attempt(calls, id, key, room.as_mut_ptr().cast()).map(|_| 0)
@@ -51,7 +51,9 @@ fn try_as_nobody(calls: &Calls, attempt: Try, id: c_int, key: key_t) -> Outcome 
     child.outcome()
 }
 
-pub fn segments() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn segments() {
     let key = fresh_key();
     let tries: [(&str, Needs, Try); 18] = [
         ("get, asking nothing", Needs::Nothing, |c, _, key, _| {
@@ -139,7 +141,9 @@ fn operate(calls: &Calls, id: c_int, change: i16) -> Outcome {
     call!(calls.semop(id, list.as_mut_ptr(), 1))
 }
 
-pub fn sets() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn sets() {
     let key = fresh_key();
     let tries: [(&str, Needs, Try); 23] = [
         ("get, asking nothing", Needs::Nothing, |c, _, key, _| {
@@ -239,7 +243,9 @@ fn eagain_is_success(errno: c_int) -> Outcome {
 }
 
 /// The owner's own bits bind the owner too, but never keep it from changing them.
-pub fn own_objects() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn own_objects() {
     as_nobody(|| {
         for mode in [0, 0o400, 0o200, 0o600, 0o066] {
             let grants = mode >> 6;
@@ -313,7 +319,9 @@ pub fn own_objects() {
 }
 
 /// Who was made the owner may do as it likes.
-pub fn given_away() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn given_away() {
     let got = both("segment", |calls| {
         let segment = Segment::new(1, 0o600);
         // SAFETY: all bytes zero is a value of this struct.

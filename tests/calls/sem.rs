@@ -1,10 +1,8 @@
 //! semget, and the semop and semtimedop that need not wait
 
-use crate::both::{
-    Calls, Child, NEW, OLD, Outcome, Owned, Pages, both, fresh_key, got, is_me, kernel_setting,
-    makers_and_users, same, set_kernel_setting,
-};
+use crate::both::{Calls, NEW, OLD, Outcome, Owned, Pages, both, got, makers_and_users, same};
 use crate::call;
+use common::prelude::*;
 use libc::*;
 use std::{io, ptr};
 
@@ -138,7 +136,8 @@ fn get(calls: &Calls, key: key_t, len: c_int, flags: c_int) -> (Outcome, Option<
     got(outcome, key, existing, state, remove)
 }
 
-pub fn sizes() {
+#[apply(isolated)]
+fn sizes() {
     let max = kernel_setting("sem", 0) as c_int;
     let key = fresh_key();
     for (len, expected) in [
@@ -160,7 +159,8 @@ pub fn sizes() {
     }
 }
 
-pub fn sizes_of_an_existing_one() {
+#[apply(isolated)]
+fn sizes_of_an_existing_one() {
     let key = fresh_key();
     let _set = Set::with_key(key, 3, 0o600);
     for (len, expected) in [
@@ -186,7 +186,8 @@ pub fn sizes_of_an_existing_one() {
     }
 }
 
-pub fn keys_and_flags() {
+#[apply(isolated)]
+fn keys_and_flags() {
     let free = fresh_key();
     let taken = fresh_key() ^ 1;
     let _set = Set::with_key(taken, 1, 0o640);
@@ -243,7 +244,7 @@ type Effect = (Outcome, Vec<u16>, Vec<bool>);
 fn operate(calls: &Calls, start: &[u16], list: &[(u16, i16, c_int)], how: How) -> Effect {
     let set = Set::with_key(IPC_PRIVATE, start.len(), 0o600);
     // A child sets the values: this process is nobody's last before the call.
-    let child = Child::start(|| {
+    let child = fork_reporter(|| {
         set.put(start);
         Ok(0)
     });
@@ -277,7 +278,8 @@ enum How {
     AtOnce,
 }
 
-pub fn operations() {
+#[apply(isolated)]
+fn operations() {
     let start = [0, 1, 5];
     let no_wait = IPC_NOWAIT;
     // Operations, what comes of them, and the values afterwards where they were done.
@@ -337,7 +339,8 @@ pub fn operations() {
     }
 }
 
-pub fn every_operation_flag() {
+#[apply(isolated)]
+fn every_operation_flag() {
     for bit in 0..16 {
         for change in [-1, 0, 1] {
             let list = [(0, change, 1 << bit)];
@@ -352,7 +355,8 @@ pub fn every_operation_flag() {
     }
 }
 
-pub fn number_of_operations() {
+#[apply(isolated)]
+fn number_of_operations() {
     let max = kernel_setting("sem", 2) as usize;
     let list = vec![(0, 1, 0); max + 2];
     for (n, expected) in [
@@ -393,7 +397,8 @@ fn number(list: &[(u16, i16, c_int)], n: usize, expected: Option<Outcome>) {
     }
 }
 
-pub fn operation_pointers() {
+#[apply(isolated)]
+fn operation_pointers() {
     let pages = Pages::new();
     let set = Set::new(&[0, 0]);
     let run = |calls: &Calls, sops, n| {
@@ -426,7 +431,8 @@ pub fn operation_pointers() {
     assert_eq!(got, (Ok(0), Ok(0), vec![0, 0]));
 }
 
-pub fn operation_ids() {
+#[apply(isolated)]
+fn operation_ids() {
     let removed = Set::removed();
     let mut op = ops(&[(0, 1, 0)]);
     let sops = op.as_mut_ptr();
@@ -450,7 +456,8 @@ pub fn operation_ids() {
     }
 }
 
-pub fn made_by_one_used_by_the_other() {
+#[apply(isolated)]
+fn made_by_one_used_by_the_other() {
     for (maker, user) in makers_and_users() {
         let key = fresh_key();
         let id = call!(maker.semget(key, 2, IPC_CREAT | IPC_EXCL | 0o600)).unwrap() as c_int;
@@ -475,7 +482,9 @@ pub fn made_by_one_used_by_the_other() {
     }
 }
 
-pub fn limits() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn limits() {
     let get_errno = |calls: &Calls, len| {
         call!(calls.semget(IPC_PRIVATE, len, 0o600)).map(|id| remove(id as c_int))
     };

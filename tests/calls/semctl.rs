@@ -2,9 +2,9 @@
 
 use crate::both::{Calls, Outcome, Pages, both, both_around, same};
 use crate::call;
-use crate::common::isolated::NOBODY;
 use crate::sem::{SEMVMX, Semun, Set};
 use crate::shmctl::{all_commands, struct_pointers};
+use common::prelude::*;
 use libc::*;
 use std::ptr;
 
@@ -33,7 +33,8 @@ pub fn control(calls: &Calls, id: c_int, num: c_int, cmd: c_int, fourth: Fourth)
 
 /// Everything that does not change the set, on one set: the bytes written must be
 /// the same.
-pub fn every_command() {
+#[apply(isolated)]
+fn every_command() {
     let pages = Pages::new();
     let set = Set::new(&[7, 0, 32767]);
     let removed = Set::removed();
@@ -72,7 +73,8 @@ pub fn every_command() {
     }
 }
 
-pub fn forms_of_the_fourth_argument() {
+#[apply(isolated)]
+fn forms_of_the_fourth_argument() {
     let pages = Pages::new();
     // Those without one: whatever is passed is not looked at.
     let anything = [
@@ -152,7 +154,8 @@ pub fn forms_of_the_fourth_argument() {
     }
 }
 
-pub fn set_value() {
+#[apply(isolated)]
+fn set_value() {
     for (num, value, expected) in [
         (0, 0, Ok(0)),
         (0, 1, Ok(0)),
@@ -190,7 +193,8 @@ pub fn set_value() {
     }
 }
 
-pub fn set_all() {
+#[apply(isolated)]
+fn set_all() {
     let pages = Pages::new();
     let run = |calls: &Calls, num: c_int, array: *mut u16| {
         let set = Set::new(&[5, 6, 7]);
@@ -228,7 +232,8 @@ pub fn set_all() {
 
 /// GETALL writes as many values as there are, on both sides of the number up to
 /// which the kernel has them on its stack.
-pub fn arrays_end_where_they_end() {
+#[apply(isolated)]
+fn arrays_end_where_they_end() {
     let pages = Pages::new();
     for len in [1usize, 2, 255, 256, 257, 1000] {
         let values: Vec<u16> = (0..len).map(|i| i as u16 * 31 % 32768).collect();
@@ -254,7 +259,8 @@ pub fn arrays_end_where_they_end() {
     }
 }
 
-pub fn set() {
+#[apply(isolated)]
+fn set() {
     let pages = Pages::new();
     // SAFETY: they take nothing.
     let (uid, gid) = unsafe { (getuid(), getgid()) };
@@ -311,7 +317,8 @@ pub fn set() {
     }
 }
 
-pub fn remove() {
+#[apply(isolated)]
+fn remove() {
     for num in [0, 5, -1, i32::MAX] {
         let (first, left, second) = both(num, |calls| {
             let set = Set::new(&[1]);

@@ -1,10 +1,8 @@
 //! shmget, shmat, shmdt
 
-use crate::both::{
-    Calls, Child, End, NEW, OLD, Outcome, Owned, both, fresh_key, got, is_me, kernel_setting,
-    makers_and_users, page_size, same, set_kernel_setting, set_soft_limit,
-};
+use crate::both::{Calls, NEW, OLD, Outcome, Owned, both, got, makers_and_users, same};
 use crate::call;
+use common::prelude::*;
 use libc::*;
 use std::{fs, io, ptr, slice};
 
@@ -87,7 +85,8 @@ fn get(calls: &Calls, key: key_t, size: usize, flags: c_int) -> (Outcome, Option
     got(outcome, key, existing, state, remove)
 }
 
-pub fn keys_and_flags() {
+#[apply(isolated)]
+fn keys_and_flags() {
     let page = page_size();
     let free = fresh_key();
     let taken = fresh_key() ^ 1;
@@ -129,7 +128,8 @@ pub fn keys_and_flags() {
     }
 }
 
-pub fn sizes() {
+#[apply(isolated)]
+fn sizes() {
     let page = page_size();
     let max = kernel_setting("shmmax", 0) as usize;
     let key = fresh_key();
@@ -157,7 +157,8 @@ pub fn sizes() {
     }
 }
 
-pub fn sizes_of_an_existing_one() {
+#[apply(isolated)]
+fn sizes_of_an_existing_one() {
     let page = page_size();
     let key = fresh_key();
     let _segment = Segment::with_key(key, page + 1, 0o600);
@@ -180,7 +181,8 @@ pub fn sizes_of_an_existing_one() {
     }
 }
 
-pub fn every_flag_of_get() {
+#[apply(isolated)]
+fn every_flag_of_get() {
     let key = fresh_key();
     let page = page_size();
     for bit in 0..32 {
@@ -283,7 +285,8 @@ fn attach(
     (mapping, is)
 }
 
-pub fn attach_address() {
+#[apply(isolated)]
+fn attach_address() {
     let page = page_size();
     let occupied = reserve(4, PROT_READ | PROT_WRITE);
     let base = free_range(16);
@@ -331,7 +334,7 @@ pub fn attach_address() {
     for address in [1, page - 1, page, 0xffff_8880_0000_0000, 1 << 63, last] {
         for flags in [0, SHM_RND, SHM_REMAP, SHM_RND | SHM_REMAP] {
             let outcome = |calls: &Calls| {
-                let child = Child::start(|| {
+                let child = fork_reporter(|| {
                     call!(calls.shmat(segment.id, as_pointer(address), flags)).map(|_| 0)
                 });
                 child.outcome()
@@ -342,7 +345,8 @@ pub fn attach_address() {
     release(occupied, 4);
 }
 
-pub fn attach_remap() {
+#[apply(isolated)]
+fn attach_remap() {
     let page = page_size();
     let segment = Segment::new(page, 0o600);
     let run = |calls: &Calls, offset: usize, flags: c_int| {
@@ -384,7 +388,8 @@ pub fn attach_remap() {
     }
 }
 
-pub fn attach_every_flag() {
+#[apply(isolated)]
+fn attach_every_flag() {
     let run = |calls: &Calls, flags| {
         let segment = Segment::new(1, 0o700);
         attach(calls, segment.id, 0, flags, None)
@@ -406,7 +411,8 @@ pub fn attach_every_flag() {
     assert_eq!(got.unwrap().rights, "r-xs");
 }
 
-pub fn attach_ids() {
+#[apply(isolated)]
+fn attach_ids() {
     let removed = Segment::removed();
     for id in [removed, -1, i32::MIN, i32::MAX] {
         let (got, _) = both(id, |calls| attach(calls, id, 0, 0, None));
@@ -432,7 +438,8 @@ pub fn attach_ids() {
     assert_eq!(is.unwrap().owned.mode, 0o1600);
 }
 
-pub fn attach_without_address_space() {
+#[apply(isolated)]
+fn attach_without_address_space() {
     let segment = Segment::new(1 << 26, 0o600 | SHM_NORESERVE);
     let got = both("RLIMIT_AS", |calls| {
         let old = set_soft_limit(RLIMIT_AS, 1 << 25);
@@ -443,13 +450,14 @@ pub fn attach_without_address_space() {
     assert_eq!(got, Err(ENOMEM));
 }
 
-pub fn write_to_read_only() {
+#[apply(isolated)]
+fn write_to_read_only() {
     let segment = Segment::new(1, 0o600);
     for (flags, expected) in [(SHM_RDONLY, End::Signal(SIGSEGV)), (0, End::Exit(0))] {
         let end = both(format!("{flags:#o}"), |calls| {
             let at = call!(calls.shmat(segment.id, ptr::null(), flags)).unwrap() as usize;
             let at: *mut u8 = as_pointer(at).cast();
-            let child = Child::start(|| {
+            let child = fork_reporter(|| {
                 // SAFETY: readable.
                 let seen = unsafe { at.read_volatile() };
                 // SAFETY: the point of the test: only this child is at risk.
@@ -472,7 +480,8 @@ pub fn write_to_read_only() {
     }
 }
 
-pub fn detaching() {
+#[apply(isolated)]
+fn detaching() {
     let page = page_size();
     let segment = Segment::new(2 * page, 0o600);
     // Detaches `from` and says whether the segment, attached at `at`, is still there.
@@ -508,7 +517,8 @@ pub fn detaching() {
     release(anonymous, 1);
 }
 
-pub fn made_by_one_used_by_the_other() {
+#[apply(isolated)]
+fn made_by_one_used_by_the_other() {
     let page = page_size();
     for (maker, user) in makers_and_users() {
         let key = fresh_key();
@@ -530,7 +540,9 @@ pub fn made_by_one_used_by_the_other() {
     }
 }
 
-pub fn limits() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn limits() {
     let get_errno = |calls: &Calls, size| {
         call!(calls.shmget(IPC_PRIVATE, size, 0o600)).map(|id| remove(id as c_int))
     };

@@ -1,9 +1,9 @@
 //! shmctl
 
-use crate::both::{Calls, Child, Outcome, Owned, Pages, both, both_around, same, set_soft_limit};
+use crate::both::{Calls, Outcome, Owned, Pages, both, both_around, same};
 use crate::call;
-use crate::common::isolated::{NOBODY, become_nobody};
 use crate::shm::Segment;
+use common::prelude::*;
 use libc::*;
 use std::{mem, ptr};
 
@@ -35,7 +35,8 @@ pub fn struct_pointers<T>(pages: &Pages) -> Vec<(&'static str, *mut T)> {
 
 /// Everything except IPC_SET and IPC_RMID, on one segment: the bytes written must
 /// be the same.
-pub fn every_command() {
+#[apply(isolated)]
+fn every_command() {
     let pages = Pages::new();
     let segment = Segment::new(12345, 0o640);
     let removed = Segment::removed();
@@ -95,7 +96,8 @@ fn owner(uid: uid_t, gid: gid_t, mode: u16) -> shmid_ds {
     ds
 }
 
-pub fn set() {
+#[apply(isolated)]
+fn set() {
     let pages = Pages::new();
     // SAFETY: they take nothing.
     let (uid, gid) = unsafe { (getuid(), getgid()) };
@@ -149,7 +151,8 @@ pub fn set() {
     }
 }
 
-pub fn remove() {
+#[apply(isolated)]
+fn remove() {
     let pages = Pages::new();
     for (name, buf) in struct_pointers::<shmid_ds>(&pages) {
         let (first, left, second) = both(name, |calls| {
@@ -185,7 +188,8 @@ pub fn remove() {
     assert_eq!((got.0, got.1, got.3), (Ok(0), Some((0o1600, 1)), None));
 }
 
-pub fn lock() {
+#[apply(isolated)]
+fn lock() {
     for (cmd, mode) in [(SHM_LOCK, 0o2600), (SHM_UNLOCK, 0o600)] {
         let got = both(cmd, |calls| {
             let segment = Segment::new(1, 0o600);
@@ -196,8 +200,10 @@ pub fn lock() {
     }
 }
 
-pub fn lock_limits() {
-    let child = Child::start(|| {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn lock_limits() {
+    let child = fork_reporter(|| {
         become_nobody().unwrap();
         for (limit, size, expected) in [
             (0, 1, Err(EPERM)),

@@ -1,7 +1,8 @@
 //! socketpair
 
-use crate::both::{Calls, Outcome, Pages, both, same, set_soft_limit};
+use crate::both::{Calls, Outcome, Pages, both, same};
 use crate::call;
+use common::prelude::*;
 use libc::*;
 
 /// What sv holds before a call.
@@ -102,7 +103,8 @@ fn close_both(sv: [c_int; 2]) {
     }
 }
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let flags = [
         0,
         SOCK_CLOEXEC,
@@ -161,7 +163,8 @@ pub fn arguments() {
     }
 }
 
-pub fn errors() {
+#[apply(isolated)]
+fn errors() {
     let before = open_descriptors();
     for (domain, kind, protocol, errno) in [
         (-1, SOCK_STREAM, 0, EAFNOSUPPORT),
@@ -192,7 +195,8 @@ pub fn errors() {
     }
 }
 
-pub fn pointers() {
+#[apply(isolated)]
+fn pointers() {
     let pages = Pages::new();
     let before = open_descriptors();
     let mut bad = pages.wild::<c_int>();
@@ -222,7 +226,8 @@ pub fn pointers() {
     }
 }
 
-pub fn no_descriptors() {
+#[apply(isolated)]
+fn no_descriptors() {
     // SAFETY: no pointers.
     let lowest = unsafe { dup(0) };
     // SAFETY: it is ours.

@@ -1,9 +1,10 @@
 //! The system calls of each function, beside those of the C library's function, as strace lists
 //! them. A filter that accepts the one then accepts the other.
 
-use crate::both::{Calls, Folder, IPC, LIBC};
+use crate::both::{Calls, IPC, LIBC};
 use crate::call;
-use crate::common::strace::{MARKER, marker, name, trace};
+use common::prelude::*;
+use common::strace::{MARKER, marker, name, trace};
 use libc::{AF_UNIX, IPC_CREAT, IPC_PRIVATE, IPC_RMID, SETVAL, SOCK_STREAM, sembuf, timespec};
 use std::ptr;
 
@@ -48,7 +49,7 @@ fn all(calls: &Calls, between: impl Fn()) {
 
 /// The names of the system calls between the markers, one element a function.
 fn system_calls(calls: &Calls) -> Vec<Vec<String>> {
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     let trace = trace(|| all(calls, marker));
     let mut phases: Vec<Vec<String>> = trace
         .split(MARKER)
@@ -60,7 +61,9 @@ fn system_calls(calls: &Calls) -> Vec<Vec<String>> {
     phases
 }
 
-pub fn same_as_libc() {
+#[apply(isolated)]
+#[needs(needs::strace)]
+fn same_as_libc() {
     let expected = system_calls(&LIBC);
     assert_eq!(expected.len(), 13, "{expected:?}");
     assert!(

@@ -1,10 +1,11 @@
 //! SEM_UNDO
 
-use crate::both::{Calls, Child, End, both};
+use crate::both::{Calls, both};
 use crate::call;
 use crate::sem::{Set, ops};
 use crate::semctl::{Fourth, control};
 use crate::wait::Held;
+use common::prelude::*;
 use libc::*;
 
 /// Changes a semaphore and has the kernel note the undo.
@@ -23,7 +24,8 @@ fn change(calls: &Calls, set: &Set, num: u16, by: i16) {
     assert_eq!(done, Ok(0));
 }
 
-pub fn at_the_end() {
+#[apply(isolated)]
+fn at_the_end() {
     for how in [
         End::Exit(0),
         End::Signal(SIGKILL),
@@ -55,13 +57,14 @@ pub fn at_the_end() {
     }
 }
 
-pub fn not_inherited() {
+#[apply(isolated)]
+fn not_inherited() {
     let got = both("fork", |calls| {
         let set = Set::new(&[0]);
         let held = Held::start(
             || {
                 change(calls, &set, 0, 3);
-                assert_eq!(Child::start(|| Ok(0)).outcome(), Ok(0));
+                assert_eq!(fork_reporter(|| Ok(0)).outcome(), Ok(0));
             },
             || (),
         );
@@ -72,7 +75,8 @@ pub fn not_inherited() {
     assert_eq!(got, (vec![3], vec![0]));
 }
 
-pub fn erased_by_setval() {
+#[apply(isolated)]
+fn erased_by_setval() {
     let all = [7u16, 7];
     let all = Fourth::Pointer(all.as_ptr().cast_mut().cast());
     for (cmd, fourth, expected) in [
@@ -97,10 +101,11 @@ pub fn erased_by_setval() {
 }
 
 /// The sum of what is noted has its own limit.
-pub fn out_of_range() {
+#[apply(isolated)]
+fn out_of_range() {
     let got = both("noted twice", |calls| {
         let set = Set::new(&[0]);
-        let child = Child::start(|| {
+        let child = fork_reporter(|| {
             change(calls, &set, 0, 20_000);
             set.add(0, -20_000);
             let mut list = ops(&[(0, 20_000, SEM_UNDO)]);

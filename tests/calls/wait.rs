@@ -1,9 +1,10 @@
 //! semop and semtimedop that wait
 
-use crate::both::{Calls, Child, LIBC, Outcome, Pages, both, limit, makers_and_users, wait_until};
+use crate::both::{Calls, LIBC, Outcome, Pages, both, limit, makers_and_users};
 use crate::call;
 use crate::sem::{Set, ops};
 use crate::semctl::{Fourth, control};
+use common::prelude::*;
 use libc::*;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -43,9 +44,9 @@ fn operate(calls: &Calls, id: c_int, list: &[(u16, i16, c_int)], how: How) -> Ou
 }
 
 /// Starts a child that waits for one operation, and returns once it does wait.
-fn waiter(calls: &Calls, set: &Set, op: (u16, i16, c_int), how: How) -> Child {
+fn waiter(calls: &Calls, set: &Set, op: (u16, i16, c_int), how: How) -> Reporter<i64> {
     let before = set.waiters();
-    let child = Child::start(|| operate(calls, set.id, &[op], how));
+    let child = fork_reporter(|| operate(calls, set.id, &[op], how));
     wait_until("the child waits", || set.waiters() != before);
     child
 }
@@ -69,7 +70,8 @@ fn timed(calls: &Calls, op: (u16, i16, c_int), given: timespec) -> (Outcome, Vec
     (outcome, set.values())
 }
 
-pub fn time_outs() {
+#[apply(isolated)]
+fn time_outs() {
     let ms = 1_000_000;
     // Seconds, nanoseconds, and the outcome where there is nothing to wait for or there is.
     for (tv_sec, tv_nsec, at_once, waiting) in [
@@ -122,7 +124,8 @@ pub fn time_outs() {
     assert_eq!(got, Err(EAGAIN));
 }
 
-pub fn time_out_pointers() {
+#[apply(isolated)]
+fn time_out_pointers() {
     let pages = Pages::new();
     let set = Set::new(&[1]);
     let removed = Set::removed();
@@ -168,7 +171,8 @@ pub fn time_out_pointers() {
     }
 }
 
-pub fn woken() {
+#[apply(isolated)]
+fn woken() {
     for how in HOWS {
         for (start, op, change, after) in [
             (0, (0, -2, 0), 2, 0),
@@ -188,11 +192,12 @@ pub fn woken() {
 }
 
 /// Half of what is waited for changes nothing.
-pub fn all_or_none() {
+#[apply(isolated)]
+fn all_or_none() {
     for how in HOWS {
         let got = both(format!("{how:?}"), |calls| {
             let set = Set::new(&[0, 0]);
-            let child = Child::start(|| operate(calls, set.id, &[(0, -1, 0), (1, -1, 0)], how));
+            let child = fork_reporter(|| operate(calls, set.id, &[(0, -1, 0), (1, -1, 0)], how));
             wait_until("it waits for the first", || {
                 set.waiters() == [(1, 0), (0, 0)]
             });
@@ -224,14 +229,15 @@ fn handle(signal: c_int, flags: c_int) {
     assert_eq!(unsafe { sigaction(signal, &action, ptr::null_mut()) }, 0);
 }
 
-pub fn interrupted_by_a_handler() {
+#[apply(isolated)]
+fn interrupted_by_a_handler() {
     for how in HOWS {
         for flags in [0, SA_RESTART] {
             for op in [(0, -1, 0), (1, 0, 0), (0, -1, SEM_UNDO)] {
                 let what = format!("{op:?} by {how:?}, handler flags {flags:#x}");
                 let got = both(&what, |calls| {
                     let set = Set::new(&[0, 1]);
-                    let child = Child::start(|| {
+                    let child = fork_reporter(|| {
                         handle(SIGUSR1, flags);
                         let outcome = operate(calls, set.id, &[op], how);
                         assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
@@ -248,7 +254,8 @@ pub fn interrupted_by_a_handler() {
 }
 
 /// Linux ends the wait also when a process that has no handler is stopped and continued.
-pub fn interrupted_by_stop_and_continue() {
+#[apply(isolated)]
+fn interrupted_by_stop_and_continue() {
     for how in HOWS {
         let got = both(format!("{how:?}"), |calls| {
             let set = Set::new(&[0]);
@@ -262,7 +269,8 @@ pub fn interrupted_by_stop_and_continue() {
     }
 }
 
-pub fn removed() {
+#[apply(isolated)]
+fn removed() {
     for how in HOWS {
         for op in [(0, -1, 0), (1, 0, 0)] {
             for remove_by_ipc in [false, true] {
@@ -280,7 +288,8 @@ pub fn removed() {
     }
 }
 
-pub fn counts_and_pids() {
+#[apply(isolated)]
+fn counts_and_pids() {
     let got = both("with waiters", |calls| {
         let set = Set::new(&[0, 1, 0]);
         let children: Vec<_> = [(0, -1, 0), (0, -2, 0), (1, 0, 0)]
@@ -297,12 +306,12 @@ pub fn counts_and_pids() {
             control(calls, set.id, num as c_int, GETPID, Fourth::None) == Ok(pid.into())
         };
         set.add(0, 1);
-        let first = last(0, children[0].pid);
+        let first = last(0, children[0].0);
         set.add(0, 2);
-        let second = last(0, children[1].pid);
+        let second = last(0, children[1].0);
         set.add(1, -1);
-        let third = last(1, children[2].pid);
-        let outcomes: Vec<_> = children.into_iter().map(Child::outcome).collect();
+        let third = last(1, children[2].0);
+        let outcomes: Vec<_> = children.into_iter().map(Reporter::outcome).collect();
         (counts, [first, second, third], outcomes, set.waiters())
     });
     let counts = [2, 0, 0, 1, 0, 0].map(Ok).into();
@@ -310,11 +319,12 @@ pub fn counts_and_pids() {
 }
 
 /// Two processes pass the turn to each other through both providers.
-pub fn taking_turns() {
+#[apply(isolated)]
+fn taking_turns() {
     for (first, second) in makers_and_users() {
         limit();
         let set = Set::new(&[0, 0]);
-        let child = Child::start(|| {
+        let child = fork_reporter(|| {
             for _ in 0..1000 {
                 operate(second, set.id, &[(0, -1, 0)], How::Semop)?;
                 operate(second, set.id, &[(1, 1, 0)], How::Hour)?;
@@ -332,7 +342,7 @@ pub fn taking_turns() {
 
 /// A child that has done something, says so, and goes on when it is told to.
 pub struct Held {
-    pub child: Child,
+    pub child: Reporter<i64>,
     line: UnixStream,
 }
 
@@ -341,7 +351,7 @@ impl Held {
     pub fn start(first: impl FnOnce(), then: impl FnOnce()) -> Self {
         let (mut line, mut child_line) = UnixStream::pair().unwrap();
         let mut byte = [0];
-        let child = Child::start(|| {
+        let child = fork_reporter(|| {
             first();
             child_line.write_all(b".").unwrap();
             child_line.read_exact(&mut byte).unwrap();

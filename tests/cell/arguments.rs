@@ -1,13 +1,14 @@
 //! What the functions refuse.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EBADF, EINVAL, EMSGSIZE, ENODATA, ENOSPC, EOPNOTSUPP, EPROTO, c_int, c_void, ssize_t};
 use std::ptr;
 use unixipc::ffi::cell::*;
 
 const MAX: usize = isize::MAX as usize;
 
-pub fn bytes() {
+#[apply(isolated)]
+fn bytes() {
     assert_eq!(ipc_cell_memory_size(0), 0);
     for absurd in [MAX, MAX - 63, MAX / 4, usize::MAX, usize::MAX - 64, 1 << 62] {
         assert_eq!(ipc_cell_memory_size(absurd), 0, "{absurd:#x}");
@@ -26,7 +27,8 @@ pub fn bytes() {
     }
 }
 
-pub fn init() {
+#[apply(isolated)]
+fn init() {
     let memory = Memory::new(ipc_cell_memory_size(100) + 64);
     let at = memory.at.cast::<c_void>();
     assert_eq!(init_raw(ptr::null_mut(), 4096, 100, 0).unwrap_err(), EINVAL);
@@ -74,7 +76,8 @@ pub fn init() {
     }
 }
 
-pub fn open() {
+#[apply(isolated)]
+fn open() {
     let (memory, _cell) = new_cell(100, 0);
     let at = memory.at.cast::<c_void>();
     assert_eq!(open_raw(ptr::null(), memory.size, 0).unwrap_err(), EINVAL);
@@ -97,7 +100,8 @@ pub fn open() {
     assert_eq!(open_raw(at, usize::MAX, 0).unwrap().size(), 100);
 }
 
-pub fn store() {
+#[apply(isolated)]
+fn store() {
     let (memory, cell) = new_cell(100, 0);
     let value = [7u8; 101];
     let at = value.as_ptr().cast::<c_void>();
@@ -123,7 +127,8 @@ pub fn store() {
     assert_eq!(cell.version(), 5);
 }
 
-pub fn load() {
+#[apply(isolated)]
+fn load() {
     let (_memory, cell) = new_cell(100, 0);
     let mut room = [0u8; 100];
     let at = room.as_mut_ptr().cast::<c_void>();
@@ -150,7 +155,8 @@ pub fn load() {
     assert_eq!(unsafe { ipc_cell_value_size(ptr::null()) }, 0);
 }
 
-pub fn wait() {
+#[apply(isolated)]
+fn wait() {
     let (_memory, plain) = new_cell(100, 0);
     for timeout in [-1, 0, 5, INTR] {
         assert_eq!(plain.wait(0, timeout), Err(EOPNOTSUPP));
@@ -176,7 +182,8 @@ pub fn wait() {
 }
 
 /// A handle can be closed while another one is used; the memory is not touched.
-pub fn close() {
+#[apply(isolated)]
+fn close() {
     let (memory, cell) = new_cell(100, 0);
     let other = memory.open(0).unwrap();
     let before = memory.bytes();

@@ -1,7 +1,7 @@
 //! Many readers and writers at full speed: no value is torn, versions only grow, and who is
 //! killed leaves nothing behind.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, ENODATA, c_uint};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -45,7 +45,7 @@ fn write(memory: &Memory, shared: &Shared, seed: u64, flags: c_uint) {
                 size
             };
             let mut value = vec![0; len as usize];
-            fill_value(&mut value, random.next());
+            fill_value(&mut value, random.next_u64());
             value
         })
         .collect();
@@ -110,30 +110,36 @@ fn torn(size: usize, flags: c_uint, writers: u64, readers: u64) {
     );
 }
 
-pub fn torn_small() {
+#[apply(isolated)]
+fn torn_small() {
     torn(64, 0, 2, 2);
 }
 
-pub fn torn_medium() {
+#[apply(isolated)]
+fn torn_medium() {
     torn(4096, 0, 1, 2);
 }
 
-pub fn torn_large() {
+#[apply(isolated)]
+fn torn_large() {
     torn(1 << 20, 0, 2, 1);
 }
 
-pub fn torn_waitable() {
+#[apply(isolated)]
+fn torn_waitable() {
     torn(200, WAITABLE, 2, 2);
     torn(200, FOR_ALL, 2, 2);
 }
 
-pub fn torn_by_a_sole_writer() {
+#[apply(isolated)]
+fn torn_by_a_sole_writer() {
     torn(64, SOLE, 1, 2);
     torn(4096, SOLE, 1, 2);
 }
 
 /// Writers are killed at random and replaced; readers never notice.
-pub fn killed_writers() {
+#[apply(isolated)]
+fn killed_writers() {
     for (size, flags) in [(64, 0), (3000, WAITABLE), (64, FOR_ALL), (100_000, 0)] {
         let (memory, cell) = new_cell(size, flags);
         let shared = Shared::new();
@@ -163,7 +169,8 @@ pub fn killed_writers() {
 
 /// Waiters and writers are killed at random and replaced. No waiter misses a value: each is released
 /// as long as there are stores.
-pub fn killed_waiters() {
+#[apply(isolated)]
+fn killed_waiters() {
     for flags in [WAITABLE, FOR_ALL] {
         let (memory, _cell) = new_cell(64, flags);
         let shared = Shared::new();

@@ -1,6 +1,6 @@
 //! What is, or is not, in the memory.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{
     _exit, EAGAIN, EBADF, EMSGSIZE, ENODATA, ENOMEM, EPROTO, ESTALE, PROT_READ, PROT_WRITE,
     RLIMIT_AS,
@@ -8,14 +8,15 @@ use libc::{
 use unixipc::ffi::cell::*;
 
 /// Memory of any content becomes a cell without a value.
-pub fn anything_before() {
+#[apply(isolated)]
+fn anything_before() {
     let memory = Memory::new(ipc_cell_memory_size(200));
     let mut random = Random(3);
     for round in 0..20 {
         memory.fill(|_| match round {
             0 => 0xff,
             1 => 0,
-            _ => random.next() as u8,
+            _ => random.next_u64() as u8,
         });
         let cell = memory
             .init(200, [0, WAITABLE, FOR_ALL][round as usize % 3])
@@ -34,12 +35,13 @@ pub fn anything_before() {
     }
 }
 
-pub fn not_a_cell() {
+#[apply(isolated)]
+fn not_a_cell() {
     let memory = Memory::new(ipc_cell_memory_size(200));
     let mut random = Random(4);
     assert_eq!(memory.open(0).unwrap_err(), EPROTO, "zeros");
     for _ in 0..200 {
-        memory.fill(|_| random.next() as u8);
+        memory.fill(|_| random.next_u64() as u8);
         assert_eq!(memory.open(RDONLY).unwrap_err(), EPROTO);
     }
     memory.init(200, 0).unwrap();
@@ -50,7 +52,8 @@ pub fn not_a_cell() {
 }
 
 /// Memory that is mapped read-only: all but storing works, and sees what others store.
-pub fn read_only() {
+#[apply(isolated)]
+fn read_only() {
     let size = ipc_cell_memory_size(1000);
     let file = memfd(size);
     let memory = Memory::of(&file, size, PROT_READ | PROT_WRITE);
@@ -71,7 +74,8 @@ pub fn read_only() {
 }
 
 /// Opening and loading leave every byte as it is, and so does waiting where it is not announced.
-pub fn nothing_is_written() {
+#[apply(isolated)]
+fn nothing_is_written() {
     for waitable in [WAITABLE, FOR_ALL] {
         let (memory, cell) = new_cell(300, waitable);
         cell.store(&[1; 300], 0).unwrap();
@@ -94,7 +98,8 @@ pub fn nothing_is_written() {
 }
 
 /// Numbers that would lead out of the memory, or nowhere.
-pub fn sizes_are_checked() {
+#[apply(isolated)]
+fn sizes_are_checked() {
     let (memory, _cell) = new_cell(300, 0);
     let right = memory.bytes();
     let restore = || memory.fill(|i| right[i]);
@@ -166,7 +171,8 @@ pub fn sizes_are_checked() {
 }
 
 /// A handle keeps what it has checked; what it finds later is refused, and no more.
-pub fn overwritten_later() {
+#[apply(isolated)]
+fn overwritten_later() {
     let (memory, cell) = new_cell(64, WAITABLE);
     cell.store(&[1; 64], 0).unwrap();
     let right = memory.bytes();
@@ -224,7 +230,8 @@ pub fn overwritten_later() {
 }
 
 /// Readers need no lock of their own C library; writers do.
-pub fn lock_of_another_kind() {
+#[apply(isolated)]
+fn lock_of_another_kind() {
     let (memory, cell) = new_cell(64, 0);
     cell.store(&[1; 64], 0).unwrap();
     memory.poke(layout::LOCK + 7, 9u8);
@@ -235,7 +242,8 @@ pub fn lock_of_another_kind() {
 }
 
 /// No memory for handles: ENOMEM, and no end of the process.
-pub fn no_memory() {
+#[apply(isolated)]
+fn no_memory() {
     let (memory, cell) = new_cell(64, 0);
     cell.store(b"x", 0).unwrap();
     let opened = fork(|| {

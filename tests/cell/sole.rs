@@ -1,6 +1,6 @@
 //! The sole writer: while there is one nobody else stores, and however it ends, others may.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EBUSY, EDEADLK, EINVAL, EPERM, EPROTO, ETIMEDOUT};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -33,7 +33,8 @@ fn others_may_store(memory: &Memory) {
     .join();
 }
 
-pub fn keeps_others_out() {
+#[apply(isolated)]
+fn keeps_others_out() {
     for waitable in [0, WAITABLE, FOR_ALL] {
         let (memory, first) = new_cell(100, waitable | SOLE);
         others_are_kept_out(&memory);
@@ -55,7 +56,8 @@ pub fn keeps_others_out() {
 
 /// The thread executes a program, and is not its process's main thread: the kernel does not notice
 /// that the writer has gone.
-pub fn executes_a_program() {
+#[apply(isolated)]
+fn executes_a_program() {
     let (memory, first) = new_cell(100, 0);
     drop(first);
     let child = fork(|| {
@@ -83,7 +85,8 @@ pub fn executes_a_program() {
 }
 
 /// The same thread by another handle; another thread by the same handle.
-pub fn mistakes() {
+#[apply(isolated)]
+fn mistakes() {
     let (memory, alone) = new_cell(100, SOLE);
     assert_eq!(memory.open(SOLE).unwrap_err(), EBUSY);
     assert_eq!(memory.open(SOLE | RDONLY).unwrap_err(), EINVAL);
@@ -103,7 +106,8 @@ pub fn mistakes() {
 }
 
 /// Who waits to store does so when the sole writer closes its handle, or is killed.
-pub fn others_wait_for_its_end() {
+#[apply(isolated)]
+fn others_wait_for_its_end() {
     for killed in [false, true] {
         let (memory, _first) = new_cell(100, 0);
         let (mut ready, mut is_ready) = std::io::pipe().unwrap();
@@ -148,7 +152,8 @@ fn get(pipe: &mut std::io::PipeReader) {
 }
 
 /// A thread that ends without closing its handle keeps nobody out.
-pub fn ends_with_its_thread() {
+#[apply(isolated)]
+fn ends_with_its_thread() {
     let (memory, first) = new_cell(100, 0);
     let (at, size) = (memory.at as usize, memory.size);
     let (sender, handle) = mpsc::channel();
@@ -172,7 +177,8 @@ pub fn ends_with_its_thread() {
 
 /// The C library gives a thread what it knew one by that has ended: the handle of that one is
 /// still not this one's.
-pub fn is_no_later_thread() {
+#[apply(isolated)]
+fn is_no_later_thread() {
     let (memory, first) = new_cell(100, 0);
     let (at, size) = (memory.at as usize, memory.size);
     // SAFETY: has no preconditions.
@@ -214,7 +220,8 @@ pub fn is_no_later_thread() {
 }
 
 /// Who finds the cell finds its sole writer too.
-pub fn from_the_beginning() {
+#[apply(isolated)]
+fn from_the_beginning() {
     const CELLS: usize = 20_000;
     let size = ipc_cell_memory_size(8).next_multiple_of(64);
     let memory = Memory::new(CELLS * size + 64);
@@ -246,7 +253,8 @@ pub fn from_the_beginning() {
 
 /// A child after fork cannot store with the handle, even if it forks again or its parent has ended,
 /// and by closing the handle it takes nothing from its parent.
-pub fn stays_the_parents() {
+#[apply(isolated)]
+fn stays_the_parents() {
     for waitable in [0, WAITABLE, FOR_ALL] {
         let (memory, alone) = new_cell(100, SOLE | waitable);
         assert_eq!(alone.store(b"first", 0), Ok(0));
@@ -275,7 +283,8 @@ pub fn stays_the_parents() {
 
 /// When the parent has closed its handle, the child can become the sole writer with a handle of its
 /// own, but the handle from the parent still stores nothing.
-pub fn child_becomes_the_writer() {
+#[apply(isolated)]
+fn child_becomes_the_writer() {
     let (memory, alone) = new_cell(100, SOLE);
     let (mut closed, mut is_closed) = std::io::pipe().unwrap();
     let inherited = Cell(alone.0);

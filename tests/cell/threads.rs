@@ -1,6 +1,6 @@
 //! One handle, used by several threads of one process: what `make tsan` looks at too.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, ENODATA};
 use std::thread;
 
@@ -14,7 +14,8 @@ impl Handle {
     }
 }
 
-pub fn readers_and_writers() {
+#[apply(isolated)]
+fn readers_and_writers() {
     for (size, flags) in [(8, 0), (64, WAITABLE), (64, FOR_ALL), (1000, 0)] {
         let (_memory, cell) = new_cell(size, flags);
         let handle = Handle(cell);

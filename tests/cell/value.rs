@@ -1,6 +1,6 @@
 //! Values, their lengths and their versions.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EMSGSIZE, ENODATA, PROT_READ, PROT_WRITE, c_int};
 use std::cell::Cell as Count;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -8,7 +8,8 @@ use unixipc::cell::protocol::{self, Slot, Wake};
 use unixipc::errno::Errno;
 use unixipc::lock::announce::Waiters;
 
-pub fn lengths() {
+#[apply(isolated)]
+fn lengths() {
     let (memory, cell) = new_cell(600, 0);
     let reader = memory.open(RDONLY).unwrap();
     let mut value = vec![0; 600];
@@ -26,7 +27,8 @@ pub fn lengths() {
 
 /// Cells of every size there is a reason to doubt, filled and with shorter values, more often
 /// than they have slots.
-pub fn every_size() {
+#[apply(isolated)]
+fn every_size() {
     let sizes = (1..=300).chain([
         511,
         512,
@@ -67,7 +69,8 @@ pub fn every_size() {
     }
 }
 
-pub fn versions() {
+#[apply(isolated)]
+fn versions() {
     let (memory, cell) = new_cell(8, 0);
     let other = memory.open(0).unwrap();
     for number in 1..=1000u64 {
@@ -82,7 +85,8 @@ pub fn versions() {
 }
 
 /// The low half of the version comes round to 0, which is no empty cell.
-pub fn versions_beyond_32_bits() {
+#[apply(isolated)]
+fn versions_beyond_32_bits() {
     for flags in [0, WAITABLE, FOR_ALL] {
         let (memory, cell) = new_cell(8, flags);
         let stride = memory.peek::<u64>(layout::STRIDE) as usize;
@@ -107,7 +111,8 @@ pub fn versions_beyond_32_bits() {
 }
 
 /// After an error that is not EAGAIN or EPROTO the buffer is what it was.
-pub fn outputs_stay() {
+#[apply(isolated)]
+fn outputs_stay() {
     let (_memory, cell) = new_cell(64, 0);
     let untouched = |expected: c_int| {
         let mut room = [0x5a_u8; 63];
@@ -132,7 +137,8 @@ pub fn outputs_stay() {
     assert_eq!((ret, &room[20..]), (Ok(20), &[0x5a; 44][..]));
 }
 
-pub fn small_buffers() {
+#[apply(isolated)]
+fn small_buffers() {
     let (_memory, cell) = new_cell(5000, 0);
     for len in [1, 2, 3, 8, 64, 65, 4096, 5000] {
         cell.store(&vec![3; len], 0).unwrap();
@@ -151,7 +157,8 @@ pub fn small_buffers() {
 }
 
 /// The same memory, mapped twice: nothing in it is an address.
-pub fn two_handles_at_two_addresses() {
+#[apply(isolated)]
+fn two_handles_at_two_addresses() {
     let size = unixipc::ffi::cell::ipc_cell_memory_size(100);
     let file = memfd(size);
     let first = Memory::of(&file, size, PROT_READ | PROT_WRITE);
@@ -167,9 +174,10 @@ pub fn two_handles_at_two_addresses() {
 }
 
 /// A handle works in the child, which may close it, and so may the parent.
-pub fn fork() {
+#[apply(isolated)]
+fn fork() {
     let (_memory, cell) = new_cell(100, WAITABLE);
-    let child = crate::tool::fork(|| {
+    let child = crate::support::fork(|| {
         assert_eq!(cell.wait(0, LONG), Ok(0));
         assert_eq!(cell.load(), Ok((b"question".to_vec(), 1)));
         assert_eq!(cell.store(b"answer", LONG), Ok(0));
@@ -222,7 +230,8 @@ impl protocol::Memory for Busy {
 }
 
 /// Whatever the writers do, a load ends: without a copy, and with one each time.
-pub fn a_reader_gives_up() {
+#[apply(isolated)]
+fn a_reader_gives_up() {
     let busy = Busy {
         looked: Count::new(0),
         published: [AtomicU32::new(1), AtomicU32::new(2)],

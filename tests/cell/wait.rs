@@ -1,7 +1,7 @@
 //! Waiting: for a value, and for another writer.
 
-use crate::common::filter::refuse_where;
-use crate::tool::*;
+use crate::support::*;
+use common::filter::refuse_where;
 use libc::{
     BPF_JSET, EAGAIN, EINTR, ENOSYS, EPERM, ETIMEDOUT, FUTEX_REQUEUE, PROT_NONE, PROT_READ,
     PROT_WRITE, SA_RESTART, SIGSEGV, SIGSTOP, SIGUSR1, SYS_futex, WIFSTOPPED, WUNTRACED, alarm,
@@ -10,7 +10,8 @@ use libc::{
 use std::time::Duration;
 use unixipc::ffi::cell::{ipc_cell_memory_size, ipc_cell_store};
 
-pub fn returns_at_once() {
+#[apply(isolated)]
+fn returns_at_once() {
     let (_memory, cell) = new_cell(8, WAITABLE);
     for timeout in [-1, 0, 1, LONG, INTR] {
         for seen in [1, 2, u64::MAX, 1 << 32, u64::from(u32::MAX)] {
@@ -29,7 +30,8 @@ pub fn returns_at_once() {
     }
 }
 
-pub fn first_value() {
+#[apply(isolated)]
+fn first_value() {
     let (_memory, cell) = new_cell(8, WAITABLE);
     let child = fork(|| {
         assert_eq!(cell.wait(0, -1), Ok(0));
@@ -40,7 +42,8 @@ pub fn first_value() {
     child.join();
 }
 
-pub fn time_outs() {
+#[apply(isolated)]
+fn time_outs() {
     let (_memory, cell) = new_cell(8, WAITABLE);
     for seen in [0, 1] {
         assert_eq!(timed(|| cell.wait(seen, 0)).0, Err(EAGAIN));
@@ -58,7 +61,8 @@ pub fn time_outs() {
 }
 
 /// A waiting process uses no processor time until it is woken.
-pub fn sleeps_without_polling() {
+#[apply(isolated)]
+fn sleeps_without_polling() {
     let (_memory, cell) = new_cell(8, WAITABLE);
     let before = cpu_time();
     assert_eq!(cell.wait(0, 700), Err(ETIMEDOUT));
@@ -67,7 +71,8 @@ pub fn sleeps_without_polling() {
 }
 
 /// A process that can only read the memory moves the waiters away, where no store wakes them.
-pub fn moved_away() {
+#[apply(isolated)]
+fn moved_away() {
     let file = memfd(ipc_cell_memory_size(8));
     let memory = Memory::of(&file, ipc_cell_memory_size(8), PROT_READ | PROT_WRITE);
     for (timeout, flags) in [(-1, WAITABLE), (LONG, FOR_ALL), (INTR, WAITABLE)] {
@@ -95,7 +100,8 @@ pub fn moved_away() {
     }
 }
 
-pub fn wakes_all() {
+#[apply(isolated)]
+fn wakes_all() {
     for (flags, own_flags) in [(WAITABLE, [0; 2]), (FOR_ALL, [0, RDONLY])] {
         let (memory, cell) = new_cell(8, flags);
         let children: Vec<Child> = (0..20)
@@ -116,7 +122,8 @@ pub fn wakes_all() {
 
 /// One that waits in memory that it can only read is woken too; so is one that waits beside
 /// another one that was killed.
-pub fn read_only() {
+#[apply(isolated)]
+fn read_only() {
     let size = unixipc::ffi::cell::ipc_cell_memory_size(8);
     let file = memfd(size);
     let memory = Memory::of(&file, size, PROT_READ | PROT_WRITE);
@@ -140,7 +147,8 @@ fn is_announced(memory: &Memory) -> bool {
 }
 
 /// A waiter that is killed leaves its announcement; the next store withdraws it.
-pub fn killed_waiter() {
+#[apply(isolated)]
+fn killed_waiter() {
     let (memory, cell) = new_cell(8, WAITABLE);
     assert!(!is_announced(&memory));
     let [killed, other] = [(), ()].map(|()| fork(|| assert_eq!(cell.wait(0, LONG), Ok(0))));
@@ -161,7 +169,8 @@ pub fn killed_waiter() {
 }
 
 /// A sleeping thread whose announcement is lost, whatever the reason, checks the version itself.
-pub fn late_announcement() {
+#[apply(isolated)]
+fn late_announcement() {
     let (memory, cell) = new_cell(8, WAITABLE);
     for timeout in [-1, LONG, INTR] {
         let seen = cell.load().map_or(0, |(_, version)| version);
@@ -179,7 +188,8 @@ pub fn late_announcement() {
 
 /// A writer is killed between its publication and the wake-up, where it found no announcement
 /// before: the waiter sees the value nevertheless.
-pub fn killed_between() {
+#[apply(isolated)]
+fn killed_between() {
     let (memory, cell) = new_cell(8, WAITABLE);
     let waiting = fork(|| assert_eq!(cell.wait(0, LONG), Ok(0)));
     waiting.wait_asleep();
@@ -194,7 +204,8 @@ pub fn killed_between() {
 }
 
 /// A store for which no thread waits makes no system call, by a sole writer neither.
-pub fn cost() {
+#[apply(isolated)]
+fn cost() {
     for flags in [WAITABLE, WAITABLE | SOLE] {
         let (memory, cell) = new_cell(8, flags & WAITABLE);
         let stores = |cell: &Cell| {
@@ -227,7 +238,8 @@ pub fn cost() {
 }
 
 /// A filter refuses the call that publishes and wakes at once: two calls do it.
-pub fn refused_wake_up() {
+#[apply(isolated)]
+fn refused_wake_up() {
     for (error, flags) in [(ENOSYS, WAITABLE), (EPERM, FOR_ALL)] {
         let (_memory, cell) = new_cell(8, flags);
         let waiting = fork(|| assert_eq!(cell.wait(0, LONG), Ok(0)));
@@ -245,7 +257,8 @@ pub fn refused_wake_up() {
     }
 }
 
-pub fn signals() {
+#[apply(isolated)]
+fn signals() {
     extern "C" fn nothing(_: c_int) {}
     for flags in [0, SA_RESTART] {
         // SAFETY: all zero bytes are a sigaction.
@@ -297,7 +310,8 @@ pub fn signals() {
 }
 
 /// Two processes that answer each other's values: a wake-up that is lost hangs them.
-pub fn nothing_is_missed() {
+#[apply(isolated)]
+fn nothing_is_missed() {
     let (_memory, ping) = new_cell(8, WAITABLE);
     let (_memory, pong) = new_cell(8, WAITABLE);
     let rounds = scaled(20_000);
@@ -321,7 +335,8 @@ pub fn nothing_is_missed() {
 }
 
 /// A version that differs in its high half only.
-pub fn low_half_is_the_same() {
+#[apply(isolated)]
+fn low_half_is_the_same() {
     let (memory, cell) = new_cell(8, WAITABLE);
     cell.store(b"x", 0).unwrap();
     let stride = memory.peek::<u64>(layout::STRIDE) as usize;
@@ -359,7 +374,8 @@ fn stopped_writer(cell: &Cell) -> Child {
 }
 
 /// While a writer is stopped in the middle, readers see the last value, and writers time out.
-pub fn store_waits_for_a_stopped_writer() {
+#[apply(isolated)]
+fn store_waits_for_a_stopped_writer() {
     let (memory, cell) = new_cell(100, WAITABLE);
     cell.store(b"before", 0).unwrap();
     let stopped = stopped_writer(&cell);
@@ -386,7 +402,8 @@ pub fn store_waits_for_a_stopped_writer() {
 }
 
 /// A writer that was killed in the middle, again and again, holds up nobody.
-pub fn store_after_a_dead_writer() {
+#[apply(isolated)]
+fn store_after_a_dead_writer() {
     let (_memory, cell) = new_cell(100, 0);
     for number in 1..100u64 {
         drop(stopped_writer(&cell));

@@ -1,10 +1,10 @@
 //! ipc_channel_accept: failures leave the client in the queue, and a client costs the server
 //! nothing before its hello.
 
-use crate::common::isolated::become_nobody;
 use crate::handshake::say;
 use crate::peer::*;
-use crate::tool::*;
+use crate::support::*;
+use common::user::become_nobody;
 use libc::{EAGAIN, EFBIG, EINVAL, EMFILE, ENOSPC, EPIPE, SOCK_SEQPACKET, SOCK_STREAM, c_int};
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -39,7 +39,8 @@ fn assert_accepts(listener: &OwnedFd, client: Child) {
 }
 
 /// Accept fails with too few descriptors, whether or not the client has sent its hello.
-pub fn few_descriptors_leave_the_client() {
+#[apply(isolated)]
+fn few_descriptors_leave_the_client() {
     let name = abstract_name();
     for room in 0..NEEDED {
         let _case = Case(format!("room for {room} descriptors"));
@@ -64,7 +65,8 @@ pub fn few_descriptors_leave_the_client() {
 }
 
 /// Accept fails because of its options or a limit.
-pub fn wrong_options_leave_the_client() {
+#[apply(isolated)]
+fn wrong_options_leave_the_client() {
     let name = abstract_name();
     let receive_size = ipc_channel_opts {
         recv_size: 65536,
@@ -121,12 +123,14 @@ fn pass_descriptor() -> Outcome {
 
 /// Clients that send nothing or nonsense, and never read. The server runs as a user without
 /// rights, so the kernel limits its descriptors in flight to RLIMIT_NOFILE.
-pub fn unread_clients_cost_a_descriptor() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn unread_clients_cost_a_descriptor() {
     const LIMIT: u64 = 128;
     const AT_ONCE: usize = 16;
     let name = abstract_name();
     let listener = listen(&name);
-    let accepted = Shared::new();
+    let accepted = Counters::new();
     let server = fork(|| {
         become_nobody().unwrap();
         set_soft_limit(libc::RLIMIT_NOFILE, LIMIT);
@@ -186,13 +190,15 @@ fn refuse_descriptors(socket: &OwnedFd) -> bool {
 }
 
 /// Whether sockets cannot refuse descriptors here.
-pub fn no_passrights() -> Option<&'static str> {
-    let refused = refuse_descriptors(&socket(SOCK_SEQPACKET));
+fn no_passrights() -> Option<&'static str> {
+    let refused = refuse_descriptors(&local_socket(SOCK_SEQPACKET));
     (!refused).then_some("needs SO_PASSRIGHTS of Linux 6.16")
 }
 
 /// A peer that refuses the descriptors of a hello: the call that sends it fails with EPIPE.
-pub fn peer_refuses_descriptors() {
+#[apply(isolated)]
+#[needs(no_passrights)]
+fn peer_refuses_descriptors() {
     for kind in [SOCK_STREAM, SOCK_SEQPACKET] {
         let (one, two) = sockets(kind);
         assert!(refuse_descriptors(&two));

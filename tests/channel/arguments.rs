@@ -1,6 +1,6 @@
 //! Arguments that the calls refuse, options, and output structures.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EBADF, EBUSY, EINVAL, EMSGSIZE, c_int};
 use std::ptr::{null, null_mut};
 use std::{mem, os::fd::AsRawFd};
@@ -12,7 +12,8 @@ const CRED_SIZE: usize = size_of::<Cred>();
 const STATS_SIZE: usize = size_of::<ipc_channel_stats>();
 const REFUSED: Outcome = Err(EINVAL);
 
-pub fn null_pointers() {
+#[apply(isolated)]
+fn null_pointers() {
     let (a, _b) = pair();
     let mut bytes = [0u8; STATS_SIZE];
     let at = bytes.as_mut_ptr().cast();
@@ -48,11 +49,12 @@ pub fn null_pointers() {
     assert_eq!(none.reserve(1, 0).unwrap_err(), EINVAL);
     set_errno(SENTINEL);
     assert_eq!(none.max(), 0);
-    assert_eq!(errno(), EINVAL);
+    assert_eq!(failure(), EINVAL);
     assert_eq!(a.recv(0), Err(libc::EAGAIN)); // it still works
 }
 
-pub fn lengths() {
+#[apply(isolated)]
+fn lengths() {
     let (a, b) = small();
     let max = a.max();
     let bytes = vec![1; max + 1];
@@ -79,7 +81,8 @@ pub fn lengths() {
     }
 }
 
-pub fn time_outs_that_are_none() {
+#[apply(isolated)]
+fn time_outs_that_are_none() {
     let (a, b) = pair();
     let (one, _two) = sockets(libc::SOCK_STREAM);
     let name = format!("@unixipc-test-arguments-{}", std::process::id());
@@ -99,7 +102,8 @@ pub fn time_outs_that_are_none() {
     assert_eq!(accept(&listener, 0).unwrap_err(), libc::EAGAIN);
 }
 
-pub fn out_of_order() {
+#[apply(isolated)]
+fn out_of_order() {
     let (a, b) = pair();
     assert_eq!(a.commit(1), REFUSED);
     assert_eq!(a.cancel(), REFUSED);
@@ -131,7 +135,7 @@ fn with_options(opts: *const ipc_channel_opts, size: usize) -> [Result<(), c_int
     let name = format!("@unixipc-test-options-{}", std::process::id());
     let listener = listen(&name);
     // A client to accept.
-    let client = socket(libc::SOCK_SEQPACKET);
+    let client = local_socket(libc::SOCK_SEQPACKET);
     let address = nix::sys::socket::UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
     nix::sys::socket::connect(client.as_raw_fd(), &address).unwrap();
     let name = std::ffi::CString::new(name).unwrap();
@@ -162,7 +166,8 @@ fn with_options(opts: *const ipc_channel_opts, size: usize) -> [Result<(), c_int
 
 const ALL_WELL: [Result<(), c_int>; 4] = [Ok(()); 4];
 
-pub fn options() {
+#[apply(isolated)]
+fn options() {
     let with = |opts: ipc_channel_opts| with_options(&opts, SIZE);
     let refused = [Err(EINVAL); 4];
     assert_eq!(with(DEFAULTS), ALL_WELL);
@@ -237,7 +242,8 @@ pub fn options() {
     );
 }
 
-pub fn sizes_of_options() {
+#[apply(isolated)]
+fn sizes_of_options() {
     #[repr(C)]
     struct Longer {
         known: ipc_channel_opts,
@@ -268,7 +274,8 @@ pub fn sizes_of_options() {
     }
 }
 
-pub fn sizes_of_rings() {
+#[apply(isolated)]
+fn sizes_of_rings() {
     let sizes = |send_size, recv_size, message_max| {
         let opts = ipc_channel_opts {
             send_size,
@@ -301,7 +308,8 @@ pub fn sizes_of_rings() {
     assert_eq!(b.peek(0).unwrap(), message);
 }
 
-pub fn structures() {
+#[apply(isolated)]
+fn structures() {
     let (a, b) = pair();
     assert_eq!(a.send(&[7; 100], 0), DONE);
     assert_eq!(b.recv(0).unwrap().len(), 100);
@@ -339,7 +347,8 @@ fn check_sizes(whole: &[u8], call: impl Fn(*mut u8, usize) -> c_int) {
     }
 }
 
-pub fn descriptors_that_are_none() {
+#[apply(isolated)]
+fn descriptors_that_are_none() {
     for fd in [-1, -2, c_int::MIN, 1000, c_int::MAX] {
         assert_eq!(from_fd_with(fd, &DEFAULTS, 0).unwrap_err(), EBADF, "{fd}");
         // SAFETY: no options, and a place.
@@ -351,9 +360,9 @@ pub fn descriptors_that_are_none() {
     let read = read.into();
     assert_eq!(accept(&read, 0).unwrap_err(), libc::ENOTSOCK);
     for kind in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
-        assert_eq!(from_fd(&socket(kind), 0).unwrap_err(), libc::ENOTCONN);
+        assert_eq!(from_fd(&local_socket(kind), 0).unwrap_err(), libc::ENOTCONN);
         // Neither of these listens.
-        assert_eq!(accept(&socket(kind), 0).unwrap_err(), EINVAL);
+        assert_eq!(accept(&local_socket(kind), 0).unwrap_err(), EINVAL);
         let (one, _two) = sockets(kind);
         assert_eq!(accept(&one, 0).unwrap_err(), EINVAL);
     }

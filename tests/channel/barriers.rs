@@ -1,7 +1,7 @@
 //! A system that gives barriers when the channel is made, and later gives none.
 
-use crate::common::filter::refuse;
-use crate::tool::*;
+use crate::support::*;
+use common::filter::refuse;
 use libc::{EAGAIN, EPERM, ETIMEDOUT, POLLIN, SYS_membarrier};
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,8 @@ fn is_readable(end: &End) -> bool {
 }
 
 /// Nothing is lost, and time-outs and signals are what they were.
-pub fn no_more() {
+#[apply(isolated)]
+fn no_more() {
     let (a, b) = pair();
     // From some number on, if nobody sleeps, a sender does without fences.
     for _ in 0..300 {
@@ -28,7 +29,7 @@ pub fn no_more() {
     refuse(SYS_membarrier, EPERM);
 
     assert_eq!(b.recv(0), Err(EAGAIN));
-    let (got, ms) = timed(|| b.recv(30));
+    let (got, ms) = timed_ms(|| b.recv(30));
     assert_eq!(got, Err(ETIMEDOUT));
     assert!((30..5000).contains(&ms), "{ms} ms");
     ends_with_signal(|| b.recv(INTR).map(|got| got.len()));

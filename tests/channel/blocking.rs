@@ -1,9 +1,9 @@
 //! ipc_channel_accept on a blocking listener that several acceptors share, such as one that a
 //! service manager passes to a program.
 
-use crate::common::stopped_call::StoppedCalls;
 use crate::peer::{abstract_name, silent_client};
-use crate::tool::*;
+use crate::support::*;
+use common::stopped_call::StoppedCalls;
 use libc::{EAGAIN, ETIMEDOUT, SOCK_SEQPACKET, c_int};
 use nix::sys::socket::{self, Backlog, UnixAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// A listener without O_NONBLOCK.
 fn blocking_listener(name: &str) -> OwnedFd {
-    let listener = socket(SOCK_SEQPACKET);
+    let listener = local_socket(SOCK_SEQPACKET);
     let address = UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
     socket::bind(listener.as_raw_fd(), &address).unwrap();
     socket::listen(&listener, Backlog::new(100).unwrap()).unwrap();
@@ -76,7 +76,8 @@ fn accept_too_late(name: &str, listener: &OwnedFd, timeout_ms: c_int, rival: Riv
     })
 }
 
-pub fn another_acceptor_is_faster() {
+#[apply(isolated)]
+fn another_acceptor_is_faster() {
     let name = abstract_name();
     let rivals: [(&str, Rival); 2] = [
         ("accept4", accept_directly),

@@ -2,7 +2,7 @@
 //! wake-up of one of them is lost to another one.
 
 use crate::event_loop::{Poller, SOON, TRIGGERS, Trigger, pause};
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EPIPE, EPROTO, ETIMEDOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fn waiting<'a>(
     asleep: bool,
     call: impl FnOnce() -> Outcome + Send + 'a,
 ) -> ScopedJoinHandle<'a, Outcome> {
-    let tid: &Shared = Box::leak(Box::new(Shared::new()));
+    let tid: &Counters = Box::leak(Box::new(Counters::new()));
     let thread = scope.spawn(move || {
         tid.set(0, thread_id());
         call()
@@ -39,7 +39,8 @@ fn waiting<'a>(
 
 /// Two threads of the process wait on an end, in either order, or are about to; a third one shuts
 /// it down.
-pub fn shutdown_ends_both() {
+#[apply(isolated)]
+fn shutdown_ends_both() {
     let mut random = Random(1);
     for how in [SHUT_RD, SHUT_WR, SHUT_RDWR] {
         for round in 0..scaled(200) {
@@ -81,7 +82,8 @@ pub fn shutdown_ends_both() {
 }
 
 /// The same while both wait for the handshake, which a silent client does not complete.
-pub fn shutdown_ends_both_in_the_handshake() {
+#[apply(isolated)]
+fn shutdown_ends_both_in_the_handshake() {
     for polled in [false, true] {
         let name = format!("@unixipc-test-concurrent-{}", std::process::id());
         let listener = listen(&name);
@@ -105,7 +107,7 @@ pub fn shutdown_ends_both_in_the_handshake() {
 fn silent_client(name: &str) -> std::os::fd::OwnedFd {
     use nix::sys::socket::{UnixAddr, connect};
     use std::os::fd::AsRawFd;
-    let client = socket(libc::SOCK_SEQPACKET);
+    let client = local_socket(libc::SOCK_SEQPACKET);
     let address = UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
     connect(client.as_raw_fd(), &address).unwrap();
     client
@@ -163,7 +165,8 @@ fn lie_about_room(end: &End) {
 
 /// The peer breaks the protocol, and one of two waiting threads finds it: both end with EPROTO,
 /// and the descriptor is readable.
-pub fn invalid_peer_ends_both() {
+#[apply(isolated)]
+fn invalid_peer_ends_both() {
     for polled in [false, true] {
         for in_messages in [false, true] {
             let _case = Case(format!("polled: {polled}, in messages: {in_messages}"));
@@ -205,7 +208,8 @@ pub fn invalid_peer_ends_both() {
 
 /// One thread of each end is an event loop that receives; the other one sends, and waits for room
 /// in the call.
-pub fn receiver_polls_sender_waits() {
+#[apply(isolated)]
+fn receiver_polls_sender_waits() {
     for trigger in TRIGGERS {
         exchange(trigger, true);
     }
@@ -213,7 +217,8 @@ pub fn receiver_polls_sender_waits() {
 
 /// One thread of each end is an event loop that sends, and polls for room; the other one receives,
 /// and waits for a message in the call.
-pub fn sender_polls_receiver_waits() {
+#[apply(isolated)]
+fn sender_polls_receiver_waits() {
     for trigger in TRIGGERS {
         exchange(trigger, false);
     }

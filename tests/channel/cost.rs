@@ -1,8 +1,8 @@
 //! The costs of a channel: system calls, descriptors, memory.
 
-use crate::common::strace::{MARKER, marker, name, trace};
 use crate::handshake::{overheard, overheard_with, say};
-use crate::tool::*;
+use crate::support::*;
+use common::strace::{MARKER, marker, name, trace};
 use libc::{EAGAIN, EFBIG, EMFILE, ETIMEDOUT, SOCK_SEQPACKET};
 use std::os::fd::AsRawFd;
 use std::{fs, process, ptr, thread};
@@ -75,7 +75,9 @@ const WITHOUT: [(&str, Between); 5] = [
 /// The calls that ask the kernel, now and then, whether the peer is alive.
 const FINDS_NOTHING: &str = "recv and send that find nothing";
 
-pub fn no_system_calls() {
+#[apply(isolated)]
+#[needs(needs::strace)]
+fn no_system_calls() {
     let (a, b) = pair();
     let awake = || {
         // The receiver of the first message counts as asleep.
@@ -83,7 +85,7 @@ pub fn no_system_calls() {
         b.recv(0).unwrap();
         assert_eq!(b.recv(0), Err(EAGAIN));
     };
-    let took = Shared::new();
+    let took = Counters::new();
     let trace = trace(|| {
         awake();
         for (at, (_, run)) in WITHOUT.iter().enumerate() {
@@ -114,10 +116,12 @@ pub fn no_system_calls() {
 }
 
 /// Two busy processes: one sends as fast as it can, the other works a little for each message.
-pub fn streaming() {
+#[apply(isolated)]
+#[needs(needs::strace)]
+fn streaming() {
     let messages = 200_000u64;
     let (a, b) = pair();
-    let shared = Shared::new();
+    let shared = Counters::new();
     let trace = trace(|| {
         let receiver = fork(|| {
             // SAFETY: inherited, and not used here.
@@ -182,7 +186,8 @@ fn new_numbers(before: &[i32]) -> Vec<i32> {
 }
 
 /// The number of descriptors; an executed program inherits none.
-pub fn descriptors() {
+#[apply(isolated)]
+fn descriptors() {
     let before = open_numbers();
     let (a, b) = pair();
     assert_eq!(new_numbers(&before).len(), 4, "two for each end");
@@ -257,7 +262,8 @@ fn with_few<T>(what: &str, prepare: impl Fn() -> T, make: impl Fn(&T) -> Result<
     panic!("{what}: not with 20 either")
 }
 
-pub fn few_descriptors() {
+#[apply(isolated)]
+fn few_descriptors() {
     let name = format!("@unixipc-test-{}", process::id());
     let hello = overheard();
     let fds = hello.raw_fds();
@@ -292,7 +298,7 @@ pub fn few_descriptors() {
     fs::remove_file(&path).unwrap();
     let connected = |speaks: bool| {
         let listener = listen(&name);
-        let client = socket(SOCK_SEQPACKET);
+        let client = local_socket(SOCK_SEQPACKET);
         let address = nix::sys::socket::UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
         nix::sys::socket::connect(client.as_raw_fd(), &address).unwrap();
         if speaks {
@@ -327,7 +333,7 @@ pub fn few_descriptors() {
         assert_eq!(needs, expected, "speaks: {speaks}");
     }
     // Connecting to a server that accepts every client.
-    let (listener, client) = (listen(&name), Shared::new());
+    let (listener, client) = (listen(&name), Counters::new());
     let server = fork(|| {
         while client.get(0) == 0 {
             if let Ok(end) = accept(&listener, 50) {
@@ -370,7 +376,8 @@ fn mappings() -> usize {
 }
 
 /// An idle channel takes little memory, and a used one its rings. Closing frees all of it.
-pub fn memory() {
+#[apply(isolated)]
+fn memory() {
     let (a, b) = pair();
     let idle = resident("Rss:");
     println!(
@@ -403,7 +410,9 @@ pub fn memory() {
 }
 
 /// Locked memory, and the errors of a process that may not lock enough.
-pub fn locked_memory() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn locked_memory() {
     let opts = ipc_channel_opts {
         flags: IPC_CHANNEL_F_LOCK,
         ..SMALL
@@ -414,7 +423,7 @@ pub fn locked_memory() {
     assert_eq!(a.send(b"x", 0), DONE);
     assert_eq!(b.recv(0).unwrap(), b"x");
     fork(|| {
-        crate::common::isolated::become_nobody().unwrap();
+        common::user::become_nobody().unwrap();
         for (limit, error) in [(4096, libc::ENOMEM), (0, libc::EPERM)] {
             let old = set_soft_limit(libc::RLIMIT_MEMLOCK, limit);
             let before = (open_numbers(), mappings());
@@ -429,7 +438,9 @@ pub fn locked_memory() {
 
 /// After mlockall each mapping counts, and the limit is too low for the own ring or for the peer's.
 /// The error is not EAGAIN, which an event loop would take for a reason to try again.
-pub fn all_memory_locked() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn all_memory_locked() {
     let large = ipc_channel_opts {
         send_size: 4 << 20,
         ..DEFAULTS
@@ -438,7 +449,7 @@ pub fn all_memory_locked() {
     let hello = overheard_with(&large);
     say(&one, &hello.bytes, &hello.raw_fds());
     fork(|| {
-        crate::common::isolated::become_nobody().unwrap();
+        common::user::become_nobody().unwrap();
         set_soft_limit(libc::RLIMIT_MEMLOCK, 2 << 20);
         // SAFETY: no pointers.
         assert_eq!(unsafe { libc::mlockall(libc::MCL_FUTURE) }, 0);
@@ -453,7 +464,8 @@ pub fn all_memory_locked() {
 }
 
 /// The limits of the address space and of the file size: an error, no signal, and no leak.
-pub fn limits() {
+#[apply(isolated)]
+fn limits() {
     drop(pair()); // the process itself has its memory now
     for (limit, value, error) in [
         (libc::RLIMIT_FSIZE, 4096, EFBIG),

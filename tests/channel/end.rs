@@ -1,6 +1,6 @@
 //! The end of the other side, however it comes; and what fork does.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EPIPE, c_int};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -58,7 +58,7 @@ fn known_while_blocked(what: &str, prepare: fn(&End), call: fn(&End) -> Outcome,
     for polled in [false, true] {
         for (way, go) in WAYS {
             let _case = Case(format!("{what}, {way}, polled: {polled}"));
-            let shared = Shared::new();
+            let shared = Counters::new();
             let (a, child) = partner(&SMALL, |b| {
                 shared.wait_for(0, 1);
                 // The parent's next sleep is that in the call.
@@ -85,30 +85,35 @@ fn known_while_blocked(what: &str, prepare: fn(&End), call: fn(&End) -> Outcome,
     }
 }
 
-pub fn known_in_recv() {
+#[apply(isolated)]
+fn known_in_recv() {
     known_while_blocked("recv", |_| (), |a| a.recv(-1).map(|got| got.len()), Ok(0));
 }
 
-pub fn known_in_peek_with_time_out() {
+#[apply(isolated)]
+fn known_in_peek_with_time_out() {
     known_while_blocked("peek", |_| (), |a| a.peek(LONG).map(<[u8]>::len), Ok(0));
 }
 
-pub fn known_in_send() {
+#[apply(isolated)]
+fn known_in_send() {
     let fill = |a: &End| assert!(a.fill(1000) > 0);
     known_while_blocked("send", fill, |a| a.send(&[0; 1000], -1), Err(EPIPE));
 }
 
-pub fn known_in_reserve_with_time_out() {
+#[apply(isolated)]
+fn known_in_reserve_with_time_out() {
     let fill = |a: &End| assert!(a.fill(1000) > 0);
     let reserve = |a: &End| a.reserve(1000, LONG).map(|got| got.len());
     known_while_blocked("reserve", fill, reserve, Err(EPIPE));
 }
 
 /// Without waiting it is known too: at once by a receive, after at most 64 messages by a send.
-pub fn known_without_waiting() {
+#[apply(isolated)]
+fn known_without_waiting() {
     for (way, go) in WAYS {
         let _case = Case(way);
-        let shared = Shared::new();
+        let shared = Counters::new();
         let (a, child) = partner(&SMALL, |b| {
             assert_eq!(b.recv(LONG).unwrap(), b"go"); // it has been awake
             shared.set(0, 1);
@@ -154,7 +159,8 @@ fn wait_dead(child: &Child) {
 }
 
 /// The sender finds it out by itself, if nothing else does: nothing is received meanwhile.
-pub fn sender_alone() {
+#[apply(isolated)]
+fn sender_alone() {
     // Never looked at: the first message tells.
     for way in [
         &WAYS[0], // close
@@ -172,7 +178,7 @@ pub fn sender_alone() {
         drop(child);
     }
     // Awake until it was killed: 64 messages of which nothing is received tell.
-    let shared = Shared::new();
+    let shared = Counters::new();
     let (a, child) = partner(&DEFAULTS, |b| {
         assert_eq!(b.recv(LONG).unwrap(), b"go");
         shared.set(0, 1);
@@ -191,7 +197,8 @@ pub fn sender_alone() {
 }
 
 /// With a full ring a send without time says so too, and no SIGPIPE comes.
-pub fn full_ring() {
+#[apply(isolated)]
+fn full_ring() {
     for polled in [false, true] {
         let (a, child) = partner(&SMALL, |b| {
             b.recv(0).unwrap_err();
@@ -221,7 +228,8 @@ pub fn full_ring() {
 }
 
 /// What was sent before the end is received, and then the end.
-pub fn drained_first() {
+#[apply(isolated)]
+fn drained_first() {
     for (way, go) in WAYS {
         for count in [1, 63, 64, 65, 500] {
             let _case = Case(format!("{way}, {count} messages"));
@@ -251,7 +259,8 @@ pub fn drained_first() {
 }
 
 /// Killed with something reserved, or something shown: neither is sent, nor lost.
-pub fn killed_half_way() {
+#[apply(isolated)]
+fn killed_half_way() {
     let (a, child) = partner(&SMALL, |b| {
         assert_eq!(b.send(b"whole", 0), DONE);
         b.reserve(1000, 0).unwrap().fill(1);
@@ -266,7 +275,8 @@ pub fn killed_half_way() {
 }
 
 /// Each of both processes uses one end, the child's child too; and each learns of the end.
-pub fn across_fork() {
+#[apply(isolated)]
+fn across_fork() {
     let (a, b) = pair();
     let child = fork(|| {
         close_copy(&a);
@@ -289,7 +299,8 @@ pub fn across_fork() {
 }
 
 /// Both ends and their messages, made before a fork, are the child's as they were.
-pub fn half_used_before_fork() {
+#[apply(isolated)]
+fn half_used_before_fork() {
     let (a, b) = small();
     assert_eq!(a.send(b"one", 0), DONE);
     assert_eq!(a.send(b"two", 0), DONE);
@@ -311,7 +322,8 @@ pub fn half_used_before_fork() {
 }
 
 /// Closing a copy that a child has inherited, or its death, ends nothing.
-pub fn copies_that_are_closed() {
+#[apply(isolated)]
+fn copies_that_are_closed() {
     let (a, b) = small();
     for how in 0..3 {
         for _ in 0..50 {
@@ -334,7 +346,8 @@ pub fn copies_that_are_closed() {
 }
 
 /// The same while the owner sleeps: it goes on sleeping, and is woken by a message.
-pub fn copies_that_are_closed_meanwhile() {
+#[apply(isolated)]
+fn copies_that_are_closed_meanwhile() {
     let (a, b) = small();
     let receiver = fork(|| {
         close_copy(&b);
@@ -354,7 +367,8 @@ pub fn copies_that_are_closed_meanwhile() {
 }
 
 /// While somebody has the end the other side is not told of its end, and then it is.
-pub fn last_one_ends() {
+#[apply(isolated)]
+fn last_one_ends() {
     let (a, b) = pair();
     let (wait, go) = pipe();
     let child = fork(|| {
@@ -376,7 +390,8 @@ const HOWS: [(c_int, [bool; 4]); 3] = [
     (libc::SHUT_RDWR, [true, true, true, true]),
 ];
 
-pub fn shutdown() {
+#[apply(isolated)]
+fn shutdown() {
     for (how, over) in HOWS {
         for polled in [false, true] {
             for asleep in [false, true] {
@@ -427,7 +442,8 @@ pub fn shutdown() {
 }
 
 /// For all processes that have the end, and known by a child that is asleep.
-pub fn shutdown_in_a_child() {
+#[apply(isolated)]
+fn shutdown_in_a_child() {
     let (a, b) = small();
     let sleeper = fork(|| assert_eq!(b.recv(LONG), Ok(vec![])));
     sleeper.wait_asleep();
@@ -440,7 +456,8 @@ pub fn shutdown_in_a_child() {
 }
 
 /// What was reserved before is not sent any more.
-pub fn shutdown_before_commit() {
+#[apply(isolated)]
+fn shutdown_before_commit() {
     for how in [libc::SHUT_WR, libc::SHUT_RDWR] {
         let (a, b) = small();
         assert_eq!(a.send(b"before", 0), DONE);

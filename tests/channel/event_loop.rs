@@ -1,6 +1,6 @@
 //! Event loops that watch one end, and their helper threads.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::c_int;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::fmt;

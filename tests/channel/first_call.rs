@@ -2,7 +2,7 @@
 
 use crate::handshake::say;
 use crate::peer::*;
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EMFILE, EPIPE, EPROTO, ESTALE, ETIMEDOUT, c_int};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
@@ -17,7 +17,8 @@ fn assert_completes(server: &End, client: &OwnedFd) {
 
 /// The server sends nothing before the client's hello. The descriptor reports the hello, and the
 /// next call answers it.
-pub fn hello_wakes_the_event_loop() {
+#[apply(isolated)]
+fn hello_wakes_the_event_loop() {
     let name = abstract_name();
     let listener = listen(&name);
     for _ in 0..20 {
@@ -47,7 +48,8 @@ pub fn hello_wakes_the_event_loop() {
 }
 
 /// A hello that has arrived before accept is answered by accept.
-pub fn accept_answers_at_once() {
+#[apply(isolated)]
+fn accept_answers_at_once() {
     let name = abstract_name();
     let listener = listen(&name);
     let client = silent_client(&name);
@@ -57,7 +59,7 @@ pub fn accept_answers_at_once() {
     assert_hears_hello(&client);
     assert_eq!(server.send(b"x", 0), DONE);
     // The client's connect returns while the server makes no further call.
-    let connected = Shared::new();
+    let connected = Counters::new();
     let child = fork(|| {
         let end = connect(&name, LONG).unwrap();
         connected.set(0, 1);
@@ -85,7 +87,8 @@ fn assert_fails(server: &End, client: &OwnedFd, error: c_int) {
 }
 
 /// Hellos that are wrong, of another version, or sent in parts.
-pub fn wrong_hellos() {
+#[apply(isolated)]
+fn wrong_hellos() {
     let name = abstract_name();
     let listener = listen(&name);
     let peer = Peer::new(RING);
@@ -137,7 +140,8 @@ fn say_more(client: &OwnedFd, bytes: &[u8]) {
 }
 
 /// The same on a stream, where the kernel does not keep the parts apart.
-pub fn partial_hello_on_a_stream() {
+#[apply(isolated)]
+fn partial_hello_on_a_stream() {
     let peer = Peer::new(RING);
     let hello = peer.hello();
     for len in [1, 4, 32, 63] {
@@ -148,7 +152,8 @@ pub fn partial_hello_on_a_stream() {
 }
 
 /// Clients that close the connection before or after their hello.
-pub fn clients_that_close() {
+#[apply(isolated)]
+fn clients_that_close() {
     let name = abstract_name();
     let listener = listen(&name);
     for (greets, polled) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -186,7 +191,8 @@ pub fn clients_that_close() {
 }
 
 /// The process of a client is killed while its connect waits for the answer.
-pub fn killed_client() {
+#[apply(isolated)]
+fn killed_client() {
     let name = abstract_name();
     let listener = listen(&name);
     for polled in [false, true] {
@@ -209,7 +215,8 @@ pub fn killed_client() {
 type Call = fn(&End) -> Result<(), c_int>;
 
 /// A first call without room for the descriptors fails, and takes nothing from the socket.
-pub fn few_descriptors() {
+#[apply(isolated)]
+fn few_descriptors() {
     /// What the first call needs beside the socket.
     const NEEDED: u64 = 4;
     let name = abstract_name();
@@ -279,7 +286,7 @@ fn receive_from_sparse_ring(flags: u32) {
     let (server, client) = silent_pair(&listener, &name, &opts);
     let peer = Peer::new(1 << 30);
     peer.greet(&client);
-    let (received, ms) = timed(|| server.recv(10));
+    let (received, ms) = timed_ms(|| server.recv(10));
     assert_eq!(received, Err(ETIMEDOUT));
     assert!(ms < 5000, "{ms} ms");
     // A page, or a huge one, wherever the server has read.
@@ -288,18 +295,22 @@ fn receive_from_sparse_ring(flags: u32) {
     assert_hears_hello(&client);
 }
 
-pub fn sparse_ring() {
+#[apply(isolated)]
+fn sparse_ring() {
     receive_from_sparse_ring(0);
     receive_from_sparse_ring(IPC_CHANNEL_F_PREFAULT);
 }
 
-pub fn sparse_ring_and_lock() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn sparse_ring_and_lock() {
     receive_from_sparse_ring(IPC_CHANNEL_F_LOCK);
     receive_from_sparse_ring(IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_PREFAULT);
 }
 
 /// The largest ring of a client: 16 MiB, unless recv_size_max says otherwise.
-pub fn largest_ring() {
+#[apply(isolated)]
+fn largest_ring() {
     let name = abstract_name();
     let listener = listen(&name);
     const MIB: u64 = 1 << 20;

@@ -3,7 +3,7 @@
 use crate::end::close_copy;
 use crate::event_loop::SOON;
 use crate::fork_points::fork_at_each_call;
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EBUSY, EPIPE, ETIMEDOUT, SOCK_SEQPACKET, c_int};
 
 /// A name for a listener of this process, which no other test has.
@@ -21,7 +21,7 @@ fn stay() {
 
 /// The peer in a process of its own: it makes its end, exchanges a message with the other one and
 /// closes when slot 0 of `shared` says so.
-fn peer(shared: &Shared, make: impl FnOnce() -> Result<End, c_int>) {
+fn peer(shared: &Counters, make: impl FnOnce() -> Result<End, c_int>) {
     let end = make().unwrap();
     assert_eq!(end.send(b"x", LONG), DONE);
     assert_eq!(end.recv(LONG).unwrap(), b"y");
@@ -32,7 +32,7 @@ fn peer(shared: &Shared, make: impl FnOnce() -> Result<End, c_int>) {
 /// Makes an end while the process is forked at each system call. The children stay alive, and
 /// still the peer's end is noticed at once.
 fn end_is_not_hidden(
-    shared: &Shared,
+    shared: &Counters,
     peer: Child,
     make: impl FnOnce() -> Result<End, c_int> + Send,
 ) {
@@ -52,24 +52,30 @@ fn end_is_not_hidden(
     drop(children);
 }
 
-pub fn during_accept() {
-    let (name, shared) = (name(), Shared::new());
+#[apply(isolated)]
+#[needs(crate::fork_points::why_not)]
+fn during_accept() {
+    let (name, shared) = (name(), Counters::new());
     let listener = listen(&name);
     let client = fork(|| peer(&shared, || connect(&name, LONG)));
     end_is_not_hidden(&shared, client, || accept(&listener, LONG));
 }
 
-pub fn during_connect() {
-    let (name, shared) = (name(), Shared::new());
+#[apply(isolated)]
+#[needs(crate::fork_points::why_not)]
+fn during_connect() {
+    let (name, shared) = (name(), Counters::new());
     let listener = listen(&name);
     let server = fork(|| peer(&shared, || accept(&listener, LONG)));
     drop(listener);
     end_is_not_hidden(&shared, server, || connect(&name, LONG));
 }
 
-pub fn during_from_fd() {
+#[apply(isolated)]
+#[needs(crate::fork_points::why_not)]
+fn during_from_fd() {
     let (mine, others) = sockets(SOCK_SEQPACKET);
-    let shared = Shared::new();
+    let shared = Counters::new();
     let other = fork(|| {
         // SAFETY: inherited, and not used here; the copy of its owner is never dropped.
         unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(&mine)) };
@@ -94,7 +100,9 @@ const OPERATIONS: [(&str, Operation); 6] = [
 
 /// A call of another thread completes the handshake of an accepted end while the process is
 /// forked at each system call. In the children no call on that end hangs.
-pub fn during_handshake() {
+#[apply(isolated)]
+#[needs(crate::fork_points::why_not)]
+fn during_handshake() {
     let calls: [(&str, Operation); 2] = [
         ("recv", |end| end.recv(LONG).map(|_| 0)),
         ("send", |end| end.send(b"y", LONG)),
@@ -108,7 +116,7 @@ pub fn during_handshake() {
 }
 
 fn handshake_is_not_held(call: Operation, first: usize) {
-    let (name, shared) = (name(), Shared::new());
+    let (name, shared) = (name(), Counters::new());
     let listener = listen(&name);
     let client = fork(|| {
         let end = connect(&name, LONG).unwrap();

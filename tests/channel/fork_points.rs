@@ -5,7 +5,7 @@
 //! thread reports each call before it begins (seccomp_unotify(2)), and the thread stays stopped
 //! there until the fork is done.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{c_int, c_long, sock_filter};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};

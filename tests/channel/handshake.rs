@@ -1,6 +1,6 @@
 //! ipc_channel_from_fd: the handshake, with a peer of the same kind and with others.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EPIPE, EPROTO, ESTALE, ETIMEDOUT, SOCK_SEQPACKET, SOCK_STREAM, c_int};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use std::fs::File;
@@ -93,7 +93,8 @@ fn converse(one: OwnedFd, two: OwnedFd) {
     child.join();
 }
 
-pub fn kinds_of_sockets() {
+#[apply(isolated)]
+fn kinds_of_sockets() {
     for kind in KINDS {
         let (one, two) = sockets(kind);
         converse(one, two);
@@ -127,7 +128,8 @@ fn both(one: &OwnedFd, two: &OwnedFd, opts: [&ipc_channel_opts; 2]) -> [Result<E
     })
 }
 
-pub fn socket_stays_the_callers() {
+#[apply(isolated)]
+fn socket_stays_the_callers() {
     for kind in KINDS {
         let (one, two) = sockets(kind);
         let [a, b] = both(&one, &two, [&DEFAULTS; 2]).map(Result::unwrap);
@@ -147,7 +149,8 @@ pub fn socket_stays_the_callers() {
     }
 }
 
-pub fn sizes() {
+#[apply(isolated)]
+fn sizes() {
     let sized = |send_size, recv_size_max| ipc_channel_opts {
         send_size,
         recv_size_max,
@@ -178,7 +181,8 @@ pub fn sizes() {
     }
 }
 
-pub fn time_outs() {
+#[apply(isolated)]
+fn time_outs() {
     for kind in KINDS {
         // The other side exists, and sends nothing.
         let silent = || sockets(kind);
@@ -189,13 +193,13 @@ pub fn time_outs() {
         assert_eq!(hear(&two).fds.len(), 2);
         assert_eq!(from_fd(&two, 0).unwrap_err(), EPIPE);
         let (one, _two) = silent();
-        let (got, ms) = timed(|| from_fd(&one, 30));
+        let (got, ms) = timed_ms(|| from_fd(&one, 30));
         assert_eq!(got.unwrap_err(), ETIMEDOUT);
         assert!((30..5000).contains(&ms), "{ms} ms");
         let (one, _two) = silent();
-        handle(0);
+        count_signals(0);
         storm(500);
-        let (got, ms) = timed(|| from_fd(&one, 60));
+        let (got, ms) = timed_ms(|| from_fd(&one, 60));
         storm(0);
         assert_eq!(got.unwrap_err(), ETIMEDOUT);
         assert!((60..5000).contains(&ms), "{ms} ms");
@@ -206,14 +210,15 @@ pub fn time_outs() {
     }
 }
 
-pub fn partner_goes() {
+#[apply(isolated)]
+fn partner_goes() {
     for kind in KINDS {
         let (one, two) = sockets(kind);
         drop(two);
         assert_eq!(from_fd(&one, -1).unwrap_err(), EPIPE);
         // While this side waits for it.
         let (one, two) = sockets(kind);
-        let (tids, mut two) = (Shared::new(), Some(two));
+        let (tids, mut two) = (Counters::new(), Some(two));
         thread::scope(|scope| {
             let waiter = scope.spawn(|| {
                 tids.set(0, thread_id());
@@ -248,7 +253,8 @@ fn answer(kind: c_int, bytes: &[u8], fds: &[c_int]) -> Result<(), c_int> {
 
 /// Each byte of a hello, changed: another version is ESTALE, unknown flags are ignored, everything
 /// else is EPROTO.
-pub fn every_byte() {
+#[apply(isolated)]
+fn every_byte() {
     let hello = overheard();
     let fds = hello.raw_fds();
     for kind in KINDS {
@@ -283,7 +289,7 @@ pub fn every_byte() {
     }
     let mut random = Random(1);
     for _ in 0..200 {
-        let bytes = pattern(64, random.next());
+        let bytes = pattern(64, random.next_u64());
         assert_eq!(answer(SOCK_STREAM, &bytes, &fds), Err(EPROTO));
     }
 }
@@ -292,7 +298,8 @@ pub fn every_byte() {
 const MEMORY: u64 = (64 << 10) + (256 << 10);
 
 /// Descriptors of the wrong kind, or the wrong number of them.
-pub fn wrong_descriptors() {
+#[apply(isolated)]
+fn wrong_descriptors() {
     let hello = overheard();
     let [memory, bell]: [c_int; 2] = hello.raw_fds().try_into().unwrap();
     let file = tempfile::tempfile().unwrap();
@@ -369,7 +376,8 @@ fn memfd(size: u64, seals: &[c_int]) -> OwnedFd {
 }
 
 /// Hellos that are too long or come in parts.
-pub fn wrong_lengths() {
+#[apply(isolated)]
+fn wrong_lengths() {
     let hello = overheard();
     let fds = hello.raw_fds();
     let mut longer = hello.bytes.to_vec();
@@ -398,7 +406,8 @@ pub fn wrong_lengths() {
 }
 
 /// The socket is full of something else.
-pub fn full_socket() {
+#[apply(isolated)]
+fn full_socket() {
     let (one, _two) = sockets(SOCK_STREAM);
     let bytes = [0u8; 4096];
     let flags = libc::MSG_DONTWAIT;
@@ -411,7 +420,8 @@ pub fn full_socket() {
 
 /// A third side passes both hellos on: the two ends then exchange messages without it. It must
 /// pass on a whole hello at once.
-pub fn byte_by_byte() {
+#[apply(isolated)]
+fn byte_by_byte() {
     let (one, one_far) = sockets(SOCK_STREAM);
     thread::scope(|scope| {
         let end = scope.spawn(|| from_fd(&one, LONG).unwrap_err());
@@ -442,7 +452,8 @@ pub fn byte_by_byte() {
 }
 
 /// The descriptor of the peer's memory allows reading only, and no change of its size.
-pub fn memory_of_the_other() {
+#[apply(isolated)]
+fn memory_of_the_other() {
     let hello = overheard();
     let [memory, _bell] = &hello.fds[..] else {
         panic!("{hello:?}")
@@ -452,7 +463,7 @@ pub fn memory_of_the_other() {
         // SAFETY: a new mapping.
         let at = unsafe { libc::mmap(std::ptr::null_mut(), 4096, access, libc::MAP_SHARED, fd, 0) };
         if at == libc::MAP_FAILED {
-            return Err(errno());
+            return Err(failure());
         }
         // SAFETY: the mapping that was just made.
         let later = unsafe { libc::mprotect(at, 4096, libc::PROT_READ | libc::PROT_WRITE) };

@@ -1,8 +1,8 @@
 //! ipc_channel_listen, _accept and _connect.
 
-use crate::common::isolated::{NOBODY, become_nobody};
 use crate::handshake::{overheard, say};
-use crate::tool::*;
+use crate::support::*;
+use common::user::{NOBODY, become_nobody};
 use libc::{
     EACCES, EADDRINUSE, EAGAIN, ECONNREFUSED, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPIPE, EPROTO,
     ESTALE, ETIMEDOUT, POLLIN, SOCK_SEQPACKET, SOCK_STREAM, c_int,
@@ -63,7 +63,8 @@ fn talk(a: &End, b: &End) {
     }
 }
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let _folder = Folder::new();
     let listen = |path: &str| listen_with(path, 0o600, 0).unwrap_err();
     assert_eq!(listen(""), ENOENT);
@@ -106,7 +107,8 @@ pub fn arguments() {
 }
 
 /// The mode is the requested one, whatever the umask; the flags of the descriptor are right.
-pub fn modes() {
+#[apply(isolated)]
+fn modes() {
     let _folder = Folder::new();
     for mask in [0, 0o022, 0o077, 0o777] {
         for mode in [0, 0o600, 0o660, 0o666, 0o777, 0o222] {
@@ -134,7 +136,8 @@ pub fn modes() {
     }
 }
 
-pub fn meetings() {
+#[apply(isolated)]
+fn meetings() {
     let folder = Folder::new();
     let whole = env::temp_dir().join("d/whole").to_str().unwrap().to_owned();
     for path in ["s", "./t", &whole, &abstract_name()] {
@@ -158,7 +161,8 @@ pub fn meetings() {
     drop(folder);
 }
 
-pub fn stale_paths() {
+#[apply(isolated)]
+fn stale_paths() {
     let _folder = Folder::new();
     // Of a listener that was closed, and of one that was killed.
     drop(listen("s"));
@@ -193,7 +197,8 @@ fn kill_listener(path: &str) {
     kill(child);
 }
 
-pub fn living_ones() {
+#[apply(isolated)]
+fn living_ones() {
     let _folder = Folder::new();
     let name = abstract_name();
     let listeners = [("s", listen("s")), (&name, listen(&name))];
@@ -230,7 +235,8 @@ fn drain_dead(listener: &OwnedFd) {
     }
 }
 
-pub fn not_sockets() {
+#[apply(isolated)]
+fn not_sockets() {
     let _folder = Folder::new();
     fs::write("file", "contents").unwrap();
     fs::create_dir("folder").unwrap();
@@ -257,7 +263,8 @@ pub fn not_sockets() {
 }
 
 /// Several processes find the same stale path: one of them gets it, and it can be connected to.
-pub fn race_for_a_stale_path() {
+#[apply(isolated)]
+fn race_for_a_stale_path() {
     let _folder = Folder::new();
     let rounds = scaled(100);
     for round in 0..rounds {
@@ -265,7 +272,7 @@ pub fn race_for_a_stale_path() {
             0 => drop(listen("s")),
             _ => fs::remove_file("s").unwrap(),
         }
-        let shared = Shared::new();
+        let shared = Counters::new();
         let children: Vec<Child> = (0..2 + round % 3)
             .map(|_| {
                 fork(|| {
@@ -313,7 +320,7 @@ fn address(path: &str) -> UnixAddr {
 
 /// A client that has connected, and sent nothing.
 fn silent_client(path: &str) -> OwnedFd {
-    let client = socket(SOCK_SEQPACKET);
+    let client = local_socket(SOCK_SEQPACKET);
     socket::connect(client.as_raw_fd(), &address(path)).unwrap();
     client
 }
@@ -331,23 +338,24 @@ fn speak(client: &impl AsRawFd, server: &End) -> End {
 
 /// A listener whose queue holds one client, and that client.
 fn full_listener(path: &str) -> (OwnedFd, Vec<OwnedFd>) {
-    let listener = socket(SOCK_SEQPACKET);
+    let listener = local_socket(SOCK_SEQPACKET);
     socket::bind(listener.as_raw_fd(), &address(path)).unwrap();
     socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
     let waiting = vec![silent_client(path)];
     (listener, waiting)
 }
 
-pub fn full_queue() {
+#[apply(isolated)]
+fn full_queue() {
     let name = abstract_name();
     let (listener, waiting) = full_listener(&name);
     assert_eq!(connect(&name, 0).unwrap_err(), EAGAIN);
-    let (got, ms) = timed(|| connect(&name, 40));
+    let (got, ms) = timed_ms(|| connect(&name, 40));
     assert_eq!(got.unwrap_err(), ETIMEDOUT);
     assert!((40..5000).contains(&ms), "{ms} ms");
-    handle(0);
+    count_signals(0);
     storm(500);
-    let (got, ms) = timed(|| connect(&name, 60));
+    let (got, ms) = timed_ms(|| connect(&name, 60));
     storm(0);
     assert_eq!(got.unwrap_err(), ETIMEDOUT);
     assert!((60..5000).contains(&ms), "{ms} ms");
@@ -370,16 +378,17 @@ pub fn full_queue() {
     }
 }
 
-pub fn accept_time_outs() {
+#[apply(isolated)]
+fn accept_time_outs() {
     let name = abstract_name();
     let listener = listen(&name);
     assert_eq!(accept(&listener, 0).unwrap_err(), EAGAIN);
-    let (got, ms) = timed(|| accept(&listener, 30));
+    let (got, ms) = timed_ms(|| accept(&listener, 30));
     assert_eq!(got.unwrap_err(), ETIMEDOUT);
     assert!((30..5000).contains(&ms), "{ms} ms");
     ends_with_signal(|| accept(&listener, INTR).map(|_| 0));
     // A connect waits until it is accepted.
-    let (got, ms) = timed(|| connect(&name, 30));
+    let (got, ms) = timed_ms(|| connect(&name, 30));
     assert_eq!(got.unwrap_err(), ETIMEDOUT);
     assert!((30..5000).contains(&ms), "{ms} ms");
     assert_eq!(connect(&name, 0).unwrap_err(), EAGAIN);
@@ -400,12 +409,13 @@ pub fn accept_time_outs() {
 
 /// A client that sends nothing: accepted at once, and each call has its own time-out. It is sent
 /// nothing either.
-pub fn silent_clients() {
+#[apply(isolated)]
+fn silent_clients() {
     let name = abstract_name();
     let listener = listen(&name);
     for polled in [false, true] {
         let client = silent_client(&name);
-        let (server, ms) = timed(|| accept(&listener, -1).unwrap());
+        let (server, ms) = timed_ms(|| accept(&listener, -1).unwrap());
         assert!(ms < 5000);
         if polled {
             assert!(!is_readable(&server));
@@ -417,7 +427,7 @@ pub fn silent_clients() {
             assert_eq!(server.reserve(1, 0).unwrap_err(), EAGAIN);
             assert_eq!(server.commit(1), Err(EINVAL));
             assert_eq!(server.release(), Err(EINVAL));
-            let (got, ms) = timed(|| server.recv(20));
+            let (got, ms) = timed_ms(|| server.recv(20));
             assert_eq!(got, Err(ETIMEDOUT));
             assert!((20..5000).contains(&ms), "{ms} ms");
             assert_eq!(server.send(b"x", 20), Err(ETIMEDOUT));
@@ -451,7 +461,8 @@ pub fn silent_clients() {
 
 /// A client that goes without a hello, one that goes after it, and the shutdown of the server's
 /// own end while the client is silent: the descriptor shows each.
-pub fn ends_before_the_hello() {
+#[apply(isolated)]
+fn ends_before_the_hello() {
     let name = abstract_name();
     let listener = listen(&name);
     type Call = fn(&End) -> Outcome;
@@ -500,7 +511,8 @@ pub fn ends_before_the_hello() {
 }
 
 /// A client may send its hello late, whatever the server has tried before.
-pub fn late_client() {
+#[apply(isolated)]
+fn late_client() {
     let name = abstract_name();
     let listener = listen(&name);
     for polled in [false, true] {
@@ -537,14 +549,15 @@ pub fn late_client() {
 }
 
 /// One thread waits for a client that is still silent; another one polls, and misses nothing.
-pub fn polled_beside_a_call_that_waits() {
+#[apply(isolated)]
+fn polled_beside_a_call_that_waits() {
     let name = abstract_name();
     let listener = listen(&name);
     for round in 0..50 {
         let client = silent_client(&name);
         let server = accept(&listener, 0).unwrap();
         let fd = server.fd().unwrap();
-        let tid = Shared::new();
+        let tid = Counters::new();
         thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 tid.set(0, thread_id());
@@ -576,13 +589,14 @@ pub fn polled_beside_a_call_that_waits() {
 
 /// A process that was forked before the hello came keeps the socket open: after the handshake the
 /// descriptor does not report that socket.
-pub fn copies_of_the_socket() {
+#[apply(isolated)]
+fn copies_of_the_socket() {
     let name = abstract_name();
     let listener = listen(&name);
     let client = silent_client(&name);
     let server = accept(&listener, 0).unwrap();
     let fd = server.fd().unwrap();
-    let closed = Shared::new();
+    let closed = Counters::new();
     let child = fork(|| {
         // SAFETY: inherited, and not used here.
         unsafe { libc::close(client.as_raw_fd()) };
@@ -606,7 +620,8 @@ pub fn copies_of_the_socket() {
 }
 
 /// Clients that send something else: the first call reports it, and each later one.
-pub fn other_clients() {
+#[apply(isolated)]
+fn other_clients() {
     let name = abstract_name();
     let listener = listen(&name);
     let hello = overheard();
@@ -642,7 +657,8 @@ pub fn other_clients() {
     }
 }
 
-pub fn clients_that_go() {
+#[apply(isolated)]
+fn clients_that_go() {
     let name = abstract_name();
     let listener = listen(&name);
     // Before it is accepted.
@@ -693,13 +709,14 @@ pub fn clients_that_go() {
 
 /// Each thread has its own time-out while a client is silent; asking for the descriptor does
 /// not wait, and a shutdown ends the waiting.
-pub fn threads_with_a_silent_client() {
+#[apply(isolated)]
+fn threads_with_a_silent_client() {
     let name = abstract_name();
     let listener = listen(&name);
     for how in [libc::SHUT_RD, libc::SHUT_RDWR] {
         let client = silent_client(&name);
         let server = accept(&listener, 0).unwrap();
-        let tid = Shared::new();
+        let tid = Counters::new();
         thread::scope(|scope| {
             let receiver = scope.spawn(|| {
                 tid.set(0, thread_id());
@@ -707,12 +724,12 @@ pub fn threads_with_a_silent_client() {
             });
             tid.wait_for(0, 1);
             wait_thread_asleep(tid.get(0));
-            let (got, ms) = timed(|| (server.send(b"x", 0), server.send(b"x", 20), server.fd()));
+            let (got, ms) = timed_ms(|| (server.send(b"x", 0), server.send(b"x", 20), server.fd()));
             assert_eq!((got.0, got.1), (Err(EAGAIN), Err(ETIMEDOUT)));
             assert!(ms < 5000, "{ms} ms");
             assert!(!receiver.is_finished());
             assert_eq!(server.shutdown(how), DONE);
-            let (got, ms) = timed(|| receiver.join().unwrap());
+            let (got, ms) = timed_ms(|| receiver.join().unwrap());
             assert_eq!(got, Ok(vec![]));
             assert!(ms < 5000, "{ms} ms");
         });
@@ -735,7 +752,8 @@ pub fn threads_with_a_silent_client() {
 }
 
 /// The peer's credentials name its process.
-pub fn who_it_is() {
+#[apply(isolated)]
+fn who_it_is() {
     let name = abstract_name();
     let listener = listen(&name);
     let me = process::id() as i32;
@@ -767,7 +785,8 @@ pub fn who_it_is() {
 }
 
 /// A listener that another library made: a stream, and blocking.
-pub fn other_listeners() {
+#[apply(isolated)]
+fn other_listeners() {
     let path = env::temp_dir().join("s");
     let listener: OwnedFd = UnixListener::bind(&path).unwrap().into();
     assert_eq!(
@@ -788,7 +807,8 @@ pub fn other_listeners() {
 }
 
 /// Several processes take from one listener: each client is served once.
-pub fn several_acceptors() {
+#[apply(isolated)]
+fn several_acceptors() {
     let name = abstract_name();
     let listener = listen(&name);
     let servers: Vec<Child> = (0..3)
@@ -819,7 +839,9 @@ pub fn several_acceptors() {
 }
 
 /// The permissions of another user.
-pub fn another_user() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
     let _folder = Folder::new();
     for path in [".", env::temp_dir().to_str().unwrap()] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();

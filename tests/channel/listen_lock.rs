@@ -1,9 +1,9 @@
 //! The lock that ipc_channel_listen takes on its path ([`NameLock`]).
 
-use crate::common::filter::refuse;
-use crate::common::isolated::become_nobody;
 use crate::listen::Folder;
-use crate::tool::*;
+use crate::support::*;
+use common::filter::refuse;
+use common::user::become_nobody;
 use libc::{EACCES, EADDRINUSE, EAGAIN, EEXIST, EISDIR, ENOENT, EPERM, c_int, c_void};
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -31,7 +31,7 @@ fn flock(file: &File, operation: c_int) {
 /// Listens at "s" without delay, and leaves no lock file.
 #[track_caller]
 fn listens_at_once() -> OwnedFd {
-    let (listener, ms) = timed(|| listen("s"));
+    let (listener, ms) = timed_ms(|| listen("s"));
     assert!(ms < AT_ONCE as _, "{ms} ms");
     assert!(!fs::exists(LOCK).unwrap(), "the lock file stays");
     listener
@@ -40,7 +40,7 @@ fn listens_at_once() -> OwnedFd {
 /// Fails to listen at "s", after it has waited for the lock.
 #[track_caller]
 fn waits_and_fails(error: c_int) {
-    let (listener, ms) = timed(|| listen_with("s", 0o600, 0));
+    let (listener, ms) = timed_ms(|| listen_with("s", 0o600, 0));
     assert_eq!(listener.unwrap_err(), error);
     assert!((900..5000).contains(&ms), "{ms} ms");
     assert!(!fs::exists("s").unwrap());
@@ -69,7 +69,8 @@ fn create_lock_file(path: &str) -> File {
 }
 
 /// A lock on the directory is of no consequence, the listener's own or another process's.
-pub fn locks_on_the_directory() {
+#[apply(isolated)]
+fn locks_on_the_directory() {
     let _folder = Folder::new();
     let child = holder(|| {
         let directory = File::open(".").unwrap();
@@ -85,7 +86,8 @@ pub fn locks_on_the_directory() {
     }
 }
 
-pub fn held_by_a_stopped_process() {
+#[apply(isolated)]
+fn held_by_a_stopped_process() {
     let _folder = Folder::new();
     let child = holder(|| {
         let file = create_lock_file(LOCK);
@@ -95,14 +97,15 @@ pub fn held_by_a_stopped_process() {
     child.stop();
     waits_and_fails(EADDRINUSE);
     // Another name has another lock.
-    let (_, ms) = timed(|| listen("t"));
+    let (_, ms) = timed_ms(|| listen("t"));
     assert!(ms < AT_ONCE as _, "{ms} ms");
     drop(child);
     drop(listens_at_once());
 }
 
 /// A file with a lease lets open(2) wait, but not the listener.
-pub fn leased_file() {
+#[apply(isolated)]
+fn leased_file() {
     let _folder = Folder::new();
     let child = holder(|| {
         let file = create_lock_file(LOCK);
@@ -119,7 +122,8 @@ pub fn leased_file() {
 }
 
 /// A lock file without an owner is taken over and removed.
-pub fn leftover_file() {
+#[apply(isolated)]
+fn leftover_file() {
     let _folder = Folder::new();
     for content in ["", "content"] {
         for _ in 0..3 {
@@ -139,7 +143,8 @@ pub fn leftover_file() {
 }
 
 /// Something else at the lock file's name is refused, and stays as it is.
-pub fn other_files() {
+#[apply(isolated)]
+fn other_files() {
     let _folder = Folder::new();
     fs::write("target", "content").unwrap();
     let cases: [(&str, fn()); 6] = [
@@ -156,7 +161,7 @@ pub fn other_files() {
         let _case = Case(what);
         create();
         let before = fs::symlink_metadata(LOCK).unwrap();
-        let (listener, ms) = timed(|| listen_with("s", 0o600, 0));
+        let (listener, ms) = timed_ms(|| listen_with("s", 0o600, 0));
         assert_eq!(listener.unwrap_err(), EEXIST);
         assert!(ms < AT_ONCE as _, "{ms} ms");
         let after = fs::symlink_metadata(LOCK).unwrap();
@@ -173,7 +178,8 @@ pub fn other_files() {
 }
 
 /// A hard link to another file is locked and removed; the other file stays as it is.
-pub fn hard_link() {
+#[apply(isolated)]
+fn hard_link() {
     let _folder = Folder::new();
     fs::write("target", "content").unwrap();
     fs::set_permissions("target", Permissions::from_mode(0o400)).unwrap();
@@ -186,7 +192,8 @@ pub fn hard_link() {
 }
 
 /// Children that another thread forks at any moment have copies of the descriptors.
-pub fn fork_in_another_thread() {
+#[apply(isolated)]
+fn fork_in_another_thread() {
     let _folder = Folder::new();
     let children = thread::scope(|scope| {
         let forker = scope.spawn(|| {
@@ -206,7 +213,7 @@ pub fn fork_in_another_thread() {
         let mut number = 0;
         while !forker.is_finished() {
             // A new name each time: the children have the listeners too.
-            let (_, ms) = timed(|| listen(&format!("s{number}")));
+            let (_, ms) = timed_ms(|| listen(&format!("s{number}")));
             assert!(ms < AT_ONCE as _, "{ms} ms");
             number += 1;
         }
@@ -223,11 +230,12 @@ pub fn fork_in_another_thread() {
 }
 
 /// Many processes start at one dead path: one of them listens there, each time.
-pub fn crowd() {
+#[apply(isolated)]
+fn crowd() {
     let _folder = Folder::new();
     drop(listen("s"));
     for round in 0..scaled(20) {
-        let shared = Shared::new();
+        let shared = Counters::new();
         let children: Vec<Child> = (0..16)
             .map(|_| {
                 fork(|| {
@@ -254,9 +262,10 @@ pub fn crowd() {
 }
 
 /// One process at a time has the lock, though each removes the file.
-pub fn mutual_exclusion() {
+#[apply(isolated)]
+fn mutual_exclusion() {
     let _folder = Folder::new();
-    let shared = Shared::new();
+    let shared = Counters::new();
     let rounds = scaled(2000);
     let children: Vec<Child> = (0..4)
         .map(|_| {
@@ -287,7 +296,8 @@ pub fn mutual_exclusion() {
 }
 
 /// Whatever a killed listener has left, the next one replaces it.
-pub fn killed_at_any_moment() {
+#[apply(isolated)]
+fn killed_at_any_moment() {
     let _folder = Folder::new();
     let mut random = Random(7);
     let mut lock_files = 0;
@@ -331,7 +341,8 @@ extern "C-unwind" fn listen_while_cancelled(result: *mut c_void) -> *mut c_void 
 }
 
 /// The call is not a cancellation point, and leaves the state as it was.
-pub fn cancelled() {
+#[apply(isolated)]
+fn cancelled() {
     let _folder = Folder::new();
     type Start = extern "C" fn(*mut c_void) -> *mut c_void;
     drop(listen("s"));
@@ -353,7 +364,8 @@ pub fn cancelled() {
 }
 
 /// A path that is too long for a socket, by way of a descriptor of its directory.
-pub fn long_directory() {
+#[apply(isolated)]
+fn long_directory() {
     let _folder = Folder::new();
     let long = "x".repeat(200);
     fs::create_dir(&long).unwrap();
@@ -386,7 +398,8 @@ pub fn long_directory() {
 
 /// Filters of system calls that do not know fchmodat2(2), or the chmod(2) by which a C library
 /// does without it.
-pub fn refused_chmod() {
+#[apply(isolated)]
+fn refused_chmod() {
     let _folder = Folder::new();
     const FCHMODAT2: libc::c_long = 452;
     refuse(FCHMODAT2, EPERM);
@@ -406,7 +419,8 @@ fn name_lock(path: &str, timeout_ms: c_int) -> Result<NameLock, c_int> {
 }
 
 /// Each name up to NAME_MAX has a lock of its own.
-pub fn long_names() {
+#[apply(isolated)]
+fn long_names() {
     let _folder = Folder::new();
     let mut locks = Vec::new();
     for len in [1, 2, 248, 249, 250, 254, 255] {
@@ -423,7 +437,8 @@ pub fn long_names() {
     assert_eq!(fs::read_dir(".").unwrap().count(), 0);
 }
 
-pub fn paths_without_a_name() {
+#[apply(isolated)]
+fn paths_without_a_name() {
     let _folder = Folder::new();
     for path in ["/", "..", "./.."] {
         assert_eq!(name_lock(path, 0).err(), Some(EISDIR), "{path}");
@@ -433,7 +448,9 @@ pub fn paths_without_a_name() {
 }
 
 /// A lock file that cannot be opened counts as held.
-pub fn another_users_file() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_users_file() {
     let _folder = Folder::new();
     share_directory(0o1777);
     drop(create_lock_file(LOCK));
@@ -448,7 +465,9 @@ pub fn another_users_file() {
 
 /// In a directory with the sticky bit. The lock is released nevertheless, and also from a child
 /// that has a copy of the descriptor.
-pub fn file_that_cannot_be_removed() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn file_that_cannot_be_removed() {
     let _folder = Folder::new();
     share_directory(0o1777);
     drop(create_lock_file(LOCK));

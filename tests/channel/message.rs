@@ -1,11 +1,12 @@
 //! Messages: their contents, lengths and order; reserving and peeking.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EMSGSIZE};
 use std::collections::VecDeque;
 use unixipc::ffi::channel::*;
 
-pub fn every_length() {
+#[apply(isolated)]
+fn every_length() {
     let (a, b) = small();
     let longest = a.max();
     let bytes = pattern(longest, 1);
@@ -27,7 +28,8 @@ fn any_length(random: &mut Random, longest: usize) -> usize {
 }
 
 /// A mixture of all lengths, several at a time in the ring, over its end many times.
-pub fn mixture() {
+#[apply(isolated)]
+fn mixture() {
     let (a, b) = small();
     let longest = a.max();
     let mut random = Random(2);
@@ -56,7 +58,8 @@ pub fn mixture() {
 }
 
 /// As many messages are there as have room, and none is lost where there is none.
-pub fn capacity() {
+#[apply(isolated)]
+fn capacity() {
     for len in [1usize, 4, 5, 12, 1000, 4092, 60_000] {
         let (a, b) = small();
         // Each takes four bytes more, and a multiple of eight; eight bytes stay free.
@@ -70,7 +73,8 @@ pub fn capacity() {
     }
 }
 
-pub fn too_long_for_the_buffer() {
+#[apply(isolated)]
+fn too_long_for_the_buffer() {
     let (a, b) = pair();
     let message = pattern(1000, 3);
     assert_eq!(a.send(&message, 0), DONE);
@@ -86,7 +90,8 @@ pub fn too_long_for_the_buffer() {
     assert_eq!(b.recv(0).unwrap(), b"next");
 }
 
-pub fn reserve() {
+#[apply(isolated)]
+fn reserve() {
     let (a, b) = small();
     for len in (1..200).chain([60_000, a.max()]) {
         let message = pattern(len, len as u64);
@@ -100,7 +105,8 @@ pub fn reserve() {
     }
 }
 
-pub fn commit_less() {
+#[apply(isolated)]
+fn commit_less() {
     let (a, b) = small();
     for less in [1, 7, 8, 1000] {
         let room = a.reserve(a.max(), 0).unwrap();
@@ -113,7 +119,8 @@ pub fn commit_less() {
     }
 }
 
-pub fn cancel() {
+#[apply(isolated)]
+fn cancel() {
     let (a, b) = small();
     for _ in 0..10 {
         a.reserve(a.max(), 0).unwrap().fill(1);
@@ -130,7 +137,8 @@ pub fn cancel() {
     assert_eq!(b.recv(0), Ok(vec![]));
 }
 
-pub fn peek() {
+#[apply(isolated)]
+fn peek() {
     let (a, b) = small();
     for round in 0..2000 {
         let messages = [round + 1, 3, 20_000].map(|len| pattern(len, round as u64));
@@ -150,7 +158,8 @@ pub fn peek() {
 }
 
 /// What is shown is not written over, however full the ring is; its room is free afterwards.
-pub fn peek_in_a_full_ring() {
+#[apply(isolated)]
+fn peek_in_a_full_ring() {
     let (a, b) = small();
     let message = pattern(30_000, 5);
     assert_eq!(a.send(&message, 0), DONE);
@@ -166,7 +175,8 @@ pub fn peek_in_a_full_ring() {
 }
 
 /// Reserving and peeking mixed with sending and receiving.
-pub fn all_ways_mixed() {
+#[apply(isolated)]
+fn all_ways_mixed() {
     let (a, b) = small();
     let mut random = Random(7);
     let mut under_way = VecDeque::new();
@@ -214,7 +224,8 @@ pub fn all_ways_mixed() {
     assert!(seed > 1000);
 }
 
-pub fn statistics() {
+#[apply(isolated)]
+fn statistics() {
     let (a, b) = small();
     let numbers = |stats: ipc_channel_stats| {
         [
@@ -251,7 +262,7 @@ pub fn statistics() {
     b.drain();
     // The receiver sleeps, and is woken.
     let before = (a.stats(), b.stats());
-    let tid = Shared::new();
+    let tid = Counters::new();
     std::thread::scope(|scope| {
         let receiver = scope.spawn(|| {
             tid.set(0, thread_id());

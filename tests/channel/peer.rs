@@ -1,7 +1,7 @@
 //! The other end of a handshake, made by hand: its memory, its pipe and its hello.
 
 use crate::handshake::{hear, say};
-use crate::tool::*;
+use crate::support::*;
 use libc::{SOCK_SEQPACKET, c_int};
 use nix::sys::socket::{self, UnixAddr};
 use std::fs::File;
@@ -87,7 +87,7 @@ pub fn abstract_name() -> String {
 /// Connects, and sends nothing.
 #[track_caller]
 pub fn silent_client(name: &str) -> OwnedFd {
-    let client = socket(SOCK_SEQPACKET);
+    let client = local_socket(SOCK_SEQPACKET);
     let address = UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
     socket::connect(client.as_raw_fd(), &address).unwrap();
     client

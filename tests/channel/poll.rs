@@ -1,6 +1,6 @@
 //! ipc_channel_fd in poll and epoll.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, POLLIN};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use std::io::Write;
@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use unixipc::ffi::channel::*;
 
-pub fn one_descriptor() {
+#[apply(isolated)]
+fn one_descriptor() {
     let (a, b) = pair();
     let fd = a.fd().unwrap();
     // SAFETY: no pointers.
@@ -30,7 +31,8 @@ pub fn one_descriptor() {
     assert_eq!(a.fd(), Ok(fd));
 }
 
-pub fn readable_or_not() {
+#[apply(isolated)]
+fn readable_or_not() {
     for opts in [DEFAULTS, NO_SPIN] {
         let (a, b) = pair_with(&opts);
         assert!(!is_readable(&a) && !is_readable(&b), "nothing is there");
@@ -82,7 +84,8 @@ pub fn readable_or_not() {
 
 /// Messages that were sent before the first call of ipc_channel_fd make the descriptor readable,
 /// and messages that are sent after receives of all kinds.
-pub fn asked_for_late() {
+#[apply(isolated)]
+fn asked_for_late() {
     type Before = fn(&End, &End);
     let befores: [(&str, Before, bool); 7] = [
         ("a message", |a, _| assert_eq!(a.send(b"x", 0), DONE), true),
@@ -153,7 +156,8 @@ pub fn asked_for_late() {
 }
 
 /// Without the descriptor a receive that does not wait causes no wake-ups.
-pub fn no_wake_ups_before_the_first_call() {
+#[apply(isolated)]
+fn no_wake_ups_before_the_first_call() {
     let (a, b) = small();
     for _ in 0..100 {
         assert_eq!(b.recv(0), Err(EAGAIN));
@@ -178,7 +182,8 @@ pub fn no_wake_ups_before_the_first_call() {
 }
 
 /// The descriptor reports room after a send that was EAGAIN, and not before.
-pub fn room() {
+#[apply(isolated)]
+fn room() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
     a.fill(1000); // its last send is EAGAIN
@@ -208,7 +213,8 @@ pub fn room() {
 }
 
 /// A send was EAGAIN, and then the descriptor is made.
-pub fn room_asked_for_late() {
+#[apply(isolated)]
+fn room_asked_for_late() {
     type Refused = fn(&End);
     let refusals: [(&str, Refused); 3] = [
         ("send", |a| assert_eq!(a.send(&[0; 1000], 0), Err(EAGAIN))),
@@ -249,7 +255,8 @@ pub fn room_asked_for_late() {
 }
 
 /// The refused message is longer than the free room, although half of the ring is free.
-pub fn room_for_a_long_one() {
+#[apply(isolated)]
+fn room_for_a_long_one() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
     let long = [0; SMALL_RING * 3 / 4];
@@ -276,13 +283,14 @@ pub fn room_for_a_long_one() {
 }
 
 /// The descriptor is made while another thread waits in a call, whose time-out then expires.
-pub fn asked_for_meanwhile() {
+#[apply(isolated)]
+fn asked_for_meanwhile() {
     for sends in [false, true] {
         let (a, b) = small();
         if sends {
             a.fill(1000);
         }
-        let tid = Shared::new();
+        let tid = Counters::new();
         let fd = thread::scope(|scope| {
             let waiter = scope.spawn(|| {
                 tid.set(0, thread_id());
@@ -310,10 +318,11 @@ pub fn asked_for_meanwhile() {
 
 /// A wake-up for room wakes a thread that waits for a message. Another thread, whose send was
 /// refused, finds the descriptor readable nevertheless.
-pub fn room_beside_a_blocking_receive() {
+#[apply(isolated)]
+fn room_beside_a_blocking_receive() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
-    let tid = Shared::new();
+    let tid = Counters::new();
     thread::scope(|scope| {
         let receiver = scope.spawn(|| {
             tid.set(0, thread_id());
@@ -338,7 +347,8 @@ pub fn room_beside_a_blocking_receive() {
 }
 
 /// A send was refused, and then the other side ends its receiving: the descriptor reports it.
-pub fn nobody_receives_any_more() {
+#[apply(isolated)]
+fn nobody_receives_any_more() {
     for receives_first in [false, true] {
         let (a, b) = small();
         let fd = a.fd().unwrap();
@@ -355,7 +365,8 @@ pub fn nobody_receives_any_more() {
 }
 
 /// A send was refused, and a shorter one was not: the longer one still waits for room.
-pub fn room_for_a_long_one_beside_short_ones() {
+#[apply(isolated)]
+fn room_for_a_long_one_beside_short_ones() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
     let filled = a.fill(1000);
@@ -373,7 +384,8 @@ pub fn room_for_a_long_one_beside_short_ones() {
 }
 
 /// Another thread receives with a time-out: it does not end the readiness for room.
-pub fn room_beside_a_receive_with_a_time() {
+#[apply(isolated)]
+fn room_beside_a_receive_with_a_time() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
     a.fill(1000);
@@ -387,7 +399,8 @@ pub fn room_beside_a_receive_with_a_time() {
 
 /// A refused send causes no edge, although there is a message to receive, or the other side has
 /// ended its sending.
-pub fn no_edge_of_a_refused_send() {
+#[apply(isolated)]
+fn no_edge_of_a_refused_send() {
     for ended in [false, true] {
         let (a, b) = small();
         let epoll = new_epoll();
@@ -414,7 +427,8 @@ pub fn no_edge_of_a_refused_send() {
 /// A shutdown of this side's receiving makes the descriptor readable, also one that is made
 /// afterwards, until a receive has returned 0. A shutdown of its sending does so after a refused
 /// send.
-pub fn asked_for_at_the_end() {
+#[apply(isolated)]
+fn asked_for_at_the_end() {
     for how in [libc::SHUT_RD, libc::SHUT_RDWR] {
         let (a, _b) = small();
         assert_eq!(a.shutdown(how), DONE);
@@ -442,7 +456,8 @@ pub fn asked_for_at_the_end() {
 }
 
 /// A slow reader of a ring that is not full does not wake the writer's event loop.
-pub fn no_busy_loop() {
+#[apply(isolated)]
+fn no_busy_loop() {
     let (a, b) = small();
     let (fd, count) = (a.fd().unwrap(), 100);
     for _ in 0..300 {
@@ -509,7 +524,8 @@ fn ready(epoll: &Epoll, timeout_ms: i32) -> Vec<u64> {
 }
 
 /// Level- and edge-triggered, beside a pipe and another channel.
-pub fn mixed_with_others() {
+#[apply(isolated)]
+fn mixed_with_others() {
     for flags in [
         EpollFlags::EPOLLIN,
         EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
@@ -554,7 +570,8 @@ pub fn mixed_with_others() {
 
 /// Two processes exchange messages through epoll alone: no wake-up is lost, of messages and of
 /// room, however the one's pauses fall on the other's.
-pub fn nothing_is_lost() {
+#[apply(isolated)]
+fn nothing_is_lost() {
     for flags in [
         EpollFlags::EPOLLIN,
         EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
@@ -628,7 +645,8 @@ fn has_room(end: &End) -> bool {
 }
 
 /// One thread waits in a call while another one polls the descriptor: both notice a message.
-pub fn beside_a_blocking_call() {
+#[apply(isolated)]
+fn beside_a_blocking_call() {
     let (a, b) = small();
     let fd = a.fd().unwrap();
     for _ in 0..200 {
@@ -647,14 +665,15 @@ pub fn beside_a_blocking_call() {
 
 /// A send that waits does not take the readiness for a message: neither from its own thread,
 /// afterwards, nor from another one that polls during the wait.
-pub fn beside_a_blocking_send() {
+#[apply(isolated)]
+fn beside_a_blocking_send() {
     for message_first in [true, false] {
         for polls_meanwhile in [true, false] {
             let (a, b) = small();
             let fd = a.fd().unwrap();
             a.fill(1000);
             assert_eq!(a.recv(0), Err(EAGAIN));
-            let tid = Shared::new();
+            let tid = Counters::new();
             thread::scope(|scope| {
                 let sender = scope.spawn(|| {
                     tid.set(0, thread_id());
@@ -697,7 +716,8 @@ pub fn beside_a_blocking_send() {
 
 /// One thread sends, and waits for room; another one receives without waiting, and polls if it
 /// finds nothing, or tries again at once: then it finds a wake-up before the sender does.
-pub fn one_polls_one_blocks() {
+#[apply(isolated)]
+fn one_polls_one_blocks() {
     for polls in [true, false] {
         let (a, b) = small();
         let count = scaled(20_000);
@@ -734,11 +754,12 @@ pub fn one_polls_one_blocks() {
 }
 
 /// The same with nothing to receive: all wake-ups are for the sender.
-pub fn one_looks_one_blocks() {
+#[apply(isolated)]
+fn one_looks_one_blocks() {
     let (a, b) = small();
     a.fd().unwrap();
     let count = scaled(20_000);
-    let done = Shared::new();
+    let done = Counters::new();
     thread::scope(|scope| {
         scope.spawn(|| {
             while done.get(0) == 0 {
@@ -761,7 +782,7 @@ pub fn one_looks_one_blocks() {
 const MANY: usize = 1000;
 
 /// Why the next test cannot run, if it cannot.
-pub fn too_few_descriptors() -> Option<&'static str> {
+fn too_few_descriptors() -> Option<&'static str> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -772,11 +793,13 @@ pub fn too_few_descriptors() -> Option<&'static str> {
 }
 
 /// A thousand clients of one server, idle and busy.
-pub fn a_thousand_channels() {
+#[apply(isolated)]
+#[needs(too_few_descriptors)]
+fn a_thousand_channels() {
     set_soft_limit(libc::RLIMIT_NOFILE, 6 * MANY as u64);
     let name = format!("@unixipc-test-thousand-{}", std::process::id());
     let listener = listen(&name);
-    let shared = Shared::new();
+    let shared = Counters::new();
     let clients = fork(|| {
         let ends: Vec<End> = (0..MANY).map(|_| connect(&name, LONG).unwrap()).collect();
         shared.set(0, 1);

@@ -1,7 +1,7 @@
 //! Waiting beside a thread that does not run, and on a processor that is busy with other work.
 
 use crate::event_loop::{SOON, StopOnDrop};
-use crate::tool::*;
+use crate::support::*;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -84,7 +84,8 @@ impl Drop for Held {
 
 /// Two threads wait on one end, and the one that began first is stopped in a signal handler. The
 /// other one is woken all the same: no thread depends on another one to be woken.
-pub fn beside_a_stopped_thread() {
+#[apply(isolated)]
+fn beside_a_stopped_thread() {
     for polled in [false, true] {
         for receiver_stops in [true, false] {
             let _case = Case(format!(
@@ -95,7 +96,7 @@ pub fn beside_a_stopped_thread() {
                 a.fd().unwrap();
             }
             a.fill(1000);
-            let tids = Shared::new();
+            let tids = Counters::new();
             let start = |receives: bool| {
                 tids.set(usize::from(receives), thread_id());
                 let timeout_ms = if receives == receiver_stops {
@@ -153,7 +154,8 @@ impl Drop for ShutdownOnDrop<'_> {
 /// policy. Other threads keep their processor busy. The thread that waits for room does not depend
 /// on the other one to be woken: with that, it would wait until the scheduler runs the other one.
 /// It is woken as fast as if it waited alone.
-pub fn no_priority_inversion() {
+#[apply(isolated)]
+fn no_priority_inversion() {
     for polled in [false, true] {
         let _case = Case(format!("polled: {polled}"));
         let alone = median_delay(polled, false);
@@ -179,7 +181,7 @@ fn median_delay(polled: bool, with_receiver: bool) -> Duration {
     }
     let (stop, is_busy) = (AtomicBool::new(false), AtomicBool::new(false));
     let turns = [const { AtomicU64::new(0) }; BUSY];
-    let tids = Shared::new();
+    let tids = Counters::new();
     let returned = AtomicU64::new(0);
     let mut delays = Vec::new();
     thread::scope(|scope| {
@@ -253,7 +255,8 @@ fn median_delay(polled: bool, with_receiver: bool) -> Duration {
 
 /// Both sides run on one processor: however long a call may spin, it does not while the peer
 /// needs that processor. Each message would cost it that time.
-pub fn no_spinning_on_one_processor() {
+#[apply(isolated)]
+fn no_spinning_on_one_processor() {
     const ROUNDS: u64 = 500;
     const SPIN: Duration = Duration::from_micros(200);
     let (a, b) = pair_with(&unixipc::ffi::channel::ipc_channel_opts {
@@ -261,7 +264,7 @@ pub fn no_spinning_on_one_processor() {
         ..SMALL
     });
     stay_on(processors()[0]);
-    let shared = Shared::new();
+    let shared = Counters::new();
     let child = fork(|| {
         crate::end::close_copy(&a);
         let before = cpu_time();

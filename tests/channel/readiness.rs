@@ -2,7 +2,7 @@
 //! end. Each test runs level-triggered and edge-triggered where both make sense.
 
 use crate::event_loop::{Poller, SOON, StopOnDrop, TRIGGERS, Trigger, pause};
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EPIPE, ETIMEDOUT, SHUT_RD, SHUT_WR, c_int};
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -37,7 +37,8 @@ enum PeerReads {
 
 /// A send was refused. Then a second send waits, and succeeds or times out: the descriptor must
 /// still report the room for the first one.
-pub fn second_send_waits() {
+#[apply(isolated)]
+fn second_send_waits() {
     const LENGTHS: [(usize, usize); 5] =
         [(16, 16), (16, 8), (16, 20_000), (1000, 16), (30_000, 1000)];
     for trigger in TRIGGERS {
@@ -63,7 +64,7 @@ fn second_send(
     second: usize,
 ) {
     let (a, b, poller) = refused(first, trigger);
-    let tid = Shared::new();
+    let tid = Counters::new();
     let timeout_ms = match peer_reads {
         PeerReads::Everything => LONG,
         _ => 100,
@@ -108,7 +109,8 @@ fn second_send(
 /// One thread sends, and polls for room; another one receives on the same end at the same time,
 /// with short time-outs or without waiting. The receiving thread never takes the wake-up that is
 /// for the sending one.
-pub fn sender_polls_beside_receiver() {
+#[apply(isolated)]
+fn sender_polls_beside_receiver() {
     for trigger in TRIGGERS {
         for timeout_ms in [0, 1] {
             let _case = Case(format!("{trigger}, recv({timeout_ms})"));
@@ -170,7 +172,8 @@ fn b_has_read_all(a: &End, b: &End) {
 /// The peer ends its receiving at any moment: before a refused send, between it and the receive
 /// that finds nothing, or later; it may have sent and read messages before. The event loop always
 /// learns of it.
-pub fn peer_ends_receiving() {
+#[apply(isolated)]
+fn peer_ends_receiving() {
     for trigger in TRIGGERS {
         let mut random = Random(3);
         for round in 0..scaled(1000) {
@@ -214,7 +217,8 @@ pub fn peer_ends_receiving() {
 
 /// The peer closes at any moment; an event loop that receives until EAGAIN learns of it, with and
 /// without a refused send.
-pub fn peer_closes() {
+#[apply(isolated)]
+fn peer_closes() {
     for trigger in TRIGGERS {
         let mut random = Random(4);
         for round in 0..scaled(1000) {
@@ -267,7 +271,8 @@ type EndReceiving = fn(&End, &End);
 
 /// Receiving has ended, and a send was refused: the descriptor becomes readable again when there
 /// is room or the peer is gone, and not before.
-pub fn half_closed() {
+#[apply(isolated)]
+fn half_closed() {
     let ways: [(&str, EndReceiving); 2] = [
         ("the peer's SHUT_WR", |_, b| {
             b.shutdown(SHUT_WR).unwrap();
@@ -320,7 +325,8 @@ pub fn half_closed() {
 /// An event loop whose send was refused never sends again. It is told of room once, and twice at
 /// the most; after that the descriptor is not readable, and a peer that goes on reading does not
 /// change that.
-pub fn best_effort_sender() {
+#[apply(isolated)]
+fn best_effort_sender() {
     for slowly in [false, true] {
         let _case = Case(format!("the peer reads slowly: {slowly}"));
         let (a, b, poller) = refused(1000, Trigger::Level);
@@ -359,22 +365,24 @@ pub fn best_effort_sender() {
 
 /// The first send on an end takes nothing from the event loop: a message that came before it keeps
 /// the descriptor readable until a receive finds nothing.
-pub fn first_send() {
+#[apply(isolated)]
+fn first_send() {
     let (a, b) = small();
     assert_eq!(a.send(b"one", 0), DONE);
     let fd = b.fd().unwrap();
     assert_eq!(b.recv(0).unwrap(), b"one");
     assert_eq!(b.send(b"answer", 0), DONE);
     assert_eq!(a.send(b"two", 0), DONE);
-    assert_eq!(crate::tool::poll(fd, 0), libc::POLLIN);
+    assert_eq!(crate::support::poll(fd, 0), libc::POLLIN);
     assert_eq!(b.recv(0).unwrap(), b"two");
     assert_eq!(b.recv(0), Err(EAGAIN));
-    assert_eq!(crate::tool::poll(fd, 0), 0);
+    assert_eq!(crate::support::poll(fd, 0), 0);
 }
 
 /// A refused send notices the peer's death, even if an unread message keeps the descriptor readable:
 /// an edge-triggered event loop may have had its event.
-pub fn refused_send_notices_death() {
+#[apply(isolated)]
+fn refused_send_notices_death() {
     let (a, b) = small();
     a.fd().unwrap();
     assert_eq!(b.send(b"unread", 0), DONE);

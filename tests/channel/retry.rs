@@ -1,7 +1,7 @@
 //! ipc_channel_from_fd on a socket over which an earlier call has failed.
 
 use crate::peer::talk;
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EPIPE, ETIMEDOUT, SOCK_SEQPACKET, SOCK_STREAM, c_int};
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -15,7 +15,7 @@ fn assert_unconnected(made: Result<End, c_int>) {
     match made {
         Err(error) => assert_eq!(error, EPIPE),
         Ok(end) => {
-            let (received, ms) = timed(|| end.recv(LONG));
+            let (received, ms) = timed_ms(|| end.recv(LONG));
             assert_eq!(received, Ok(vec![]));
             assert!(ms < 5000, "{ms} ms");
             assert_eq!(end.send(b"x", 0), Err(EPIPE));
@@ -27,7 +27,7 @@ fn assert_unconnected(made: Result<End, c_int>) {
 #[track_caller]
 fn assert_shut_down(one: &OwnedFd, two: &OwnedFd) {
     for timeout_ms in [0, 100, LONG] {
-        let (again, ms) = timed(|| from_fd(one, timeout_ms));
+        let (again, ms) = timed_ms(|| from_fd(one, timeout_ms));
         assert_eq!(again.unwrap_err(), EPIPE);
         assert!(ms < 5000, "{ms} ms");
     }
@@ -36,7 +36,8 @@ fn assert_shut_down(one: &OwnedFd, two: &OwnedFd) {
 }
 
 /// The first attempt came too early for the peer.
-pub fn after_a_time_out() {
+#[apply(isolated)]
+fn after_a_time_out() {
     for kind in KINDS {
         for (timeout_ms, error) in [(0, EAGAIN), (100, ETIMEDOUT)] {
             let _case = Case(format!("kind {kind}, {timeout_ms} ms"));
@@ -48,11 +49,12 @@ pub fn after_a_time_out() {
 }
 
 /// The first attempt was interrupted by a signal.
-pub fn after_a_signal() {
+#[apply(isolated)]
+fn after_a_signal() {
     for kind in KINDS {
         let _case = Case(format!("kind {kind}"));
         let (one, two) = sockets(kind);
-        handle(0);
+        count_signals(0);
         let child = fork(|| {
             assert_eq!(from_fd(&one, INTR).unwrap_err(), libc::EINTR);
             assert_shut_down(&one, &two);
@@ -65,7 +67,8 @@ pub fn after_a_signal() {
 
 /// One side retries while the other side makes its attempt. Either the two ends are connected with
 /// each other, or neither side takes its end for a connected one.
-pub fn beside_an_attempt_of_the_peer() {
+#[apply(isolated)]
+fn beside_an_attempt_of_the_peer() {
     let mut random = Random(3);
     let mut connected = 0;
     for round in 0..scaled(200) {

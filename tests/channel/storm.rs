@@ -1,7 +1,7 @@
 //! Many messages, in both directions, under time-outs and signals; and processes that are
 //! killed in the midst of them.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EINTR, EPIPE, ETIMEDOUT, c_int};
 use std::{process, thread};
 use unixipc::ffi::channel::*;
@@ -91,10 +91,11 @@ fn recv_all(end: &End, direction: u64, count: u64) {
 
 /// Each process has a thread that sends and one that receives; one of the processes under a
 /// storm of signals.
-pub fn many_messages() {
+#[apply(isolated)]
+fn many_messages() {
     let count = scaled(500_000);
     let (a, b) = pair();
-    handle(0);
+    count_signals(0);
     let child = fork(|| {
         // SAFETY: no pointers; it takes the place of a limit that may be too short.
         unsafe { libc::alarm(0) };
@@ -132,13 +133,14 @@ fn told(end: &End) -> String {
 
 /// A sender is killed at any time, and the next one connects: all that it had sent is there,
 /// whole and in order, and then comes the end.
-pub fn killed_and_reconnected() {
+#[apply(isolated)]
+fn killed_and_reconnected() {
     let name = format!("@unixipc-test-{}", process::id());
     let listener = listen(&name);
     let mut random = Random(5);
     let mut all = 0;
     for round in 0..scaled(60) {
-        let shared = Shared::new();
+        let shared = Counters::new();
         let child = fork(|| {
             let end = connect(&name, LONG).unwrap();
             shared.set(1, 1);
@@ -195,7 +197,8 @@ pub fn killed_and_reconnected() {
 
 /// A receiver is killed at any time, also while the sender waits for room: the sender learns of
 /// it, and goes on with the next one.
-pub fn killed_receivers() {
+#[apply(isolated)]
+fn killed_receivers() {
     let name = format!("@unixipc-test-{}", process::id());
     let listener = listen(&name);
     let mut random = Random(6);

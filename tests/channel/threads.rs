@@ -1,12 +1,13 @@
 //! Two threads at one end, and a third one that ends their waiting.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EPIPE, SHUT_RD, SHUT_RDWR, SHUT_WR};
 use std::thread;
 use std::time::Duration;
 
 /// Each end has a thread that sends and one that receives.
-pub fn both_directions() {
+#[apply(isolated)]
+fn both_directions() {
     let (a, b) = small();
     let count = scaled(30_000);
     thread::scope(|scope| {
@@ -46,7 +47,7 @@ fn two_with_ids<'a>(
     end: &'a End,
     timeout_ms: i32,
 ) -> [(thread::ScopedJoinHandle<'a, Outcome>, u64); 2] {
-    let tids: &Shared = Box::leak(Box::new(Shared::new()));
+    let tids: &Counters = Box::leak(Box::new(Counters::new()));
     let receiver = scope.spawn(move || {
         tids.set(0, thread_id());
         end.recv(timeout_ms).map(|got| got.len())
@@ -63,7 +64,8 @@ fn two_with_ids<'a>(
 }
 
 /// Each is woken by what it waits for, in either order, whichever of them sleeps first.
-pub fn both_wait() {
+#[apply(isolated)]
+fn both_wait() {
     for polled in [false, true] {
         for round in 0..100 {
             let (a, b) = small();
@@ -92,7 +94,8 @@ pub fn both_wait() {
 }
 
 /// A time-out of one of two that wait leaves the other one waiting, and able to be woken.
-pub fn one_times_out() {
+#[apply(isolated)]
+fn one_times_out() {
     for first_receives in [false, true] {
         let (a, b) = small();
         a.fill(1000);
@@ -118,7 +121,8 @@ pub fn one_times_out() {
 }
 
 /// Both learn of the other side's end.
-pub fn end_while_both_wait() {
+#[apply(isolated)]
+fn end_while_both_wait() {
     for polled in [false, true] {
         let (a, b) = small();
         if polled {
@@ -135,7 +139,8 @@ pub fn end_while_both_wait() {
 }
 
 /// A shutdown in a third thread ends the waiting that it is about.
-pub fn shutdown_ends_waiting() {
+#[apply(isolated)]
+fn shutdown_ends_waiting() {
     for polled in [false, true] {
         for how in [SHUT_RD, SHUT_WR, SHUT_RDWR] {
             let _case = Case(format!("{how}, polled: {polled}"));
@@ -167,7 +172,8 @@ pub fn shutdown_ends_waiting() {
 }
 
 /// A shutdown of the other side ends what waits for it here.
-pub fn shutdown_of_the_other_side() {
+#[apply(isolated)]
+fn shutdown_of_the_other_side() {
     for how in [SHUT_RD, SHUT_WR, SHUT_RDWR] {
         let (a, b) = small();
         a.fill(1000);
@@ -187,7 +193,8 @@ pub fn shutdown_of_the_other_side() {
 
 /// A shutdown while messages are under way: whenever it comes, nobody waits for ever, and
 /// nothing is received out of order.
-pub fn shutdown_at_any_time() {
+#[apply(isolated)]
+fn shutdown_at_any_time() {
     for round in 0..300u64 {
         let (a, b) = small();
         let sent = thread::scope(|scope| {
@@ -226,9 +233,10 @@ pub fn shutdown_at_any_time() {
 
 /// A signal handler ends the wait of the thread that it ran in, whichever of both that is, and
 /// of no other.
-pub fn interrupted() {
+#[apply(isolated)]
+fn interrupted() {
     for flags in [0, libc::SA_RESTART] {
-        handle(flags);
+        count_signals(flags);
         for which in [0, 1] {
             let (a, b) = small();
             a.fill(1000);
@@ -253,7 +261,8 @@ pub fn interrupted() {
 }
 
 /// What was sent just before the end is received before it, however close they are.
-pub fn message_before_the_end() {
+#[apply(isolated)]
+fn message_before_the_end() {
     let mut random = Random(3);
     for round in 0..scaled(1000) {
         let (a, b) = small();

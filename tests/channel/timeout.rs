@@ -1,7 +1,7 @@
 //! Time-outs, signals, and waiting for room.
 
 use crate::end::close_copy;
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EPIPE, ETIMEDOUT, c_int};
 use std::time::Duration;
 use std::{fs, thread};
@@ -55,12 +55,13 @@ fn kinds_of_ends() -> [(&'static str, End, End); 4] {
     })
 }
 
-pub fn not_at_all() {
+#[apply(isolated)]
+fn not_at_all() {
     for (kind, a, _b) in kinds_of_ends() {
         for (what, call) in waits(&a) {
             let _case = Case(format!("{what}, {kind}"));
             for _ in 0..200 {
-                let (got, ms) = timed(|| call(0));
+                let (got, ms) = timed_ms(|| call(0));
                 assert_eq!(got, Err(EAGAIN));
                 assert!(ms < 1000);
             }
@@ -68,12 +69,13 @@ pub fn not_at_all() {
     }
 }
 
-pub fn for_a_while() {
+#[apply(isolated)]
+fn for_a_while() {
     for (kind, a, _b) in kinds_of_ends() {
         for (what, call) in waits(&a) {
             let _case = Case(format!("{what}, {kind}"));
             for timeout_ms in [1, 30] {
-                let (got, ms) = timed(|| call(timeout_ms));
+                let (got, ms) = timed_ms(|| call(timeout_ms));
                 assert_eq!(got, Err(ETIMEDOUT));
                 assert!((timeout_ms as u128..5000).contains(&ms), "{ms} ms");
             }
@@ -82,7 +84,8 @@ pub fn for_a_while() {
 }
 
 /// One that waits takes part in nothing: no core is burnt, and nothing wakes it now and then.
-pub fn no_periodic_wake_ups() {
+#[apply(isolated)]
+fn no_periodic_wake_ups() {
     let (a, _b) = stuck(&SMALL);
     for (what, call) in waits(&a) {
         let switches = || {
@@ -100,7 +103,8 @@ pub fn no_periodic_wake_ups() {
     }
 }
 
-pub fn interrupted() {
+#[apply(isolated)]
+fn interrupted() {
     for (kind, a, _b) in kinds_of_ends() {
         for (what, call) in waits(&a) {
             let _case = Case(format!("{what}, {kind}"));
@@ -110,14 +114,15 @@ pub fn interrupted() {
 }
 
 /// Neither shorter nor longer for signals, and no EINTR.
-pub fn under_a_storm() {
-    handle(0);
+#[apply(isolated)]
+fn under_a_storm() {
+    count_signals(0);
     for (kind, a, _b) in kinds_of_ends() {
         for (what, call) in waits(&a) {
             let _case = Case(format!("{what}, {kind}"));
             let before = handled();
             storm(500);
-            let (got, ms) = timed(|| call(60));
+            let (got, ms) = timed_ms(|| call(60));
             storm(0);
             assert_eq!(got, Err(ETIMEDOUT));
             assert!((60..5000).contains(&ms), "{ms} ms");
@@ -140,19 +145,20 @@ fn interrupt(child: &Child) {
 }
 
 /// For ever, whatever signals come, with and without SA_RESTART.
-pub fn for_ever_under_a_storm() {
+#[apply(isolated)]
+fn for_ever_under_a_storm() {
     for flags in [0, libc::SA_RESTART] {
-        handle(flags);
+        count_signals(flags);
         for (kind, a, b) in kinds_of_ends() {
             let _case = Case(format!("{kind}, {flags:#x}"));
-            let shared = Shared::new();
+            let shared = Counters::new();
             let child = fork(|| {
                 assert_eq!(a.recv(-1).unwrap(), b"late");
-                shared.set(0, 1 + u64::from(handled()));
+                shared.set(0, 1 + handled());
                 assert_eq!(a.send(b"also late", -1), DONE);
-                shared.set(1, 1 + u64::from(handled()));
+                shared.set(1, 1 + handled());
             });
-            let before = u64::from(handled());
+            let before = handled();
             interrupt(&child);
             assert_eq!(b.send(b"late", 0), DONE);
             shared.wait_for(0, 1);
@@ -165,10 +171,11 @@ pub fn for_ever_under_a_storm() {
     }
 }
 
-pub fn until_there_is_something() {
+#[apply(isolated)]
+fn until_there_is_something() {
     for opts in [SMALL, NO_SPIN] {
         let (a, b) = stuck(&opts);
-        let shared = Shared::new();
+        let shared = Counters::new();
         let child = fork(|| {
             assert_eq!(a.recv(LONG).unwrap(), b"first");
             shared.set(0, 1);
@@ -201,7 +208,8 @@ pub fn until_there_is_something() {
     }
 }
 
-pub fn stopped_and_continued() {
+#[apply(isolated)]
+fn stopped_and_continued() {
     let (a, b) = stuck(&NO_SPIN);
     let child = fork(|| assert_eq!(a.recv(INTR).unwrap(), b"x"));
     child.wait_asleep();
@@ -215,7 +223,8 @@ pub fn stopped_and_continued() {
 }
 
 /// A sender that is faster than its receiver waits; nothing is dropped, nothing comes twice.
-pub fn back_pressure() {
+#[apply(isolated)]
+fn back_pressure() {
     let (a, b) = small();
     const COUNT: u64 = 2000;
     let child = fork(|| {
@@ -245,7 +254,8 @@ pub fn back_pressure() {
 
 /// A sender is woken when half of the ring is free; before it gives up it looks whether that what
 /// is free is enough.
-pub fn room_at_last() {
+#[apply(isolated)]
+fn room_at_last() {
     for polled in [false, true] {
         let (a, b) = small();
         if polled {
@@ -264,7 +274,8 @@ pub fn room_at_last() {
 }
 
 /// Who looks for a second before it sleeps heeds its time and the end of the other side too.
-pub fn looking_for_long() {
+#[apply(isolated)]
+fn looking_for_long() {
     let opts = ipc_channel_opts {
         spin_us: 1_000_000,
         ..SMALL
@@ -277,10 +288,10 @@ pub fn looking_for_long() {
     for (call, at_end) in calls {
         let (a, b) = pair_with(&opts);
         a.fill(1000);
-        let (got, ms) = timed(|| call(&a, 10));
+        let (got, ms) = timed_ms(|| call(&a, 10));
         assert_eq!(got, Err(ETIMEDOUT));
         assert!((10..900).contains(&ms), "{ms} ms");
-        let shared = Shared::new();
+        let shared = Counters::new();
         let child = fork(|| {
             close_copy(&a);
             shared.set(0, 1);
@@ -292,7 +303,7 @@ pub fn looking_for_long() {
         drop(b);
         shared.wait_for(0, 1);
         thread::scope(|scope| {
-            let caller = scope.spawn(|| timed(|| call(&a, LONG)));
+            let caller = scope.spawn(|| timed_ms(|| call(&a, LONG)));
             thread::sleep(Duration::from_millis(20));
             child.signal(libc::SIGKILL);
             let (got, ms) = caller.join().unwrap();
@@ -303,7 +314,8 @@ pub fn looking_for_long() {
 }
 
 /// A message as long as can be waits until the ring is empty, however it becomes empty.
-pub fn room_for_the_longest() {
+#[apply(isolated)]
+fn room_for_the_longest() {
     for len in [1, 100, 3000, 40_000] {
         let (a, b) = small();
         let longest = pattern(a.max(), 9);
@@ -320,7 +332,8 @@ pub fn room_for_the_longest() {
 
 /// The time-out is of the whole call, also where the call is woken often, and each time too
 /// early.
-pub fn woken_too_early() {
+#[apply(isolated)]
+fn woken_too_early() {
     let (a, b) = small();
     let filled = a.fill(100);
     let everything = vec![0; a.max()];
@@ -329,7 +342,7 @@ pub fn woken_too_early() {
     }
     let woken = thread::scope(|scope| {
         let waiter = scope.spawn(|| {
-            let (got, ms) = timed(|| a.send(&everything, 200));
+            let (got, ms) = timed_ms(|| a.send(&everything, 200));
             assert_eq!(got, Err(ETIMEDOUT));
             assert!((200..5000).contains(&ms), "{ms} ms");
         });

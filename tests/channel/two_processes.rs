@@ -2,15 +2,16 @@
 //! EBUSY, and nothing is lost.
 
 use crate::event_loop::pause;
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EBUSY, SIGCONT};
 use std::collections::BTreeMap;
 
 /// Another process has sent on this end since the fork: sending fails at once, in each way, and
 /// nothing is lost.
-pub fn two_senders_in_turn() {
+#[apply(isolated)]
+fn two_senders_in_turn() {
     let (a, b) = small();
-    let shared = Shared::new();
+    let shared = Counters::new();
     assert_eq!(a.send(b"before the fork", 0), DONE);
     let child = fork(|| {
         for (at, message) in [b"first", b"again"].iter().enumerate() {
@@ -50,7 +51,8 @@ pub fn two_senders_in_turn() {
 }
 
 /// A message was reserved, and another process has sent on this end since.
-pub fn sent_since_reserved() {
+#[apply(isolated)]
+fn sent_since_reserved() {
     let (a, b) = small();
     a.reserve(8, 0).unwrap().fill(1);
     fork(|| {
@@ -84,12 +86,13 @@ fn parse(bytes: &[u8]) -> (u64, u64) {
 
 /// Two processes send on the same end at the same time: each message that was sent arrives once,
 /// whole and in its sender's order.
-pub fn two_senders_at_once() {
+#[apply(isolated)]
+fn two_senders_at_once() {
     let mut refused = 0;
     for round in 0..scaled(300) {
         let _case = Case(format!("round {round}"));
         let (a, b) = small();
-        let shared = Shared::new();
+        let shared = Counters::new();
         let senders = [0, 1].map(|sender| {
             fork(|| {
                 let mut random = Random(round * 2 + sender);
@@ -139,14 +142,15 @@ pub fn two_senders_at_once() {
 }
 
 /// Another process has received on this end since the fork: receiving fails at once, in each way.
-pub fn two_receivers_in_turn() {
+#[apply(isolated)]
+fn two_receivers_in_turn() {
     let (a, b) = small();
     for number in 0..10 {
         assert_eq!(a.send(&message(0, number), 0), DONE);
     }
     assert_eq!(parse(&b.recv(0).unwrap()), (0, 0));
     assert_eq!(parse(b.peek(0).unwrap()), (0, 1));
-    let shared = Shared::new();
+    let shared = Counters::new();
     let child = fork(|| {
         for (at, numbers) in [1..4, 4..10].into_iter().enumerate() {
             shared.wait_for(0, at as u64 + 1);
@@ -180,7 +184,8 @@ pub fn two_receivers_in_turn() {
 
 /// Two processes receive on the same end at the same time: no message is lost, and none is
 /// received by one of them after the other one had received it.
-pub fn two_receivers_at_once() {
+#[apply(isolated)]
+fn two_receivers_at_once() {
     let mut refused = 0;
     for round in 0..scaled(300) {
         let _case = Case(format!("round {round}"));
@@ -188,7 +193,7 @@ pub fn two_receivers_at_once() {
         for number in 0..COUNT {
             assert_eq!(a.send(&message(0, number), 0), DONE);
         }
-        let shared = Shared::new();
+        let shared = Counters::new();
         // The slots of a message: the time before it was received, and after.
         let slots = |receiver: u64, number: u64| 10 + (receiver * COUNT + number) as usize * 2;
         let receivers = [0, 1].map(|receiver| {
@@ -245,7 +250,8 @@ pub fn two_receivers_at_once() {
 }
 
 /// The other process receives between peek and release.
-pub fn receiver_with_message() {
+#[apply(isolated)]
+fn receiver_with_message() {
     for releases in [true, false] {
         let (a, b) = small();
         a.fill(1000);
@@ -265,7 +271,8 @@ pub fn receiver_with_message() {
 }
 
 /// The other process sends while this one waits for room.
-pub fn waiting_sender() {
+#[apply(isolated)]
+fn waiting_sender() {
     let (a, b) = small();
     a.fill(1000);
     let waiter = fork(|| assert_eq!(a.send(&[0; 1000], LONG), Err(EBUSY)));
@@ -280,7 +287,8 @@ pub fn waiting_sender() {
 }
 
 /// The other process receives while this one waits for a message.
-pub fn waiting_receiver() {
+#[apply(isolated)]
+fn waiting_receiver() {
     let (a, b) = small();
     // Before the fork, so that both processes continue a session.
     assert_eq!(a.send(b"before", 0), DONE);

@@ -1,7 +1,7 @@
 //! What include/unixipc.h says of each function: its prototype, and the errno values
 //! that its comment lists.
 
-use super::root;
+use crate::root;
 use std::collections::BTreeSet;
 use std::fs;
 

@@ -1,8 +1,8 @@
 //! The programs of tests/c: building one as a user would, and running it. They exit 0 (passed),
 //! 1 (failed) or 77 (cannot be run here).
 
-use super::root;
-use super::stage::{self, Link};
+use crate::root;
+use crate::stage::{self, Link};
 use libtest_mimic::Failed;
 use std::ffi::OsStr;
 use std::fs;

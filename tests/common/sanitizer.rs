@@ -1,7 +1,7 @@
 //! Programs under the sanitizers, and the library built for them, of which they then check
 //! each access too.
 
-use super::{find_tool, root, run, stage};
+use crate::{find_tool, root, run, stage};
 use libtest_mimic::Failed;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The installation inside the tree that `make stage` keeps, and programs built against it.
 
-use super::{root, run};
+use crate::{root, run};
 use libtest_mimic::Failed;
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -1,6 +1,6 @@
 //! System calls of a thread that stop at their entry until another thread lets them continue.
 
-use super::process::own;
+use crate::descriptors::own;
 use libc::{c_int, c_long, sock_filter, sock_fprog};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

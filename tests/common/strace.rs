@@ -1,6 +1,8 @@
 //! The system calls of a child, listed by strace.
 
-use super::process::{fork, own, pipe, wait_until};
+use crate::child::fork;
+use crate::clock::wait_until;
+use crate::descriptors::{own, pipe};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;

@@ -1,9 +1,7 @@
 //! Time-outs on descriptors that block.
 
-use crate::both::{Child, Folder};
-use crate::common::process::Case;
-use crate::tool::*;
-use crate::tool::{recv, send}; // libc has these names too
+use crate::support::*;
+use crate::support::{recv, send}; // libc has these names too
 use libc::*;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -38,7 +36,7 @@ fn blocking_ends() -> (OwnedFd, OwnedFd) {
 /// for ever.
 #[track_caller]
 fn fails_in_time(timeout: c_int, call: impl FnOnce() -> Outcome) {
-    let child = Child::start(|| {
+    let child = fork_reporter::<usize>(|| {
         // SAFETY: no pointers.
         unsafe { alarm(HANGING) };
         let (got, took) = timed(call);
@@ -51,23 +49,25 @@ fn fails_in_time(timeout: c_int, call: impl FnOnce() -> Outcome) {
     assert_eq!(child.outcome(), Ok(0));
 }
 
-pub fn empty() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn empty() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = blocking_ends();
     for timeout in [0, 1, 100] {
         fails_in_time(timeout, || recv(&reader, timeout).map(|_| 0));
     }
     for timeout in [-1, LONG, INTR] {
-        let receiver = Child::start(|| recv(&reader, timeout).map(|got| got.len() as i64));
-        wait_asleep(receiver.pid);
+        let receiver = fork_reporter::<usize>(|| recv(&reader, timeout).map(|got| got.len()));
+        wait_asleep(receiver.0);
         assert_eq!(send(&writer, b"woken", 0), Ok(0));
         assert_eq!(receiver.outcome(), Ok(5), "time-out {timeout}");
     }
 }
 
 /// A send that fails has sent nothing.
-pub fn full() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn full() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = blocking_ends();
     let mut sent = 0;
     while send(&writer, &record(0, sent), 0) == Ok(0) {
@@ -77,8 +77,8 @@ pub fn full() {
         fails_in_time(timeout, || send(&writer, b"more", timeout));
     }
     for timeout in [-1, LONG, INTR] {
-        let sender = Child::start(|| send(&writer, &record(0, sent), timeout));
-        wait_asleep(sender.pid);
+        let sender = fork_reporter::<usize>(|| send(&writer, &record(0, sent), timeout));
+        wait_asleep(sender.0);
         let got = recv(&reader, 0).unwrap();
         check_record(&got);
         assert_eq!(sender.outcome(), Ok(0), "time-out {timeout}");
@@ -91,8 +91,9 @@ pub fn full() {
 }
 
 /// Whatever the modes, a record stays one.
-pub fn records() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn records() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let before = descriptors();
     let mut all = vec![0; 2 * MAX];
@@ -119,15 +120,16 @@ pub fn records() {
 }
 
 /// Two readers share one description: the slower one finds the FIFO empty after poll(2).
-pub fn two_readers() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn two_readers() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = blocking_ends();
-    let records = scaled(2000);
+    let records = scaled(2000) as usize;
     let seen = shared::<AtomicU32>(records);
     let received = &shared::<AtomicU32>(1)[0];
-    let readers: Vec<Child> = (0..2)
+    let readers: Vec<Reporter<usize>> = (0..2)
         .map(|_| {
-            Child::start(|| {
+            fork_reporter::<usize>(|| {
                 // SAFETY: no pointers.
                 unsafe { alarm(HANGING * 6) };
                 while received.load(SeqCst) < records as u32 {
@@ -155,14 +157,15 @@ pub fn two_readers() {
 }
 
 /// Two writers share one description, and the reader is slow.
-pub fn two_writers() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn two_writers() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = blocking_ends();
-    let records = scaled(2000);
-    let writers: Vec<Child> = (0..2)
+    let records = scaled(2000) as usize;
+    let writers: Vec<Reporter<usize>> = (0..2)
         .map(|number| {
             let (reader, writer) = (&reader, &writer);
-            Child::start(move || {
+            fork_reporter::<usize>(move || {
                 // SAFETY: no pointers.
                 unsafe { alarm(HANGING * 6) };
                 // SAFETY: the child's copy, which it does not use.
@@ -191,24 +194,25 @@ pub fn two_writers() {
 }
 
 /// A handler ends IPC_WAIT_INTR, also one that was installed with SA_RESTART.
-pub fn interrupted() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn interrupted() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = blocking_ends();
     while send(&writer, b"full", 0) == Ok(0) {}
     for sends in [true, false] {
         for restart in [0, SA_RESTART] {
             let _case = Case(format!("send: {sends}"));
-            let child = Child::start(|| {
+            let child = fork_reporter::<usize>(|| {
                 // SAFETY: no pointers.
                 unsafe { alarm(HANGING) };
-                handle(SIGUSR1, restart);
+                count_signal(SIGUSR1, restart);
                 if sends {
                     send(&writer, b"more", INTR)
                 } else {
                     recv(&reader, INTR).map(|_| 0)
                 }
             });
-            wait_asleep(child.pid);
+            wait_asleep(child.0);
             child.signal(SIGUSR1);
             assert_eq!(child.outcome(), Err(EINTR));
         }
@@ -217,8 +221,9 @@ pub fn interrupted() {
 }
 
 /// The end of the session, and a reader that is gone; no signal.
-pub fn ends_of_the_session() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn ends_of_the_session() {
+    let _folder = WorkingDirectory::new();
     set_action(SIGPIPE, SIG_DFL, 0);
     for timeout in [0, 100, INTR] {
         let (reader, writer) = blocking_ends();
@@ -234,29 +239,31 @@ pub fn ends_of_the_session() {
 }
 
 /// Without descriptors the call fails, and loses nothing.
-pub fn no_descriptors() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn no_descriptors() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = blocking_ends();
     assert_eq!(send(&writer, b"record", 0), Ok(0));
     for left in [0, 1] {
         let limit = leave_descriptors(left);
         assert_eq!(recv(&reader, 0), Err(EMFILE));
         assert_eq!(send(&writer, b"not sent", 0), Err(EMFILE));
-        crate::both::set_soft_limit(RLIMIT_NOFILE, limit);
+        drop(limit);
     }
     assert_eq!(recv(&reader, 0).unwrap(), b"record");
     assert_eq!(recv(&reader, 0), Err(EAGAIN));
 }
 
 /// A filter that refuses splice(2): the descriptor's mode decides, as it does for read(2).
-pub fn refused_splice() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn refused_splice() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = blocking_ends();
     for error in [ENOSYS, EPERM] {
-        let child = Child::start(|| {
+        let child = fork_reporter::<usize>(|| {
             refuse(SYS_splice, error);
             assert_eq!(send(&writer, b"record", 0), Ok(0));
-            recv(&reader, LONG).map(|got| got.len() as i64)
+            recv(&reader, LONG).map(|got| got.len())
         });
         assert_eq!(child.outcome(), Ok(6));
     }

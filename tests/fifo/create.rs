@@ -1,10 +1,7 @@
 //! ipc_fifo_create and ipc_fifo_unlink
 
-use crate::both::{
-    Child, Folder, as_nobody, mount_tmpfs, open_to_all, own_mount_namespace, set_mode,
-};
-use crate::tool::*;
-use crate::tool::{create, recv, send, unlink}; // libc has these names too
+use crate::support::*;
+use crate::support::{create, recv, send, unlink}; // libc has these names too
 use libc::*;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
@@ -35,8 +32,9 @@ fn furnish() -> UnixListener {
     UnixListener::bind("socket").unwrap()
 }
 
-pub fn arguments() {
-    let folder = Folder::new();
+#[apply(isolated)]
+fn arguments() {
+    let folder = WorkingDirectory::new();
     // SAFETY: NULL is refused.
     let made = unsafe { ipc_fifo_create(ptr::null(), 0o600, 0) };
     assert_eq!((made, errno()), (-1, EINVAL));
@@ -57,7 +55,8 @@ pub fn arguments() {
     assert!(folder.list().is_empty());
 }
 
-pub fn paths() {
+#[apply(isolated)]
+fn paths() {
     let long = "n".repeat(256);
     let deep = "./".repeat(2100) + "new";
     for (path, create_errno, unlink_errno) in [
@@ -76,7 +75,7 @@ pub fn paths() {
         ("dangling", EEXIST, ELOOP),
         ("loop", EEXIST, ELOOP),
     ] {
-        let folder = Folder::new();
+        let folder = WorkingDirectory::new();
         let _socket = furnish();
         folder.list(); // gives the owner all rights to the folder
         let before = folder.list();
@@ -92,12 +91,13 @@ pub fn paths() {
     }
 }
 
-pub fn modes() {
+#[apply(isolated)]
+fn modes() {
     for mask in [0, 0o22, 0o77, 0o777] {
         for bits in [
             0, 0o600, 0o622, 0o666, 0o777, 0o1777, 0o2755, 0o4711, 0o7777,
         ] {
-            let _folder = Folder::new();
+            let _folder = WorkingDirectory::new();
             set_umask(mask);
             let made = create("new", bits, 0);
             let again = create("new", 0o123, 0);
@@ -110,8 +110,9 @@ pub fn modes() {
 }
 
 /// The FIFO that exists stays, with what is in it, and has the new mode.
-pub fn existing() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn existing() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     assert_eq!(send(&writer, b"in it", 0), Ok(0));
     let inode = fs::metadata("f").unwrap().ino();
@@ -126,9 +127,10 @@ pub fn existing() {
 }
 
 /// One that is there when it is to be made, and is gone when it is looked at.
-pub fn existing_and_removed() {
-    let _folder = Folder::new();
-    let other = Child::start(|| {
+#[apply(isolated)]
+fn existing_and_removed() {
+    let _folder = WorkingDirectory::new();
+    let other = fork_reporter::<usize>(|| {
         loop {
             let _ = create("f", 0o600, 0);
             let _ = unlink("f");
@@ -145,8 +147,9 @@ pub fn existing_and_removed() {
     let _ = unlink("f");
 }
 
-pub fn removal() {
-    let folder = Folder::new();
+#[apply(isolated)]
+fn removal() {
+    let folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     assert_eq!(unlink("f"), Ok(0));
     assert_eq!(unlink("f"), Err(ENOENT));
@@ -160,12 +163,13 @@ pub fn removal() {
 }
 
 /// Without a descriptor left the mode cannot be changed: nothing is left half made.
-pub fn no_descriptors() {
-    let folder = Folder::new();
+#[apply(isolated)]
+fn no_descriptors() {
+    let folder = WorkingDirectory::new();
     set_umask(0o777);
     let old = leave_descriptors(0);
     let made = create("new", 0o600, 0);
-    crate::both::set_soft_limit(RLIMIT_NOFILE, old);
+    drop(old);
     set_umask(0o22);
     match made {
         Ok(0) => assert_eq!(mode("new"), 0o600),
@@ -176,8 +180,10 @@ pub fn no_descriptors() {
     }
 }
 
-pub fn another_user() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
+    let _folder = WorkingDirectory::new();
     open_to_all();
     fs::create_dir("own").unwrap();
     assert_eq!(create("own/f", 0o666, 0), Ok(0));
@@ -207,8 +213,10 @@ pub fn another_user() {
     });
 }
 
-pub fn set_group_id_folder() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+#[needs(needs::root)]
+fn set_group_id_folder() {
+    let _folder = WorkingDirectory::new();
     fs::create_dir("folder").unwrap();
     std::os::unix::fs::chown("folder", None, Some(1)).unwrap();
     set_mode("folder", 0o2777);
@@ -220,8 +228,10 @@ pub fn set_group_id_folder() {
     }
 }
 
-pub fn other_file_systems() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+#[needs(needs::root)]
+fn other_file_systems() {
+    let _folder = WorkingDirectory::new();
     own_mount_namespace();
     fs::create_dir("small").unwrap();
     mount_tmpfs(c"small", 0, c"nr_inodes=2");
@@ -247,8 +257,10 @@ pub fn without_proc() {
 }
 
 /// As in a chroot. What cannot be given its mode is not left half made.
-pub fn no_proc() {
-    let folder = Folder::new();
+#[apply(isolated)]
+#[needs(needs::root)]
+fn no_proc() {
+    let folder = WorkingDirectory::new();
     set_umask(0o777);
     in_child(|| {
         without_proc();
@@ -268,7 +280,7 @@ pub fn no_proc() {
 
 /// In a child of the same user: the test itself looks at /proc in the end.
 fn in_child(run: impl FnOnce()) {
-    let child = crate::both::Child::start(|| {
+    let child = fork_reporter::<usize>(|| {
         run();
         Ok(0)
     });

@@ -1,8 +1,7 @@
 //! Many processes at one FIFO, some of them killed.
 
-use crate::both::{Child, End, Folder};
-use crate::tool::*;
-use crate::tool::{open, recv, send}; // libc has these names too
+use crate::support::*;
+use crate::support::{open, recv, send}; // libc has these names too
 use libc::*;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -26,7 +25,7 @@ fn wait_for(counter: &AtomicU32, number: u32) {
 }
 
 /// Receives until the end, and notes each record; of each writer they come in order.
-fn collect(reader: &OwnedFd, records: usize, seen: &[AtomicU32]) -> i64 {
+fn collect(reader: &OwnedFd, records: usize, seen: &[AtomicU32]) -> usize {
     let mut next = vec![0; seen.len() / records];
     let mut all = 0;
     loop {
@@ -51,15 +50,15 @@ fn collect(reader: &OwnedFd, records: usize, seen: &[AtomicU32]) -> i64 {
 }
 
 fn crowd(readers: usize) {
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     make();
-    let (writers, records) = (200, scaled(1000));
+    let (writers, records) = (200, scaled(1000) as usize);
     let seen = shared::<AtomicU32>(writers * records);
     let ready = &shared::<AtomicU32>(1)[0];
     let keeper = open("f", PERSIST, 0).unwrap();
     let writers: Vec<_> = (0..writers)
         .map(|writer| {
-            Child::start(|| {
+            fork_reporter::<usize>(|| {
                 longer();
                 let fd = open("f", WRITE, LONG)?;
                 ready.fetch_add(1, SeqCst);
@@ -75,7 +74,7 @@ fn crowd(readers: usize) {
     wait_for(ready, 200);
     let others: Vec<_> = (1..readers)
         .map(|_| {
-            let child = Child::start(|| {
+            let child = fork_reporter::<usize>(|| {
                 longer();
                 let fd = open("f", READ, LONG)?;
                 // SAFETY: the child's copy, which makes it a writer.
@@ -103,24 +102,27 @@ fn crowd(readers: usize) {
     assert!(seen.iter().all(|count| count.load(SeqCst) == 1));
 }
 
-pub fn one_reader() {
+#[apply(isolated)]
+fn one_reader() {
     crowd(1);
 }
 
-pub fn two_readers() {
+#[apply(isolated)]
+fn two_readers() {
     crowd(2);
 }
 
 /// Each killed writer has sent a beginning of its records, all of them whole.
-pub fn writers_killed() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn writers_killed() {
+    let _folder = WorkingDirectory::new();
     make();
     let mut random = Random(7);
-    for round in 0..scaled(30) {
+    for round in 0..scaled(30) as usize {
         let keeper = open("f", PERSIST, 0).unwrap();
         let writers: Vec<_> = (0..4)
             .map(|writer| {
-                Child::start(|| {
+                fork_reporter::<usize>(|| {
                     // SAFETY: the child's copy, which makes it a reader.
                     unsafe { close(std::os::fd::AsRawFd::as_raw_fd(&keeper)) };
                     let fd = open("f", WRITE, LONG)?;
@@ -145,7 +147,7 @@ pub fn writers_killed() {
             true
         };
         for writer in &writers {
-            for _ in 0..random.below(400) {
+            for _ in 0..random.index(400) {
                 receive(false);
             }
             writer.signal(SIGKILL);
@@ -160,19 +162,20 @@ pub fn writers_killed() {
 
 /// Readers are killed while others go on: what these get is whole, and at most what a killed
 /// one had taken is missing. After the last one a writer has EPIPE.
-pub fn readers_killed() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn readers_killed() {
+    let _folder = WorkingDirectory::new();
     make();
     let mut random = Random(9);
     let records = 1_000_000;
-    for round in 0..scaled(20) {
+    for round in 0..scaled(20) as usize {
         // Which records were seen, as a sum; a killed reader may have one more.
         let taken = shared::<AtomicU64>(1);
         let count = shared::<AtomicU32>(4);
         let keeper = open("f", PERSIST, 0).unwrap();
         let readers: Vec<_> = (0..3)
             .map(|i: usize| {
-                Child::start(|| {
+                fork_reporter::<usize>(|| {
                     let fd = open("f", READ, LONG)?;
                     // SAFETY: the child's copy, which makes it a writer.
                     unsafe { close(std::os::fd::AsRawFd::as_raw_fd(&keeper)) };
@@ -193,7 +196,7 @@ pub fn readers_killed() {
             })
             .collect();
         wait_for(&count[3], 3);
-        let writer = Child::start(|| {
+        let writer = fork_reporter::<usize>(|| {
             let fd = open("f", WRITE, LONG)?;
             // SAFETY: the child's copy, which makes it a reader.
             unsafe { close(std::os::fd::AsRawFd::as_raw_fd(&keeper)) };
@@ -203,7 +206,7 @@ pub fn readers_killed() {
                     Ok(_) => {}
                     error => {
                         assert_eq!(error, Err(EPIPE));
-                        return Ok(number as i64);
+                        return Ok(number);
                     }
                 }
             }
@@ -211,7 +214,7 @@ pub fn readers_killed() {
         });
         drop(keeper);
         for (i, reader) in readers.iter().enumerate() {
-            wait_for(&count[i], count[i].load(SeqCst) + random.below(300) as u32);
+            wait_for(&count[i], count[i].load(SeqCst) + random.index(300) as u32);
             reader.signal(SIGKILL);
         }
         for reader in readers {
@@ -228,12 +231,14 @@ pub fn readers_killed() {
 }
 
 /// A timer's signal every 100 µs: nothing is lost, doubled or torn.
-pub fn storm_over_records() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn storm_over_records() {
+    let _folder = WorkingDirectory::new();
     make();
-    let records = scaled(20_000);
-    let writer = Child::start(|| {
+    let records = scaled(20_000) as usize;
+    let writer = fork_reporter::<usize>(|| {
         longer();
+        count_signal(libc::SIGALRM, 0);
         storm(100);
         let fd = open("f", WRITE, LONG)?;
         for number in 0..records {
@@ -241,8 +246,9 @@ pub fn storm_over_records() {
             send(&fd, &record(0, number), timeout)?;
         }
         storm(0);
-        Ok(handled().into())
+        Ok(handled() as usize)
     });
+    count_signal(libc::SIGALRM, 0);
     storm(100);
     let reader = open("f", READ, LONG).unwrap();
     for number in 0..records {
@@ -256,13 +262,15 @@ pub fn storm_over_records() {
 }
 
 /// The same over opens, a session a record, with the acknowledgement in a second FIFO.
-pub fn storm_over_opens() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn storm_over_opens() {
+    let _folder = WorkingDirectory::new();
     make();
     assert_eq!(create("back", 0o600, 0), Ok(0));
-    let sessions = scaled(300);
-    let writer = Child::start(|| {
+    let sessions = scaled(300) as usize;
+    let writer = fork_reporter::<usize>(|| {
         longer();
+        count_signal(libc::SIGALRM, 0);
         storm(100);
         for number in 0..sessions {
             send(&open("f", WRITE, LONG).unwrap(), &record(0, number), -1).unwrap();
@@ -271,8 +279,9 @@ pub fn storm_over_opens() {
             assert_eq!(recv(&back, -1), END);
         }
         storm(0);
-        Ok(handled().into())
+        Ok(handled() as usize)
     });
+    count_signal(libc::SIGALRM, 0);
     storm(100);
     for number in 0..sessions {
         let reader = open("f", READ, LONG).unwrap();

@@ -1,9 +1,8 @@
 //! ipc_fifo_open
 
-use crate::both::{Child, Folder, as_nobody, open_to_all, set_mode, set_soft_limit};
 use crate::create::without_proc;
-use crate::tool::*;
-use crate::tool::{open, recv, send}; // libc has these names too
+use crate::support::*;
+use crate::support::{open, recv, send}; // libc has these names too
 use libc::*;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,8 +16,9 @@ use unixipc::ffi::fifo::*;
 /// A time-out that is short.
 const SHORT: c_int = 60;
 
-pub fn arguments() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn arguments() {
+    let _folder = WorkingDirectory::new();
     let path = make();
     // SAFETY: NULL is refused.
     let fd = unsafe { ipc_fifo_open(ptr::null(), PERSIST, 0) };
@@ -48,8 +48,9 @@ pub fn arguments() {
     }
 }
 
-pub fn paths() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn paths() {
+    let _folder = WorkingDirectory::new();
     make();
     fs::write("file", "").unwrap();
     fs::create_dir("folder").unwrap();
@@ -90,8 +91,10 @@ pub fn paths() {
     assert_eq!(recv(&keeper, 0), Ok(b"through links".to_vec()));
 }
 
-pub fn another_user() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
+    let _folder = WorkingDirectory::new();
     open_to_all();
     make();
     let _keeper = open("f", PERSIST, 0).unwrap();
@@ -116,8 +119,9 @@ pub fn another_user() {
     }
 }
 
-pub fn descriptor_flags() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn descriptor_flags() {
+    let _folder = WorkingDirectory::new();
     let path = make();
     let keeper = open(path, PERSIST, 0).unwrap();
     for packet in [0, IPC_FIFO_F_PACKET] {
@@ -137,8 +141,9 @@ pub fn descriptor_flags() {
     drop(keeper);
 }
 
-pub fn time_outs() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn time_outs() {
+    let _folder = WorkingDirectory::new();
     let path = make();
     let before = descriptors();
     for flags in [READ, WRITE] {
@@ -170,20 +175,22 @@ fn idles(millis: c_int) {
     }
 }
 
-pub fn no_core_is_burnt() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn no_core_is_burnt() {
+    let _folder = WorkingDirectory::new();
     make();
     idles(500);
 }
 
 /// Several of the same side do not take each other for the other side.
-pub fn alike_do_not_meet() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn alike_do_not_meet() {
+    let _folder = WorkingDirectory::new();
     make();
     for flags in [READ, WRITE] {
-        let waiting = [(); 3].map(|()| Child::start(|| open("f", flags, 300).map(|_| 0)));
+        let waiting = [(); 3].map(|()| fork_reporter::<usize>(|| open("f", flags, 300).map(|_| 0)));
         for child in &waiting {
-            wait_asleep(child.pid);
+            wait_asleep(child.0);
         }
         assert_eq!(open("f", flags, 0).err(), Some(EAGAIN));
         assert_eq!(open("f", flags, SHORT).err(), Some(ETIMEDOUT));
@@ -225,7 +232,7 @@ fn talk(fd: &OwnedFd, flags: c_uint) -> Outcome {
         return plain_write(fd, PACKET);
     }
     assert_eq!(recv(fd, LONG), Ok(b"hello".to_vec()));
-    Ok(PACKET.len() as i64)
+    Ok(PACKET.len())
 }
 
 /// Waits until there is something to read.
@@ -243,9 +250,9 @@ fn wait_readable(fd: &OwnedFd) {
 fn meet(flags: c_uint, how: How, waiter_first: bool) {
     eprintln!("flags {flags}, partner {how:?}, waiter first: {waiter_first}");
     let other = if flags == WRITE { READ } else { WRITE };
-    let waiter = || Child::start(|| talk(&open("f", flags, LONG)?, flags));
+    let waiter = || fork_reporter::<usize>(|| talk(&open("f", flags, LONG)?, flags));
     let partner = || {
-        Child::start(|| {
+        fork_reporter::<usize>(|| {
             let fd = how.open(other)?;
             if other == READ {
                 // Before the writer has come, one that does not wait reads an end.
@@ -256,15 +263,15 @@ fn meet(flags: c_uint, how: How, waiter_first: bool) {
     };
     let (first, second) = if waiter_first {
         let first = waiter();
-        wait_asleep(first.pid);
+        wait_asleep(first.0);
         (first, partner())
     } else {
         let first = partner();
-        wait_asleep(first.pid);
+        wait_asleep(first.0);
         (first, waiter())
     };
-    assert_eq!(second.outcome(), Ok(PACKET.len() as i64));
-    assert_eq!(first.outcome(), Ok(PACKET.len() as i64));
+    assert_eq!(second.outcome(), Ok(PACKET.len()));
+    assert_eq!(first.outcome(), Ok(PACKET.len()));
 }
 
 fn all_meetings() {
@@ -292,25 +299,27 @@ fn all_meetings() {
     talk(&again, READ).unwrap();
 }
 
-pub fn partners() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn partners() {
+    let _folder = WorkingDirectory::new();
     make();
     all_meetings();
 }
 
 /// With too few descriptors to wait.
-pub fn few_descriptors() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn few_descriptors() {
+    let _folder = WorkingDirectory::new();
     make();
     for left in 0..=4 {
         // A reader, and the pipe by which it finds a writer; a writer only opens the FIFO.
         for (flags, needs) in [(READ, 3), (WRITE, 1)] {
-            let child = Child::start(|| {
+            let child = fork_reporter::<usize>(|| {
                 let before = descriptors();
                 let old = leave_descriptors(left);
                 let now = open("f", flags, 0).err();
                 let soon = open("f", flags, SHORT).err();
-                set_soft_limit(RLIMIT_NOFILE, old);
+                drop(old);
                 assert_eq!(descriptors(), before, "{left} left, flags {flags}");
                 if left >= needs {
                     assert_eq!(
@@ -326,11 +335,11 @@ pub fn few_descriptors() {
             assert_eq!(child.outcome(), Ok(0), "{left} left, flags {flags}");
         }
         // The other side is there: what waiting takes is not needed for a writer.
-        let child = Child::start(|| {
+        let child = fork_reporter::<usize>(|| {
             let _keeper = open("f", PERSIST, 0).unwrap();
             let old = leave_descriptors(left);
             let opened = open("f", WRITE, LONG).err();
-            set_soft_limit(RLIMIT_NOFILE, old);
+            drop(old);
             assert_eq!(opened, (left == 0).then_some(EMFILE), "{left} left");
             Ok(0)
         });
@@ -338,27 +347,30 @@ pub fn few_descriptors() {
     }
 }
 
-pub fn no_proc() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+#[needs(needs::root)]
+fn no_proc() {
+    let _folder = WorkingDirectory::new();
     make();
-    let reader = Child::start(|| {
+    let reader = fork_reporter::<usize>(|| {
         without_proc();
         talk(&open("f", READ, LONG)?, READ)
     });
-    let writer = Child::start(|| {
+    let writer = fork_reporter::<usize>(|| {
         without_proc();
         talk(&open("f", WRITE, LONG)?, WRITE)
     });
-    assert_eq!(reader.outcome(), Ok(PACKET.len() as i64));
-    assert_eq!(writer.outcome(), Ok(PACKET.len() as i64));
+    assert_eq!(reader.outcome(), Ok(PACKET.len()));
+    assert_eq!(writer.outcome(), Ok(PACKET.len()));
 }
 
 /// A writer that was there for a moment is not missed: with what it wrote, and with nothing.
-pub fn writer_comes_and_goes() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn writer_comes_and_goes() {
+    let _folder = WorkingDirectory::new();
     make();
     for round in 0..50 {
-        let reader = Child::start(|| {
+        let reader = fork_reporter::<usize>(|| {
             let fd = open("f", READ, LONG)?;
             if round % 2 == 0 {
                 assert_eq!(recv(&fd, LONG), Ok(b"hello".to_vec()));
@@ -366,7 +378,7 @@ pub fn writer_comes_and_goes() {
             assert_eq!(recv(&fd, LONG), END);
             Ok(0)
         });
-        wait_asleep(reader.pid);
+        wait_asleep(reader.0);
         let writer = open("f", WRITE, LONG).unwrap();
         if round % 2 == 0 {
             assert_eq!(send(&writer, b"hello", 0), Ok(0));
@@ -378,10 +390,11 @@ pub fn writer_comes_and_goes() {
 
 /// Readers that come and go leave a waiting writer waiting, or let it in; the one that stays
 /// gets its record.
-pub fn reader_comes_and_goes() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn reader_comes_and_goes() {
+    let _folder = WorkingDirectory::new();
     make();
-    let writer = Child::start(|| {
+    let writer = fork_reporter::<usize>(|| {
         loop {
             let fd = open("f", WRITE, LONG)?;
             match send(&fd, b"hello", LONG) {
@@ -390,7 +403,7 @@ pub fn reader_comes_and_goes() {
             }
         }
     });
-    wait_asleep(writer.pid);
+    wait_asleep(writer.0);
     for _ in 0..2000 {
         let passing = plain_open("f", O_RDONLY | O_NONBLOCK).unwrap();
         // Gone in the next moment, maybe with the record.
@@ -409,14 +422,15 @@ pub fn reader_comes_and_goes() {
 }
 
 /// One that is killed while it waits leaves nothing that anybody takes for a partner.
-pub fn killed_while_waiting() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn killed_while_waiting() {
+    let _folder = WorkingDirectory::new();
     make();
     for flags in [READ, WRITE] {
         let other = if flags == WRITE { READ } else { WRITE };
         for how in [How::Library, How::Blocking] {
-            let waiting = Child::start(|| how.open(flags).map(|_| 0));
-            wait_asleep(waiting.pid);
+            let waiting = fork_reporter::<usize>(|| how.open(flags).map(|_| 0));
+            wait_asleep(waiting.0);
             waiting.signal(SIGKILL);
             waiting.end();
             assert_eq!(open("f", other, 0).err(), Some(EAGAIN), "{flags}, {how:?}");
@@ -431,11 +445,12 @@ pub fn killed_while_waiting() {
 }
 
 /// The name goes, or means another FIFO, while a writer waits.
-pub fn removed_while_waiting() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn removed_while_waiting() {
+    let _folder = WorkingDirectory::new();
     make();
-    let writer = Child::start(|| open("f", WRITE, LONG).map(|_| 0));
-    wait_asleep(writer.pid);
+    let writer = fork_reporter::<usize>(|| open("f", WRITE, LONG).map(|_| 0));
+    wait_asleep(writer.0);
     fs::remove_file("f").unwrap();
     assert_eq!(writer.outcome(), Err(ENOENT));
 }
@@ -457,13 +472,14 @@ fn slow_path() -> String {
 
 /// A writer that has found the reader is found by it, and so is what it has sent, though the
 /// name is gone when the reader looks after it, or that of another FIFO.
-pub fn removed_by_the_writer() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn removed_by_the_writer() {
+    let _folder = WorkingDirectory::new();
     let path = slow_path();
     for round in 0..200 {
         make();
         assert_eq!(create("other", 0o600, 0), Ok(0));
-        let reader = Child::start(|| {
+        let reader = fork_reporter::<usize>(|| {
             let fd = open(&path, READ, 1000)?;
             assert_eq!(recv(&fd, LONG), Ok(b"hello".to_vec()));
             Ok(0)
@@ -483,36 +499,37 @@ pub fn removed_by_the_writer() {
     }
 }
 
-pub fn interrupted() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn interrupted() {
+    let _folder = WorkingDirectory::new();
     make();
     for restart in [0, SA_RESTART] {
         for flags in [READ, WRITE] {
             let ran = shared::<std::sync::atomic::AtomicU32>(1);
-            let intr = Child::start(|| {
-                handle(SIGUSR1, restart);
+            let intr = fork_reporter::<usize>(|| {
+                count_signal(SIGUSR1, restart);
                 open("f", flags, INTR).map(|_| 0)
             });
             // The handler is there before the wait; a signal before that would kill.
-            wait_asleep(intr.pid);
+            wait_asleep(intr.0);
             intr.signal(SIGUSR1);
             assert_eq!(intr.outcome(), Err(EINTR), "flags {flags}");
             for timeout in [-1, LONG] {
-                let goes_on = Child::start(|| {
-                    handle(SIGUSR1, restart);
+                let goes_on = fork_reporter::<usize>(|| {
+                    count_signal(SIGUSR1, restart);
                     let opened = open("f", flags, timeout);
-                    ran[0].store(handled(), std::sync::atomic::Ordering::SeqCst);
+                    ran[0].store(handled() as u32, std::sync::atomic::Ordering::SeqCst);
                     talk(&opened?, flags)
                 });
                 for _ in 0..5 {
-                    wait_asleep(goes_on.pid);
+                    wait_asleep(goes_on.0);
                     goes_on.signal(SIGUSR1);
                 }
-                wait_asleep(goes_on.pid);
+                wait_asleep(goes_on.0);
                 let other = if flags == WRITE { READ } else { WRITE };
-                let partner = Child::start(|| talk(&open("f", other, LONG)?, other));
-                assert_eq!(goes_on.outcome(), Ok(PACKET.len() as i64));
-                assert_eq!(partner.outcome(), Ok(PACKET.len() as i64));
+                let partner = fork_reporter::<usize>(|| talk(&open("f", other, LONG)?, other));
+                assert_eq!(goes_on.outcome(), Ok(PACKET.len()));
+                assert_eq!(partner.outcome(), Ok(PACKET.len()));
                 assert!(ran[0].load(std::sync::atomic::Ordering::SeqCst) > 0);
             }
         }
@@ -520,9 +537,11 @@ pub fn interrupted() {
 }
 
 /// Interruptions do not lengthen the time-out.
-pub fn time_outs_under_interruptions() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn time_outs_under_interruptions() {
+    let _folder = WorkingDirectory::new();
     make();
+    count_signal(libc::SIGALRM, 0);
     storm(1000);
     for flags in [READ, WRITE] {
         let (got, took) = timed(|| open("f", flags, 200).err());
@@ -537,13 +556,14 @@ pub fn time_outs_under_interruptions() {
 }
 
 /// A persistent reader waits for nobody and sees no end between clients.
-pub fn persistent() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn persistent() {
+    let _folder = WorkingDirectory::new();
     make();
     let server = open("f", PERSIST, 0).unwrap();
     assert_eq!(recv(&server, 0), Err(EAGAIN));
     for client in 0..3 {
-        let child = Child::start(|| send(&open("f", WRITE, 0)?, &record(client, 0), 0));
+        let child = fork_reporter::<usize>(|| send(&open("f", WRITE, 0)?, &record(client, 0), 0));
         assert_eq!(child.outcome(), Ok(0));
         assert_eq!(recv(&server, 0), Ok(record(client, 0)));
         assert_eq!(recv(&server, 0), Err(EAGAIN), "no end");
@@ -552,8 +572,9 @@ pub fn persistent() {
 }
 
 /// The end of a session, and the next session.
-pub fn sessions() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn sessions() {
+    let _folder = WorkingDirectory::new();
     for session in 0..3 {
         let (reader, writer) = ends();
         let second = open("f", WRITE, 0).unwrap();
@@ -577,8 +598,9 @@ pub fn sessions() {
 
 /// Pairs of threads open and close their FIFOs at the same time; a second FIFO takes them
 /// from one session to the next.
-pub fn threads() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn threads() {
+    let _folder = WorkingDirectory::new();
     for i in 0..8 {
         assert_eq!(create(&format!("to{i}"), 0o600, 0), Ok(0));
         assert_eq!(create(&format!("from{i}"), 0o600, 0), Ok(0));

@@ -1,8 +1,7 @@
 //! ipc_fifo_send and ipc_fifo_recv
 
-use crate::both::{Child, Folder};
-use crate::tool::*;
-use crate::tool::{recv, send}; // libc has these names too
+use crate::support::*;
+use crate::support::{recv, send}; // libc has these names too
 use libc::*;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
@@ -10,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 use unixipc::ffi::fifo::IPC_FIFO_RECORD_MAX as MAX;
 
-pub fn arguments() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn arguments() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
     let mut room = [0u8; 8];
@@ -36,8 +36,9 @@ pub fn arguments() {
     assert_eq!(recv(&reader, 0), Err(EAGAIN), "nothing was sent");
 }
 
-pub fn lengths() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn lengths() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let mut all = vec![0; 1 << 17];
     Random(1).fill(&mut all);
@@ -52,8 +53,9 @@ pub fn lengths() {
 }
 
 /// A length that is the result of a mistake is too long like any other.
-pub fn absurd_lengths() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn absurd_lengths() {
+    let _folder = WorkingDirectory::new();
     let (_reader, writer) = ends();
     let byte = 0u8;
     for len in [isize::MAX as usize + 1, usize::MAX] {
@@ -63,8 +65,9 @@ pub fn absurd_lengths() {
 }
 
 /// A record that has no room is gone, and the next one is whole.
-pub fn small_rooms() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn small_rooms() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     for (cap, len) in [(1, 2), (1, MAX), (9, 10), (10, 4000), (MAX - 1, MAX)] {
         assert_eq!(send(&writer, &vec![1; len], 0), Ok(0));
@@ -91,8 +94,9 @@ fn fill(writer: &OwnedFd) -> usize {
     }
 }
 
-pub fn full() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn full() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let mut sent = fill(&writer);
     let before = cpu_time();
@@ -107,8 +111,8 @@ pub fn full() {
         "{used:?} of the processor"
     );
     for timeout in [-1, LONG, INTR] {
-        let sender = Child::start(|| send(&writer, &record(0, sent), timeout));
-        wait_asleep(sender.pid);
+        let sender = fork_reporter::<usize>(|| send(&writer, &record(0, sent), timeout));
+        wait_asleep(sender.0);
         assert_eq!(
             check_record(&recv(&reader, 0).unwrap()),
             (0, sent - fill_of(sent, &reader))
@@ -136,8 +140,9 @@ fn fill_of(_: usize, reader: &OwnedFd) -> usize {
     bytes as usize / 4096
 }
 
-pub fn empty() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn empty() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     assert_eq!(recv(&reader, 0), Err(EAGAIN));
     let before = cpu_time();
@@ -152,8 +157,8 @@ pub fn empty() {
         "{used:?} of the processor"
     );
     for timeout in [-1, LONG, INTR] {
-        let receiver = Child::start(|| recv(&reader, timeout).map(|got| got.len() as i64));
-        wait_asleep(receiver.pid);
+        let receiver = fork_reporter::<usize>(|| recv(&reader, timeout).map(|got| got.len()));
+        wait_asleep(receiver.0);
         assert_eq!(send(&writer, b"woken", 0), Ok(0));
         assert_eq!(receiver.outcome(), Ok(5), "time-out {timeout}");
     }
@@ -161,8 +166,9 @@ pub fn empty() {
 
 /// A read of 0 is not the end while there is something behind it: older kernels let a writer
 /// leave packets without content.
-pub fn packets_without_content() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn packets_without_content() {
+    let _folder = WorkingDirectory::new();
     for sent in [0, 1, 3] {
         for gone in [false, true] {
             let (reader, writer) = ends();
@@ -170,7 +176,7 @@ pub fn packets_without_content() {
                 assert_eq!(send(&writer, &record(0, number), 0), Ok(0));
             }
             let writer = (!gone).then_some(writer);
-            let child = Child::start(|| {
+            let child = fork_reporter::<usize>(|| {
                 // As if there were one after the other, without an end.
                 refuse(SYS_read, 0);
                 if sent > 0 {
@@ -195,30 +201,32 @@ pub fn packets_without_content() {
 }
 
 /// The end wakes a reader that waits.
-pub fn end_while_waiting() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn end_while_waiting() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let pipes = (reader, writer);
-    let receiver = Child::start(|| {
+    let receiver = fork_reporter::<usize>(|| {
         // SAFETY: the child's copy; nobody uses it any more in this process.
         unsafe { close(pipes.1.as_raw_fd()) };
-        recv(&pipes.0, -1).map(|got| got.len() as i64)
+        recv(&pipes.0, -1).map(|got| got.len())
     });
-    wait_asleep(receiver.pid);
+    wait_asleep(receiver.0);
     drop(pipes.1);
     assert_eq!(receiver.outcome(), Ok(0));
 }
 
-pub fn interrupted() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn interrupted() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let sent = fill(&writer);
     for restart in [0, SA_RESTART] {
-        let sender = Child::start(|| {
-            handle(SIGUSR1, restart);
+        let sender = fork_reporter::<usize>(|| {
+            count_signal(SIGUSR1, restart);
             send(&writer, b"more", INTR)
         });
-        wait_asleep(sender.pid);
+        wait_asleep(sender.0);
         sender.signal(SIGUSR1);
         assert_eq!(sender.outcome(), Err(EINTR));
     }
@@ -226,25 +234,25 @@ pub fn interrupted() {
         assert_eq!(check_record(&recv(&reader, 0).unwrap()), (0, number));
     }
     for restart in [0, SA_RESTART] {
-        let receiver = Child::start(|| {
-            handle(SIGUSR1, restart);
+        let receiver = fork_reporter::<usize>(|| {
+            count_signal(SIGUSR1, restart);
             recv(&reader, INTR).map(|_| 0)
         });
-        wait_asleep(receiver.pid);
+        wait_asleep(receiver.0);
         receiver.signal(SIGUSR1);
         assert_eq!(receiver.outcome(), Err(EINTR));
         for timeout in [-1, LONG] {
-            let goes_on = Child::start(|| {
-                handle(SIGUSR1, restart);
+            let goes_on = fork_reporter::<usize>(|| {
+                count_signal(SIGUSR1, restart);
                 let got = recv(&reader, timeout);
                 assert!(handled() > 0);
-                got.map(|got| got.len() as i64)
+                got.map(|got| got.len())
             });
             for _ in 0..5 {
-                wait_asleep(goes_on.pid);
+                wait_asleep(goes_on.0);
                 goes_on.signal(SIGUSR1);
             }
-            wait_asleep(goes_on.pid);
+            wait_asleep(goes_on.0);
             assert_eq!(send(&writer, b"at last", 0), Ok(0));
             assert_eq!(goes_on.outcome(), Ok(7));
         }
@@ -252,8 +260,9 @@ pub fn interrupted() {
 }
 
 /// What was not written by ipc_fifo_send.
-pub fn foreign() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn foreign() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let plain = plain_open("f", O_WRONLY).unwrap();
     for bytes in [
@@ -273,7 +282,7 @@ pub fn foreign() {
         b"a line of text\n",
         &[0; 4096],
     ] {
-        assert_eq!(plain_write(&plain, bytes), Ok(bytes.len() as i64));
+        assert_eq!(plain_write(&plain, bytes), Ok(bytes.len()));
         assert_eq!(recv(&reader, 0), Err(EPROTO), "{bytes:?}");
         assert_eq!(recv(&reader, 0), Err(EAGAIN), "{bytes:?}");
         assert_eq!(send(&writer, b"ours", 0), Ok(0));
@@ -291,22 +300,23 @@ pub fn foreign() {
 }
 
 /// Random bytes are errors, for as long as there are some, and then comes the end.
-pub fn random_bytes() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn random_bytes() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
-    let writes = scaled(100_000);
-    let foreigner = Child::start(|| {
+    let writes = scaled(100_000) as usize;
+    let foreigner = fork_reporter::<usize>(|| {
         let plain = plain_open("f", O_WRONLY).unwrap();
         // SAFETY: the child's copy.
         unsafe { close(writer.as_raw_fd()) };
         let mut random = Random(42);
         let mut bytes = vec![0; 6000];
         for _ in 0..writes {
-            let limit = [5, 40, 300, 6000][random.below(4)];
-            let len = 1 + random.below(limit);
+            let limit = [5, 40, 300, 6000][random.index(4)];
+            let len = 1 + random.index(limit);
             random.fill(&mut bytes[..len]);
             // Some end as a record does.
-            let like = random.below(4).min(len);
+            let like = random.index(4).min(len);
             bytes[len - like..len].copy_from_slice(&b"\xf5\x07\0"[3 - like..]);
             plain_write(&plain, &bytes[..len])?;
         }
@@ -330,8 +340,9 @@ pub fn random_bytes() {
 }
 
 /// One descriptor, many threads at either end.
-pub fn threads() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn threads() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let (threads, records) = (4, 2000);
     let seen = shared::<std::sync::atomic::AtomicU32>(threads * records);

@@ -1,9 +1,7 @@
 //! A reader that is gone: EPIPE, and never a signal.
 
-use crate::both::{Child, Folder};
-use crate::common::process::set_errno;
-use crate::tool::*;
-use crate::tool::{recv, send}; // libc has these names too
+use crate::support::*;
+use crate::support::{recv, send}; // libc has these names too
 use libc::*;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -79,9 +77,9 @@ fn all_fail(writer: &OwnedFd) {
 
 /// Runs a case on each kernel, in a child.
 fn on_each_kernel(case: impl Fn()) {
-    let _folder = Folder::new();
+    let _folder = WorkingDirectory::new();
     for denied in KERNELS {
-        let child = Child::start(|| {
+        let child = fork_reporter::<usize>(|| {
             if let Some(error) = denied {
                 refuse(SYS_pwritev2, error);
                 // The C library's function does something else on ENOSYS.
@@ -94,12 +92,13 @@ fn on_each_kernel(case: impl Fn()) {
             case();
             Ok(0)
         });
-        let pid = child.pid;
+        let pid = child.0;
         assert_eq!(child.outcome(), Ok(0), "denied: {denied:?}, child {pid}");
     }
 }
 
-pub fn default_action() {
+#[apply(isolated)]
+fn default_action() {
     on_each_kernel(|| {
         all_fail(&orphan());
         assert_eq!(action(SIGPIPE), SIG_DFL);
@@ -109,7 +108,8 @@ pub fn default_action() {
     });
 }
 
-pub fn ignored() {
+#[apply(isolated)]
+fn ignored() {
     on_each_kernel(|| {
         set_action(SIGPIPE, SIG_IGN, 0);
         all_fail(&orphan());
@@ -120,23 +120,25 @@ pub fn ignored() {
     });
 }
 
-pub fn handler() {
+#[apply(isolated)]
+fn handler() {
     on_each_kernel(|| {
-        handle(SIGPIPE, 0);
+        count_signal(SIGPIPE, 0);
         let handler = action(SIGPIPE);
         all_fail(&orphan());
         assert_eq!(handled(), 0);
         assert_eq!(action(SIGPIPE), handler);
         assert!(!is_blocked());
         // SAFETY: no pointers; the handler counts.
-        unsafe { raise(SIGPIPE) };
+        unsafe { libc::raise(SIGPIPE) };
         assert_eq!(handled(), 1, "the handler works");
     });
 }
 
-pub fn blocked() {
+#[apply(isolated)]
+fn blocked() {
     on_each_kernel(|| {
-        handle(SIGPIPE, 0);
+        count_signal(SIGPIPE, 0);
         block();
         all_fail(&orphan());
         assert!(is_blocked());
@@ -146,7 +148,8 @@ pub fn blocked() {
 }
 
 /// Pending for the thread, as a write of its own leaves it.
-pub fn pending_for_the_thread() {
+#[apply(isolated)]
+fn pending_for_the_thread() {
     on_each_kernel(|| {
         block();
         let writer = orphan();
@@ -159,12 +162,13 @@ pub fn pending_for_the_thread() {
 }
 
 /// Pending for the process, as kill leaves it.
-pub fn pending_for_the_process() {
+#[apply(isolated)]
+fn pending_for_the_process() {
     on_each_kernel(|| {
         block();
         let writer = orphan();
         // SAFETY: no pointers.
-        unsafe { kill(getpid(), SIGPIPE) };
+        unsafe { libc::kill(getpid(), SIGPIPE) };
         all_fail(&writer);
         assert!(is_blocked());
         assert_eq!(take_pending(), 1);
@@ -172,12 +176,13 @@ pub fn pending_for_the_process() {
 }
 
 /// Pending for both.
-pub fn pending_for_both() {
+#[apply(isolated)]
+fn pending_for_both() {
     on_each_kernel(|| {
         block();
         let writer = orphan();
         // SAFETY: no pointers.
-        unsafe { kill(getpid(), SIGPIPE) };
+        unsafe { libc::kill(getpid(), SIGPIPE) };
         // SAFETY: no pointers.
         unsafe { pthread_kill(pthread_self(), SIGPIPE) };
         all_fail(&writer);
@@ -187,9 +192,10 @@ pub fn pending_for_both() {
 }
 
 /// Threads that block the signal and threads that do not, at once.
-pub fn threads() {
+#[apply(isolated)]
+fn threads() {
     on_each_kernel(|| {
-        handle(SIGPIPE, 0);
+        count_signal(SIGPIPE, 0);
         let writer = orphan();
         let start = Barrier::new(8);
         thread::scope(|scope| {
@@ -229,10 +235,12 @@ extern "C" fn send_too(_: c_int) {
 }
 
 /// A handler that sends too, at any moment of a send.
-pub fn in_a_handler() {
+#[apply(isolated)]
+fn in_a_handler() {
     on_each_kernel(|| {
         let writer = orphan();
         WRITER.store(writer.as_raw_fd(), Ordering::SeqCst);
+        count_signal(libc::SIGALRM, 0);
         storm(20);
         set_action(SIGALRM, send_too as extern "C" fn(c_int) as usize, 0);
         for _ in 0..scaled(75_000) {
@@ -246,23 +254,25 @@ pub fn in_a_handler() {
 }
 
 /// The reader goes while the writer waits in a full FIFO.
-pub fn while_it_waits() {
+#[apply(isolated)]
+fn while_it_waits() {
     on_each_kernel(|| {
         let (reader, writer) = ends();
         while send(&writer, b"full", 0) == Ok(0) {}
-        let blocked = Child::start(|| {
+        let blocked = fork_reporter::<usize>(|| {
             // SAFETY: the child's copy, which nobody uses; the parent's is the reader then.
             unsafe { libc::close(reader.as_raw_fd()) };
             send(&writer, b"one more", -1)
         });
-        wait_asleep(blocked.pid);
+        wait_asleep(blocked.0);
         drop(reader);
         assert_eq!(blocked.outcome(), Err(EPIPE));
     });
 }
 
 /// Everything else is the same on older kernels.
-pub fn older_kernels_send() {
+#[apply(isolated)]
+fn older_kernels_send() {
     on_each_kernel(|| {
         let (reader, writer) = ends();
         for len in [1, 2, 100, 4091, 4092] {

@@ -1,8 +1,7 @@
 //! ipc_fifo_recv_any
 
-use crate::both::{Child, Folder};
-use crate::tool::*;
-use crate::tool::{open, send}; // libc has these names too
+use crate::support::*;
+use crate::support::{open, send}; // libc has these names too
 use libc::*;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
@@ -29,8 +28,9 @@ fn three_ends() -> (OwnedFd, OwnedFd, OwnedFd) {
     (reader, writer, plain)
 }
 
-pub fn arguments() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn arguments() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
     let mut room = [0u8; 8];
@@ -64,8 +64,9 @@ pub fn arguments() {
     assert_eq!(room[..2], *b"ab");
 }
 
-pub fn records() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn records() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let before = descriptors();
     let mut all = vec![0; 2 * MAX];
@@ -85,29 +86,30 @@ pub fn records() {
 }
 
 /// Text damages no record, in whatever order they come.
-pub fn mixed() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn mixed() {
+    let _folder = WorkingDirectory::new();
     let mut random = Random(5);
-    for round in 0..scaled(300) {
+    for round in 0..scaled(300) as usize {
         let (reader, writer, plain) = three_ends();
         let mut expected = Vec::new();
-        for number in 0..1 + random.below(14) {
-            if random.below(2) == 0 {
+        for number in 0..1 + random.index(14) {
+            if random.index(2) == 0 {
                 // The content of some has bytes that look like a record.
                 let mut bytes = record(round, number);
                 let like: &[u8] = b"ab\0\xf5\x02\0";
-                let at = random.below(bytes.len());
-                if bytes.len() + like.len() <= MAX && random.below(2) == 0 {
+                let at = random.index(bytes.len());
+                if bytes.len() + like.len() <= MAX && random.index(2) == 0 {
                     bytes.splice(at..at, like.iter().copied());
                 }
                 assert_eq!(send(&writer, &bytes, 0), Ok(0));
                 expected.push(item(&bytes));
             } else {
-                let len = [5, 100, 1000, 4000][random.below(4)];
+                let len = [5, 100, 1000, 4000][random.index(4)];
                 let mut line = format!("line {number} of round {round}").into_bytes();
-                line.resize(line.len().max(1 + random.below(len)), b'x');
+                line.resize(line.len().max(1 + random.index(len)), b'x');
                 line.push(b'\n');
-                assert_eq!(plain_write(&plain, &line), Ok(line.len() as i64));
+                assert_eq!(plain_write(&plain, &line), Ok(line.len()));
                 expected.push(text(&line));
             }
         }
@@ -125,8 +127,9 @@ pub fn mixed() {
 
 /// More text than a buffer of the pipe holds, cut anywhere: its lines come whole where they are
 /// shorter than a buffer.
-pub fn long_text() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn long_text() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer, plain) = three_ends();
     let mut lines: Vec<Vec<u8>> = (0..400)
         .map(|number| format!("{number}: {}\n", "y".repeat(number % 150)).into_bytes())
@@ -134,7 +137,7 @@ pub fn long_text() {
     let all = lines.concat();
     assert!(all.len() > 20_000 && all.len() < 60_000);
     for part in all.chunks(20_000) {
-        assert_eq!(plain_write(&plain, part), Ok(part.len() as i64));
+        assert_eq!(plain_write(&plain, part), Ok(part.len()));
     }
     assert_eq!(send(&writer, b"behind", 0), Ok(0));
     for line in lines.drain(..) {
@@ -144,7 +147,7 @@ pub fn long_text() {
     // A line that is longer than all: in pieces, with nothing lost.
     let mut long = vec![b'z'; 20_000];
     long.push(b'\n');
-    assert_eq!(plain_write(&plain, &long), Ok(long.len() as i64));
+    assert_eq!(plain_write(&plain, &long), Ok(long.len()));
     assert_eq!(send(&writer, b"behind", 0), Ok(0));
     let mut got = Vec::new();
     while !got.ends_with(b"\n") {
@@ -156,8 +159,9 @@ pub fn long_text() {
     assert_eq!(recv_any(&reader, 0), item(b"behind"));
 }
 
-pub fn pieces() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn pieces() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer, plain) = three_ends();
     assert_eq!(plain_write(&plain, b"a line\nno newline"), Ok(17));
     assert_eq!(send(&writer, b"ours", 0), Ok(0));
@@ -173,40 +177,41 @@ pub fn pieces() {
     assert_eq!(recv_any(&reader, 0), Err(EAGAIN));
 }
 
-pub fn waiting() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn waiting() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer, plain) = three_ends();
     for timeout in [-1, LONG, INTR] {
         for is_text in [false, true] {
-            let receiver = Child::start(|| {
+            let receiver = fork_reporter::<usize>(|| {
                 let (got, text) = recv_any(&reader, timeout)?;
                 assert_eq!(text, is_text);
-                Ok(got.len() as i64)
+                Ok(got.len())
             });
-            wait_asleep(receiver.pid);
+            wait_asleep(receiver.0);
             if is_text {
                 assert_eq!(plain_write(&plain, b"woken\n"), Ok(6));
             } else {
                 assert_eq!(send(&writer, b"woken", 0), Ok(0));
             }
-            assert_eq!(receiver.outcome(), Ok(5 + i64::from(is_text)));
+            assert_eq!(receiver.outcome(), Ok(5 + usize::from(is_text)));
         }
     }
     for restart in [0, SA_RESTART] {
-        let receiver = Child::start(|| {
-            handle(SIGUSR1, restart);
+        let receiver = fork_reporter::<usize>(|| {
+            count_signal(SIGUSR1, restart);
             recv_any(&reader, INTR).map(|_| 0)
         });
-        wait_asleep(receiver.pid);
+        wait_asleep(receiver.0);
         receiver.signal(SIGUSR1);
         assert_eq!(receiver.outcome(), Err(EINTR));
     }
-    let receiver = Child::start(|| {
+    let receiver = fork_reporter::<usize>(|| {
         // SAFETY: the child's copies, which it does not use.
         let _ = unsafe { close(writer.as_raw_fd()) + close(plain.as_raw_fd()) };
-        recv_any(&reader, -1).map(|got| got.0.len() as i64)
+        recv_any(&reader, -1).map(|got| got.0.len())
     });
-    wait_asleep(receiver.pid);
+    wait_asleep(receiver.0);
     drop((writer, plain));
     assert_eq!(receiver.outcome(), Ok(0), "the end");
     for timeout in [0, 10, -1, INTR] {
@@ -215,8 +220,9 @@ pub fn waiting() {
 }
 
 /// With too few descriptors nothing is lost, and a descriptor that blocks keeps the time-out.
-pub fn descriptors_and_modes() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn descriptors_and_modes() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer, plain) = three_ends();
     let before = descriptors();
     for blocking in [false, true] {
@@ -237,23 +243,24 @@ pub fn descriptors_and_modes() {
         for left in 0..needed {
             let limit = leave_descriptors(left);
             let got = recv_any(&reader, 0);
-            crate::both::set_soft_limit(RLIMIT_NOFILE, limit);
+            drop(limit);
             assert_eq!(got, Err(EMFILE), "{left} left");
         }
         let limit = leave_descriptors(needed);
         let got = [(); 2].map(|()| recv_any(&reader, LONG));
-        crate::both::set_soft_limit(RLIMIT_NOFILE, limit);
+        drop(limit);
         assert_eq!(got, [text(b"text\n"), item(b"record")]);
     }
     assert_eq!(descriptors(), before);
 }
 
-pub fn refused_tee() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn refused_tee() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     assert_eq!(send(&writer, b"record", 0), Ok(0));
     for error in [ENOSYS, EPERM] {
-        let child = Child::start(|| {
+        let child = fork_reporter::<usize>(|| {
             refuse(SYS_tee, error);
             assert_eq!(recv_any(&reader, LONG), Err(ENOSYS));
             Ok(0)
@@ -264,8 +271,9 @@ pub fn refused_tee() {
 }
 
 /// What a shell writes.
-pub fn shell() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn shell() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let keeps_open = &writer;
     let shell = Command::new("sh")
@@ -284,9 +292,10 @@ pub fn shell() {
 }
 
 /// Many writers of both kinds, at once.
-pub fn crowd() {
-    let _folder = Folder::new();
-    let (writers, each) = (4, scaled(2000));
+#[apply(isolated)]
+fn crowd() {
+    let _folder = WorkingDirectory::new();
+    let (writers, each) = (4, scaled(2000) as usize);
     let seen = shared::<AtomicU32>(2 * writers * each);
     let keeper = open("f", PERSIST, 0).err();
     assert_eq!(keeper, Some(ENOENT));
@@ -294,7 +303,7 @@ pub fn crowd() {
     let children: Vec<_> = (0..2 * writers)
         .map(|writer| {
             let reader = &reader;
-            Child::start(move || {
+            fork_reporter::<usize>(move || {
                 // SAFETY: the child's copy; and no pointers.
                 let _ = unsafe { close(reader.as_raw_fd()) + alarm(120) as c_int };
                 if writer < writers {
@@ -306,7 +315,7 @@ pub fn crowd() {
                     let fd = plain_open("f", O_WRONLY)?;
                     for number in 0..each {
                         let line = format!("{writer} {number}\n");
-                        assert_eq!(plain_write(&fd, line.as_bytes()), Ok(line.len() as i64));
+                        assert_eq!(plain_write(&fd, line.as_bytes()), Ok(line.len()));
                     }
                 }
                 Ok(0)

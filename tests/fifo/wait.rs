@@ -1,9 +1,7 @@
 //! How soon a wait ends, and the records that come when it ends without the other side.
 
-use crate::both::{Child, Folder};
-use crate::common::process::Case;
-use crate::tool::*;
-use crate::tool::{open, recv, send}; // libc has these names too
+use crate::support::*;
+use crate::support::{open, recv, send}; // libc has these names too
 use libc::*;
 use std::fs;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -23,8 +21,9 @@ fn now() -> u64 {
 
 /// A side returns soon after the other one has opened the FIFO with open(2), though that does
 /// nothing with it. The best of some rounds counts: the machine may be busy.
-pub fn the_other_side_is_found_soon() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn the_other_side_is_found_soon() {
+    let _folder = WorkingDirectory::new();
     make();
     for (flags, access) in [(READ, O_WRONLY), (WRITE, O_RDONLY)] {
         for timeout in [-1, LONG, INTR] {
@@ -32,7 +31,7 @@ pub fn the_other_side_is_found_soon() {
             let times = &shared::<AtomicU64>(1)[0];
             let mut best = Duration::MAX;
             for _ in 0..20 {
-                let other = Child::start(|| {
+                let other = fork_reporter::<usize>(|| {
                     thread::sleep(Duration::from_millis(20));
                     times.store(now(), SeqCst);
                     let _other = plain_open("f", access)?;
@@ -49,8 +48,9 @@ pub fn the_other_side_is_found_soon() {
     }
 }
 
-pub fn short_time_outs_are_short() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn short_time_outs_are_short() {
+    let _folder = WorkingDirectory::new();
     make();
     for flags in [READ, WRITE] {
         for timeout in [1, 5, 20] {
@@ -74,15 +74,16 @@ pub fn short_time_outs_are_short() {
 
 /// A writer that comes about when a reader's time-out expires: its record is received by
 /// this open or by the next one.
-pub fn record_after_the_time_out() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn record_after_the_time_out() {
+    let _folder = WorkingDirectory::new();
     make();
     let timeout = 10;
-    for round in 0..scaled(300) {
+    for round in 0..scaled(300) as usize {
         let sent = &shared::<AtomicU32>(1)[0];
         let start = Instant::now();
         let late = Duration::from_micros(7_000 + 50 * (round as u64 % 160));
-        let writer = Child::start(|| {
+        let writer = fork_reporter::<usize>(|| {
             while start.elapsed() < late {
                 std::hint::spin_loop();
             }
@@ -107,14 +108,15 @@ pub fn record_after_the_time_out() {
 }
 
 /// A reader that only looks, beside a writer at full speed that opens the FIFO for each record.
-pub fn polling_reader() {
+#[apply(isolated)]
+fn polling_reader() {
     for timeout in [0, 1] {
         let _case = Case(format!("time-out {timeout}"));
-        let _folder = Folder::new();
+        let _folder = WorkingDirectory::new();
         make();
-        let records = scaled(10_000);
+        let records = scaled(10_000) as usize;
         let received = &shared::<AtomicU32>(1)[0];
-        let writer = Child::start(|| {
+        let writer = fork_reporter::<usize>(|| {
             // SAFETY: no pointers.
             unsafe { alarm(250) };
             for number in 0..records {
@@ -163,11 +165,12 @@ pub fn polling_reader() {
 
 /// A reader that opens the next session before it closes the last one loses nothing, whenever the
 /// writers come.
-pub fn next_session_before_the_last_is_closed() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn next_session_before_the_last_is_closed() {
+    let _folder = WorkingDirectory::new();
     make();
-    let records = scaled(10_000);
-    let writer = Child::start(|| {
+    let records = scaled(10_000) as usize;
+    let writer = fork_reporter::<usize>(|| {
         // SAFETY: no pointers.
         unsafe { alarm(250) };
         for number in 0..records {
@@ -191,13 +194,14 @@ pub fn next_session_before_the_last_is_closed() {
 }
 
 /// Readers that come and leave are not taken for a writer by one that waits.
-pub fn readers_that_leave_are_no_writers() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn readers_that_leave_are_no_writers() {
+    let _folder = WorkingDirectory::new();
     make();
-    let waiting = Child::start(|| open("f", READ, 1000).map(|_| 0));
+    let waiting = fork_reporter::<usize>(|| open("f", READ, 1000).map(|_| 0));
     // Visible to a writer, so it waits; this one that asks has no effect on it.
-    wait_asleep(waiting.pid);
-    for round in 0..scaled(500) {
+    wait_asleep(waiting.0);
+    for round in 0..scaled(500) as usize {
         let timeout = (round % 50 == 0).into();
         let left = open("f", READ, timeout).err();
         assert!(matches!(left, Some(EAGAIN | ETIMEDOUT)), "{left:?}");
@@ -218,26 +222,22 @@ fn switches(pid: pid_t) -> u64 {
 }
 
 /// Of many senders that wait for room, a record that is taken wakes one.
-pub fn one_sender_is_woken() {
-    let _folder = Folder::new();
+#[apply(isolated)]
+fn one_sender_is_woken() {
+    let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     while send(&writer, b"full", 0) == Ok(0) {}
     let count = 50;
     let senders: Vec<_> = (0..count)
         .map(|number| {
             let writer = &writer;
-            Child::start(move || send(writer, &record(number, 0), -1))
+            fork_reporter::<usize>(move || send(writer, &record(number, 0), -1))
         })
         .collect();
     for sender in &senders {
-        wait_asleep(sender.pid);
+        wait_asleep(sender.0);
     }
-    let all = || {
-        senders
-            .iter()
-            .map(|sender| switches(sender.pid))
-            .sum::<u64>()
-    };
+    let all = || senders.iter().map(|sender| switches(sender.0)).sum::<u64>();
     thread::sleep(Duration::from_millis(50));
     let before = all();
     assert_eq!(recv(&reader, 0).unwrap(), b"full");

@@ -1,8 +1,8 @@
 //! channel.c, with the library built for AddressSanitizer.
 
-use crate::common::process::scaled;
-use crate::common::sanitizer::Sanitizer;
-use crate::common::{root, run, text};
+use common::prelude::*;
+use common::sanitizer::Sanitizer;
+use common::{root, run, text};
 use std::process::Command;
 
 /// How long the victim is attacked, on each kernel.
@@ -49,14 +49,20 @@ fn suffer(kernel: u32) {
     }
 }
 
-pub fn this_kernel() {
+#[apply(isolated)]
+#[needs(needs::address_sanitizer)]
+fn this_kernel() {
     suffer(0);
 }
 
-pub fn before_6_18() {
+#[apply(isolated)]
+#[needs(needs::address_sanitizer)]
+fn before_6_18() {
     suffer(1);
 }
 
-pub fn before_6_5() {
+#[apply(isolated)]
+#[needs(needs::address_sanitizer)]
+fn before_6_5() {
     suffer(2);
 }

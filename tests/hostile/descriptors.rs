@@ -1,7 +1,7 @@
 //! The descriptors that come with a hello.
 
-use crate::common::process::{open_numbers, own, pipe, with_room_for};
 use crate::support::*;
+use common::descriptors::pipe;
 use libc::*;
 use std::ffi::CString;
 use std::fs;
@@ -38,7 +38,8 @@ fn huge() -> OwnedFd {
     fd
 }
 
-pub fn memories() {
+#[apply(isolated)]
+fn memories() {
     // Without one of the seals, or without all.
     let all = [F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_FUTURE_WRITE, F_SEAL_SEAL];
     for missing in all {
@@ -94,7 +95,8 @@ pub fn memories() {
     );
 }
 
-pub fn pipes() {
+#[apply(isolated)]
+fn pipes() {
     let disk = std::env::temp_dir();
     let disk = disk.to_str().unwrap();
     type Make<'a> = &'a dyn Fn() -> OwnedFd;
@@ -146,7 +148,8 @@ fn fifo(flags: c_int) -> OwnedFd {
     fd
 }
 
-pub fn counts() {
+#[apply(isolated)]
+fn counts() {
     for count in [0, 1, 3, 4, 16, 252, 253] {
         let pieces = |_: Way| {
             let fds = (0..count).map(|i| if i == 0 { memory() } else { read_end() });
@@ -157,7 +160,8 @@ pub fn counts() {
 }
 
 /// A victim that has no room for the descriptors.
-pub fn few_descriptors() {
+#[apply(isolated)]
+fn few_descriptors() {
     let mut refused = 0;
     for room in 0.. {
         let before = (open_numbers(), mappings());
@@ -179,7 +183,8 @@ pub fn few_descriptors() {
 }
 
 /// The same for a listener: the client stays in the queue.
-pub fn few_descriptors_to_accept() {
+#[apply(isolated)]
+fn few_descriptors_to_accept() {
     let mut refused = 0;
     for room in 0.. {
         let before = (open_numbers(), mappings());

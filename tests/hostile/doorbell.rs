@@ -1,8 +1,8 @@
 //! Peers that misuse the pipes.
 
-use crate::common::filter;
-use crate::common::process::{Child, Random, fork, outcome, scaled, wait_until};
 use crate::support::*;
+use common::child::fork;
+use common::filter;
 use libc::*;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -72,13 +72,15 @@ fn check_stolen_wake_ups(polled: bool) {
     assert_eq!(channel.send(b"x", -1), Err(EPIPE));
 }
 
-pub fn stolen_wake_ups() {
+#[apply(isolated)]
+fn stolen_wake_ups() {
     check_stolen_wake_ups(false);
     check_stolen_wake_ups(true);
 }
 
 /// On a kernel that cannot read a pipe without waiting by preadv2.
-pub fn stolen_wake_ups_before_6_5() {
+#[apply(isolated)]
+fn stolen_wake_ups_before_6_5() {
     filter::refuse(SYS_preadv2, EOPNOTSUPP);
     check_stolen_wake_ups(false);
     check_stolen_wake_ups(true);
@@ -126,23 +128,26 @@ fn check_stolen_before_read(before_calls: fn()) {
     thief.join();
 }
 
-pub fn stolen_before_read() {
+#[apply(isolated)]
+fn stolen_before_read() {
     check_stolen_before_read(|| {});
 }
 
-pub fn stolen_before_read_before_6_5() {
+#[apply(isolated)]
+fn stolen_before_read_before_6_5() {
     check_stolen_before_read(|| filter::refuse(SYS_preadv2, EOPNOTSUPP));
 }
 
 /// This side sleeps without a time limit while its pipe is made nonblocking.
-pub fn nonblocking_while_asleep() {
+#[apply(isolated)]
+fn nonblocking_while_asleep() {
     for flags in [O_NONBLOCK, 0] {
         let (channel, peer) = channel();
         set_flags(&peer.read_end, flags);
         // SAFETY: takes nothing.
         let parent = unsafe { getpid() };
         let child = fork(|| {
-            let asleep = || crate::common::process::is_asleep(parent);
+            let asleep = || is_asleep(parent);
             for flags in [O_NONBLOCK, 0, O_NONBLOCK] {
                 wait_until("a sleep", asleep);
                 set_flags(&peer.read_end, flags);
@@ -167,7 +172,8 @@ fn unread(fd: &OwnedFd) -> bool {
 
 /// Another process keeps the write end: the peer's death goes unnoticed, but no call outlasts its
 /// time-out.
-pub fn write_end_elsewhere() {
+#[apply(isolated)]
+fn write_end_elsewhere() {
     let (channel, peer) = channel();
     let keeper = fork(|| {
         // SAFETY: no pointers.
@@ -192,7 +198,8 @@ pub fn write_end_elsewhere() {
 }
 
 /// Both pipes are full.
-pub fn full_pipes() {
+#[apply(isolated)]
+fn full_pipes() {
     // Its receiver announces a sleep, so it must be woken.
     let (channel, peer) = channel();
     peer.memory.set32(RECEIVER, 1);
@@ -214,7 +221,8 @@ pub fn full_pipes() {
 }
 
 /// The peer closes its pipe, and opens it again by the read end: the end remains.
-pub fn reopened() {
+#[apply(isolated)]
+fn reopened() {
     let (channel, peer) = channel();
     let Peer {
         write_end,

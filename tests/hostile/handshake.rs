@@ -1,12 +1,12 @@
 //! The bytes of a hello, and how they arrive.
 
-use crate::common::process::{Case, open_numbers};
 use crate::support::*;
 use libc::*;
 use std::os::fd::AsRawFd;
 
 /// The tests speak the protocol. Otherwise the other cases would prove nothing.
-pub fn well() {
+#[apply(isolated)]
+fn well() {
     tell(
         "as it should be",
         |_| whole(hello(RING), memory(), read_end()),
@@ -34,7 +34,8 @@ pub fn well() {
     );
 }
 
-pub fn words() {
+#[apply(isolated)]
+fn words() {
     let with = |at: usize, value: u8| {
         move |_: Way| {
             let mut bytes = hello(RING);
@@ -57,7 +58,8 @@ pub fn words() {
     tell("nonsense", nonsense, false, Err(EPROTO));
 }
 
-pub fn sizes() {
+#[apply(isolated)]
+fn sizes() {
     let refused = [0, 1, 7, 4096, RING / 2, RING - 1, RING + 1, 3 * RING]
         .into_iter()
         .chain((41..64).map(|bit| 1 << bit))
@@ -89,7 +91,8 @@ pub fn sizes() {
 }
 
 /// A hello arrives whole, or it is refused.
-pub fn pieces() {
+#[apply(isolated)]
+fn pieces() {
     for first in 1..64 {
         let cut = |_: Way| {
             let mut bytes = hello(RING);
@@ -141,14 +144,16 @@ pub fn pieces() {
 }
 
 /// An empty message counts as the end. Its descriptors do not stay.
-pub fn empty_message() {
+#[apply(isolated)]
+fn empty_message() {
     let empty = |_: Way| vec![Piece(Vec::new(), vec![memory(), read_end()])];
     let ways = [Way::SeqPacket, Way::Accept];
     tell_by(&ways, "empty", empty, false, Err(EPIPE));
 }
 
 /// On a stream, the bytes behind the hello do not belong to it.
-pub fn longer() {
+#[apply(isolated)]
+fn longer() {
     for more in [1, 64, 5000] {
         let _case = Case(more);
         let longer = |_: Way| {
@@ -170,7 +175,8 @@ pub fn longer() {
     }
 }
 
-pub fn ends() {
+#[apply(isolated)]
+fn ends() {
     tell("nothing", |_| Vec::new(), false, Err(ETIMEDOUT));
     tell("gone", |_| Vec::new(), true, Err(EPIPE));
     for len in [1, 4, 16, 63] {
@@ -186,7 +192,8 @@ pub fn ends() {
 }
 
 /// A client that says nothing costs a socket, and nothing more after it has gone.
-pub fn silent_clients() {
+#[apply(isolated)]
+fn silent_clients() {
     let before = (open_numbers(), mappings());
     let (_silent, listener) = sockets(Way::Accept);
     let ch = accept_from(&listener, -1).unwrap();

@@ -1,7 +1,7 @@
 //! Peers that violate the protocol after a correct handshake, in ways that need no race.
 
-use crate::common::process::{fork, is_asleep, outcome, wait_until};
 use crate::support::*;
+use common::child::fork;
 use libc::*;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
@@ -19,11 +19,12 @@ fn unread(sock: &OwnedFd) -> bool {
         revents: 0,
     };
     // SAFETY: one pollfd.
-    unsafe { poll(&mut ready, 1, 0) == 1 }
+    unsafe { libc::poll(&mut ready, 1, 0) == 1 }
 }
 
 /// The peer sends the channel's own hello back: the channel receives its own messages.
-pub fn reflection() {
+#[apply(isolated)]
+fn reflection() {
     let (mine, theirs) = sockets(Way::SeqPacket);
     let child = fork(|| {
         wait_until("a hello", || unread(&mine));
@@ -44,7 +45,8 @@ pub fn reflection() {
 
 /// A peer that has received a message, and died or ended before it was woken for it. Sending the
 /// message succeeds, sending the next one fails.
-pub fn received_and_gone() {
+#[apply(isolated)]
+fn received_and_gone() {
     const ASLEEP: u32 = 1;
     const ENDED: u32 = u32::MAX - 1;
     const RECORD: u64 = 16;
@@ -62,7 +64,8 @@ pub fn received_and_gone() {
 }
 
 /// A violation of the protocol in one direction ends both.
-pub fn broken_for_both_directions() {
+#[apply(isolated)]
+fn broken_for_both_directions() {
     let (channel, peer) = channel();
     peer.memory.set32(FIRST_LENGTH, u32::MAX);
     assert_eq!(channel.send(b"well so far", 0), Ok(0));
@@ -83,7 +86,8 @@ fn check_broken(channel: &Channel) {
 }
 
 /// A head beyond the tail.
-pub fn head_beyond_tail() {
+#[apply(isolated)]
+fn head_beyond_tail() {
     for late in [false, true] {
         let (channel, peer) = channel();
         if late {
@@ -97,7 +101,8 @@ pub fn head_beyond_tail() {
 }
 
 /// Another thread that waits is woken, and reports the violation instead of an end.
-pub fn broken_while_another_waits() {
+#[apply(isolated)]
+fn broken_while_another_waits() {
     for polled in [false, true] {
         let (channel, peer) = channel();
         peer.memory.set64(HEAD, 1 << 40);
@@ -128,10 +133,11 @@ pub fn broken_while_another_waits() {
 
 /// A peer that publishes without fences although that was not agreed, on a system without barriers:
 /// its flag does not make the descriptor readable.
-pub fn unfenced_unasked() {
+#[apply(isolated)]
+fn unfenced_unasked() {
     const TAIL_UNFENCED: usize = 8;
     const HEAD_UNFENCED: usize = 136;
-    crate::common::filter::refuse(SYS_membarrier, EPERM);
+    common::filter::refuse(SYS_membarrier, EPERM);
     let (channel, peer) = channel();
     for at in [TAIL_UNFENCED, HEAD_UNFENCED] {
         peer.memory.set32(at, 1);

@@ -1,6 +1,7 @@
 //! A hostile peer, made by hand: what it sends during the handshake, and how the library answers.
 
-use crate::common::process::{Case, Outcome, open_numbers, outcome, own, pipe};
+use common::descriptors::pipe;
+pub use common::prelude::*;
 use libc::*;
 use std::ffi::CString;
 use std::fs;
@@ -63,7 +64,7 @@ impl Channel {
             revents: 0,
         };
         // SAFETY: one pollfd.
-        unsafe { poll(&mut ready, 1, 0) == 1 }
+        unsafe { libc::poll(&mut ready, 1, 0) == 1 }
     }
 }
 
@@ -236,7 +237,7 @@ pub fn sockets(way: Way) -> (OwnedFd, OwnedFd) {
     // SAFETY: a string.
     let listener = own(unsafe { ipc_channel_listen(name.as_ptr(), 0o600, 0) });
     // SAFETY: no pointers.
-    let sock = own(unsafe { socket(AF_UNIX, kind, 0) });
+    let sock = own(unsafe { libc::socket(AF_UNIX, kind, 0) });
     // SAFETY: numbers only.
     let mut address: sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = AF_UNIX as u16;

@@ -5,6 +5,7 @@ use crate::child::{self, Child};
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::message::outcome;
+use common::isolated::apply;
 use libc::{c_int, c_uint, c_void};
 use std::io::{PipeReader, PipeWriter};
 use std::ptr;
@@ -222,7 +223,8 @@ impl Scenario for Init {
     }
 }
 
-pub fn init() {
+#[apply(scenario)]
+fn init() {
     let library = library::load();
     check(
         "ipc_cell_init",
@@ -233,7 +235,8 @@ pub fn init() {
     );
 }
 
-pub fn init_over_another() {
+#[apply(scenario)]
+fn init_over_another() {
     let library = library::load();
     check(
         "ipc_cell_init, over another",
@@ -299,23 +302,28 @@ impl Scenario for Store {
     }
 }
 
-pub fn store_short() {
+#[apply(scenario)]
+fn store_short() {
     Store::check("ipc_cell_store", LEN, 0);
 }
 
-pub fn store_long() {
+#[apply(scenario)]
+fn store_long() {
     Store::check("ipc_cell_store, 4 KiB", 4096, 0);
 }
 
-pub fn store_waitable() {
+#[apply(scenario)]
+fn store_waitable() {
     Store::check("ipc_cell_store, waitable", LEN, WAITABLE);
 }
 
-pub fn store_waitable_by_readers() {
+#[apply(scenario)]
+fn store_waitable_by_readers() {
     Store::check("ipc_cell_store, waitable by readers", LEN, FOR_ALL);
 }
 
-pub fn store_after_a_waiter() {
+#[apply(scenario)]
+fn store_after_a_waiter() {
     let scenario = Store {
         announced: true,
         ..Store::new(LEN, WAITABLE)
@@ -323,7 +331,8 @@ pub fn store_after_a_waiter() {
     check("ipc_cell_store, waitable, after a waiter", &scenario);
 }
 
-pub fn store_waitable_as_sole_writer() {
+#[apply(scenario)]
+fn store_waitable_as_sole_writer() {
     Store::check(
         "ipc_cell_store, waitable, sole writer",
         LEN,
@@ -331,7 +340,8 @@ pub fn store_waitable_as_sole_writer() {
     );
 }
 
-pub fn store_as_sole_writer() {
+#[apply(scenario)]
+fn store_as_sole_writer() {
     Store::check("ipc_cell_store, sole writer", LEN, SOLE);
 }
 
@@ -392,12 +402,14 @@ impl Scenario for StoreToSleeper {
     }
 }
 
-pub fn store_to_a_sleeper() {
+#[apply(scenario)]
+fn store_to_a_sleeper() {
     let store = Store::new(LEN, WAITABLE);
     check("ipc_cell_store, a thread waits", &StoreToSleeper(store));
 }
 
-pub fn store_to_a_sleeping_reader() {
+#[apply(scenario)]
+fn store_to_a_sleeping_reader() {
     let store = Store::new(LEN, FOR_ALL);
     check(
         "ipc_cell_store, waitable by readers, a thread waits",
@@ -453,7 +465,8 @@ impl Scenario for StoreTimesOut {
     }
 }
 
-pub fn store_that_times_out() {
+#[apply(scenario)]
+fn store_that_times_out() {
     let scenario = StoreTimesOut {
         library: library::load(),
         value: value(2, LEN),
@@ -514,13 +527,15 @@ fn load_once(library: &Library, memory: &Memory, room: &mut [u8]) {
     assert!(len == room.len() as isize && version == 1);
 }
 
-pub fn open() {
+#[apply(scenario)]
+fn open() {
     Reader::<false>::check("ipc_cell_open", LEN, |library, memory, _| {
         memory.open(library, 0).unwrap();
     });
 }
 
-pub fn close() {
+#[apply(scenario)]
+fn close() {
     Reader::<false>::check(
         "ipc_cell_open, ipc_cell_close",
         LEN,
@@ -532,7 +547,8 @@ pub fn close() {
     );
 }
 
-pub fn open_as_sole_writer() {
+#[apply(scenario)]
+fn open_as_sole_writer() {
     Reader::<false>::check(
         "ipc_cell_open as sole writer, ipc_cell_close",
         LEN,
@@ -544,21 +560,25 @@ pub fn open_as_sole_writer() {
     );
 }
 
-pub fn load_short() {
+#[apply(scenario)]
+fn load_short() {
     Reader::<false>::check("ipc_cell_load", LEN, load_once);
 }
 
-pub fn load_long() {
+#[apply(scenario)]
+fn load_long() {
     Reader::<false>::check("ipc_cell_load, 4 KiB", 4096, load_once);
 }
 
-pub fn wait_that_sleeps() {
+#[apply(scenario)]
+fn wait_that_sleeps() {
     Reader::<true>::check("ipc_cell_wait, asleep", LEN, |library, memory, _| {
         assert_eq!(wait(library, memory.cell, 1, -1), Ok(0));
     });
 }
 
-pub fn wait_that_times_out() {
+#[apply(scenario)]
+fn wait_that_times_out() {
     Reader::<false>::check("ipc_cell_wait that times out", LEN, |library, memory, _| {
         let waited = wait(library, memory.cell, 1, SHORT);
         assert_eq!(waited, Err(libc::ETIMEDOUT));

@@ -2,10 +2,11 @@
 
 use crate::check;
 use crate::child;
-use crate::common::process::wait_until;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::message::{content, outcome, sends_until_epipe};
+use common::clock::wait_until;
+use common::isolated::apply;
 use libc::{SHUT_RD, SHUT_RDWR, SHUT_WR, c_int};
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -432,7 +433,8 @@ fn send_one_to_one_awake(ends: &Ends) {
     ends.send(0..1);
 }
 
-pub fn send() {
+#[apply(scenario)]
+fn send() {
     check_send::<false>(
         "ipc_channel_send, peer awake",
         SHORT,
@@ -441,7 +443,8 @@ pub fn send() {
     );
 }
 
-pub fn send_long() {
+#[apply(scenario)]
+fn send_long() {
     check_send::<false>(
         "ipc_channel_send, 3 kB",
         LONG,
@@ -450,7 +453,8 @@ pub fn send_long() {
     );
 }
 
-pub fn send_to_one_asleep() {
+#[apply(scenario)]
+fn send_to_one_asleep() {
     check_send::<true>(
         "ipc_channel_send, peer asleep",
         SHORT,
@@ -478,7 +482,8 @@ fn check_unfenced<const CONCURRENT: bool>(
     check(name, &case);
 }
 
-pub fn send_unfenced() {
+#[apply(scenario)]
+fn send_unfenced() {
     check_unfenced::<false>(
         "ipc_channel_send, unfenced, peer awake",
         nothing,
@@ -486,7 +491,8 @@ pub fn send_unfenced() {
     );
 }
 
-pub fn send_unfenced_to_one_asleep() {
+#[apply(scenario)]
+fn send_unfenced_to_one_asleep() {
     check_unfenced::<true>(
         "ipc_channel_send, unfenced, peer asleep",
         |ends| ends.page.wait_for_survivor(MANY),
@@ -495,7 +501,8 @@ pub fn send_unfenced_to_one_asleep() {
 }
 
 /// The victim switches to unfenced with this message.
-pub fn send_that_goes_over() {
+#[apply(scenario)]
+fn send_that_goes_over() {
     const BEFORE: usize = 64;
     let case = Case::<false, false> {
         calls: Calls::new(&[SHORT; BEFORE + 2]),
@@ -527,7 +534,8 @@ fn fill(ends: &Ends) {
     ends.send(0..8);
 }
 
-pub fn send_to_a_full_one() {
+#[apply(scenario)]
+fn send_to_a_full_one() {
     let case = Case::<true, false> {
         calls: Calls::new(&FULL),
         set_up: fill,
@@ -538,7 +546,8 @@ pub fn send_to_a_full_one() {
     check("ipc_channel_send, ring full", &case);
 }
 
-pub fn send_that_is_woken() {
+#[apply(scenario)]
+fn send_that_is_woken() {
     let case = Case::<false, true> {
         calls: Calls::new(&FULL),
         set_up: fill,
@@ -552,7 +561,8 @@ pub fn send_that_is_woken() {
     check("ipc_channel_send, ring full, woken for room", &case);
 }
 
-pub fn send_timed_out() {
+#[apply(scenario)]
+fn send_timed_out() {
     let case = Case::<false, false> {
         calls: Calls::new(&FULL),
         set_up: fill,
@@ -575,7 +585,8 @@ fn write(room: *mut u8, bytes: &[u8]) {
 }
 
 /// The victim reserves twice as much as it sends.
-pub fn reserve_and_commit() {
+#[apply(scenario)]
+fn reserve_and_commit() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT, 8]),
         set_up: nothing,
@@ -591,7 +602,8 @@ pub fn reserve_and_commit() {
     check("ipc_channel_reserve, _commit", &case);
 }
 
-pub fn reserve_and_cancel() {
+#[apply(scenario)]
+fn reserve_and_cancel() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT, 8]),
         set_up: nothing,
@@ -642,31 +654,36 @@ fn check_recv<const SLEEPS: bool>(name: &str, len: usize, operate: fn(&Ends)) {
     check(name, &case);
 }
 
-pub fn recv() {
+#[apply(scenario)]
+fn recv() {
     check_recv::<false>("ipc_channel_recv", SHORT, |ends| {
         victim_receives(ends, SHORT, Ok(SHORT));
     });
 }
 
-pub fn recv_long() {
+#[apply(scenario)]
+fn recv_long() {
     check_recv::<false>("ipc_channel_recv, 3 kB", LONG, |ends| {
         victim_receives(ends, LONG, Ok(LONG));
     });
 }
 
-pub fn recv_too_long() {
+#[apply(scenario)]
+fn recv_too_long() {
     check_recv::<false>("ipc_channel_recv, longer than cap", LONG, |ends| {
         victim_receives(ends, SHORT, Err(libc::EMSGSIZE));
     });
 }
 
-pub fn recv_from_an_empty_one() {
+#[apply(scenario)]
+fn recv_from_an_empty_one() {
     check_recv::<true>("ipc_channel_recv, empty", SHORT, |ends| {
         victim_receives(ends, SHORT, Ok(SHORT));
     });
 }
 
-pub fn recv_timed_out() {
+#[apply(scenario)]
+fn recv_timed_out() {
     check_recv::<false>("ipc_channel_recv, timed out", SHORT, |ends| {
         victim_receives(ends, SHORT, Ok(SHORT));
         let mut room = [0; SHORT];
@@ -675,14 +692,16 @@ pub fn recv_timed_out() {
     });
 }
 
-pub fn peek_and_release() {
+#[apply(scenario)]
+fn peek_and_release() {
     check_recv::<false>("ipc_channel_peek, _release", LONG, |ends| {
         assert_eq!(ends.calls.peek(ends.victim), LONG);
         ends.calls.release(ends.victim);
     });
 }
 
-pub fn recv_that_is_woken() {
+#[apply(scenario)]
+fn recv_that_is_woken() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT]),
         set_up: nothing,
@@ -730,13 +749,15 @@ fn check_frees_room(name: &str, operate: fn(&Ends)) {
     check(name, &case);
 }
 
-pub fn recv_that_frees_room() {
+#[apply(scenario)]
+fn recv_that_frees_room() {
     check_frees_room("ipc_channel_recv, wakes a sender", |ends| {
         victim_receives(ends, SHORT, Ok(SHORT));
     });
 }
 
-pub fn release_that_frees_room() {
+#[apply(scenario)]
+fn release_that_frees_room() {
     check_frees_room("ipc_channel_release, wakes a sender", |ends| {
         assert_eq!(ends.calls.peek(ends.victim), SHORT);
         ends.calls.release(ends.victim);
@@ -755,24 +776,28 @@ fn check_end(name: &str, operate: fn(&Ends)) {
     check(name, &case);
 }
 
-pub fn shutdown_writing() {
+#[apply(scenario)]
+fn shutdown_writing() {
     check_end("ipc_channel_shutdown, SHUT_WR", |ends| {
         ends.calls.shutdown(ends.victim, SHUT_WR);
     });
 }
 
-pub fn shutdown_both() {
+#[apply(scenario)]
+fn shutdown_both() {
     check_end("ipc_channel_shutdown, SHUT_RDWR", |ends| {
         ends.calls.shutdown(ends.victim, SHUT_RDWR);
     });
 }
 
-pub fn close() {
+#[apply(scenario)]
+fn close() {
     check_end("ipc_channel_close", |ends| ends.calls.close(ends.victim));
 }
 
 /// The same, while the survivor waits for room.
-pub fn shutdown_reading() {
+#[apply(scenario)]
+fn shutdown_reading() {
     let case = Case::<false, true> {
         calls: Calls::new(&FULL),
         set_up: |ends| {
@@ -827,7 +852,8 @@ fn receives_by_polling(ends: &Ends, finished: &Finished, more: usize) -> Verdict
     ends.calls.has_ended(ends.survivor)
 }
 
-pub fn send_to_one_that_polls() {
+#[apply(scenario)]
+fn send_to_one_that_polls() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT; 2]),
         set_up: nothing,
@@ -838,7 +864,8 @@ pub fn send_to_one_that_polls() {
     check("ipc_channel_send, peer polls", &case);
 }
 
-pub fn fd() {
+#[apply(scenario)]
+fn fd() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT]),
         set_up: |ends| survivor_sends(ends, 0..1),

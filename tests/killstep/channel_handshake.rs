@@ -4,6 +4,7 @@ use crate::channel::{Calls, Ch, Page, SHORT, SOON, WAIT};
 use crate::check;
 use crate::child::{self, Child};
 use crate::harness::{End, Finished, Scenario, Verdict};
+use common::isolated::apply;
 use libc::{SHUT_WR, SOCK_STREAM, c_int};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use std::cell::Cell;
@@ -182,7 +183,8 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Meet<SLEEPS, CONCU
     }
 }
 
-pub fn pair() {
+#[apply(scenario)]
+fn pair() {
     Meet::<false, false>::check(
         "ipc_channel_pair",
         |_| {},
@@ -224,12 +226,14 @@ fn connected(meeting: &mut Meeting) {
     [meeting.victim, meeting.survivor] = fds.map(|fd| Some(unsafe { OwnedFd::from_raw_fd(fd) }));
 }
 
-pub fn from_fd() {
+#[apply(scenario)]
+fn from_fd() {
     let name = "ipc_channel_from_fd, _send";
     Meet::<false, true>::check(name, connected, nothing, from_socket, from_other_socket);
 }
 
-pub fn from_fd_that_waits() {
+#[apply(scenario)]
+fn from_fd_that_waits() {
     let name = "ipc_channel_from_fd, waits";
     Meet::<true, false>::check(name, connected, nothing, from_socket, from_other_socket);
 }
@@ -244,18 +248,21 @@ fn check_listen(name: &str, set_up: fn(&mut Meeting)) {
     );
 }
 
-pub fn listen() {
+#[apply(scenario)]
+fn listen() {
     check_listen("ipc_channel_listen", |_| {});
 }
 
-pub fn listen_stale() {
+#[apply(scenario)]
+fn listen_stale() {
     check_listen("ipc_channel_listen, stale path", |meeting| {
         let path = Path::new(meeting.path.to_str().unwrap());
         drop(UnixListener::bind(path).unwrap());
     });
 }
 
-pub fn listen_abstract() {
+#[apply(scenario)]
+fn listen_abstract() {
     check_listen("ipc_channel_listen, abstract", |meeting| {
         // Each process of the test has the name of its scenario's process.
         meeting.path = CString::new(format!("@unixipc-killstep-{}", child::pid())).unwrap();
@@ -279,7 +286,8 @@ fn accept_and_send(meeting: &Meeting) {
 }
 
 /// The hello of the client is there, so the handshake ends in accept.
-pub fn accept() {
+#[apply(scenario)]
+fn accept() {
     Meet::<false, true>::check(
         "ipc_channel_accept at once, _send",
         |meeting| meeting.victim = meeting.listener(),
@@ -289,7 +297,8 @@ pub fn accept() {
     );
 }
 
-pub fn accept_that_waits() {
+#[apply(scenario)]
+fn accept_that_waits() {
     Meet::<true, false>::check(
         "ipc_channel_accept, waits",
         |meeting| meeting.victim = meeting.listener(),
@@ -324,7 +333,8 @@ fn speaks(meeting: &mut Meeting, finished: &Finished, more: usize) -> Verdict {
 }
 
 /// The hello of the client comes while the first send waits for it.
-pub fn accept_with_a_late_hello() {
+#[apply(scenario)]
+fn accept_with_a_late_hello() {
     Meet::<false, true>::check(
         "ipc_channel_send, late hello",
         silent_client,
@@ -339,7 +349,8 @@ pub fn accept_with_a_late_hello() {
     );
 }
 
-pub fn accept_without_a_hello() {
+#[apply(scenario)]
+fn accept_without_a_hello() {
     Meet::<false, false>::check(
         "ipc_channel_accept, no hello",
         silent_client,
@@ -356,7 +367,8 @@ pub fn accept_without_a_hello() {
 }
 
 /// The client sends no hello.
-pub fn send_without_a_hello() {
+#[apply(scenario)]
+fn send_without_a_hello() {
     Meet::<true, false>::check(
         "ipc_channel_send, no hello",
         silent_client,
@@ -384,7 +396,8 @@ fn check_before_the_handshake(name: &str, operate: fn(&Meeting), survive: Surviv
 
 type Survive = fn(&mut Meeting, &Finished) -> Verdict;
 
-pub fn shutdown_before_the_handshake() {
+#[apply(scenario)]
+fn shutdown_before_the_handshake() {
     check_before_the_handshake(
         "ipc_channel_shutdown, before the handshake",
         |meeting| meeting.calls.shutdown(meeting.channel.get(), SHUT_WR),
@@ -395,7 +408,8 @@ pub fn shutdown_before_the_handshake() {
     );
 }
 
-pub fn fd_before_the_handshake() {
+#[apply(scenario)]
+fn fd_before_the_handshake() {
     check_before_the_handshake(
         "ipc_channel_fd, _send, before the handshake",
         |meeting| {
@@ -409,7 +423,8 @@ pub fn fd_before_the_handshake() {
     );
 }
 
-pub fn close_before_the_handshake() {
+#[apply(scenario)]
+fn close_before_the_handshake() {
     check_before_the_handshake(
         "ipc_channel_close, before the handshake",
         |meeting| meeting.calls.close(meeting.channel.get()),
@@ -454,7 +469,8 @@ fn accepts(meeting: &mut Meeting, finished: &Finished) -> Verdict {
     meeting.works_again()
 }
 
-pub fn connect() {
+#[apply(scenario)]
+fn connect() {
     Meet::<false, true>::check(
         "ipc_channel_connect, _send",
         |meeting| meeting.survivor = meeting.listener(),
@@ -464,7 +480,8 @@ pub fn connect() {
     );
 }
 
-pub fn connect_that_waits() {
+#[apply(scenario)]
+fn connect_that_waits() {
     Meet::<true, false>::check(
         "ipc_channel_connect, waits",
         |meeting| meeting.survivor = meeting.listener(),

@@ -5,6 +5,7 @@ use crate::child::{self, Child};
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::message::outcome;
+use common::isolated::apply;
 use libc::{c_int, c_uint};
 use std::cell::UnsafeCell;
 use std::io::{PipeReader, PipeWriter};
@@ -212,7 +213,8 @@ impl<const SLEEPS: bool> Scenario for Case<SLEEPS> {
     }
 }
 
-pub fn init() {
+#[apply(scenario)]
+fn init() {
     let case = Case::<false> {
         prepare: |shared| {
             // No event: its first word differs.
@@ -251,15 +253,18 @@ fn set_case(flags: c_uint) -> Case<false> {
     Case::new(flags, |shared| assert_eq!(shared.set(), DONE), is_set_after)
 }
 
-pub fn set() {
+#[apply(scenario)]
+fn set() {
     check("ipc_event_set", &set_case(0));
 }
 
-pub fn set_automatic() {
+#[apply(scenario)]
+fn set_automatic() {
     check("ipc_event_set, automatic", &set_case(AUTO));
 }
 
-pub fn set_after_a_waiter() {
+#[apply(scenario)]
+fn set_after_a_waiter() {
     let case = Case {
         prepare: |shared| assert_eq!(shared.wait(1), Err(libc::ETIMEDOUT)),
         ..set_case(AUTO)
@@ -267,7 +272,8 @@ pub fn set_after_a_waiter() {
     check("ipc_event_set, automatic, after a waiter", &case);
 }
 
-pub fn clear() {
+#[apply(scenario)]
+fn clear() {
     let case = Case::<false> {
         prepare: |shared| assert_eq!(shared.set(), DONE),
         ..Case::new(
@@ -283,7 +289,8 @@ pub fn clear() {
 }
 
 /// The victim consumes the event or not; it is gone if its call returned.
-pub fn consume() {
+#[apply(scenario)]
+fn consume() {
     let case = Case::<false> {
         prepare: |shared| assert_eq!(shared.set(), DONE),
         ..Case::new(
@@ -298,7 +305,8 @@ pub fn consume() {
     check("ipc_event_wait, automatic, set", &case);
 }
 
-pub fn wait_that_is_set() {
+#[apply(scenario)]
+fn wait_that_is_set() {
     let case = Case::<false> {
         prepare: |shared| assert_eq!(shared.set(), DONE),
         ..Case::new(
@@ -310,7 +318,8 @@ pub fn wait_that_is_set() {
     check("ipc_event_wait, set", &case);
 }
 
-pub fn wait_asleep() {
+#[apply(scenario)]
+fn wait_asleep() {
     let case = Case::<true>::new(
         0,
         |shared| assert_eq!(shared.wait(-1), DONE),
@@ -319,7 +328,8 @@ pub fn wait_asleep() {
     check("ipc_event_wait, asleep", &case);
 }
 
-pub fn wait_asleep_automatic() {
+#[apply(scenario)]
+fn wait_asleep_automatic() {
     let case = Case::<true>::new(
         AUTO,
         |shared| assert_eq!(shared.wait(-1), DONE),
@@ -328,7 +338,8 @@ pub fn wait_asleep_automatic() {
     check("ipc_event_wait, automatic, asleep", &case);
 }
 
-pub fn wait_that_times_out() {
+#[apply(scenario)]
+fn wait_that_times_out() {
     let case = Case::<false>::new(
         AUTO,
         |shared| assert_eq!(shared.wait(SHORT), Err(libc::ETIMEDOUT)),
@@ -400,14 +411,16 @@ impl Scenario for SetToSleepers {
     }
 }
 
-pub fn set_to_sleepers() {
+#[apply(scenario)]
+fn set_to_sleepers() {
     check(
         "ipc_event_set, two threads wait",
         &SetToSleepers(set_case(0)),
     );
 }
 
-pub fn set_to_sleepers_automatic() {
+#[apply(scenario)]
+fn set_to_sleepers_automatic() {
     check(
         "ipc_event_set, automatic, two threads wait",
         &SetToSleepers(set_case(AUTO)),
@@ -474,7 +487,8 @@ impl Scenario for WokenWaiter {
     }
 }
 
-pub fn wait_that_is_woken() {
+#[apply(scenario)]
+fn wait_that_is_woken() {
     let case = Case::new(
         AUTO,
         |shared| assert_eq!(shared.wait(-1), DONE),

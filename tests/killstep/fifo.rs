@@ -4,6 +4,7 @@ use crate::check;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::message::{content, outcome};
+use common::isolated::apply;
 use libc::{c_int, c_uint, mode_t};
 use std::ffi::CString;
 use std::fs;
@@ -181,11 +182,13 @@ fn restrict() {
     unsafe { libc::umask(0o077) };
 }
 
-pub fn create() {
+#[apply(scenario)]
+fn create() {
     Create::check("ipc_fifo_create", None);
 }
 
-pub fn create_over_another_mode() {
+#[apply(scenario)]
+fn create_over_another_mode() {
     Create::check("ipc_fifo_create, over another mode", Some(0o600));
 }
 
@@ -234,7 +237,8 @@ impl Scenario for Unlink {
     }
 }
 
-pub fn unlink() {
+#[apply(scenario)]
+fn unlink() {
     let scenario = Unlink {
         library: library::load(),
         name: Name::new("unlink"),
@@ -306,19 +310,23 @@ impl<const SLEEPS: bool> Scenario for Open<SLEEPS> {
     }
 }
 
-pub fn open_reader_that_waits() {
+#[apply(scenario)]
+fn open_reader_that_waits() {
     Open::<true>::check("ipc_fifo_open, reader that waits", READ);
 }
 
-pub fn open_writer_that_waits() {
+#[apply(scenario)]
+fn open_writer_that_waits() {
     Open::<true>::check("ipc_fifo_open, writer that waits", WRITE);
 }
 
-pub fn open_reader() {
+#[apply(scenario)]
+fn open_reader() {
     Open::<false>::check("ipc_fifo_open, reader", READ);
 }
 
-pub fn open_writer() {
+#[apply(scenario)]
+fn open_writer() {
     Open::<false>::check("ipc_fifo_open, writer", WRITE);
 }
 
@@ -345,7 +353,8 @@ impl Scenario for Leave {
     }
 }
 
-pub fn open_reader_that_leaves() {
+#[apply(scenario)]
+fn open_reader_that_leaves() {
     let scenario = Leave(Open {
         library: library::load(),
         name: Name::new("leave"),
@@ -457,7 +466,8 @@ impl<const SLEEPS: bool> Scenario for Send<SLEEPS> {
     }
 }
 
-pub fn send_a_record() {
+#[apply(scenario)]
+fn send_a_record() {
     let scenario = Send::<false> {
         library: library::load(),
         record: content(1, LEN),
@@ -465,7 +475,8 @@ pub fn send_a_record() {
     check("ipc_fifo_send", &scenario);
 }
 
-pub fn send_to_a_full_one() {
+#[apply(scenario)]
+fn send_to_a_full_one() {
     let scenario = Send::<true> {
         library: library::load(),
         record: content(1, LEN),
@@ -529,17 +540,20 @@ impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
     }
 }
 
-pub fn recv_a_record() {
+#[apply(scenario)]
+fn recv_a_record() {
     let (library, any) = (library::load(), false);
     check("ipc_fifo_recv", &Recv::<false> { library, any });
 }
 
-pub fn recv_a_record_or_text() {
+#[apply(scenario)]
+fn recv_a_record_or_text() {
     let (library, any) = (library::load(), true);
     check("ipc_fifo_recv_any", &Recv::<false> { library, any });
 }
 
-pub fn recv_from_an_empty_one() {
+#[apply(scenario)]
+fn recv_from_an_empty_one() {
     let (library, any) = (library::load(), false);
     check("ipc_fifo_recv, empty", &Recv::<true> { library, any });
 }

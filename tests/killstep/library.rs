@@ -1,7 +1,7 @@
 //! The library that is installed, loaded with every symbol resolved: what is stepped through
 //! is what ships, and not a debug build of it.
 
-use crate::common::{root, stage};
+use common::{root, stage};
 use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, pid_t, size_t, ssize_t};
 use libtest_mimic::Failed;
 use std::ffi::{CStr, CString};

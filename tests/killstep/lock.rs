@@ -5,6 +5,7 @@ use crate::child;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::message::outcome;
+use common::isolated::apply;
 use libc::c_int;
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -319,7 +320,8 @@ fn made(found: Outcome, finished: bool, init: impl Fn() -> Outcome) -> Verdict {
     expect("the init", init(), &[CLEAN])
 }
 
-pub fn mutex_init() {
+#[apply(scenario)]
+fn mutex_init() {
     let case = Case::<false> {
         arrange: |calls| {
             dead_owner(calls);
@@ -337,7 +339,8 @@ pub fn mutex_init() {
     check("ipc_mutex_init", &case);
 }
 
-pub fn mutex_lock() {
+#[apply(scenario)]
+fn mutex_lock() {
     let case = Case::<false>::new(
         |calls| assert_eq!(calls.lock(-1), CLEAN),
         |calls, finished| calls.use_mutex(taken(finished)),
@@ -345,7 +348,8 @@ pub fn mutex_lock() {
     check("ipc_mutex_lock", &case);
 }
 
-pub fn mutex_lock_write_unlock() {
+#[apply(scenario)]
+fn mutex_lock_write_unlock() {
     let case = Case::<false>::new(
         |calls| {
             assert_eq!(calls.lock(1000), CLEAN);
@@ -357,7 +361,8 @@ pub fn mutex_lock_write_unlock() {
     check("ipc_mutex_lock, two words, ipc_mutex_unlock", &case);
 }
 
-pub fn mutex_unlock() {
+#[apply(scenario)]
+fn mutex_unlock() {
     let case = Case::<false> {
         prepare: |calls| assert_eq!(calls.lock(-1), CLEAN),
         ..Case::new(
@@ -377,22 +382,26 @@ fn busy<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
     }
 }
 
-pub fn mutex_that_is_busy() {
+#[apply(scenario)]
+fn mutex_that_is_busy() {
     let case = busy::<false>(|calls| assert_eq!(calls.lock(0), Err(libc::EAGAIN)));
     check("ipc_mutex_lock, EAGAIN", &case);
 }
 
-pub fn mutex_timed_out() {
+#[apply(scenario)]
+fn mutex_timed_out() {
     let case = busy::<false>(|calls| assert_eq!(calls.lock(SHORT), Err(libc::ETIMEDOUT)));
     check("ipc_mutex_lock, ETIMEDOUT", &case);
 }
 
-pub fn mutex_asleep() {
+#[apply(scenario)]
+fn mutex_asleep() {
     let case = busy::<true>(|calls| assert_eq!(calls.lock(-1), CLEAN));
     check("ipc_mutex_lock, asleep", &case);
 }
 
-pub fn mutex_asleep_until_signal() {
+#[apply(scenario)]
+fn mutex_asleep_until_signal() {
     let case = busy::<true>(|calls| assert_eq!(calls.lock(IPC_WAIT_INTR), CLEAN));
     check("ipc_mutex_lock, asleep until a signal", &case);
 }
@@ -406,7 +415,8 @@ fn dead_owner(calls: &Calls) {
     });
 }
 
-pub fn mutex_of_a_dead_owner() {
+#[apply(scenario)]
+fn mutex_of_a_dead_owner() {
     let case = Case::<false> {
         arrange: dead_owner,
         ..Case::new(
@@ -417,7 +427,8 @@ pub fn mutex_of_a_dead_owner() {
     check("ipc_mutex_lock, IPC_OWNER_DIED", &case);
 }
 
-pub fn mutex_that_inherits() {
+#[apply(scenario)]
+fn mutex_that_inherits() {
     let case = Case::<false> {
         arrange: Calls::inheriting_mutex_init,
         ..Case::new(
@@ -434,7 +445,8 @@ pub fn mutex_that_inherits() {
     );
 }
 
-pub fn mutex_consistent() {
+#[apply(scenario)]
+fn mutex_consistent() {
     let case = Case::<false> {
         arrange: dead_owner,
         prepare: |calls| assert_eq!(calls.lock(-1), DIED),
@@ -447,7 +459,8 @@ pub fn mutex_consistent() {
     check("ipc_mutex_consistent", &case);
 }
 
-pub fn mutex_repair_and_unlock() {
+#[apply(scenario)]
+fn mutex_repair_and_unlock() {
     let case = Case::<false> {
         arrange: dead_owner,
         prepare: |calls| assert_eq!(calls.lock(-1), DIED),
@@ -463,7 +476,8 @@ pub fn mutex_repair_and_unlock() {
     check("repair, ipc_mutex_consistent, ipc_mutex_unlock", &case);
 }
 
-pub fn rwlock_init() {
+#[apply(scenario)]
+fn rwlock_init() {
     let case = Case::<false> {
         arrange: |calls| {
             dead_writer(calls);
@@ -481,7 +495,8 @@ pub fn rwlock_init() {
     check("ipc_rwlock_init", &case);
 }
 
-pub fn rwlock_rdlock() {
+#[apply(scenario)]
+fn rwlock_rdlock() {
     let case = Case::<false>::new(
         |calls| assert_eq!(calls.rdlock(-1), CLEAN),
         |calls, _| calls.use_rwlock(&[CLEAN]),
@@ -489,7 +504,8 @@ pub fn rwlock_rdlock() {
     check("ipc_rwlock_rdlock", &case);
 }
 
-pub fn rwlock_rdunlock() {
+#[apply(scenario)]
+fn rwlock_rdunlock() {
     let case = Case::<false> {
         prepare: |calls| assert_eq!(calls.rdlock(-1), CLEAN),
         ..Case::new(
@@ -509,17 +525,20 @@ fn written<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
     }
 }
 
-pub fn rwlock_rdlock_that_is_busy() {
+#[apply(scenario)]
+fn rwlock_rdlock_that_is_busy() {
     let case = written::<false>(|calls| assert_eq!(calls.rdlock(0), Err(libc::EAGAIN)));
     check("ipc_rwlock_rdlock, EAGAIN", &case);
 }
 
-pub fn rwlock_rdlock_asleep() {
+#[apply(scenario)]
+fn rwlock_rdlock_asleep() {
     let case = written::<true>(|calls| assert_eq!(calls.rdlock(-1), CLEAN));
     check("ipc_rwlock_rdlock, asleep", &case);
 }
 
-pub fn rwlock_wrlock() {
+#[apply(scenario)]
+fn rwlock_wrlock() {
     let case = Case::<false>::new(
         |calls| assert_eq!(calls.wrlock(-1), CLEAN),
         |calls, finished| calls.use_rwlock(taken(finished)),
@@ -527,7 +546,8 @@ pub fn rwlock_wrlock() {
     check("ipc_rwlock_wrlock", &case);
 }
 
-pub fn rwlock_wrlock_write_unlock() {
+#[apply(scenario)]
+fn rwlock_wrlock_write_unlock() {
     let case = Case::<false>::new(
         |calls| {
             assert_eq!(calls.wrlock(1000), CLEAN);
@@ -539,7 +559,8 @@ pub fn rwlock_wrlock_write_unlock() {
     check("ipc_rwlock_wrlock, two words, ipc_rwlock_wrunlock", &case);
 }
 
-pub fn rwlock_wrunlock() {
+#[apply(scenario)]
+fn rwlock_wrunlock() {
     let case = Case::<false> {
         prepare: |calls| assert_eq!(calls.wrlock(-1), CLEAN),
         ..Case::new(
@@ -567,12 +588,14 @@ fn read<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
     }
 }
 
-pub fn rwlock_wrlock_timed_out() {
+#[apply(scenario)]
+fn rwlock_wrlock_timed_out() {
     let case = read::<false>(|calls| assert_eq!(calls.wrlock(SHORT), Err(libc::ETIMEDOUT)));
     check("ipc_rwlock_wrlock, ETIMEDOUT", &case);
 }
 
-pub fn rwlock_wrlock_asleep() {
+#[apply(scenario)]
+fn rwlock_wrlock_asleep() {
     let case = read::<true>(|calls| assert_eq!(calls.wrlock(-1), CLEAN));
     check("ipc_rwlock_wrlock, asleep", &case);
 }
@@ -586,7 +609,8 @@ fn dead_writer(calls: &Calls) {
     });
 }
 
-pub fn rwlock_of_a_dead_writer() {
+#[apply(scenario)]
+fn rwlock_of_a_dead_writer() {
     let case = Case::<false> {
         arrange: dead_writer,
         ..Case::new(
@@ -597,7 +621,8 @@ pub fn rwlock_of_a_dead_writer() {
     check("ipc_rwlock_wrlock, IPC_OWNER_DIED", &case);
 }
 
-pub fn rwlock_rdlock_of_a_dead_writer() {
+#[apply(scenario)]
+fn rwlock_rdlock_of_a_dead_writer() {
     let case = Case::<false> {
         arrange: dead_writer,
         ..Case::new(
@@ -608,7 +633,8 @@ pub fn rwlock_rdlock_of_a_dead_writer() {
     check("ipc_rwlock_rdlock, IPC_OWNER_DIED", &case);
 }
 
-pub fn rwlock_repair_and_unlock() {
+#[apply(scenario)]
+fn rwlock_repair_and_unlock() {
     let case = Case::<false> {
         arrange: dead_writer,
         prepare: |calls| assert_eq!(calls.wrlock(-1), DIED),
@@ -624,7 +650,8 @@ pub fn rwlock_repair_and_unlock() {
     check("repair, ipc_rwlock_consistent, ipc_rwlock_wrunlock", &case);
 }
 
-pub fn cond_init() {
+#[apply(scenario)]
+fn cond_init() {
     let case = Case::<false> {
         arrange: |calls| spoil(&calls.objects.cond),
         ..Case::new(
@@ -638,7 +665,8 @@ pub fn cond_init() {
     check("ipc_cond_init", &case);
 }
 
-pub fn cond_wait_asleep() {
+#[apply(scenario)]
+fn cond_wait_asleep() {
     let case = Case::<true> {
         prepare: |calls| assert_eq!(calls.lock(-1), CLEAN),
         ..Case::new(
@@ -649,7 +677,8 @@ pub fn cond_wait_asleep() {
     check("ipc_cond_wait, asleep", &case);
 }
 
-pub fn cond_wait_timed_out() {
+#[apply(scenario)]
+fn cond_wait_timed_out() {
     let case = Case::<false> {
         prepare: |calls| assert_eq!(calls.lock(-1), CLEAN),
         ..Case::new(
@@ -702,14 +731,16 @@ impl Scenario for Signal {
     }
 }
 
-pub fn cond_signal() {
+#[apply(scenario)]
+fn cond_signal() {
     check_signal("ipc_cond_signal", |calls| {
         assert_eq!(calls.signal(), CLEAN);
         calls.objects.progress.store(2, SeqCst);
     });
 }
 
-pub fn cond_broadcast() {
+#[apply(scenario)]
+fn cond_broadcast() {
     check_signal("ipc_cond_broadcast", |calls| {
         assert_eq!(calls.broadcast(), CLEAN);
         calls.objects.progress.store(2, SeqCst);

@@ -4,6 +4,7 @@ use crate::check;
 use crate::child;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
+use common::isolated::apply;
 use libc::{SOCK_SEQPACKET, SOCK_STREAM, c_int};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -261,31 +262,37 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Send<SLEEPS, CONCU
     }
 }
 
-pub fn send_on_stream() {
+#[apply(scenario)]
+fn send_on_stream() {
     Send::<false, false>::check("ipc_msg_send, stream", Message::new(SOCK_STREAM, SHORT, 0));
 }
 
-pub fn send_on_stream_with_descriptors() {
+#[apply(scenario)]
+fn send_on_stream_with_descriptors() {
     let message = Message::new(SOCK_STREAM, SHORT, FDS);
     Send::<false, false>::check("ipc_msg_send, stream, with descriptors", message);
 }
 
-pub fn send_on_stream_in_pieces() {
+#[apply(scenario)]
+fn send_on_stream_in_pieces() {
     let message = Message::new(SOCK_STREAM, TOO_MUCH, FDS);
     Send::<false, true>::check("ipc_msg_send, stream, in pieces, reader at work", message);
 }
 
-pub fn send_on_stream_that_is_full() {
+#[apply(scenario)]
+fn send_on_stream_that_is_full() {
     let message = Message::new(SOCK_STREAM, TOO_MUCH, FDS);
     Send::<true, false>::check("ipc_msg_send, stream, in pieces, full", message);
 }
 
-pub fn send_on_seqpacket() {
+#[apply(scenario)]
+fn send_on_seqpacket() {
     let message = Message::new(SOCK_SEQPACKET, SHORT, 0);
     Send::<false, false>::check("ipc_msg_send, seqpacket", message);
 }
 
-pub fn send_on_seqpacket_with_descriptors() {
+#[apply(scenario)]
+fn send_on_seqpacket_with_descriptors() {
     let message = Message::new(SOCK_SEQPACKET, SHORT, FDS);
     Send::<false, false>::check("ipc_msg_send, seqpacket, with descriptors", message);
 }
@@ -366,7 +373,8 @@ pub fn sends_until_epipe(send: impl Fn() -> isize) -> Verdict {
     Err("no EPIPE".into())
 }
 
-pub fn recv_on_stream() {
+#[apply(scenario)]
+fn recv_on_stream() {
     Recv::<false>::check(
         "ipc_msg_recv, stream",
         Message::new(SOCK_STREAM, SHORT, 0),
@@ -374,32 +382,38 @@ pub fn recv_on_stream() {
     );
 }
 
-pub fn recv_on_stream_with_descriptors() {
+#[apply(scenario)]
+fn recv_on_stream_with_descriptors() {
     let message = Message::new(SOCK_STREAM, SHORT, FDS);
     Recv::<false>::check("ipc_msg_recv, stream, with descriptors", message, SHORT);
 }
 
-pub fn recv_on_stream_in_pieces() {
+#[apply(scenario)]
+fn recv_on_stream_in_pieces() {
     let message = Message::new(SOCK_STREAM, LONG, FDS);
     Recv::<false>::check("ipc_msg_recv, stream, 50 kB", message, LONG);
 }
 
-pub fn recv_on_stream_too_long() {
+#[apply(scenario)]
+fn recv_on_stream_too_long() {
     let message = Message::new(SOCK_STREAM, LONG, FDS);
     Recv::<false>::check("ipc_msg_recv, stream, longer than cap", message, SHORT);
 }
 
-pub fn recv_on_stream_that_is_empty() {
+#[apply(scenario)]
+fn recv_on_stream_that_is_empty() {
     let message = Message::new(SOCK_STREAM, SHORT, 0);
     Recv::<true>::check("ipc_msg_recv, stream, empty", message, SHORT);
 }
 
-pub fn recv_on_seqpacket() {
+#[apply(scenario)]
+fn recv_on_seqpacket() {
     let message = Message::new(SOCK_SEQPACKET, SHORT, 0);
     Recv::<false>::check("ipc_msg_recv, seqpacket", message, SHORT);
 }
 
-pub fn recv_on_seqpacket_with_descriptors() {
+#[apply(scenario)]
+fn recv_on_seqpacket_with_descriptors() {
     let message = Message::new(SOCK_SEQPACKET, SHORT, FDS);
     Recv::<false>::check("ipc_msg_recv, seqpacket, with descriptors", message, SHORT);
 }
@@ -464,11 +478,13 @@ impl<const CONCURRENT: bool> Scenario for SendFull<CONCURRENT> {
     }
 }
 
-pub fn send_full() {
+#[apply(scenario)]
+fn send_full() {
     SendFull::<false>::check("ipc_send_full", SHORT);
 }
 
-pub fn send_full_in_pieces() {
+#[apply(scenario)]
+fn send_full_in_pieces() {
     SendFull::<true>::check("ipc_send_full, in pieces, reader at work", TOO_MUCH);
 }
 
@@ -522,7 +538,8 @@ impl RecvFull {
     }
 }
 
-pub fn recv_full() {
+#[apply(scenario)]
+fn recv_full() {
     let library = library::load();
     check("ipc_recv_full", &RecvFull { library });
 }

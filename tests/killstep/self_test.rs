@@ -2,6 +2,7 @@
 
 use crate::child;
 use crate::harness::{self, Finished, Report, Scenario, Verdict};
+use common::isolated::apply;
 use libc::{c_void, pthread_mutex_t};
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -78,7 +79,8 @@ impl Scenario for PlainMutex {
     }
 }
 
-pub fn plain_mutex_hangs() {
+#[apply(scenario)]
+fn plain_mutex_hangs() {
     let report = report(&PlainMutex);
     assert!(report.hung > 0 && report.survived > 0, "{report:#?}");
     assert_eq!(report.hung + report.survived, report.points, "{report:#?}");
@@ -130,7 +132,8 @@ impl Scenario for TwoWords {
     }
 }
 
-pub fn two_words_are_torn() {
+#[apply(scenario)]
+fn two_words_are_torn() {
     let report = report(&TwoWords);
     assert!(
         report.inconsistent > 0 && report.survived > 0,
@@ -175,7 +178,8 @@ impl Scenario for Simple {
     }
 }
 
-pub fn crash_of_the_survivor() {
+#[apply(scenario)]
+fn crash_of_the_survivor() {
     let report = report(&Simple {
         operate: |page| TwoWords::add_one(page),
         survive: |page| {
@@ -193,7 +197,8 @@ pub fn crash_of_the_survivor() {
     );
 }
 
-pub fn orphan_is_seen() {
+#[apply(scenario)]
+fn orphan_is_seen() {
     let report = report(&Simple {
         operate: |_| {
             // A child that stays, and does not die with its parent.
@@ -229,7 +234,8 @@ fn not_carried_out(operate: fn(&Page)) -> String {
     error
 }
 
-pub fn victim_that_dies() {
+#[apply(scenario)]
+fn victim_that_dies() {
     let error = not_carried_out(|_| child::exit(0));
     assert!(error.ends_with("it exited with status 0"), "{error}");
     let error = not_carried_out(|_| child::signal(child::pid(), libc::SIGTERM));
@@ -241,7 +247,8 @@ pub fn victim_that_dies() {
     assert!(error.ends_with("it got signal 11"), "{error}");
 }
 
-pub fn victim_that_loops() {
+#[apply(scenario)]
+fn victim_that_loops() {
     let error = not_carried_out(|page| {
         while TwoWords::words(page)[0].load(Ordering::Relaxed) == 0 {
             std::hint::spin_loop();
@@ -253,7 +260,8 @@ pub fn victim_that_loops() {
     );
 }
 
-pub fn victim_that_sleeps() {
+#[apply(scenario)]
+fn victim_that_sleeps() {
     let error = not_carried_out(|_| {
         // SAFETY: takes nothing.
         unsafe { libc::pause() };

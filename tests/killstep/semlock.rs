@@ -6,6 +6,7 @@ use crate::child::{self, Child};
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::message::outcome;
+use common::isolated::apply;
 use libc::{c_int, key_t};
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -272,7 +273,8 @@ fn opens<const SLEEPS: bool>(lock: &Semlock<SLEEPS>, _: bool) -> Verdict {
     lock.use_it(&[CLEAN])
 }
 
-pub fn open_that_creates() {
+#[apply(scenario)]
+fn open_that_creates() {
     Semlock::<false>::check(
         "ipc_semlock_open, creating",
         Before::Nothing,
@@ -282,7 +284,8 @@ pub fn open_that_creates() {
     );
 }
 
-pub fn open_an_existing_one() {
+#[apply(scenario)]
+fn open_an_existing_one() {
     Semlock::<false>::check(
         "ipc_semlock_open, existing",
         Before::Free,
@@ -292,7 +295,8 @@ pub fn open_an_existing_one() {
     );
 }
 
-pub fn rdlock() {
+#[apply(scenario)]
+fn rdlock() {
     Semlock::<false>::check(
         "ipc_semlock_rdlock",
         Before::Free,
@@ -302,7 +306,8 @@ pub fn rdlock() {
     );
 }
 
-pub fn rdlock_that_is_told() {
+#[apply(scenario)]
+fn rdlock_that_is_told() {
     Semlock::<false>::check(
         "ipc_semlock_rdlock, owner died",
         Before::Marked,
@@ -315,7 +320,8 @@ pub fn rdlock_that_is_told() {
     );
 }
 
-pub fn rdlock_that_waits() {
+#[apply(scenario)]
+fn rdlock_that_waits() {
     Semlock::<true>::check(
         "ipc_semlock_rdlock, waits",
         Before::Written,
@@ -325,7 +331,8 @@ pub fn rdlock_that_waits() {
     );
 }
 
-pub fn rdunlock() {
+#[apply(scenario)]
+fn rdunlock() {
     Semlock::<false>::check(
         "ipc_semlock_rdunlock",
         Before::Free,
@@ -338,7 +345,8 @@ pub fn rdunlock() {
     );
 }
 
-pub fn wrlock() {
+#[apply(scenario)]
+fn wrlock() {
     Semlock::<false>::check(
         "ipc_semlock_wrlock",
         Before::Free,
@@ -348,7 +356,8 @@ pub fn wrlock() {
     );
 }
 
-pub fn wrlock_that_is_told() {
+#[apply(scenario)]
+fn wrlock_that_is_told() {
     Semlock::<false>::check(
         "ipc_semlock_wrlock, owner died",
         Before::Marked,
@@ -361,7 +370,8 @@ pub fn wrlock_that_is_told() {
     );
 }
 
-pub fn wrlock_that_times_out() {
+#[apply(scenario)]
+fn wrlock_that_times_out() {
     Semlock::<false>::check(
         "ipc_semlock_wrlock, times out",
         Before::Read,
@@ -371,7 +381,8 @@ pub fn wrlock_that_times_out() {
     );
 }
 
-pub fn wrlock_that_waits_for_a_reader() {
+#[apply(scenario)]
+fn wrlock_that_waits_for_a_reader() {
     Semlock::<true>::check(
         "ipc_semlock_wrlock, waits for a reader",
         Before::Read,
@@ -381,7 +392,8 @@ pub fn wrlock_that_waits_for_a_reader() {
     );
 }
 
-pub fn wrlock_that_waits_for_a_writer() {
+#[apply(scenario)]
+fn wrlock_that_waits_for_a_writer() {
     Semlock::<true>::check(
         "ipc_semlock_wrlock, waits for a writer",
         Before::Written,
@@ -391,7 +403,8 @@ pub fn wrlock_that_waits_for_a_writer() {
     );
 }
 
-pub fn wrunlock() {
+#[apply(scenario)]
+fn wrunlock() {
     Semlock::<false>::check(
         "ipc_semlock_wrunlock",
         Before::Free,
@@ -404,7 +417,8 @@ pub fn wrunlock() {
     );
 }
 
-pub fn wrunlock_without_repair() {
+#[apply(scenario)]
+fn wrunlock_without_repair() {
     Semlock::<false>::check(
         "ipc_semlock_wrunlock, not repaired",
         Before::Marked,
@@ -421,7 +435,8 @@ pub fn wrunlock_without_repair() {
 }
 
 /// Takes the lock, changes the guarded data, and gives it back.
-pub fn write_section() {
+#[apply(scenario)]
+fn write_section() {
     Semlock::<false>::check(
         "ipc_semlock_wrlock, change, wrunlock",
         Before::Free,
@@ -435,7 +450,8 @@ pub fn write_section() {
     );
 }
 
-pub fn consistent() {
+#[apply(scenario)]
+fn consistent() {
     Semlock::<false>::check(
         "ipc_semlock_consistent",
         Before::Marked,
@@ -450,7 +466,8 @@ pub fn consistent() {
 }
 
 /// Repairs the guarded data, says so, and gives the lock back.
-pub fn repair_section() {
+#[apply(scenario)]
+fn repair_section() {
     Semlock::<false>::check(
         "ipc_semlock_consistent, wrunlock, after a repair",
         Before::Marked,
@@ -474,7 +491,8 @@ pub fn repair_section() {
     );
 }
 
-pub fn remove() {
+#[apply(scenario)]
+fn remove() {
     Semlock::<false>::check(
         "ipc_semlock_remove",
         Before::Free,

@@ -4,6 +4,7 @@ use crate::check;
 use crate::child::Child;
 use crate::harness::{Finished, Scenario, Verdict};
 use crate::library::{self, Library};
+use common::isolated::apply;
 use libc::{c_int, c_uint, c_void, key_t, size_t};
 use std::ffi::{CStr, CString};
 use std::time::Instant;
@@ -257,15 +258,18 @@ fn check_create(what: &str, flags: c_uint) {
     check(what, &Create { calls, flags });
 }
 
-pub fn create() {
+#[apply(scenario)]
+fn create() {
     check_create("ipc_shm_create", 0);
 }
 
-pub fn create_sole_writer() {
+#[apply(scenario)]
+fn create_sole_writer() {
     check_create("ipc_shm_create, SOLE_WRITER", SOLE_WRITER);
 }
 
-pub fn create_to_publish() {
+#[apply(scenario)]
+fn create_to_publish() {
     check_create("ipc_shm_create, PUBLISH", PUBLISH);
 }
 
@@ -303,7 +307,8 @@ impl<'a> Scenario for Publish<'a> {
     }
 }
 
-pub fn publish() {
+#[apply(scenario)]
+fn publish() {
     check("ipc_shm_publish", &Publish(&Calls::new()));
 }
 
@@ -363,11 +368,13 @@ fn check_open(what: &str, or_create: bool) {
     );
 }
 
-pub fn open() {
+#[apply(scenario)]
+fn open() {
     check_open("ipc_shm_open", false);
 }
 
-pub fn open_or_create_opens() {
+#[apply(scenario)]
+fn open_or_create_opens() {
     check_open("ipc_shm_open_or_create, opens", true);
 }
 
@@ -403,7 +410,8 @@ impl Scenario for OpenOrCreate {
     }
 }
 
-pub fn open_or_create_creates() {
+#[apply(scenario)]
+fn open_or_create_creates() {
     check(
         "ipc_shm_open_or_create, creates",
         &OpenOrCreate(Calls::new()),
@@ -468,7 +476,8 @@ impl Scenario for ReplaceStale {
     }
 }
 
-pub fn open_or_create_replaces() {
+#[apply(scenario)]
+fn open_or_create_replaces() {
     check(
         "ipc_shm_open_or_create, replaces",
         &ReplaceStale(Calls::new()),
@@ -561,15 +570,18 @@ fn check_transient(what: &str, last_user: LastUser) {
     check(what, &scenario);
 }
 
-pub fn transient_makes() {
+#[apply(scenario)]
+fn transient_makes() {
     check_transient("ipc_shm_open_or_create, TRANSIENT", LastUser::Makes);
 }
 
-pub fn transient_publishes() {
+#[apply(scenario)]
+fn transient_publishes() {
     check_transient("ipc_shm_publish, TRANSIENT", LastUser::Publishes);
 }
 
-pub fn transient_closes() {
+#[apply(scenario)]
+fn transient_closes() {
     check_transient("ipc_shm_close, TRANSIENT", LastUser::Closes);
 }
 
@@ -605,7 +617,8 @@ impl<'a> Scenario for OpenTransient<'a> {
     }
 }
 
-pub fn transient_opens() {
+#[apply(scenario)]
+fn transient_opens() {
     check("ipc_shm_open, TRANSIENT", &OpenTransient(&Calls::new()));
 }
 
@@ -645,7 +658,8 @@ impl<'a> Scenario for Unlink<'a> {
     }
 }
 
-pub fn unlink() {
+#[apply(scenario)]
+fn unlink() {
     check("ipc_shm_unlink", &Unlink(&Calls::new()));
 }
 
@@ -699,11 +713,13 @@ fn check_sealed(what: &str, closes: bool) {
     );
 }
 
-pub fn from_fd() {
+#[apply(scenario)]
+fn from_fd() {
     check_sealed("ipc_shm_from_fd", false);
 }
 
-pub fn close() {
+#[apply(scenario)]
+fn close() {
     check_sealed("ipc_shm_close", true);
 }
 
@@ -758,7 +774,8 @@ impl Scenario for Attach {
     }
 }
 
-pub fn attach() {
+#[apply(scenario)]
+fn attach() {
     let scenario = Attach {
         calls: Calls::new(),
         // Each test has an IPC namespace of its own where that is possible.

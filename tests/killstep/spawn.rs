@@ -4,6 +4,7 @@ use crate::check;
 use crate::child;
 use crate::harness::{Finished, Scenario, Verdict};
 use crate::library::{self, Library};
+use common::isolated::apply;
 use libc::{c_char, c_int};
 use std::ffi::CStr;
 use std::io;
@@ -97,7 +98,8 @@ impl Scenario for Spawn {
     }
 }
 
-pub fn program() {
+#[apply(scenario)]
+fn program() {
     let scenario = Spawn {
         library: library::load(),
         file: c"cat",
@@ -106,7 +108,8 @@ pub fn program() {
     check("ipc_spawn", &scenario);
 }
 
-pub fn program_that_does_not_exist() {
+#[apply(scenario)]
+fn program_that_does_not_exist() {
     let scenario = Spawn {
         library: library::load(),
         file: c"/nonexistent/program",

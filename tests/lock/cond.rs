@@ -1,14 +1,15 @@
 //! ipc_cond.
 
-use crate::common::filter::refuse_where;
-use crate::tool::*;
+use crate::support::*;
+use common::filter::refuse_where;
 use libc::{BPF_JSET, EAGAIN, EINVAL, ENOSYS, EPERM, EPROTO, ESTALE, ETIMEDOUT, SYS_futex, c_int};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use std::{ptr, thread};
 use unixipc::ffi::cond::*;
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let space = space();
     let askew = space.cond().wrapping_byte_add(8);
     let askew_mutex = space.mutex().wrapping_byte_add(8);
@@ -43,10 +44,11 @@ pub fn arguments() {
     assert_eq!(space.wait(-1), Err(ESTALE));
     assert_eq!(space.signal(), Err(ESTALE));
     // All that time the mutex was this thread's.
-    assert_eq!(space.owner(), Ok(thread_id()));
+    assert_eq!(space.owner(), Ok(thread_id() as usize));
 }
 
-pub fn not_held() {
+#[apply(isolated)]
+fn not_held() {
     let space = space();
     assert_eq!(space.wait(-1), Err(EPERM));
     assert_eq!(space.lock(-1), CLEAN);
@@ -54,24 +56,25 @@ pub fn not_held() {
         .join()
         .unwrap();
     fork(|| assert_eq!(space.wait(-1), Err(EPERM))).join();
-    assert_eq!(space.owner(), Ok(thread_id()));
+    assert_eq!(space.owner(), Ok(thread_id() as usize));
 }
 
-pub fn time_outs() {
+#[apply(isolated)]
+fn time_outs() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     assert_eq!(space.wait(0), Err(EAGAIN));
-    assert_eq!(space.owner(), Ok(thread_id()));
+    assert_eq!(space.owner(), Ok(thread_id() as usize));
     for timeout in [1, 50, 200] {
-        let (waited, took) = timed(|| space.wait(timeout));
+        let (waited, took) = timed_ms(|| space.wait(timeout));
         assert_eq!(waited, Err(ETIMEDOUT));
-        assert_eq!(space.owner(), Ok(thread_id()));
+        assert_eq!(space.owner(), Ok(thread_id() as usize));
         let expected = timeout as u128..timeout as u128 + 5000;
         assert!(expected.contains(&took), "{took} ms");
     }
-    handle(0);
+    count_signals(0);
     storm(500);
-    let (waited, took) = timed(|| space.wait(200));
+    let (waited, took) = timed_ms(|| space.wait(200));
     storm(0);
     assert_eq!(waited, Err(ETIMEDOUT));
     assert!((200..5000).contains(&took), "{took} ms");
@@ -83,7 +86,7 @@ pub fn time_outs() {
         assert_eq!(space.lock(-1), CLEAN);
         space.arrive(0);
         assert_eq!(space.wait(50), Err(ETIMEDOUT));
-        assert_eq!(space.owner(), Ok(thread_id()));
+        assert_eq!(space.owner(), Ok(thread_id() as usize));
         assert_eq!(space.count(1), 1);
         assert_eq!(space.unlock(), CLEAN);
     });
@@ -98,18 +101,20 @@ pub fn time_outs() {
     waiter.join();
 }
 
-pub fn interrupted() {
+#[apply(isolated)]
+fn interrupted() {
     let space = space();
     ends_with_signal(|| {
         assert_eq!(space.lock(-1), CLEAN);
         let waited = space.wait(INTR);
-        assert_eq!(space.owner(), Ok(thread_id()));
+        assert_eq!(space.owner(), Ok(thread_id() as usize));
         assert_eq!(space.unlock(), CLEAN);
         waited
     });
 }
 
-pub fn mutex_is_free_meanwhile() {
+#[apply(isolated)]
+fn mutex_is_free_meanwhile() {
     let space = space();
     let waiter = waiting(space, 0, -1);
     assert_eq!(space.lock(0), CLEAN);
@@ -148,7 +153,8 @@ fn change_and_signal(space: &Space, word: usize) {
 
 /// One waiter runs at once; the others find out at their next look that the number has changed,
 /// and then one ends its wait spuriously.
-pub fn signal_wakes_one() {
+#[apply(isolated)]
+fn signal_wakes_one() {
     let space = space();
     let waiters: Vec<_> = (0..5).map(|_| waiting_for_one(space)).collect();
     for number in 1..=5 {
@@ -176,7 +182,8 @@ fn waiting_for_one(space: &'static Space) -> Child {
     child
 }
 
-pub fn broadcast_wakes_all() {
+#[apply(isolated)]
+fn broadcast_wakes_all() {
     let space = space();
     let waiters: Vec<_> = [-1, INTR, LONG, -1, -1]
         .into_iter()
@@ -191,7 +198,8 @@ pub fn broadcast_wakes_all() {
 
 /// The mutex and the condition of a space are in one page: of the waiters of a broadcast all but
 /// one sleep on until the mutex is unlocked. A look of theirs may come between, but not always.
-pub fn broadcast_queues_at_the_mutex() {
+#[apply(isolated)]
+fn broadcast_queues_at_the_mutex() {
     assert!((0..20).any(|_| most_sleep_on()));
 }
 
@@ -225,7 +233,8 @@ fn most_sleep_on() -> bool {
 
 /// A signal that finds no waiter makes no system call: also after a wait that a signal has ended,
 /// and after the first signal that finds a wait ended otherwise.
-pub fn without_waiters() {
+#[apply(isolated)]
+fn without_waiters() {
     let space = space();
     let waiter = waiting(space, 0, -1);
     change_and_signal(space, 0);
@@ -255,7 +264,8 @@ fn no_system_call(space: &Space) {
 }
 
 /// A wait is a cancellation point, at which the thread holds the mutex.
-pub fn cancelled() {
+#[apply(isolated)]
+fn cancelled() {
     unsafe extern "C" {
         fn pthread_cancel(thread: libc::pthread_t) -> c_int;
     }
@@ -263,7 +273,7 @@ pub fn cancelled() {
         // SAFETY: the argument of the thread, a space.
         let space = unsafe { &*space.cast::<Space>() };
         assert_eq!(space.lock(-1), CLEAN);
-        space.words[1].store(thread_id() as u64, SeqCst);
+        space.words[1].store(thread_id(), SeqCst);
         space.arrive(0);
         loop {
             let _ = space.wait(-1);
@@ -301,13 +311,14 @@ pub fn cancelled() {
 }
 
 /// A signal without a waiter is lost, and does nothing for later waiters.
-pub fn signal_to_nobody() {
+#[apply(isolated)]
+fn signal_to_nobody() {
     let space = space();
     for _ in 0..1000 {
         assert_eq!(space.signal(), CLEAN);
     }
     assert_eq!(space.lock(-1), CLEAN);
-    let (waited, took) = timed(|| space.wait(50));
+    let (waited, took) = timed_ms(|| space.wait(50));
     assert_eq!(waited, Err(ETIMEDOUT));
     assert!(took >= 50);
     assert_eq!(space.unlock(), CLEAN);
@@ -317,17 +328,18 @@ pub fn signal_to_nobody() {
 }
 
 /// IPC_OWNER_DIED comes from the mutex, with it held, and before a timeout that has passed.
-pub fn owner_died() {
+#[apply(isolated)]
+fn owner_died() {
     let space = space();
     let waiter = fork(|| {
         assert_eq!(space.lock(-1), CLEAN);
         space.arrive(0);
         assert_eq!(space.wait(-1), DIED);
-        assert_eq!(space.owner(), Ok(thread_id()));
+        assert_eq!(space.owner(), Ok(thread_id() as usize));
         // Not repaired: told again, to this one too.
         assert_eq!(space.wait(0), DIED);
         assert_eq!(space.wait(20), DIED);
-        assert_eq!(space.owner(), Ok(thread_id()));
+        assert_eq!(space.owner(), Ok(thread_id() as usize));
         assert_eq!(space.consistent(), CLEAN);
         assert_eq!(space.wait(20), Err(ETIMEDOUT));
         assert_eq!(space.unlock(), CLEAN);
@@ -343,7 +355,8 @@ pub fn owner_died() {
 }
 
 /// One process makes numbers, three take them: each once, and all.
-pub fn producer_and_consumers() {
+#[apply(isolated)]
+fn producer_and_consumers() {
     let space = space();
     let numbers = scaled(20_000);
     // Words: 0 how many were made, 1 how many were taken, 2 their sum.
@@ -381,7 +394,8 @@ pub fn producer_and_consumers() {
 }
 
 /// A filter refuses the calls that count and wake, or move waiters: two steps do the same.
-pub fn refused_signal() {
+#[apply(isolated)]
+fn refused_signal() {
     let space = space();
     for error in [ENOSYS, EPERM] {
         for signal in [Space::signal, Space::broadcast] {
@@ -410,7 +424,8 @@ pub fn refused_signal() {
 }
 
 /// One that is killed just after it was woken takes no other waiter's wake-up with it.
-pub fn killed_waiter() {
+#[apply(isolated)]
+fn killed_waiter() {
     for _ in 0..scaled(30) {
         let space = space();
         let first = waiting(space, 0, -1);

@@ -3,7 +3,7 @@
 //! What the lock guards is two words that belong together, and how often each process has added
 //! to them: so whoever is told that an owner died can repair them.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EINTR, ETIMEDOUT, c_int};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -111,7 +111,8 @@ fn report(space: &Space, kills: u64) {
 }
 
 /// Without any death: nobody is told of one, and nothing is torn or lost.
-pub fn nobody_dies() {
+#[apply(isolated)]
+fn nobody_dies() {
     let space = space();
     let rounds = scaled(20_000);
     let start = |process: usize| {
@@ -138,7 +139,8 @@ pub fn nobody_dies() {
     assert_eq!(space.count(PAIR[0]), own_sum(space));
 }
 
-pub fn mutex() {
+#[apply(isolated)]
+fn mutex() {
     let space = space();
     let kills = storm_of_kills(space, 11, |space, process| {
         if let Some(held) = locked(space.count(OWN + process), |timeout| space.lock(timeout)) {
@@ -151,7 +153,8 @@ pub fn mutex() {
     report(space, kills);
 }
 
-pub fn rwlock() {
+#[apply(isolated)]
+fn rwlock() {
     let space = space();
     let kills = storm_of_kills(space, 12, |space, process| {
         // Half of the processes write now and then.
@@ -174,7 +177,8 @@ pub fn rwlock() {
 
 /// A token goes round: each process waits for its turn, and passes it on. Who dies with it, or
 /// before its turn, is replaced; the turn is never lost.
-pub fn cond() {
+#[apply(isolated)]
+fn cond() {
     const TURN: usize = 4;
     let space = space();
     let kills = storm_of_kills(space, 13, |space, process| {

@@ -2,7 +2,7 @@
 //! killed, stopped for a while, by an execve of a thread, by an exit after the memory was
 //! unmapped, by the cancellation of a thread. All counts are right, and no wait times out.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{ETIMEDOUT, c_void};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -195,7 +195,8 @@ fn cancel_a_worker(worker: &Worker, random: &mut Random) {
     unsafe { libc::pthread_join(thread, ptr::null_mut()) };
 }
 
-pub fn in_every_way() {
+#[apply(isolated)]
+fn in_every_way() {
     let space = space();
     assert_eq!(space.event_init(IPC_EVENT_F_AUTO_RESET), CLEAN);
     let seconds = std::env::var("UNIXIPC_TEST_SECONDS").map_or(3, |text| text.parse().unwrap());
@@ -204,7 +205,7 @@ pub fn in_every_way() {
         let worker = Worker {
             space,
             process,
-            seed: random.next(),
+            seed: random.next_u64(),
         };
         let end = ENDS[random.below(4) as usize];
         fork(move || run(&worker, end))

@@ -1,7 +1,7 @@
 //! ipc_event.
 
-use crate::common::filter::refuse_where;
-use crate::tool::*;
+use crate::support::*;
+use common::filter::refuse_where;
 use libc::{
     BPF_JSET, EAGAIN, EINVAL, ENOSYS, EPERM, EPROTO, ESTALE, ETIMEDOUT, SYS_futex, c_int, c_uint,
 };
@@ -123,7 +123,8 @@ impl Room {
     }
 }
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let room = room(0);
     let askew = room.at(0).wrapping_byte_add(8);
     for bad in [ptr::null_mut(), askew] {
@@ -172,7 +173,8 @@ pub fn arguments() {
 }
 
 /// Memory of any content becomes an event.
-pub fn any_contents() {
+#[apply(isolated)]
+fn any_contents() {
     let room = room(0);
     let mut random = Random(5);
     for round in 0..100 {
@@ -188,7 +190,8 @@ pub fn any_contents() {
     }
 }
 
-pub fn manual_reset() {
+#[apply(isolated)]
+fn manual_reset() {
     let room = room(0);
     for timeout in [-1, 0, 50, INTR] {
         room.clear();
@@ -206,7 +209,8 @@ pub fn manual_reset() {
     }
 }
 
-pub fn automatic_reset() {
+#[apply(isolated)]
+fn automatic_reset() {
     let room = room(AUTO);
     for timeout in [-1, 0, 50, INTR] {
         assert_eq!(room.wait(0), Err(EAGAIN));
@@ -224,7 +228,8 @@ pub fn automatic_reset() {
 }
 
 /// The states wrap around.
-pub fn many_states() {
+#[apply(isolated)]
+fn many_states() {
     for flags in [0, AUTO] {
         let room = room(flags);
         room.event_words()[STATE].store(u32::MAX - 3, SeqCst);
@@ -240,25 +245,27 @@ pub fn many_states() {
     }
 }
 
-pub fn time_outs() {
+#[apply(isolated)]
+fn time_outs() {
     for flags in [0, AUTO] {
         let room = room(flags);
         for timeout in [1, 50, 250] {
-            let (waited, took) = timed(|| room.wait(timeout));
+            let (waited, took) = timed_ms(|| room.wait(timeout));
             assert_eq!(waited, Err(ETIMEDOUT));
             let expected = timeout as u128..timeout as u128 + 5000;
             assert!(expected.contains(&took), "{took} ms");
         }
-        handle(0);
+        count_signals(0);
         storm(500);
-        let (waited, took) = timed(|| room.wait(200));
+        let (waited, took) = timed_ms(|| room.wait(200));
         storm(0);
         assert_eq!(waited, Err(ETIMEDOUT));
         assert!((200..5000).contains(&took), "{took} ms");
     }
 }
 
-pub fn interrupted() {
+#[apply(isolated)]
+fn interrupted() {
     for flags in [0, AUTO] {
         let room = room(flags);
         ends_with_signal(|| room.wait(INTR));
@@ -266,7 +273,8 @@ pub fn interrupted() {
 }
 
 /// A set releases all threads that wait, even if the event is clear when they run.
-pub fn manual_releases_all() {
+#[apply(isolated)]
+fn manual_releases_all() {
     let room = room(0);
     for (round, clear) in [false, true].into_iter().enumerate() {
         let timeouts = [-1, INTR, LONG];
@@ -286,7 +294,8 @@ pub fn manual_releases_all() {
 }
 
 /// Each set releases one thread.
-pub fn automatic_releases_one() {
+#[apply(isolated)]
+fn automatic_releases_one() {
     let room = room(AUTO);
     let waiters: Vec<Child> = (0..6).map(|_| room.waiter(LONG)).collect();
     for released in 1..=6 {
@@ -300,7 +309,8 @@ pub fn automatic_releases_one() {
 }
 
 /// No call makes a system call if no thread waits. A waiter that has gone costs one.
-pub fn cost() {
+#[apply(isolated)]
+fn cost() {
     for flags in [0, AUTO] {
         let room = room(flags);
         for waited in [false, true] {
@@ -336,7 +346,8 @@ pub fn cost() {
 }
 
 /// A waiter that is killed leaves its announcement, which the next set withdraws.
-pub fn killed_waiter() {
+#[apply(isolated)]
+fn killed_waiter() {
     for flags in [0, AUTO] {
         let room = room(flags);
         kill(room.waiter(-1));
@@ -349,7 +360,8 @@ pub fn killed_waiter() {
 
 /// The call of the kernel that sets and wakes, of which an event depends: it wakes as many threads
 /// as asked, also if the old value is 0.
-pub fn wakes_as_many_as_asked() {
+#[apply(isolated)]
+fn wakes_as_many_as_asked() {
     let room = room(0);
     let word = &room.event_words()[STATE];
     for (update, first) in [
@@ -389,7 +401,8 @@ fn pin_to_one_processor() {
 }
 
 /// A waiter that is killed after it was woken has consumed nothing: another one gets the event.
-pub fn killed_after_its_wake_up() {
+#[apply(isolated)]
+fn killed_after_its_wake_up() {
     pin_to_one_processor();
     for _ in 0..scaled(20) {
         let room = room(AUTO);
@@ -420,7 +433,8 @@ pub fn killed_after_its_wake_up() {
 
 /// A thread that was killed after it had set the event and before it woke a waiter which had just
 /// announced itself: the waiter checks the event itself.
-pub fn killed_between() {
+#[apply(isolated)]
+fn killed_between() {
     for flags in [0, AUTO] {
         let room = room(flags);
         let waiter = room.waiter(-1);
@@ -430,7 +444,8 @@ pub fn killed_between() {
 }
 
 /// An announcement that is lost, whatever the reason, delays a waiter and no more.
-pub fn lost_announcement() {
+#[apply(isolated)]
+fn lost_announcement() {
     for flags in [0, AUTO] {
         let room = room(flags);
         for timeout in [-1, LONG, INTR] {
@@ -444,7 +459,8 @@ pub fn lost_announcement() {
 }
 
 /// A filter refuses the call that sets and wakes at once: two calls do it.
-pub fn refused_wake_up() {
+#[apply(isolated)]
+fn refused_wake_up() {
     for flags in [0, AUTO] {
         for error in [ENOSYS, EPERM] {
             let room = room(flags);
@@ -461,7 +477,8 @@ pub fn refused_wake_up() {
 }
 
 /// Two processes that answer each other: a wake-up that is lost delays each round by 100 ms.
-pub fn nothing_is_missed() {
+#[apply(isolated)]
+fn nothing_is_missed() {
     let room = room(AUTO);
     let rounds = scaled(20_000);
     let child = fork(|| {
@@ -543,13 +560,14 @@ fn finish(room: &Room, processes: Vec<Child>) -> u64 {
 }
 
 fn wait_in_a_crowd(room: &Room) {
-    let (waited, took) = timed(|| room.wait(10_000));
+    let (waited, took) = timed_ms(|| room.wait(10_000));
     assert_eq!(waited, CLEAN);
     room.words[LONGEST].fetch_max(took as u64, SeqCst);
     room.arrive(RELEASED);
 }
 
-pub fn crowd_automatic() {
+#[apply(isolated)]
+fn crowd_automatic() {
     storm_of_kills(room(AUTO), 21, |room, sets| {
         if sets {
             room.set(0);
@@ -560,7 +578,8 @@ pub fn crowd_automatic() {
     });
 }
 
-pub fn crowd_manual() {
+#[apply(isolated)]
+fn crowd_manual() {
     storm_of_kills(room(0), 22, |room, sets| {
         if sets {
             room.set(0);
@@ -573,7 +592,8 @@ pub fn crowd_manual() {
 }
 
 /// Consumers are killed at random. Each set is consumed, and none twice.
-pub fn crowd_consumes_each_set() {
+#[apply(isolated)]
+fn crowd_consumes_each_set() {
     const BEGUN: usize = 5;
     let room = room(AUTO);
     let start = || {

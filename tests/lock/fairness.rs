@@ -1,6 +1,6 @@
 //! No waiter starves, and a thread that has stopped holds up the others for a bounded time only.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::EAGAIN;
 use std::time::{Duration, Instant};
 
@@ -44,11 +44,13 @@ fn beside_a_loop(
     looping.join();
 }
 
-pub fn mutex() {
+#[apply(isolated)]
+fn mutex() {
     beside_a_loop(Space::lock, Space::unlock, Space::lock, Space::unlock);
 }
 
-pub fn reader() {
+#[apply(isolated)]
+fn reader() {
     beside_a_loop(
         Space::wrlock,
         Space::wrunlock,
@@ -57,7 +59,8 @@ pub fn reader() {
     );
 }
 
-pub fn writer() {
+#[apply(isolated)]
+fn writer() {
     beside_a_loop(
         Space::wrlock,
         Space::wrunlock,
@@ -67,7 +70,8 @@ pub fn writer() {
 }
 
 /// A waiter that asked to go first is stopped, or killed: others lock the mutex all the same.
-pub fn stopped_waiter() {
+#[apply(isolated)]
+fn stopped_waiter() {
     for signal in [libc::SIGSTOP, libc::SIGKILL] {
         let space = space();
         assert_eq!(space.lock(-1), CLEAN);
@@ -89,7 +93,8 @@ pub fn stopped_waiter() {
 
 /// A writer that waits for a reader bars the way to other readers; one that is stopped meanwhile
 /// does so for half a second only. It goes on when it runs again.
-pub fn stopped_writer() {
+#[apply(isolated)]
+fn stopped_writer() {
     let space = space();
     assert_eq!(space.rdlock(0), CLEAN);
     let writer = fork(|| {

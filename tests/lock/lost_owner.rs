@@ -1,6 +1,6 @@
 //! Owners whose end the kernel does not report: a waiter finds out that they no longer exist.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EDEADLK, EOPNOTSUPP, EPERM, EXDEV, c_long};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -20,7 +20,8 @@ const LOCKS: Locks = [
 
 /// A thread other than the main one executes a program: the kernel gives it another id before it
 /// looks for its mutexes.
-pub fn exec_by_a_thread() {
+#[apply(isolated)]
+fn exec_by_a_thread() {
     for (lock, wait, found) in LOCKS {
         let space = space();
         let child = fork(|| {
@@ -40,7 +41,8 @@ pub fn exec_by_a_thread() {
 }
 
 /// Calls that must not wait find out too, when they are made again and again.
-pub fn found_by_polling() {
+#[apply(isolated)]
+fn found_by_polling() {
     let tries: [fn(&Space) -> Outcome; 3] = [
         |space| space.lock(0),
         |space| space.rdlock(0),
@@ -63,7 +65,8 @@ pub fn found_by_polling() {
 
 /// A process removes the mapping while a thread holds a lock, as an exit handler may, and ends. It
 /// is not even waited for.
-pub fn unmapped_at_exit() {
+#[apply(isolated)]
+fn unmapped_at_exit() {
     for (lock, wait, found) in LOCKS {
         let space = space();
         let child = fork(|| {
@@ -78,7 +81,8 @@ pub fn unmapped_at_exit() {
 }
 
 /// The kernel walks a list of at most 2,048 mutexes.
-pub fn more_than_the_kernel_finds() {
+#[apply(isolated)]
+fn more_than_the_kernel_finds() {
     const MANY: usize = 2051;
     let spaces: Vec<_> = (0..MANY).map(|_| space()).collect();
     fork(|| {
@@ -104,7 +108,8 @@ fn of_mutex<'a>(space: &'a Space, name: &str) -> &'a AtomicU32 {
 }
 
 /// A thread has the id that an earlier owner had, which ended unnoticed.
-pub fn id_is_used_again() {
+#[apply(isolated)]
+fn id_is_used_again() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     fork(|| {
@@ -122,7 +127,8 @@ pub fn id_is_used_again() {
 }
 
 /// The locks lie in a file that has outlived a boot, and are held by ids that are in use now.
-pub fn earlier_boot() {
+#[apply(isolated)]
+fn earlier_boot() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     assert_eq!(space.rdlock(-1), CLEAN);
@@ -149,7 +155,9 @@ pub fn earlier_boot() {
 
 /// In another PID namespace the ids mean other threads. The owner and one that tries are both
 /// number 1 of their own.
-pub fn other_namespace() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn other_namespace() {
     let space = raw_space();
     let owner = in_new_namespace(|| {
         assert_eq!(space.mutex_init(0), CLEAN);
@@ -193,7 +201,8 @@ fn refused(space: &Space) {
 }
 
 /// The C library takes the child of a bare clone(2) for its parent.
-pub fn bare_clone() {
+#[apply(isolated)]
+fn bare_clone() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     let flags = libc::SIGCHLD as c_long;

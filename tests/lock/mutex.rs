@@ -1,6 +1,6 @@
 //! ipc_mutex.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EDEADLK, EINVAL, EPERM, EPROTO, ESTALE, ETIMEDOUT, c_int, iovec, pid_t};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -14,7 +14,8 @@ use unixipc::ffi::mutex::*;
 const WORD: usize = 4;
 const WAITERS: u32 = 0x8000_0000;
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let space = space();
     let askew = space.mutex().wrapping_byte_add(8);
     for bad in [ptr::null_mut(), askew] {
@@ -47,7 +48,8 @@ fn all_calls(space: &Space) -> [Outcome; 4] {
     ]
 }
 
-pub fn not_a_mutex() {
+#[apply(isolated)]
+fn not_a_mutex() {
     let space = raw_space();
     assert_eq!(all_calls(space), [Err(EPROTO); 4]);
     let mut random = Random(1);
@@ -66,7 +68,8 @@ pub fn not_a_mutex() {
     assert_eq!(space.lock(0), CLEAN);
 }
 
-pub fn any_contents() {
+#[apply(isolated)]
+fn any_contents() {
     let space = raw_space();
     let mut random = Random(2);
     for _ in 0..100 {
@@ -77,12 +80,13 @@ pub fn any_contents() {
     }
 }
 
-pub fn owner() {
+#[apply(isolated)]
+fn owner() {
     let space = space();
     for timeout in [-1, 0, 10, INTR] {
         assert_eq!(space.owner(), CLEAN);
         assert_eq!(space.lock(timeout), CLEAN);
-        assert_eq!(space.owner(), Ok(thread_id()));
+        assert_eq!(space.owner(), Ok(thread_id() as usize));
         for again in [-1, 0, 10, INTR] {
             assert_eq!(space.lock(again), Err(EDEADLK));
         }
@@ -93,16 +97,17 @@ pub fn owner() {
     }
     // Where the tests look for it too.
     assert_eq!(space.lock(-1), CLEAN);
-    assert_eq!(space.mutex_words()[WORD].load(SeqCst) as usize, thread_id());
+    assert_eq!(space.mutex_words()[WORD].load(SeqCst) as u64, thread_id());
     let other = space.holder(|_| CLEAN, |_| CLEAN);
     space.let_go();
     other.join();
 }
 
-pub fn wrong_thread() {
+#[apply(isolated)]
+fn wrong_thread() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
-    let id = thread_id();
+    let id = thread_id() as usize;
     let other = move || {
         assert_eq!(space.unlock(), Err(EPERM));
         assert_eq!(space.consistent(), Err(EPERM));
@@ -115,15 +120,16 @@ pub fn wrong_thread() {
     assert_eq!(space.unlock(), CLEAN);
 }
 
-pub fn time_outs() {
+#[apply(isolated)]
+fn time_outs() {
     let space = space();
     let holder = space.holder(|space| space.lock(-1), Space::unlock);
-    let (tried, took) = timed(|| space.lock(0));
+    let (tried, took) = timed_ms(|| space.lock(0));
     assert_eq!(tried, Err(EAGAIN));
     assert!(took < 1000, "{took} ms");
     // Longer than a sleeper's patience too.
     for timeout in [1, 50, 250] {
-        let (tried, took) = timed(|| space.lock(timeout));
+        let (tried, took) = timed_ms(|| space.lock(timeout));
         assert_eq!(tried, Err(ETIMEDOUT));
         assert!(
             took >= timeout as u128 && took < timeout as u128 + 5000,
@@ -139,7 +145,8 @@ pub fn time_outs() {
     assert_eq!(space.lock(LONG), DIED);
 }
 
-pub fn interrupted() {
+#[apply(isolated)]
+fn interrupted() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     ends_with_signal(|| space.lock(INTR));
@@ -148,19 +155,20 @@ pub fn interrupted() {
 }
 
 /// Handlers run all the time: a time-out is not longer, and other waits go on.
-pub fn storm() {
+#[apply(isolated)]
+fn storm() {
     let space = space();
     let holder = space.holder(|space| space.lock(-1), Space::unlock);
     let child = fork(|| {
-        handle(0);
-        crate::tool::storm(500);
-        let (tried, took) = timed(|| space.lock(200));
+        count_signals(0);
+        crate::support::storm(500);
+        let (tried, took) = timed_ms(|| space.lock(200));
         assert_eq!(tried, Err(ETIMEDOUT));
         assert!((200..5000).contains(&took), "{took} ms");
         space.arrive(0);
         assert_eq!(space.lock(-1), CLEAN);
         assert!(handled() > 10);
-        crate::tool::storm(0);
+        crate::support::storm(0);
         assert_eq!(space.unlock(), CLEAN);
     });
     space.wait_for(0, 1);
@@ -170,14 +178,15 @@ pub fn storm() {
     child.join();
 }
 
-pub fn owner_killed() {
+#[apply(isolated)]
+fn owner_killed() {
     let space = space();
     kill(space.holder(|space| space.lock(-1), Space::unlock));
     assert_eq!(space.owner(), CLEAN);
     // Until somebody says that all is well, whoever that is and however often.
     for _ in 0..3 {
         assert_eq!(space.lock(0), DIED);
-        assert_eq!(space.owner(), Ok(thread_id()));
+        assert_eq!(space.owner(), Ok(thread_id() as usize));
         assert_eq!(space.lock(0), Err(EDEADLK));
         assert_eq!(space.unlock(), CLEAN);
         fork(|| {
@@ -205,7 +214,8 @@ pub fn owner_killed() {
 }
 
 /// The owner dies while others sleep, in each way: one after the other gets the mutex.
-pub fn killed_while_others_wait() {
+#[apply(isolated)]
+fn killed_while_others_wait() {
     let space = space();
     let holder = space.holder(|space| space.lock(-1), Space::unlock);
     let waiters = [-1, LONG, INTR].map(|timeout| {
@@ -224,14 +234,16 @@ pub fn killed_while_others_wait() {
     assert_eq!(space.lock(0), DIED);
 }
 
-pub fn thread_ends() {
+#[apply(isolated)]
+fn thread_ends() {
     let space = space();
     let thread = thread::spawn(|| space.lock(-1));
     assert_eq!(thread.join().unwrap(), CLEAN);
     assert_eq!(space.lock(LONG), DIED);
 }
 
-pub fn exec() {
+#[apply(isolated)]
+fn exec() {
     let space = space();
     fork(|| {
         assert_eq!(space.lock(-1), CLEAN);
@@ -242,7 +254,8 @@ pub fn exec() {
     assert_eq!(space.lock(0), DIED);
 }
 
-pub fn fork_while_held() {
+#[apply(isolated)]
+fn fork_while_held() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     fork(|| {
@@ -256,7 +269,8 @@ pub fn fork_while_held() {
 }
 
 /// Who is killed asleep is not waited for.
-pub fn waiter_killed() {
+#[apply(isolated)]
+fn waiter_killed() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     let waiters = [-1, -1, INTR, LONG].map(|timeout| {
@@ -277,7 +291,8 @@ pub fn waiter_killed() {
 }
 
 /// One whom nobody wakes looks by itself.
-pub fn wake_up_lost() {
+#[apply(isolated)]
+fn wake_up_lost() {
     let space = space();
     for timeout in [-1, LONG, INTR] {
         assert_eq!(space.lock(-1), CLEAN);
@@ -292,14 +307,15 @@ pub fn wake_up_lost() {
         });
         word.fetch_and(!WAITERS, SeqCst);
         assert_eq!(space.unlock(), CLEAN);
-        let ((), took) = timed(|| waiter.join());
+        let ((), took) = timed_ms(|| waiter.join());
         assert!(took < 5000, "{took} ms");
     }
 }
 
 /// The kernel knows what a sleeper waits for: if it is killed after its wake-up, the kernel
 /// wakes another one.
-pub fn sleeper_is_announced() {
+#[apply(isolated)]
+fn sleeper_is_announced() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     let waiter = fork(|| assert_eq!(space.lock(-1), CLEAN));
@@ -321,7 +337,8 @@ pub fn sleeper_is_announced() {
 }
 
 /// Whoever has slept gives the mutex up with a wake-up, for others may sleep on.
-pub fn sleeper_wakes_the_next() {
+#[apply(isolated)]
+fn sleeper_wakes_the_next() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     let waiters = [-1, LONG, INTR].map(|timeout| {
@@ -361,7 +378,8 @@ fn pending(pid: pid_t) -> usize {
 }
 
 /// Without another thread at the mutex: no system call.
-pub fn cost_without_contention() {
+#[apply(isolated)]
+fn cost_without_contention() {
     let space = space();
     fork(|| {
         // The first call of a process finds out its identity.
@@ -385,7 +403,8 @@ pub fn cost_without_contention() {
 
 /// The kernel does not find a mutex in a mapping that was removed, nor those locked before it. A
 /// waiter finds that the owner no longer exists.
-pub fn unmapped_while_held() {
+#[apply(isolated)]
+fn unmapped_while_held() {
     let [before, gone, after] = [space(), space(), space()];
     fork(|| {
         for space in [before, gone, after] {
@@ -400,7 +419,8 @@ pub fn unmapped_while_held() {
 }
 
 /// As many as the manual promises.
-pub fn many_at_once() {
+#[apply(isolated)]
+fn many_at_once() {
     const MANY: usize = 2048;
     let spaces: Vec<_> = (0..MANY).map(|_| space()).collect();
     fork(|| {
@@ -415,14 +435,15 @@ pub fn many_at_once() {
 }
 
 /// With priority inheritance the C library waits: time-outs and deaths are as ever.
-pub fn inheriting() {
+#[apply(isolated)]
+fn inheriting() {
     let space = space();
     assert_eq!(space.mutex_init(IPC_MUTEX_F_PRIO_INHERIT), CLEAN);
     assert_eq!(space.lock(-1), CLEAN);
     assert_eq!(space.lock(-1), Err(EDEADLK));
     fork(|| {
         assert_eq!(space.lock(0), Err(EAGAIN));
-        let (locked, took) = timed(|| space.lock(250));
+        let (locked, took) = timed_ms(|| space.lock(250));
         assert_eq!(locked, Err(ETIMEDOUT));
         assert!(took >= 250, "{took} ms");
         assert_eq!(space.lock(INTR), Err(libc::EOPNOTSUPP));
@@ -470,7 +491,8 @@ pub fn inheriting() {
 }
 
 /// A condition wakes waiters that lock such a mutex.
-pub fn inheriting_with_condition() {
+#[apply(isolated)]
+fn inheriting_with_condition() {
     let space = space();
     assert_eq!(space.mutex_init(IPC_MUTEX_F_PRIO_INHERIT), CLEAN);
     let waiters = [0; 3].map(|_| {
@@ -492,7 +514,9 @@ pub fn inheriting_with_condition() {
 }
 
 /// The owner runs with the priority of the thread that waits for the mutex.
-pub fn priority_is_inherited() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn priority_is_inherited() {
     let space = space();
     assert_eq!(space.mutex_init(IPC_MUTEX_F_PRIO_INHERIT), CLEAN);
     let owner = space.holder(|space| space.lock(-1), Space::unlock);

@@ -1,6 +1,6 @@
 //! ipc_rwlock.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EDEADLK, EINVAL, EPERM, EPROTO, ESTALE, ETIMEDOUT, c_int, cpu_set_t};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use std::{fs, mem, ptr, thread};
 use unixipc::ffi::rwlock::*;
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let space = space();
     let askew = space.rwlock().wrapping_byte_add(8);
     for bad in [ptr::null_mut(), askew] {
@@ -43,7 +44,8 @@ fn all_calls(space: &Space) -> [Outcome; 5] {
     ]
 }
 
-pub fn not_a_lock() {
+#[apply(isolated)]
+fn not_a_lock() {
     let space = raw_space();
     assert_eq!(all_calls(space), [Err(EPROTO); 5]);
     let mut random = Random(3);
@@ -65,7 +67,8 @@ pub fn not_a_lock() {
 }
 
 /// At each place within a cache line, and nothing outside is written.
-pub fn alignments() {
+#[apply(isolated)]
+fn alignments() {
     #[repr(C, align(64))]
     struct Room([u8; 64 + size_of::<ipc_rwlock>() + 64]);
     for place in (16..=64).step_by(16) {
@@ -91,7 +94,8 @@ pub fn alignments() {
     }
 }
 
-pub fn readers_and_writers() {
+#[apply(isolated)]
+fn readers_and_writers() {
     let space = space();
     let reader = space.holder(|space| space.rdlock(-1), Space::rdunlock);
     for timeout in [-1, 0, 10, INTR] {
@@ -122,7 +126,8 @@ pub fn readers_and_writers() {
     assert_eq!(space.wrlock(LONG), CLEAN);
 }
 
-pub fn deadlocks() {
+#[apply(isolated)]
+fn deadlocks() {
     let space = space();
     for again in [-1, 0, 10, INTR] {
         assert_eq!(space.rdlock(-1), CLEAN);
@@ -154,7 +159,8 @@ pub fn deadlocks() {
     writer.join();
 }
 
-pub fn wrong_thread() {
+#[apply(isolated)]
+fn wrong_thread() {
     let space = space();
     let nothing = move || {
         assert_eq!(space.rdunlock(), Err(EPERM));
@@ -195,7 +201,8 @@ fn crowd_of_readers(space: &'static Space) -> Vec<Child> {
         .collect()
 }
 
-pub fn most_readers() {
+#[apply(isolated)]
+fn most_readers() {
     let space = space();
     let mut readers = crowd_of_readers(space);
     assert_eq!(space.rdlock(0), Err(EAGAIN));
@@ -213,7 +220,8 @@ pub fn most_readers() {
 }
 
 /// One reader too many gets the slot of any reader that unlocks; also two that wait.
-pub fn any_slot_will_do() {
+#[apply(isolated)]
+fn any_slot_will_do() {
     for last in [0, 7, READERS_MAX - 1] {
         let space = space();
         let readers = crowd_of_readers(space);
@@ -234,7 +242,8 @@ pub fn any_slot_will_do() {
 }
 
 /// One that reads already waits for another reader, whichever places are its own.
-pub fn waits_for_another_reader() {
+#[apply(isolated)]
+fn waits_for_another_reader() {
     let space = space();
     // SAFETY: takes nothing.
     stay_on(unsafe { libc::sched_getcpu() } as usize);
@@ -282,7 +291,8 @@ fn lines_of_reader(space: &Space, cpu: usize) -> BTreeSet<usize> {
     changed
 }
 
-pub fn readers_share_no_line() {
+#[apply(isolated)]
+fn readers_share_no_line() {
     // SAFETY: all zero bytes are a set.
     let mut set: cpu_set_t = unsafe { mem::zeroed() };
     // SAFETY: a set of ours, and its size.
@@ -312,7 +322,8 @@ pub fn readers_share_no_line() {
 
 /// Readers that are away for a moment only, too short for the writer to wake up: all have one
 /// processor, and the writer gets it when no other thread wants it.
-pub fn writer_is_not_overtaken() {
+#[apply(isolated)]
+fn writer_is_not_overtaken() {
     let space = space();
     // SAFETY: takes nothing.
     stay_on(unsafe { libc::sched_getcpu() } as usize);
@@ -343,11 +354,12 @@ pub fn writer_is_not_overtaken() {
     readers.into_iter().for_each(Child::join);
 }
 
-pub fn time_outs() {
+#[apply(isolated)]
+fn time_outs() {
     let space = space();
     let reader = space.holder(|space| space.rdlock(-1), Space::rdunlock);
     for timeout in [1, 50, 250] {
-        let (tried, took) = timed(|| space.wrlock(timeout));
+        let (tried, took) = timed_ms(|| space.wrlock(timeout));
         assert_eq!(tried, Err(ETIMEDOUT));
         let expected = timeout as u128..timeout as u128 + 5000;
         assert!(expected.contains(&took), "{took} ms");
@@ -361,13 +373,13 @@ pub fn time_outs() {
     let child = fork(|| {
         for call in [Space::rdlock, Space::wrlock] {
             assert_eq!(call(space, 0), Err(EAGAIN));
-            let (tried, took) = timed(|| call(space, 50));
+            let (tried, took) = timed_ms(|| call(space, 50));
             assert_eq!(tried, Err(ETIMEDOUT));
             assert!((50..5000).contains(&took), "{took} ms");
         }
-        handle(0);
+        count_signals(0);
         storm(500);
-        let (tried, took) = timed(|| space.wrlock(200));
+        let (tried, took) = timed_ms(|| space.wrlock(200));
         assert_eq!(tried, Err(ETIMEDOUT));
         assert!((200..5000).contains(&took), "{took} ms");
         space.arrive(0);
@@ -380,7 +392,8 @@ pub fn time_outs() {
     child.join();
 }
 
-pub fn interrupted() {
+#[apply(isolated)]
+fn interrupted() {
     let space = space();
     assert_eq!(space.rdlock(-1), CLEAN);
     ends_with_signal(|| space.wrlock(INTR));
@@ -399,7 +412,8 @@ pub fn interrupted() {
 }
 
 /// A handler that runs while the call looks does not end it: so it looks seldom.
-pub fn interrupted_and_seldom_awake() {
+#[apply(isolated)]
+fn interrupted_and_seldom_awake() {
     let space = space();
     let _readers = crowd_of_readers(space);
     let reader = fork(|| assert_eq!(space.rdlock(INTR), CLEAN));
@@ -417,7 +431,8 @@ pub fn interrupted_and_seldom_awake() {
 }
 
 /// A reader changes nothing, so its death is not reported.
-pub fn reader_killed() {
+#[apply(isolated)]
+fn reader_killed() {
     let space = space();
     for _ in 0..3 {
         kill(space.holder(|space| space.rdlock(-1), Space::rdunlock));
@@ -437,7 +452,8 @@ pub fn reader_killed() {
     writer.join();
 }
 
-pub fn writer_killed() {
+#[apply(isolated)]
+fn writer_killed() {
     let space = space();
     let writer = space.holder(|space| space.wrlock(-1), Space::wrunlock);
     let waiters = [
@@ -473,7 +489,8 @@ pub fn writer_killed() {
 }
 
 /// It has the gate and some of the slots, and has changed nothing.
-pub fn waiting_writer_killed() {
+#[apply(isolated)]
+fn waiting_writer_killed() {
     let space = space();
     assert_eq!(space.rdlock(-1), CLEAN);
     let writer = fork(|| space.wrlock(-1).map(drop).unwrap());
@@ -491,7 +508,8 @@ pub fn waiting_writer_killed() {
 
 /// Two readers of which one always reads: neither unlocks before the other has locked, but for
 /// one that waits for a writer.
-pub fn writer_is_not_starved() {
+#[apply(isolated)]
+fn writer_is_not_starved() {
     let space = space();
     let readers = [0, 1].map(|me| {
         fork(move || {

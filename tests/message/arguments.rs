@@ -1,6 +1,6 @@
 //! Bad arguments, errno by errno, and what a failure leaves alone.
 
-use crate::call::*;
+use crate::support::*;
 use libc::{c_int, c_void, size_t, ssize_t};
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,7 +10,8 @@ use unixipc::ffi::pair::*;
 
 const STREAM: c_int = libc::SOCK_STREAM;
 
-pub fn pair_types() {
+#[apply(isolated)]
+fn pair_types() {
     for kind in TYPES {
         for nonblock in [0, libc::SOCK_NONBLOCK] {
             let (a, b) = pair(kind | nonblock);
@@ -111,7 +112,8 @@ impl Call {
     }
 }
 
-pub fn bad_arguments() {
+#[apply(isolated)]
+fn bad_arguments() {
     for kind in TYPES {
         let (a, b) = pair(kind);
         let mut buf = *b"12345678";
@@ -251,7 +253,8 @@ impl Drop for Hole {
     }
 }
 
-pub fn memory_that_is_not_there() {
+#[apply(isolated)]
+fn memory_that_is_not_there() {
     let hole = Hole::new();
     for kind in TYPES {
         let (a, b) = pair(kind);
@@ -279,7 +282,8 @@ pub fn memory_that_is_not_there() {
     }
 }
 
-pub fn other_sockets() {
+#[apply(isolated)]
+fn other_sockets() {
     // SAFETY: no pointers.
     let socket = |domain, kind| own(unsafe { libc::socket(domain, kind, 0) });
     let mut buf = [0; 8];
@@ -314,7 +318,8 @@ pub fn other_sockets() {
     assert_eq!(recv(&netlink, &mut buf, 0), Err(libc::EAGAIN));
 }
 
-pub fn too_long() {
+#[apply(isolated)]
+fn too_long() {
     let too_long = IPC_MSG_MAX + 1;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping, which is read only and so takes no memory.

@@ -1,7 +1,7 @@
 //! How many system calls a message costs, counted by strace.
 
-use crate::call::*;
-use crate::common::strace::{MARKER, marker, name, trace};
+use crate::support::*;
+use common::strace::{MARKER, marker, name, trace};
 use libc::c_int;
 use std::os::fd::AsRawFd;
 
@@ -58,7 +58,9 @@ fn drain(ends: &Pair, _: c_int) {
     while recv(&ends.1, &mut [0; 8], 0).is_ok() {}
 }
 
-pub fn system_calls() {
+#[apply(isolated)]
+#[needs(needs::strace)]
+fn system_calls() {
     let leak = |kind| -> &'static Pair { Box::leak(Box::new(pair(kind))) };
     let [stream, seqpacket, dgram] = TYPES.map(leak);
     let mut all = Vec::new();

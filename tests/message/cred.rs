@@ -1,7 +1,7 @@
 //! ipc_peer_cred
 
-use crate::call::*;
-use crate::common::isolated::{NOBODY, become_nobody};
+use crate::support::*;
+use common::user::{NOBODY, become_nobody};
 use libc::c_int;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -34,7 +34,8 @@ fn me() -> [u32; 3] {
     [process::id(), uid, gid]
 }
 
-pub fn of_pairs() {
+#[apply(isolated)]
+fn of_pairs() {
     for kind in TYPES {
         let (a, b) = pair(kind);
         assert_eq!(whole(&a), me());
@@ -51,7 +52,8 @@ pub fn of_pairs() {
     }
 }
 
-pub fn sizes() {
+#[apply(isolated)]
+fn sizes() {
     let (a, _b) = pair(libc::SOCK_STREAM);
     let expected = me().map(u32::to_ne_bytes).concat();
     for size in 0..12 {
@@ -67,7 +69,8 @@ pub fn sizes() {
     }
 }
 
-pub fn errors() {
+#[apply(isolated)]
+fn errors() {
     let (a, _b) = pair(libc::SOCK_STREAM);
     let refused = |fd, size, errno| {
         assert_eq!(peer_cred(fd, size), (Err(errno), UNTOUCHED));
@@ -95,7 +98,8 @@ pub fn errors() {
 }
 
 /// On a connected socket: the process that connected, and the one that listened.
-pub fn of_connected_sockets() {
+#[apply(isolated)]
+fn of_connected_sockets() {
     let path = env::temp_dir().join("s");
     let listener = UnixListener::bind(&path).unwrap();
     let parent = me();
@@ -112,7 +116,9 @@ pub fn of_connected_sockets() {
     fs::remove_file(path).unwrap();
 }
 
-pub fn of_another_user() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn of_another_user() {
     let (a, b) = pair(libc::SOCK_STREAM);
     fork(|| {
         become_nobody().unwrap();
@@ -131,7 +137,8 @@ fn overflow_id(which: &str) -> u32 {
 }
 
 /// The peer has no ID in the namespaces of the caller.
-pub fn of_another_namespace() {
+#[apply(isolated)]
+fn of_another_namespace() {
     let (a, _b) = pair(libc::SOCK_STREAM);
     let unmapped = [0, overflow_id("uid"), overflow_id("gid")];
     fork(|| {

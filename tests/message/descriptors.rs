@@ -1,7 +1,7 @@
 //! Descriptors that go with messages, and calls for which there are none left.
 
-use crate::call::*;
-use crate::common::isolated::become_nobody;
+use crate::support::*;
+use common::user::become_nobody;
 use libc::c_int;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -19,7 +19,8 @@ fn assert_close_on_exec(fds: &[OwnedFd]) {
 }
 
 /// Each descriptor arrives in its place, and is the same open file.
-pub fn contents() {
+#[apply(isolated)]
+fn contents() {
     for kind in TYPES {
         let (a, b) = pair(kind);
         for count in [1, 2, 100, IPC_MSG_FDS_MAX] {
@@ -50,7 +51,8 @@ pub fn contents() {
 }
 
 /// Fewer places than descriptors: the first ones are given, the others closed.
-pub fn fewer_places() {
+#[apply(isolated)]
+fn fewer_places() {
     for kind in TYPES {
         let (a, b) = pair(kind);
         for count in [0, 1, 3, IPC_MSG_FDS_MAX] {
@@ -73,7 +75,8 @@ pub fn fewer_places() {
 }
 
 /// With long messages too each descriptor comes with its own message.
-pub fn beside_long_messages() {
+#[apply(isolated)]
+fn beside_long_messages() {
     let (a, b) = pair(libc::SOCK_STREAM);
     let mut child = None;
     for round in 0..20 {
@@ -95,7 +98,8 @@ pub fn beside_long_messages() {
 }
 
 /// Descriptors that a peer slips in where none belong are closed.
-pub fn slipped_in() {
+#[apply(isolated)]
+fn slipped_in() {
     let held = descriptors(3);
     // One beside every byte of a message, each by itself.
     let (a, b) = pair(libc::SOCK_STREAM);
@@ -131,7 +135,8 @@ pub fn slipped_in() {
 }
 
 /// A receiver that has switched on credentials, pidfds and labels gets the descriptors alone.
-pub fn beside_other_control_data() {
+#[apply(isolated)]
+fn beside_other_control_data() {
     const SO_PASSPIDFD: c_int = 76;
     for kind in TYPES {
         for room in [0, 1, IPC_MSG_FDS_MAX] {
@@ -184,7 +189,8 @@ pub fn send_raw_fds(fd: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
 }
 
 /// No room for the descriptors that come: EMFILE, nothing leaked, the next message in step.
-pub fn no_room_for_what_comes() {
+#[apply(isolated)]
+fn no_room_for_what_comes() {
     for kind in TYPES {
         for len in [1, 5000, 60_000] {
             for (count, free) in [(1, 0), (3, 0), (3, 2), (253, 100), (253, 252)] {
@@ -215,7 +221,8 @@ pub fn no_room_for_what_comes() {
 }
 
 /// Every call while no descriptor is left: only those that make some fail.
-pub fn none_left() {
+#[apply(isolated)]
+fn none_left() {
     for kind in TYPES {
         let (a, b) = pair(kind);
         let before = open_numbers();
@@ -250,7 +257,9 @@ pub fn none_left() {
 }
 
 /// Somebody without rights can have only so many descriptors on their way.
-pub fn too_many_on_their_way() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn too_many_on_their_way() {
     for kind in TYPES {
         fork(|| {
             let (a, b) = pair(kind);

@@ -1,9 +1,9 @@
 //! The end of a session, in good order and inside a message, and peers that do not keep
 //! to the framing.
 
-use crate::call::*;
-use crate::common::filter::refuse_without;
 use crate::descriptors::send_raw_fds;
+use crate::support::*;
+use common::filter::refuse_without;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
@@ -15,7 +15,8 @@ const STREAM: i32 = libc::SOCK_STREAM;
 const WITH_AN_END: [i32; 2] = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
 
 /// What was sent before the end still comes; then 0, as often as one asks.
-pub fn between_messages() {
+#[apply(isolated)]
+fn between_messages() {
     for kind in WITH_AN_END {
         for closed in [true, false] {
             for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
@@ -52,7 +53,8 @@ pub fn between_messages() {
 
 /// The kernel finds the queue empty, the peer sends and goes, the kernel finds it gone: 0, and
 /// the message is there.
-pub fn sent_while_the_kernel_looked() {
+#[apply(isolated)]
+fn sent_while_the_kernel_looked() {
     let (a, b) = pair(libc::SOCK_SEQPACKET);
     send(&a, b"last", 0).unwrap();
     drop(a);
@@ -70,7 +72,8 @@ pub fn sent_while_the_kernel_looked() {
 
 /// An empty packet, which this library does not send, is passed over; descriptors that come with it
 /// are closed.
-pub fn empty_packets() {
+#[apply(isolated)]
+fn empty_packets() {
     for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
         for room in [None, Some(2)] {
             for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
@@ -113,7 +116,8 @@ pub fn empty_packets() {
 }
 
 /// A peer that sends nothing but empty packets does not hold up a receiver beyond its time-out.
-pub fn only_empty_packets() {
+#[apply(isolated)]
+fn only_empty_packets() {
     for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
         let (a, b) = pair(kind);
         let flood = fork(|| {
@@ -138,7 +142,8 @@ pub fn only_empty_packets() {
 }
 
 /// A peer that goes without having read everything: its own messages all still come.
-pub fn peer_left_something_unread() {
+#[apply(isolated)]
+fn peer_left_something_unread() {
     for kind in WITH_AN_END {
         for room in [None, Some(2)] {
             let _case = Case(format!("type {kind}, room {room:?}"));
@@ -171,7 +176,8 @@ pub fn peer_left_something_unread() {
 }
 
 /// The same while one waits: the kernel reports the reset before what the peer had sent.
-pub fn peer_went_while_one_waited() {
+#[apply(isolated)]
+fn peer_went_while_one_waited() {
     for kind in WITH_AN_END {
         for timeout_ms in [-1, 60_000, IPC_WAIT_INTR] {
             for room in [None, Some(2)] {
@@ -201,7 +207,8 @@ pub fn peer_went_while_one_waited() {
 }
 
 /// Who waits is told of the end.
-pub fn while_waiting() {
+#[apply(isolated)]
+fn while_waiting() {
     for kind in WITH_AN_END {
         for timeout_ms in [-1, 60_000, IPC_WAIT_INTR] {
             let (a, b) = pair(kind);
@@ -235,7 +242,8 @@ fn fork_receiver(theirs: &OwnedFd, mine: OwnedFd, run: impl FnOnce(&OwnedFd)) ->
 }
 
 /// A message cut at every byte is EPROTO, and none of it is taken for a message.
-pub fn inside_a_message() {
+#[apply(isolated)]
+fn inside_a_message() {
     let whole = [&header(20)[..], &[b'm'; 20]].concat();
     for cut in 1..whole.len() {
         for closed in [true, false] {
@@ -267,7 +275,8 @@ pub fn inside_a_message() {
 }
 
 /// A header that is none is EPROTO and ends the direction: the peer's next send is EPIPE.
-pub fn lying_headers() {
+#[apply(isolated)]
+fn lying_headers() {
     let mut lies: Vec<[u8; 8]> = (0..4)
         .flat_map(|at| {
             [0x01, 0x20, 0x80].map(|bits| {
@@ -315,7 +324,8 @@ pub fn lying_headers() {
 }
 
 /// A message that a time-out cuts while it is sent.
-pub fn half_sent() {
+#[apply(isolated)]
+fn half_sent() {
     let bytes = pattern(4 << 20, 9);
     for (timeout_ms, nonblock) in [
         (0, 0),
@@ -361,7 +371,8 @@ pub fn half_sent() {
 }
 
 /// A receive that a time-out stops inside a message.
-pub fn half_received() {
+#[apply(isolated)]
+fn half_received() {
     let whole = [&header(100)[..], &pattern(100, 1)].concat();
     for cut in [1, 4, 7, 8, 9, 50, 107] {
         for cap in [1, 100] {
@@ -394,10 +405,10 @@ pub fn half_received() {
 }
 
 /// A handler that runs inside a message does not end it, also under IPC_WAIT_INTR.
-pub fn signal_inside_a_message() {
-    use crate::timeout::handle;
+#[apply(isolated)]
+fn signal_inside_a_message() {
     for flags in [0, libc::SA_RESTART] {
-        handle(libc::SIGUSR1, flags);
+        count_signal(libc::SIGUSR1, flags);
         let bytes = pattern(1 << 20, 2);
         let (a, b) = pair(STREAM);
         let sender = fork(|| assert_eq!(send(&a, &bytes, IPC_WAIT_INTR), Ok(0)));
@@ -434,7 +445,8 @@ fn unread(fd: &OwnedFd) -> libc::c_int {
 
 /// A receiver that is gone is EPIPE from every call, and no signal: this process has
 /// SIGPIPE's default action.
-pub fn no_signal() {
+#[apply(isolated)]
+fn no_signal() {
     // SAFETY: a query; the structure is ours.
     let action = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -511,7 +523,8 @@ fn resident() -> usize {
 }
 
 /// A peer that sends anything but messages: errors only, in bounded memory and time.
-pub fn random_bytes() {
+#[apply(isolated)]
+fn random_bytes() {
     let start = Instant::now();
     let count = scaled(100_000);
     let mut random = Random(42);
@@ -524,7 +537,7 @@ pub fn random_bytes() {
         // Some begin as a message does, some with several of them.
         for at in [0, 8 + bytes.len() / 3] {
             if random.below(2) == 0 && bytes.len() >= at + 8 {
-                let len = [random.below(40), random.next() >> 32][random.below(2) as usize];
+                let len = [random.below(40), random.next_u64() >> 32][random.below(2) as usize];
                 bytes[at..at + 8].copy_from_slice(&header(len as u32));
             }
         }

@@ -1,8 +1,7 @@
 //! Many messages: under signals, under time-outs, from several threads, and with processes
 //! that are killed in the middle.
 
-use crate::call::*;
-use crate::timeout::{handle, handled, tick};
+use crate::support::*;
 use libc::c_int;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -107,30 +106,31 @@ fn recv_all(fd: &OwnedFd, messages: &Messages, count: u64, timeout: Timeouts) {
 }
 
 /// 10^4 messages each way at once, all calls interrupted every 100 µs in both processes.
-pub fn interrupted_all_the_time() {
+#[apply(isolated)]
+fn interrupted_all_the_time() {
     let count = scaled(10_000);
     for kind in TYPES {
         for flags in [0, libc::SA_RESTART] {
             for nonblock in [0, libc::SOCK_NONBLOCK] {
-                handle(libc::SIGALRM, flags);
+                count_signal(libc::SIGALRM, flags);
                 let messages = Messages::new(32 << 10);
                 let (a, b) = pair(kind | nonblock);
                 // Signals go to the main thread, which sends here and receives there.
                 let child = fork(|| {
-                    tick(100);
+                    storm(100);
                     thread::scope(|scope| {
                         scope.spawn(|| send_all(&b, &messages, count, any_timeout));
                         recv_all(&b, &messages, count, any_timeout);
                     });
-                    tick(0);
+                    storm(0);
                 });
                 let before = handled();
-                tick(100);
+                storm(100);
                 thread::scope(|scope| {
                     scope.spawn(|| recv_all(&a, &messages, count, any_timeout));
                     send_all(&a, &messages, count, any_timeout);
                 });
-                tick(0);
+                storm(0);
                 child.join();
                 assert!(handled() > before + 10, "{}", handled() - before);
             }
@@ -139,14 +139,15 @@ pub fn interrupted_all_the_time() {
 }
 
 /// The same for the bytes of a stream.
-pub fn interrupted_stream() {
+#[apply(isolated)]
+fn interrupted_stream() {
     let whole = pattern(8 << 20, 6);
     for flags in [0, libc::SA_RESTART] {
-        handle(libc::SIGALRM, flags);
+        count_signal(libc::SIGALRM, flags);
         for pick in [any_timeout as Timeouts, |_| -1] {
             let (a, b) = pair(libc::SOCK_STREAM);
             let child = fork(|| {
-                tick(100);
+                storm(100);
                 let mut random = Random(8);
                 let mut done = 0;
                 loop {
@@ -156,9 +157,9 @@ pub fn interrupted_stream() {
                         break;
                     }
                 }
-                tick(0);
+                storm(0);
             });
-            tick(100);
+            storm(100);
             let mut random = Random(9);
             let mut buf = vec![0; whole.len()];
             let mut done = 0;
@@ -169,7 +170,7 @@ pub fn interrupted_stream() {
                     break;
                 }
             }
-            tick(0);
+            storm(0);
             child.join();
             assert!(buf == whole);
             drop(a);
@@ -179,7 +180,8 @@ pub fn interrupted_stream() {
 }
 
 /// 10^6 messages (with UNIXIPC_TEST_SCALE=10) over each type, under random time-outs.
-pub fn many_messages() {
+#[apply(isolated)]
+fn many_messages() {
     let count = scaled(100_000);
     for kind in TYPES {
         // On a stream, no longer than what no time-out cuts.
@@ -194,7 +196,8 @@ pub fn many_messages() {
 }
 
 /// Longer ones, which a time-out could cut: without any.
-pub fn long_messages() {
+#[apply(isolated)]
+fn long_messages() {
     let messages = Messages::new(1 << 20);
     let count = scaled(1000);
     let (a, b) = pair(libc::SOCK_STREAM);
@@ -213,7 +216,8 @@ fn spin(time: Duration) {
 }
 
 /// A sender killed at a random moment: whole messages in order, then the end or EPROTO.
-pub fn sender_killed() {
+#[apply(isolated)]
+fn sender_killed() {
     let mut random = Random(3);
     let mut made = Vec::new();
     let mut totals = [0; 3];
@@ -267,7 +271,8 @@ pub fn sender_killed() {
 }
 
 /// A receiver killed at a random moment: EPIPE, and no signal.
-pub fn receiver_killed() {
+#[apply(isolated)]
+fn receiver_killed() {
     let mut random = Random(4);
     for kind in TYPES {
         let longest = if kind == libc::SOCK_STREAM {
@@ -318,7 +323,8 @@ pub fn receiver_killed() {
 }
 
 /// Both talk; one is killed. What it had sent all comes, though it left much unread.
-pub fn killed_while_both_talk() {
+#[apply(isolated)]
+fn killed_while_both_talk() {
     let mut random = Random(5);
     for kind in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
         let messages = Messages::new(4000);
@@ -370,7 +376,8 @@ pub fn killed_while_both_talk() {
 
 /// Several threads send and receive on one SEQPACKET or DGRAM pair: each message comes once
 /// and whole, and one sender's messages come in order to each receiver.
-pub fn several_threads() {
+#[apply(isolated)]
+fn several_threads() {
     const SENDERS: u64 = 4;
     let each = scaled(5000);
     for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {

@@ -1,10 +1,8 @@
 //! Time-outs: what each gives, and that nothing lengthens one.
 
-use crate::call::*;
+use crate::support::*;
 use libc::c_int;
 use std::os::fd::OwnedFd;
-use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 
@@ -71,7 +69,8 @@ fn took(start: Instant, least: Duration) {
     );
 }
 
-pub fn not_at_all_and_short() {
+#[apply(isolated)]
+fn not_at_all_and_short() {
     each(|waiting, a, _| {
         let start = Instant::now();
         assert_eq!(waiting(a, 0), Err(libc::EAGAIN));
@@ -91,7 +90,8 @@ fn serve(b: &OwnedFd) {
 }
 
 /// −1, a long time-out, and IPC_WAIT_INTR wait until there is something to do.
-pub fn until_ready() {
+#[apply(isolated)]
+fn until_ready() {
     each(|waiting, a, b| {
         for timeout_ms in [-1, 60_000, i32::MAX, IPC_WAIT_INTR] {
             let child = fork(|| {
@@ -108,69 +108,30 @@ pub fn until_ready() {
     });
 }
 
-static HANDLED: AtomicU64 = AtomicU64::new(0);
-
-extern "C" fn count(_: c_int) {
-    HANDLED.fetch_add(1, Relaxed);
-}
-
-/// Has a signal counted by a handler.
-pub fn handle(signal: c_int, flags: c_int) {
-    let mut action = libc::sigaction {
-        sa_sigaction: count as extern "C" fn(c_int) as usize,
-        // SAFETY: zero bytes are an empty set.
-        sa_mask: unsafe { std::mem::zeroed() },
-        sa_flags: flags,
-        sa_restorer: None,
-    };
-    // SAFETY: the action is ours; the handler only counts.
-    assert_eq!(
-        unsafe { libc::sigaction(signal, &raw mut action, ptr::null_mut()) },
-        0
-    );
-}
-
-pub fn handled() -> u64 {
-    HANDLED.load(Relaxed)
-}
-
-/// A signal every so many microseconds from now on; 0 ends it.
-pub fn tick(micros: i64) {
-    let every = libc::timeval {
-        tv_sec: 0,
-        tv_usec: micros,
-    };
-    let timer = libc::itimerval {
-        it_interval: every,
-        it_value: every,
-    };
-    // SAFETY: the structure is ours.
-    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
-    assert_eq!(set, 0);
-}
-
 /// A handler that runs all the time neither ends a wait early nor lengthens it.
-pub fn under_signals() {
+#[apply(isolated)]
+fn under_signals() {
     for flags in [0, libc::SA_RESTART] {
-        handle(libc::SIGALRM, flags);
+        count_signal(libc::SIGALRM, flags);
         each(|waiting, a, _| {
-            tick(500);
+            storm(500);
             let before = handled();
             let start = Instant::now();
             assert_eq!(waiting(a, 30), Err(libc::ETIMEDOUT));
             took(start, Duration::from_millis(30));
             assert!(handled() > before, "no signal came");
             assert_eq!(waiting(a, 0), Err(libc::EAGAIN));
-            tick(0);
+            storm(0);
         });
     }
 }
 
 /// IPC_WAIT_INTR ends with EINTR when a handler ran, also one with SA_RESTART; −1 and a long
 /// time-out do not.
-pub fn interrupted() {
+#[apply(isolated)]
+fn interrupted() {
     for flags in [0, libc::SA_RESTART] {
-        handle(libc::SIGUSR1, flags);
+        count_signal(libc::SIGUSR1, flags);
         each(|waiting, a, b| {
             let child = fork(|| assert_eq!(waiting(a, IPC_WAIT_INTR), Err(libc::EINTR)));
             child.wait_asleep();
@@ -193,7 +154,8 @@ pub fn interrupted() {
 }
 
 /// Stop and continue are no handler, and end nothing.
-pub fn stopped_and_continued() {
+#[apply(isolated)]
+fn stopped_and_continued() {
     each(|waiting, a, b| {
         let child = fork(|| assert!(waiting(a, IPC_WAIT_INTR).is_ok()));
         child.wait_asleep();
@@ -205,7 +167,8 @@ pub fn stopped_and_continued() {
 }
 
 /// Bytes that come one at a time, each waking the receiver, do not lengthen its time-out.
-pub fn wakings_without_end() {
+#[apply(isolated)]
+fn wakings_without_end() {
     let (a, b) = pair(libc::SOCK_STREAM);
     let (count, message) = (1 << 20, 1 << 24);
     for framed in [false, true] {
@@ -239,7 +202,8 @@ pub fn wakings_without_end() {
 }
 
 /// Waits under SO_RCVTIMEO and SO_SNDTIMEO of the caller's still last as long as asked for.
-pub fn beside_the_sockets_own() {
+#[apply(isolated)]
+fn beside_the_sockets_own() {
     let (a, b) = pair(libc::SOCK_SEQPACKET);
     let own = libc::timeval {
         tv_sec: 0,

@@ -1,6 +1,6 @@
 //! Round trips, progress, and talking to who does not use the library.
 
-use crate::call::*;
+use crate::support::*;
 use libc::c_int;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -21,7 +21,8 @@ const LENGTHS: [usize; 9] = [
 
 /// A message each way at once, of each length, under each time-out, through blocking and
 /// non-blocking ends.
-pub fn round_trips() {
+#[apply(isolated)]
+fn round_trips() {
     for kind in TYPES {
         for nonblock in [0, libc::SOCK_NONBLOCK] {
             let (a, b) = pair(kind | nonblock);
@@ -57,7 +58,8 @@ fn round_trip(a: &OwnedFd, b: &OwnedFd, len: usize, timeout_ms: c_int) {
 }
 
 /// Several messages that wait in the socket stay apart and in order.
-pub fn borders() {
+#[apply(isolated)]
+fn borders() {
     for kind in TYPES {
         let (a, b) = pair(kind);
         for seed in 0..8 {
@@ -74,7 +76,8 @@ pub fn borders() {
 }
 
 /// A message that does not fit is gone, with its descriptors; the next one is in step.
-pub fn longer_than_cap() {
+#[apply(isolated)]
+fn longer_than_cap() {
     for kind in TYPES {
         let (a, b) = pair(kind);
         let held = descriptors(3);
@@ -102,7 +105,8 @@ pub fn longer_than_cap() {
 }
 
 /// A transfer that timed out goes on where it stopped, in both directions.
-pub fn progress() {
+#[apply(isolated)]
+fn progress() {
     let whole = pattern(3 << 20, 5);
     for nonblock in [0, libc::SOCK_NONBLOCK] {
         let (a, b) = pair(libc::SOCK_STREAM | nonblock);
@@ -158,7 +162,8 @@ pub fn progress() {
 }
 
 /// What the kernel's own calls see, and what they can send.
-pub fn beside_raw_calls() {
+#[apply(isolated)]
+fn beside_raw_calls() {
     for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
         let (a, b) = pair(kind);
         let mut buf = [0; 100];
@@ -210,7 +215,8 @@ fn udp(host: &str) -> Pair {
     (a.into(), b.into())
 }
 
-pub fn over_udp() {
+#[apply(isolated)]
+fn over_udp() {
     for host in ["127.0.0.1", "::1"] {
         if UdpSocket::bind((host, 0)).is_err() {
             continue; // this machine has no IPv6
@@ -252,7 +258,8 @@ fn tcp() -> Pair {
     (there.into(), listener.accept().unwrap().0.into())
 }
 
-pub fn over_tcp() {
+#[apply(isolated)]
+fn over_tcp() {
     let (a, b) = tcp();
     for len in LENGTHS {
         for timeout_ms in [-1, 20_000, IPC_WAIT_INTR] {
@@ -271,7 +278,8 @@ pub fn over_tcp() {
 }
 
 /// Descriptors cannot go over TCP, and that is said.
-pub fn descriptors_over_tcp() {
+#[apply(isolated)]
+fn descriptors_over_tcp() {
     let (a, b) = tcp();
     assert_eq!(send_fds(&a, b"x", &[0], 1000), Err(libc::EOPNOTSUPP));
     assert_eq!(recv(&b, &mut [0; 8], 0), Err(libc::EAGAIN));
@@ -279,7 +287,8 @@ pub fn descriptors_over_tcp() {
 
 /// A receive that stops inside a message ends its direction on TCP too: what comes later is
 /// never taken for a message, and the other direction has ended too.
-pub fn time_out_inside_over_tcp() {
+#[apply(isolated)]
+fn time_out_inside_over_tcp() {
     let (a, b) = tcp();
     let mut buf = [0; 100];
     raw_send(&a, &header(50), 0);
@@ -299,7 +308,8 @@ pub fn time_out_inside_over_tcp() {
 }
 
 /// Each process uses its end after fork; the session ends with the child.
-pub fn across_fork() {
+#[apply(isolated)]
+fn across_fork() {
     for kind in TYPES {
         let (a, b) = pair(kind);
         let parents = a.as_raw_fd();

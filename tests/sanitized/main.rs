@@ -6,9 +6,6 @@
 //! which every access is checked by the sanitizer as well. threads.c has threads that share a
 //! cell, under ThreadSanitizer. UNIXIPC_TEST_SCALE multiplies what they do.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 use common::sanitizer::Sanitizer;
 use common::{root, run, stage};
 use libtest_mimic::{Arguments, Failed, Trial};

@@ -1,10 +1,11 @@
 //! Whoever dies gives back what it held, and a writer's death is told until somebody has repaired.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EPERM, ETIMEDOUT};
 use std::sync::atomic::Ordering::SeqCst;
 
-pub fn reader() {
+#[apply(isolated)]
+fn reader() {
     let lock = Lock::new();
     let held = Held::holding(&lock, Side::Read);
     let waiting = fork(|| {
@@ -18,7 +19,8 @@ pub fn reader() {
 }
 
 /// One that waits is killed: nobody waits for it.
-pub fn waiting() {
+#[apply(isolated)]
+fn waiting() {
     for holds in SIDES {
         for side in SIDES {
             if (holds, side) == (Side::Read, Side::Read) {
@@ -52,7 +54,8 @@ pub fn waiting() {
 }
 
 /// All are told until it is repaired, whichever time-out they give.
-pub fn writer() {
+#[apply(isolated)]
+fn writer() {
     for by_exit in [false, true] {
         let lock = Lock::new();
         if by_exit {
@@ -90,7 +93,8 @@ pub fn writer() {
 }
 
 /// The owner dies while others wait: the next one is told, and those behind it unless it repairs.
-pub fn told_while_waiting() {
+#[apply(isolated)]
+fn told_while_waiting() {
     for repairs in [false, true] {
         for side in SIDES {
             for timeout in PATIENT {
@@ -126,7 +130,8 @@ pub fn told_while_waiting() {
 }
 
 /// A writer that repairs, and then dies before it unlocks, has died with the lock.
-pub fn after_repair() {
+#[apply(isolated)]
+fn after_repair() {
     let lock = Lock::new();
     die_holding(&lock);
     let held = Held::start(
@@ -144,7 +149,8 @@ pub fn after_repair() {
 }
 
 /// The mark does not grow.
-pub fn again_and_again() {
+#[apply(isolated)]
+fn again_and_again() {
     let lock = Lock::new();
     for i in 0..100 {
         die_holding(&lock);
@@ -167,10 +173,11 @@ pub fn again_and_again() {
 
 /// Readers and writers are killed at any time. What is seen under a lock that is said to be in
 /// order is in order; nobody waits for ever.
-pub fn at_random() {
+#[apply(isolated)]
+fn at_random() {
     let lock = Lock::new();
     let two = Two::new();
-    let counts = shared(2);
+    let counts = shared_words(2);
     let [done, told] = [&counts[0], &counts[1]];
     let work = |seed| {
         let mut random = Random(seed);

@@ -1,12 +1,13 @@
 //! Nobody starves.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, ETIMEDOUT, SIGCONT};
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Those that wait get the lock in the order in which they came; readers that came one after the
 /// other have it together.
-pub fn in_the_order_of_coming() {
+#[apply(isolated)]
+fn in_the_order_of_coming() {
     for orders in [
         &[Side::Read, Side::Write, Side::Read, Side::Write][..],
         &[
@@ -27,7 +28,7 @@ pub fn in_the_order_of_coming() {
         for first in SIDES {
             let _case = Case(format!("{first:?}, then {orders:?}"));
             let lock = Lock::new();
-            let log = shared(1 + orders.len());
+            let log = shared_words(1 + orders.len());
             let held = Held::holding(&lock, first);
             let mut children = Vec::new();
             for (i, side) in orders.iter().enumerate() {
@@ -56,9 +57,10 @@ pub fn in_the_order_of_coming() {
 }
 
 /// Readers that overlap without end: a writer gets the lock after those that were there.
-pub fn writer_among_readers() {
+#[apply(isolated)]
+fn writer_among_readers() {
     let lock = Lock::new();
-    let stop = &shared(1)[0];
+    let stop = &shared_words(1)[0];
     let first = Held::holding(&lock, Side::Read);
     let writer = fork(|| {
         assert_eq!(lock.wr(-1), CLEAN);
@@ -93,9 +95,10 @@ pub fn writer_among_readers() {
 }
 
 /// Writers that follow one another without a gap: a reader gets the lock in its turn.
-pub fn reader_among_writers() {
+#[apply(isolated)]
+fn reader_among_writers() {
     let lock = Lock::new();
-    let stop = &shared(1)[0];
+    let stop = &shared_words(1)[0];
     let writers: Vec<Child> = (0..3)
         .map(|_| {
             fork(|| {
@@ -116,7 +119,8 @@ pub fn reader_among_writers() {
 
 /// The writer that is next is waited for, also when it has been stopped in the moment in which it
 /// could have gone on; but not once it is dead.
-pub fn next_and_stopped() {
+#[apply(isolated)]
+fn next_and_stopped() {
     for dies in [false, true] {
         let lock = Lock::new();
         let first = Held::holding(&lock, Side::Read);

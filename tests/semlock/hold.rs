@@ -1,12 +1,13 @@
 //! Who holds the lock, and who may give it back.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EINVAL, EPERM, ERANGE};
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::thread;
 
-pub fn who_excludes_whom() {
+#[apply(isolated)]
+fn who_excludes_whom() {
     let lock = Lock::new();
     for side in SIDES {
         for timeout in [0, 10, LONG, -1, INTR] {
@@ -39,7 +40,8 @@ pub fn who_excludes_whom() {
 }
 
 /// Writers keep two numbers the same; readers and writers see them so, and nobody hears of a death.
-pub fn exclusion() {
+#[apply(isolated)]
+fn exclusion() {
     let lock = Lock::new();
     let two = Two::new();
     let rounds = scaled(4000);
@@ -65,7 +67,8 @@ pub fn exclusion() {
     assert_eq!(lock.values(), [0; 4]);
 }
 
-pub fn not_held() {
+#[apply(isolated)]
+fn not_held() {
     let lock = Lock::new();
     for _ in 0..2 {
         assert_eq!(lock.rd_un(), Err(EPERM));
@@ -88,7 +91,8 @@ pub fn not_held() {
 }
 
 /// What another process holds cannot be given back, and stays as it is when who tried it ends.
-pub fn held_by_another() {
+#[apply(isolated)]
+fn held_by_another() {
     let lock = Lock::new();
     let held = Held::holding(&lock, Side::Write);
     let try_it = || {
@@ -113,7 +117,8 @@ pub fn held_by_another() {
 }
 
 /// A child made by fork does not have its parent's lock, and its end gives nothing back.
-pub fn child_of_the_owner() {
+#[apply(isolated)]
+fn child_of_the_owner() {
     let lock = Lock::new();
     assert_eq!(lock.wr(0), CLEAN);
     fork(|| {
@@ -130,7 +135,8 @@ pub fn child_of_the_owner() {
 }
 
 /// The lock is the process's: another thread gives it back, and the end of a thread does not.
-pub fn threads() {
+#[apply(isolated)]
+fn threads() {
     let lock = Lock::new();
     for side in SIDES {
         thread::scope(|scope| {
@@ -152,7 +158,7 @@ pub fn threads() {
         waiting.join().unwrap();
     });
     assert_eq!(lock.wr_un(), DONE);
-    let sum = shared(1);
+    let sum = shared_words(1);
     let rounds = scaled(1000);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -173,7 +179,8 @@ pub fn threads() {
 }
 
 /// The program that a process goes on with still holds the lock; its end gives it back.
-pub fn over_exec() {
+#[apply(isolated)]
+fn over_exec() {
     let lock = Lock::new();
     let (read, write) = pipe();
     let child = fork(|| {
@@ -195,7 +202,8 @@ pub fn over_exec() {
 }
 
 /// 32767 read locks, and not one more.
-pub fn most_readers() {
+#[apply(isolated)]
+fn most_readers() {
     let lock = Lock::new();
     for _ in 0..32767 {
         assert_eq!(lock.rd(0), CLEAN);
@@ -220,7 +228,8 @@ pub fn most_readers() {
     assert_eq!(lock.values(), [0; 4], "the kernel gave them back");
 }
 
-pub fn removed_while_held() {
+#[apply(isolated)]
+fn removed_while_held() {
     for side in SIDES {
         let lock = Lock::new();
         let held = Held::start(

@@ -1,7 +1,7 @@
 //! Opening, by key; refused calls; creation by many at once.
 
-use crate::common::isolated::become_nobody;
-use crate::tool::*;
+use crate::support::*;
+use common::user::become_nobody;
 use libc::{
     E2BIG, EACCES, EAGAIN, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, EPROTO, IPC_CREAT, IPC_EXCL,
     IPC_PRIVATE, IPC_STAT, c_int, key_t,
@@ -31,7 +31,8 @@ fn state(id: usize) -> (u32, u64) {
     (u32::from(ds.sem_perm.mode), ds.sem_nsems)
 }
 
-pub fn flags() {
+#[apply(isolated)]
+fn flags() {
     for bit in 0..32 {
         let flag = 1 << bit;
         let known = [IPC_CREAT, IPC_EXCL].contains(&flag) || bit < 9;
@@ -52,7 +53,8 @@ pub fn flags() {
     }
 }
 
-pub fn by_key() {
+#[apply(isolated)]
+fn by_key() {
     let key = fresh_key();
     assert_eq!(open(key, 0o600), Err(ENOENT));
     assert_eq!(open(key, IPC_EXCL | 0o600), Err(ENOENT));
@@ -77,7 +79,8 @@ pub fn by_key() {
 }
 
 /// Sets that are no locks.
-pub fn foreign_sets() {
+#[apply(isolated)]
+fn foreign_sets() {
     for count in [1, 2, 3, 4, 6, 100] {
         let key = fresh_key();
         let foreign = Lock::with_id(set_of(key, count));
@@ -100,7 +103,8 @@ pub fn foreign_sets() {
 
 /// Sets of as many semaphores that are no locks: one that its program uses, one that it has set up,
 /// and one that it has used and that is all zeros again.
-pub fn foreign_sets_of_the_same_size() {
+#[apply(isolated)]
+fn foreign_sets_of_the_same_size() {
     let op = |id, num, change| {
         let mut op = libc::sembuf {
             sem_num: num,
@@ -136,7 +140,8 @@ pub fn foreign_sets_of_the_same_size() {
 }
 
 /// A process that was killed between making the set and marking it leaves one that is marked later.
-pub fn not_marked_yet() {
+#[apply(isolated)]
+fn not_marked_yet() {
     for flags in [0, 0o600, IPC_CREAT | 0o600] {
         let key = fresh_key();
         let lock = Lock::with_id(set_of(key, 5));
@@ -148,7 +153,8 @@ pub fn not_marked_yet() {
     }
 }
 
-pub fn ids() {
+#[apply(isolated)]
+fn ids() {
     let removed = Lock::new();
     assert_eq!(removed.remove(), DONE);
     for id in [-1, c_int::MIN, c_int::MAX, removed.id] {
@@ -174,7 +180,7 @@ pub fn ids() {
 /// A hundred processes open a lock at the same moment, and use it at once. How many got it.
 fn crowd(key: key_t, flags: c_int, refused: c_int) -> u64 {
     const CROWD: u64 = 100;
-    let count = shared(4);
+    let count = shared_words(4);
     let [ready, opened, ids, entered] = [&count[0], &count[1], &count[2], &count[3]];
     let children: Vec<Child> = (0..CROWD)
         .map(|_| {
@@ -206,13 +212,15 @@ fn crowd(key: key_t, flags: c_int, refused: c_int) -> u64 {
     opened.load(SeqCst)
 }
 
-pub fn all_at_once() {
+#[apply(isolated)]
+fn all_at_once() {
     for _ in 0..3 {
         assert_eq!(crowd(fresh_key(), IPC_CREAT | 0o600, 0), 100);
     }
 }
 
-pub fn exclusively_at_once() {
+#[apply(isolated)]
+fn exclusively_at_once() {
     for _ in 0..3 {
         let flags = IPC_CREAT | IPC_EXCL | 0o600;
         assert_eq!(crowd(fresh_key(), flags, EEXIST), 1);
@@ -220,7 +228,9 @@ pub fn exclusively_at_once() {
 }
 
 /// The rights that the mode grants to others.
-pub fn another_user() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
     for mode in [0, 0o600, 0o604, 0o602, 0o606] {
         let _case = Case(format!("{mode:o}"));
         let key = fresh_key();
@@ -253,7 +263,9 @@ pub fn another_user() {
 }
 
 /// The system's limits, in this test's own namespace.
-pub fn limits() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn limits() {
     // SEMMSL, SEMMNS, SEMOPM, SEMMNI
     let set = |limits| fs::write("/proc/sys/kernel/sem", limits).unwrap();
     set("4 100 100 10");

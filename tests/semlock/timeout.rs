@@ -1,10 +1,9 @@
 //! Time-outs and signals: what each gives, that nothing lengthens one, and that a writer that
 //! gave up is no longer waited for.
 
-use crate::tool::*;
+use crate::support::*;
 use libc::{EAGAIN, EIDRM, EINTR, ETIMEDOUT, SA_RESTART, SIGALRM, SIGCONT, SIGUSR1, c_int};
-use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// How much longer than asked for a busy machine may take.
@@ -73,7 +72,8 @@ fn each(run: impl Fn(&Lock, Side)) {
     }
 }
 
-pub fn values() {
+#[apply(isolated)]
+fn values() {
     each(|lock, side| {
         let start = Instant::now();
         assert_eq!(lock.lock(side, 0), Err(EAGAIN));
@@ -87,7 +87,8 @@ pub fn values() {
 }
 
 /// When the time of a writer is over, the readers that waited behind it go on.
-pub fn over() {
+#[apply(isolated)]
+fn over() {
     let lock = Lock::new();
     let first = Held::holding(&lock, Side::Read);
     let writer = fork(|| assert_eq!(lock.wr(300), Err(ETIMEDOUT)));
@@ -102,7 +103,8 @@ pub fn over() {
 }
 
 /// A wait that ends with the lock, under each time-out that waits.
-pub fn late_success() {
+#[apply(isolated)]
+fn late_success() {
     for holds in SIDES {
         for side in SIDES {
             for timeout in [-1, LONG, c_int::MAX, INTR] {
@@ -124,47 +126,11 @@ pub fn late_success() {
     }
 }
 
-static HANDLED: AtomicU64 = AtomicU64::new(0);
-
-extern "C" fn count(_: c_int) {
-    HANDLED.fetch_add(1, Relaxed);
-}
-
-/// Has a signal counted by a handler.
-fn handle(signal: c_int, flags: c_int) {
-    let mut action = libc::sigaction {
-        sa_sigaction: count as extern "C" fn(c_int) as usize,
-        // SAFETY: zero bytes are an empty set.
-        sa_mask: unsafe { std::mem::zeroed() },
-        sa_flags: flags,
-        sa_restorer: None,
-    };
-    // SAFETY: the action is ours; the handler only counts.
-    let done = unsafe { libc::sigaction(signal, &raw mut action, ptr::null_mut()) };
-    assert_eq!(done, 0);
-}
-
-/// A signal every so many microseconds from now on; 0 ends it.
-fn tick(micros: i64) {
-    let every = libc::timeval {
-        tv_sec: 0,
-        tv_usec: micros,
-    };
-    let timer = libc::itimerval {
-        it_interval: every,
-        it_value: every,
-    };
-    // SAFETY: the structure is ours.
-    assert_eq!(
-        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) },
-        0
-    );
-}
-
 /// IPC_WAIT_INTR ends with a handler, whatever its flags; the others go on.
-pub fn interrupted() {
+#[apply(isolated)]
+fn interrupted() {
     for flags in [0, SA_RESTART] {
-        handle(SIGUSR1, flags);
+        count_signal(SIGUSR1, flags);
         each(|lock, side| {
             let waits = lock.waiters();
             let child = fork(|| assert_eq!(lock.lock(side, INTR), Err(EINTR)));
@@ -189,11 +155,12 @@ pub fn interrupted() {
 }
 
 /// Stop and continue end nothing but IPC_WAIT_INTR.
-pub fn stopped_and_continued() {
+#[apply(isolated)]
+fn stopped_and_continued() {
     each(|lock, side| {
         let waits = lock.waiters();
         for timeout in PATIENT {
-            let ended = shared(1);
+            let ended = shared_words(1);
             let child = fork(|| {
                 let got = lock.lock(side, timeout);
                 ended[0].store(1, Relaxed);
@@ -216,24 +183,26 @@ pub fn stopped_and_continued() {
 }
 
 /// A handler that runs all the time neither ends a wait early nor lengthens it.
-pub fn under_signals() {
+#[apply(isolated)]
+fn under_signals() {
     for flags in [0, SA_RESTART] {
-        handle(SIGALRM, flags);
+        count_signal(SIGALRM, flags);
         each(|lock, side| {
-            tick(500);
-            let before = HANDLED.load(Relaxed);
+            storm(500);
+            let before = handled();
             let start = Instant::now();
             assert_eq!(lock.lock(side, 30), Err(ETIMEDOUT));
             took(start, Duration::from_millis(30));
-            assert!(HANDLED.load(Relaxed) > before, "no signal came");
+            assert!(handled() > before, "no signal came");
             assert_eq!(lock.lock(side, 0), Err(EAGAIN));
-            tick(0);
+            storm(0);
         });
     }
 }
 
 /// Removed while one waits, in whichever step.
-pub fn removed() {
+#[apply(isolated)]
+fn removed() {
     for holds in SIDES {
         for timeout in PATIENT {
             let lock = Lock::new();
@@ -253,7 +222,8 @@ pub fn removed() {
 }
 
 /// Removed while the process is stopped, and so waits no more for the moment.
-pub fn removed_while_stopped() {
+#[apply(isolated)]
+fn removed_while_stopped() {
     for holds in SIDES {
         for timeout in [-1, LONG] {
             let lock = Lock::new();

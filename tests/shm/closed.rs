@@ -1,8 +1,8 @@
 //! A program closes the descriptors of its regions, as daemons do
 
-use crate::common::process::{open_numbers, own};
 use crate::support::*;
-use crate::support::{fork, open, unlink}; // libc has these names too
+use crate::support::{open, unlink}; // libc has these names too
+use common::child::fork;
 use libc::*;
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
@@ -29,7 +29,8 @@ fn ways(name: &CStr) -> Vec<Region> {
 }
 
 /// The numbers then belong to other files, which ipc_shm_close does not close.
-pub fn other_files() {
+#[apply(isolated)]
+fn other_files() {
     let _place = Place::new();
     let name = name("c");
     fork(|| {
@@ -59,7 +60,8 @@ pub fn other_files() {
 }
 
 /// The numbers stay unused.
-pub fn no_files() {
+#[apply(isolated)]
+fn no_files() {
     let _place = Place::new();
     let name = name("n");
     fork(|| {

@@ -1,10 +1,8 @@
 //! ipc_shm_create, and the properties of all regions
 
-use crate::both::{as_nobody, mount_tmpfs, set_soft_limit};
-use crate::common::isolated::is_root;
-use crate::common::process::{Case, open_numbers, with_room_for};
 use crate::support::*;
-use crate::support::{fork, ftruncate, open, unlink}; // libc has these names too
+use crate::support::{ftruncate, open, unlink}; // libc has these names too
+use common::child::fork;
 use libc::*;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +11,8 @@ use unixipc::ffi::shm::*;
 
 const KINDS: [c_uint; 3] = [0, PUBLISH, SOLE_WRITER];
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let _place = Place::new();
     let opts = with(0, 0);
     let opts_size = size_of_val(&opts);
@@ -60,7 +59,8 @@ pub fn arguments() {
 }
 
 /// NULL, too small, and of newer callers.
-pub fn options() {
+#[apply(isolated)]
+fn options() {
     let _place = Place::new();
     let create = |bytes: &[u8]| {
         // SAFETY: options of this size, and a place.
@@ -93,7 +93,8 @@ pub fn options() {
     assert_eq!(create(&[0; 4097]).unwrap_err(), E2BIG);
 }
 
-pub fn sizes() {
+#[apply(isolated)]
+fn sizes() {
     let _place = Place::new();
     for kind in KINDS {
         for size in [1, 8, PAGE - 1, PAGE, PAGE + 1, (9 << 20) + 5] {
@@ -145,7 +146,8 @@ fn check_sealed(fd: c_int) {
     }
 }
 
-pub fn sealed() {
+#[apply(isolated)]
+fn sealed() {
     let region = create(PAGE, 0, 0).unwrap();
     let all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     assert_eq!(seals(&region) & !F_SEAL_EXEC, all);
@@ -160,7 +162,8 @@ pub fn sealed() {
     assert!(region.is_all(7));
 }
 
-pub fn sole_writer() {
+#[apply(isolated)]
+fn sole_writer() {
     let region = create(2 * PAGE, SOLE_WRITER, 0o666).unwrap();
     let all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | F_SEAL_FUTURE_WRITE;
     assert_eq!(seals(&region) & !F_SEAL_EXEC, all);
@@ -194,7 +197,8 @@ pub fn sole_writer() {
     assert_eq!(region.u32(0).load(Ordering::Relaxed), 99);
 }
 
-pub fn modes() {
+#[apply(isolated)]
+fn modes() {
     let place = Place::new();
     for mask in [0, 0o22, 0o77, 0o777] {
         for (mode, exactly) in [(0, 0o600), (0o600, 0o600), (0o666, 0o666), (0o420, 0o420)] {
@@ -211,7 +215,7 @@ pub fn modes() {
                     let mut st = region.stat();
                     // SAFETY: a string, and room for the answer.
                     assert_eq!(
-                        unsafe { libc::stat(crate::both::c_path(path(&name)).as_ptr(), &mut st) },
+                        unsafe { libc::stat(c_path(path(&name)).as_ptr(), &mut st) },
                         0
                     );
                     assert_eq!(st.st_mode, S_IFREG | exactly);
@@ -230,7 +234,8 @@ pub fn modes() {
 }
 
 /// It is an error, and no SIGXFSZ.
-pub fn file_size_limit() {
+#[apply(isolated)]
+fn file_size_limit() {
     let _place = Place::new();
     // SAFETY: the default action needs no handler.
     unsafe { signal(SIGXFSZ, SIG_DFL) };
@@ -265,7 +270,8 @@ fn ways(run: impl Fn(&str, &dyn Fn() -> Result<Region, c_int>)) {
     assert_eq!(unlink(&named), Ok(0));
 }
 
-pub fn descriptors() {
+#[apply(isolated)]
+fn descriptors() {
     ways(|way, open| {
         let _case = Case(way);
         let (before, mapped) = (open_numbers(), mappings());
@@ -286,7 +292,8 @@ fn mappings() -> usize {
     maps.lines().filter(is_region).count()
 }
 
-pub fn few_descriptors() {
+#[apply(isolated)]
+fn few_descriptors() {
     ways(|way, open| {
         let _case = Case(way);
         let before = open_numbers();
@@ -304,7 +311,8 @@ pub fn few_descriptors() {
     });
 }
 
-pub fn little_address_space() {
+#[apply(isolated)]
+fn little_address_space() {
     let _place = Place::new();
     let before = open_numbers();
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
@@ -317,7 +325,8 @@ pub fn little_address_space() {
     assert_eq!(open_numbers(), before);
 }
 
-pub fn prefault() {
+#[apply(isolated)]
+fn prefault() {
     let place = Place::new();
     let size = 64 * PAGE;
     for kind in KINDS {
@@ -342,7 +351,8 @@ pub fn prefault() {
 }
 
 /// As a user without rights: root may lock everything.
-pub fn locked() {
+#[apply(isolated)]
+fn locked() {
     let _place = Place::new();
     let check = || {
         let old = set_soft_limit(RLIMIT_MEMLOCK, 16 * PAGE as u64);
@@ -369,7 +379,8 @@ pub fn locked() {
 }
 
 /// Signals interrupt and undo fallocate: the call succeeds nevertheless.
-pub fn signals() {
+#[apply(isolated)]
+fn signals() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     extern "C" fn handler(_: c_int) {
         RUNS.fetch_add(1, Ordering::Relaxed);
@@ -405,7 +416,8 @@ pub fn signals() {
 }
 
 /// Older kernels, which lack some calls and flags.
-pub fn older_kernels() {
+#[apply(isolated)]
+fn older_kernels() {
     let place = Place::new();
     for kind in KINDS {
         fork(|| {
@@ -446,7 +458,8 @@ pub fn older_kernels() {
 }
 
 /// The child has the region too, and closes its own.
-pub fn after_fork() {
+#[apply(isolated)]
+fn after_fork() {
     let region = create(PAGE, 0, 0).unwrap();
     fork(|| {
         assert_eq!(region.size(), PAGE);
@@ -465,7 +478,8 @@ pub fn after_fork() {
     child.join();
 }
 
-pub fn threads() {
+#[apply(isolated)]
+fn threads() {
     let region = create(8 * PAGE, 0, 0).unwrap();
     let shared = &region;
     thread::scope(|scope| {
@@ -484,7 +498,8 @@ pub fn threads() {
 }
 
 /// A region that is passed through a socket outlives its maker.
-pub fn passed_on() {
+#[apply(isolated)]
+fn passed_on() {
     use unixipc::ffi::message::{ipc_msg_recv, ipc_msg_send};
     let mut ends = [-1; 2];
     // SAFETY: room for two.
@@ -492,7 +507,7 @@ pub fn passed_on() {
         unsafe { unixipc::ffi::pair::ipc_pair_open(SOCK_SEQPACKET, ends.as_mut_ptr()) },
         0
     );
-    let ends = ends.map(crate::common::process::own);
+    let ends = ends.map(own);
     fork(|| {
         let region = create(3 * PAGE, SOLE_WRITER, 0).unwrap();
         region.fill(0x3c);
@@ -508,7 +523,7 @@ pub fn passed_on() {
     let received =
         unsafe { ipc_msg_recv(from, (&raw mut byte).cast(), 1, &mut fd, &mut count, 1000) };
     assert_eq!((received, byte, count), (1, b'r', 1));
-    let fd = crate::common::process::own(fd);
+    let fd = own(fd);
     let region = from_fd(fd.as_raw_fd(), RDONLY).unwrap();
     drop(fd);
     assert!(region.is_all(0x3c) && region.size() == 3 * PAGE);
@@ -519,7 +534,9 @@ fn shm_with(options: &std::ffi::CStr) {
 }
 
 /// On a tmpfs of 1 MiB: a region that does not fit is an error, and allocates nothing.
-pub fn full() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn full() {
     let place = Place::new();
     shm_with(c"size=1m,mode=1777");
     let empty = place.used();
@@ -549,7 +566,9 @@ pub fn full() {
 }
 
 /// /dev/shm is read-only, no tmpfs, or is not there at all; no /proc.
-pub fn other_file_systems() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn other_file_systems() {
     let _place = Place::new();
     let name = name("n");
     let region = create(1, PUBLISH, 0).unwrap();
@@ -608,7 +627,9 @@ pub fn other_file_systems() {
 }
 
 /// On a tmpfs with huge pages on request.
-pub fn huge() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn huge() {
     let _place = Place::new();
     let settings = "/sys/kernel/mm/transparent_hugepage";
     let enabled = fs::read_to_string(format!("{settings}/shmem_enabled"));

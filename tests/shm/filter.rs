@@ -1,6 +1,5 @@
 //! Regions under system call filters that refuse a call for which there is another way.
 
-use crate::both::mount_tmpfs;
 use crate::support::*;
 use libc::{BPF_JSET, ENOSPC, ENOSYS, EPERM, SYS_fallocate, SYS_fstatfs, SYS_linkat};
 use libc::{SYS_madvise, SYS_memfd_create, SYS_sysinfo};
@@ -16,7 +15,8 @@ fn check(region: &Region) {
 }
 
 /// Every kind of region is made without these calls, one at a time and all of them.
-pub fn create_and_publish() {
+#[apply(isolated)]
+fn create_and_publish() {
     let place = Place::new();
     let refusals: [&dyn Fn(libc::c_int); 6] = [
         &|error| refuse(SYS_fallocate, error),
@@ -52,7 +52,8 @@ pub fn create_and_publish() {
 }
 
 /// Memory that is no memfd is refused without fstatfs too.
-pub fn passed_without_statfs() {
+#[apply(isolated)]
+fn passed_without_statfs() {
     for error in ANSWERS {
         fork(|| {
             refuse(SYS_fstatfs, error);
@@ -63,7 +64,9 @@ pub fn passed_without_statfs() {
 }
 
 /// Without fallocate and fstatfs a full file system is an error too, and no SIGBUS.
-pub fn full() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn full() {
     let place = Place::new();
     mount_tmpfs(c"/dev/shm", 0, c"size=1m,mode=1777");
     let empty = place.used();

@@ -1,10 +1,8 @@
 //! Memory that cannot be had is an error of the call, and no SIGBUS later
 
-use crate::both::{fresh_key, mount_tmpfs, set_soft_limit};
-use crate::common::isolated::become_nobody;
-use crate::common::process::{Case, open_numbers};
 use crate::support::*;
-use crate::support::{fork, ftruncate, open, stat, unlink}; // libc has these names too
+use crate::support::{ftruncate, open, stat, unlink}; // libc has these names too
+use common::child::fork;
 use libc::*;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
@@ -50,14 +48,18 @@ fn open_sparse_ones() {
     }
 }
 
-pub fn prefault_sparse() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn prefault_sparse() {
     let _place = Place::new();
     mount_tmpfs(c"/dev/shm", 0, c"size=1m,mode=1777");
     open_sparse_ones();
 }
 
 /// On kernels before MADV_POPULATE_WRITE, and under filters that refuse it.
-pub fn prefault_on_older_kernels() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn prefault_on_older_kernels() {
     let _place = Place::new();
     mount_tmpfs(c"/dev/shm", 0, c"size=1m,mode=1777");
     for error in [EINVAL, EPERM, ENOSYS] {
@@ -79,7 +81,9 @@ pub fn prefault_on_older_kernels() {
 }
 
 /// After mlockall(MCL_FUTURE), a region over RLIMIT_MEMLOCK is ENOMEM in every call.
-pub fn mlockall_future() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn mlockall_future() {
     let _place = Place::new();
     let (size, key) = (4 * MIB, fresh_key());
     fork(|| {
@@ -111,7 +115,8 @@ pub fn mlockall_future() {
 }
 
 /// A segment that cannot be attached is removed again, and only a new one.
-pub fn attach_without_address_space() {
+#[apply(isolated)]
+fn attach_without_address_space() {
     let key = fresh_key();
     fork(|| {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap();

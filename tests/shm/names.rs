@@ -1,9 +1,8 @@
 //! ipc_shm_publish, ipc_shm_open, ipc_shm_unlink
 
-use crate::both::{as_nobody, c_path, set_mode};
-use crate::common::process::Case;
 use crate::support::*;
-use crate::support::{fork, ftruncate, open, stat, unlink}; // libc has these names too
+use crate::support::{ftruncate, open, stat, unlink}; // libc has these names too
+use common::child::fork;
 use libc::*;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -12,7 +11,8 @@ use std::os::unix::net::UnixListener;
 use std::{fs, ptr};
 use unixipc::ffi::shm::*;
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let _place = Place::new();
     let name = name("a");
     let region = create(1, PUBLISH, 0).unwrap();
@@ -40,7 +40,8 @@ pub fn arguments() {
 }
 
 /// Valid and invalid names.
-pub fn rules() {
+#[apply(isolated)]
+fn rules() {
     let place = Place::new();
     let region = create(1, PUBLISH, 0).unwrap();
     let long = |len: usize| "/".to_string() + &"n".repeat(len);
@@ -87,7 +88,8 @@ pub fn rules() {
     assert_eq!(unlink(&keep), Ok(0));
 }
 
-pub fn publish() {
+#[apply(isolated)]
+fn publish() {
     let place = Place::new();
     let (a, b) = (name("a"), name("b"));
     let region = create(PAGE, PUBLISH, 0o640).unwrap();
@@ -124,14 +126,15 @@ pub fn publish() {
 }
 
 /// The maker dies before it publishes.
-pub fn killed_before() {
+#[apply(isolated)]
+fn killed_before() {
     let place = Place::new();
     let child = fork(|| {
         let region = create(8 << 20, PUBLISH, 0).unwrap();
         region.fill(1);
         std::mem::forget(region);
         // SAFETY: no pointers.
-        unsafe { raise(SIGKILL) };
+        unsafe { libc::raise(SIGKILL) };
     });
     assert_eq!(child.reap(), SIGKILL);
     assert!(place.names().is_empty());
@@ -139,7 +142,8 @@ pub fn killed_before() {
 }
 
 /// Programs that use shm_open see the same names.
-pub fn shm_open_and_us() {
+#[apply(isolated)]
+fn shm_open_and_us() {
     let _place = Place::new();
     let name = name("theirs");
     let theirs = |flags| {
@@ -175,7 +179,8 @@ pub fn shm_open_and_us() {
 }
 
 /// Only regular files are opened and removed.
-pub fn other_files() {
+#[apply(isolated)]
+fn other_files() {
     let _place = Place::new();
     let name = name("no");
     let at = path(&name);
@@ -213,7 +218,8 @@ pub fn other_files() {
 }
 
 /// A name can go and come back while its region is in use.
-pub fn unlink_while_open() {
+#[apply(isolated)]
+fn unlink_while_open() {
     let place = Place::new();
     let name = name("u");
     let old = create(PAGE, PUBLISH, 0).unwrap();
@@ -231,7 +237,8 @@ pub fn unlink_while_open() {
 }
 
 /// The kernel keeps a reader from writing.
-pub fn read_only() {
+#[apply(isolated)]
+fn read_only() {
     let _place = Place::new();
     let name = name("r");
     let region = create(PAGE, PUBLISH, 0).unwrap();
@@ -251,7 +258,9 @@ pub fn read_only() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-pub fn another_user() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
     let _place = Place::new();
     let (shut, readable, open_to_all) = (name("shut"), name("readable"), name("open"));
     for (name, mode) in [(&shut, 0o600), (&readable, 0o644), (&open_to_all, 0o666)] {

@@ -1,8 +1,9 @@
 //! ipc_shm_open_or_create
 
-use crate::common::process::{Random, pipe, scaled};
 use crate::support::*;
-use crate::support::{fork, open, unlink}; // libc has these names too
+use crate::support::{open, unlink}; // libc has these names too
+use common::child::fork;
+use common::descriptors::pipe;
 use libc::*;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,7 +14,8 @@ use unixipc::ffi::shm::*;
 
 const SIZE: usize = 3 * PAGE;
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let place = Place::new();
     let name = name("a");
     let never = |_: *mut u8, _| -> bool { panic!("init") };
@@ -49,7 +51,8 @@ pub fn arguments() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-pub fn create_then_open() {
+#[apply(isolated)]
+fn create_then_open() {
     let place = Place::new();
     let name = name("n");
     let made = open_or_create(&name, SIZE, (PUBLISH, 0o640), |addr, size| {
@@ -72,7 +75,8 @@ pub fn create_then_open() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-pub fn init_fails() {
+#[apply(isolated)]
+fn init_fails() {
     let place = Place::new();
     let name = name("f");
     let made = open_or_create(&name, SIZE, (0, 0), |_, _| false);
@@ -83,7 +87,8 @@ pub fn init_fails() {
 }
 
 /// init may use the call itself, for another name.
-pub fn nested() {
+#[apply(isolated)]
+fn nested() {
     let _place = Place::new();
     let (outer, inner) = (name("outer"), name("inner"));
     let made = open_or_create(&outer, 1, (0, 0), |_, _| {
@@ -97,7 +102,8 @@ pub fn nested() {
 }
 
 /// Another program, which does not use the lock, takes the name while init runs.
-pub fn overtaken() {
+#[apply(isolated)]
+fn overtaken() {
     let place = Place::new();
     let name = name("o");
     let mut runs = 0;
@@ -139,7 +145,8 @@ impl Inside {
 }
 
 /// Others wait for the maker, and open the region that it made.
-pub fn wait_for_the_maker() {
+#[apply(isolated)]
+fn wait_for_the_maker() {
     let _place = Place::new();
     let name = name("w");
     let mut inside = Inside::start(&name);
@@ -166,7 +173,8 @@ pub fn wait_for_the_maker() {
 }
 
 /// The maker is killed inside init: one of the waiting processes makes a new region.
-pub fn killed_in_init() {
+#[apply(isolated)]
+fn killed_in_init() {
     let place = Place::new();
     let name = name("k");
     let inside = Inside::start(&name);
@@ -199,7 +207,8 @@ pub fn killed_in_init() {
 
 /// A child that was forked inside init lives on after the call, and does not keep other processes
 /// from making the next region of this name.
-pub fn child_of_the_maker() {
+#[apply(isolated)]
+fn child_of_the_maker() {
     let _place = Place::new();
     let name = name("c");
     let (mut told, go_on) = pipe();
@@ -222,7 +231,8 @@ pub fn child_of_the_maker() {
 }
 
 /// A hundred processes that start at once: init runs once, and all see its result.
-pub fn hundred_at_once() {
+#[apply(isolated)]
+fn hundred_at_once() {
     let place = Place::new();
     let shared = create(PAGE, 0, 0).unwrap();
     let (runs, ready, start) = (shared.u32(0), shared.u32(1), shared.u32(2));
@@ -266,7 +276,8 @@ pub fn hundred_at_once() {
 
 /// Several processes open or create; each in turn is killed at a random time. Each region
 /// that a process opens is complete, and one process alone has initialised it.
-pub fn killed_at_random() {
+#[apply(isolated)]
+fn killed_at_random() {
     let place = Place::new();
     let name = name("r");
     let shared = create(PAGE, 0, 0).unwrap();

@@ -1,8 +1,9 @@
 //! ipc_shm_from_fd
 
-use crate::common::process::{Case, open_numbers, own, pipe};
 use crate::support::*;
-use crate::support::{fork, ftruncate, stat}; // libc has these names too
+use crate::support::{ftruncate, stat}; // libc has these names too
+use common::child::fork;
+use common::descriptors::pipe;
 use libc::*;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,7 +17,8 @@ fn seal(fd: &OwnedFd, seals: c_int) {
     assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_ADD_SEALS, seals) }, 0);
 }
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let region = create(1, 0, 0).unwrap();
     // SAFETY: NULL is refused.
     let opened = outcome(|| unsafe { ipc_shm_from_fd(region.fd(), 0, ptr::null_mut()) } as isize);
@@ -34,7 +36,8 @@ pub fn arguments() {
 }
 
 /// The caller's descriptor stays its own.
-pub fn duplicates() {
+#[apply(isolated)]
+fn duplicates() {
     let region = create(PAGE, 0, 0).unwrap();
     let theirs = reopen(region.fd(), O_RDWR).unwrap();
     let opened = from_fd(theirs.as_raw_fd(), 0).unwrap();
@@ -56,6 +59,7 @@ fn on_disk() -> OwnedFd {
 }
 
 /// Files that can be truncated need trust; files that are not memory are refused with it too.
+#[apply(isolated)]
 pub fn refusals() {
     let _place = Place::new();
     let sized = |flags: c_uint| {
@@ -122,7 +126,8 @@ pub fn refusals() {
 }
 
 /// A memfd is accepted as soon as it is sealed.
-pub fn sealed_by_others() {
+#[apply(isolated)]
+fn sealed_by_others() {
     let fd = memfd(MFD_ALLOW_SEALING);
     assert_eq!(ftruncate(&fd, 5000), Ok(0));
     assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), EPROTO);
@@ -141,7 +146,8 @@ pub fn sealed_by_others() {
 }
 
 /// A file without seals may be on a file system that never answers: it is not asked.
-pub fn asks_no_file_system() {
+#[apply(isolated)]
+fn asks_no_file_system() {
     let disk = on_disk();
     let (read, _write) = pipe();
     let sealed = create(PAGE, 0, 0).unwrap();
@@ -159,7 +165,8 @@ pub fn asks_no_file_system() {
 }
 
 /// A peer that truncates the memory, and seals it only then, while it is opened.
-pub fn truncated_meanwhile() {
+#[apply(isolated)]
+fn truncated_meanwhile() {
     let large = 1 << 20;
     let end = Instant::now() + Duration::from_millis(500);
     let mut opened = 0;
@@ -185,7 +192,8 @@ pub fn truncated_meanwhile() {
 }
 
 /// A size that no address space has.
-pub fn absurd_sizes() {
+#[apply(isolated)]
+fn absurd_sizes() {
     let fd = memfd(MFD_ALLOW_SEALING);
     assert_eq!(ftruncate(&fd, 1 << 55), Ok(0));
     seal(&fd, F_SEAL_SHRINK);
@@ -215,7 +223,8 @@ const POPULATING: [c_uint; 6] = [
 ];
 
 /// A peer's memory that the peer has not allocated: this process does not allocate it instead.
-pub fn sparse() {
+#[apply(isolated)]
+fn sparse() {
     let size = 16 * PAGE;
     let sized = |len| {
         let fd = memfd(MFD_ALLOW_SEALING);
@@ -252,7 +261,8 @@ pub fn sparse() {
 }
 
 /// A region of the library is complete, until a writer punches a hole into it.
-pub fn holes() {
+#[apply(isolated)]
+fn holes() {
     for flags in POPULATING {
         let region = create(4 * PAGE, 0, 0).unwrap();
         assert_eq!(from_fd(region.fd(), flags).unwrap().size(), 4 * PAGE);
@@ -264,7 +274,8 @@ pub fn holes() {
     }
 }
 
-pub fn access() {
+#[apply(isolated)]
+fn access() {
     let region = create(PAGE, 0, 0).unwrap();
     let reading = reopen(region.fd(), O_RDONLY).unwrap();
     let writing = reopen(region.fd(), O_WRONLY).unwrap();

@@ -1,8 +1,8 @@
 //! Regions of another size or layout, and whether a name still leads to a region
 
-use crate::common::process::Case;
 use crate::support::*;
-use crate::support::{fork, ftruncate, open, stat, unlink}; // libc has these names too
+use crate::support::{ftruncate, open, stat, unlink}; // libc has these names too
+use common::child::fork;
 use libc::*;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,8 @@ fn tagged(flags: c_uint, layout: u64) -> ipc_shm_opts {
 const SIZES: [usize; 6] = [1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 5 * PAGE + 3];
 
 /// The tag is recorded in every kind of region, and the memory is as long as without it.
-pub fn layout_tags() {
+#[apply(isolated)]
+fn layout_tags() {
     let _place = Place::new();
     for kind in [
         0,
@@ -59,7 +60,8 @@ pub fn layout_tags() {
 }
 
 /// Another size or tag is ESTALE; 0 accepts every tag.
-pub fn mismatches() {
+#[apply(isolated)]
+fn mismatches() {
     let _place = Place::new();
     let name = name("m");
     let never = |_: *mut u8, _| -> bool { panic!("init") };
@@ -85,7 +87,8 @@ pub fn mismatches() {
 }
 
 /// Another program's region, of the pages that it has.
-pub fn of_another_program() {
+#[apply(isolated)]
+fn of_another_program() {
     let _place = Place::new();
     let name = name("p");
     for pages in [1, 2, 3] {
@@ -102,7 +105,8 @@ pub fn of_another_program() {
 }
 
 /// The region is replaced under its name; the processes that have the old one keep it.
-pub fn replaced() {
+#[apply(isolated)]
+fn replaced() {
     let place = Place::new();
     let name = name("r");
     let replace = tagged(REPLACE_STALE, 2);
@@ -137,7 +141,8 @@ pub fn replaced() {
 }
 
 /// Many processes of the new version start at once: one replaces the region, all get the new one.
-pub fn replaced_by_one() {
+#[apply(isolated)]
+fn replaced_by_one() {
     let place = Place::new();
     let shared = create(PAGE, 0, 0).unwrap();
     let (runs, ready, start, sum) = (shared.u32(0), shared.u32(1), shared.u32(2), shared.u32(3));
@@ -177,7 +182,8 @@ pub fn replaced_by_one() {
 }
 
 /// A region without a name has none that could be current.
-pub fn is_current() {
+#[apply(isolated)]
+fn is_current() {
     let _place = Place::new();
     let (a, b) = (name("a"), name("b"));
     let region = create(PAGE, PUBLISH, 0).unwrap();
@@ -220,7 +226,8 @@ fn forge(fd: &impl AsRawFd, at: usize, numbers: (u32, u32, u64)) {
 }
 
 /// A hostile peer cannot make a region larger than its file.
-pub fn forged() {
+#[apply(isolated)]
+fn forged() {
     let page = PAGE as u64;
     for (file_len, size, is_trailer) in [
         (3 * PAGE, 2 * page, true),
@@ -263,7 +270,8 @@ pub fn forged() {
 }
 
 /// A region of another version of the library is stale, and can be replaced.
-pub fn of_another_version() {
+#[apply(isolated)]
+fn of_another_version() {
     let _place = Place::new();
     let name = name("v");
     let region = create_with(PAGE, &tagged(PUBLISH, 3)).unwrap();

@@ -1,8 +1,8 @@
 //! Regions that are made, named, opened and removed by many at full speed.
 
-use crate::common::process::{Random, scaled};
 use crate::support::*;
-use crate::support::{fork, open, unlink}; // libc has these names too
+use crate::support::{open, unlink}; // libc has these names too
+use common::child::fork;
 use libc::*;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -23,7 +23,8 @@ fn is_filled(region: &Region) -> bool {
 }
 
 /// Whatever is opened is finished; whatever fails does so because of the others.
-pub fn one_name() {
+#[apply(isolated)]
+fn one_name() {
     let place = Place::new();
     let name = name("storm");
     let shared = create(PAGE, 0, 0).unwrap();

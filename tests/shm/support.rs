@@ -1,10 +1,7 @@
 //! The calls with Rust's types, and the helpers of the tests.
 
-use crate::both::{c_path, mount_tmpfs, own_mount_namespace};
-pub use crate::common::filter::{refuse, refuse_where};
-use crate::common::isolated::is_root;
-pub use crate::common::process::{Child, Outcome, fork, outcome, wait_until};
-use crate::common::process::{SENTINEL, set_errno};
+pub use common::filter::{refuse, refuse_where};
+pub use common::prelude::*;
 use libc::{c_int, c_uint, c_void, key_t, mode_t, off_t};
 use std::ffi::{CStr, CString};
 use std::io;
@@ -363,7 +360,7 @@ pub fn ftruncate(fd: &impl AsRawFd, len: usize) -> Outcome {
 pub fn memfd(flags: c_uint) -> OwnedFd {
     // SAFETY: a string.
     let fd = unsafe { libc::memfd_create(c"test".as_ptr(), libc::MFD_CLOEXEC | flags) };
-    crate::common::process::own(fd)
+    own(fd)
 }
 
 pub fn set_umask(mask: mode_t) {

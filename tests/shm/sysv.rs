@@ -1,9 +1,7 @@
 //! ipc_shm_attach
 
-use crate::both::{as_nobody, fresh_key};
-use crate::common::process::{open_numbers, scaled};
-use crate::support::fork; // libc has these names too
 use crate::support::*;
+use common::child::fork;
 use libc::*;
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -40,7 +38,8 @@ impl Drop for Segment {
     }
 }
 
-pub fn arguments() {
+#[apply(isolated)]
+fn arguments() {
     let segment = Segment(fresh_key());
     let key = segment.0;
     // SAFETY: NULL is refused.
@@ -63,7 +62,8 @@ pub fn arguments() {
     assert!(segment.id().is_none(), "nothing was made");
 }
 
-pub fn make_and_open() {
+#[apply(isolated)]
+fn make_and_open() {
     let before = open_numbers();
     let segment = Segment(fresh_key());
     let key = segment.0;
@@ -104,7 +104,9 @@ pub fn make_and_open() {
     made.fill(4);
 }
 
-pub fn another_user() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
     let segment = Segment(fresh_key());
     let key = segment.0;
     let _made = attach(key, 1, IPC_CREAT | 0o644).unwrap();
@@ -118,7 +120,8 @@ pub fn another_user() {
 
 /// One process removes the segment again and again; those who make or open it see no error but
 /// that it is not there.
-pub fn removed_at_full_speed() {
+#[apply(isolated)]
+fn removed_at_full_speed() {
     let segment = Segment(fresh_key());
     let key = segment.0;
     let stop = create(PAGE, 0, 0).unwrap();

@@ -1,9 +1,10 @@
 //! Transient regions: a name without living users does not exist
 
-use crate::common::process::{Case, Random, open_numbers, pipe, scaled};
-use crate::common::stopped_call::StoppedCalls;
 use crate::support::*;
-use crate::support::{fork, open, unlink}; // libc has these names too
+use crate::support::{open, unlink}; // libc has these names too
+use common::child::fork;
+use common::descriptors::pipe;
+use common::stopped_call::StoppedCalls;
 use libc::*;
 use std::ffi::CStr;
 use std::fs::File;
@@ -57,7 +58,8 @@ impl User {
 }
 
 /// The name ends when the last handle is closed; the next opener makes a new region.
-pub fn ends_with_the_last_handle() {
+#[apply(isolated)]
+fn ends_with_the_last_handle() {
     let place = Place::new();
     let name = name("t");
     let first = make(&name, 1);
@@ -92,7 +94,8 @@ pub fn ends_with_the_last_handle() {
     assert_eq!(place.used(), 0);
 }
 
-pub fn published() {
+#[apply(isolated)]
+fn published() {
     let place = Place::new();
     let name = name("p");
     let publish = |byte| {
@@ -122,7 +125,8 @@ pub fn published() {
 }
 
 /// However the last user ends.
-pub fn ends_of_a_user() {
+#[apply(isolated)]
+fn ends_of_a_user() {
     let place = Place::new();
     let name = name("e");
     let is_dead = || matches!(open(&name, 0), Err(ENOENT));
@@ -169,7 +173,8 @@ pub fn ends_of_a_user() {
 }
 
 /// A process that can only read the file does not keep it alive, whatever it locks.
-pub fn readers() {
+#[apply(isolated)]
+fn readers() {
     let _place = Place::new();
     let name = name("r");
     let user = User::start(|| make(&name, 1));
@@ -210,7 +215,8 @@ pub fn readers() {
 }
 
 /// A process that is stopped while it opens the region delays the others for a limited time.
-pub fn stopped_while_joining() {
+#[apply(isolated)]
+fn stopped_while_joining() {
     let _place = Place::new();
     let name = name("j");
     leave_dead(&name, 1);
@@ -235,7 +241,8 @@ pub fn stopped_while_joining() {
 
 /// The last user closes the region, and another process takes the name, while an opener is before
 /// each of its locks in turn. The opener never gets the old region then.
-pub fn between_the_steps() {
+#[apply(isolated)]
+fn between_the_steps() {
     let _place = Place::new();
     let name = name("s");
     let mut opts = with(TRANSIENT, 0);
@@ -281,7 +288,8 @@ pub fn between_the_steps() {
 
 /// All users are killed again and again at random times. No process ever sees the content of
 /// users that are all dead, and all that have the region open at a time have the same one.
-pub fn killed_at_random() {
+#[apply(isolated)]
+fn killed_at_random() {
     let place = Place::new();
     let name = name("k");
     let shared = create(PAGE, 0, 0).unwrap();
@@ -313,7 +321,7 @@ pub fn killed_at_random() {
     for round in 0..scaled(100) {
         let _case = Case(format!("round {round}"));
         generation.store(round + 1, Ordering::Release);
-        let children: Vec<Child> = (0..4).map(|_| fork(|| work(random.next()))).collect();
+        let children: Vec<Child> = (0..4).map(|_| fork(|| work(random.next_u64()))).collect();
         let until = Instant::now() + Duration::from_micros(2000 + random.below(4000));
         while Instant::now() < until {
             std::hint::spin_loop();

@@ -1,9 +1,9 @@
 //! ipc_shm_open_or_create waits for other processes: with a time-out, and for its own name only
 
-use crate::both::as_nobody;
-use crate::common::process::{Random, open_numbers, pipe, scaled};
+use crate::support::unlink; // libc has these names too
 use crate::support::*;
-use crate::support::{fork, unlink}; // libc has these names too
+use common::child::fork;
+use common::descriptors::pipe;
 use libc::*;
 use std::ffi::CStr;
 use std::fs::File;
@@ -50,7 +50,8 @@ impl Maker {
 }
 
 /// The time-out expires while the maker is stopped inside init, and is exact.
-pub fn times_out() {
+#[apply(isolated)]
+fn times_out() {
     let place = Place::new();
     let name = name("t");
     let maker = Maker::start(&name);
@@ -80,7 +81,8 @@ pub fn times_out() {
 }
 
 /// A signal handler ends the wait with IPC_WAIT_INTR, and not otherwise.
-pub fn signals() {
+#[apply(isolated)]
+fn signals() {
     extern "C" fn nothing(_: c_int) {}
     let _place = Place::new();
     let name = name("s");
@@ -121,7 +123,8 @@ fn is_zombie(pid: pid_t) -> bool {
 }
 
 /// A process that is stopped at any point of the call keeps no other name from being made.
-pub fn stopped_anywhere() {
+#[apply(isolated)]
+fn stopped_anywhere() {
     let _place = Place::new();
     let (theirs, ours) = (name("theirs"), name("ours"));
     let mut random = Random(u64::from(std::process::id()));
@@ -147,7 +150,8 @@ pub fn stopped_anywhere() {
 }
 
 /// A process that may only read the directory holds every lock that it can get there.
-pub fn locks_of_a_stranger() {
+#[apply(isolated)]
+fn locks_of_a_stranger() {
     let _place = Place::new();
     let name = name("l");
     let run = |lock: c_int| {
@@ -180,7 +184,9 @@ pub fn locks_of_a_stranger() {
 }
 
 /// Another user's lock: an existing region opens at once, a missing one is waited for.
-pub fn another_user() {
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
     let _place = Place::new();
     let name = name("u");
     // As a killed process leaves it.
@@ -193,7 +199,7 @@ pub fn another_user() {
     // A region that appears is opened, although the file stays.
     let (mut ready, mut say) = pipe();
     let waiting = fork(|| {
-        crate::common::isolated::become_nobody().unwrap();
+        become_nobody().unwrap();
         say.write_all(b"r").unwrap();
         let opened = open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init"));
         assert!(opened.unwrap().is_all(7));
@@ -212,7 +218,8 @@ pub fn another_user() {
 }
 
 /// The file of the lock cannot be a region, and something else at its path is an error.
-pub fn lock_files() {
+#[apply(isolated)]
+fn lock_files() {
     let place = Place::new();
     let name = name("f");
     let of_lock = c"/.a.lock";

@@ -1,14 +1,12 @@
 //! An end of a channel, with the C interface. Its waits have a limit.
 
-use crate::common::process::{Outcome, Random, outcome};
+use common::prelude::*;
 use libc::{c_int, ssize_t};
 use std::ptr;
 use std::time::{Duration, Instant};
 use unixipc::channel::Channel;
 use unixipc::ffi::channel::*;
 
-/// The limit of a wait, in milliseconds. A wake-up that has not come by then is lost.
-pub const LONG: c_int = 30_000;
 /// The smallest ring.
 pub const RING: u64 = 1 << 16;
 

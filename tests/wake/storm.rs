@@ -1,7 +1,7 @@
 //! Two processes that let each other sleep.
 
-use crate::common::process::{self, Random, scaled, wait_until};
-use crate::end::{End, LONG, RING, pause};
+use crate::end::{End, RING, pause};
+use common::prelude::*;
 use std::thread;
 use unixipc::ffi::channel::IPC_CHANNEL_F_NO_SPIN;
 
@@ -86,7 +86,7 @@ fn answer(end: &End, mine: bool, rounds: u64, seed: u64, polls: bool) {
 /// Runs the two sides in two processes.
 fn both(flags: u32, run: impl Fn(&End, bool)) {
     let [here, there] = End::pair(flags);
-    let child = process::fork(|| {
+    let child = fork(|| {
         // SAFETY: the copy of the parent's end, which this process does not use otherwise.
         drop(unsafe { std::ptr::read(&here) });
         run(&there, true);
@@ -108,20 +108,24 @@ fn check_bursts(flags: u32, polls: bool) {
     });
 }
 
-pub fn bursts() {
+#[apply(isolated)]
+fn bursts() {
     check_bursts(IPC_CHANNEL_F_NO_SPIN, false);
 }
 
 /// With spinning before each sleep.
-pub fn bursts_with_spinning() {
+#[apply(isolated)]
+fn bursts_with_spinning() {
     check_bursts(0, false);
 }
 
-pub fn polled() {
+#[apply(isolated)]
+fn polled() {
     check_bursts(IPC_CHANNEL_F_NO_SPIN, true);
 }
 
-pub fn bursts_on_one_processor() {
+#[apply(isolated)]
+fn bursts_on_one_processor() {
     // SAFETY: takes nothing.
     let here = unsafe { libc::sched_getcpu() } as usize;
     // SAFETY: all zero bytes are an empty set.
@@ -154,14 +158,16 @@ fn stream(end: &End, sends: bool, count: u64, seed: u64, polls: bool) {
     }
 }
 
-pub fn full_ring() {
+#[apply(isolated)]
+fn full_ring() {
     let count = scaled(30_000);
     both(IPC_CHANNEL_F_NO_SPIN, |end, mine| {
         stream(end, mine, count, 11, false);
     });
 }
 
-pub fn polled_and_full() {
+#[apply(isolated)]
+fn polled_and_full() {
     let count = scaled(30_000);
     both(IPC_CHANNEL_F_NO_SPIN, |end, mine| {
         end.fd();
@@ -183,17 +189,20 @@ fn check_threads(receiver_polls: bool) {
     });
 }
 
-pub fn two_threads() {
+#[apply(isolated)]
+fn two_threads() {
     check_threads(false);
 }
 
-pub fn two_threads_and_polled() {
+#[apply(isolated)]
+fn two_threads_and_polled() {
     check_threads(true);
 }
 
 /// A process that polls for messages blocks in a send because the ring is full. A message that comes
 /// during that time makes the descriptor readable nevertheless.
-pub fn a_send_that_waits_hides_no_message() {
+#[apply(isolated)]
+fn a_send_that_waits_hides_no_message() {
     let [here, there] = End::pair(IPC_CHANNEL_F_NO_SPIN);
     let mut room = vec![0; RING as usize];
     let long = vec![1; 8184 - 4]; // eight bytes of the ring stay free
@@ -203,8 +212,8 @@ pub fn a_send_that_waits_hides_no_message() {
         assert_eq!(here.send(&long, 0), Ok(0));
     }
     let parent = std::process::id() as libc::pid_t;
-    let child = process::fork(|| {
-        let asleep = || process::is_asleep(parent);
+    let child = fork(|| {
+        let asleep = || is_asleep(parent);
         wait_until("the parent's sleep", asleep);
         let before = switches(parent);
         assert_eq!(there.send(b"a", LONG), Ok(0));

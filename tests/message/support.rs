@@ -1,6 +1,6 @@
-//! The functions under test as the tests call them, and what the tests share.
+//! The calls in Rust's types.
 
-pub use crate::common::process::*;
+pub use common::prelude::*;
 use libc::{c_int, c_void, size_t, ssize_t};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::{io, ptr};

@@ -1,20 +1,4 @@
-//! What the tests share.
-//!
-//! Every test file is its own runner on top of libtest-mimic, because much of
-//! what is tested here concerns a whole process (its descriptors, its signals,
-//! its user) and because a tool that is missing has to be seen to be missing.
-
-#![allow(dead_code)] // each test file uses its part
-
-pub mod filter;
-pub mod header;
-pub mod isolated;
-pub mod process;
-pub mod programs;
-pub mod sanitizer;
-pub mod stage;
-pub mod stopped_call;
-pub mod strace;
+//! Tools that a test runs, and files of the source tree.
 
 use libtest_mimic::{Failed, Trial};
 use std::env;
@@ -23,18 +7,19 @@ use std::process::{Command, Output};
 
 /// The root of the source tree.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let this_package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    this_package.ancestors().nth(2).expect("tests/common")
 }
 
-/// Where `name` is on the PATH.
+/// The path of the program `name` on the PATH.
 pub fn find_tool(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
-        .map(|folder| folder.join(name))
+        .map(|directory| directory.join(name))
         .find(|path| path.is_file())
 }
 
-/// A test that needs tools. Where some are missing the test counts as ignored, under
-/// a name that says why; in CI it fails.
+/// A test that needs tools. If some are missing, the test is ignored, under a name that gives
+/// the reason; in CI it fails.
 pub fn trial_with_tools(
     name: impl Into<String>,
     tools: &[&str],
@@ -49,12 +34,17 @@ pub fn trial_with_tools(
     if missing.is_empty() {
         return Trial::test(name, run);
     }
-    let why = format!("missing: {}", missing.join(", "));
-    let trial_name = format!("{name} ({why})");
-    Trial::test(trial_name, move || Err(why.into())).with_ignored_flag(env::var_os("CI").is_none())
+    ignored(&name, &format!("missing: {}", missing.join(", ")))
 }
 
-/// Runs a command to its end; what it printed is the error if it failed.
+/// A test that cannot run here: ignored, under a name that gives the reason; in CI it fails.
+pub fn ignored(name: &str, why: &str) -> Trial {
+    let why = why.to_owned();
+    let name = format!("{name} ({why})");
+    Trial::test(name, move || Err(why.into())).with_ignored_flag(env::var_os("CI").is_none())
+}
+
+/// Runs a command to its end. If it fails, the error is its output.
 pub fn run(command: &mut Command) -> Result<Output, Failed> {
     let output = command
         .output()
@@ -66,15 +56,15 @@ pub fn run(command: &mut Command) -> Result<Output, Failed> {
     }
 }
 
-/// What a command printed.
+/// The output of a command: standard output, then standard error.
 pub fn text(output: &Output) -> String {
     [&output.stdout[..], &output.stderr[..]]
         .map(String::from_utf8_lossy)
         .concat()
 }
 
-/// Compares a file that was made with the one that is committed. With
-/// UNIXIPC_BLESS=1 (`make header`) the committed one is replaced.
+/// Compares a generated file with the committed one. With UNIXIPC_BLESS=1 (`make header`) it
+/// replaces the committed one.
 pub fn assert_golden(committed: &Path, made: &str) -> Result<(), Failed> {
     let old = std::fs::read_to_string(committed).unwrap_or_default();
     if old == made {
@@ -90,7 +80,7 @@ pub fn assert_golden(committed: &Path, made: &str) -> Result<(), Failed> {
         .take_while(|(a, b)| a == b)
         .count();
     Err(format!(
-        "{} is not what the code gives, from line {} on; `make header` makes it anew\n\
+        "{} differs from what the code gives, from line {} on; `make header` replaces it\n\
          committed: {:?}\n     made: {:?}",
         committed.display(),
         line + 1,

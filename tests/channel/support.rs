@@ -1,21 +1,18 @@
-//! The calls in Rust's types, and what the tests share.
+//! The calls in Rust's types.
 
-pub use crate::common::process::{
-    Case, Child, Outcome, Random, SENTINEL, cpu_time, fork, is_asleep, open_numbers, outcome, own,
-    pattern, pipe, scaled, set_errno, set_soft_limit, wait_until, with_room_for,
-};
-pub use crate::lock_tool::{INTR, LONG, ends_with_signal, handle, handled, kill, storm, timed};
+pub use common::prelude::*;
 use libc::{c_int, c_void, mode_t};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::{io, mem, ptr, slice};
+use std::{mem, ptr, slice};
 use unixipc::channel::Channel;
 use unixipc::ffi::channel::*;
 use unixipc::pair::Cred;
 
-/// What a call returns that has nothing to tell.
+/// The outcome of a call that succeeds and returns no number.
 pub const DONE: Outcome = Ok(0);
+
+pub const INTR: c_int = unixipc::ffi::pair::IPC_WAIT_INTR;
 
 pub const NO_SPIN: ipc_channel_opts = ipc_channel_opts {
     flags: IPC_CHANNEL_F_NO_SPIN,
@@ -54,13 +51,6 @@ impl Drop for End {
         // SAFETY: an end, which nobody uses any more.
         unsafe { ipc_channel_close(self.0) };
     }
-}
-
-/// The errno of a call that has just failed.
-pub fn errno() -> c_int {
-    let errno = io::Error::last_os_error().raw_os_error().unwrap();
-    assert_ne!(errno, SENTINEL, "a failure that does not set errno");
-    errno
 }
 
 impl End {
@@ -108,7 +98,7 @@ impl End {
         // SAFETY: an end.
         let at = unsafe { ipc_channel_reserve(self.0, len, timeout_ms) };
         if at.is_null() {
-            return Err(errno());
+            return Err(failure());
         }
         assert_eq!(at.addr() % 8, 0, "alignment");
         // SAFETY: the room that was promised, until it is committed.
@@ -299,36 +289,6 @@ pub fn connect(path: &str, timeout_ms: c_int) -> Result<End, c_int> {
     got(|ch| unsafe { ipc_channel_connect(path.as_ptr(), ptr::null(), 0, timeout_ms, ch) })
 }
 
-/// A local socket of `kind`, not connected.
-pub fn socket(kind: c_int) -> OwnedFd {
-    // SAFETY: no pointers.
-    own(unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0) })
-}
-
-/// A connected pair of sockets.
-pub fn sockets(kind: c_int) -> (OwnedFd, OwnedFd) {
-    let mut fds = [-1; 2];
-    let kind = kind | libc::SOCK_CLOEXEC;
-    // SAFETY: an array of two.
-    let done = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) };
-    assert_eq!(done, 0, "{}", io::Error::last_os_error());
-    (own(fds[0]), own(fds[1]))
-}
-
-/// Polls for POLLIN: what poll says of the descriptor.
-#[track_caller]
-pub fn poll(fd: c_int, timeout_ms: c_int) -> libc::c_short {
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one pollfd, ours.
-    let count = unsafe { libc::poll(&mut poll, 1, timeout_ms) };
-    assert!(count >= 0, "{}", io::Error::last_os_error());
-    poll.revents
-}
-
 #[track_caller]
 pub fn is_readable(end: &End) -> bool {
     match poll(end.fd().unwrap(), 0) {
@@ -338,61 +298,8 @@ pub fn is_readable(end: &End) -> bool {
     }
 }
 
-/// Numbers that this process and its children share, until it ends.
-pub struct Shared(&'static [AtomicU64]);
-
-impl Shared {
-    pub fn new() -> Self {
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping.
-        let at = unsafe { libc::mmap(ptr::null_mut(), 4096, access, flags, -1, 0) };
-        assert_ne!(at, libc::MAP_FAILED);
-        // SAFETY: it is that long, stays mapped, and zeros are such numbers.
-        Self(unsafe { slice::from_raw_parts(at.cast(), 512) })
-    }
-
-    pub fn get(&self, at: usize) -> u64 {
-        self.0[at].load(SeqCst)
-    }
-
-    pub fn set(&self, at: usize, value: u64) {
-        self.0[at].store(value, SeqCst);
-    }
-
-    pub fn add(&self, at: usize) -> u64 {
-        self.0[at].fetch_add(1, SeqCst) + 1
-    }
-
-    /// Waits until a number has come so far.
-    #[track_caller]
-    pub fn wait_for(&self, at: usize, value: u64) {
-        wait_until("a shared number", || self.get(at) >= value);
-    }
-}
-
-/// Nanoseconds of the monotonic clock, which all processes have in common.
-pub fn now() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the struct is ours.
-    assert_eq!(
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) },
-        0
-    );
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// Waits until the calling process's thread of this id sleeps.
+/// Waits until the thread of this process with this id sleeps.
 #[track_caller]
 pub fn wait_thread_asleep(tid: u64) {
-    wait_until("a sleeping thread", || is_asleep(tid as libc::pid_t));
-}
-
-/// This thread's id.
-pub fn thread_id() -> u64 {
-    // SAFETY: takes nothing.
-    unsafe { libc::gettid() as u64 }
+    wait_asleep(tid as libc::pid_t);
 }

@@ -1,17 +1,14 @@
 //! The calls in Rust's types, and the helpers that the tests share.
 
-pub use crate::common::process::*;
-use libc::{c_int, c_ushort, c_void, key_t};
+pub use common::prelude::*;
+use libc::{c_int, c_ushort, key_t};
 use std::io::{Read, Write};
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use unixipc::ffi::lock::IPC_OWNER_DIED;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 use unixipc::ffi::semlock::*;
 
 pub const INTR: c_int = IPC_WAIT_INTR;
-/// Longer than anything takes that works.
-pub const LONG: c_int = 30_000;
 /// The time-outs with which a call waits as long as it takes.
 pub const PATIENT: [c_int; 3] = [-1, LONG, INTR];
 /// The results of taking a lock: its data is consistent, or a dead owner may have left it in between.
@@ -178,13 +175,6 @@ impl Held {
     }
 }
 
-/// Kills a child, and waits until it is gone.
-#[track_caller]
-pub fn kill(child: Child) {
-    child.signal(libc::SIGKILL);
-    assert_eq!(child.reap(), libc::SIGKILL);
-}
-
 /// A writer dies with the lock.
 pub fn die_holding(lock: &Lock) {
     let held = Held::start(
@@ -196,23 +186,12 @@ pub fn die_holding(lock: &Lock) {
     kill(held.child);
 }
 
-/// Numbers that this process and its children share, until it ends.
-pub fn shared(count: usize) -> &'static [AtomicU64] {
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-    let access = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping.
-    let base: *mut c_void = unsafe { libc::mmap(ptr::null_mut(), count * 8, access, flags, -1, 0) };
-    assert_ne!(base, libc::MAP_FAILED);
-    // SAFETY: it is that long, stays mapped, and zeros are such numbers.
-    unsafe { std::slice::from_raw_parts(base.cast(), count) }
-}
-
 /// Two numbers that the lock keeps the same: each of them is read and written, one after the other.
 pub struct Two(&'static [AtomicU64]);
 
 impl Two {
     pub fn new() -> Self {
-        Self(shared(2))
+        Self(shared_words(2))
     }
 
     pub fn get(&self) -> (u64, u64) {

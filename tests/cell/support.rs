@@ -1,11 +1,10 @@
 //! The calls in Rust's types, memory to call them on, and values that show whether they are whole.
 
-pub use crate::common::process::*;
+pub use common::prelude::*;
 use libc::{c_int, c_uint, c_void, size_t};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::ptr;
-use std::time::{Duration, Instant};
 use unixipc::cell::Cell as Raw;
 use unixipc::ffi::cell::*;
 
@@ -15,8 +14,6 @@ pub const FOR_ALL: c_uint = IPC_CELL_F_WAITABLE_RDONLY;
 pub const RDONLY: c_uint = IPC_CELL_F_RDONLY;
 pub const SOLE: c_uint = IPC_CELL_F_SOLE_WRITER;
 pub const INTR: c_int = unixipc::ffi::pair::IPC_WAIT_INTR;
-/// Longer than anything takes that works.
-pub const LONG: c_int = 20_000;
 const PAGE: usize = 4096;
 
 /// A handle; closed when dropped.
@@ -109,15 +106,6 @@ impl Drop for Memory {
         // SAFETY: the mapping is ours, and no longer used.
         unsafe { libc::munmap(self.mapping, self.mapped) };
     }
-}
-
-/// Memory as a file, of so many bytes.
-pub fn memfd(size: usize) -> File {
-    // SAFETY: a string.
-    let fd = unsafe { libc::memfd_create(c"cell".as_ptr(), libc::MFD_CLOEXEC) };
-    let file = File::from(own(fd));
-    file.set_len(size as u64).unwrap();
-    file
 }
 
 /// Where the layout has what a test overwrites.
@@ -236,12 +224,6 @@ impl Cell {
     pub fn version(&self) -> u64 {
         self.load().unwrap().1
     }
-}
-
-/// How long something takes.
-pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
-    let begin = Instant::now();
-    (run(), begin.elapsed())
 }
 
 /// A value of a number and a length: every byte follows from them, and they stand in it

@@ -1,0 +1,53 @@
+//! Time: bounded waits, and measured durations.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The time after which a process of a test counts as hanging.
+pub const LIMIT: Duration = Duration::from_secs(100);
+
+/// A time-out, in milliseconds, that expires only if the library fails.
+pub const LONG: i32 = 60_000;
+
+/// Polls a condition until it holds. Panics after a quarter of [`LIMIT`].
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT / 4;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never came: {what}");
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// The result of a closure, and how long it ran.
+pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = run();
+    (result, start.elapsed())
+}
+
+/// The result of a closure, and how many milliseconds it ran.
+pub fn timed_ms<T>(run: impl FnOnce() -> T) -> (T, u128) {
+    let (result, took) = timed(run);
+    (result, took.as_millis())
+}
+
+/// Nanoseconds of the monotonic clock, which is the same for all processes.
+pub fn now() -> u64 {
+    clock(libc::CLOCK_MONOTONIC).as_nanos() as u64
+}
+
+/// The processor time that this process has used.
+pub fn cpu_time() -> Duration {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn clock(id: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the struct is ours.
+    assert_eq!(unsafe { libc::clock_gettime(id, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

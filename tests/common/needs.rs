@@ -1,0 +1,64 @@
+//! Conditions of tests, for `#[needs(...)]`: why a test cannot run here, or None.
+
+use crate::sanitizer::Sanitizer;
+use crate::user::{become_nobody, is_root};
+use crate::{find_tool, namespace};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// No condition.
+pub fn nothing() -> Option<&'static str> {
+    None
+}
+
+/// Root with the right to make namespaces and to become another user, which root in a container
+/// may lack. Tried once, in a child.
+pub fn root() -> Option<&'static str> {
+    static WHY_NOT: OnceLock<Option<&str>> = OnceLock::new();
+    *WHY_NOT.get_or_init(|| (!is_full_root()).then_some("needs root"))
+}
+
+/// An IPC namespace for the test alone: it counts the objects, or changes a limit.
+pub fn ipc_namespace() -> Option<&'static str> {
+    (!namespace::is_permitted()).then_some("needs an IPC namespace")
+}
+
+/// AddressSanitizer for C programs, and for the library built for it.
+pub fn address_sanitizer() -> Option<&'static str> {
+    Sanitizer::Address.why_not()
+}
+
+macro_rules! tools {
+    ($($name:ident: $($tool:literal),*;)*) => {$(
+        pub fn $name() -> Option<&'static str> {
+            let missing = [$($tool),*].iter().any(|tool| find_tool(tool).is_none());
+            missing.then_some(concat!("needs", $(" ", $tool),*))
+        }
+    )*};
+}
+
+tools! {
+    c_compiler: "cc", "make", "pkg-config";
+    cxx_compiler: "c++";
+    groff: "groff", "tbl";
+    mandoc: "mandoc";
+    perl: "perl";
+    script: "script";
+    strace: "strace";
+}
+
+fn is_full_root() -> bool {
+    let mut command = Command::new("true");
+    // SAFETY: only async-signal-safe calls.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::unshare(libc::CLONE_NEWIPC | libc::CLONE_NEWNS) == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            become_nobody()
+        })
+    };
+    is_root() && command.status().is_ok_and(|status| status.success())
+}
