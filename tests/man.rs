@@ -1,5 +1,5 @@
-//! The manual pages: every function has one, which agrees with the header, renders
-//! without complaint, and has examples that compile and run.
+//! The manual pages: every function has a page that matches the header, renders without
+//! warnings, and has examples that compile and run.
 
 use common::header::{self, Function};
 use common::isolated::{apply, isolated};
@@ -11,7 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// The sections that every page on functions has, in this order; others may stand between.
+/// The sections that every page of a function has, in this order; other sections may stand between
+/// them.
 const SECTIONS: [&str; 9] = [
     "NAME",
     "LIBRARY",
@@ -23,10 +24,10 @@ const SECTIONS: [&str; 9] = [
     "EXAMPLES",
     "SEE ALSO",
 ];
-/// What the table under ATTRIBUTES says of each function.
+/// The rows of the table under ATTRIBUTES that each function has.
 const ATTRIBUTES: [&str; 3] = ["Thread safety", "Async-signal safety", "After fork"];
-/// Characters that the pages' fonts replace by others where they are not escaped, so
-/// that code would not compile when it is copied from the page.
+/// Characters that a formatter replaces unless they are escaped, so that code copied from the
+/// page would not compile.
 const REPLACED: [char; 5] = ['-', '\'', '`', '^', '~'];
 const OVERVIEW: &str = "unixipc.7";
 const C_FLAGS: [&str; 5] = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
@@ -39,9 +40,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// A page that is no alias.
+/// A page that is not an alias.
 struct Page {
-    /// Such as `ipc_semop.3`.
+    /// For example `ipc_semop.3`.
     file: String,
     source: String,
 }
@@ -55,12 +56,12 @@ impl Page {
         }
     }
 
-    /// The page without its suffix.
+    /// The file name without its suffix.
     fn name(&self) -> &str {
         self.file.rsplit_once('.').unwrap().0
     }
 
-    /// The sections' names and lines.
+    /// The names of the sections and their lines.
     fn sections(&self) -> Vec<(String, Vec<&str>)> {
         let mut sections = Vec::new();
         for line in self.source.lines() {
@@ -81,7 +82,7 @@ impl Page {
             .1
     }
 
-    /// What stands in a section, in one line.
+    /// The text of a section, as one line.
     fn section_text(&self, name: &str) -> String {
         self.section(name)
             .into_iter()
@@ -95,11 +96,11 @@ impl Page {
         let text = self.section_text("NAME");
         let (names, _) = text
             .split_once(" - ")
-            .unwrap_or_else(|| panic!("{}: no dash in NAME", self.file));
+            .unwrap_or_else(|| panic!("{}: NAME has no dash", self.file));
         names.split(", ").map(|name| name.trim().into()).collect()
     }
 
-    /// The entries of ERRORS: the errors of each tag, and what is said of them.
+    /// The entries of ERRORS: the errors of each tag, and their description.
     fn errors(&self) -> Vec<(Vec<String>, String)> {
         let mut entries: Vec<(Vec<String>, String)> = Vec::new();
         let mut lines = self.section("ERRORS").into_iter();
@@ -128,7 +129,7 @@ impl Page {
                 let bare = line.replace("\\-", "");
                 assert!(
                     !bare.contains(REPLACED) && !bare.starts_with('.'),
-                    "{}: {REPLACED:?} or a first dot is not escaped in {line:?}",
+                    "{}: one of {REPLACED:?} or a leading dot is not escaped in {line:?}",
                     self.file
                 );
             }
@@ -145,7 +146,7 @@ fn folder() -> PathBuf {
     root().join("man")
 }
 
-/// The files of man/, and for an alias the file that it stands for.
+/// The files in man/; for an alias, with the file that it includes.
 fn files() -> BTreeMap<String, Option<String>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder()).unwrap() {
@@ -153,7 +154,7 @@ fn files() -> BTreeMap<String, Option<String>> {
         let source = fs::read_to_string(folder().join(&file)).unwrap();
         let alias = source.strip_prefix(".so man3/").map(|target| {
             let target = target.strip_suffix('\n').unwrap_or_default();
-            assert!(!target.contains('\n'), "{file} is more than an alias");
+            assert!(!target.contains('\n'), "{file} is not only an alias");
             target.into()
         });
         files.insert(file, alias);
@@ -161,7 +162,7 @@ fn files() -> BTreeMap<String, Option<String>> {
     files
 }
 
-/// All pages but aliases, of these suffixes.
+/// All pages with these suffixes, except aliases.
 fn pages(suffixes: &[&str]) -> Vec<Page> {
     files()
         .into_iter()
@@ -176,7 +177,7 @@ fn function_pages() -> Vec<Page> {
     pages(&[".3"])
 }
 
-/// What the shared library exports.
+/// The functions that the shared library exports.
 fn exports() -> BTreeSet<String> {
     let map = fs::read_to_string(root().join("packaging/unixipc.map")).unwrap();
     let exports: BTreeSet<String> = map
@@ -189,7 +190,7 @@ fn exports() -> BTreeSet<String> {
     exports
 }
 
-/// What the header says of the functions of a page.
+/// The declarations in the header of the functions of a page.
 fn declared(page: &Page) -> Vec<Function> {
     let names = page.functions();
     let mut functions = header::functions();
@@ -203,10 +204,10 @@ fn declared(page: &Page) -> Vec<Function> {
     functions
 }
 
-/// A line of a page as it reads: without macros, fonts and escapes.
+/// The text of a line of a page: without macros, fonts and escapes.
 fn plain(line: &str) -> String {
     if line.starts_with("'\\\"") {
-        return String::new(); // names the preprocessors
+        return String::new(); // the line that names the preprocessors
     }
     let Some(request) = line.strip_prefix('.') else {
         return unescape(line);
@@ -222,7 +223,7 @@ fn plain(line: &str) -> String {
     for c in arguments.chars() {
         match c {
             '"' => quoted = !quoted,
-            // A space behind a backslash is part of the word.
+            // A space after a backslash is part of the word.
             ' ' if !quoted && !words.last().unwrap().ends_with('\\') => words.push(String::new()),
             _ => words.last_mut().unwrap().push(c),
         }
@@ -248,19 +249,19 @@ fn unescape(text: &str) -> String {
         let known = ESCAPES
             .into_iter()
             .find_map(|(escape, meaning)| Some((meaning, part.strip_prefix(escape)?)));
-        let (meaning, rest) = known.unwrap_or_else(|| panic!("an unknown escape: \\{part}"));
+        let (meaning, rest) = known.unwrap_or_else(|| panic!("unknown escape: \\{part}"));
         plain += meaning;
         plain += rest;
     }
     plain
 }
 
-/// The words of a text that look like functions, without pages of other sections.
+/// The words of a text that look like function names, except page names of section 7.
 fn function_words(text: &str) -> BTreeSet<&str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.match_indices("ipc_")
         .filter(|(at, _)| !text[..*at].ends_with(is_name))
-        // The names of structures are not functions'.
+        // The name of a structure is not a function.
         .filter(|(at, _)| !text[..*at].trim_end().ends_with("struct"))
         .map(|(at, _)| {
             text[at..].split_at(text[at..].find(|c| !is_name(c)).unwrap_or(text.len() - at))
@@ -289,7 +290,7 @@ fn functions_have_pages() {
             Some(alias) => alias.as_ref().unwrap_or(&file),
         };
         if !matches!(files.get(page), Some(None)) {
-            problems.push(format!("man/{file}: {page} is no page"));
+            problems.push(format!("man/{file}: {page} is not a page"));
         } else if !Page::open(page).functions().contains(&function) {
             problems.push(format!("man/{page} does not have {function} in NAME"));
         }
@@ -305,7 +306,7 @@ fn pages_have_functions() {
     for file in files.keys().filter(|file| *file != OVERVIEW) {
         let function = file.strip_suffix(".3");
         if !function.is_some_and(|function| exports.contains(function)) {
-            problems.push(format!("man/{file} is for no exported function"));
+            problems.push(format!("man/{file}: its function is not exported"));
         }
     }
     for page in function_pages() {
@@ -315,7 +316,7 @@ fn pages_have_functions() {
                 || matches!(alias, Some(Some(target)) if *target == page.file);
             if !exports.contains(&function) || !leads_here {
                 problems.push(format!(
-                    "man/{}: {function} is not exported, or man/{function}.3 does not lead here",
+                    "man/{}: {function} is not exported, or has another page",
                     page.file
                 ));
             }
@@ -336,7 +337,10 @@ fn sections() {
                 }
                 Some(_) => {}
                 None => {
-                    problems.push(format!("man/{}: no {name} in its place", page.file));
+                    problems.push(format!(
+                        "man/{}: {name} is missing or out of order",
+                        page.file
+                    ));
                     break;
                 }
             }
@@ -411,11 +415,11 @@ fn errors() {
             .collect();
         for name in said.symmetric_difference(&right) {
             let place = if right.contains(name) {
-                "only the header"
+                "only in the header:"
             } else {
-                "only the page"
+                "only in the page:"
             };
-            problems.push(format!("man/{}: {place} has {name}", page.file));
+            problems.push(format!("man/{}: {place} {name}", page.file));
         }
     }
     none(problems);
@@ -488,7 +492,7 @@ fn references() {
         for line in page.source.lines().map(plain) {
             for word in function_words(&line) {
                 if !exports.contains(word) {
-                    problems.push(format!("man/{}: there is no {word}", page.file));
+                    problems.push(format!("man/{}: {word} does not exist", page.file));
                 }
             }
         }
@@ -496,7 +500,7 @@ fn references() {
     none(problems);
 }
 
-/// Each program runs in an empty folder, which is empty again afterwards.
+/// Each program runs in an empty directory, and must leave it empty.
 #[apply(isolated)]
 #[needs(needs::c_compiler)]
 fn examples() {
@@ -522,20 +526,20 @@ fn example(prefix: &Path, page: &Page, program: &str) -> Result<(), libtest_mimi
     let place = tempfile::tempdir()?;
     let output = run(Command::new(binary).current_dir(place.path()))?;
     if output.stdout.is_empty() || !output.stderr.is_empty() {
-        return Err(format!("it printed {:?}", text(&output)).into());
+        return Err(format!("unexpected output: {:?}", text(&output)).into());
     }
     for function in page.functions() {
         if !program.contains(&format!("{function}(")) {
-            return Err(format!("it does not call {function}").into());
+            return Err(format!("the program does not call {function}").into());
         }
     }
     match fs::read_dir(place.path())?.next() {
         None => Ok(()),
-        Some(file) => Err(format!("it left {:?}", file?.file_name()).into()),
+        Some(file) => Err(format!("the program left {:?} behind", file?.file_name()).into()),
     }
 }
 
-/// Runs a formatter over each page: it may not complain.
+/// Runs a formatter on each page; it must not print a warning.
 fn silent(formatter: &[&str], shows_text: bool) {
     let mut problems = Vec::new();
     for page in pages(&[".3", ".7"]) {
@@ -562,8 +566,8 @@ fn silent(formatter: &[&str], shows_text: bool) {
     none(problems);
 }
 
-// Aliases are not looked at: a .so request is what `mandoc` always warns of, and it
-// finds its page only where the pages are installed.
+// Aliases are not checked: `mandoc` always warns about a .so request, and finds the included page
+// only if the pages are installed.
 #[apply(isolated)]
 #[needs(needs::mandoc)]
 fn mandoc() {
