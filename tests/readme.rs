@@ -1,8 +1,6 @@
 //! The READMEs: the English and the Chinese one have the same structure, every relative link leads
 //! to a file, and the first program prints what they say.
 
-mod common;
-
 use common::{root, run, stage};
 use std::fs;
 use std::path::Path;
