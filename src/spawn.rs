@@ -10,13 +10,13 @@ use nix::fcntl::{FcntlArg, fcntl};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// A descriptor that a started program gets besides its end of the pair.
+/// A descriptor for a started program, in addition to its end of the pair.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct SpawnFd {
-    /// its number in this process
+    /// the number in this process
     pub fd: c_int,
-    /// its number in the child
+    /// the number in the child
     pub child_fd: c_int,
 }
 

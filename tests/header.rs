@@ -1,5 +1,5 @@
-//! include/unixipc.h: it agrees with the code, compiles in every language revision and beside
-//! every other header, refuses unsupported systems, and takes only names with its own prefixes.
+//! include/unixipc.h: it agrees with the code, compiles in every language revision and together with
+//! other headers, refuses unsupported systems, and declares only names with its own prefixes.
 
 use common::stage;
 use common::{assert_golden, root, run, text, trial_with_tools};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// A C and a C++ compiler.
 const COMPILERS: [(&str, &str); 2] = [("gcc", "g++"), ("clang", "clang++")];
-/// Each revision of the languages under the names that compilers know it by.
+/// The revisions of the languages, with the names by which compilers know them.
 const C_STANDARDS: [&[&str]; 8] = [
     &["c99"],
     &["gnu99"],
@@ -35,7 +35,7 @@ const CXX_STANDARDS: [&[&str]; 10] = [
     &["c++23", "c++2b"],
     &["gnu++23", "gnu++2b"],
 ];
-/// What a program may ask the system's headers for.
+/// Feature test macros that a program may define.
 const FEATURES: [&str; 4] = [
     "",
     "-D_POSIX_C_SOURCE=200809L",
@@ -53,7 +53,7 @@ const WARNINGS: [&str; 9] = [
     "-Wmissing-declarations",
     "-Werror",
 ];
-/// Headers that a program may include before or after.
+/// Headers that a program may include before or after this one.
 const NEIGHBOURS: [&str; 21] = [
     "errno.h",
     "fcntl.h",
@@ -77,7 +77,7 @@ const NEIGHBOURS: [&str; 21] = [
     "time.h",
     "unistd.h",
 ];
-/// A use of every function; it is compiled and not run.
+/// A use of every function, which is compiled but not run.
 const USE: &str = "\
 extern int use(void);
 static int init(void *addr, size_t size, void *arg)
@@ -220,7 +220,7 @@ int use(void)
 
 fn main() -> ExitCode {
     let mut trials = vec![
-        Trial::test("golden: unixipc.h is what the code gives", drift),
+        Trial::test("golden: unixipc.h agrees with the code", drift),
         Trial::test("every function is compiled here", all_used),
     ];
     for (c, cxx) in COMPILERS {
@@ -229,7 +229,7 @@ fn main() -> ExitCode {
             trials.extend(CXX_STANDARDS.map(|names| compiles(cxx, names, feature)));
         }
         trials.push(trial_with_tools(
-            format!("takes its own names only, {c}"),
+            format!("declares only its own names, {c}"),
             &[c],
             move || own_names(c),
         ));
@@ -251,29 +251,162 @@ fn header() -> PathBuf {
     include().join("unixipc.h")
 }
 
+/// A piece of the header.
+enum Section {
+    /// The beginning of a layer: its title.
+    Layer(&'static str),
+    /// Types, constants and functions that belong together: their title, and the source files in
+    /// which they are defined.
+    Part(&'static str, &'static [&'static str]),
+}
+use Section::{Layer, Part};
+
+const SECTIONS: [Section; 24] = [
+    Part("Version", &["src/ffi/version.rs"]),
+    Part(
+        "Time-outs, and return values of locks",
+        &["src/ffi/timeout.rs", "src/ffi/lock.rs"],
+    ),
+    Layer("Layer 1: the system's own calls, unchanged"),
+    Part("Socket pairs, FIFOs and keys", &["src/ffi/calls/files.rs"]),
+    Part("System V shared memory", &["src/ffi/calls/shm.rs"]),
+    Part("System V semaphores", &["src/ffi/calls/sem.rs"]),
+    Layer("Layer 2: sockets, child processes, FIFOs and System V semaphores, made safe"),
+    Part("Socket pairs", &["src/pair.rs", "src/ffi/pair.rs"]),
+    Part("Messages over sockets", &["src/ffi/message.rs"]),
+    Part("Child processes", &["src/spawn.rs", "src/ffi/spawn.rs"]),
+    Part("FIFOs", &["src/ffi/fifo.rs"]),
+    Part(
+        "Reader-writer lock in a System V semaphore set",
+        &["src/ffi/semlock.rs"],
+    ),
+    Layer("Layer 3: shared memory, and objects in it"),
+    Part(
+        "Regions",
+        &["src/ffi/shm.rs", "src/ffi/shm_open_or_create.rs"],
+    ),
+    Part("Mutex", &["src/ffi/mutex.rs"]),
+    Part("Reader-writer lock", &["src/ffi/rwlock.rs"]),
+    Part("Condition", &["src/ffi/cond.rs"]),
+    Part("Event", &["src/ffi/event.rs"]),
+    Part("Cell", &["src/ffi/cell.rs"]),
+    Layer("Layer 4: channels"),
+    Part(
+        "Channels: options and opening",
+        &["src/ffi/channel/options.rs", "src/ffi/channel/open.rs"],
+    ),
+    Part("Channels: sending", &["src/ffi/channel/send.rs"]),
+    Part("Channels: receiving", &["src/ffi/channel/recv.rs"]),
+    Part(
+        "Readiness, state and closing",
+        &["src/ffi/channel/state.rs"],
+    ),
+];
+
+/// The longest line of the header.
+const LINE_MAX: usize = 100;
+
 fn drift() -> Result<(), Failed> {
-    let config = cbindgen::Config::from_file(root().join("cbindgen.toml"))?;
-    let bindings = cbindgen::Builder::new()
-        .with_crate(root())
-        .with_config(config)
-        .generate()
-        .map_err(|error| error.to_string())?;
-    let mut made = Vec::new();
-    bindings.write(&mut made);
-    let made = parenthesize_negatives(&String::from_utf8(made)?);
+    let made = generate()?;
+    if let Some(line) = made.lines().find(|line| line.len() > LINE_MAX) {
+        return Err(format!("longer than {LINE_MAX} bytes: {line}").into());
+    }
     assert_golden(&header(), &made)
 }
 
-/// Puts the values of macros that are negative numbers in parentheses, which cbindgen does not.
-fn parenthesize_negatives(header: &str) -> String {
-    let line = |line: &str| match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
-        ["#define", name, value] if value.starts_with('-') => format!("#define {name} ({value})\n"),
-        _ => format!("{line}\n"),
-    };
-    header.lines().map(line).collect()
+/// Generates the header from the source.
+fn generate() -> Result<String, Failed> {
+    let mut config = cbindgen::Config::from_file(root().join("cbindgen.toml"))?;
+    let header = config.header.take().unwrap_or_default();
+    let trailer = config.trailer.take().unwrap_or_default();
+    let mut made = header.trim_start().to_string();
+    for section in SECTIONS {
+        match section {
+            Layer(title) => {
+                let rule = "=".repeat(LINE_MAX - 6);
+                made += &format!("\n\n/* {rule}\n * {title}\n * {rule} */\n");
+            }
+            Part(title, sources) => {
+                let rule = "-".repeat(LINE_MAX - 7 - title.len());
+                made += &format!("\n/* {title} {rule} */\n\n");
+                if title == "Version" {
+                    made += &version();
+                }
+                made += &part(&mut config, sources)?;
+            }
+        }
+    }
+    Ok(made + "\n" + trailer.trim_start())
 }
 
-/// So that a new function cannot be forgotten in USE.
+/// The declarations of a part. `config` learns the structures that it defines, so that later parts
+/// can refer to them.
+fn part(config: &mut cbindgen::Config, sources: &[&str]) -> Result<String, Failed> {
+    let mut builder = cbindgen::Builder::new().with_config(config.clone());
+    for source in sources {
+        builder = builder.with_src(root().join(source));
+    }
+    let bindings = builder.generate().map_err(|error| error.to_string())?;
+    let mut made = Vec::new();
+    bindings.write(&mut made);
+    let made = edit(String::from_utf8(made)?.trim());
+    for name in made.lines().filter_map(defined_structure) {
+        let reference = format!("struct {name}");
+        let rename = &mut config.export.rename;
+        rename
+            .values_mut()
+            .filter(|c_name| *c_name == name)
+            .for_each(|c_name| c_name.clone_from(&reference));
+        rename.insert(name.to_string(), reference);
+    }
+    Ok(made)
+}
+
+/// The name of the structure whose definition begins with this line.
+fn defined_structure(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("struct ")?.strip_suffix(" {")?;
+    line.rsplit(' ').next()
+}
+
+/// Makes the changes for which cbindgen has no option: no `extern` before a function, parentheses
+/// around a negative number, and a line of its own for the value of a long macro.
+fn edit(declarations: &str) -> String {
+    const EXTERN: &str = "extern ";
+    let mut made = String::new();
+    let mut is_extern = false;
+    for line in declarations.lines() {
+        let rest = line.strip_prefix(EXTERN);
+        is_extern |= rest.is_some();
+        // The parameters are aligned to the parenthesis, which moves.
+        let aligned = line.strip_prefix(&" ".repeat(EXTERN.len()));
+        let line = match rest.or(aligned) {
+            Some(rest) if is_extern => rest,
+            _ => line,
+        };
+        is_extern &= !line.ends_with(';');
+        made += &match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
+            ["#define", name, value] if value.starts_with('-') => {
+                format!("#define {name} ({value})\n")
+            }
+            ["#define", name, value] if line.len() > LINE_MAX => {
+                format!("#define {name} \\\n    {value}\n")
+            }
+            _ => format!("{line}\n"),
+        };
+    }
+    made
+}
+
+/// The version as text: cbindgen has no strings.
+fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "/**\n * The version of this header as text; ipc_version returns that of the library.\n */\n\
+         #define UNIXIPC_VERSION \"{version}\"\n\n"
+    )
+}
+
+/// Fails if USE lacks a function of the header.
 fn all_used() -> Result<(), Failed> {
     let functions = stage::header_functions()?;
     match functions
@@ -285,8 +418,8 @@ fn all_used() -> Result<(), Failed> {
     }
 }
 
-/// The header in one revision of a language: alone, twice, before and after all its
-/// neighbours; in the oldest and the newest one before and after each of them too.
+/// Compiles the header in one revision of a language: alone, twice, and before and after all its
+/// neighbours; in the oldest and the newest revision also before and after each of them.
 fn compiles(
     compiler: &'static str,
     names: &'static [&'static str],
@@ -294,16 +427,16 @@ fn compiles(
 ) -> Trial {
     let name = format!("compiles: {compiler} {} {feature}", names[0]);
     trial_with_tools(name.trim_end(), &[compiler], move || {
-        let folder = TempDir::new()?;
+        let directory = TempDir::new()?;
         let standard = standard(compiler, names)?;
         let is_cxx = compiler.ends_with("++");
         let extension = if is_cxx { "cpp" } else { "c" };
         let ends = ["c99", "c23", "c++11", "c++23"];
         let each = feature.is_empty() && ends.contains(&names[0]);
-        let sources = translation_units(folder.path(), extension, each)?;
+        let sources = translation_units(directory.path(), extension, each)?;
         let mut command = Command::new(compiler);
         command
-            .current_dir(&folder)
+            .current_dir(&directory)
             .args([&standard, "-fsyntax-only", "-I"])
             .arg(include())
             .args(WARNINGS)
@@ -334,8 +467,8 @@ fn standard(compiler: &str, names: &[&str]) -> Result<String, Failed> {
     Err(format!("{compiler} knows none of {names:?}").into())
 }
 
-/// Writes them, and returns the names of the files.
-fn translation_units(folder: &Path, extension: &str, each: bool) -> Result<Vec<String>, Failed> {
+/// Writes the source files, and returns their names.
+fn translation_units(directory: &Path, extension: &str, each: bool) -> Result<Vec<String>, Failed> {
     let ours = "#include <unixipc.h>\n";
     let mut units = vec![ours.to_string(), ours.repeat(2)];
     let mut all = String::new();
@@ -350,16 +483,16 @@ fn translation_units(folder: &Path, extension: &str, each: bool) -> Result<Vec<S
     let mut names = Vec::new();
     for (i, unit) in units.iter().enumerate() {
         let name = format!("{i}.{extension}");
-        fs::write(folder.join(&name), format!("{unit}{USE}"))?;
+        fs::write(directory.join(&name), format!("{unit}{USE}"))?;
         names.push(name);
     }
     Ok(names)
 }
 
-/// Systems that the library does not support meet the header's own #error.
+/// On systems that the library does not support, the header's #error is reported.
 fn refusals() -> Vec<Trial> {
     const ERROR: &str = "unixipc supports Linux on 64-bit (LP64) systems only";
-    let tricks: [(&str, &str, bool); 9] = [
+    let targets: [(&str, &str, bool); 9] = [
         ("gcc", "", false),
         ("gcc", "-m32", true),
         ("gcc", "-mx32", true),
@@ -370,21 +503,21 @@ fn refusals() -> Vec<Trial> {
         ("clang", "--target=x86_64-apple-darwin", true),
         ("clang", "--target=x86_64-w64-windows-gnu", true),
     ];
-    let trial = |(compiler, trick, refused): (&'static str, &'static str, bool)| {
+    let trial = |(compiler, option, refused): (&'static str, &'static str, bool)| {
         let word = if refused { "refuses" } else { "accepts" };
         trial_with_tools(
-            format!("{word} {compiler} {trick}").trim_end(),
+            format!("{word} {compiler} {option}").trim_end(),
             &[compiler],
             move || {
                 let mut command = Command::new(compiler);
-                // An unsupported target of the compiler's is no refusal of the header's.
+                // The output tells the header's #error from a target that the compiler lacks.
                 command
-                    .args(trick.split_whitespace())
+                    .args(option.split_whitespace())
                     .arg("-E")
                     .arg(header());
                 let output = command.output()?;
-                let said = String::from_utf8_lossy(&output.stderr).contains(ERROR);
-                if said == refused && output.status.success() != refused {
+                let reported = String::from_utf8_lossy(&output.stderr).contains(ERROR);
+                if reported == refused && output.status.success() != refused {
                     Ok(())
                 } else {
                     Err(format!("{}\n{}", output.status, text(&output)).into())
@@ -392,11 +525,11 @@ fn refusals() -> Vec<Trial> {
             },
         )
     };
-    tricks.into_iter().map(trial).collect()
+    targets.into_iter().map(trial).collect()
 }
 
-/// Macros, types and functions of the header have its prefixes; no type ends in _t;
-/// and the system's headers have none of its IPC_ macros.
+/// The macros, types and functions of the header have its prefixes, no name ends in _t, and no
+/// header of the system has the same IPC_ macros.
 fn own_names(compiler: &str) -> Result<(), Failed> {
     let own = own_text(compiler)?;
     let macros: BTreeSet<&str> = own.lines().filter_map(macro_name).collect();
@@ -410,11 +543,11 @@ fn own_names(compiler: &str) -> Result<(), Failed> {
             wrong.push(*name);
         }
     }
-    let theirs = system_macros(compiler)?;
-    if !theirs.contains("IPC_CREAT") {
+    let of_system = system_macros(compiler)?;
+    if !of_system.contains("IPC_CREAT") {
         return Err("the system's macros were not found".into());
     }
-    wrong.extend(macros.iter().filter(|name| theirs.contains(**name)));
+    wrong.extend(macros.iter().filter(|name| of_system.contains(**name)));
 
     let code: String = own
         .lines()
@@ -427,7 +560,7 @@ fn own_names(compiler: &str) -> Result<(), Failed> {
     }
     for name in &declared {
         let prefixed = name.starts_with("ipc_") || name.starts_with("IPC_");
-        // C99 has a prototype's scope only for a struct that is declared in it first.
+        // In C99 a struct that is first declared in a prototype has only the prototype's scope.
         let forward = name == "timespec";
         if !(prefixed || forward) || name.ends_with("_t") {
             wrong.push(name);
@@ -436,12 +569,12 @@ fn own_names(compiler: &str) -> Result<(), Failed> {
     if wrong.is_empty() {
         Ok(())
     } else {
-        Err(format!("not the header's to take: {wrong:?}").into())
+        Err(format!("names that the header must not declare: {wrong:?}").into())
     }
 }
 
-/// A negative constant is an operand like any other, and a missing operator before it is an error:
-/// without parentheses, `n IPC_WAIT_INTR` would subtract 2.
+/// Negative constants work as operands, and a missing operator before them is an error: without
+/// parentheses, `n IPC_WAIT_INTR` would subtract 2.
 fn negative_constants(compiler: &str) -> Result<(), Failed> {
     for line in own_text(compiler)?.lines() {
         if line.starts_with("#define ") && line.contains(" -") {
@@ -468,8 +601,8 @@ fn negative_constants(compiler: &str) -> Result<(), Failed> {
 
 /// Compiles and runs a program: `Err` unless each expression in `n` compiles and is true.
 fn compile_expressions(compiler: &str, expressions: &[&str]) -> Result<(), Failed> {
-    let folder = TempDir::new()?;
-    let (source, program) = (folder.path().join("n.c"), folder.path().join("n"));
+    let directory = TempDir::new()?;
+    let (source, program) = (directory.path().join("n.c"), directory.path().join("n"));
     let all = expressions.join(") && (");
     fs::write(
         &source,
@@ -486,13 +619,13 @@ fn compile_expressions(compiler: &str, expressions: &[&str]) -> Result<(), Faile
     run(&mut Command::new(program)).map(drop)
 }
 
-/// The header itself after preprocessing, with its #define lines.
+/// The text of the header itself after preprocessing, with its #define lines.
 fn own_text(compiler: &str) -> Result<String, Failed> {
     let output = run(Command::new(compiler).args(["-E", "-dD"]).arg(header()))?;
     let mut own = String::new();
     let mut inside = false;
     for line in String::from_utf8(output.stdout)?.lines() {
-        // `# 1 "file" 2`: what follows comes from this file.
+        // `# 1 "file" 2`: the following lines are from this file.
         if let Some(marker) = line.strip_prefix("# ") {
             inside = marker.contains("/unixipc.h\"");
         } else if inside {
@@ -507,10 +640,10 @@ fn macro_name(line: &str) -> Option<&str> {
     line.strip_prefix("#define ")?.split([' ', '(']).next()
 }
 
-/// The macros of the system's headers, with all that they have.
+/// All macros of the system's headers, with every feature enabled.
 fn system_macros(compiler: &str) -> Result<BTreeSet<String>, Failed> {
-    let folder = TempDir::new()?;
-    let source = folder.path().join("system.c");
+    let directory = TempDir::new()?;
+    let source = directory.path().join("system.c");
     fs::write(
         &source,
         "#include <sys/ipc.h>\n#include <sys/shm.h>\n#include <sys/sem.h>\n",
@@ -526,8 +659,8 @@ fn system_macros(compiler: &str) -> Result<BTreeSet<String>, Failed> {
         .collect())
 }
 
-/// The names that C code takes at file scope: of functions, types, tags and enumerators.
-/// Parameters and members do not count.
+/// The names that C code declares at file scope: functions, types, tags and enumerators, but not
+/// parameters and members.
 fn declared_names(code: &str) -> BTreeSet<String> {
     let tokens = tokens(code);
     let is_keyword = |token: &str| matches!(token, "struct" | "union" | "enum");
@@ -566,7 +699,7 @@ fn declared_names(code: &str) -> BTreeSet<String> {
     names
 }
 
-/// Names and single characters.
+/// Splits C code into names and single characters.
 fn tokens(code: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = code.trim_start();

@@ -23,4 +23,5 @@ pub mod semlock;
 pub mod shm;
 mod shm_open_or_create;
 pub mod spawn;
+pub mod timeout;
 pub mod version;

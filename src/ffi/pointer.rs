@@ -1,8 +1,8 @@
-//! Checks of the pointers that C passes. A required pointer that is NULL is `EINVAL`.
+//! Checks of the pointers that C passes. A required pointer that is NULL fails with `EINVAL`.
 
 use crate::errno::{Errno, Result};
 use crate::sys::CancelGuard;
-use libc::{c_char, c_void, size_t};
+use libc::{c_char, c_int, c_void, size_t};
 use std::alloc::{self, Layout};
 use std::ffi::CStr;
 use std::mem::{self, MaybeUninit};
@@ -27,7 +27,7 @@ pub unsafe fn elements<'a, T>(at: *const T, len: size_t) -> Result<&'a [T]> {
     Ok(unsafe { slice::from_raw_parts(at, len) })
 }
 
-/// Returns an uninitialised array of `len` elements. `at` may be NULL if `len` is 0.
+/// Returns an array of `len` elements that may be uninitialised. `at` may be NULL if `len` is 0.
 ///
 /// # Safety
 ///
@@ -43,8 +43,8 @@ pub unsafe fn uninit_slice<'a, T>(at: *mut T, len: size_t) -> Result<&'a mut [Ma
     Ok(unsafe { slice::from_raw_parts_mut(at.cast(), len) })
 }
 
-/// Returns the bytes to send. `at` must not be NULL, even if `len` is 0. A length that no buffer
-/// can have is `EMSGSIZE`.
+/// Returns the bytes to send. `at` must not be NULL, even if `len` is 0. A length that exceeds the
+/// size of any buffer fails with `EMSGSIZE`.
 ///
 /// # Safety
 ///
@@ -63,7 +63,7 @@ pub unsafe fn buffer<'a>(at: *const c_void, len: size_t) -> Result<&'a [u8]> {
 /// # Safety
 ///
 /// As for [`uninit_slice`].
-pub unsafe fn buffer_room<'a>(at: *mut c_void, len: size_t) -> Result<&'a mut [MaybeUninit<u8>]> {
+pub unsafe fn recv_buffer<'a>(at: *mut c_void, len: size_t) -> Result<&'a mut [MaybeUninit<u8>]> {
     non_null(at)?;
     // SAFETY: the caller's promise.
     unsafe { uninit_slice(at.cast(), len) }
@@ -125,7 +125,7 @@ pub unsafe fn handle<'a, T>(at: *const T) -> Result<&'a T> {
 
 /// Allocates the memory of a new handle's object, to be initialised with [`Box::write`]. `ENOMEM`
 /// if the allocation fails.
-pub fn handle_room<T>() -> Result<Box<MaybeUninit<T>>> {
+pub fn handle_memory<T>() -> Result<Box<MaybeUninit<T>>> {
     const { assert!(mem::size_of::<T>() > 0) };
     // SAFETY: the layout has a size.
     let memory = unsafe { alloc::alloc(Layout::new::<T>()) };
@@ -136,14 +136,32 @@ pub fn handle_room<T>() -> Result<Box<MaybeUninit<T>>> {
     Ok(unsafe { Box::from_raw(memory.cast()) })
 }
 
+/// Writes the handle of the object that `open` makes to `ret_handle`, and returns 0. It allocates
+/// the memory first, so that nothing can fail after `open` has succeeded.
+///
+/// # Safety
+///
+/// `ret_handle` is NULL or writable.
+pub unsafe fn return_handle<T>(
+    ret_handle: *mut *mut T,
+    open: impl FnOnce() -> Result<T>,
+) -> Result<c_int> {
+    // SAFETY: the caller's promise.
+    let ret_handle = unsafe { out_ptr(ret_handle) }?;
+    let memory = handle_memory()?;
+    ret_handle.write(Box::into_raw(Box::write(memory, open()?)));
+    Ok(0)
+}
+
 /// Drops the object of a handle; NULL does nothing.
 ///
 /// # Safety
 ///
-/// `at` is NULL or came from [`handle_room`], and is no longer used.
+/// `at` is NULL or came from [`handle_memory`], and is no longer used.
 pub unsafe fn drop_handle<T>(at: *mut T) {
     if !at.is_null() {
-        // A thread that is cancelled in one close(2) would leave the other descriptors open.
+        // close(2) is a cancellation point: a thread that is cancelled in one close would leave the
+        // other descriptors open.
         let _uncancelled = CancelGuard::new();
         // SAFETY: the caller's promise.
         drop(unsafe { Box::from_raw(at) });
@@ -159,25 +177,33 @@ pub fn non_null<T>(at: *const T) -> Result<()> {
     }
 }
 
+/// A type of object in shared memory, as C declares it: opaque bytes.
+pub trait SharedObject {
+    /// The object in these bytes. It accepts any bytes, because other processes can write them.
+    type Object;
+}
+
 /// Returns an object in shared memory. `EINVAL` if `at` is NULL or not aligned.
 ///
 /// # Safety
 ///
 /// The object is readable and writable while the result is used. It may contain any bytes.
 #[inline]
-pub unsafe fn object<'a, T>(at: *const T) -> Result<&'a T> {
+pub unsafe fn object<'a, T: SharedObject>(at: *const T) -> Result<&'a T::Object> {
+    const { assert!(mem::size_of::<T::Object>() <= mem::size_of::<T>()) };
+    const { assert!(mem::align_of::<T::Object>() <= mem::align_of::<T>()) };
     if at.is_null() || !at.is_aligned() {
         return Err(Errno::EINVAL);
     }
-    // SAFETY: not NULL and aligned; the rest is the caller's promise.
-    Ok(unsafe { &*at })
+    // SAFETY: not NULL, aligned, and large enough; the rest is the caller's promise.
+    Ok(unsafe { &*at.cast() })
 }
 
 /// A structure that C passes with its size, so that later versions can append members.
 ///
 /// # Safety
 ///
-/// The type is `repr(C)`, has no padding, and every combination of bytes is a value of it.
+/// The type is `repr(C)` and has no padding, and all combinations of bytes are valid values.
 pub unsafe trait ExtensibleStruct: Sized {
     /// Size of the first released version. No caller has a smaller structure: a smaller size is
     /// nearly always `sizeof` of a pointer.
@@ -185,9 +211,9 @@ pub unsafe trait ExtensibleStruct: Sized {
 }
 
 /// Copies an option structure from the caller, whose version may be older (smaller) or newer
-/// (larger) than `T`. Members that the caller does not have are zero. NULL gives all zeros,
-/// whatever the size. `EINVAL` if `size` is smaller than the first version; `E2BIG` if a byte that
-/// `T` does not have is not zero.
+/// (larger) than `T`. Members that the caller's version lacks become zero. NULL gives all zeros,
+/// whatever the size. Fails with `EINVAL` if `size` is smaller than the first version, and with
+/// `E2BIG` if a byte behind the last member of `T` is not zero.
 ///
 /// # Safety
 ///
@@ -215,9 +241,9 @@ pub unsafe fn copy_struct_from<T: ExtensibleStruct>(at: *const T, size: size_t) 
     Ok(unsafe { options.assume_init() })
 }
 
-/// Copies a structure to the caller, whose version may be older (it gets the beginning) or newer
-/// (the rest becomes zero) than `T`. `EINVAL` for NULL, or if `size` is smaller than the first
-/// version.
+/// Copies a structure to the caller. A caller with an older version gets the beginning; for a newer
+/// version the rest becomes zero. Fails with `EINVAL` for NULL, or if `size` is smaller than the
+/// first version.
 ///
 /// # Safety
 ///

@@ -1,19 +1,20 @@
-//! Which version this is.
+//! The version.
 
 use libc::{c_char, c_int};
 
-/// The version of the header: incompatible changes.
+/// The version of this header: incremented for incompatible changes.
 pub const UNIXIPC_VERSION_MAJOR: c_int = 0;
-/// The version of the header: additions (while the major version is 0, incompatible changes too).
+/// The version of this header: incremented for additions; while the major version is 0, for
+/// incompatible changes too.
 pub const UNIXIPC_VERSION_MINOR: c_int = 1;
-/// The version of the header: corrections.
+/// The version of this header: incremented for corrections.
 pub const UNIXIPC_VERSION_PATCH: c_int = 0;
 
-/// The version of the header as one number, for `#if`: 10203 is 1.2.3.
+/// The version of this header as one number, for `#if`: 10203 is 1.2.3.
 pub const UNIXIPC_VERSION_NUMBER: c_int =
     UNIXIPC_VERSION_MAJOR * 10000 + UNIXIPC_VERSION_MINOR * 100 + UNIXIPC_VERSION_PATCH;
 
-/// A decimal number from Cargo.toml.
+/// Parses a decimal number from Cargo.toml.
 const fn parse(text: &str) -> c_int {
     let digits = text.as_bytes();
     let mut value = 0;
@@ -26,8 +27,8 @@ const fn parse(text: &str) -> c_int {
     value
 }
 
-// cbindgen reads literals only, so they stand above and are compared here. It has no
-// strings at all: UNIXIPC_VERSION stands in cbindgen.toml, and tests/c/version.c compares it.
+// cbindgen reads only literals, so the numbers are repeated above and compared here. It has no
+// strings: the test that generates the header adds UNIXIPC_VERSION.
 const _: () = assert!(
     parse(env!("CARGO_PKG_VERSION_MAJOR")) == UNIXIPC_VERSION_MAJOR
         && parse(env!("CARGO_PKG_VERSION_MINOR")) == UNIXIPC_VERSION_MINOR
@@ -38,11 +39,11 @@ const _: () = assert!(
 
 /// Returns the version of the library that the program runs with, such as "0.1.0".
 ///
-/// UNIXIPC_VERSION is the version of the header that it was compiled with; the
-/// two can differ where a newer shared library was installed since.
+/// UNIXIPC_VERSION is the version of the header that the program was compiled with. The two differ
+/// if another version of the shared library was installed since then.
 ///
-/// The string is constant and never freed. Does not block; may be called from
-/// any thread, from a signal handler, and in the child after fork. Cannot fail.
+/// The string is constant; do not free it. Does not block. May be called from any thread, from a
+/// signal handler, and in the child after fork. Cannot fail.
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()

@@ -1,0 +1,13 @@
+//! Layer 4: channels.
+
+mod open;
+mod options;
+mod recv;
+mod send;
+mod state;
+
+pub use open::*;
+pub use options::*;
+pub use recv::*;
+pub use send::*;
+pub use state::*;

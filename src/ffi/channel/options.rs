@@ -1,0 +1,80 @@
+//! The options of a channel.
+
+use crate::channel::Options;
+use crate::errno::{Errno, Result};
+use crate::ffi::pointer::{ExtensibleStruct, copy_struct_from};
+use crate::transport::spin::SpinPolicy;
+use libc::{c_uint, size_t};
+use std::time::Duration;
+
+/// Flag of struct ipc_channel_opts: allocate and map all memory of the ring that this side sends
+/// through before the channel is used.
+pub const IPC_CHANNEL_F_PREFAULT: c_uint = 1;
+/// Flag of struct ipc_channel_opts: lock the ring that this side sends through in memory
+/// (mlock(2)).
+pub const IPC_CHANNEL_F_LOCK: c_uint = 2;
+/// Flag of struct ipc_channel_opts: a blocking call sleeps at once, without spinning.
+pub const IPC_CHANNEL_F_NO_SPIN: c_uint = 4;
+
+/// Options of a channel. All zeros are the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ipc_channel_opts {
+    /// IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK and IPC_CHANNEL_F_NO_SPIN, or'ed
+    pub flags: c_uint,
+    /// how long a blocking call spins before it sleeps, in microseconds, at most 1000000. 0: about
+    /// 10 microseconds while spinning succeeds. A call does not spin if both sides run on the same
+    /// processor
+    pub spin_us: c_uint,
+    /// the size of the ring that this side sends through, in bytes, rounded up to a power of two of
+    /// at least 64 KiB; 0: 256 KiB
+    pub send_size: u64,
+    /// for ipc_channel_pair, the size of the ring that the second end sends through; 0: as
+    /// send_size. For the other functions it must be 0, because the peer chooses the size
+    pub recv_size: u64,
+    /// the largest ring to accept from a peer, in bytes; 0: 16 MiB. This process maps the ring, and
+    /// the memory may be charged to it
+    pub recv_size_max: u64,
+    /// the length of a message that must be possible to send, whatever send_size is, in bytes, at
+    /// most 4294967294; 0: no such requirement
+    pub message_max: u64,
+}
+
+// SAFETY: numbers: any bytes are valid, and the size below leaves no padding.
+unsafe impl ExtensibleStruct for ipc_channel_opts {
+    const FIRST_SIZE: usize = 40;
+}
+const _: () = assert!(size_of::<ipc_channel_opts>() == ipc_channel_opts::FIRST_SIZE);
+
+/// The largest `spin_us`.
+///
+/// cbindgen:ignore
+const SPIN_US_MAX: c_uint = 1_000_000;
+
+/// Checks and converts the options of a caller.
+///
+/// # Safety
+///
+/// As for [`copy_struct_from`].
+#[inline(never)] // four functions call it
+pub(super) unsafe fn options(opts: *const ipc_channel_opts, size: size_t) -> Result<Options> {
+    // SAFETY: the caller's promise.
+    let opts = unsafe { copy_struct_from(opts, size) }?;
+    const FLAGS: c_uint = IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN;
+    let no_spin = opts.flags & IPC_CHANNEL_F_NO_SPIN != 0;
+    if opts.flags & !FLAGS != 0 || opts.spin_us > SPIN_US_MAX || (no_spin && opts.spin_us != 0) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Options {
+        send_size: opts.send_size,
+        recv_size: opts.recv_size,
+        recv_size_max: opts.recv_size_max,
+        message_max: opts.message_max,
+        spin: match opts.spin_us {
+            0 if !no_spin => SpinPolicy::Adaptive,
+            time => SpinPolicy::For(Duration::from_micros(time.into())),
+        },
+        populate: opts.flags & IPC_CHANNEL_F_PREFAULT != 0,
+        lock: opts.flags & IPC_CHANNEL_F_LOCK != 0,
+    })
+}
