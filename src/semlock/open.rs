@@ -1,37 +1,40 @@
-//! Opening a lock by its key, and telling it from other semaphore sets.
+//! Opening a lock by its key, and distinguishing it from other semaphore sets.
 
-use super::{COUNT, IS_LOCK, MARK, NEXT, READERS, Set, TYPE, WRITER, lasting, now, zero};
+use super::operations::{
+    COUNT, IS_LOCK, READERS, RECOVERY, TYPE, WRITER, WRITER_PENDING, nowait, permanent, zero,
+};
+use super::set::Set;
 use crate::errno::{Errno, Result};
 use crate::sys::{self, Semun};
 use libc::{IPC_PRIVATE, c_int, key_t, sembuf, semid_ds};
 use std::mem::MaybeUninit;
 
-/// The flags of [`open`].
+/// The flags that [`open`] accepts.
 const OPEN_FLAGS: c_int = libc::IPC_CREAT | libc::IPC_EXCL | 0o777;
 
 /// Changes nothing, and fails with `EAGAIN` if the set is not marked as a lock.
 const HAS_TYPE: &[sembuf] = &[
-    now(lasting(TYPE, -IS_LOCK)),
-    now(zero(TYPE)),
-    lasting(TYPE, IS_LOCK),
+    nowait(permanent(TYPE, -IS_LOCK)),
+    nowait(zero(TYPE)),
+    permanent(TYPE, IS_LOCK),
 ];
 /// Marks a new set as a lock.
 const SET_TYPE: &[sembuf] = &[
-    now(zero(READERS)),
-    now(zero(WRITER)),
-    now(zero(NEXT)),
-    now(zero(MARK)),
-    now(zero(TYPE)),
-    lasting(TYPE, IS_LOCK),
+    nowait(zero(READERS)),
+    nowait(zero(WRITER)),
+    nowait(zero(WRITER_PENDING)),
+    nowait(zero(RECOVERY)),
+    nowait(zero(TYPE)),
+    permanent(TYPE, IS_LOCK),
 ];
 
-/// Gets or makes the lock of a key.
+/// Gets or creates the lock of a key.
 pub fn open(key: key_t, mode_flags: c_int) -> Result<c_int> {
     if mode_flags & !OPEN_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
-    // A set of this key with at least `count` semaphores; for these flags the kernel checks no
-    // permission, and makes no set.
+    // Whether the key has a set of at least `count` semaphores. With these flags the kernel checks
+    // no permission and creates no set.
     let exists = |count| key != IPC_PRIVATE && sys::semget(key, count, 0).is_ok();
     match sys::semget(key, COUNT, mode_flags) {
         Ok(_) if exists(COUNT + 1) => Err(Errno::EPROTO),
@@ -41,19 +44,19 @@ pub fn open(key: key_t, mode_flags: c_int) -> Result<c_int> {
     }
 }
 
-/// Checks that a set is a lock, and makes a new set one. A caller that the permissions exclude
-/// learns nothing here, and gets `EACCES` from every other call.
+/// Checks that a set is a lock, and makes a new set one. For a caller without any permission the
+/// check succeeds; all other calls then fail with `EACCES`.
 fn check_type(id: c_int) -> Result<()> {
     let mut set = Set::new(id);
     match set.operate(HAS_TYPE, None) {
         Err(Errno::EAGAIN) => {}
-        // The lock has been removed since: as if that had been after the open.
+        // The lock was removed in the meantime, which is the same as a removal after the open.
         Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => return Ok(()),
         Err(Errno::EACCES) => return check_type_by_reading(id),
         Err(error) => return Err(error),
     }
     if !is_unused(id)? {
-        // Another process may just have marked it.
+        // Another process may have marked it in the meantime.
         return set.operate(HAS_TYPE, None).map_err(not_a_lock);
     }
     match set.operate(SET_TYPE, None) {
@@ -62,9 +65,9 @@ fn check_type(id: c_int) -> Result<()> {
     }
 }
 
-/// The check of a caller that may only read. A set that is new, and not marked yet, passes.
+/// The check for a caller with read permission only. It accepts a new set without the type.
 fn check_type_by_reading(id: c_int) -> Result<()> {
-    // SAFETY: GETVAL takes no argument.
+    // SAFETY: GETVAL ignores the argument.
     match unsafe { sys::semctl(id, TYPE.into(), libc::GETVAL, Semun { val: 0 }) } {
         Ok(0) if is_unused(id)? => Ok(()),
         Ok(value) if value != IS_LOCK.into() => Err(Errno::EPROTO),
@@ -72,15 +75,15 @@ fn check_type_by_reading(id: c_int) -> Result<()> {
     }
 }
 
-/// Whether no semop has been done on a set. True where the caller may not ask.
+/// Whether no semop has been performed on a set. True if the caller has no read permission.
 fn is_unused(id: c_int) -> Result<bool> {
     let mut ds = MaybeUninit::<semid_ds>::zeroed();
-    let room = Semun {
+    let argument = Semun {
         buf: ds.as_mut_ptr(),
     };
-    // SAFETY: the kernel writes one semid_ds, for which there is room.
-    match unsafe { sys::semctl(id, 0, libc::IPC_STAT, room) } {
-        // SAFETY: zero bytes are such a struct, also where the kernel wrote some.
+    // SAFETY: the kernel writes one semid_ds, to `ds`.
+    match unsafe { sys::semctl(id, 0, libc::IPC_STAT, argument) } {
+        // SAFETY: zeros are a valid semid_ds, and so is what the kernel wrote.
         Ok(_) => Ok(unsafe { ds.assume_init() }.sem_otime == 0),
         Err(Errno::EACCES) => Ok(true),
         Err(error) => Err(error),
