@@ -1,4 +1,4 @@
-//! Descriptors beside a message: `SCM_RIGHTS` (unix(7), cmsg(3)).
+//! Control data of a message: the descriptors that go with it (`SCM_RIGHTS`; unix(7), cmsg(3)).
 
 use crate::errno::{Errno, Result};
 use crate::fd::own;
@@ -7,16 +7,16 @@ use libc::{c_int, cmsghdr, msghdr};
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{IntoRawFd, OwnedFd};
 
-/// How many descriptors the kernel passes at once (`SCM_MAX_FD`).
+/// The largest number of descriptors that the kernel passes at once (`SCM_MAX_FD`).
 ///
 /// cbindgen:ignore
 pub const FDS_MAX: usize = 253;
 
-/// Room for `FDS_MAX` descriptors, and for what else a receiver may have switched on:
+/// Enough bytes for `FDS_MAX` descriptors and for the other data that a receiver may have enabled:
 /// credentials, a pidfd, a security label.
 const BYTES: usize = 2048;
 
-/// Control data: aligned as its headers are.
+/// A buffer for control data, with the alignment of its headers.
 #[repr(C)]
 struct Buffer {
     align: [cmsghdr; 0],
@@ -32,14 +32,14 @@ impl Buffer {
     }
 }
 
-/// The descriptors that go with a message.
+/// The descriptors to send with a message.
 pub struct SendControl {
     buffer: Buffer,
     len: usize,
 }
 
 impl SendControl {
-    /// At most [`FDS_MAX`] descriptors, and at least one.
+    /// Prepares from 1 to [`FDS_MAX`] descriptors.
     pub fn new(fds: &[c_int]) -> Self {
         assert!((1..=FDS_MAX).contains(&fds.len()));
         let payload = mem::size_of_val(fds);
@@ -49,7 +49,7 @@ impl SendControl {
             buffer: Buffer::new(),
             len,
         };
-        // The padding goes to the kernel too.
+        // The kernel reads the padding too.
         control.buffer.bytes[..len].fill(MaybeUninit::new(0));
         let mut header = super::empty_header();
         control.attach(&mut header);
@@ -57,7 +57,7 @@ impl SendControl {
         let cmsg = unsafe { libc::CMSG_FIRSTHDR(&header) };
         // SAFETY: CMSG_LEN only computes.
         let len = unsafe { libc::CMSG_LEN(payload as u32) };
-        // SAFETY: as for CMSG_FIRSTHDR; nobody else has the buffer.
+        // SAFETY: as for CMSG_FIRSTHDR; nothing else refers to the buffer.
         unsafe {
             cmsg.write(cmsghdr {
                 cmsg_len: len as _,
@@ -67,25 +67,26 @@ impl SendControl {
         };
         // SAFETY: CMSG_DATA only computes.
         let data = unsafe { libc::CMSG_DATA(cmsg) };
-        // SAFETY: CMSG_SPACE made room for all of `fds` there.
+        // SAFETY: CMSG_SPACE includes all of `fds` there.
         unsafe { data.copy_from_nonoverlapping(fds.as_ptr().cast(), payload) };
         control
     }
 
-    /// Lets the header point to the descriptors.
+    /// Makes the header refer to the descriptors.
     pub fn attach(&mut self, header: &mut msghdr) {
         header.msg_control = self.buffer.bytes.as_mut_ptr().cast();
         header.msg_controllen = self.len as _;
     }
 }
 
-/// Room for the descriptors that come with a message. Those that nobody takes are closed.
+/// A buffer for the descriptors that come with a message. Drop closes those that were not taken.
 pub struct RecvControl {
     buffer: Buffer,
     len: usize,
 }
 
 impl RecvControl {
+    /// An empty buffer.
     pub const fn new() -> Self {
         Self {
             buffer: Buffer::new(),
@@ -93,39 +94,40 @@ impl RecvControl {
         }
     }
 
-    /// Lets the header point to the room.
+    /// Makes the header refer to the buffer.
     pub fn attach(&mut self, header: &mut msghdr) {
         header.msg_control = self.buffer.bytes.as_mut_ptr().cast();
         header.msg_controllen = BYTES as _;
     }
 
-    /// Notes how much the kernel wrote.
+    /// Records how many bytes the kernel wrote.
     pub fn received(&mut self, header: &msghdr) {
         self.len = header.msg_controllen as _;
     }
 
-    /// Stores descriptors where there is room, and closes the others. `EMFILE` where the
-    /// kernel could not open all in this process; then none is stored.
-    pub fn store(&mut self, room: &mut [MaybeUninit<c_int>], msg_flags: c_int) -> Result<usize> {
+    /// Stores as many descriptors as `fds` has elements, and closes the others. Fails with
+    /// `EMFILE`, and stores none, if the kernel could not open all of them in this process.
+    pub fn store(&mut self, fds: &mut [MaybeUninit<c_int>], msg_flags: c_int) -> Result<usize> {
         if msg_flags & libc::MSG_CTRUNC != 0 {
-            return Err(Errno::EMFILE); // drop closes those that it could
+            return Err(Errno::EMFILE); // drop closes those that it opened
         }
         let mut stored = 0;
         self.take(|fd| {
-            if let Some(place) = room.get_mut(stored) {
-                place.write(fd.into_raw_fd());
+            if let Some(element) = fds.get_mut(stored) {
+                element.write(fd.into_raw_fd());
                 stored += 1;
             }
         });
         Ok(stored)
     }
 
-    /// Closes what has come.
+    /// Closes the descriptors that were received.
     pub fn close(&mut self) {
         self.take(drop);
     }
 
-    /// Takes out each descriptor that was received. The kernel wrote the data, so it is well formed.
+    /// Calls `each` with every descriptor that was received. The kernel wrote the data, so it is
+    /// well formed.
     fn take(&mut self, mut each: impl FnMut(OwnedFd)) {
         // close(2) is a cancellation point.
         let _uncancelled = CancelGuard::new();
@@ -150,20 +152,21 @@ impl RecvControl {
                     let fd = unsafe { at.read_unaligned() };
                     // SAFETY: the kernel opened it for this message, and nothing else owns it.
                     let Ok(fd) = (unsafe { own(fd) }) else {
-                        continue; // SCM_PIDFD of a process that is gone
+                        continue; // SCM_PIDFD of a process that has exited
                     };
                     if found.cmsg_type == libc::SCM_RIGHTS {
                         each(fd);
                     }
                 }
             }
-            // SAFETY: header and cmsg are of the same control data.
+            // SAFETY: header and cmsg refer to the same control data.
             cmsg = unsafe { libc::CMSG_NXTHDR(&header, cmsg) };
         }
     }
 }
 
-/// `SCM_PIDFD` too is a descriptor, which comes to whoever has set `SO_PASSPIDFD`.
+/// Whether the control data contains descriptors: `SCM_RIGHTS`, or `SCM_PIDFD`, which a receiver
+/// gets that has set `SO_PASSPIDFD`.
 fn is_descriptor(cmsg_type: c_int) -> bool {
     const SCM_PIDFD: c_int = 4;
     cmsg_type == libc::SCM_RIGHTS || cmsg_type == SCM_PIDFD

@@ -1,7 +1,7 @@
-//! Messages: whole or not at all, with descriptors.
+//! Messages over sockets: sent and received as a whole, with descriptors.
 //!
-//! On `SOCK_SEQPACKET` and `SOCK_DGRAM` the kernel keeps the borders; on `SOCK_STREAM`
-//! the header of `stream` does.
+//! On `SOCK_SEQPACKET` and `SOCK_DGRAM` the kernel preserves message boundaries; on `SOCK_STREAM`
+//! a header before each message does (`stream`).
 
 mod control;
 mod kind;
@@ -11,7 +11,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::pair::send_error;
 use crate::sys;
-use kind::Kind;
+use kind::SocketKind;
 use libc::{c_int, iovec, msghdr};
 use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
@@ -24,9 +24,9 @@ pub use stream::LEN_MAX;
 /// The result of a receive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The message's length; 0 at the end of the session.
+    /// The length of the message; 0 at the end of the session.
     pub len: usize,
-    /// How many descriptors were stored.
+    /// The number of descriptors that were stored.
     pub nfds: usize,
 }
 
@@ -43,18 +43,18 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], wait: Deadline) -> Resu
     if !fds.is_empty() && !sys::is_local(fd)? {
         return Err(Errno::EOPNOTSUPP);
     }
-    match send_bordered(fd, bytes, fds, wait, kind::ADDRESS) {
-        Err(error) => match kind::of_error(fd, error)? {
-            Some(Kind::Stream) => stream::send(fd, bytes, fds, wait),
-            Some(Kind::Bordered) => send_bordered(fd, bytes, fds, wait, &[]),
+    match send_packet(fd, bytes, fds, wait, kind::ADDRESS) {
+        Err(error) => match kind::from_send_error(fd, error)? {
+            Some(SocketKind::Stream) => stream::send(fd, bytes, fds, wait),
+            Some(SocketKind::MessageOriented) => send_packet(fd, bytes, fds, wait, &[]),
             None => Err(error),
         },
         Ok(()) => Ok(()),
     }
 }
 
-/// Receives a message; as many of its descriptors as `fds` has room for are stored there,
-/// the others closed.
+/// Receives a message. Stores as many of its descriptors as `fds` has elements, and closes the
+/// others.
 pub fn recv(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
@@ -65,13 +65,13 @@ pub fn recv(
         return Err(Errno::EINVAL);
     }
     match kind::of_receiver(fd)? {
-        Kind::Bordered => recv_bordered(fd, bytes, fds, wait),
-        Kind::Stream => stream::recv(fd, bytes, fds, wait),
+        SocketKind::MessageOriented => recv_packet(fd, bytes, fds, wait),
+        SocketKind::Stream => stream::recv(fd, bytes, fds, wait),
     }
 }
 
-/// Repeats a transfer that the socket is not ready for, under the time-out. `attempt` is
-/// told whether it may block.
+/// Repeats a transfer until the socket is ready for it, or the time-out expires. `attempt` gets the
+/// flags of the transfer, which say whether it may block.
 fn when_ready<T>(
     fd: BorrowedFd,
     events: PollFlags,
@@ -92,7 +92,7 @@ fn when_ready<T>(
     }
 }
 
-fn send_bordered(
+fn send_packet(
     fd: BorrowedFd,
     bytes: &[u8],
     fds: &[c_int],
@@ -103,7 +103,7 @@ fn send_bordered(
     when_ready(fd, PollFlags::POLLOUT, &mut wait, |flags| {
         let flags = flags | address_flags;
         if fds.is_empty() {
-            // Cheaper than sendmsg.
+            // sendto(2) is cheaper than sendmsg(2).
             return sys::sendto(fd, bytes, flags, address);
         }
         send_parts(fd, &[bytes], fds, flags, address)
@@ -115,7 +115,7 @@ fn send_bordered(
     })
 }
 
-fn recv_bordered(
+fn recv_packet(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut [MaybeUninit<c_int>],
@@ -132,18 +132,18 @@ fn recv_bordered(
     }
 }
 
-/// Receives, also where the peer is gone and left something unread. Here the kernel says so
-/// once, and before it gives what the peer had sent; so it is tried again.
-fn past_reset<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+/// Receives, and repeats the attempt after `ECONNRESET`. If the peer has closed with unread data,
+/// the kernel reports that once, before it returns the messages that the peer had sent.
+fn retry_after_reset<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
         Err(Errno::ECONNRESET) => attempt(),
         other => other,
     }
 }
 
-/// Receives; 0 bytes only at the end. The kernel looks for a message first, and whether the peer
-/// is gone after that: one that sends and goes in between is gone, and its message is there. So
-/// the end is looked at once more, without waiting: the queue is complete by then.
+/// Receives; returns 0 only at the end of the session. The kernel first checks for a message, and
+/// then whether the peer has closed. A peer that sends and closes in between has closed, but its
+/// message is in the queue. So the attempt is repeated without waiting: the queue is complete now.
 pub(crate) fn past_end(
     flags: c_int,
     mut attempt: impl FnMut(c_int) -> Result<usize>,
@@ -157,12 +157,12 @@ pub(crate) fn past_end(
     }
 }
 
-/// How many empty packets a receive that must not wait passes over.
+/// The number of empty packets that a receive discards before it gives up, if it must not wait.
 const EMPTY_MAX: u32 = 16;
 
-/// Receives a message that is not empty; 0 bytes only at the end. [`send`] sends no empty message,
-/// but another program can, and the kernel gives 0 for that too: it is passed over. `attempt` is
-/// told the flags.
+/// Receives a message that is not empty; returns 0 only at the end of the session. [`send`] sends
+/// no empty message, but another program can, for which the kernel returns 0 too: it is discarded.
+/// `attempt` gets the flags of the transfer.
 fn recv_nonempty(
     fd: BorrowedFd,
     mut wait: Deadline,
@@ -175,25 +175,25 @@ fn recv_nonempty(
             return Ok(len);
         }
         if sys::has_ended(fd)? {
-            // A message that the peer sent just before it ended is in the queue by now.
+            // A message that the peer sent just before it closed is in the queue now.
             return match attempt(libc::MSG_DONTWAIT) {
                 Err(Errno::EAGAIN) => Ok(0),
                 again => again,
             };
         }
         empty += 1;
-        // A peer that sends nothing else must not hold up the receiver.
+        // A peer that sends only empty packets must not delay the receiver without limit.
         if !wait.is_never() || empty == EMPTY_MAX {
             wait.remaining()?;
         }
     }
 }
 
-/// Receives a message; descriptors that come with it the kernel closes.
+/// Receives a message. The kernel closes descriptors that come with it.
 fn recv_bytes(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>], wait: Deadline) -> Result<Received> {
-    // The length is then the message's own, however little of it there is room for.
+    // With MSG_TRUNC the result is the length of the message, even if it exceeds the buffer.
     let len = recv_nonempty(fd, wait, |flags| {
-        past_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))
+        retry_after_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))
     })?;
     if len > bytes.len() {
         return Err(Errno::EMSGSIZE);
@@ -201,8 +201,8 @@ fn recv_bytes(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>], wait: Deadline) -> 
     Ok(Received { len, nfds: 0 })
 }
 
-// Not inlined, like whatever else has much on the stack: to touch a row of pages would cost
-// those who do not need them.
+// Not inlined, like other functions with large stack frames: callers that do not need the buffer
+// should not touch its pages.
 #[inline(never)]
 fn recv_bytes_and_fds(
     fd: BorrowedFd,
@@ -210,28 +210,42 @@ fn recv_bytes_and_fds(
     fds: &mut [MaybeUninit<c_int>],
     wait: Deadline,
 ) -> Result<Received> {
-    let mut control = RecvControl::new();
-    let mut msg_flags = 0;
-    let len = recv_nonempty(fd, wait, |flags| {
-        let len;
-        (len, msg_flags) = past_reset(|| recv_part(fd, bytes, &mut control, flags))?;
-        if len == 0 {
-            // An empty packet has descriptors only if another program sent it.
-            control.close();
+    recv_with_fds(fds, |control, msg_flags| {
+        let len = recv_nonempty(fd, wait, |flags| {
+            let len;
+            (len, *msg_flags) = retry_after_reset(|| recv_part(fd, bytes, control, flags))?;
+            if len == 0 {
+                // The descriptors of an empty packet, which only another program can send.
+                control.close();
+            }
+            Ok(len)
+        })?;
+        if *msg_flags & libc::MSG_TRUNC != 0 {
+            return Err(Errno::EMSGSIZE);
         }
         Ok(len)
-    })?;
+    })
+}
+
+/// Receives a message with `receive`, and stores its descriptors. `receive` gets the buffer for the
+/// control data, sets the flags of the message, and returns the length, 0 at the end of the
+/// session.
+#[inline(always)]
+fn recv_with_fds(
+    fds: &mut [MaybeUninit<c_int>],
+    receive: impl FnOnce(&mut RecvControl, &mut c_int) -> Result<usize>,
+) -> Result<Received> {
+    let mut control = RecvControl::new();
+    let mut msg_flags = 0;
+    let len = receive(&mut control, &mut msg_flags)?;
     if len == 0 {
         return Ok(Received::END);
-    }
-    if msg_flags & libc::MSG_TRUNC != 0 {
-        return Err(Errno::EMSGSIZE);
     }
     let nfds = control.store(fds, msg_flags)?;
     Ok(Received { len, nfds })
 }
 
-/// `sendmsg` of up to two parts, with descriptors.
+/// Sends up to two parts and the descriptors with one sendmsg(2).
 fn send_parts(
     fd: BorrowedFd,
     parts: &[&[u8]],
@@ -255,7 +269,7 @@ fn send_parts(
     if !fds.is_empty() {
         return send_with_fds(fd, &mut header, fds, flags);
     }
-    // SAFETY: the parts outlive the call, and the lengths are theirs.
+    // SAFETY: the parts outlive the call, and the header has their lengths.
     unsafe { sys::sendmsg(fd, &header, flags) }
 }
 
@@ -268,11 +282,11 @@ fn send_with_fds(
 ) -> Result<usize> {
     let mut control = SendControl::new(fds);
     control.attach(header);
-    // SAFETY: the parts and the control data outlive the call, and the lengths are theirs.
+    // SAFETY: the parts and the control data outlive the call, and the header has their lengths.
     unsafe { sys::sendmsg(fd, header, flags) }
 }
 
-/// `recvmsg` into one part. The length and the flags that the kernel gives.
+/// Receives into one part with recvmsg(2). Returns the length and the flags of the message.
 fn recv_part(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
@@ -287,14 +301,15 @@ fn recv_part(
     header.msg_iov = &mut iov;
     header.msg_iovlen = 1;
     control.attach(&mut header);
-    // SAFETY: the part and the control data outlive the call, and the lengths are theirs.
+    // SAFETY: the part and the control data outlive the call, and the header has their lengths.
     let len = unsafe { sys::recvmsg(fd, &mut header, flags) }?;
     control.received(&header);
     Ok((len, header.msg_flags))
 }
 
+/// A header that refers to nothing.
 pub(crate) fn empty_header() -> msghdr {
-    // SAFETY: all zero bytes are a msghdr without anything; it has private padding on some
-    // C libraries, so it cannot be written as a literal.
+    // SAFETY: zeros are a valid msghdr. With some C libraries it has private padding, so it cannot
+    // be written as a literal.
     unsafe { std::mem::zeroed() }
 }

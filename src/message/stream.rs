@@ -1,20 +1,20 @@
-//! Messages on a stream: each after a header of eight bytes.
+//! Messages on a stream. Each follows a header of eight bytes.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 0 to 3 | the letters `uipc` |
 //! | 4 to 7 | the length of the message, little-endian, from 1 to [`LEN_MAX`] |
 //!
-//! Descriptors come with the header's first byte. A message is sent with one `sendmsg` where
-//! the socket has room: on a local socket the kernel takes up to 32 KiB as one piece, so that
-//! such a message is never cut by a time-out; a longer one, or one of TCP, can be.
+//! Descriptors are attached to the first byte of the header. If the send buffer has space, one
+//! sendmsg(2) sends the whole message. On a local socket the kernel accepts up to 32 KiB as one
+//! piece, so a time-out never interrupts such a message. It can interrupt a longer message, or one
+//! over TCP.
 //!
-//! No state is kept between calls: what was read of a message cannot be given back. So a call
-//! that has to stop inside of one ends its direction of the stream, lest what follows be taken
-//! for the beginning of a message.
+//! No state is kept between calls, so bytes that were read cannot be put back. A call that has to
+//! stop in the middle of a message therefore ends its direction of the stream. Otherwise the rest
+//! of the message would be taken for the beginning of the next one.
 
-use super::control::RecvControl;
-use super::{Received, recv_part, send_parts, when_ready};
+use super::{Received, recv_part, recv_with_fds, send_parts, when_ready};
 use crate::bytes::to_fill;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
@@ -26,11 +26,12 @@ use nix::sys::socket::{self, Shutdown};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// The longest message: 1 GiB. What a peer says beyond is a lie or a mistake.
+/// The length of the longest message: 1 GiB. A longer one in a header is an error of the peer.
 ///
 /// cbindgen:ignore
 pub const LEN_MAX: usize = 1 << 30;
 
+/// The size of the header.
 const HEADER: usize = 8;
 const MAGIC: [u8; 4] = *b"uipc";
 
@@ -41,7 +42,7 @@ fn header(len: usize) -> [u8; HEADER] {
     header
 }
 
-/// The length that a header gives, if it is one.
+/// Returns the length in a header; `EPROTO` if it is not a header.
 fn length(header: [u8; HEADER]) -> Result<usize> {
     let [a, b, c, d, len @ ..] = header;
     let len = u32::from_le_bytes(len) as usize;
@@ -52,7 +53,7 @@ fn length(header: [u8; HEADER]) -> Result<usize> {
     }
 }
 
-/// Sends a message. Fails with `EAGAIN` or `EINTR` only before any of it was sent.
+/// Sends a message. Fails with `EAGAIN` or `EINTR` only if nothing was sent.
 #[inline(never)]
 pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], mut wait: Deadline) -> Result<()> {
     if bytes.len() > LEN_MAX {
@@ -67,16 +68,16 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], mut wait: Deadline) -> 
         return Ok(());
     }
     wait.commit();
-    // Cancelled here, the thread would leave a part of a message, and descriptors, behind.
+    // A cancellation here would leave a part of a message, and descriptors, behind.
     let _uncancelled = CancelGuard::new();
     send_rest(fd, &header, bytes, sent, wait).map_err(|error| {
-        // The receiver finds the end inside the message, and no wrong message after it.
+        // The receiver then gets the end of the stream in the middle of the message.
         let _ = socket::shutdown(fd.as_raw_fd(), Shutdown::Write);
-        half_done(error)
+        mid_message_error(error)
     })
 }
 
-/// Sends what is left of a message after `sent` bytes, the header's included.
+/// Sends the rest of a message of which `sent` bytes, including the header, have been sent.
 fn send_rest(
     fd: BorrowedFd,
     header: &[u8; HEADER],
@@ -98,8 +99,8 @@ fn send_rest(
     Ok(())
 }
 
-/// `EAGAIN` says that nothing was done. Inside a message it is a time-out.
-fn half_done(error: Errno) -> Errno {
+/// Converts an error in the middle of a message: `EAGAIN` would mean that nothing was transferred.
+fn mid_message_error(error: Errno) -> Errno {
     if error == Errno::EAGAIN {
         Errno::ETIMEDOUT
     } else {
@@ -107,7 +108,7 @@ fn half_done(error: Errno) -> Errno {
     }
 }
 
-/// Receives a message. Fails with `EAGAIN` or `EINTR` only before any of it was received.
+/// Receives a message. Fails with `EAGAIN` or `EINTR` only if nothing was received.
 #[inline(never)]
 pub fn recv(
     fd: BorrowedFd,
@@ -116,35 +117,31 @@ pub fn recv(
     wait: Deadline,
 ) -> Result<Received> {
     if fds.is_empty() {
-        // Descriptors that come with the message the kernel closes.
-        let len = recv_message(fd, bytes, wait, |room, flags| sys::recv(fd, room, flags))?;
+        // The kernel closes descriptors that come with the message.
+        let len = recv_message(fd, bytes, wait, |part, flags| sys::recv(fd, part, flags))?;
         return Ok(Received { len, nfds: 0 });
     }
-    recv_with_fds(fd, bytes, fds, wait)
+    recv_bytes_and_fds(fd, bytes, fds, wait)
 }
 
 #[inline(never)]
-fn recv_with_fds(
+fn recv_bytes_and_fds(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut [MaybeUninit<c_int>],
     wait: Deadline,
 ) -> Result<Received> {
-    let mut control = RecvControl::new();
-    let mut msg_flags = 0;
-    let len = recv_message(fd, bytes, wait, |room, flags| {
-        let len;
-        (len, msg_flags) = recv_part(fd, room, &mut control, flags)?;
-        Ok(len)
-    })?;
-    if len == 0 {
-        return Ok(Received::END);
-    }
-    let nfds = control.store(fds, msg_flags)?;
-    Ok(Received { len, nfds })
+    recv_with_fds(fds, |control, msg_flags| {
+        recv_message(fd, bytes, wait, |part, flags| {
+            let len;
+            (len, *msg_flags) = recv_part(fd, part, control, flags)?;
+            Ok(len)
+        })
+    })
 }
 
-/// Receives a message of which `first` receives the first piece; its length, 0 at the end.
+/// Receives a message, of which `first` receives the first piece. Returns its length, 0 at the end
+/// of the session.
 fn recv_message(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
@@ -160,7 +157,7 @@ fn recv_message(
         other => other?,
     };
     wait.commit();
-    // Cancelled here, the thread would leave a part of a message, and descriptors, behind.
+    // A cancellation here would leave a part of a message, and descriptors, behind.
     let _uncancelled = CancelGuard::new();
     let message = recv_exactly(
         fd,
@@ -169,7 +166,7 @@ fn recv_message(
     )
     .and_then(|()| length(header))
     .and_then(|len| match bytes.get_mut(..len) {
-        Some(room) => recv_exactly(fd, room, &mut wait).map(|()| Some(len)),
+        Some(buffer) => recv_exactly(fd, buffer, &mut wait).map(|()| Some(len)),
         None => discard(fd, len, &mut wait).map(|()| None),
     });
     match message {
@@ -177,35 +174,35 @@ fn recv_message(
         Ok(None) => Err(Errno::EMSGSIZE),
         Err(error) => {
             end_receiving(fd);
-            Err(half_done(error))
+            Err(mid_message_error(error))
         }
     }
 }
 
-/// Fills `room`; the end of the stream is `EPROTO` here.
+/// Fills `buffer`. Fails with `EPROTO` at the end of the stream.
 fn recv_exactly(
     fd: BorrowedFd,
-    mut room: &mut [MaybeUninit<u8>],
+    mut buffer: &mut [MaybeUninit<u8>],
     wait: &mut Deadline,
 ) -> Result<()> {
-    while !room.is_empty() {
+    while !buffer.is_empty() {
         let waitall = if wait.may_block() {
             libc::MSG_WAITALL
         } else {
             0
         };
         let len = when_ready(fd, PollFlags::POLLIN, wait, |flags| {
-            sys::recv(fd, room, flags | waitall)
+            sys::recv(fd, buffer, flags | waitall)
         });
         match len {
             Ok(0) | Err(Errno::ECONNRESET) => return Err(Errno::EPROTO),
-            other => room = room.get_mut(other?..).unwrap_or_default(),
+            other => buffer = buffer.get_mut(other?..).unwrap_or_default(),
         }
     }
     Ok(())
 }
 
-/// Receives `len` bytes that nobody wants.
+/// Receives and discards `len` bytes.
 #[inline(never)]
 fn discard(fd: BorrowedFd, mut len: usize, wait: &mut Deadline) -> Result<()> {
     let mut scratch = [MaybeUninit::uninit(); 16 * 1024];
@@ -217,12 +214,13 @@ fn discard(fd: BorrowedFd, mut len: usize, wait: &mut Deadline) -> Result<()> {
     Ok(())
 }
 
-/// Ends the direction: the peer's next send is `EPIPE`, and what it has sent is thrown away,
-/// which is no more than the socket holds. The next receive finds the end of the session.
+/// Ends the receiving direction. The next send of the peer fails with `EPIPE`, and the next receive
+/// on this side returns the end of the session. The bytes in the socket, which its buffers limit,
+/// are discarded.
 #[inline(never)]
 fn end_receiving(fd: BorrowedFd) {
     let _ = socket::shutdown(fd.as_raw_fd(), Shutdown::Read);
-    // TCP goes on receiving after that; for it this is a reset. A local socket refuses it.
+    // TCP still receives after that, so its connection is reset. A local socket refuses this call.
     sys::disconnect(fd);
     let mut scratch = [MaybeUninit::uninit(); 16 * 1024];
     while matches!(
