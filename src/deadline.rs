@@ -1,4 +1,4 @@
-//! Time-outs: `timeout_ms` of the C interface, and waiting under it.
+//! Time-outs: `timeout_ms` of the C interface, and the waits that it limits.
 
 use crate::errno::{Errno, Result};
 use crate::sys;
@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-/// `IPC_WAIT_INTR`: wait without limit, but not beyond a signal handler.
+/// `IPC_WAIT_INTR`: wait without limit, but only until a signal handler has run.
 ///
 /// cbindgen:ignore
 pub const WAIT_INTR: c_int = -2;
@@ -24,70 +24,75 @@ const FOREVER: c_int = -1;
 /// Do not wait.
 const NEVER: c_int = 0;
 
-/// The waiting of one call, however often it has to wait. Two words, which are passed on in
-/// registers: most calls never look at them.
+/// The time limit of one call, which may wait several times. Its two words are passed in registers;
+/// most calls never read them.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    /// As the caller has said it.
-    asked: c_int,
+    /// The caller's `timeout_ms`.
+    timeout_ms: c_int,
     /// When the time-out expires, in nanoseconds of the monotonic clock; 0 before the first wait.
     deadline: u64,
 }
 
 impl Deadline {
-    /// No end at all, and no signal ends it.
+    /// No time limit, and no signal ends the wait.
     #[must_use]
     pub const fn forever() -> Self {
-        Self::asked(FOREVER)
+        Self::from_timeout(FOREVER)
     }
 
-    /// No waiting at all.
+    /// No wait.
     #[must_use]
     pub const fn never() -> Self {
-        Self::asked(NEVER)
+        Self::from_timeout(NEVER)
     }
 
-    const fn asked(asked: c_int) -> Self {
-        Self { asked, deadline: 0 }
+    const fn from_timeout(timeout_ms: c_int) -> Self {
+        Self {
+            timeout_ms,
+            deadline: 0,
+        }
     }
 
-    /// Understands `timeout_ms`: milliseconds, −1 without limit, 0 no wait, [`WAIT_INTR`].
+    /// Converts `timeout_ms`: milliseconds, −1 for no limit, 0 for no wait, or [`WAIT_INTR`]. Fails
+    /// with `EINVAL` for other values.
     #[inline]
     pub fn new(timeout_ms: c_int) -> Result<Self> {
         if timeout_ms < WAIT_INTR {
             return Err(Errno::EINVAL);
         }
-        Ok(Self::asked(timeout_ms))
+        Ok(Self::from_timeout(timeout_ms))
     }
 
-    /// True where a system call that blocks may do the waiting itself. Not under
-    /// [`WAIT_INTR`]: with `SA_RESTART` such a call goes on after the handler; `poll` never does.
+    /// Whether a blocking system call may do the waiting itself. Not with [`WAIT_INTR`]: after a
+    /// handler with `SA_RESTART` such a call continues, while poll(2) never does.
     pub fn may_block(&self) -> bool {
-        self.asked == FOREVER
+        self.timeout_ms == FOREVER
     }
 
-    /// True where there is no waiting at all.
+    /// Whether the call must not wait.
     #[must_use]
     pub fn is_never(&self) -> bool {
-        self.asked == NEVER
+        self.timeout_ms == NEVER
     }
 
-    /// True where a signal handler ends the waiting.
+    /// Whether a signal handler ends the wait.
     pub fn ends_with_signal(&self) -> bool {
-        self.asked == WAIT_INTR
+        self.timeout_ms == WAIT_INTR
     }
 
-    /// From here on a signal no longer ends the waiting: something has been done that
-    /// must be brought to its end.
+    /// From now on a signal no longer ends the wait, because the call has begun something that it
+    /// must complete.
     pub fn commit(&mut self) {
-        if self.asked == WAIT_INTR {
-            self.asked = FOREVER;
+        if self.timeout_ms == WAIT_INTR {
+            self.timeout_ms = FOREVER;
         }
     }
 
-    /// A system call was interrupted by a signal: says whether to try again.
+    /// After a system call was interrupted by a signal: succeeds if the caller must repeat it,
+    /// fails with `EINTR` if not.
     pub fn interrupted(&self) -> Result<()> {
-        if self.asked == WAIT_INTR {
+        if self.timeout_ms == WAIT_INTR {
             Err(Errno::EINTR)
         } else {
             Ok(())
@@ -100,26 +105,26 @@ impl Deadline {
         self.any(&mut [PollFd::new(fd, events)], None).map(drop)
     }
 
-    /// Waits until one of the descriptors is ready. False if `pause` ended before that
-    /// and before the limit.
+    /// Waits until one of the descriptors is ready. Returns false if `pause` ended before that and
+    /// before the limit.
     #[inline(never)]
     pub fn any(&mut self, fds: &mut [PollFd], pause: Option<Duration>) -> Result<bool> {
         loop {
             let left = self.remaining()?;
-            let nap = [left, pause].into_iter().flatten().min();
-            match nix::poll::ppoll(fds, nap.map(TimeSpec::from), None) {
-                Ok(0) if pause.is_some() && nap == pause => return Ok(false),
-                Ok(0) => {} // remaining() says whether the time-out has expired
+            let time = [left, pause].into_iter().flatten().min();
+            match nix::poll::ppoll(fds, time.map(TimeSpec::from), None) {
+                Ok(0) if pause.is_some() && time == pause => return Ok(false),
+                Ok(0) => {} // remaining() fails if the time-out has expired
                 Ok(_) => return Ok(true),
-                Err(nix::errno::Errno::EINTR) if self.asked != WAIT_INTR => {}
+                Err(nix::errno::Errno::EINTR) if self.timeout_ms != WAIT_INTR => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Waits until `fd`, if there is one, is ready for reading, but for at most `pause`; true if it
-    /// is ready. A signal handler ends the pause. `mask` is the signal mask during the wait, as for
-    /// ppoll(2).
+    /// Waits until `fd`, if there is one, is ready for reading, but for at most `pause`. Returns
+    /// whether it is ready. A signal handler ends the pause. `mask` is the signal mask during the
+    /// wait, as for ppoll(2).
     pub fn pause(
         &mut self,
         fd: Option<BorrowedFd>,
@@ -135,20 +140,20 @@ impl Deadline {
         }
     }
 
-    /// Sleeps while `word` is `seen`, until [`futex::wake`]. May return earlier, without an error.
+    /// Sleeps while `word` is `seen`, until [`futex::wake`]. May return earlier without an error.
     /// Fails with `EAGAIN`, `ETIMEDOUT` or `EINTR`, as the limit says.
     pub fn futex(&mut self, word: &AtomicU32, seen: u32) -> Result<()> {
         self.futex_for(word, seen, LONG).map(drop)
     }
 
-    /// [`Deadline::futex`], but for at most `most`: [`SleepEnd::Expired`] says that this
-    /// time passed.
+    /// As [`Deadline::futex`], but sleeps for at most `most`; [`SleepEnd::Expired`] if that time
+    /// has passed.
     pub fn futex_for(&mut self, word: &AtomicU32, seen: u32, most: Duration) -> Result<SleepEnd> {
         self.futex_by(futex::wait, word, seen, most)
     }
 
-    /// [`Deadline::futex_for`] as a cancellation point, see [`futex::wait_cancellable`]. The caller
-    /// must hold nothing.
+    /// As [`Deadline::futex_for`], but a cancellation point, see [`futex::wait_cancellable`]. The
+    /// caller must hold nothing.
     pub fn futex_for_cancellable(
         &mut self,
         word: &AtomicU32,
@@ -158,8 +163,8 @@ impl Deadline {
         self.futex_by(futex::wait_cancellable, word, seen, most)
     }
 
-    /// The kernel is always given a time: without one it would not end the sleep after a handler
-    /// that was installed with `SA_RESTART`, which [`WAIT_INTR`] needs.
+    /// The kernel always gets a time limit: without one, a handler that was installed with
+    /// `SA_RESTART` would not end the sleep, as [`WAIT_INTR`] requires.
     #[inline(never)]
     fn futex_by(
         &mut self,
@@ -175,19 +180,20 @@ impl Deadline {
         }
     }
 
-    /// The end of the time as a time of the monotonic clock, for a call that takes such a one.
-    /// None if there is no end; `EAGAIN` if there is no time at all.
+    /// Returns when the time-out expires, for a call that takes a time of the monotonic clock. None
+    /// if there is no limit. Fails with `EAGAIN` if the call must not wait, and with `ETIMEDOUT` if
+    /// the time-out has expired.
     pub fn deadline(&mut self) -> Result<Option<timespec>> {
         self.remaining()?;
         Ok((self.deadline != 0)
             .then(|| *TimeSpec::from(Duration::from_nanos(self.deadline)).as_ref()))
     }
 
-    /// The end of something that takes `time` from `now` on, or until the limit. The time begins
-    /// here at the latest.
+    /// Returns `now` plus `time`, or the end of the time-out if that is earlier. The time-out
+    /// starts with this call at the latest.
     pub fn end_within(&mut self, now: Duration, time: Duration) -> Duration {
         let end = now.saturating_add(time);
-        if self.asked <= NEVER {
+        if self.timeout_ms <= NEVER {
             return end;
         }
         self.begin(nanoseconds(now));
@@ -196,16 +202,16 @@ impl Deadline {
 
     fn begin(&mut self, now: u64) {
         if self.deadline == 0 {
-            self.deadline = now + u64::from(self.asked.unsigned_abs()) * 1_000_000;
+            self.deadline = now + u64::from(self.timeout_ms.unsigned_abs()) * 1_000_000;
         }
     }
 
-    /// The time that is left, for a call that takes such a one; none if there is no end. The
-    /// clock is read here, before the first sleep, and not earlier. Fails with `EAGAIN` if
-    /// there is no time at all, with `ETIMEDOUT` if the time-out has expired.
+    /// Returns the remaining time; none if there is no limit. The first call starts the time-out,
+    /// so that the clock is read only if the caller has to wait. Fails with `EAGAIN` if the call
+    /// must not wait, and with `ETIMEDOUT` if the time-out has expired.
     #[inline(never)]
     pub fn remaining(&mut self) -> Result<Option<Duration>> {
-        match self.asked {
+        match self.timeout_ms {
             FOREVER | WAIT_INTR => return Ok(None),
             NEVER => return Err(Errno::EAGAIN),
             _ => {}
@@ -219,7 +225,7 @@ impl Deadline {
     }
 }
 
-/// A u64 holds the nanoseconds of five hundred years.
+/// Converts to nanoseconds; 64 bits hold five hundred years.
 fn nanoseconds(time: Duration) -> u64 {
     time.as_nanos() as u64
 }

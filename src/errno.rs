@@ -1,4 +1,4 @@
-//! Errors: [`Result`] inside, −1 and `errno` outside.
+//! Errors: a [`Result`] inside the library, −1 and `errno` at the C boundary.
 
 use libc::c_int;
 
@@ -20,9 +20,9 @@ macro_rules! known {
 
 known! {
     E2BIG EACCES EADDRINUSE EAGAIN EBADF EBUSY ECANCELED ECONNABORTED ECONNREFUSED ECONNRESET
-    EDEADLK EDESTADDRREQ EEXIST EFAULT EFBIG EIDRM EINTR EINVAL EIO EISCONN EISDIR ELOOP EMFILE EMSGSIZE ENAMETOOLONG ENFILE ENODATA ENOENT
-    ENOMEM ENOSPC ENOSYS ENOTCONN ENOTRECOVERABLE ENXIO EOPNOTSUPP EOVERFLOW EOWNERDEAD EPERM EPIPE
-    EPROTO EPROTOTYPE ERANGE ESRCH ESTALE ETIMEDOUT EXDEV
+    EDEADLK EDESTADDRREQ EEXIST EFAULT EFBIG EIDRM EINTR EINVAL EIO EISCONN EISDIR ELOOP EMFILE
+    EMSGSIZE ENAMETOOLONG ENFILE ENODATA ENOENT ENOMEM ENOSPC ENOSYS ENOTCONN ENOTRECOVERABLE ENXIO
+    EOPNOTSUPP EOVERFLOW EOWNERDEAD EPERM EPIPE EPROTO EPROTOTYPE ERANGE ESRCH ESTALE ETIMEDOUT EXDEV
 }
 
 impl From<nix::errno::Errno> for Errno {
@@ -41,16 +41,17 @@ impl Errno {
         Self(unsafe { *errno })
     }
 
-    /// True if the error says that this system has no such call: `ENOSYS` of a kernel without it,
-    /// or `EPERM`, with which some filters refuse a call.
+    /// Whether the error means that the system call is not available: `ENOSYS` from a kernel
+    /// without it, or `EPERM`, with which some system call filters refuse a call.
     #[must_use]
     pub fn is_missing_call(self) -> bool {
         matches!(self, Self::ENOSYS | Self::EPERM)
     }
 
-    /// The only place that sets `errno`. It is called last, after everything
-    /// that could overwrite it (a guard's `close`) is gone.
-    // Not inlined, so that a success saves no registers for it.
+    /// Sets `errno`. Only this function does. It is called last, after all code that could
+    /// overwrite
+    /// `errno`, such as the `close` of a guard.
+    // Not inlined, so that the path of success saves no registers for it.
     #[cold]
     #[inline(never)]
     fn set(self) {
@@ -61,8 +62,8 @@ impl Errno {
     }
 }
 
-/// Converts a result to C: the value, or `failed` with `errno` set.
-/// A success leaves `errno` alone.
+/// Converts a result to C: the value, or `failed` with `errno` set. A success does not change
+/// `errno`.
 pub(crate) fn or_errno<T>(result: Result<T>, failed: T) -> T {
     result.unwrap_or_else(|errno| {
         errno.set();
@@ -70,7 +71,7 @@ pub(crate) fn or_errno<T>(result: Result<T>, failed: T) -> T {
     })
 }
 
-/// Leaves `errno` as it was; the result of `run` reports its errors.
+/// Runs `run` and restores `errno`; the result of `run` reports its errors.
 pub(crate) fn preserve_errno<T>(run: impl FnOnce() -> T) -> T {
     let before = Errno::last();
     let result = run();
@@ -78,7 +79,7 @@ pub(crate) fn preserve_errno<T>(run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Leaves `errno` as it was if `run` succeeds, whatever failed on its way.
+/// Runs `run`, and restores `errno` if it succeeds, even if calls inside it have failed.
 pub(crate) fn preserve_errno_on_success<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = Errno::last();
     let result = run();
@@ -88,12 +89,12 @@ pub(crate) fn preserve_errno_on_success<T>(run: impl FnOnce() -> Result<T>) -> R
     result
 }
 
-/// Sets `errno` back to an earlier value, after a success.
+/// Restores an earlier value of `errno`, after a success.
 pub(crate) fn restore_errno(before: Errno) {
     before.set();
 }
 
-/// [`or_errno`] of what `run` returns, with `errno` preserved by [`preserve_errno_on_success`].
+/// Applies [`or_errno`] to the result of `run`, which [`preserve_errno_on_success`] runs.
 pub(crate) fn or_errno_of<T>(run: impl FnOnce() -> Result<T>, failed: T) -> T {
     or_errno(preserve_errno_on_success(run), failed)
 }

@@ -6,25 +6,26 @@ use nix::fcntl::FcntlArg;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// A descriptor for the length of a call.
+/// Borrows a descriptor for the duration of a call.
 ///
-/// To make a `BorrowedFd` from −1 is undefined behaviour, so that is refused here; whether
-/// the number is open the kernel says in the call that uses it.
+/// A `BorrowedFd` of −1 is undefined behaviour, so negative numbers fail with `EBADF` here. The
+/// kernel checks in the call that uses the descriptor whether it is open.
 pub fn borrow<'a>(fd: c_int) -> Result<BorrowedFd<'a>> {
     if fd < 0 {
         return Err(Errno::EBADF);
     }
-    // SAFETY: not −1. The caller must keep it open; where it does not,
-    // the system call fails or meets another file, as it would in C.
+    // SAFETY: not −1. The caller keeps it open; otherwise the system call fails or uses another
+    // file, as in C.
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
-/// Takes ownership of a descriptor that the kernel has just opened. `EBADF` for a negative number.
+/// Takes ownership of a descriptor that the kernel has just opened. Fails with `EBADF` for a
+/// negative number.
 ///
 /// # Safety
 ///
 /// Nothing else owns it.
-#[inline(never)] // so that the check stays beside the use
+#[inline(never)] // one copy of the check
 pub unsafe fn own(fd: c_int) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(Errno::EBADF);
@@ -33,20 +34,21 @@ pub unsafe fn own(fd: c_int) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Duplicates a descriptor to the lowest free number from `lowest` on; close-on-exec.
+/// Duplicates a descriptor to the lowest free number that is at least `lowest`. The duplicate is
+/// close-on-exec.
 pub fn duplicate(fd: BorrowedFd, lowest: c_int) -> Result<OwnedFd> {
     let copy = nix::fcntl::fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // SAFETY: the kernel has just opened it.
     unsafe { own(copy) }
 }
 
-/// The path by which a process can name one of its own descriptors.
+/// The path of a descriptor of this process in /proc.
 pub struct FdPath {
     bytes: [u8; PREFIX.len() + DIGITS + 1],
 }
 
 const PREFIX: &[u8; 14] = b"/proc/self/fd/";
-/// The largest descriptor has this number of digits.
+/// The number of digits of the largest descriptor.
 const DIGITS: usize = 10;
 
 impl FdPath {

@@ -1,5 +1,5 @@
-//! A value that is set once. Unlike `std::sync::OnceLock` it never waits: in the child of a fork
-//! that another thread made during [`InitOnce::set`], the value is missing.
+//! A value that is set once. Unlike `std::sync::OnceLock` it never waits. If a thread forks while
+//! another one is in [`InitOnce::set`], the child has no value, and cannot set one.
 
 use crate::atomic::{AtomicU32, Ordering};
 use std::cell::UnsafeCell;
@@ -27,7 +27,7 @@ impl<T> InitOnce<T> {
         }
     }
 
-    /// The value, if it has been set.
+    /// Returns the value, if it has been set.
     #[inline]
     pub fn get(&self) -> Option<&T> {
         // Pairs with the store in `set`.
@@ -40,7 +40,7 @@ impl<T> InitOnce<T> {
         Some(unsafe { value.assume_init_ref() })
     }
 
-    /// Sets the value. Returns it if another call has set it, or is about to.
+    /// Sets the value. Returns `value` as an error if another call has set one, or is setting one.
     pub fn set(&self, value: T) -> Result<(), T> {
         let relaxed = Ordering::Relaxed;
         if self

@@ -1,43 +1,43 @@
 //! Local IPC for C and C++ programs on Linux.
 //!
-//! The product is a C library: `#include <unixipc.h>`, link with what
-//! `pkg-config --cflags --libs unixipc` prints. This crate is its source; the
-//! Rust items are public only so that the tests reach them.
+//! The product is a C library: a program includes `<unixipc.h>` and links with the flags that
+//! `pkg-config --cflags --libs unixipc` prints. This crate is its source. Its Rust items are public
+//! only for the tests.
 //!
-//! # The map
+//! # Modules
 //!
-//! | module | what is in it |
+//! | module | content |
 //! |---|---|
-//! | [`ffi`] | every function that C sees, and nothing else: it converts |
-//! | [`errno`] | the error type of the inside, and the one place that sets `errno` |
-//! | [`deadline`] | time-outs, and waiting for descriptors under them |
-//! | [`fd`], [`bytes`] | what C gives: descriptors, and memory that need not be initialised |
-//! | [`pair`] | socket pairs, whole transfers through a stream, who is at the other end |
-//! | [`message`] | messages with descriptors, framed where the kernel keeps no borders |
+//! | [`ffi`] | the functions that C calls: they only convert |
+//! | [`errno`] | the error type, and the only function that sets `errno` |
+//! | [`deadline`] | time-outs, and waiting for descriptors and futexes under them |
+//! | [`fd`], [`bytes`] | descriptors and buffers from C |
+//! | [`pair`] | socket pairs, complete transfers through a stream, credentials of the peer |
+//! | [`message`] | messages with descriptors, over any type of socket |
 //! | [`spawn`] | child programs at the other end of a pair |
 //! | [`fifo`] | FIFOs: opening with a time-out, records |
-//! | [`semlock`] | a reader-writer lock in a semaphore set |
-//! | [`lock`] | the locks in shared memory, waiting for a change of the guarded data, and how a lock was acquired |
+//! | [`semlock`] | a reader-writer lock in a System V semaphore set |
+//! | [`lock`] | mutex, reader-writer lock, condition and event in shared memory |
 //! | [`name_lock`] | a lock on a name in a directory |
 //! | [`shm`] | regions of shared memory: making, naming, opening, checking |
-//! | [`object`] | the beginning of an object in shared memory, by which it is known |
-//! | [`cell`] | a value in shared memory that many read, and never in part |
-//! | [`channel`] | socket pairs at memory speed |
-//! | [`transport`] | the parts of message passing through shared memory, from which channels are built |
+//! | [`object`] | the header of an object in shared memory |
+//! | [`cell`] | a value in shared memory that readers always see as a whole |
+//! | [`channel`] | message passing through shared memory, between two processes |
+//! | [`transport`] | the parts from which channels are built |
 //! | [`init_once`] | a value that is set once, without waiting |
-//! | [`process_lock`] | a lock between threads that a fork cannot leave held |
+//! | [`process_lock`] | a lock between threads that does not deadlock after a fork |
 //! | [`shared_copy`] | copying memory that another process may access at the same time |
 //! | [`atomic`] | the atomics of the protocols in shared memory |
-//! | [`sys`] | the raw system calls, each with its reason for being sound |
+//! | [`sys`] | raw system calls, each with the reason why it is sound |
 //!
 //! # The layers
 //!
-//! 1. **calls**: the system's own calls under the prefix `ipc_`, unchanged.
-//!    `ffi::calls` hands them to [`sys`].
-//! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`],
-//!    [`semlock`]. They give plain descriptors and ids, and keep no state between calls.
-//! 3. **memory**: [`shm`], and the objects in shared memory, which outlive their users:
-//!    [`lock`], [`cell`].
+//! 1. **calls**: the system's own calls under the prefix `ipc_`, unchanged. `ffi::calls` passes
+//!    them to [`sys`].
+//! 2. **kernel channels made safe**: [`pair`], [`message`], [`spawn`], [`fifo`], [`semlock`]. They
+//!    return plain descriptors and identifiers, and keep no state between calls.
+//! 3. **memory**: [`shm`], and the objects in shared memory, which outlive their users: [`lock`],
+//!    [`cell`].
 //! 4. **channels**: [`channel`], built from the parts in [`transport`].
 
 #![deny(missing_docs)]
@@ -45,9 +45,9 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 #![deny(clippy::multiple_unsafe_ops_per_block)]
 
-// The supported ABIs: 64-bit little-endian Linux on which a variadic argument
-// travels in the register that a fixed one would take (see `ipc_semctl`), and
-// whose kernel has each System V call as a system call of its own.
+// The supported ABIs: 64-bit little-endian Linux on which a variadic argument is in the same
+// register as a fixed one (see `ipc_semctl`), and whose kernel has a separate system call for each
+// System V call.
 #[cfg(not(all(
     target_os = "linux",
     target_pointer_width = "64",

@@ -1,19 +1,19 @@
-//! A lock on a name in a directory. The kernel releases it when its owner dies.
+//! A lock on a name in a directory, which the kernel releases when its owner dies.
 //!
 //! The lock of `NAME` is flock(2) on a file `.NAME.lock` in the same directory. The owner creates
 //! the file, and removes it before it releases the lock. Only a process that may write in the
 //! directory can create the file, and only its user (and root) can open it: its mode is 0600. A
 //! process that may merely read the directory cannot hold the lock.
 //!
-//! - **Killed owner.** At most the empty file stays. The next owner takes it over and removes it.
-//! - **Another user's file.** It cannot be opened, so the lock is taken to be held; when the
-//!   time-out expires, the error is `EACCES`. A file that a killed process of another user left
+//! - **Killed owner.** At most the empty file stays. The next owner uses it and removes it.
+//! - **Another user's file.** It cannot be opened, so the lock counts as held; when the time-out
+//!   expires, the error is `EACCES`. A file that a killed process of another user left
 //!   behind stays until that user, or root, locks the name or removes the file.
 //! - **Removed file.** Another process may have opened the file before its owner removed it.
 //!   After it got the lock it compares the file with the directory entry, and starts again if
 //!   they differ.
-//! - **fork.** A child that another thread forks in between has a copy of the descriptor, which
-//!   shares the lock. So the lock is released by `LOCK_UN` and not by closing. If the owner is
+//! - **fork.** A child that another thread forks while the lock is held has a copy of the descriptor,
+//!   which shares the lock. So the lock is released by `LOCK_UN` and not by closing. If the owner is
 //!   killed first, the lock lasts until such a child executes a program or exits.
 //! - **Cancellation** of the thread is deferred from the beginning of [`NameLock::acquire`] until
 //!   the lock is dropped.
@@ -75,7 +75,7 @@ impl NameLock {
     /// user's; with `EEXIST` if there is something else than a regular file at its name; with
     /// `EISDIR` if `path` ends in no name ("/", ".."); with what openat(2) and flock(2) return.
     pub fn acquire(path: &CStr, wait: Deadline) -> Result<Self> {
-        // It is never told that it has nothing to wait for.
+        // `is_needless` is never true, so the result is never none.
         Self::acquire_unless(path, wait, &mut || Ok(false))?.ok_or(Errno::EAGAIN)
     }
 
@@ -121,8 +121,8 @@ impl NameLock {
 
 impl Drop for NameLock {
     fn drop(&mut self) {
-        // Only this file: a program that cleans up may have removed it, and the name have another.
-        if fstat(&self.file).is_ok_and(|st| self.entry.leads_to(&st) == Ok(true)) {
+        // Only this file: another program may have removed it, so that the name refers to another.
+        if fstat(&self.file).is_ok_and(|st| self.entry.refers_to(&st) == Ok(true)) {
             self.entry.remove();
         }
         let _ = sys::flock(self.file.as_fd(), libc::LOCK_UN);
@@ -189,8 +189,9 @@ impl Entry {
     }
 
     fn lock_created(&self, file: OwnedFd) -> Result<Attempt> {
-        // A umask that takes the owner's own permissions: another process of this user could not
-        // open the file if this one were killed. A file system without permissions may refuse.
+        // A umask can remove the permissions of the owner. If this process were then killed,
+        // another process of this user could not open the file. A file system without permissions
+        // may refuse.
         if Mode::from_bits_truncate(fstat(&file)?.st_mode) & MODE != MODE {
             let _ = fchmod(&file, MODE);
         }
@@ -205,7 +206,7 @@ impl Entry {
             Err(Errno::EAGAIN) => return Ok(Attempt::Held),
             Err(error) => return Err(error),
         }
-        Ok(if self.leads_to(&st)? {
+        Ok(if self.refers_to(&st)? {
             Attempt::Locked(file)
         } else {
             Attempt::Removed
@@ -217,8 +218,8 @@ impl Entry {
         fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
     }
 
-    /// Whether the entry is this file's.
-    fn leads_to(&self, file: &FileStat) -> Result<bool> {
+    /// Whether the entry refers to this file.
+    fn refers_to(&self, file: &FileStat) -> Result<bool> {
         match self.stat() {
             Ok(st) => Ok((st.st_dev, st.st_ino) == (file.st_dev, file.st_ino)),
             Err(Error::ENOENT) => Ok(false),
@@ -266,7 +267,7 @@ impl FileName {
     }
 }
 
-/// The directory and the name of a path.
+/// Splits a path into its directory and its name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         None => (b".", path),
@@ -280,7 +281,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 const PATH_MAX: usize = libc::PATH_MAX as usize;
 
-/// A copy of a path that ends with a NUL.
+/// Copies a path and appends a NUL.
 fn terminate<'a>(path: &[u8], buffer: &'a mut [u8; PATH_MAX]) -> Result<&'a CStr> {
     for (to, byte) in buffer.iter_mut().zip(path) {
         *to = *byte;

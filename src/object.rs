@@ -1,10 +1,10 @@
-//! The beginning of an object in shared memory, by which each process that meets it knows
-//! whether it is one, and whether it is laid out as this library lays it out.
+//! The header of an object in shared memory. By it each process recognises an object, and checks
+//! that it has the layout of this library.
 
 use crate::errno::{Errno, Result};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// The C library whose types are inside: its layout of a mutex is its own.
+/// Identifies the C library, because each one has its own layout of a mutex.
 #[cfg(target_env = "gnu")]
 const C_LIBRARY: u8 = 1;
 #[cfg(target_env = "musl")]
@@ -12,7 +12,7 @@ const C_LIBRARY: u8 = 2;
 #[cfg(not(any(target_env = "gnu", target_env = "musl")))]
 const C_LIBRARY: u8 = 255;
 
-/// The type of an object: the same for all objects of one type that one build of the library makes.
+/// The type of an object: equal for all objects of one type that a build of the library makes.
 #[derive(Clone, Copy)]
 pub struct ObjectType {
     magic: [u8; 4],
@@ -20,8 +20,8 @@ pub struct ObjectType {
 }
 
 impl ObjectType {
-    /// An object with nothing of the C library inside. `magic` is four letters; `version`
-    /// changes with its layout.
+    /// An object without types of the C library. `magic` is four letters; `version` changes with
+    /// the layout.
     #[must_use]
     pub const fn new(magic: [u8; 4], version: u16) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl ObjectType {
         }
     }
 
-    /// An object with types of the C library inside.
+    /// An object that contains types of the C library.
     #[must_use]
     pub const fn with_c_types(magic: [u8; 4], version: u16) -> Self {
         let word_size = usize::BITS / 8;
@@ -48,30 +48,31 @@ impl ObjectType {
     }
 }
 
-/// The first eight bytes of an object, in one word, so that a call compares them at once: the
-/// magic (4 bytes), and the layout: its version (16 bits), the C library (8), the size of its
-/// words (8); the latter two are 0 without types of the C library inside.
+/// The first eight bytes of an object, in one word so that one comparison checks them: the magic (4
+/// bytes), the version of the layout (16 bits), the C library (8 bits), and the size of its words
+/// (8 bits). The last two are 0 in an object without types of the C library.
 #[repr(C)]
 pub struct Header {
     word: AtomicU64,
 }
 
 impl Header {
-    /// To be called before anything else of the object is written: from here on it is none.
+    /// Invalidates the object. Call it before any other part of the object is written.
     pub fn begin(&self) {
         self.word.store(0, Ordering::Relaxed);
-        // A reader that sees any later store, and reads the header after a fence of its own, finds
-        // none: a process that is killed from here on leaves no object.
+        // A reader that sees any later store, and reads the header after an acquire fence, finds 0.
+        // So a process that is killed from here on leaves no object.
         fence(Ordering::Release);
     }
 
-    /// To be called when all of the object is written: from here on it is one.
+    /// Makes the object valid. Call it when all of the object has been written.
     pub fn finish(&self, kind: ObjectType) {
         // Pairs with the load in `check`: a reader that sees the header sees all of the object.
         self.word.store(kind.word(), Ordering::Release);
     }
 
-    /// `EPROTO` if this is not such an object, `ESTALE` if it is one of another layout.
+    /// Checks the type. Fails with `EPROTO` if this is not such an object, and with `ESTALE` if it
+    /// has another layout.
     #[inline]
     pub fn check(&self, kind: ObjectType) -> Result<()> {
         // Pairs with the store in `finish`.

@@ -1,4 +1,4 @@
-//! Socket pairs: making them, and moving bytes through a stream whole.
+//! Socket pairs, complete transfers through a stream, and the credentials of a peer.
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
@@ -8,7 +8,7 @@ use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-/// A connected pair; both ends are close-on-exec.
+/// Makes a connected pair. Both ends are close-on-exec.
 pub fn open(kind: c_int) -> Result<(OwnedFd, OwnedFd)> {
     match kind & !libc::SOCK_NONBLOCK {
         libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_SEQPACKET => sys::local_pair(kind),
@@ -16,8 +16,8 @@ pub fn open(kind: c_int) -> Result<(OwnedFd, OwnedFd)> {
     }
 }
 
-/// Maps the errors of a send whose receiver has closed to `EPIPE`: the kernel's error depends on the
-/// type of the socket and on unread data.
+/// Converts an error of a send. If the receiver has closed, the kernel's error depends on the type
+/// of the socket and on unread data; the result is always `EPIPE`.
 pub(crate) fn send_error(error: Errno) -> Errno {
     match error {
         Errno::ECONNRESET | Errno::ECONNREFUSED => Errno::EPIPE,
@@ -25,7 +25,7 @@ pub(crate) fn send_error(error: Errno) -> Errno {
     }
 }
 
-/// Sends until `done` is the length of `bytes`; `done` is kept up to date.
+/// Sends until `done` is the length of `bytes`. Updates `done`, also on failure.
 pub fn send_full(fd: BorrowedFd, bytes: &[u8], done: &mut usize, mut wait: Deadline) -> Result<()> {
     let flags = if wait.may_block() {
         0
@@ -34,7 +34,7 @@ pub fn send_full(fd: BorrowedFd, bytes: &[u8], done: &mut usize, mut wait: Deadl
     };
     while *done < bytes.len() {
         match sys::send(fd, &bytes[*done..], flags) {
-            Ok(0) => return Err(Errno::EPIPE), // no socket does this; never loop
+            Ok(0) => return Err(Errno::EPIPE), // does not happen; prevents an endless loop
             Ok(len) => *done += len,
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLOUT)?,
@@ -44,7 +44,8 @@ pub fn send_full(fd: BorrowedFd, bytes: &[u8], done: &mut usize, mut wait: Deadl
     Ok(())
 }
 
-/// Receives until `done` is the length of `bytes`, or until the end of file.
+/// Receives until `done` is the length of `bytes`, or until the end of the stream. Updates `done`,
+/// also on failure.
 pub fn recv_full(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
@@ -58,7 +59,7 @@ pub fn recv_full(
     };
     while *done < bytes.len() {
         match sys::recv(fd, &mut bytes[*done..], flags) {
-            // The peer closed with unread data in its queue: this is the end of the stream too.
+            // ECONNRESET: the peer closed with unread data in its queue. That is also the end.
             Ok(0) | Err(Errno::ECONNRESET) => break,
             Ok(len) => *done += len,
             Err(Errno::EINTR) => {}

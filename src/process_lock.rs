@@ -1,8 +1,8 @@
-//! A lock between the threads of one process, which a fork cannot leave held.
+//! A lock between the threads of one process that does not deadlock after a fork.
 //!
-//! It records the process whose thread holds it. In the child of a fork made by another thread, that
-//! thread does not exist: there [`ProcessLock::lock`] fails with `EBUSY` instead of waiting for it.
-//! The value may be half changed then, and stays unused.
+//! It records the process of the thread that holds it. If another thread forks, the holder does not
+//! exist in the child: there [`ProcessLock::lock`] fails with `EBUSY` instead of waiting. The value
+//! may be half changed, and is not used in the child.
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
@@ -22,14 +22,14 @@ pub struct ProcessLock<T> {
 // SAFETY: only the thread that holds the lock accesses the value.
 unsafe impl<T: Send> Sync for ProcessLock<T> {}
 
-/// The lock, held. The thread that holds it cannot be cancelled, or the lock would stay held.
+/// The held lock. Cancellation of the thread is deferred, because it would leave the lock held.
 pub struct ProcessGuard<'a, T> {
     lock: &'a ProcessLock<T>,
     _not_cancelled: CancelGuard,
 }
 
 impl<T> ProcessLock<T> {
-    /// A lock that is free.
+    /// An unlocked value.
     pub const fn new(value: T) -> Self {
         Self {
             holder: AtomicU32::new(0),
@@ -37,7 +37,7 @@ impl<T> ProcessLock<T> {
         }
     }
 
-    /// Waits for the lock. `EBUSY` in a forked child if a thread of its parent held it.
+    /// Acquires the lock. Fails with `EBUSY` in a forked child if a thread of the parent held it.
     pub fn lock(&self, wait: &mut Deadline) -> Result<ProcessGuard<'_, T>> {
         let process = std::process::id();
         loop {

@@ -1,4 +1,4 @@
-//! Child programs at the other end of a pair.
+//! Starting a child program at the other end of a socket pair.
 
 use crate::errno::{Errno, Result};
 use crate::fd::{borrow, duplicate};
@@ -20,23 +20,23 @@ pub struct SpawnFd {
     pub child_fd: c_int,
 }
 
-/// How to start a program.
+/// Options of [`start`].
 pub struct Options<'a> {
-    /// Its environment; NULL: this process's.
+    /// The environment; NULL: that of this process.
     pub envp: *const *mut c_char,
-    /// Its working directory, if not this process's.
+    /// The working directory; none: that of this process.
     pub cwd: Option<&'a CStr>,
-    /// What it gets besides its end of the pair.
+    /// The descriptors for the child, in addition to its end of the pair.
     pub fds: &'a [SpawnFd],
     /// The type of the pair.
     pub kind: c_int,
-    /// Where it finds its end; 0: at its standard input and output.
+    /// The number of the child's end; 0: it is both standard input and output.
     pub child_fd: c_int,
-    /// Whether its standard error is /dev/null.
+    /// Whether the standard error of the child is /dev/null.
     pub stderr_null: bool,
 }
 
-/// Starts a program; its pid, and this process's end of the pair.
+/// Starts a program. Returns its pid, and this process's end of the pair.
 ///
 /// # Safety
 ///
@@ -46,11 +46,11 @@ pub unsafe fn start(
     argv: *const *mut c_char,
     options: &Options,
 ) -> Result<(pid_t, OwnedFd)> {
-    // A thread that is cancelled would leave descriptors behind.
+    // A cancelled thread would leave descriptors open.
     let _uncancelled = CancelGuard::new();
-    // Before the pair is there: its numbers would be open too.
+    // Checked before the pair exists: the check would accept the numbers of the pair.
     for pass in options.fds {
-        fcntl(crate::fd::borrow(pass.fd)?, FcntlArg::F_GETFD)?;
+        fcntl(borrow(pass.fd)?, FcntlArg::F_GETFD)?;
     }
     let (ours, theirs) = pair::open(options.kind)?;
     let end = |child_fd| SpawnFd {
@@ -71,7 +71,7 @@ pub unsafe fn start(
     layout.check()?;
 
     let mut actions = FileActions::new()?;
-    let _lifted = layout.describe(&mut actions)?;
+    let _copies = layout.add_to(&mut actions)?;
     if let Some(cwd) = options.cwd {
         actions.chdir(cwd)?;
     }
@@ -85,7 +85,7 @@ pub unsafe fn start(
     Ok((pid, ours))
 }
 
-/// Which descriptors the child has.
+/// The descriptors of the child.
 struct Layout<'a> {
     ends: &'a [SpawnFd],
     fds: &'a [SpawnFd],
@@ -93,22 +93,24 @@ struct Layout<'a> {
 }
 
 impl Layout<'_> {
+    /// All descriptors that the child gets from this process.
     fn passed(&self) -> impl Iterator<Item = SpawnFd> + Clone {
         self.ends.iter().chain(self.fds).copied()
     }
 
+    /// Whether the child gets a descriptor with the number `fd`.
     fn is_target(&self, fd: c_int) -> bool {
         self.passed().any(|pass| pass.child_fd == fd)
     }
 
-    /// The highest number in the child.
+    /// The highest number of a descriptor in the child.
     fn highest(&self) -> c_int {
         self.passed()
             .map(|pass| pass.child_fd)
             .fold(STDERR_FILENO, c_int::max)
     }
 
-    /// Each number in the child is one, and given once.
+    /// Checks that no number in the child is negative or used twice.
     fn check(&self) -> Result<()> {
         for (i, pass) in self.passed().enumerate() {
             let twice = self
@@ -123,13 +125,13 @@ impl Layout<'_> {
         Ok(())
     }
 
-    /// Writes down what the child does before exec. The descriptors that are returned stay
-    /// open until then.
-    fn describe(&self, actions: &mut FileActions) -> Result<Vec<OwnedFd>> {
-        // Each dup2 could overwrite what a later one copies: such a descriptor is copied out of
-        // the way first, here. A descriptor that is never overwritten needs no memory.
-        let mut lifted = Vec::new();
-        lifted
+    /// Adds the actions of the child before exec. The caller keeps the returned descriptors open
+    /// until then.
+    fn add_to(&self, actions: &mut FileActions) -> Result<Vec<OwnedFd>> {
+        // A dup2 in the child could overwrite a descriptor that a later dup2 copies. So each
+        // descriptor whose number is a target is duplicated first, above all targets.
+        let mut copies = Vec::new();
+        copies
             .try_reserve_exact(self.passed().count())
             .map_err(|_| Errno(libc::ENOMEM))?;
         for pass in self.passed() {
@@ -137,18 +139,19 @@ impl Layout<'_> {
             if self.is_target(from) {
                 let copy = copy_above(from, self.highest())?;
                 from = copy.as_raw_fd();
-                // Reserved above; push would have to be able to abort.
-                if let [free, ..] = lifted.spare_capacity_mut() {
+                // The memory is reserved; push would contain code that aborts when memory is
+                // exhausted.
+                if let [free, ..] = copies.spare_capacity_mut() {
                     free.write(copy);
                     // SAFETY: one more element is initialised.
-                    unsafe { lifted.set_len(lifted.len() + 1) };
+                    unsafe { copies.set_len(copies.len() + 1) };
                 }
             }
             actions.dup2(from, pass.child_fd)?;
         }
         for stdio in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] {
             let null = self.stderr_null && stdio == STDERR_FILENO;
-            // Without one, the first file that the program opens would become it.
+            // If it were closed, the first file that the program opens would take its number.
             if null || (!self.is_target(stdio) && is_closed_on_exec(stdio)) {
                 actions.open(stdio, c"/dev/null", libc::O_RDWR)?;
             }
@@ -159,7 +162,7 @@ impl Layout<'_> {
             }
         }
         actions.close_from(self.highest() + 1)?;
-        Ok(lifted)
+        Ok(copies)
     }
 }
 
@@ -170,7 +173,8 @@ fn copy_above(fd: c_int, highest: c_int) -> Result<OwnedFd> {
     })
 }
 
-/// Whether the child would not have it: it may be one of this library's own here.
+/// Whether a descriptor is closed or close-on-exec in this process. Its number may belong to an
+/// internal descriptor of this library.
 fn is_closed_on_exec(fd: c_int) -> bool {
     borrow(fd)
         .and_then(|fd| Ok(fcntl(fd, FcntlArg::F_GETFD)?))

@@ -1,9 +1,9 @@
-//! Hints to the processor.
+//! Prefetching.
 
 use std::ptr::NonNull;
 
-/// Fetches a cache line for writing in the background. Memory does not change, and the address need
-/// not be mapped.
+/// Starts to fetch a cache line for writing. Changes no memory; the address does not need to be
+/// mapped.
 #[inline]
 pub fn prefetch_write(at: NonNull<u8>) {
     let at = at.as_ptr();

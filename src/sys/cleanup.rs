@@ -1,4 +1,4 @@
-//! Cancellation points inside a call that holds descriptors.
+//! Cancellation points in a call that holds descriptors.
 
 use super::thread::{CancelGuard, PTHREAD_CANCEL_DISABLE, set_cancel_state};
 use libc::{c_int, c_void};
@@ -9,11 +9,11 @@ use std::ptr;
 type CleanupBuffer = MaybeUninit<[*mut c_void; 4]>;
 
 impl CancelGuard {
-    /// Runs `wait` with the cancellation state that the thread had before this guard. If the
-    /// thread is cancelled meanwhile, `descriptors` are closed; `wait` must own nothing else.
+    /// Runs `wait` with the cancellation state that the thread had before this guard. If the thread
+    /// is cancelled in it, `descriptors` are closed; `wait` must own nothing else.
     pub fn lifted<T>(&self, descriptors: &[c_int], wait: impl FnOnce() -> T) -> T {
-        // Functions that the macros pthread_cleanup_push(3) and pthread_cleanup_pop(3) call in C
-        // without exceptions. The libc crate does not have them.
+        // The macros pthread_cleanup_push(3) and pthread_cleanup_pop(3) call these functions in C
+        // without exceptions. The libc crate does not declare them.
         unsafe extern "C" {
             fn _pthread_cleanup_push(
                 buffer: *mut c_void,
@@ -39,7 +39,7 @@ impl CancelGuard {
 
 /// The cleanup routine: `argument` is a `&&[c_int]`.
 extern "C" fn close_all(argument: *mut c_void) {
-    // SAFETY: `lifted` passes its own slice, whose frame is still there.
+    // SAFETY: `lifted` passes its own slice, and its stack frame still exists.
     let descriptors = unsafe { *argument.cast::<&[c_int]>() };
     for descriptor in descriptors {
         // SAFETY: the cancelled thread owned it, and no longer uses it.

@@ -1,15 +1,17 @@
+//! Calls on files by path, and file locks.
+
 use super::checked_int;
 use crate::errno::{Errno, Result};
 use core::mem::MaybeUninit;
 use libc::{c_char, c_int, c_long, key_t, mode_t};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// `mkfifo(3)`: the system call that the C library makes for it, with the type FIFO. That is
-/// `mknodat(2)`, and `mknod(2)` in musl where the architecture has it.
+/// `mkfifo(3)`, by the same system call as the C library's: `mknodat(2)`, or in musl `mknod(2)` if the
+/// architecture has it.
 ///
 /// # Safety
 ///
-/// None beyond the kernel's own checks: it reads `path` and answers `EFAULT` where it cannot.
+/// No requirements: the kernel checks `path`, and fails with `EFAULT` if it cannot read it.
 pub unsafe fn mkfifo(path: *const c_char, mode: mode_t) -> Result<c_int> {
     let mode = mode | libc::S_IFIFO;
     #[cfg(all(target_env = "musl", target_arch = "x86_64"))]
@@ -21,16 +23,15 @@ pub unsafe fn mkfifo(path: *const c_char, mode: mode_t) -> Result<c_int> {
     checked_int(made)
 }
 
-/// `ftok(3)`: eight bits of `proj_id`, eight of the device, sixteen of the inode,
-/// from the highest down, as both glibc and musl have it: keys must agree with
-/// those of programs that call the C library's.
+/// `ftok(3)`: from the highest bit down, eight bits of `proj_id`, eight of the device, and sixteen of
+/// the inode. glibc and musl do the same, and the keys must agree with theirs.
 ///
 /// # Safety
 ///
-/// None beyond the kernel's own checks: it reads `path` and answers `EFAULT` where it cannot.
+/// No requirements: the kernel checks `path`, and fails with `EFAULT` if it cannot read it.
 pub unsafe fn ftok(path: *const c_char, proj_id: c_int) -> Result<key_t> {
     let mut st = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the kernel only reads `path`, and checks it; `st` is ours.
+    // SAFETY: the kernel only reads `path`, and checks it; it writes one stat, to `st`.
     if unsafe { libc::stat(path, st.as_mut_ptr()) } == -1 {
         return Err(Errno::last());
     }
@@ -42,7 +43,7 @@ pub unsafe fn ftok(path: *const c_char, proj_id: c_int) -> Result<key_t> {
     Ok((project | device | inode) as key_t)
 }
 
-/// `flock(2)`, again after a signal: nix has it only for a descriptor that is given away.
+/// `flock(2)`, repeated after a signal. That of nix takes ownership of the descriptor.
 pub fn flock(fd: BorrowedFd, operation: c_int) -> Result<()> {
     loop {
         // SAFETY: no pointers.

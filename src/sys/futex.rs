@@ -1,4 +1,4 @@
-//! Futexes in memory that several processes share (futex(2)).
+//! Futexes in memory that several processes share (futex(2)), and the robust list of a thread.
 
 use super::{checked, thread};
 use crate::errno::{Errno, Result, preserve_errno};
@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Why a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SleepEnd {
-    /// A [`wake`], or a spurious return.
+    /// By a [`wake`], or spuriously.
     Woken,
     /// The word had another value, so the thread did not sleep.
     Changed,
-    /// The time passed.
+    /// The time limit expired.
     Expired,
 }
 
-/// Sleeps while `word` is `seen`, for at most `time`. The caller checks the word again, however
-/// the sleep ended. `EINTR` says that a signal handler ran.
+/// Sleeps while `word` is `seen`, for at most `time`. The caller must check the word again after
+/// any result. `EINTR` means that a signal handler ran.
 ///
 /// The word may lie in memory that is mapped read-only.
 pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<SleepEnd> {
@@ -26,12 +26,12 @@ pub fn wait(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<Sleep
 }
 
 /// [`wait`] as a cancellation point: pthread_cancel(3) ends the calling thread while it sleeps. A
-/// thread that is cancelled just after it was woken takes the wake-up with it.
+/// thread that is cancelled just after it was woken loses the wake-up.
 ///
 /// The caller, and every function of the library that calls it, must hold nothing: a cancelled
 /// thread runs no `Drop`.
 pub fn wait_cancellable(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<SleepEnd> {
-    // SAFETY: one system call, which has no effect that could be lost except a wake-up.
+    // SAFETY: one system call; the only effect that can be lost is a wake-up.
     end_of(preserve_errno(|| unsafe {
         thread::cancellable(|| wait_call(word, seen, time))
     }))
@@ -53,16 +53,16 @@ fn end_of(waited: Result<c_long>) -> Result<SleepEnd> {
     }
 }
 
-/// Wakes up to `count` sleepers. Returns how many it woke, 0 if the system refuses the call.
+/// Wakes up to `count` threads. Returns the number that it woke, 0 if the system refuses the call.
 pub fn wake(word: &AtomicU32, count: c_int) -> u32 {
     let woken = preserve_errno(|| {
-        // SAFETY: the kernel uses the address of the word as a name only.
+        // SAFETY: the kernel uses the address of the word only as an identifier.
         checked(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) })
     });
     woken.unwrap_or(0) as u32
 }
 
-/// A change of a futex word that the kernel makes.
+/// A change of a futex word by the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
     /// Adds 1.
@@ -72,15 +72,15 @@ pub enum Update {
 }
 
 /// Changes `word` and wakes up to `count` of the threads that sleep on it, in one system call: a
-/// process that is killed has done both or neither. Returns how many it woke. `ENOSYS` if the
-/// system refuses the call, and any other error: then nothing has changed.
+/// process that is killed has done both or neither. Returns the number of threads that it woke. On
+/// failure nothing has changed; `ENOSYS` if the system refuses the call.
 pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result<u32> {
     let operation = match update {
         Update::Increment => libc::FUTEX_OP_ADD,
         Update::SetLowestBit => libc::FUTEX_OP_OR,
     };
-    // If the old value of the second word passes a test, the kernel wakes threads there too: at
-    // least one, even for a count of 0.
+    // If the old value of the second word passes a test, the kernel wakes threads at that word too:
+    // at least one, even for a count of 0. A test for −1 makes that rare.
     const EQUAL_TO_MINUS_1: c_int = libc::FUTEX_OP_CMP_EQ << 24 | 0xfff;
     let woken = preserve_errno(|| {
         // SAFETY: the kernel changes the word atomically; the word outlives the call.
@@ -90,7 +90,7 @@ pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result
                 word.as_ptr(),
                 libc::FUTEX_WAKE_OP,
                 count,
-                0, // how many to wake at the second word, which is the first again
+                0, // the count for the second word, which is the same as the first
                 word.as_ptr(),
                 operation << 28 | 1 << 12 | EQUAL_TO_MINUS_1,
             )
@@ -98,14 +98,14 @@ pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result
     });
     match woken {
         Ok(woken) => Ok(woken as u32),
-        // To the callers EPERM means that another thread or process has a right.
+        // From a system call filter. The callers use EPERM with another meaning.
         Err(Errno::EPERM) => Err(Errno::ENOSYS),
         Err(error) => Err(error),
     }
 }
 
-/// [`update_and_wake`]: adds 1 to `word` and wakes up to `count` sleepers. Where a filter refuses
-/// that call, it takes two steps. Returns how many it woke.
+/// Adds 1 to `word` and wakes up to `count` threads with [`update_and_wake`], or in two steps if a
+/// system call filter refuses that. Returns the number of threads that it woke.
 pub fn increment_and_wake(word: &AtomicU32, count: c_int) -> Result<u32> {
     match update_and_wake(word, Update::Increment, count) {
         Err(Errno::ENOSYS) => {
@@ -116,11 +116,12 @@ pub fn increment_and_wake(word: &AtomicU32, count: c_int) -> Result<u32> {
     }
 }
 
-/// Wakes one sleeper at `word` and has the others sleep at `other`, if `word` is still `seen`;
-/// `EAGAIN` if not. A sleeper keeps its time limit.
+/// Wakes one thread that sleeps on `word`, and moves the others to `other`, if `word` is still
+/// `seen`; fails with `EAGAIN` if not. The threads keep their time limits.
 pub fn wake_one_and_requeue(word: &AtomicU32, seen: u32, other: &AtomicU32) -> Result<()> {
     preserve_errno(|| {
-        // SAFETY: the kernel reads the first word, and takes the other's address for a name only.
+        // SAFETY: the kernel reads the first word, and uses the address of the other as an
+        // identifier.
         checked(unsafe {
             libc::syscall(
                 libc::SYS_futex,
@@ -136,17 +137,17 @@ pub fn wake_one_and_requeue(word: &AtomicU32, seen: u32, other: &AtomicU32) -> R
     .map(drop)
 }
 
-/// Says to the kernel that this thread is about to take the lock whose word this is: should the
-/// thread be killed now, while the lock is free, the kernel wakes another sleeper in its place
-/// (robust-futex-ABI.rst of the kernel's documentation). The C library says the same with each
-/// lock and unlock of a robust mutex, and takes it back at their end.
+/// Announces to the kernel that this thread is about to acquire the lock with this word. If the
+/// thread is killed while the lock is free, the kernel wakes another waiting thread in its place
+/// (robust-futex-ABI.rst in the documentation of the kernel). The C library does the same in each
+/// lock and unlock of a robust mutex, and cancels the announcement at their end.
 ///
-/// Where the kernel does not tell the list (a filter of system calls), nothing is announced.
+/// If a system call filter hides the robust list, nothing is announced.
 pub fn robust_pending(word: &AtomicU32) {
     let Some(head) = robust_list() else {
         return;
     };
-    // SAFETY: this thread's list, which the C library gave to the kernel and only this thread changes.
+    // SAFETY: the list of this thread, which the C library registered and only this thread changes.
     let offset = unsafe { (*head.as_ptr()).futex_offset };
     let entry = word
         .as_ptr()
@@ -154,7 +155,7 @@ pub fn robust_pending(word: &AtomicU32) {
     set_pending(head, entry.cast());
 }
 
-/// Takes back what [`robust_pending`] says, where the C library has not.
+/// Cancels the announcement of [`robust_pending`], if the C library has not done so.
 pub fn no_robust_pending() {
     if let Some(head) = robust_list() {
         set_pending(head, ptr::null_mut());
@@ -162,18 +163,18 @@ pub fn no_robust_pending() {
 }
 
 fn set_pending(head: NonNull<RobustList>, entry: *mut c_void) {
-    // SAFETY: this thread's list, as above.
+    // SAFETY: the list of this thread, as above.
     let pending = unsafe { &raw mut (*head.as_ptr()).pending };
     // SAFETY: as above. Volatile, because only the kernel reads it.
     unsafe { pending.write_volatile(entry) };
 }
 
-/// What the C library gave to the kernel for this thread, if it did so yet.
+/// The robust list that the C library has registered for this thread, if any.
 fn robust_list() -> Option<NonNull<RobustList>> {
     let mut head: *mut RobustList = ptr::null_mut();
     let mut size: libc::size_t = 0;
-    let told = preserve_errno(|| {
-        // SAFETY: the kernel writes the two values, for which there is room.
+    let found = preserve_errno(|| {
+        // SAFETY: the kernel writes the two values.
         checked(unsafe {
             libc::syscall(
                 libc::SYS_get_robust_list,
@@ -183,7 +184,7 @@ fn robust_list() -> Option<NonNull<RobustList>> {
             )
         })
     });
-    told.ok().and(NonNull::new(head))
+    found.ok().and(NonNull::new(head))
 }
 
 /// `struct robust_list_head` of `<linux/futex.h>`.

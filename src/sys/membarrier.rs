@@ -1,4 +1,4 @@
-//! Barriers that one process has the others execute (membarrier(2)).
+//! Memory barriers that one process executes in the threads of others (membarrier(2)).
 
 use super::checked;
 use libc::c_int;
@@ -6,14 +6,14 @@ use libc::c_int;
 const GLOBAL_EXPEDITED: c_int = 1 << 1;
 const REGISTER_GLOBAL_EXPEDITED: c_int = 1 << 2;
 
-/// Lets [`issue`] in other processes reach the threads of this one, and of its children. To do
-/// so again costs one short system call. False where the system refuses it.
+/// Registers this process and its children, so that [`issue`] in other processes reaches their
+/// threads. A repeated registration costs one short system call. False if the system refuses it.
 pub fn register() -> bool {
     call(REGISTER_GLOBAL_EXPEDITED)
 }
 
-/// A full barrier in each running thread of the processes that have registered, before this
-/// returns. False where the system refuses it.
+/// Executes a full barrier in each running thread of the registered processes before it returns.
+/// False if the system refuses it.
 pub fn issue() -> bool {
     call(GLOBAL_EXPEDITED)
 }

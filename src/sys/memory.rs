@@ -1,4 +1,4 @@
-//! Files in memory, and mappings of them.
+//! Files in memory, and memory mappings.
 
 use super::{checked_int, checked_len};
 use crate::errno::{Errno, Result};
@@ -10,13 +10,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
-/// `memfd_create(2)`: an empty file of memory, without a path.
+/// `memfd_create(2)`: makes an empty file in memory, without a path.
 pub fn memfd_create(name: &CStr, flags: c_uint) -> Result<OwnedFd> {
     // SAFETY: the kernel reads the name, a string.
     let fd = checked_int(c_long::from(unsafe {
         libc::memfd_create(name.as_ptr(), flags)
     }))?;
-    // SAFETY: the kernel has just given us this descriptor.
+    // SAFETY: the kernel has just opened this descriptor.
     unsafe { own(fd) }
 }
 
@@ -26,21 +26,21 @@ pub fn add_seals(fd: BorrowedFd, seals: SealFlag) -> Result<()> {
     Ok(())
 }
 
-/// The seals of a file of memory; `EINVAL` for other files.
+/// Returns the seals of a file in memory; `EINVAL` for other files.
 pub fn seals(fd: BorrowedFd) -> Result<SealFlag> {
     let seals = nix::fcntl::fcntl(fd, FcntlArg::F_GET_SEALS)?;
     Ok(SealFlag::from_bits_truncate(seals))
 }
 
-/// Allocates the memory of a part of a file (`fallocate(2)`). `EINTR` says that a signal is
-/// pending, and that nothing has changed.
+/// Allocates the memory of a part of a file (`fallocate(2)`). `EINTR` means that a signal is
+/// pending and nothing has changed.
 pub fn allocate(fd: BorrowedFd, from: usize, len: usize) -> Result<()> {
     let offset = |value: usize| i64::try_from(value).map_err(|_| Errno::EFBIG);
     nix::fcntl::fallocate(fd, FallocateFlags::empty(), offset(from)?, offset(len)?)?;
     Ok(())
 }
 
-/// `pwrite(2)`. `EINTR` says that a signal is pending, and that nothing was written.
+/// `pwrite(2)`. `EINTR` means that a signal is pending and nothing was written.
 pub fn write_at(fd: BorrowedFd, bytes: &[u8], at: usize) -> Result<usize> {
     let offset = libc::off_t::try_from(at).map_err(|_| Errno::EFBIG)?;
     let (from, len) = (bytes.as_ptr().cast(), bytes.len());
@@ -48,7 +48,7 @@ pub fn write_at(fd: BorrowedFd, bytes: &[u8], at: usize) -> Result<usize> {
     checked_len(unsafe { libc::pwrite(fd.as_raw_fd(), from, len, offset) })
 }
 
-/// `pread(2)`. `EINTR` says that a signal is pending, and that nothing was read.
+/// `pread(2)`. `EINTR` means that a signal is pending and nothing was read.
 pub fn read_at(fd: BorrowedFd, bytes: &mut [u8], at: usize) -> Result<usize> {
     let offset = libc::off_t::try_from(at).map_err(|_| Errno::EFBIG)?;
     let (to, len) = (bytes.as_mut_ptr().cast(), bytes.len());
@@ -56,7 +56,7 @@ pub fn read_at(fd: BorrowedFd, bytes: &mut [u8], at: usize) -> Result<usize> {
     checked_len(unsafe { libc::pread(fd.as_raw_fd(), to, len, offset) })
 }
 
-/// The size of a page of memory.
+/// Returns the size of a page.
 #[must_use]
 pub fn page_size() -> usize {
     // SAFETY: no pointers.
@@ -68,26 +68,26 @@ pub fn page_size() -> usize {
 /// SIGXFSZ.
 pub fn file_size_limit() -> Result<u64> {
     let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
-    // SAFETY: the kernel writes the limit, for which there is room.
+    // SAFETY: the kernel writes one rlimit.
     checked_int(c_long::from(unsafe {
         libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr())
     }))?;
-    // SAFETY: zeros are a limit too.
+    // SAFETY: zeros are a valid rlimit.
     Ok(unsafe { limit.assume_init() }.rlim_cur)
 }
 
-/// The memory of the machine and its swap space, in bytes.
+/// Returns the size of the memory and swap space of the machine, in bytes.
 pub fn total() -> Result<u64> {
     let mut info = MaybeUninit::<libc::sysinfo>::zeroed();
-    // SAFETY: the kernel writes the information, for which there is room.
+    // SAFETY: the kernel writes one sysinfo.
     checked_int(c_long::from(unsafe { libc::sysinfo(info.as_mut_ptr()) }))?;
-    // SAFETY: zeros are such a structure too.
+    // SAFETY: zeros are a valid sysinfo.
     let info = unsafe { info.assume_init() };
     let units = info.totalram.saturating_add(info.totalswap);
     Ok(units.saturating_mul(info.mem_unit.into()))
 }
 
-/// A shared mapping of a file from its beginning, undone when dropped.
+/// A shared mapping of the beginning of a file. Drop unmaps it.
 #[derive(Debug)]
 pub struct Mapping {
     address: NonNull<c_void>,
@@ -96,7 +96,7 @@ pub struct Mapping {
 
 impl Mapping {
     /// Maps `len` bytes at an address that the kernel chooses. With `populated`, it maps all pages
-    /// at once, and does not report a page that it cannot get.
+    /// at once; a page that cannot be allocated is not an error.
     pub fn new(fd: BorrowedFd, len: usize, writable: bool, populated: bool) -> Result<Self> {
         let write = if writable { libc::PROT_WRITE } else { 0 };
         let populate = if populated { libc::MAP_POPULATE } else { 0 };
@@ -117,8 +117,8 @@ impl Mapping {
         })
     }
 
-    /// Maps `head` bytes of a file and the `repeated` bytes behind them, and these once more
-    /// behind that: bytes written across their end appear at their beginning.
+    /// Maps the first `head` bytes of a file, the next `repeated` bytes, and these `repeated` bytes
+    /// a second time. Bytes that are written across their end thus appear at their beginning.
     #[inline(never)]
     pub fn with_repeat(
         fd: BorrowedFd,
@@ -129,19 +129,19 @@ impl Mapping {
         let once = head.checked_add(repeated).ok_or(Errno::ENOMEM)?;
         let len = once.checked_add(repeated).ok_or(Errno::ENOMEM)?;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping, which replaces none: room for the two.
+        // SAFETY: a new mapping, which replaces none. It reserves the addresses.
         let address = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
-        let room = Self {
+        let mapping = Self {
             address: mapped(address)?,
             len,
         };
         let write = if writable { libc::PROT_WRITE } else { 0 };
         let protection = libc::PROT_READ | write;
         for (at, len, offset) in [(0, once, 0), (once, repeated, head)] {
-            // SAFETY: within the mapping just made, which is ours alone and is replaced here.
+            // SAFETY: within the new mapping, which nothing else uses, and which this replaces.
             let at = unsafe {
                 libc::mmap(
-                    room.address.as_ptr().wrapping_byte_add(at),
+                    mapping.address.as_ptr().wrapping_byte_add(at),
                     len,
                     protection,
                     libc::MAP_SHARED | libc::MAP_FIXED,
@@ -151,35 +151,35 @@ impl Mapping {
             };
             mapped(at)?;
         }
-        Ok(room)
+        Ok(mapping)
     }
 
-    /// Its address. The memory is shared, and other processes may change it at any time.
+    /// The address. The memory is shared, and other processes may change it at any time.
     #[must_use]
     pub fn address(&self) -> *mut c_void {
         self.address.as_ptr()
     }
 
-    /// How many bytes were mapped.
+    /// The number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it has no bytes; the kernel makes no such mapping.
+    /// Whether the length is 0; the kernel makes no such mapping.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Asks for huge pages (`MADV_HUGEPAGE`), which the system may not have.
+    /// Requests huge pages (`MADV_HUGEPAGE`), if the system has them.
     pub fn want_huge_pages(&self) {
         let _ = self.advise(libc::MADV_HUGEPAGE);
     }
 
-    /// Allocates and maps all pages, as accessing them would. If a page cannot be had it fails,
-    /// with `EFAULT` where an access would raise SIGBUS. False if it did nothing: on a kernel
-    /// before Linux 5.14, or under a filter that refuses the call.
+    /// Allocates and maps all pages, as an access to each would. Fails if a page cannot be
+    /// allocated, with `EFAULT` if an access would raise SIGBUS. Returns false if it did nothing:
+    /// on a kernel before Linux 5.14, or with a system call filter that refuses the call.
     #[inline(never)]
     pub fn populate(&self, writable: bool) -> Result<bool> {
         let populated = self.advise(if writable {
@@ -194,15 +194,15 @@ impl Mapping {
     }
 
     fn advise(&self, advice: c_int) -> Result<()> {
-        // SAFETY: the mapping is ours, and none of these changes its content.
+        // SAFETY: this mapping; none of these changes its content.
         let done = unsafe { libc::madvise(self.address.as_ptr(), self.len, advice) };
         checked_int(done.into()).map(drop)
     }
 
-    /// Keeps all of it in memory, and out of swap space (`mlock(2)`).
+    /// Locks all of it in memory, so that it is not swapped out (`mlock(2)`).
     #[inline(never)]
     pub fn lock(&self) -> Result<()> {
-        // SAFETY: changes no byte of the mapping.
+        // SAFETY: does not change the content.
         let done = unsafe { libc::mlock(self.address.as_ptr(), self.len) };
         checked_int(done.into()).map(drop)
     }
@@ -210,12 +210,12 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours; its users know that it ends here.
+        // SAFETY: this mapping, which is no longer used.
         unsafe { libc::munmap(self.address.as_ptr(), self.len) };
     }
 }
 
-/// The address that mmap(2) returned, or its error. `EAGAIN`, which it returns when
+/// Returns the address that mmap(2) returned, or its error. `EAGAIN`, which it returns when
 /// `mlockall(MCL_FUTURE)` would lock more than `RLIMIT_MEMLOCK`, becomes `ENOMEM`.
 fn mapped(address: *mut c_void) -> Result<NonNull<c_void>> {
     if address == libc::MAP_FAILED {

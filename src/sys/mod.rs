@@ -1,12 +1,12 @@
-//! The raw system calls.
+//! Raw system calls.
 //!
-//! The calls of layer 1 go through `syscall(2)` and not through the C library's
-//! function of the same name. A program that is pointed at unixipc by renaming
-//! (`semop` defined as `ipc_semop` in a preloaded object, or by the linker's
-//! `--wrap`) would otherwise come back to itself for ever. On the supported
-//! ABIs the C library adds nothing to these calls. Where it computes something
-//! (`ftok`), or makes a system call of another name (`mkfifo`, `semop`), the same
-//! is done here: a system call filter for the C library's call suits this one.
+//! The calls of layer 1 use `syscall(2)`, and not the C library's function of the same name. A
+//! program can be redirected to unixipc by renaming: it defines `semop` as `ipc_semop` in a
+//! preloaded object, or uses the linker's `--wrap`. A call of the C library's `semop` would then
+//! recurse without end. On the supported ABIs the C library adds nothing to these calls. If it
+//! computes something (`ftok`), or makes a system call of another name (`mkfifo`, `semop`), this
+//! module does the same, so that a system call filter for the C library's function also accepts
+//! this one.
 
 pub mod cache;
 mod cleanup;
@@ -40,7 +40,7 @@ pub use time::{coarse_ms, monotonic_ns, monotonic_time, real_time};
 use crate::errno::{Errno, Result};
 use libc::{c_int, c_long};
 
-/// Splits what `syscall` returned into a value and an error.
+/// Converts the result of `syscall(2)`.
 fn checked(ret: c_long) -> Result<c_long> {
     if ret == -1 {
         Err(Errno::last())
@@ -49,12 +49,12 @@ fn checked(ret: c_long) -> Result<c_long> {
     }
 }
 
-/// [`checked`], for the calls whose kernel side returns an `int`.
+/// [`checked`], for calls that return an `int`.
 fn checked_int(ret: c_long) -> Result<c_int> {
     checked(ret).map(|value| value as c_int)
 }
 
-/// [`checked`], for the calls that return a length.
+/// [`checked`], for calls that return a length.
 fn checked_len(ret: isize) -> Result<usize> {
     if ret < 0 {
         Err(Errno::last())

@@ -1,13 +1,12 @@
-//! One packet into or out of a pipe, without waiting, whatever the mode of the descriptor.
+//! Reading and writing one packet of a pipe without waiting, even on a blocking descriptor.
 //!
-//! `RWF_NOWAIT` is no help: the kernel refuses it for FIFOs (`EOPNOTSUPP`, up to Linux 6.18 at
-//! least). vmsplice(2) does not wait if it is told so, but it joins packets, and a pipe that it
-//! fills refers to memory that changes later. splice(2) from one pipe to another does not wait
-//! either, and moves a packet as it is. So a packet goes through a private pipe that has room for
-//! exactly one.
+//! The kernel refuses `RWF_NOWAIT` for FIFOs (`EOPNOTSUPP`, at least up to Linux 6.18). vmsplice(2)
+//! has a flag not to wait, but it joins packets, and a pipe that it fills refers to memory that
+//! changes later. splice(2) from one pipe to another has the same flag, and moves a packet
+//! unchanged. So a packet passes through a private pipe that can contain exactly one.
 //!
-//! tee(2) copies whole buffers of a pipe without taking them out, by which [`peek`] finds out what a
-//! read would get.
+//! tee(2) copies whole buffers of a pipe without removing them. By that [`peek`] finds out what a
+//! read would return.
 
 use super::pipe::{self, is_nonblocking, with_signals_blocked};
 use super::{CancelGuard, checked_len};
@@ -28,18 +27,18 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
     let _uncancelled = CancelGuard::new();
     let slot = Slot::new()?;
     match splice(fd, slot.write.as_fd(), bytes.len()) {
-        // A filter of system calls, or a file that cannot be spliced: the mode decides.
+        // A system call filter, or a file that cannot be spliced: the call may block.
         Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => pipe::read(fd, bytes),
         moved => match pipe::read(slot.read.as_fd(), bytes) {
             Err(Errno::EAGAIN) => moved, // no packet
-            // Also where `moved` is EAGAIN: splice(2) goes on after an empty packet, and finds
-            // that the slot is taken.
+            // Also if `moved` is EAGAIN: splice(2) continues after an empty packet, and finds that
+            // the slot is occupied.
             read => read,
         },
     }
 }
 
-/// Writes a packet of at most `PIPE_BUF` bytes, in one piece and without a SIGPIPE.
+/// Writes a packet of at most `PIPE_BUF` bytes, in one piece and without SIGPIPE.
 pub fn write_without_waiting(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
     if is_nonblocking(fd)? {
         return pipe::write_without_signal(fd, packet);
@@ -56,8 +55,8 @@ pub fn write_without_waiting(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
     }
 }
 
-/// Copies the first buffer of a pipe, and the second one where neither is a packet, and takes
-/// nothing out. Returns their length; 0 where there is nothing. Never waits.
+/// Copies the first buffer of a pipe, and the second one if neither is a packet, and removes
+/// nothing. Returns the number of bytes, 0 if there are none. Never waits.
 #[inline(never)]
 pub fn peek(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let _uncancelled = CancelGuard::new();
@@ -66,7 +65,7 @@ pub fn peek(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     // SAFETY: no pointers.
     match checked_len(unsafe { libc::tee(from, to, bytes.len(), libc::SPLICE_F_NONBLOCK) }) {
         Err(error) if error.is_missing_call() => Err(Errno::ENOSYS),
-        // A packet is still one in the private pipe, and ends the read.
+        // A packet stays a packet in the private pipe, and ends the read.
         Ok(1..) => pipe::read(slot.read.as_fd(), bytes),
         nothing => nothing,
     }
@@ -80,14 +79,14 @@ fn splice(from: BorrowedFd, to: BorrowedFd, len: usize) -> Result<usize> {
     checked_len(unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), len, flags) })
 }
 
-/// A private pipe with little room.
+/// A small private pipe.
 struct Slot {
     read: OwnedFd,
     write: OwnedFd,
 }
 
 impl Slot {
-    /// In packet mode, with room for one packet.
+    /// A pipe in packet mode that can contain one packet.
     fn new() -> Result<Self> {
         // The kernel rounds the size up to one page, which is one packet.
         Self::of(1, OFlag::O_DIRECT)

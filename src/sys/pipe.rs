@@ -1,4 +1,4 @@
-//! Pipes: a write that raises no SIGPIPE.
+//! Pipes: reads that do not wait, and writes that raise no SIGPIPE.
 
 use super::checked_len;
 use crate::errno::{Errno, Result};
@@ -21,7 +21,7 @@ pub fn read(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     checked_len(unsafe { libc::read(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) })
 }
 
-/// `read(2)` that does not wait, whatever the mode of the descriptor. `EAGAIN` if the pipe is empty.
+/// `read(2)` that does not wait, even on a blocking descriptor. `EAGAIN` if the pipe is empty.
 #[inline(never)]
 pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let part = iovec {
@@ -32,7 +32,7 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
     let read =
         checked_len(unsafe { libc::preadv2(fd.as_raw_fd(), &part, 1, -1, libc::RWF_NOWAIT) });
     match read {
-        // A kernel before Linux 6.5, or a filter of system calls.
+        // A kernel before Linux 6.5, or a system call filter.
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {}
         read => return read,
     }
@@ -46,8 +46,8 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
     }
 }
 
-/// For a filter that refuses both: asks first. A process that shares the pipe and takes the bytes
-/// in between makes this wait.
+/// For a system call filter that refuses both: polls before it reads. If another process that
+/// shares the pipe takes the bytes in between, this call waits.
 fn read_if_ready(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     if is_readable(fd)? {
         read(fd, bytes)
@@ -56,7 +56,7 @@ fn read_if_ready(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize>
     }
 }
 
-/// Whether a read finds something now: bytes, or the end.
+/// Whether a read would return at once, with bytes or the end of the file.
 pub fn is_readable(fd: BorrowedFd) -> Result<bool> {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
     Ok(nix::poll::poll(&mut fds, PollTimeout::ZERO)? > 0)
@@ -65,13 +65,13 @@ pub fn is_readable(fd: BorrowedFd) -> Result<bool> {
 /// The number of bytes in a pipe (`FIONREAD`), from either end.
 pub fn bytes_in(fd: BorrowedFd) -> Result<usize> {
     let mut len: c_int = 0;
-    // SAFETY: the kernel writes one int, ours.
+    // SAFETY: the kernel writes one int, to `len`.
     let asked = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut len) };
     checked_len(asked as isize)?;
     Ok(len as usize)
 }
 
-/// Writes to a pipe in one call; without a reader it is `EPIPE` and no signal.
+/// Writes to a pipe in one call. Without a reader it fails with `EPIPE` and raises no SIGPIPE.
 pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     let part = iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
@@ -81,9 +81,9 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     let written =
         checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, RWF_NOSIGNAL) });
     match written {
-        // A kernel before Linux 6.18 or an old C library; or a filter of system calls.
+        // A kernel before Linux 6.18, an old C library, or a system call filter.
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
-            // What waits has to remain one that a signal can end.
+            // A signal must still be able to interrupt a write that waits.
             let blocked = if is_nonblocking(fd) == Ok(true) {
                 SigSet::all()
             } else {
@@ -99,28 +99,28 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     }
 }
 
-/// Whether the mode of the descriptor is O_NONBLOCK.
+/// Whether the descriptor is non-blocking.
 pub(super) fn is_nonblocking(fd: BorrowedFd) -> Result<bool> {
     Ok(fcntl(fd, FcntlArg::F_GETFL)? & libc::O_NONBLOCK != 0)
 }
 
-/// The way to write without a signal on any kernel: the signal, which goes to the thread that
-/// writes, is blocked in it, and taken back if the write raised it. One that was pending
-/// already stays.
+/// Writes without SIGPIPE on any kernel. The write sends the signal to the calling thread. So this
+/// function blocks SIGPIPE in the thread, and removes the pending signal if the write raised it. A
+/// SIGPIPE that was pending before stays pending.
 ///
-/// The others are blocked with it: a handler that writes here too, before it is taken back,
-/// would find it pending, and leave one in its place that looks as if somebody had sent it.
+/// The caller blocks all signals if it can: otherwise a signal handler that also writes here,
+/// before the signal is removed, would find it pending, and raise another one in its place.
 pub(super) fn with_signals_blocked(
     blocked: &SigSet,
     write: &dyn Fn() -> Result<usize>,
 ) -> Result<usize> {
     let mask = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    // Where it was not blocked, none can have been pending.
+    // If it was not blocked, none can have been pending.
     let was_pending = blocks_sigpipe(&mask) && sigpipe_is_pending();
     let written = write();
     if written == Err(Errno::EPIPE) {
-        // One that was pending for the thread has no second one beside it: it has just been
-        // taken. One that was pending for the process is still there.
+        // At most one SIGPIPE is pending for a thread. If one was pending for the thread, it has
+        // just been removed. One that was pending for the process is still pending.
         let sent_by_thread = take_sigpipe(&Signal::SIGPIPE.into());
         if sent_by_thread || (was_pending && !sigpipe_is_pending()) {
             nix::sys::signal::raise(Signal::SIGPIPE)?;
@@ -137,7 +137,7 @@ fn blocks_sigpipe(mask: &SigSet) -> bool {
 
 fn sigpipe_is_pending() -> bool {
     let mut pending = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigpending writes one set, ours.
+    // SAFETY: sigpending writes one set, to `pending`.
     if unsafe { libc::sigpending(pending.as_mut_ptr()) } == -1 {
         return false;
     }
@@ -145,8 +145,8 @@ fn sigpipe_is_pending() -> bool {
     unsafe { libc::sigismember(pending.as_ptr(), libc::SIGPIPE) == 1 }
 }
 
-/// Takes a pending SIGPIPE away, without waiting for one: the thread's before the process's.
-/// True for one that was sent to the thread by name, so not by a write.
+/// Removes a pending SIGPIPE, without waiting for one; that of the thread before that of the
+/// process. Returns true if it was sent to the thread by tgkill(2), and so not by a write.
 fn take_sigpipe(sigpipe: &SigSet) -> bool {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let no_time = libc::timespec {
@@ -154,8 +154,8 @@ fn take_sigpipe(sigpipe: &SigSet) -> bool {
         tv_nsec: 0,
     };
     loop {
-        // Not by the C library, which hides the difference between SI_TKILL and SI_USER.
-        // SAFETY: the set, the room for the information and the time are ours.
+        // Not with the C library's function, which reports SI_TKILL as SI_USER.
+        // SAFETY: the kernel reads the set and the time, and writes one siginfo_t.
         let taken = unsafe {
             libc::syscall(
                 libc::SYS_rt_sigtimedwait,
@@ -166,7 +166,7 @@ fn take_sigpipe(sigpipe: &SigSet) -> bool {
             )
         };
         if taken != -1 {
-            // SAFETY: sigtimedwait has filled it.
+            // SAFETY: the call succeeded, so it has filled `info`.
             return unsafe { info.assume_init() }.si_code == libc::SI_TKILL;
         }
         if Errno::last() != Errno::EINTR {

@@ -1,18 +1,18 @@
-//! Facts about the process: memory that a fork clears, and the random bytes of its exec.
+//! Memory that a fork clears, and the random bytes of the last exec.
 
 use super::checked_int;
 use crate::errno::{Result, preserve_errno};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The largest page of the processors with this instruction set.
+/// The largest page size on this architecture.
 #[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
 const PAGE: usize = 4096;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "riscv64")))]
 const PAGE: usize = 65536;
 
-/// A number that is 0 at first, and again in the child of a fork. For a static: it has a page of
-/// its own, which the kernel clears in the child (`MADV_WIPEONFORK`, Linux 4.14). Where the kernel
-/// refuses that, it stays 0.
+/// A number that is 0 initially, and again in the child of a fork. It is for a static variable, and
+/// has its own page, which the kernel clears in the child (`MADV_WIPEONFORK`, Linux 4.14). If the
+/// kernel refuses that, it stays 0.
 #[repr(C, align(4096))]
 #[cfg_attr(
     not(any(target_arch = "x86_64", target_arch = "riscv64")),
@@ -43,14 +43,14 @@ impl ForkLocal {
 
     /// Sets the number.
     pub fn store(&'static self, number: u64) {
-        if preserve_errno(|| self.have_forks_clear()).is_ok() {
+        if preserve_errno(|| self.clear_on_fork()).is_ok() {
             self.number.store(number, Ordering::Relaxed);
         }
     }
 
-    fn have_forks_clear(&'static self) -> Result<()> {
+    fn clear_on_fork(&'static self) -> Result<()> {
         let page = self.number.as_ptr().cast();
-        // SAFETY: this page is memory without a file, and nothing else lies in it.
+        // SAFETY: this page is anonymous memory, and contains nothing else.
         checked_int(unsafe { libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) }.into()).map(drop)
     }
 }
@@ -61,8 +61,8 @@ impl Default for ForkLocal {
     }
 }
 
-/// The 16 random bytes that the kernel gave to this program when it was executed (`AT_RANDOM`,
-/// getauxval(3)). Zeros where it gave none.
+/// Returns the 16 random bytes that the kernel provides at each exec (`AT_RANDOM`, getauxval(3));
+/// zeros if there are none.
 #[must_use]
 pub fn exec_random() -> [u8; 16] {
     // SAFETY: takes a number.
@@ -70,6 +70,6 @@ pub fn exec_random() -> [u8; 16] {
     if at.is_null() {
         return [0; 16];
     }
-    // SAFETY: the kernel's bytes stay where they are for as long as the program runs.
+    // SAFETY: these bytes stay readable as long as the program runs.
     unsafe { at.read_unaligned() }
 }

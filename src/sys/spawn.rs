@@ -1,4 +1,4 @@
-//! `posix_spawn(3)`: nix's has no change of folder and no closing of all other descriptors.
+//! `posix_spawn(3)`. That of nix cannot change the directory or close all other descriptors.
 
 use crate::errno::{Errno, Result};
 use libc::{c_char, c_int, mode_t, pid_t};
@@ -9,13 +9,14 @@ unsafe extern "C" {
     static environ: *const *mut c_char;
 }
 
-/// The caller's environment.
+/// Returns the environment of this process.
 pub fn environment() -> *const *mut c_char {
-    // SAFETY: the C library's variable; whoever changes it while others read it breaks getenv too.
+    // SAFETY: the variable of the C library. A concurrent change would also be a race with
+    // getenv(3).
     unsafe { environ }
 }
 
-/// posix_spawn's functions return the error.
+/// Converts the result of the posix_spawn functions, which return the error.
 fn result(error: c_int) -> Result<()> {
     if error == 0 {
         Ok(())
@@ -24,26 +25,26 @@ fn result(error: c_int) -> Result<()> {
     }
 }
 
-/// What happens to the descriptors between fork and exec.
+/// The actions of the child between fork and exec.
 pub struct FileActions(libc::posix_spawn_file_actions_t);
 
 impl FileActions {
     /// No actions.
     pub fn new() -> Result<Self> {
         let mut actions = MaybeUninit::uninit();
-        // SAFETY: init fills what the pointer points to.
+        // SAFETY: init writes the object to which the pointer points.
         result(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
         // SAFETY: init succeeded.
         Ok(Self(unsafe { actions.assume_init() }))
     }
 
-    /// `dup2(from, to)`; where both are the same, the descriptor survives exec.
+    /// `dup2(from, to)`. If both are equal, the descriptor stays open across exec.
     pub fn dup2(&mut self, from: c_int, to: c_int) -> Result<()> {
         // SAFETY: the actions are initialised.
         result(unsafe { libc::posix_spawn_file_actions_adddup2(&mut self.0, from, to) })
     }
 
-    /// `close(fd)`, which need not be open.
+    /// `close(fd)`; the descriptor does not need to be open.
     pub fn close(&mut self, fd: c_int) -> Result<()> {
         // SAFETY: the actions are initialised.
         result(unsafe { libc::posix_spawn_file_actions_addclose(&mut self.0, fd) })
@@ -78,13 +79,13 @@ impl Drop for FileActions {
     }
 }
 
-/// The attributes of a fresh program: no signal blocked, each with its default action.
+/// Attributes: no signal blocked, and the default action for each signal.
 struct FreshSignals(libc::posix_spawnattr_t);
 
 impl FreshSignals {
     fn new() -> Result<Self> {
         let mut attributes = MaybeUninit::uninit();
-        // SAFETY: init fills what the pointer points to.
+        // SAFETY: init writes the object to which the pointer points.
         result(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
         // SAFETY: init succeeded.
         let mut fresh = Self(unsafe { attributes.assume_init() });
@@ -94,8 +95,9 @@ impl FreshSignals {
         unsafe { libc::sigemptyset(set.as_mut_ptr()) };
         // SAFETY: both are initialised.
         result(unsafe { libc::posix_spawnattr_setsigmask(&mut fresh.0, set.as_ptr()) })?;
-        // sigfillset would leave out the two that the C library uses itself, and ignores in a child.
-        // SAFETY: a set is bits, and all of them may be set.
+        // sigfillset(3) omits the two signals that the C library uses itself and ignores in a
+        // child.
+        // SAFETY: a set is an array of bits, and all of them may be set.
         unsafe { set.as_mut_ptr().write_bytes(0xff, 1) };
         // SAFETY: both are initialised.
         result(unsafe { libc::posix_spawnattr_setsigdefault(&mut fresh.0, set.as_ptr()) })?;
@@ -113,7 +115,7 @@ impl Drop for FreshSignals {
     }
 }
 
-/// `posix_spawnp(3)`. An exec that fails is the call's error, and leaves no child.
+/// `posix_spawnp(3)`. If the exec fails, the call fails with its error and leaves no child.
 ///
 /// # Safety
 ///

@@ -1,5 +1,4 @@
-//! System V shared memory and semaphores. Every pointer goes to the kernel
-//! unseen; it checks each and answers `EFAULT`.
+//! System V shared memory and semaphores. The kernel checks all pointers, and fails with `EFAULT`.
 
 use super::{checked, checked_int};
 use crate::errno::Result;
@@ -8,8 +7,8 @@ use libc::{c_int, c_ushort, c_void, key_t, sembuf, semid_ds, seminfo, shmid_ds, 
 
 /// The fourth argument of `semctl(2)`.
 ///
-/// A union, because its bytes may be anything: a caller that passes three
-/// arguments leaves in the fourth register what happened to be there.
+/// A union, because it may contain any bytes: after a call with three arguments, the register of
+/// the fourth one contains any value.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub union Semun {
@@ -33,9 +32,9 @@ pub fn shmget(key: key_t, size: size_t, shmflg: c_int) -> Result<c_int> {
 ///
 /// # Safety
 ///
-/// With `SHM_REMAP`, what is mapped at `shmaddr` is replaced.
+/// With `SHM_REMAP`, the call replaces the mapping at `shmaddr`.
 pub unsafe fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> Result<*mut c_void> {
-    // SAFETY: the caller's promise; without SHM_REMAP the kernel maps only what is free.
+    // SAFETY: the caller's promise; without SHM_REMAP the kernel replaces no mapping.
     let ret = checked(unsafe { libc::syscall(libc::SYS_shmat, shmid, shmaddr, shmflg) })?;
     Ok(ptr::with_exposed_provenance_mut(ret as usize))
 }
@@ -44,7 +43,7 @@ pub unsafe fn shmat(shmid: c_int, shmaddr: *const c_void, shmflg: c_int) -> Resu
 ///
 /// # Safety
 ///
-/// Nothing uses the mapping at `shmaddr` any more.
+/// The mapping at `shmaddr` is no longer used.
 pub unsafe fn shmdt(shmaddr: *const c_void) -> Result<c_int> {
     // SAFETY: the caller's promise; the kernel unmaps only attached segments.
     checked_int(unsafe { libc::syscall(libc::SYS_shmdt, shmaddr) })
@@ -54,7 +53,7 @@ pub unsafe fn shmdt(shmaddr: *const c_void) -> Result<c_int> {
 ///
 /// # Safety
 ///
-/// The kernel may write to `buf` what `cmd` gives out.
+/// `buf` is writable for the result of `cmd`, or not memory of this process.
 pub unsafe fn shmctl(shmid: c_int, cmd: c_int, buf: *mut shmid_ds) -> Result<c_int> {
     // SAFETY: the caller's promise.
     checked_int(unsafe { libc::syscall(libc::SYS_shmctl, shmid, cmd, buf) })
@@ -66,13 +65,13 @@ pub fn semget(key: key_t, nsems: c_int, semflg: c_int) -> Result<c_int> {
     checked_int(unsafe { libc::syscall(libc::SYS_semget, key, nsems, semflg) })
 }
 
-/// `semop(3)`: the system call that the C library makes for it. musl makes `semop(2)`; glibc makes
-/// `semtimedop(2)` without a time-out, which does the same. A system call filter that was traced
-/// from a program of the C library's then accepts this one too.
+/// `semop(3)`, by the same system call as the C library's: `semop(2)` in musl, and in glibc
+/// `semtimedop(2)` without a time-out. A system call filter that was derived from a program with the
+/// C library's function then accepts this one too.
 ///
 /// # Safety
 ///
-/// None beyond the kernel's own checks: it only reads `sops`.
+/// No requirements: the kernel only reads `sops`, and checks it.
 pub unsafe fn semop(semid: c_int, sops: *mut sembuf, nsops: size_t) -> Result<c_int> {
     #[cfg(target_env = "musl")]
     // SAFETY: the kernel only reads `sops`, and checks it.
@@ -88,7 +87,7 @@ pub unsafe fn semop(semid: c_int, sops: *mut sembuf, nsops: size_t) -> Result<c_
 ///
 /// # Safety
 ///
-/// None beyond the kernel's own checks: it only reads `sops` and `timeout`.
+/// No requirements: the kernel only reads `sops` and `timeout`, and checks them.
 pub unsafe fn semtimedop(
     semid: c_int,
     sops: *mut sembuf,
@@ -103,8 +102,9 @@ pub unsafe fn semtimedop(
 ///
 /// # Safety
 ///
-/// The kernel may write, where `arg` points, what `cmd` gives out.
+/// `arg` points to memory that is writable for the result of `cmd`, or not memory of this process.
 pub unsafe fn semctl(semid: c_int, semnum: c_int, cmd: c_int, arg: Semun) -> Result<c_int> {
-    // SAFETY: the caller's promise; the kernel looks at `arg` only where `cmd` takes one.
+    // SAFETY: the caller's promise; the kernel ignores `arg` for commands without a fourth
+    // argument.
     checked_int(unsafe { libc::syscall(libc::SYS_semctl, semid, semnum, cmd, arg) })
 }

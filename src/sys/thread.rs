@@ -1,4 +1,4 @@
-//! Which thread this is, where it runs, and whether it can be cancelled.
+//! Threads: identity, processor, liveness, and cancellation.
 
 use super::checked_int;
 use crate::errno::{Errno, Result, preserve_errno};
@@ -9,23 +9,23 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 use std::slice;
 
-/// The calling thread's id.
+/// Returns the ID of the calling thread.
 #[must_use]
 pub fn thread_id() -> pid_t {
-    // SAFETY: takes nothing, cannot fail.
+    // SAFETY: no arguments, cannot fail.
     unsafe { libc::gettid() }
 }
 
-/// The number of the processor that the calling thread runs on, or ran on just now.
+/// Returns the number of the processor on which the calling thread runs, or has just run.
 #[must_use]
 #[inline]
 pub fn processor() -> usize {
-    // SAFETY: takes nothing. Where the system does not tell it is -1: any number will do.
+    // SAFETY: no arguments. On failure the result is -1; the callers accept any number.
     unsafe { libc::sched_getcpu() as usize }
 }
 
-/// Identifies the calling thread among the living threads of its process, without a call: it is
-/// where the thread's own memory lies. Not 0.
+/// Identifies the calling thread among the living threads of its process, without a system call:
+/// the address of its thread-local memory. Never 0.
 #[must_use]
 #[inline]
 pub fn thread_token() -> u64 {
@@ -42,26 +42,26 @@ pub fn thread_token() -> u64 {
         std::arch::asm!("mrs {}, tpidr_el0", out(reg) token, options(pure, nomem, nostack, preserves_flags));
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    // SAFETY: takes nothing, cannot fail.
+    // SAFETY: no arguments, cannot fail.
     let token: u64 = unsafe { libc::pthread_self() } as u64;
     token
 }
 
-/// Whether there is a process of this number.
+/// Whether a process with this ID exists.
 #[must_use]
 pub fn is_process(id: u32) -> bool {
-    // SAFETY: signal 0 only asks.
+    // SAFETY: signal 0 only checks whether the process exists.
     let found = preserve_errno(|| checked_int(unsafe { libc::kill(id as pid_t, 0) }.into()));
     // A process of another user refuses the signal.
     found != Err(Errno::ESRCH)
 }
 
-/// Whether the thread of this id still runs. True where the system does not tell.
+/// Whether the thread with this ID is alive. True if the system does not report it.
 #[must_use]
 pub fn is_thread_alive(id: pid_t) -> bool {
-    // It takes the id of any thread, and needs no permission.
+    // This call accepts the ID of any thread, and needs no permission.
     let found = preserve_errno(|| {
-        // SAFETY: takes a number.
+        // SAFETY: no pointers.
         checked_int(unsafe { libc::syscall(libc::SYS_sched_getscheduler, id) })
     });
     found != Err(Errno::ESRCH) && !has_exited(id)
@@ -69,7 +69,7 @@ pub fn is_thread_alive(id: pid_t) -> bool {
 
 /// Whether a thread that still has an entry in the process table has exited: a zombie.
 fn has_exited(id: pid_t) -> bool {
-    /// `PIDFD_THREAD` of linux/pidfd.h (Linux 6.9): `id` is a thread's, not only a process's.
+    /// `PIDFD_THREAD` of linux/pidfd.h (Linux 6.9): `id` may be that of any thread.
     const PIDFD_THREAD: c_int = libc::O_EXCL;
     preserve_errno(|| {
         let opened = open_pidfd(id, PIDFD_THREAD).or_else(|_| open_pidfd(id, 0));
@@ -87,7 +87,7 @@ fn is_readable(fd: &OwnedFd) -> bool {
 }
 
 fn open_pidfd(id: pid_t, flags: c_int) -> Result<OwnedFd> {
-    // SAFETY: takes numbers.
+    // SAFETY: no pointers.
     let fd = checked_int(unsafe { libc::syscall(libc::SYS_pidfd_open, id, flags) })?;
     // SAFETY: the kernel has just opened it.
     unsafe { own(fd) }
@@ -98,7 +98,7 @@ fn open_pidfd(id: pid_t, flags: c_int) -> Result<OwnedFd> {
 #[must_use]
 pub struct CancelGuard {
     pub(super) before: c_int,
-    /// The state belongs to the thread.
+    /// The cancellation state belongs to the thread.
     _not_send: PhantomData<*const ()>,
 }
 
@@ -135,13 +135,13 @@ impl Drop for CancelGuard {
     }
 }
 
-/// Of pthread.h, in glibc and musl.
+/// From pthread.h of glibc and musl.
 const PTHREAD_CANCEL_ENABLE: c_int = 0;
 pub(super) const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
 /// `pthread_testcancel(3)`: does not return if the thread is cancelled.
 pub fn test_cancel() {
-    // The libc crate does not have it.
+    // The libc crate does not declare it.
     unsafe extern "C" {
         fn pthread_testcancel();
     }
@@ -149,30 +149,30 @@ pub fn test_cancel() {
     unsafe { pthread_testcancel() };
 }
 
-/// `pthread_setcancelstate(3)`, which is not a cancellation point. The previous state.
+/// `pthread_setcancelstate(3)`, which is not a cancellation point. Returns the previous state.
 pub(super) fn set_cancel_state(state: c_int) -> c_int {
-    // The libc crate does not have it.
+    // The libc crate does not declare it.
     unsafe extern "C" {
         fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
     }
     let mut before = 0;
-    // SAFETY: it writes the previous state, which is ours. It fails for unknown states only.
+    // SAFETY: it writes the previous state, to `before`. It fails only for unknown states.
     unsafe { pthread_setcancelstate(state, &mut before) };
     before
 }
 
-/// Of pthread.h, in glibc and musl.
+/// From pthread.h of glibc and musl.
 const PTHREAD_CANCEL_ASYNCHRONOUS: c_int = 1;
 
 /// Runs a system call as a cancellation point: pthread_cancel(3) ends the calling thread at once if
 /// it runs before `call` returns. The C library makes its own calls cancellation points in the same
-/// way. Nothing happens while the thread has disabled its cancellation.
+/// way. While the thread has disabled its cancellation, it has no effect.
 ///
 /// # Safety
 ///
 /// `call` makes one system call through syscall(2) and nothing else. The thread may end before, in
-/// or after that call, and runs no `Drop`: neither `call` nor any caller in the library holds
-/// anything.
+/// or after that call, and runs no `Drop`. So neither `call` nor any caller in the library may hold
+/// a resource.
 #[inline(always)]
 pub unsafe fn cancellable<T>(call: impl FnOnce() -> T) -> T {
     let before = set_cancel_type(PTHREAD_CANCEL_ASYNCHRONOUS);
@@ -181,31 +181,31 @@ pub unsafe fn cancellable<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// `pthread_setcanceltype(3)`. The previous type.
+/// `pthread_setcanceltype(3)`. Returns the previous type.
 fn set_cancel_type(new: c_int) -> c_int {
-    // The libc crate does not have it.
+    // The libc crate does not declare it.
     unsafe extern "C" {
         fn pthread_setcanceltype(new: c_int, before: *mut c_int) -> c_int;
     }
     let mut before = 0;
-    // SAFETY: it writes the previous type, which is ours. It fails for unknown types only.
+    // SAFETY: it writes the previous type, to `before`. It fails only for unknown types.
     unsafe { pthread_setcanceltype(new, &mut before) };
     before
 }
 
-/// Whether this process certainly has one thread only.
+/// Whether this process certainly has only one thread.
 #[must_use]
 #[cfg(target_env = "gnu")]
 pub fn is_single_threaded() -> bool {
     unsafe extern "C" {
-        /// Of glibc 2.32 and later.
+        /// From glibc 2.32 and later.
         static __libc_single_threaded: std::sync::atomic::AtomicI8;
     }
-    // SAFETY: the C library's own byte, which it changes while there is one thread only.
+    // SAFETY: a byte of the C library, which it changes only while there is one thread.
     unsafe { &__libc_single_threaded }.load(std::sync::atomic::Ordering::Relaxed) != 0
 }
 
-/// Whether this process certainly has one thread only. This C library does not tell.
+/// Whether this process certainly has only one thread. This C library does not report it.
 #[must_use]
 #[cfg(not(target_env = "gnu"))]
 pub fn is_single_threaded() -> bool {

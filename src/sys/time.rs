@@ -1,9 +1,9 @@
-//! The clock.
+//! Clocks.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// [`monotonic_time`] in nanoseconds; 64 bits hold those of five hundred years.
+/// Returns [`monotonic_time`] in nanoseconds; 64 bits hold five hundred years.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
     nanoseconds(now(libc::CLOCK_MONOTONIC))
@@ -15,19 +15,20 @@ fn nanoseconds(now: libc::timespec) -> u64 {
         .wrapping_add(now.tv_nsec as u64)
 }
 
-/// The time of `CLOCK_MONOTONIC`, which all processes of a machine share.
+/// Returns the time of `CLOCK_MONOTONIC`, which all processes of a machine share.
 #[must_use]
 pub fn monotonic_time() -> Duration {
     Duration::from_nanos(monotonic_ns())
 }
 
-/// The time of `CLOCK_MONOTONIC` in milliseconds, some milliseconds old: to read it is cheaper.
+/// Returns the time of `CLOCK_MONOTONIC` in milliseconds. It can be some milliseconds old, and is
+/// cheaper to read.
 #[must_use]
 pub fn coarse_ms() -> u64 {
     nanoseconds(now(libc::CLOCK_MONOTONIC_COARSE)) / 1_000_000
 }
 
-/// The time of `CLOCK_REALTIME`, which can be set.
+/// Returns the time of `CLOCK_REALTIME`, which an administrator can set.
 #[must_use]
 pub fn real_time() -> Duration {
     Duration::from_nanos(nanoseconds(now(libc::CLOCK_REALTIME)))
@@ -35,8 +36,8 @@ pub fn real_time() -> Duration {
 
 fn now(clock: libc::clockid_t) -> libc::timespec {
     let mut now = MaybeUninit::<libc::timespec>::zeroed();
-    // SAFETY: the kernel writes the time, for which there is room; these clocks exist always.
+    // SAFETY: the kernel writes one timespec; these clocks always exist.
     unsafe { libc::clock_gettime(clock, now.as_mut_ptr()) };
-    // SAFETY: zeros are a timespec too.
+    // SAFETY: zeros are a valid timespec.
     unsafe { now.assume_init() }
 }
