@@ -1,10 +1,9 @@
-//! Records and text from one FIFO.
+//! Receiving records and text from one FIFO.
 //!
-//! A program that writes to the FIFO without this library writes text: bytes without a frame, of
-//! which a line is taken as one item. The kernel appends a record to text that has not been read
-//! yet, so that both come in one read, and it may cut the record behind that. So a receive first
-//! copies the first bytes ([`peek`]), finds the length of the first item, and then takes exactly
-//! these bytes out.
+//! A program that writes to the FIFO without this library writes text: bytes without a trailer, of
+//! which each line is an item. The kernel appends a record to text that has not been read yet. One
+//! read then returns both, and may split the record. So a receive first copies the first bytes
+//! ([`peek`]), finds the length of the first item, and then reads exactly these bytes.
 
 use super::record::{EMPTY_MAX, PACKET, Record};
 use super::state::State;
@@ -21,17 +20,21 @@ use std::os::fd::BorrowedFd;
 pub struct Received {
     /// The number of bytes; 0 at the end of the session.
     pub len: usize,
-    /// Whether they are text.
+    /// Whether the bytes are text.
     pub is_text: bool,
 }
 
-/// Room for two buffers of a pipe.
+/// The size of two buffers of a pipe.
 type Peeked = [MaybeUninit<u8>; 2 * PACKET];
 
-/// Receives a record, or a line of text with its newline. Text that does not fit, or has no newline
-/// yet, comes in pieces.
-pub fn recv(fd: BorrowedFd, room: &mut [MaybeUninit<u8>], mut wait: Deadline) -> Result<Received> {
-    if room.is_empty() {
+/// Receives a record, or a line of text with its newline. Text that exceeds `buffer`, or has no
+/// newline yet, is received in pieces.
+pub fn recv(
+    fd: BorrowedFd,
+    buffer: &mut [MaybeUninit<u8>],
+    mut wait: Deadline,
+) -> Result<Received> {
+    if buffer.is_empty() {
         return Err(Errno::EINVAL);
     }
     let mut buffers: Peeked = [MaybeUninit::uninit(); 2 * PACKET];
@@ -64,7 +67,7 @@ pub fn recv(fd: BorrowedFd, room: &mut [MaybeUninit<u8>], mut wait: Deadline) ->
         // SAFETY: the peek has written these bytes.
         let peeked = unsafe { bytes::written(buffers.get_mut(..len).unwrap_or_default()) };
         let item = first_item(peeked);
-        if let Some(received) = take(fd, peeked, item, room)? {
+        if let Some(received) = take(fd, peeked, item, buffer)? {
             return Ok(received);
         }
     }
@@ -75,14 +78,14 @@ pub fn recv(fd: BorrowedFd, room: &mut [MaybeUninit<u8>], mut wait: Deadline) ->
 enum Item {
     /// A record, of this length with its trailer.
     Record(usize),
-    /// Text of this length; a record or the end of the peeked bytes follows.
+    /// Text of this length, before a record or the end of the peeked bytes.
     Text(usize),
 }
 
-/// The first item of bytes that end with an item.
+/// Returns the first item of bytes that end with an item.
 ///
-/// Only the end of a record can be told, by its trailer, whose first byte is not one of a text. So
-/// the search begins at the end of the bytes and goes from record to record.
+/// Only the end of a record can be recognised: by its trailer, whose first byte does not occur in
+/// text. So the search begins at the end of the bytes and continues from record to record.
 fn first_item(bytes: &[u8]) -> Item {
     let (mut rest, mut text) = (bytes, bytes.len());
     while let Some((_, before)) = rest.split_last() {
@@ -100,19 +103,19 @@ fn first_item(bytes: &[u8]) -> Item {
     Item::Text(text)
 }
 
-/// Takes an item out of the FIFO. None if another reader has taken it.
+/// Reads an item from the FIFO. None if another reader has read it.
 fn take(
     fd: BorrowedFd,
     peeked: &[u8],
     item: Item,
-    room: &mut [MaybeUninit<u8>],
+    buffer: &mut [MaybeUninit<u8>],
 ) -> Result<Option<Received>> {
     let (len, is_text) = match item {
         Item::Record(len) => (len, false),
         Item::Text(len) => {
             let line = peeked.iter().take(len).position(|byte| *byte == b'\n');
             let len = line.map_or(len, |newline| newline + 1);
-            (len.min(room.len()), true)
+            (len.min(buffer.len()), true)
         }
     };
     let mut taken: Peeked = [MaybeUninit::uninit(); 2 * PACKET];
@@ -124,7 +127,7 @@ fn take(
     // SAFETY: the read has written these bytes.
     let taken = unsafe { bytes::written(taken.get_mut(..got).unwrap_or_default()) };
     if Some(taken) != peeked.get(..len) {
-        // Two threads receive concurrently, and this one has taken other bytes.
+        // Another thread receives at the same time, and this one has read other bytes.
         return Err(Errno::EPROTO);
     }
     let content = if is_text {
@@ -132,8 +135,8 @@ fn take(
     } else {
         Record::at_end(taken).ok_or(Errno::EPROTO)?.content
     };
-    let room = room.get_mut(..content.len()).ok_or(Errno::EMSGSIZE)?;
-    bytes::copy(room, content);
+    let buffer = buffer.get_mut(..content.len()).ok_or(Errno::EMSGSIZE)?;
+    bytes::copy(buffer, content);
     Ok(Some(Received {
         len: content.len(),
         is_text,
@@ -157,7 +160,7 @@ mod tests {
         assert_eq!(first_item(&mixed), Item::Text(5));
         assert_eq!(first_item(&mixed[5..]), Item::Record(6));
         assert_eq!(first_item(&end), Item::Text(3));
-        // A record inside a record, and one that would begin before the bytes.
+        // A record in a record, and one that would begin before the bytes.
         assert_eq!(first_item(b"ab\0\xf5\x02\0\0\xf5\x06\0"), Item::Record(10));
         assert_eq!(first_item(b"a\0\xf5\x02\0"), Item::Text(5));
     }

@@ -1,9 +1,9 @@
 //! FIFOs: creating and opening them without the pitfalls of the raw calls, [records](record), and
-//! [records beside text](any).
+//! [records mixed with text](any).
 
 pub mod any;
 mod open;
-mod pace;
+mod poll_interval;
 mod reader;
 pub mod record;
 mod state;
@@ -19,37 +19,39 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// How often a FIFO that exists may be removed before it is opened, until `create` gives up.
+/// The number of attempts after which `create` gives up, if other processes remove the FIFO each
+/// time.
 const ATTEMPTS: u32 = 100;
 
-/// Creates a FIFO with exactly this mode. Where `exist_ok`, an existing FIFO gets this mode.
+/// Creates a FIFO with exactly this mode. With `exist_ok`, an existing FIFO gets this mode.
 pub fn create(path: &CStr, mode: mode_t, exist_ok: bool) -> Result<()> {
     let _uncancelled = CancelGuard::new();
-    let exactly = Mode::from_bits(mode).ok_or(Errno::EINVAL)?;
+    let file_mode = Mode::from_bits(mode).ok_or(Errno::EINVAL)?;
     let mut left = if exist_ok { ATTEMPTS } else { 1 };
     loop {
-        let made = match nix::unistd::mkfifo(path, exactly) {
+        let made = match nix::unistd::mkfifo(path, file_mode) {
             Ok(()) => true,
             Err(nix::errno::Errno::EEXIST) if exist_ok => false,
             Err(error) => return Err(error.into()),
         };
-        let Err(error) = set_mode(path, mode, exactly) else {
+        let Err(error) = set_mode(path, mode, file_mode) else {
             return Ok(());
         };
         if made {
             let _ = unlink(path);
         }
         left -= 1;
-        // ENOENT: another process has removed it in between.
+        // ENOENT: another process has removed the FIFO in the meantime.
         if error != Errno::ENOENT || left == 0 {
             return Err(error);
         }
     }
 }
 
-/// Gives a FIFO its mode. The umask only removes bits, so until then the FIFO was open to no
-/// process that the mode excludes. The umask belongs to the whole process and is not changed here.
-fn set_mode(path: &CStr, mode: mode_t, exactly: Mode) -> Result<()> {
+/// Sets the mode of a FIFO. The umask only removes bits, so before this call the FIFO was open to
+/// no process that the mode excludes. The umask belongs to the whole process, and is not changed
+/// here.
+fn set_mode(path: &CStr, mode: mode_t, file_mode: Mode) -> Result<()> {
     let st = stat(path)?;
     if !is_fifo(&st) {
         return Err(Errno::EEXIST);
@@ -57,17 +59,17 @@ fn set_mode(path: &CStr, mode: mode_t, exactly: Mode) -> Result<()> {
     if st.st_mode & 0o7777 == mode {
         Ok(())
     } else {
-        chmod_fifo(path, exactly)
+        chmod_fifo(path, file_mode)
     }
 }
 
-/// Removes a FIFO, and nothing else.
+/// Removes a FIFO, and no other type of file.
 pub fn unlink(path: &CStr) -> Result<()> {
     check_fifo(&stat(path)?)?;
     Ok(nix::unistd::unlink(path)?)
 }
 
-/// The status of the path itself, not of the target of a symbolic link.
+/// Returns the status of the path itself, not of the target of a symbolic link.
 fn stat(path: &CStr) -> Result<FileStat> {
     Ok(nix::sys::stat::fstatat(
         nix::fcntl::AT_FDCWD,
@@ -76,7 +78,7 @@ fn stat(path: &CStr) -> Result<FileStat> {
     )?)
 }
 
-/// Makes each write of a descriptor a packet of its own. `mode` is empty, or `O_NONBLOCK`.
+/// Makes each write to a descriptor a separate packet. `mode` is empty, or `O_NONBLOCK`.
 fn packets(fd: &OwnedFd, mode: OFlag) -> Result<()> {
     fcntl(fd, FcntlArg::F_SETFL(mode | OFlag::O_DIRECT))?;
     Ok(())
@@ -95,8 +97,8 @@ fn check_fifo(st: &FileStat) -> Result<()> {
     }
 }
 
-/// Changes the mode of a FIFO and of nothing that another process puts in its place: chmod follows
-/// links, so it is done through a descriptor of the file itself.
+/// Changes the mode of a FIFO, but not of a file with which another process replaces it. chmod(2)
+/// follows symbolic links, so the change goes through a descriptor of the FIFO itself.
 fn chmod_fifo(path: &CStr, mode: Mode) -> Result<()> {
     let file = nix::fcntl::open(
         path,
@@ -104,7 +106,7 @@ fn chmod_fifo(path: &CStr, mode: Mode) -> Result<()> {
         Mode::empty(),
     )?;
     check_fifo(&nix::sys::stat::fstat(&file)?)?;
-    // A descriptor made with O_PATH takes no fchmod.
+    // fchmod(2) refuses a descriptor that was opened with O_PATH.
     let link = FdPath::new(file.as_fd());
     let follow = FchmodatFlags::FollowSymlink;
     Ok(nix::sys::stat::fchmodat(

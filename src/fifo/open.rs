@@ -1,16 +1,16 @@
-//! Opening a FIFO, with a limit to the wait for the other side.
+//! Opening a FIFO, with a time limit for the wait for the other side.
 //!
-//! open(2) has no time-out, so both sides open without waiting, and then look for the other side
-//! at growing intervals ([`Pace`]). No call of the system reports that a writer has opened the
-//! FIFO and has not written yet: poll(2) does not, and inotify(7) takes milliseconds to be closed
-//! again. A record and a writer's close wake a waiting reader at once.
+//! open(2) has no time-out, so both sides open without waiting, and then poll for the other side at
+//! growing intervals ([`PollInterval`]). No efficient system call reports that a writer has opened
+//! the FIFO and has not written yet: poll(2) does not, and closing an inotify(7) descriptor takes
+//! milliseconds. A record, and a writer's close, wake a waiting reader at once.
 //!
 //! A reader that has opened the FIFO is visible to every writer, also to one that waits in open(2).
-//! A writer can open only once there is a reader (`ENXIO`), and holds nothing while it waits. To
-//! hold the FIFO open for both sides during the wait would let the writer in at once, but would make
-//! every other writer believe that there is a reader.
+//! A writer can open the FIFO only when there is a reader (`ENXIO`), and holds no descriptor while
+//! it waits. If it held the FIFO open for both sides, it would be admitted at once; but every other
+//! writer would take it for a reader.
 
-use super::pace::Pace;
+use super::poll_interval::PollInterval;
 use super::reader::Reader;
 use super::{check_fifo, packets, stat};
 use crate::deadline::Deadline;
@@ -27,7 +27,7 @@ use std::os::fd::{AsFd, OwnedFd};
 pub enum Side {
     /// Receiving, until the last writer has closed the FIFO.
     Read,
-    /// Receiving forever: the descriptor is a writer itself.
+    /// Receiving without end: the descriptor is a writer itself.
     ReadPersistent,
     /// Sending.
     Write,
@@ -39,7 +39,7 @@ pub fn open(path: &CStr, side: Side, wait: Deadline) -> Result<OwnedFd> {
     let mut wait = Wait::new(wait, &uncancelled)?;
     match side {
         Side::Read => open_reader(path, &mut wait),
-        // It can also send through its descriptor, and then sends packets.
+        // The caller can also send with this descriptor, which must send packets.
         Side::ReadPersistent => packet_mode(open_now(path, OFlag::O_RDWR)?),
         Side::Write => open_writer(path, &mut wait),
     }
@@ -47,8 +47,8 @@ pub fn open(path: &CStr, side: Side, wait: Deadline) -> Result<OwnedFd> {
 
 /// Opens a FIFO, and no other type of file, without waiting.
 fn open_now(path: &CStr, access: OFlag) -> Result<OwnedFd> {
-    // Opening a device can have an effect, so the type is checked before. Another process may
-    // have replaced the file since, so the type is checked again after.
+    // Opening a device can have an effect, so the type is checked before the open. Another process
+    // may replace the file in between, so the type is checked again after the open.
     check_fifo(&stat(path)?)?;
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     let fd = nix::fcntl::open(path, flags, Mode::empty())?;
@@ -61,32 +61,33 @@ fn open_reader(path: &CStr, wait: &mut Wait) -> Result<OwnedFd> {
         let reader = Reader::new(|| open_now(path, OFlag::O_RDONLY))?;
         let ended = wait_for_writer(&reader, path, wait);
         if ended == Ok(true) {
-            return Ok(reader.stay());
+            return Ok(reader.keep());
         }
-        // A writer may have sent a record since the last look: it must not be discarded.
-        if let Some(fd) = reader.leave()? {
+        // A writer may have sent a record since the last check, which must not be discarded.
+        if let Some(fd) = reader.close_unless_met()? {
             return Ok(fd);
         }
         ended?;
     }
 }
 
-/// Waits for a writer. False if the name refers to another FIFO by now: writers come there.
+/// Waits for a writer. Returns false if the name now refers to another FIFO, which writers will
+/// open.
 fn wait_for_writer(reader: &Reader, path: &CStr, wait: &mut Wait) -> Result<bool> {
     if reader.has_met()? {
         return Ok(true);
     }
     wait.limit.remaining()?;
     reader.announce();
-    let mut pace = Pace::new();
+    let mut interval = PollInterval::new();
     loop {
         if reader.finds_writer()? {
             return Ok(true);
         }
-        if pace.is_name_due() && !is_named(reader.fd(), path)? {
+        if interval.is_name_due() && !is_named(reader.fd(), path)? {
             return Ok(false);
         }
-        if wait.pause(&pace, Some(reader))? {
+        if wait.pause(&interval, Some(reader))? {
             return Ok(true);
         }
     }
@@ -99,10 +100,10 @@ fn is_named(fd: &OwnedFd, path: &CStr) -> Result<bool> {
 }
 
 fn open_writer(path: &CStr, wait: &mut Wait) -> Result<OwnedFd> {
-    let pace = Pace::new();
+    let interval = PollInterval::new();
     loop {
         match open_now(path, OFlag::O_WRONLY) {
-            Err(Errno::ENXIO) => drop(wait.pause(&pace, None)?),
+            Err(Errno::ENXIO) => drop(wait.pause(&interval, None)?),
             fd => return packet_mode(fd?),
         }
     }
@@ -113,11 +114,11 @@ fn packet_mode(fd: OwnedFd) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The waiting of one call.
+/// The wait of one call.
 struct Wait<'a> {
     limit: Deadline,
-    /// The thread's signal mask, where a signal handler ends the wait: such signals are blocked
-    /// between the pauses, or one that comes there would be missed.
+    /// The signal mask of the thread, if a signal handler ends the wait. Signals are then blocked
+    /// between the pauses, so that none is missed.
     mask: Option<SigSet>,
     uncancelled: &'a CancelGuard,
 }
@@ -136,10 +137,10 @@ impl<'a> Wait<'a> {
         })
     }
 
-    /// Sleeps until the next look, or until there is something to read or a writer has closed the
-    /// FIFO; true for these.
-    fn pause(&mut self, pace: &Pace, reader: Option<&Reader>) -> Result<bool> {
-        let pause = pace.pause();
+    /// Sleeps until the next check. Returns true if there is something to read before that, or a
+    /// writer has closed the FIFO.
+    fn pause(&mut self, interval: &PollInterval, reader: Option<&Reader>) -> Result<bool> {
+        let pause = interval.pause();
         let (limit, mask) = (&mut self.limit, self.mask);
         let fd = reader.map(|reader| reader.fd().as_fd());
         let held = reader.map(Reader::descriptors);

@@ -1,16 +1,16 @@
-//! Records: each is one write and one read.
+//! Records: each one is sent by one write and received by one read.
 //!
-//! A record is a packet of the pipe (`O_DIRECT`, pipe(2)): the kernel neither joins it with
-//! another nor gives it to two readers. It ends with a trailer of four bytes, by which a
-//! reader recognises packets that [`send`] did not write:
+//! A record is a packet of the pipe (`O_DIRECT`, pipe(2)): the kernel neither joins it with another
+//! one nor divides it between two readers. It ends with a trailer of four bytes, by which a reader
+//! recognises packets that [`send`] did not write:
 //!
 //! | bytes of the trailer | content |
 //! |---|---|
-//! | 0, 1 | `0x00` and `0xf5`, which no text in UTF-8 has |
+//! | 0, 1 | `0x00` and `0xf5`, which do not occur in UTF-8 text |
 //! | 2, 3 | the length of the record, little-endian, from 1 to [`LEN_MAX`] |
 //!
-//! The trailer stands behind the record and not before it, so that every copy of the record, the
-//! kernel's too, begins at an aligned address: at 4 KB that saves a tenth of the time.
+//! The trailer follows the record, so that every copy of the record, also those of the kernel,
+//! begins at an aligned address. For a record of 4 KB that saves a tenth of the time.
 
 use super::reader::open_again;
 use super::state::State;
@@ -24,21 +24,22 @@ use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// What a pipe takes in one piece (`PIPE_BUF`, 4096 on Linux).
+/// The largest write to a pipe that is atomic (`PIPE_BUF`, 4096 on Linux).
 pub(super) const PACKET: usize = libc::PIPE_BUF;
+/// The size of the trailer.
 const TRAILER: usize = 4;
 const MAGIC: [u8; 2] = [0x00, 0xf5];
 
-/// The longest record: with its trailer it is `PIPE_BUF`.
+/// The length of the longest record: `PIPE_BUF` without the trailer.
 ///
 /// cbindgen:ignore
 pub const LEN_MAX: usize = PACKET - TRAILER;
 
-/// How many packets without content are passed over in one receive. On older kernels a write of
-/// memory that is not there leaves one, which reads as the end does.
+/// The number of empty packets that one receive discards before it gives up. On older kernels a
+/// write from invalid memory leaves an empty packet, which reads like the end of the file.
 pub(super) const EMPTY_MAX: u32 = 16;
 
-/// A packet on its way, aligned to a cache line.
+/// The buffer for a packet, aligned to a cache line.
 #[repr(align(64))]
 struct Packet([MaybeUninit<u8>; PACKET]);
 
@@ -47,20 +48,20 @@ impl Packet {
         Self([MaybeUninit::uninit(); PACKET])
     }
 
-    /// Its first bytes; `EMSGSIZE` for more than it has.
+    /// Returns the first `len` bytes; `EMSGSIZE` if there are fewer.
     fn first(&mut self, len: usize) -> Result<&mut [MaybeUninit<u8>]> {
         self.0.get_mut(..len).ok_or(Errno::EMSGSIZE)
     }
 }
 
-/// A record among the bytes of a FIFO.
+/// A record in bytes from a FIFO.
 pub struct Record<'a> {
     /// The record without its trailer.
     pub content: &'a [u8],
 }
 
 impl<'a> Record<'a> {
-    /// The record with which `bytes` end.
+    /// Returns the record at the end of `bytes`.
     pub fn at_end(bytes: &'a [u8]) -> Option<Self> {
         let [before @ .., a, b, low, high] = bytes else {
             return None;
@@ -73,7 +74,7 @@ impl<'a> Record<'a> {
         before.get(begin..).map(|content| Self { content })
     }
 
-    /// The length of the packet.
+    /// Returns the length with the trailer.
     pub fn len_with_trailer(&self) -> usize {
         self.content.len() + TRAILER
     }
@@ -95,7 +96,7 @@ pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Deadline) -> Result<()> {
     // SAFETY: all of it has been written.
     let packet = unsafe { bytes::written(packet.first(len)?) };
     loop {
-        // Under a time-out the write itself must not wait, whatever the descriptor's mode.
+        // With a time-out the write must not wait, even if the descriptor is blocking.
         let mut written = if wait.may_block() {
             pipe::write_without_signal(fd, packet)
         } else {
@@ -105,7 +106,7 @@ pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Deadline) -> Result<()> {
             written = write_in_turn(fd, packet);
         }
         match written {
-            Ok(_) => return Ok(()), // up to PIPE_BUF a write is whole
+            Ok(_) => return Ok(()), // a write of up to PIPE_BUF is complete
             Err(Errno::EINTR) => wait.interrupted()?,
             Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLOUT)?,
             Err(error) => return Err(error),
@@ -113,12 +114,12 @@ pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Deadline) -> Result<()> {
     }
 }
 
-/// Writes a packet to a full FIFO whose descriptor does not block, and waits for room.
+/// Waits for space in a full FIFO whose descriptor is non-blocking, and writes a packet.
 ///
-/// poll(2) would wake every waiting sender for each packet that a reader takes. A write that blocks
-/// waits in the kernel's queue, which wakes one. So the FIFO is opened again for one that blocks.
-/// `EAGAIN` where that cannot be done: there is no /proc, no descriptor is left, or the permissions
-/// have changed.
+/// poll(2) would wake every waiting sender for each packet that a reader takes. A blocking write
+/// waits in a queue of the kernel, which wakes one sender. So this function opens the FIFO again,
+/// as a blocking descriptor. It fails with `EAGAIN` if that is not possible: there is no /proc, no
+/// descriptor is left, or the permissions have changed.
 #[cold]
 #[inline(never)]
 fn write_in_turn(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
@@ -139,7 +140,7 @@ fn write_in_turn(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
     }
 }
 
-/// Receives a record; its length, 0 at the end of the session.
+/// Receives a record. Returns its length, 0 at the end of the session.
 pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Deadline) -> Result<usize> {
     if record.is_empty() {
         return Err(Errno::EINVAL);
@@ -155,7 +156,7 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Deadline) 
         match read {
             Ok(0) => match State::of(fd)? {
                 State::Ended => return Ok(0),
-                // No writer was there yet: the descriptor is not from `open`.
+                // There was no writer yet, so the descriptor is not from `open`.
                 State::Empty if empty == EMPTY_MAX => return Ok(0),
                 State::Filled if empty == EMPTY_MAX => return Err(Errno::EPROTO),
                 State::Empty | State::Filled => empty += 1,
@@ -172,7 +173,7 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Deadline) 
         Some(record) if record.len_with_trailer() == len => record.content,
         _ => return Err(Errno::EPROTO),
     };
-    let room = record.get_mut(..content.len()).ok_or(Errno::EMSGSIZE)?;
-    bytes::copy(room, content);
+    let buffer = record.get_mut(..content.len()).ok_or(Errno::EMSGSIZE)?;
+    bytes::copy(buffer, content);
     Ok(content.len())
 }

@@ -1,4 +1,4 @@
-//! What a reader finds at its end of a FIFO, without reading.
+//! The state of a FIFO, as a reader sees it without reading.
 
 use crate::errno::Result;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -8,16 +8,16 @@ use std::slice;
 /// The state of a FIFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Something to read.
+    /// There is something to read.
     Filled,
-    /// Nothing, and there are writers, or none was there since it was opened.
+    /// There is nothing to read; and there is a writer, or was none since the FIFO was opened.
     Empty,
-    /// Nothing, and the last writer has closed it.
+    /// There is nothing to read, and the last writer has closed the FIFO.
     Ended,
 }
 
 impl State {
-    /// The one that `fd` is in.
+    /// Returns the state of the FIFO with the descriptor `fd`.
     pub fn of(fd: BorrowedFd) -> Result<Self> {
         let mut fd = PollFd::new(fd, PollFlags::POLLIN);
         uninterrupted(|| poll(slice::from_mut(&mut fd), PollTimeout::ZERO))?;
@@ -32,7 +32,7 @@ impl State {
     }
 }
 
-/// Makes a call that does not wait, again where a signal interrupts it.
+/// Makes a call that does not wait, and repeats it if a signal interrupts it.
 pub fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
