@@ -1,6 +1,6 @@
-//! Gives cargo's own shared library the soname of the installed one, so that a
-//! program linked with it by chance finds the same file later. The library that
-//! `make` installs is linked by the Makefile.
+//! Gives the shared library that cargo builds the soname of the installed one, so that a program
+//! that was linked with it also runs with the installed library. The Makefile links the library
+//! that `make` installs.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -505,8 +505,8 @@ int ipc_peer_cred(int fd, struct ipc_cred *ret_cred, size_t cred_size);
  * the socket, and over UDP also by the length of a datagram (65507 bytes over IPv4). UDP can lose
  * messages. On SOCK_STREAM, including TCP, the call sends a header of eight bytes before each
  * message: the letters uipc, and the length as four bytes in little-endian order. The other side
- * receives with ipc_msg_recv. On a stream, only one thread may send on an end at a time, and only
- * one may receive.
+ * receives with ipc_msg_recv. On a stream, two threads must not send on the same end concurrently,
+ * nor receive on it.
  *
  * The receiver gets duplicates of the nfds descriptors in fds (NULL if nfds is 0); the descriptors
  * of the sender stay open.
@@ -520,8 +520,8 @@ int ipc_peer_cred(int fd, struct ipc_cred *ret_cred, size_t cred_size);
  * for the whole message, and 0 only if the send buffer has space for all of it.
  *
  * Blocks as timeout_ms says. A cancellation point, as sendmsg(2) is; on a stream only until a part
- * of the message has been sent. May be called from any thread (on a stream by one thread at a
- * time), from a signal handler, and in the child after fork. Does not raise SIGPIPE.
+ * of the message has been sent. May be called from any thread (on a stream not by two
+ * concurrently), from a signal handler, and in the child after fork. Does not raise SIGPIPE.
  *
  * Returns 0, or -1 with errno:
  *   EAGAIN           timeout_ms is 0, and the message could not be sent at once; nothing was sent
@@ -568,8 +568,8 @@ int ipc_msg_send(int fd, const void *buf, size_t len, const int *fds, size_t nfd
  * the next receive may fail with ENOTCONN instead of returning 0.
  *
  * Blocks as timeout_ms says. A cancellation point, as recvmsg(2) is; on a stream only until a part
- * of the message has been received. May be called from any thread (on a stream by one thread at a
- * time), from a signal handler, and in the child after fork.
+ * of the message has been received. May be called from any thread (on a stream not by two
+ * concurrently), from a signal handler, and in the child after fork.
  *
  * Returns the length of the message; 0 at the end of the session; or -1 with errno, and ret_fds
  * and inout_nfds unchanged, while the content of buf is undefined:
@@ -891,7 +891,7 @@ ssize_t ipc_fifo_recv(int fd, void *rec, size_t cap, int timeout_ms);
  *
  * fd is from ipc_fifo_open. If a record is longer than cap, the call fails with EMSGSIZE and
  * discards the record; the next receive continues after it. timeout_ms is as for ipc_fifo_open.
- * Only one thread, in all processes together, may receive from the FIFO at a time.
+ * Only one thread, in all processes together, may be receiving from the FIFO.
  *
  * Blocks as timeout_ms says. A cancellation point while it waits; a cancelled call has received
  * nothing. Each call creates a pipe and closes it, so ipc_fifo_recv is faster. May be called from
@@ -2318,8 +2318,8 @@ struct ipc_channel_opts {
  * close-on-exec.
  *
  * Does not block. Not a cancellation point. May be called from any thread and in the child after
- * fork; not from a signal handler. Only one thread may send on an end at a time, and only one may
- * receive.
+ * fork; not from a signal handler. Two threads must not send on the same end concurrently, nor
+ * receive on it.
  *
  * If two processes have the same end after fork, the first one to send on it owns the sending
  * direction, and the first one to receive on it owns the receiving direction. The calls of the
@@ -2532,8 +2532,8 @@ int ipc_channel_connect(const char *path,
  * 128 messages. The messages that were sent in the meantime are lost.
  *
  * Blocks as timeout_ms says. A cancellation point while it waits: the message is then not sent.
- * Only one thread may send on an end at a time. May be called in the child after fork; not from a
- * signal handler. Does not raise SIGPIPE.
+ * Two threads must not send on the same end concurrently. May be called in the child after fork;
+ * not from a signal handler. Does not raise SIGPIPE.
  *
  * Returns 0, or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and the ring is full
@@ -2637,9 +2637,9 @@ size_t ipc_channel_max(const struct ipc_channel *ch);
  * A call that waits notices at once that the peer has gone. A call with timeout_ms 0 that finds no
  * message checks this at most once in 20 microseconds; after ipc_channel_fd, each time.
  *
- * Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. Only one
- * thread may receive on an end at a time. May be called in the child after fork; not from a signal
- * handler.
+ * Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. Two threads
+ * must not receive on the same end concurrently. May be called in the child after fork; not from a
+ * signal handler.
  *
  * Returns the length of the message; 0 at the end of the session; or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and no message is available

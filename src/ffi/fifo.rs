@@ -232,7 +232,7 @@ pub unsafe extern "C" fn ipc_fifo_recv(
 ///
 /// fd is from ipc_fifo_open. If a record is longer than cap, the call fails with EMSGSIZE and
 /// discards the record; the next receive continues after it. timeout_ms is as for ipc_fifo_open.
-/// Only one thread, in all processes together, may receive from the FIFO at a time.
+/// Only one thread, in all processes together, may be receiving from the FIFO.
 ///
 /// Blocks as timeout_ms says. A cancellation point while it waits; a cancelled call has received
 /// nothing. Each call creates a pipe and closes it, so ipc_fifo_recv is faster. May be called from

@@ -20,8 +20,8 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 /// the socket, and over UDP also by the length of a datagram (65507 bytes over IPv4). UDP can lose
 /// messages. On SOCK_STREAM, including TCP, the call sends a header of eight bytes before each
 /// message: the letters uipc, and the length as four bytes in little-endian order. The other side
-/// receives with ipc_msg_recv. On a stream, only one thread may send on an end at a time, and only
-/// one may receive.
+/// receives with ipc_msg_recv. On a stream, two threads must not send on the same end concurrently,
+/// nor receive on it.
 ///
 /// The receiver gets duplicates of the nfds descriptors in fds (NULL if nfds is 0); the descriptors
 /// of the sender stay open.
@@ -35,8 +35,8 @@ const _: () = assert!(IPC_MSG_MAX == message::LEN_MAX && IPC_MSG_FDS_MAX == mess
 /// for the whole message, and 0 only if the send buffer has space for all of it.
 ///
 /// Blocks as timeout_ms says. A cancellation point, as sendmsg(2) is; on a stream only until a part
-/// of the message has been sent. May be called from any thread (on a stream by one thread at a
-/// time), from a signal handler, and in the child after fork. Does not raise SIGPIPE.
+/// of the message has been sent. May be called from any thread (on a stream not by two
+/// concurrently), from a signal handler, and in the child after fork. Does not raise SIGPIPE.
 ///
 /// Returns 0, or -1 with errno:
 ///   EAGAIN           timeout_ms is 0, and the message could not be sent at once; nothing was sent
@@ -99,8 +99,8 @@ pub unsafe extern "C" fn ipc_msg_send(
 /// the next receive may fail with ENOTCONN instead of returning 0.
 ///
 /// Blocks as timeout_ms says. A cancellation point, as recvmsg(2) is; on a stream only until a part
-/// of the message has been received. May be called from any thread (on a stream by one thread at a
-/// time), from a signal handler, and in the child after fork.
+/// of the message has been received. May be called from any thread (on a stream not by two
+/// concurrently), from a signal handler, and in the child after fork.
 ///
 /// Returns the length of the message; 0 at the end of the session; or -1 with errno, and ret_fds
 /// and inout_nfds unchanged, while the content of buf is undefined:

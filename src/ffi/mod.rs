@@ -1,10 +1,10 @@
-//! All exported functions. Each converts the arguments from C, calls the core once and converts
-//! the result. This module contains no loop and makes no system call.
+//! All exported functions. Each converts the arguments from C, calls a function of another module,
+//! and converts the result.
 //!
 //! The comments on these functions become `include/unixipc.h`. They state the requirements on each
-//! argument; a section on safety would repeat them.
+//! argument, so they have no section on safety, which would repeat them.
 #![allow(clippy::missing_safety_doc)]
-// The comments are for C, where argv[0] is not a link.
+// The comments are for C: argv[0] is not a link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
 pub mod calls;

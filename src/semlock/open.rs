@@ -83,7 +83,7 @@ fn is_unused(id: c_int) -> Result<bool> {
     };
     // SAFETY: the kernel writes one semid_ds, to `ds`.
     match unsafe { sys::semctl(id, 0, libc::IPC_STAT, argument) } {
-        // SAFETY: zeros are a valid semid_ds, and so is what the kernel wrote.
+        // SAFETY: zeros are a valid semid_ds, and the kernel writes a valid one.
         Ok(_) => Ok(unsafe { ds.assume_init() }.sem_otime == 0),
         Err(Errno::EACCES) => Ok(true),
         Err(error) => Err(error),

@@ -91,8 +91,8 @@ unsafe fn return_end(
 /// close-on-exec.
 ///
 /// Does not block. Not a cancellation point. May be called from any thread and in the child after
-/// fork; not from a signal handler. Only one thread may send on an end at a time, and only one may
-/// receive.
+/// fork; not from a signal handler. Two threads must not send on the same end concurrently, nor
+/// receive on it.
 ///
 /// If two processes have the same end after fork, the first one to send on it owns the sending
 /// direction, and the first one to receive on it owns the receiving direction. The calls of the

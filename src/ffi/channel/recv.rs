@@ -10,8 +10,8 @@ use libc::{c_int, c_void, size_t, ssize_t};
 ///
 /// # Safety
 ///
-/// `ch` is NULL or a channel, and no other thread uses its receiving half: the C interface allows
-/// one thread at a time to receive.
+/// `ch` is NULL or a channel, and no other thread uses its receiving half: the C interface requires
+/// that from the caller.
 #[inline(always)]
 unsafe fn recv_half<'a>(ch: *mut Channel) -> Result<RecvHalf<'a>> {
     // SAFETY: the caller's promise.
@@ -30,9 +30,9 @@ unsafe fn recv_half<'a>(ch: *mut Channel) -> Result<RecvHalf<'a>> {
 /// A call that waits notices at once that the peer has gone. A call with timeout_ms 0 that finds no
 /// message checks this at most once in 20 microseconds; after ipc_channel_fd, each time.
 ///
-/// Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. Only one
-/// thread may receive on an end at a time. May be called in the child after fork; not from a signal
-/// handler.
+/// Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. Two threads
+/// must not receive on the same end concurrently. May be called in the child after fork; not from a
+/// signal handler.
 ///
 /// Returns the length of the message; 0 at the end of the session; or -1 with errno:
 ///   EAGAIN     timeout_ms is 0, and no message is available

@@ -11,8 +11,8 @@ use std::ptr;
 ///
 /// # Safety
 ///
-/// `ch` is NULL or a channel, and no other thread uses its sending half: the C interface allows one
-/// thread at a time to send.
+/// `ch` is NULL or a channel, and no other thread uses its sending half: the C interface requires
+/// that from the caller.
 #[inline(always)]
 unsafe fn send_half<'a>(ch: *mut Channel) -> Result<SendHalf<'a>> {
     // SAFETY: the caller's promise.
@@ -37,8 +37,8 @@ unsafe fn send_half<'a>(ch: *mut Channel) -> Result<SendHalf<'a>> {
 /// 128 messages. The messages that were sent in the meantime are lost.
 ///
 /// Blocks as timeout_ms says. A cancellation point while it waits: the message is then not sent.
-/// Only one thread may send on an end at a time. May be called in the child after fork; not from a
-/// signal handler. Does not raise SIGPIPE.
+/// Two threads must not send on the same end concurrently. May be called in the child after fork;
+/// not from a signal handler. Does not raise SIGPIPE.
 ///
 /// Returns 0, or -1 with errno:
 ///   EAGAIN     timeout_ms is 0, and the ring is full
