@@ -12,9 +12,9 @@
 //! - **Removed file.** Another process may have opened the file before its owner removed it.
 //!   After it got the lock it compares the file with the directory entry, and starts again if
 //!   they differ.
-//! - **fork.** A child that another thread forks while the lock is held has a copy of the descriptor,
-//!   which shares the lock. So the lock is released by `LOCK_UN` and not by closing. If the owner is
-//!   killed first, the lock lasts until such a child executes a program or exits.
+//! - **fork.** A child that another thread forks while the lock is held has a copy of the
+//!   descriptor, which shares the lock. So the lock is released by `LOCK_UN` and not by closing. If
+//!   the owner is killed first, the lock lasts until such a child executes a program or exits.
 //! - **Cancellation** of the thread is deferred from the beginning of [`NameLock::acquire`] until
 //!   the lock is dropped.
 //! - **Long names.** Where `.NAME.lock` would be longer than `NAME_MAX` (for names of more than

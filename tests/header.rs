@@ -1,5 +1,5 @@
-//! include/unixipc.h: it agrees with the code, compiles in every language revision and together with
-//! other headers, refuses unsupported systems, and declares only names with its own prefixes.
+//! include/unixipc.h: it agrees with the code, compiles in every language revision and together
+//! with other headers, refuses unsupported systems, and declares only names with its own prefixes.
 
 use common::stage;
 use common::{assert_golden, root, run, text, trial_with_tools};

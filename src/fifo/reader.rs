@@ -7,8 +7,8 @@
 //! 1. It opens the FIFO for writing. From now on nothing is discarded.
 //! 2. It closes its reading end. From now on no writer can open the FIFO (`ENXIO`), and a writer
 //!    that has opened it and not sent yet gets `EPIPE`.
-//! 3. It reads the number of bytes in the FIFO (`FIONREAD`). If there are any, it opens the FIFO for
-//!    reading again, and keeps it open.
+//! 3. It reads the number of bytes in the FIFO (`FIONREAD`). If there are any, it opens the FIFO
+//!    for reading again, and keeps it open.
 //! 4. It closes the writing end.
 //!
 //! Other readers would take the writing end for a writer; and while they have the FIFO open,

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `READERS` | the number of read locks | yes |
 //! | `WRITER` | 1 while the write lock is held | yes |
-//! | `WRITER_PENDING` | 1 while a writer waits for the readers to leave, and no reader may enter | yes |
+//! | `WRITER_PENDING` | 1 while a writer waits for the readers to leave; no reader may enter | yes |
 //! | `RECOVERY` | the state of the guarded data, see below | no |
 //! | `TYPE` | `IS_LOCK`: the set is such a lock | no |
 //!
@@ -42,9 +42,9 @@
 //!
 //! semop has no test for "0 or greater than 0", but an operation with `IPC_NOWAIT` fails instead of
 //! waiting. In the list of operations for a consistent lock, only the test that `RECOVERY` is 0 has
-//! `IPC_NOWAIT`, and it comes after the operations that wait. The list waits while the lock is held,
-//! and fails with `EAGAIN` if the lock is free and `RECOVERY` is not 0. The caller then tries the
-//! list for the next value.
+//! `IPC_NOWAIT`, and it comes after the operations that wait. The list waits while the lock is
+//! held, and fails with `EAGAIN` if the lock is free and `RECOVERY` is not 0. The caller then tries
+//! the list for the next value.
 //!
 //! # Order
 //!

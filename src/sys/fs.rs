@@ -6,8 +6,8 @@ use core::mem::MaybeUninit;
 use libc::{c_char, c_int, c_long, key_t, mode_t};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// `mkfifo(3)`, by the same system call as the C library's: `mknodat(2)`, or in musl `mknod(2)` if the
-/// architecture has it.
+/// `mkfifo(3)`, by the same system call as the C library's: `mknodat(2)`, or in musl `mknod(2)` if
+/// the architecture has it.
 ///
 /// # Safety
 ///
@@ -23,8 +23,8 @@ pub unsafe fn mkfifo(path: *const c_char, mode: mode_t) -> Result<c_int> {
     checked_int(made)
 }
 
-/// `ftok(3)`: from the highest bit down, eight bits of `proj_id`, eight of the device, and sixteen of
-/// the inode. glibc and musl do the same, and the keys must agree with theirs.
+/// `ftok(3)`: from the highest bit down, eight bits of `proj_id`, eight of the device, and sixteen
+/// of the inode. glibc and musl do the same, and the keys must agree with theirs.
 ///
 /// # Safety
 ///

@@ -66,8 +66,8 @@ pub fn semget(key: key_t, nsems: c_int, semflg: c_int) -> Result<c_int> {
 }
 
 /// `semop(3)`, by the same system call as the C library's: `semop(2)` in musl, and in glibc
-/// `semtimedop(2)` without a time-out. A system call filter that was derived from a program with the
-/// C library's function then accepts this one too.
+/// `semtimedop(2)` without a time-out. A system call filter that was derived from a program with
+/// the C library's function then accepts this one too.
 ///
 /// # Safety
 ///
