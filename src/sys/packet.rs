@@ -5,8 +5,7 @@
 //! changes later. splice(2) from one pipe to another has the same flag, and moves a packet
 //! unchanged. So a packet passes through a private pipe that can contain exactly one.
 //!
-//! tee(2) copies whole buffers of a pipe without removing them. By that [`peek`] finds out what a
-//! read would return.
+//! tee(2) copies whole buffers of a pipe without removing them; [`peek`] uses it.
 
 use super::pipe::{self, is_nonblocking, with_signals_blocked};
 use super::{CancelGuard, checked_len};
