@@ -10,7 +10,7 @@ pub struct Cursor {
     /// The position, in bytes.
     pub at: AtomicU64,
     /// 1 while it is published without fences (`event_count`).
-    pub unfenced: AtomicU32,
+    pub asymmetric: AtomicU32,
     /// The process that moves it; 0 for none yet.
     pub owner: AtomicU32,
 }
@@ -80,7 +80,7 @@ const _: () = {
     assert!(std::mem::offset_of!(Control, sender) == 384);
     assert!(std::mem::offset_of!(Control, cpu) == 512);
     assert!(std::mem::offset_of!(Control, ended) == 640);
-    assert!(std::mem::offset_of!(Cursor, unfenced) == 8);
+    assert!(std::mem::offset_of!(Cursor, asymmetric) == 8);
     assert!(std::mem::offset_of!(Cursor, owner) == 12);
     assert!(std::mem::offset_of!(Ended, receiving) == 4);
 };

@@ -86,7 +86,7 @@ impl Channel {
     }
 
     /// Makes an end whose peer is not known yet.
-    #[inline(never)] // long, and called from several places
+    #[inline(never)] // large, with several callers
     pub(super) fn new(options: &Options, ring: &RingParams, cred: Cred, pending: Pending) -> Self {
         Self {
             sender: CachePadded(UnsafeCell::new(Sender::new(ring.ring_size, options.spin))),
@@ -259,7 +259,7 @@ impl Drop for Channel {
         };
         let control = link.memory.control();
         for word in [&control.receiver.word, &control.sender.word] {
-            prepare_wait(word, &control.tail.unfenced, || true);
+            prepare_wait(word, &control.tail.asymmetric, || true);
         }
     }
 }

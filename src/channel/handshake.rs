@@ -66,14 +66,14 @@ pub struct PeerOffer {
 
 impl Offer {
     /// Makes the memory and the pipe.
-    #[inline(never)] // long, and called from several places
+    #[inline(never)] // large, with several callers
     pub fn new(params: &RingParams) -> Result<Self> {
         let (memory, memory_fd) = Memory::create(params)?;
         let (peer_bell, read_end) = PeerDoorbell::new()?;
         let control = memory.control();
         // A receiver that has not called yet counts as asleep. So the first message wakes it, and
         // the sender notices whether it is alive.
-        prepare_wait(&control.receiver.word, &control.tail.unfenced, || true);
+        prepare_wait(&control.receiver.word, &control.tail.asymmetric, || true);
         Ok(Self {
             own: OwnSide {
                 memory,

@@ -212,7 +212,7 @@ impl Channel {
     fn sleep_at(&self, role: Role, wait: &mut Deadline, epoch: u32, socket: RawFd) -> Result<()> {
         // SAFETY: it stays open while a thread sleeps at it.
         let socket = unsafe { BorrowedFd::borrow_raw(socket) };
-        self.bell.sleep_at(role, wait, epoch, socket)
+        self.bell.sleep_on_socket(role, wait, epoch, socket)
     }
 
     /// Goes on with the handshake of a connection that was just accepted. Its client sends the hello

@@ -23,7 +23,7 @@ pub struct Receiver {
     /// Whether the handshake has ended, so that the ring is known.
     is_linked: bool,
     /// Whether `peek` has shown the next message.
-    is_shown: bool,
+    is_peeked: bool,
     spinner: Spinner,
     liveness: Liveness,
 }
@@ -35,7 +35,7 @@ impl Receiver {
             ring: Consumer::unknown(),
             notifier: Notifier::new(false),
             is_linked: false,
-            is_shown: false,
+            is_peeked: false,
             spinner: Spinner::new(spin),
             liveness: Liveness::default(),
         }
@@ -84,7 +84,7 @@ impl<'a> RecvHalf<'a> {
         // SAFETY: `next` has checked that the message is within the peer's ring; it is aligned to
         // 8. A peer that changes it now changes what is received.
         unsafe { shared_copy::from_shared(message.at, buffer) };
-        self.state.is_shown = false;
+        self.state.is_peeked = false;
         self.consume_any(link, message.len);
         Ok(message.len)
     }
@@ -94,13 +94,13 @@ impl<'a> RecvHalf<'a> {
         let Some((_, message)) = self.next(deadline)? else {
             return Ok(None);
         };
-        self.state.is_shown = true;
+        self.state.is_peeked = true;
         Ok(Some((message.at.as_ptr().cast_const(), message.len)))
     }
 
     /// Takes the message that `peek` has shown.
     pub fn release(&mut self) -> Result<()> {
-        if !mem::take(&mut self.state.is_shown) {
+        if !mem::take(&mut self.state.is_peeked) {
             return Err(Errno::EINVAL);
         }
         let len = self.state.ring.peek_len() as usize;
@@ -255,8 +255,8 @@ impl<'a> RecvHalf<'a> {
         // A sender that waits for room is woken when half of the ring is free, as the kernel does
         // for its sockets. Woken for each message, it would sleep again after each.
         let is_half_free = || ring.is_half_free(&peer_control.tail.at);
-        let (word, unfenced) = (&peer_control.sender.word, &control.head.unfenced);
-        let peer = self.state.notifier.notify(word, unfenced, is_half_free);
+        let (event_count, asymmetric) = (&peer_control.sender.word, &control.head.asymmetric);
+        let peer = self.state.notifier.notify(event_count, asymmetric, is_half_free);
         if peer == PeerState::Asleep {
             self.wake_sender(link);
         }

@@ -1,7 +1,7 @@
 //! Sending: reserve room, write the message, publish it, wake the receiver.
 
 use super::endpoint::{Channel, Link};
-use super::state::{RoomCondition, View, cursor};
+use super::state::{SpaceCondition, View, cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, preserve_errno_on_success};
@@ -80,7 +80,7 @@ impl<'a> SendHalf<'a> {
 
     #[inline(never)]
     fn send_any(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
-        let (link, room) = self.reserve_room(bytes.len(), deadline)?;
+        let (link, room) = self.reserve_space(bytes.len(), deadline)?;
         // SAFETY: this number of bytes is reserved there, aligned to 8.
         unsafe { shared_copy::to_shared(bytes, room) };
         self.publish_any(link, bytes.len())
@@ -88,7 +88,7 @@ impl<'a> SendHalf<'a> {
 
     /// Reserves room for a message of `len` bytes, which the caller fills before `commit`.
     pub fn reserve(&mut self, len: usize, deadline: Deadline) -> Result<*mut u8> {
-        let (_, room) = self.reserve_room(len, deadline)?;
+        let (_, room) = self.reserve_space(len, deadline)?;
         self.state.reserved = len;
         self.state.holds |= RESERVED;
         Ok(room.as_ptr())
@@ -126,14 +126,14 @@ impl<'a> SendHalf<'a> {
         let state = &*self.state;
         let is_free = len != 0
             && state.holds == 0
-            && state.ring.has_room(record_size(len as u64))
+            && state.ring.has_space(record_size(len as u64))
             && !self.is_ended(link)
             && self.is_sole_sender(link);
         is_free.then(|| (link, link.memory.message(state.ring.position())))
     }
 
     #[inline(always)]
-    fn reserve_room(&mut self, len: usize, deadline: Deadline) -> Result<(&'a Link, Room)> {
+    fn reserve_space(&mut self, len: usize, deadline: Deadline) -> Result<(&'a Link, Room)> {
         let fits = len <= self.channel.max();
         match fits.then(|| self.try_reserve(len)).flatten() {
             Some(reserved) => Ok(reserved),
@@ -155,7 +155,7 @@ impl<'a> SendHalf<'a> {
         let link = self.link(&mut deadline)?;
         self.check_sole_sender(link)?;
         preserve_errno_on_success(|| {
-            self.wait_for_room(link, record_size(len as u64), &mut deadline)
+            self.wait_for_space(link, record_size(len as u64), &mut deadline)
         })?;
         Ok((link, link.memory.message(self.state.ring.position())))
     }
@@ -206,9 +206,9 @@ impl<'a> SendHalf<'a> {
     }
 
     /// Waits until `need` bytes are free.
-    fn wait_for_room(&mut self, link: &'a Link, need: u64, deadline: &mut Deadline) -> Result<()> {
+    fn wait_for_space(&mut self, link: &'a Link, need: u64, deadline: &mut Deadline) -> Result<()> {
         let end = self.channel.view(link);
-        let result = self.wait_for_room_in(link, end, need, deadline);
+        let result = self.wait_for_space_in(link, end, need, deadline);
         let interest = &end.local.interest;
         match result {
             Ok(()) if deadline.is_never() => end.send_retried(need),
@@ -225,7 +225,7 @@ impl<'a> SendHalf<'a> {
         result.map_err(|error| self.channel.poison(error))
     }
 
-    fn wait_for_room_in(
+    fn wait_for_space_in(
         &mut self,
         link: &Link,
         end: View<Doorbell>,
@@ -233,7 +233,7 @@ impl<'a> SendHalf<'a> {
         deadline: &mut Deadline,
     ) -> Result<()> {
         let head = cursor(&end.theirs.head.at);
-        let mut condition = RoomCondition {
+        let mut condition = SpaceCondition {
             end,
             ring: &mut self.state.ring,
             need,
@@ -254,7 +254,7 @@ impl<'a> SendHalf<'a> {
         }
         let spinner = &mut self.state.spinner;
         if spinner.spin(link.cpus(), end.bell, &mut condition, deadline)? == Progress::Pending {
-            let (role, words) = (Role::Sender, end.room_words());
+            let (role, words) = (Role::Sender, end.space_words());
             wait(end.bell, role, words, &mut condition, deadline)?;
         }
         Ok(())
@@ -285,7 +285,7 @@ impl<'a> SendHalf<'a> {
         let peer_word = &link.peer.control().receiver.word;
         let peer = state
             .notifier
-            .notify(peer_word, &control.tail.unfenced, || true);
+            .notify(peer_word, &control.tail.asymmetric, || true);
         if peer != PeerState::Awake || count.is_multiple_of(LIVENESS_EVERY) {
             return self.after_publish(link, peer);
         }

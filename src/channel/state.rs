@@ -73,16 +73,16 @@ impl<'a, B: Doorbell> View<'a, B> {
     /// By which the receiver announces that it waits for a message.
     pub fn message_words(&self) -> EventWords<'a> {
         EventWords {
-            asleep: &self.mine.receiver.word,
-            unfenced: &self.theirs.tail.unfenced,
+            event_count: &self.mine.receiver.word,
+            peer_asymmetric: &self.theirs.tail.asymmetric,
         }
     }
 
     /// By which the sender announces that it waits for room.
-    pub fn room_words(&self) -> EventWords<'a> {
+    pub fn space_words(&self) -> EventWords<'a> {
         EventWords {
-            asleep: &self.mine.sender.word,
-            unfenced: &self.theirs.head.unfenced,
+            event_count: &self.mine.sender.word,
+            peer_asymmetric: &self.theirs.head.asymmetric,
         }
     }
 
@@ -102,7 +102,7 @@ impl<'a, B: Doorbell> View<'a, B> {
     }
 
     /// See [`arm`].
-    #[inline(never)] // long, and called from several places
+    #[inline(never)] // large, with several callers
     pub fn arm(&self) {
         arm(self.bell, &Messages(*self), &Room(*self));
     }
@@ -115,13 +115,13 @@ impl<'a, B: Doorbell> View<'a, B> {
 
     /// A receive without a time-out has found nothing. It must check its condition once more.
     pub fn nothing_found(&self) {
-        self.local.interest.acknowledge_shown(self.thread);
+        self.local.interest.acknowledge_reported(self.thread);
         self.rearm();
     }
 
     /// A receive without a time-out returns `EAGAIN`: an event loop polls next.
     pub fn returns_to_poll(&self) {
-        self.local.interest.shown(self.thread);
+        self.local.interest.mark_reported(self.thread);
     }
 
     /// A receive reports the end of the session. From now on only the peer's death is a reason to
@@ -138,7 +138,7 @@ impl<'a, B: Doorbell> View<'a, B> {
     /// cursor was at `head`.
     pub fn send_refused(&self, head: u64, need: u64) {
         let interest = &self.local.interest;
-        interest.refuse_until_room(head, self.thread, need);
+        interest.refuse_until_space(head, self.thread, need);
         if !self.bell.is_polled() {
             return;
         }
@@ -163,7 +163,7 @@ impl<'a, B: Doorbell> View<'a, B> {
         if !room.is_ready() {
             return;
         }
-        room.signalled();
+        room.on_signal();
         let is_acknowledged = interest.acknowledge(self.thread, need);
         if !self.bell.is_polled() {
             return;
@@ -209,7 +209,7 @@ struct Room<'a, B>(View<'a, B>);
 impl<B: Doorbell> Room<'_, B> {
     /// Whether the receiver has read something since its cursor was at `seen`, and half of the
     /// ring is free: the peer wakes a sender under the same condition.
-    fn has_room_since(&self, seen: u64) -> bool {
+    fn has_space_since(&self, seen: u64) -> bool {
         let Self(end) = self;
         let head = end.theirs.head.at.load(Ordering::Acquire);
         let unread = end.mine.tail.at.load(Ordering::Relaxed).wrapping_sub(head);
@@ -220,7 +220,7 @@ impl<B: Doorbell> Room<'_, B> {
 impl<B: Doorbell> Source<B> for Room<'_, B> {
     fn announce(&self, bell: &B) -> bool {
         match self.0.local.interest.get() {
-            Interest::Room(_) => self.0.room_words().announce(bell),
+            Interest::Space(_) => self.0.space_words().announce(bell),
             _ => true,
         }
     }
@@ -231,11 +231,11 @@ impl<B: Doorbell> Source<B> for Room<'_, B> {
             Interest::None => false,
             Interest::Signalled => true,
             Interest::Handshake => true, // it has ended, since the peer is known
-            Interest::Room(head) => self.has_room_since(head) || end.is_send_ended(),
+            Interest::Space(head) => self.has_space_since(head) || end.is_send_ended(),
         }
     }
 
-    fn signalled(&self) {
+    fn on_signal(&self) {
         self.0.local.interest.signal();
     }
 }
@@ -277,7 +277,7 @@ impl<B: Doorbell> Condition for MessageCondition<'_, B> {
 }
 
 /// The condition that a sender waits for. Its end is an error: `EPIPE` or `EPROTO`.
-pub struct RoomCondition<'a, B> {
+pub struct SpaceCondition<'a, B> {
     /// The end.
     pub end: View<'a, B>,
     /// The sender's ring.
@@ -286,7 +286,7 @@ pub struct RoomCondition<'a, B> {
     pub need: u64,
 }
 
-impl<B: Doorbell> Condition for RoomCondition<'_, B> {
+impl<B: Doorbell> Condition for SpaceCondition<'_, B> {
     fn poll(&mut self) -> Result<bool> {
         if self.end.is_send_ended() {
             self.end.local.check_poisoned()?;

@@ -1,16 +1,16 @@
-//! The doorbell: how one side wakes the other, and how it notices the other's death.
+//! The doorbell: how one side sleeps until the other wakes it, and how it notices the other's death.
 //!
-//! Each side makes a pipe, keeps the write end and hands the read end to its peer. A byte wakes the
-//! peer. The hang-up reports that no process has the write end any longer, however that came about.
-//! A process never owns a copy of its peer's write end, so a fork cannot hide the peer's death. Both
-//! sides share the description of a read end. So no read relies on its `O_NONBLOCK`, and a peer
-//! that steals bytes only loses its own wake-ups.
+//! Each side makes a pipe, keeps the write end and passes the read end to its peer. A byte wakes the
+//! peer. A hang-up (`POLLHUP`) means that no process has the write end any longer, for whatever
+//! reason. A process never owns a copy of its peer's write end, so a fork cannot hide the peer's
+//! death. The two sides share the open file description of a read end. So no read relies on its
+//! `O_NONBLOCK`, and a peer that steals bytes loses only its own wake-ups.
 //!
-//! Two threads of a process may sleep on one end at the same time, one for a message and one for
-//! room. Both poll the pipe, so the kernel wakes each of them. A byte may have been meant for
-//! either, or for an event loop. So a thread that takes bytes out of the pipe notifies the
-//! others first: a sleeping thread through an eventfd of its own, an event loop through the
-//! descriptor that it polls. A process with a single thread needs no eventfd.
+//! Two threads of a process may sleep on one end at the same time: one waits for a message, the
+//! other for space. Both poll the pipe, so the kernel wakes both. A byte may be meant for either
+//! thread, or for an event loop. So a thread that reads bytes from the pipe notifies the others:
+//! a sleeping thread through the eventfd of that thread, an event loop through the descriptor that
+//! it polls. A process with a single thread needs no eventfd.
 
 use super::pipe_ends::ReadEnd;
 use super::polled::Polled;
@@ -28,32 +28,32 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// How long a thread sleeps at most if the peer may fail to see that it sleeps.
+/// The longest sleep of a thread whose announcement the peer may miss.
 const FALLBACK_SLEEP: Duration = Duration::from_millis(1);
-/// How long a thread sleeps at most if no descriptor was left for its eventfd.
+/// The longest sleep of a thread without an eventfd, because the process has no descriptor left.
 const UNNOTIFIED_SLEEP: Duration = Duration::from_millis(100);
 
-/// How often a thread waits for another one that makes the descriptor for event loops.
-const SET_ATTEMPTS: usize = 1000;
+/// How often a thread yields to another thread that is setting the descriptor for event loops.
+const YIELDS_MAX: usize = 1000;
 
 /// The waiting side of one end, in one process.
 pub struct Doorbell {
-    /// The read end of the peer's pipe; unknown until the handshake has ended.
+    /// The read end of the peer's pipe; not set until the handshake has ended.
     pipe: InitOnce<OwnedFd>,
-    /// Whether the peer is known to be dead, or treated as such.
+    /// 1 if the peer is known to be dead, or is treated as dead.
     gone: AtomicU32,
-    /// The threads that sleep.
     sleepers: Sleepers<LazyEvent>,
+    /// The descriptor for event loops, if the program has requested it.
     polled: InitOnce<Polled>,
-    /// Whether the peer skips fences because this side issues barriers.
+    /// 1 if both sides can use `membarrier`, so that the peer may use the asymmetric fence.
     uses_membarrier: AtomicU32,
 }
 
-/// An eventfd that is made before the first sleep in a process with several threads.
+/// An eventfd that is created before the first sleep in a process with several threads.
 struct LazyEvent(InitOnce<EventFd>);
 
 impl LazyEvent {
-    /// None if no descriptor is left.
+    /// The eventfd. None if the process has no descriptor left.
     fn get(&self) -> Option<&EventFd> {
         if self.0.get().is_none() {
             let _ = self.0.set(new_eventfd().ok()?);
@@ -78,14 +78,14 @@ impl Event for LazyEvent {
     }
 }
 
-/// A nonblocking, close-on-exec eventfd.
+/// Creates a nonblocking, close-on-exec eventfd.
 pub fn new_eventfd() -> Result<EventFd> {
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
     Ok(EventFd::from_flags(flags)?)
 }
 
 impl Doorbell {
-    /// The doorbell of an end whose peer is not known yet.
+    /// Makes the doorbell of an end whose peer is not known yet.
     pub fn new() -> Self {
         Self {
             pipe: InitOnce::new(),
@@ -96,7 +96,7 @@ impl Doorbell {
         }
     }
 
-    /// Takes the peer's pipe. `EPROTO` if there is one already.
+    /// Sets the peer's pipe. `EPROTO` if it is already set.
     pub fn attach(&self, pipe: ReadEnd, uses_membarrier: bool) -> Result<()> {
         self.uses_membarrier
             .store(uses_membarrier.into(), Ordering::Relaxed);
@@ -105,40 +105,42 @@ impl Doorbell {
 
     /// Treats the peer as dead.
     pub fn set_gone(&self) {
-        // Pairs with the load in `is_peer_gone`.
+        // Pairs with the acquire load in `is_peer_gone`.
         self.gone.store(1, Ordering::Release);
     }
 
-    /// The same as [`wait::Doorbell::is_peer_gone`], without its ordering: for the fast path.
+    /// As [`wait::Doorbell::is_peer_gone`], without its ordering: for the fast path.
     #[inline]
     pub fn seems_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed) != 0
     }
 
-    /// The number of sleeps of calls on this end.
+    /// How often calls on this end have slept.
     pub fn sleeps(&self) -> u64 {
         self.sleepers.count()
     }
 
-    /// Wakes the threads of this process that sleep, and makes the descriptor for event loops
+    /// Wakes the sleeping threads of this process, and makes the descriptor for event loops
     /// readable.
     pub fn notify_self(&self) {
         self.sleepers.notify(std::process::id(), None);
         wait::Doorbell::set_readable(self);
     }
 
-    /// Sleeps until `socket` is readable, or a thread of this process notifies; for the handshake.
-    pub fn sleep_at(
+    /// Sleeps until `socket` is readable, or a thread of this process notifies. For the handshake.
+    pub fn sleep_on_socket(
         &self,
         role: Role,
         wait: &mut Deadline,
         epoch: u32,
-        at: BorrowedFd,
+        socket: BorrowedFd,
     ) -> Result<()> {
-        self.sleep_with_event(role, wait, epoch, at, None).map(drop)
+        self.sleep_with_event(role, wait, epoch, socket, None)
+            .map(drop)
     }
 
-    /// Sleeps at `fd`; whether that is readable.
+    /// Sleeps until `fd` is readable, or a thread of this process notifies, or `max_sleep` has
+    /// passed. Returns whether `fd` is readable.
     #[inline(never)]
     fn sleep_with_event(
         &self,
@@ -146,23 +148,24 @@ impl Doorbell {
         wait: &mut Deadline,
         epoch: u32,
         fd: BorrowedFd,
-        most: Option<Duration>,
+        max_sleep: Option<Duration>,
     ) -> Result<bool> {
-        let (event, most) = if sys::is_single_threaded() {
-            (None, most)
+        let (event, max_sleep) = if sys::is_single_threaded() {
+            (None, max_sleep)
         } else {
             match self.sleepers.event(role).get() {
-                None => (None, most.or(Some(UNNOTIFIED_SLEEP))),
-                event => (event, most),
+                None => (None, max_sleep.or(Some(UNNOTIFIED_SLEEP))),
+                event => (event, max_sleep),
             }
         };
         let process = std::process::id();
-        let block = || poll_both(wait, fd, event, most);
+        let block = || poll_both(wait, fd, event, max_sleep);
         let slept = self.sleepers.sleep(role, process, epoch, block);
         slept.unwrap_or(Ok(false))
     }
 
-    /// The shortest sleep, for a process with one thread: nothing else can notify it.
+    /// The fastest way to sleep: a blocking read. For a process with one thread, which no other
+    /// thread can notify.
     fn sleep_alone(&self, pipe: &OwnedFd) -> Result<()> {
         let mut buffer = [MaybeUninit::uninit(); 64];
         match pipe::read(pipe.as_fd(), &mut buffer) {
@@ -174,13 +177,13 @@ impl Doorbell {
         Ok(())
     }
 
-    fn take_wake_ups(&self, except: Option<Role>) -> bool {
-        let take = || self.drain_pipe();
+    fn consume_wake_ups(&self, except: Option<Role>) -> bool {
+        let consume = || self.drain_pipe();
         self.sleepers
-            .take_wake_ups(std::process::id(), except, take)
+            .consume_wake_ups(std::process::id(), except, consume)
     }
 
-    /// Takes the bytes that are in the pipe. Returns whether there were any, or the end.
+    /// Reads bytes from the pipe. Returns whether there were any, or the end of file.
     #[inline(never)]
     fn drain_pipe(&self) -> bool {
         let Some(pipe) = self.pipe.get() else {
@@ -191,8 +194,8 @@ impl Doorbell {
         let read = pipe::read_without_waiting(pipe.as_fd(), &mut buffer);
         match read {
             Ok(0) => self.set_gone(),
-            // The end may follow the bytes. An edge-triggered event loop is not notified of it
-            // again.
+            // A hang-up may have come after the bytes. An edge-triggered event loop gets no further
+            // event for it.
             Ok(_) if self.polled.get().is_some() => {
                 wait::Doorbell::check_peer(self);
             }
@@ -201,8 +204,8 @@ impl Doorbell {
         read.is_ok()
     }
 
-    /// The descriptor for event loops, and whether this call has made it. `socket` makes it
-    /// readable too, until [`Doorbell::poll_pipe`].
+    /// Returns the descriptor for event loops, and whether this call created it. Until
+    /// [`Doorbell::poll_pipe`] it watches `socket`, if there is one, instead of the pipe.
     #[inline(never)]
     pub fn epoll(&self, socket: Option<BorrowedFd>) -> Result<(c_int, bool)> {
         if let Some(polled) = self.polled.get() {
@@ -210,18 +213,18 @@ impl Doorbell {
         }
         let source = socket.or(self.pipe.get().map(AsFd::as_fd));
         let is_new = self.polled.set(Polled::new(source)?).is_ok();
-        // Another thread may be about to set it.
-        for _ in 0..SET_ATTEMPTS {
+        // Another thread may be setting it.
+        for _ in 0..YIELDS_MAX {
             if let Some(polled) = self.polled.get() {
                 return Ok((polled.number(), is_new));
             }
             std::thread::yield_now();
         }
-        // It was, in the parent of this process.
+        // The thread that was setting it exists only in the parent of this process.
         Err(Errno::EBUSY)
     }
 
-    /// From now on the pipe makes the descriptor for event loops readable, and `socket` does not.
+    /// Has the descriptor for event loops watch the pipe instead of `socket`.
     #[inline(never)]
     pub fn poll_pipe(&self, socket: BorrowedFd) -> Result<()> {
         match (self.polled.get(), self.pipe.get()) {
@@ -237,20 +240,21 @@ impl Default for Doorbell {
     }
 }
 
-/// Sleeps until `fd` or `event` is readable; whether `fd` is.
+/// Sleeps until `fd` or `event` is readable, or `max_sleep` has passed. Returns whether `fd` is
+/// readable.
 fn poll_both(
     wait: &mut Deadline,
     fd: BorrowedFd,
     event: Option<&EventFd>,
-    most: Option<Duration>,
+    max_sleep: Option<Duration>,
 ) -> Result<bool> {
-    let mut own = [PollFd::new(fd, PollFlags::POLLIN)];
+    let mut one = [PollFd::new(fd, PollFlags::POLLIN)];
     let Some(event) = event else {
-        wait.any(&mut own, most)?;
-        return Ok(own[0].any().unwrap_or(true));
+        wait.any(&mut one, max_sleep)?;
+        return Ok(one[0].any().unwrap_or(true));
     };
     let mut both = [fd, event.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    wait.any(&mut both, most)?;
+    wait.any(&mut both, max_sleep)?;
     Ok(both[0].any().unwrap_or(true))
 }
 
@@ -274,14 +278,14 @@ impl wait::Doorbell for Doorbell {
         self.sleepers.count_sleep(role);
         if wait.may_block() && woken_by_peer && sys::is_single_threaded() {
             match self.sleep_alone(pipe) {
-                // The peer has made the description nonblocking.
+                // The peer has made the shared description nonblocking.
                 Err(Errno::EAGAIN) => {}
                 slept => return slept,
             }
         }
-        let most = (!woken_by_peer).then_some(FALLBACK_SLEEP);
-        if self.sleep_with_event(role, wait, epoch, pipe.as_fd(), most)? {
-            if self.take_wake_ups(Some(role)) {
+        let max_sleep = (!woken_by_peer).then_some(FALLBACK_SLEEP);
+        if self.sleep_with_event(role, wait, epoch, pipe.as_fd(), max_sleep)? {
+            if self.consume_wake_ups(Some(role)) {
                 self.set_readable();
             }
         } else if !woken_by_peer {
@@ -291,11 +295,11 @@ impl wait::Doorbell for Doorbell {
     }
 
     fn is_peer_gone(&self) -> bool {
-        // Pairs with the store in `set_gone`.
+        // Pairs with the release in `set_gone`.
         self.gone.load(Ordering::Acquire) != 0
     }
 
-    #[inline(never)] // long, and called from several places
+    #[inline(never)] // large, with several callers
     fn check_peer(&self) -> bool {
         let Some(pipe) = self.pipe.get() else {
             return self.is_peer_gone();
@@ -317,7 +321,7 @@ impl wait::Doorbell for Doorbell {
         self.polled.get().is_some()
     }
 
-    #[inline(never)] // long, and called from several places
+    #[inline(never)] // large, with several callers
     fn set_readable(&self) {
         if let Some(polled) = self.polled.get() {
             polled.set_readable();
@@ -328,19 +332,20 @@ impl wait::Doorbell for Doorbell {
         if let Some(polled) = self.polled.get() {
             polled.clear_readable();
         }
-        // A sleeping thread is not disturbed without need.
+        // While a thread sleeps, the pipe is read only if it has bytes: reading wakes that thread.
         if !self.sleepers.any(std::process::id())
             || self
                 .pipe
                 .get()
                 .is_some_and(|pipe| pipe::is_readable(pipe.as_fd()) == Ok(true))
         {
-            self.take_wake_ups(None);
+            self.consume_wake_ups(None);
         }
     }
 
     fn barrier(&self) -> bool {
-        // A peer that skips fences although that was not agreed harms only itself.
+        // A peer that uses the asymmetric fence although the handshake did not agree on it risks
+        // only its own wake-ups.
         self.uses_membarrier.load(Ordering::Relaxed) == 0 || membarrier::issue()
     }
 }

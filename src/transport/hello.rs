@@ -1,9 +1,10 @@
-//! The exchange over a socket by which two processes meet: each sends one message of
-//! [`HELLO_LEN`] bytes with two descriptors.
+//! The first exchange of two processes over a socket: each sends one message of [`HELLO_LEN`] bytes
+//! with two descriptors, the hello.
 //!
-//! A message is received in two steps. [`peek`] returns copies of it and of its descriptors and
-//! leaves it queued, so that a failure of the receiver (no descriptor or memory left) loses
-//! nothing. [`consume`] then takes it; of two processes that share the socket only one succeeds.
+//! A hello is received in two steps. [`peek`] returns copies of the hello and of its descriptors,
+//! and leaves the hello queued, so a failure of the receiver (no descriptor or memory left) loses
+//! nothing. [`consume`] then removes the hello from the queue. If two processes share the socket,
+//! only one of them succeeds.
 
 use crate::bytes;
 use crate::errno::{Errno, Result};
@@ -15,12 +16,12 @@ use libc::{c_int, iovec};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-/// The size of the message.
+/// The size of a hello.
 ///
 /// cbindgen:ignore
 pub const HELLO_LEN: usize = 64;
 
-/// A message that was received.
+/// A hello from the peer.
 pub struct Hello {
     /// Its bytes.
     pub bytes: [u8; HELLO_LEN],
@@ -28,8 +29,8 @@ pub struct Hello {
     pub fds: [OwnedFd; 2],
 }
 
-/// Sends a message. Does not wait: a new socket has room for it. `EPIPE` if the peer is dead, or
-/// accepts no descriptors (`SO_PASSRIGHTS`).
+/// Sends a hello. Does not wait: the buffer of a new socket is empty. `EPIPE` if the peer is dead,
+/// or accepts no descriptors (`SO_PASSRIGHTS`).
 pub fn send(socket: BorrowedFd, mut bytes: [u8; HELLO_LEN], fds: [BorrowedFd; 2]) -> Result<()> {
     let mut part = iovec {
         iov_base: bytes.as_mut_ptr().cast(),
@@ -44,7 +45,7 @@ pub fn send(socket: BorrowedFd, mut bytes: [u8; HELLO_LEN], fds: [BorrowedFd; 2]
         // SAFETY: the part and the control data outlive the call, and the lengths are theirs.
         match unsafe { sys::sendmsg(socket, &header, libc::MSG_DONTWAIT) } {
             Ok(HELLO_LEN) => return Ok(()),
-            // The socket is full of something else.
+            // The socket is full of other messages.
             Ok(_) | Err(Errno::EAGAIN) => return Err(Errno::EPROTO),
             Err(Errno::EINTR) => {}
             Err(Errno::EPERM) => return Err(Errno::EPIPE),
@@ -53,15 +54,15 @@ pub fn send(socket: BorrowedFd, mut bytes: [u8; HELLO_LEN], fds: [BorrowedFd; 2]
     }
 }
 
-/// Returns the message that is queued. `EAGAIN` if there is none yet, `EPIPE` if the peer has
-/// closed the socket, `EPROTO` if it has sent something else, `EMFILE` if this process may not
-/// have two more descriptors.
+/// Returns a copy of the queued hello. `EAGAIN` if the queue is empty, `EPIPE` if the peer has
+/// closed the socket, `EPROTO` if the queued message is not a hello, `EMFILE` if this process may
+/// not have two more descriptors.
 pub fn peek(socket: BorrowedFd) -> Result<Hello> {
     let mut bytes = [0; HELLO_LEN];
     let mut control = RecvControl::new();
     let mut msg_flags = 0;
     let len = receive(|flags| {
-        // What the attempt before has received.
+        // The descriptors of an earlier attempt.
         control.close();
         let mut part = part_of(bytes::to_fill(&mut bytes));
         let mut header = empty_header();
@@ -76,7 +77,7 @@ pub fn peek(socket: BorrowedFd) -> Result<Hello> {
     })?;
     let fds = descriptors(&mut control, msg_flags)?;
     match fds {
-        // Nothing is cut off, and exactly two descriptors come with it.
+        // The message is not truncated, and has exactly two descriptors.
         [Some(first), Some(second), None]
             if len == HELLO_LEN && msg_flags & libc::MSG_TRUNC == 0 =>
         {
@@ -87,10 +88,10 @@ pub fn peek(socket: BorrowedFd) -> Result<Hello> {
     }
 }
 
-/// Takes the message that [`peek`] has returned. `EBUSY` if another process took it.
+/// Removes the hello that [`peek`] has returned. `EBUSY` if another process has removed it.
 pub fn consume(socket: BorrowedFd) -> Result<()> {
     let mut bytes = [MaybeUninit::uninit(); HELLO_LEN];
-    // The kernel closes the descriptors.
+    // recv(2) has no buffer for the descriptors, so the kernel closes them.
     match receive(|flags| sys::recv(socket, &mut bytes, flags)) {
         Ok(HELLO_LEN) => Ok(()),
         Ok(_) | Err(Errno::EAGAIN | Errno::EPIPE) => Err(Errno::EBUSY),
@@ -98,7 +99,7 @@ pub fn consume(socket: BorrowedFd) -> Result<()> {
     }
 }
 
-/// Receives without waiting; `EPIPE` at the end.
+/// Calls `attempt` without waiting, until it is not interrupted. `EPIPE` at the end of file.
 fn receive(mut attempt: impl FnMut(c_int) -> Result<usize>) -> Result<usize> {
     loop {
         match past_end(libc::MSG_DONTWAIT, &mut attempt) {
@@ -116,7 +117,7 @@ fn part_of(buffer: &mut [MaybeUninit<u8>]) -> iovec {
     }
 }
 
-/// Up to three of the descriptors that came with a message.
+/// The first three descriptors that came with a message.
 fn descriptors(control: &mut RecvControl, msg_flags: c_int) -> Result<[Option<OwnedFd>; 3]> {
     let mut fds = [MaybeUninit::new(-1); 3];
     let count = control.store(&mut fds, msg_flags)?;

@@ -1,24 +1,24 @@
-//! How often a call that finds nothing asks the kernel whether the peer is alive.
+//! How often a nonblocking call that finds nothing to do checks that the peer is alive.
 
 use crate::sys;
 
-/// At most once in this number of nanoseconds: the question costs more than a round trip of two
-/// busy sides.
+/// The minimum time between two checks, in nanoseconds: a check, which is a system call, costs more
+/// than a round trip between two busy sides.
 const INTERVAL: u64 = 20_000;
 
-/// Remembers the last question.
+/// The time of the last check.
 #[derive(Default)]
 pub struct Liveness {
-    asked: u64,
+    last_check: u64,
 }
 
 impl Liveness {
-    /// Whether the last question is long ago. The caller asks now then.
+    /// Whether a check is due. If so, the caller must check now.
     pub fn is_due(&mut self) -> bool {
         let now = sys::monotonic_ns();
-        let is_due = now.saturating_sub(self.asked) >= INTERVAL;
+        let is_due = now.saturating_sub(self.last_check) >= INTERVAL;
         if is_due {
-            self.asked = now;
+            self.last_check = now;
         }
         is_due
     }

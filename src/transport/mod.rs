@@ -1,23 +1,24 @@
-//! The parts of message passing through shared memory. None of them knows what is built from it;
-//! [`crate::channel`] is.
+//! The parts of message passing through shared memory. [`crate::channel`] is built from them; no
+//! part depends on it.
 //!
 //! | module | responsibility |
 //! |---|---|
 //! | [`ring`] | publishing messages in a ring, and consuming them |
-//! | [`event_count`] | announcing a sleep, and deciding whether to wake the other side |
+//! | [`event_count`] | announcing a sleep, and deciding whether to wake the peer |
 //! | [`wait`] | the wait loop |
 //! | [`spin`] | how long a blocking call spins before it sleeps |
-//! | [`cpu_hint`] | where the two sides run |
-//! | [`doorbell`] | waking the other side, and noticing its death |
-//! | [`pipe_ends`] | the pipe by which it is woken |
+//! | [`cpu_hint`] | the processors on which the two sides run |
+//! | [`doorbell`] | sleeping until the peer wakes this side, and noticing the peer's death |
+//! | [`pipe_ends`] | the pipe through which one side wakes the other |
 //! | [`sleepers`] | the threads of one process that sleep on one end |
-//! | [`liveness`] | how often a call asks whether the other side is alive |
+//! | [`liveness`] | how often a call checks that the peer is alive |
 //! | [`readiness`] | when the descriptor for event loops is readable |
-//! | `polled` | that descriptor |
-//! | [`hello`] | one message with descriptors each way, over a socket |
+//! | `polled` | the descriptor for event loops |
+//! | [`hello`] | the exchange of one message with descriptors over a socket |
 //!
-//! [`ring`], [`event_count`], [`wait`], [`sleepers`] and [`readiness`] take their atomics from [`crate::atomic`]
-//! and the doorbell as a parameter: `tests/loom` runs all their interleavings.
+//! [`ring`], [`event_count`], [`wait`], [`sleepers`] and [`readiness`] take their atomics from
+//! [`crate::atomic`] and the doorbell as a parameter, so that `tests/loom` can run their
+//! interleavings.
 
 pub mod cpu_hint;
 pub mod doorbell;

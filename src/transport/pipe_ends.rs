@@ -1,20 +1,20 @@
-//! The two ends of the pipe by which one side wakes the other, each in its own process.
+//! The two ends of the pipe through which one side wakes the other.
 
 use crate::errno::{Errno, Result};
 use crate::sys::{CancelGuard, pipe};
 use nix::fcntl::{FcntlArg, OFlag};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The read end of a peer's pipe, which was checked.
+/// The read end of the peer's pipe.
 pub struct ReadEnd(OwnedFd);
 
 impl ReadEnd {
-    /// Checks what a peer has sent: `EPROTO` unless it is the read end of a pipe.
+    /// Checks a descriptor that the peer has sent. `EPROTO` if it is not the read end of a pipe.
     pub fn new(fd: OwnedFd) -> Result<Self> {
-        // Not fstat: that may ask a file system of the peer's own (FUSE), which may never answer.
+        // fstat(2) could hang: it may query a FUSE file system of the peer, which may never answer.
         let is_pipe = nix::fcntl::fcntl(&fd, nix::fcntl::F_GETPIPE_SZ).is_ok();
         let mode = OFlag::from_bits_retain(nix::fcntl::fcntl(&fd, FcntlArg::F_GETFL)?);
-        // With a description that may write too, the peer's death would go unnoticed.
+        // A description that is open for writing too would hide the peer's death.
         if !is_pipe || mode & OFlag::O_ACCMODE != OFlag::O_RDONLY {
             return Err(Errno::EPROTO);
         }
@@ -27,23 +27,24 @@ impl ReadEnd {
     }
 }
 
-/// This side's write end, by which the peer is woken.
+/// The write end of this side's pipe, through which it wakes the peer.
 pub struct PeerDoorbell(OwnedFd);
 
 impl PeerDoorbell {
-    /// Makes a pipe: the write end, and the read end for the peer.
+    /// Makes a pipe. Returns the write end, and the read end for the peer.
     pub fn new() -> Result<(Self, OwnedFd)> {
         let (read_end, write_end) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        // The description of the write end is this side's own.
+        // Only the write end becomes nonblocking: the peer does not share its description.
         nix::fcntl::fcntl(&write_end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok((Self(write_end), read_end))
     }
 
-    /// Wakes the peer; `EPIPE` if it is dead. A full pipe is no failure: the peer has enough to
-    /// read.
+    /// Wakes the peer; `EPIPE` if it is dead. A full pipe is not an error: the peer has unread
+    /// wake-ups.
     #[inline(never)]
     pub fn notify(&self) -> Result<()> {
-        // The message is published already: a thread that is cancelled here would not wake the peer.
+        // The message is already published, so a thread that is cancelled here would leave the peer
+        // asleep.
         let _uncancelled = CancelGuard::new();
         loop {
             match pipe::write_without_signal(self.0.as_fd(), &[0]) {

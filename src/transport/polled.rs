@@ -1,5 +1,5 @@
-//! The descriptor for event loops: an epoll instance over the kernel's notifications and an
-//! eventfd, by which this process makes it readable.
+//! The descriptor for event loops: an epoll instance. It watches a source of the peer's wake-ups,
+//! and an eventfd through which this process makes it readable.
 
 use super::doorbell::new_eventfd;
 use crate::errno::Result;
@@ -9,14 +9,14 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// The descriptor, once a program has asked for it.
+/// The descriptor for event loops.
 pub struct Polled {
     epoll: Epoll,
     readable: EventFd,
 }
 
 impl Polled {
-    /// Makes one that `source` makes readable too.
+    /// Makes the descriptor. It is readable also while `source` is readable.
     pub fn new(source: Option<BorrowedFd>) -> Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = new_eventfd()?;
@@ -26,25 +26,25 @@ impl Polled {
         Ok(Self { epoll, readable })
     }
 
-    /// Its number.
+    /// The number of the descriptor.
     pub fn number(&self) -> c_int {
         self.epoll.0.as_raw_fd()
     }
 
-    /// Makes it readable.
+    /// Makes the descriptor readable.
     pub fn set_readable(&self) {
         let _uncancelled = CancelGuard::new();
         let _ = self.readable.write(1);
     }
 
-    /// Takes back [`Polled::set_readable`].
+    /// Cancels [`Polled::set_readable`].
     pub fn clear_readable(&self) {
         let _uncancelled = CancelGuard::new();
         let _ = self.readable.read();
     }
 
-    /// From now on `new` makes it readable instead of `old`. Closing `old` would not suffice: a
-    /// forked process may have a copy.
+    /// Watches `new` instead of `old`. Closing `old` would not remove it from the epoll instance if
+    /// a forked process has a copy.
     pub fn replace(&self, old: BorrowedFd, new: BorrowedFd) -> Result<()> {
         self.epoll.add(new, readable_event())?;
         let _ = self.epoll.delete(old);

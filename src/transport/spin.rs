@@ -11,24 +11,24 @@ use std::time::Duration;
 /// How long a blocking call spins.
 #[derive(Clone, Copy, Debug)]
 pub enum SpinPolicy {
-    /// For some microseconds, unless the last spins failed.
+    /// For 10 microseconds, unless the last spins failed.
     Adaptive,
-    /// For this time.
+    /// For this duration.
     For(Duration),
 }
 
-/// About the cost of sleeping and being woken.
+/// The length of an adaptive spin: about the cost of sleeping and being woken.
 const ADAPTIVE_SPIN: Duration = Duration::from_micros(10);
 /// The number of checks between two reads of the clock.
 const SPINS_PER_CLOCK_READ: u32 = 32;
 /// How often a long spin checks that the peer is alive.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(1);
-/// After this number of failed spins in a row ...
+/// The number of failed spins in a row after which most calls do not spin.
 const SPIN_FAIL_LIMIT: u32 = 4;
-/// ... only each n-th call spins.
+/// After [`SPIN_FAIL_LIMIT`] failures, one call out of this number spins.
 const SPIN_RETRY_EVERY: u32 = 32;
 
-/// The two sides' hints.
+/// The processor hints of the two sides.
 #[derive(Clone, Copy)]
 pub struct Cpus<'a> {
     /// This side's.
@@ -37,14 +37,14 @@ pub struct Cpus<'a> {
     pub theirs: &'a CpuHint,
 }
 
-/// The spinning of one thread.
+/// The spinning of one thread, with the number of its last failures.
 pub struct Spinner {
     policy: SpinPolicy,
     failed_spins: u32,
 }
 
 impl Spinner {
-    /// A spinner without a history.
+    /// Makes a spinner that has not failed yet.
     pub const fn new(policy: SpinPolicy) -> Self {
         Self {
             policy,
@@ -52,8 +52,8 @@ impl Spinner {
         }
     }
 
-    /// How long to spin now; none for not at all. If both sides run on one processor, the peer
-    /// cannot make progress while this side spins.
+    /// How long to spin now; none to skip the spin. If both sides run on the same processor, the
+    /// peer cannot make progress while this side spins.
     fn budget(&mut self, cpus: Cpus) -> Option<Duration> {
         let (here, there) = (cpus.mine.publish(), cpus.theirs.get());
         if here == there {
@@ -62,12 +62,12 @@ impl Spinner {
         match self.policy {
             SpinPolicy::For(time) => Some(time).filter(|time| !time.is_zero()),
             SpinPolicy::Adaptive => {
-                let is_hopeless = self.failed_spins >= SPIN_FAIL_LIMIT
+                let is_skipped = self.failed_spins >= SPIN_FAIL_LIMIT
                     && !self.failed_spins.is_multiple_of(SPIN_RETRY_EVERY);
-                if is_hopeless {
+                if is_skipped {
                     self.count_failure();
                 }
-                (!is_hopeless && there != 0).then_some(ADAPTIVE_SPIN)
+                (!is_skipped && there != 0).then_some(ADAPTIVE_SPIN)
             }
         }
     }
@@ -76,8 +76,8 @@ impl Spinner {
         self.failed_spins = self.failed_spins.saturating_add(1);
     }
 
-    /// Spins until the condition is ready or has ended, the time of the policy is used up, or the
-    /// deadline expires: then it returns [`Progress::Pending`].
+    /// Spins until the condition holds or has ended. Returns [`Progress::Pending`] if the duration
+    /// of the policy or the deadline has expired first, or if the policy skips the spin.
     pub fn spin(
         &mut self,
         cpus: Cpus,
@@ -88,22 +88,22 @@ impl Spinner {
         let Some(time) = self.budget(cpus) else {
             return Ok(Progress::Pending);
         };
-        // The clock is read only when the first checks have failed: they seldom do while both
+        // The clock is read only after the first checks have failed, which is rare while both
         // sides are busy.
-        let mut ends = None;
+        let mut times = None;
         loop {
             for _ in 0..SPINS_PER_CLOCK_READ {
                 if condition.poll()? {
                     self.failed_spins = 0;
                     return Ok(Progress::Ready);
                 }
-                if ends.is_some() {
+                if times.is_some() {
                     hint::spin_loop();
                 }
             }
             let now = sys::monotonic_time();
             let (end, next_check) =
-                ends.get_or_insert_with(|| (wait.end_within(now, time), check_after(now)));
+                times.get_or_insert_with(|| (wait.end_within(now, time), check_after(now)));
             if now >= *end {
                 self.count_failure();
                 return Ok(Progress::Pending);
@@ -120,7 +120,7 @@ impl Spinner {
     }
 }
 
-/// When a spin next checks that the peer is alive.
+/// The time at which a spin next checks that the peer is alive.
 fn check_after(now: Duration) -> Duration {
     now.saturating_add(LIVENESS_INTERVAL)
 }

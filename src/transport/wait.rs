@@ -1,13 +1,14 @@
 //! The wait loop: announce the wait, check the condition, sleep, and check again.
 //!
-//! It exists once. It knows neither what it waits for ([`Condition`]) nor how a thread sleeps and
-//! is woken ([`Doorbell`]); `tests/loom` runs it with a doorbell of its own.
+//! All blocking calls share this loop. It depends neither on what a call waits for ([`Condition`])
+//! nor on how a thread sleeps and is woken ([`Doorbell`]). `tests/loom` runs it with a model of the
+//! doorbell.
 
 use super::event_count::{cancel_wait, prepare_wait};
 use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::errno::{Errno, Result};
 
-/// Which of the two threads that may use an end at the same time.
+/// The role of a thread. One thread of each role may use an end at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The thread that receives.
@@ -21,13 +22,13 @@ pub trait Doorbell {
     /// The time limit of a call.
     type Deadline;
 
-    /// A number for [`Doorbell::sleep`]: a wake-up that another thread takes from now on ends that
-    /// sleep.
+    /// The current epoch, for [`Doorbell::sleep`]: if another thread consumes a wake-up after this
+    /// call, the sleep ends.
     fn epoch(&self) -> u32;
 
     /// Sleeps until the peer or a thread of this process notifies. Spurious wake-ups are possible.
-    /// Fails when the deadline has expired or a signal ends the wait. If `woken_by_peer` is false
-    /// the peer may fail to see the announcement, so the sleep is short.
+    /// Fails if the deadline has expired or a signal handler ends the wait. If `woken_by_peer` is
+    /// false, the peer may miss the announcement, so the sleep is short.
     fn sleep(
         &self,
         role: Role,
@@ -48,28 +49,28 @@ pub trait Doorbell {
     /// Makes the descriptor for event loops readable.
     fn set_readable(&self);
 
-    /// Makes the descriptor for event loops not readable. Takes the queued wake-ups; sleeping
-    /// threads of this process are notified of them.
+    /// Makes the descriptor for event loops not readable. Consumes the queued wake-ups, and
+    /// notifies the sleeping threads of this process.
     fn drain(&self);
 
-    /// Has every processor on which the peer runs execute a full barrier. Returns false if the
-    /// kernel refuses. True also if the peer does not need it.
+    /// Has every processor on which the peer runs execute a full barrier. Returns true also if no
+    /// barrier is needed, and false if the kernel refuses to issue one.
     fn barrier(&self) -> bool;
 }
 
-/// The two words by which a side announces that it waits for something.
+/// The two words of an announcement.
 #[derive(Clone, Copy)]
 pub struct EventWords<'a> {
     /// This side's event count.
-    pub asleep: &'a AtomicU32,
-    /// Whether the peer publishes without fences.
-    pub unfenced: &'a AtomicU32,
+    pub event_count: &'a AtomicU32,
+    /// 1 while the peer uses the asymmetric fence.
+    pub peer_asymmetric: &'a AtomicU32,
 }
 
 impl EventWords<'_> {
-    /// Announces a wait; see [`prepare_wait`].
+    /// Announces a wait. Returns false if the peer may miss the announcement; see [`prepare_wait`].
     pub fn announce(&self, bell: &impl Doorbell) -> bool {
-        prepare_wait(self.asleep, self.unfenced, || bell.barrier())
+        prepare_wait(self.event_count, self.peer_asymmetric, || bell.barrier())
     }
 }
 
@@ -84,21 +85,21 @@ pub enum Progress {
     Pending,
 }
 
-/// Something that a call waits for.
+/// A condition that a call waits for.
 pub trait Condition {
-    /// Whether it is ready: the cheapest check, for spinning. It may miss that the condition has
-    /// ended.
+    /// Whether the condition holds: the cheapest check, for spinning. It may miss that the
+    /// condition has ended.
     fn poll(&mut self) -> Result<bool>;
 
-    /// Checks it. An error ends the wait.
+    /// Checks the condition completely. An error ends the wait.
     fn check(&mut self) -> Result<Progress>;
 
-    /// Announces what an event loop waits for on this end. Called if an event loop has begun to
+    /// Arms the descriptor for event loops. The wait loop calls it if an event loop has begun to
     /// poll the end during the wait.
     fn arm(&self);
 }
 
-/// Waits until `condition` is ready or has ended. Never returns [`Progress::Pending`].
+/// Waits until `condition` holds or has ended. Never returns [`Progress::Pending`].
 pub fn wait<B: Doorbell>(
     bell: &B,
     role: Role,
@@ -114,7 +115,7 @@ pub fn wait<B: Doorbell>(
             Ok(Progress::Pending) => {}
             done => break done,
         }
-        // The condition was checked once more after the time-out.
+        // The condition has been checked again after the time-out.
         if let Some(error) = expired {
             break expire(bell, condition, error);
         }
@@ -141,9 +142,9 @@ fn finish(bell: &impl Doorbell, words: EventWords, condition: &dyn Condition) {
     if bell.is_polled() {
         return;
     }
-    cancel_wait(words.asleep);
-    // Pairs with the fence in `readiness::arm`. Either this thread sees that the end is polled, or
-    // the announcement of `arm` comes after the cancellation.
+    cancel_wait(words.event_count);
+    // Pairs with the full fence in `readiness::arm`: either this thread sees that the end is
+    // polled, or `arm` announces after this cancellation.
     fence(Ordering::SeqCst);
     if bell.is_polled() {
         condition.arm();

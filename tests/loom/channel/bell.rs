@@ -146,8 +146,8 @@ impl Bell {
         self.counts[1].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn take_wake_ups(&self, except: Option<Role>) -> bool {
-        self.sleepers.take_wake_ups(PROCESS, except, || {
+    fn consume_wake_ups(&self, except: Option<Role>) -> bool {
+        self.sleepers.consume_wake_ups(PROCESS, except, || {
             let (bytes, hung_up) = self.kernel.change(|state| {
                 let bytes = std::mem::take(&mut state.bytes);
                 (bytes, state.hung_up)
@@ -183,7 +183,7 @@ impl Doorbell for Bell {
             });
         });
         if self.kernel.change(|state| state.bytes > 0 || state.hung_up)
-            && self.take_wake_ups(Some(role))
+            && self.consume_wake_ups(Some(role))
         {
             self.set_readable();
         }
@@ -214,7 +214,7 @@ impl Doorbell for Bell {
     fn drain(&self) {
         self.kernel.change(|state| state.readable = false);
         if !self.sleepers.any(PROCESS) || self.kernel.change(|state| state.bytes > 0) {
-            self.take_wake_ups(None);
+            self.consume_wake_ups(None);
         }
     }
 

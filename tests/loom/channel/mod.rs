@@ -13,7 +13,7 @@ use crate::Turn;
 use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::errno::{Errno, Result};
 use crate::shipped::control::Control;
-use crate::shipped::state::{Local, MessageCondition, PeerRing, RoomCondition, View};
+use crate::shipped::state::{Local, MessageCondition, PeerRing, SpaceCondition, View};
 use crate::transport::event_count::{ENDED, Notifier, PeerState};
 use crate::transport::ring::{ALIGN, Consumer, Producer};
 use crate::transport::wait::{Condition, Doorbell, Progress, Role, wait};
@@ -141,12 +141,12 @@ impl Sender {
         }
     }
 
-    /// As `SendHalf::wait_for_room`.
-    fn wait_for_room(&mut self, need: u64, limit: &mut Limit) -> Result<()> {
+    /// As `SendHalf::wait_for_space`.
+    fn wait_for_space(&mut self, need: u64, limit: &mut Limit) -> Result<()> {
         let end = self.channel.view(self.end, self.thread);
         let head = end.theirs.head.at.load(Ordering::Relaxed);
         let ring = &mut self.ring;
-        let mut condition = RoomCondition { end, ring, need };
+        let mut condition = SpaceCondition { end, ring, need };
         if condition.check()? == Progress::Ready {
             if limit.is_never() {
                 end.send_retried(need);
@@ -163,14 +163,14 @@ impl Sender {
                 }
             };
         }
-        let words = end.room_words();
+        let words = end.space_words();
         wait(end.bell, Role::Sender, words, &mut condition, limit).map(drop)
     }
 
     /// Sends a message of `words` words, each of which is `number`.
     fn send(&mut self, number: u64, words: u64, mut limit: Limit) -> Result<PeerState> {
-        if !self.ring.has_room(words * ALIGN) {
-            self.wait_for_room(words * ALIGN, &mut limit)?;
+        if !self.ring.has_space(words * ALIGN) {
+            self.wait_for_space(words * ALIGN, &mut limit)?;
         }
         Ok(self.publish(number, words))
     }
@@ -197,8 +197,8 @@ impl Sender {
             &mine.control.tail.at,
         );
         self.channel.turn.anybody();
-        let (asleep, unfenced) = (&peer.control.receiver.word, &mine.control.tail.unfenced);
-        let state = self.notifier.notify(asleep, unfenced, || true);
+        let (event_count, asymmetric) = (&peer.control.receiver.word, &mine.control.tail.asymmetric);
+        let state = self.notifier.notify(event_count, asymmetric, || true);
         if state == PeerState::Asleep {
             peer.bell.ring();
         }
@@ -278,10 +278,10 @@ impl Receiver {
         self.channel.turn.anybody();
         self.ring.release(len, &mine.control.head.at);
         self.channel.turn.anybody();
-        let (asleep, unfenced) = (&theirs.control.sender.word, &mine.control.head.unfenced);
+        let (event_count, asymmetric) = (&theirs.control.sender.word, &mine.control.head.asymmetric);
         let ring = &self.ring;
         let worth_waking = || ring.is_half_free(&theirs.control.tail.at);
-        if self.notifier.notify(asleep, unfenced, worth_waking) == PeerState::Asleep {
+        if self.notifier.notify(event_count, asymmetric, worth_waking) == PeerState::Asleep {
             theirs.bell.ring();
         }
         Ok(number)

@@ -55,7 +55,7 @@ fn message() {
 
 /// A refused send, then a receive that finds nothing: room is signalled.
 #[test]
-fn room_after_a_refused_send() {
+fn space_after_a_refused_send() {
     check(2, || {
         let (channel, mut sender) = full_and_polled(1);
         let peer = reader(&channel);
@@ -72,7 +72,7 @@ fn room_after_a_refused_send() {
 /// A refused send, then one that waits, with success or until its time is used up: room is
 /// signalled when the peer has read everything.
 #[test]
-fn room_after_a_send_that_waits() {
+fn space_after_a_send_that_waits() {
     check(2, || {
         let (channel, mut sender) = full_and_polled(1);
         let refused = sender.send(9, 1, Limit::Never) == Err(Errno::EAGAIN);
@@ -87,7 +87,7 @@ fn room_after_a_send_that_waits() {
 /// A thread's send was refused, and it polls; another thread of the process receives and finds
 /// nothing. Room is signalled to the first one.
 #[test]
-fn room_beside_a_receiving_thread() {
+fn space_beside_a_receiving_thread() {
     check(2, || {
         let (channel, mut sender) = full_and_polled(1);
         let peer = reader(&channel);

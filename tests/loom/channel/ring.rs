@@ -106,9 +106,9 @@ fn cancelled() {
         let words = channel.view(1, 0).message_words();
         for _ in 0..2 {
             channel.ends[1].bell.count_sleep();
-            prepare_wait(words.asleep, words.unfenced, || true);
+            prepare_wait(words.event_count, words.peer_asymmetric, || true);
             channel.turn.anybody();
-            cancel_wait(words.asleep);
+            cancel_wait(words.event_count);
         }
         let mut receiver = Receiver::new(&channel, 1, 0);
         for number in 0..2 {
@@ -129,11 +129,11 @@ fn ended_by_another_thread() {
             thread::spawn(move || channel.shutdown(1, true, false))
         };
         let words = channel.view(1, 0).message_words();
-        prepare_wait(words.asleep, words.unfenced, || true);
+        prepare_wait(words.event_count, words.peer_asymmetric, || true);
         channel.turn.anybody();
-        cancel_wait(words.asleep);
+        cancel_wait(words.event_count);
         ender.join().unwrap();
-        prepare_wait(words.asleep, words.unfenced, || true);
+        prepare_wait(words.event_count, words.peer_asymmetric, || true);
         let mut sender = Sender::new(&channel, 0, 0);
         assert_eq!(sender.send(0, 1, Limit::Forever), Ok(PeerState::Ended));
     });
@@ -150,7 +150,7 @@ fn closed_by_a_forked_process() {
             thread::spawn(move || {
                 channel.ends[1].bell.count_sleep();
                 let words = channel.view(1, 0).message_words();
-                prepare_wait(words.asleep, words.unfenced, || true);
+                prepare_wait(words.event_count, words.peer_asymmetric, || true);
             })
         };
         let mut sender = Sender::new(&channel, 0, 0);
@@ -168,23 +168,23 @@ fn closed_by_a_forked_process() {
     });
 }
 
-/// The number of publications without a sleeper after which a notifier switches to unfenced, less
+/// The number of publications without a sleeper after which a notifier switches to asymmetric, less
 /// one.
 const STREAK: u32 = 64;
 
 /// A notifier that may skip fences publishes `before` times while the peer is awake, and then
 /// `count` times while the peer waits for each message.
-fn unfenced(before: u32, count: u64, preemptions: usize) {
+fn asymmetric(before: u32, count: u64, preemptions: usize) {
     check(preemptions, move || {
         let channel = Channel::new(0);
         let mut sender = Sender::new(&channel, 0, 0);
         sender.notifier = Notifier::new(true);
-        let (asleep, unfenced) = (
+        let (event_count, asymmetric) = (
             &channel.ends[1].control.receiver.word,
-            &channel.ends[0].control.tail.unfenced,
+            &channel.ends[0].control.tail.asymmetric,
         );
         for _ in 0..before {
-            let state = sender.notifier.notify(asleep, unfenced, || true);
+            let state = sender.notifier.notify(event_count, asymmetric, || true);
             assert_eq!(state, PeerState::Awake);
         }
         let processor = channel.processors[0].clone();
@@ -206,13 +206,13 @@ fn unfenced(before: u32, count: u64, preemptions: usize) {
 }
 
 #[test]
-fn switches_to_unfenced() {
-    unfenced(STREAK, 2, 3);
+fn switches_to_asymmetric() {
+    asymmetric(STREAK, 2, 3);
 }
 
 #[test]
-fn is_unfenced_and_switches_back() {
-    unfenced(STREAK + 1, 3, 2);
+fn is_asymmetric_and_switches_back() {
+    asymmetric(STREAK + 1, 3, 2);
 }
 
 /// That loom finds a missing barrier.

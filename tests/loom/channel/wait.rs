@@ -24,12 +24,12 @@ fn two_threads_on_one_end() {
                 assert_eq!(peer.receive(Limit::Forever), Ok(Some(number)));
             }
         });
-        let waits_for_room = thread::spawn(move || {
+        let waits_for_space = thread::spawn(move || {
             sender.send(SLOTS as u64 - 1, 1, Limit::Forever).unwrap();
         });
         let mut receiver = Receiver::new(&channel, 0, 0);
         assert_eq!(receiver.receive(Limit::Forever), Ok(Some(9)));
-        waits_for_room.join().unwrap();
+        waits_for_space.join().unwrap();
         peer.join().unwrap();
     });
 }
@@ -141,12 +141,12 @@ fn death_ends_both_waits() {
             let channel = channel.clone();
             thread::spawn(move || channel.ends[0].bell.hang_up())
         };
-        let waits_for_room = thread::spawn(move || {
+        let waits_for_space = thread::spawn(move || {
             assert_eq!(sender.send(9, 1, Limit::Forever), Err(Errno::EPIPE));
         });
         let mut receiver = Receiver::new(&channel, 0, 0);
         assert_eq!(receiver.receive(Limit::Forever), Ok(None));
-        waits_for_room.join().unwrap();
+        waits_for_space.join().unwrap();
         peer.join().unwrap();
     });
 }
