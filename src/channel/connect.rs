@@ -1,4 +1,4 @@
-//! Connecting to a listener, accepting connections, and channels over a given socket.
+//! Connecting to a listener, accepting connections, and making a channel over a given socket.
 
 use super::endpoint::Channel;
 use super::handshake::{FDS_AT_PEAK, Offer};
@@ -25,7 +25,7 @@ pub fn from_socket(
     options: &Options,
     deadline: &mut Deadline,
 ) -> Result<Channel> {
-    // A thread that is cancelled would leave descriptors behind.
+    // A cancelled thread would leak descriptors.
     let _uncancelled = CancelGuard::new();
     let ring = options.own_ring()?;
     if !sys::is_local(socket)? {
@@ -39,16 +39,16 @@ pub fn from_socket(
     let channel = Channel::new(options, &ring, cred, pending);
     let completed = channel.complete_handshake(Role::Receiver, deadline);
     if let Err(error) = completed {
-        // The peer may have received the offer of an end that does not exist any longer. So the
-        // socket is useless, and both sides shall notice.
+        // The peer may have received the offer of this end, which no longer exists. So the socket
+        // cannot be used again, and the shutdown reports that to both sides.
         let _ = socket::shutdown(socket.as_raw_fd(), Shutdown::Both);
         return Err(error);
     }
     Ok(channel)
 }
 
-/// Takes a connection from a listener's queue; None if the queue is empty. The handshake ends here
-/// if the client's hello comes at once, and otherwise in the first call that needs the peer.
+/// Accepts a connection from a listener's queue. None if the queue is empty. The handshake ends here
+/// if the client's hello arrives immediately, and otherwise in the first call that needs the peer.
 pub fn accept(
     listener: BorrowedFd,
     options: &Options,
@@ -67,13 +67,13 @@ pub fn accept(
     Ok(Some(channel))
 }
 
-/// Waits for a client in the queue. A cancellation point.
+/// Waits until the queue has a client. A cancellation point.
 pub fn wait_for_client(listener: BorrowedFd, deadline: &mut Deadline) -> Result<()> {
     deadline.ready(listener, PollFlags::POLLIN)
 }
 
-/// Takes a client from the queue. A failure leaves it there: the descriptors that the handshake
-/// needs are reserved before.
+/// Accepts the socket of a client. First reserves the descriptors that the handshake needs, so that
+/// a shortage of descriptors leaves the client in the queue.
 fn accept_socket(listener: BorrowedFd) -> Result<Option<OwnedFd>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     check_listener(listener)?;
@@ -81,7 +81,7 @@ fn accept_socket(listener: BorrowedFd) -> Result<Option<OwnedFd>> {
         let _spare = SpareFds::reserve(listener)?;
         match socket::accept4(listener.as_raw_fd(), flags).map_err(Errno::from) {
             Ok(fd) => {
-                // SAFETY: the kernel has just opened this descriptor for us.
+                // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
                 return unsafe { own(fd) }.map(Some);
             }
             Err(Errno::EINTR | Errno::ECONNABORTED) => {}
@@ -91,8 +91,8 @@ fn accept_socket(listener: BorrowedFd) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Fails if it is not a local socket that listens. Makes it nonblocking: no system call accepts
-/// with a time-out, and another process may take the client after poll has reported it.
+/// Fails if the descriptor is not a listening local socket. Makes it nonblocking: accept4(2) has no
+/// time-out, and another process may accept the client after poll(2) has reported it.
 fn check_listener(listener: BorrowedFd) -> Result<()> {
     if !sys::is_local(listener)? {
         return Err(Errno::EOPNOTSUPP);
@@ -107,11 +107,11 @@ fn check_listener(listener: BorrowedFd) -> Result<()> {
     Ok(())
 }
 
-/// Descriptors that are kept free for the handshake of a client.
+/// Reserves descriptors for the handshake of a client.
 struct SpareFds(#[allow(dead_code, reason = "held")] [OwnedFd; FDS_AT_PEAK - 1]);
 
 impl SpareFds {
-    /// Fails if this process may not have that many.
+    /// Fails if this process may not have that many descriptors.
     fn reserve(any: BorrowedFd) -> Result<Self> {
         let spare = || duplicate(any, 0);
         Ok(Self([spare()?, spare()?, spare()?, spare()?]))
@@ -123,7 +123,7 @@ pub fn connect(path: &CStr, options: &Options, deadline: &mut Deadline) -> Resul
     let _uncancelled = CancelGuard::new();
     let address = address(path)?;
     let ring = options.own_ring()?;
-    // First, so that the listener finds the hello when it accepts.
+    // Before connecting, so that the hello follows the connection immediately.
     let offer = Offer::new(&ring)?;
     let socket = new_socket()?;
     connect_socket(&socket, &address, deadline)?;
@@ -135,7 +135,7 @@ pub fn connect(path: &CStr, options: &Options, deadline: &mut Deadline) -> Resul
     Ok(channel)
 }
 
-/// Connects; waits while the listener's queue is full.
+/// Connects the socket. Waits while the listener's queue is full.
 fn connect_socket(socket: &OwnedFd, address: &UnixAddr, deadline: &mut Deadline) -> Result<()> {
     loop {
         match socket::connect(socket.as_raw_fd(), address).map_err(Errno::from) {
@@ -150,19 +150,20 @@ fn connect_socket(socket: &OwnedFd, address: &UnixAddr, deadline: &mut Deadline)
     }
 }
 
-/// Makes the next attempt wait. No event reports free space in the queue, so the attempt itself
-/// must wait.
+/// Makes the socket block in its next connect(2), for the remaining time: poll(2) does not report
+/// space in the listener's queue.
 fn block_next_attempt(socket: &OwnedFd, deadline: &mut Deadline) -> Result<()> {
-    let left = deadline.remaining()?;
-    // With a limit, however long, a signal handler ends it, even one with SA_RESTART.
+    let remaining = deadline.remaining()?;
+    // With any time-out, connect(2) fails with EINTR after a signal handler, even after one with
+    // SA_RESTART (signal(7)).
     const LONG: Duration = Duration::from_secs(1 << 30);
-    let limit = match left {
+    let timeout = match remaining {
         None if deadline.ends_with_signal() => LONG,
-        None => Duration::ZERO, // no limit
-        Some(left) => left.max(Duration::from_micros(1)),
+        None => Duration::ZERO, // no time-out
+        Some(remaining) => remaining.max(Duration::from_micros(1)),
     };
-    let limit = TimeVal::new(limit.as_secs() as i64, limit.subsec_micros().into());
-    socket::setsockopt(socket, sockopt::SendTimeout, &limit)?;
+    let timeout = TimeVal::new(timeout.as_secs() as i64, timeout.subsec_micros().into());
+    socket::setsockopt(socket, sockopt::SendTimeout, &timeout)?;
     nix::fcntl::fcntl(socket, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok(())
 }

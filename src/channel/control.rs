@@ -1,24 +1,25 @@
-//! The control words of an end, in shared memory. The end writes them, its peer only reads them.
+//! The control words of an end, in shared memory. The end writes them; its peer only reads them.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::errno::{Errno, Result};
 use crate::transport::cpu_hint::CpuHint;
 
-/// A cursor and the state of its direction.
+/// A cursor, and the state of the direction to which it belongs.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub struct Cursor {
     /// The position, in bytes.
     pub at: AtomicU64,
-    /// 1 while it is published without fences (`event_count`).
+    /// 1 while the cursor is published with the asymmetric fence (`event_count`).
     pub asymmetric: AtomicU32,
-    /// The process that moves it; 0 for none yet.
+    /// The process that advances the cursor; 0 if none has yet.
     pub owner: AtomicU32,
 }
 
 impl Cursor {
-    /// Makes `process` its owner. False if another process is, which `is_alive`. After a fork two
-    /// processes have the same end; the first that uses a direction owns it.
-    pub fn claim(&self, process: u32, is_alive: impl Fn(u32) -> bool) -> bool {
+    /// Makes `process` the owner of the cursor. `EBUSY` if it has another owner which `is_alive`.
+    /// After a fork two processes have the same end; the first to use a direction owns it.
+    pub fn acquire(&self, process: u32, is_alive: impl Fn(u32) -> bool) -> Result<()> {
         let relaxed = Ordering::Relaxed;
         let mut owner = 0;
         loop {
@@ -26,17 +27,17 @@ impl Cursor {
                 .owner
                 .compare_exchange(owner, process, relaxed, relaxed)
             {
-                Ok(_) => return true,
-                Err(found) if found == process => return true,
-                Err(found) if is_alive(found) => return false,
+                Ok(_) => return Ok(()),
+                Err(found) if found == process => return Ok(()),
+                Err(found) if is_alive(found) => return Err(Errno::EBUSY),
                 Err(found) => owner = found,
             }
         }
     }
 }
 
-/// The directions that have ended. They are apart from the cursors: a side may check often whether
-/// its peer has ended, and must not take the cache lines that the peer writes.
+/// The directions that have ended. They have their own cache line: a side that often checks whether
+/// its peer has ended does not disturb the cache lines that the peer writes often.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub struct Ended {
@@ -46,11 +47,11 @@ pub struct Ended {
     pub receiving: AtomicU32,
 }
 
-/// An event count.
+/// An event count; see `event_count`.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub struct EventCount {
-    /// See `event_count`.
+    /// The counter.
     pub word: AtomicU32,
 }
 
@@ -58,15 +59,15 @@ pub struct EventCount {
 #[repr(C)]
 #[derive(Default)]
 pub struct Control {
-    /// How far it has written its ring.
+    /// The end of the messages that it has written to its own ring.
     pub tail: Cursor,
-    /// How far it has read its peer's ring.
+    /// The end of the messages that it has read from the peer's ring.
     pub head: Cursor,
-    /// Its receiver's event count.
+    /// The event count of its receiver.
     pub receiver: EventCount,
-    /// Its sender's event count.
+    /// The event count of its sender.
     pub sender: EventCount,
-    /// Where it ran last.
+    /// The processor on which it ran last.
     pub cpu: CpuHint,
     /// The directions that have ended.
     pub ended: Ended,

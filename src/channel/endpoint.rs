@@ -1,7 +1,7 @@
-//! An end of a channel: a handle of the C interface refers to it.
+//! An end of a channel: the object behind a handle of the C interface.
 
 use super::handshake::{Offer, OwnSide, PeerOffer};
-use super::memory::{Memory, RingParams};
+use super::memory::{EndMemory, RingParams};
 use super::options::Options;
 use super::pending::Pending;
 use super::recv::{Receiver, RecvHalf};
@@ -22,20 +22,20 @@ use libc::c_int;
 use std::cell::UnsafeCell;
 use std::os::fd::BorrowedFd;
 
-/// Keeps data that different threads write on different cache lines.
+/// Puts a value on cache lines of its own, which no other thread writes.
 #[repr(align(128))]
 #[derive(Default)]
 pub(super) struct CachePadded<T>(pub(super) T);
 
 /// One end of a channel.
 ///
-/// Two threads may use it: one sends, one receives.
+/// Two threads may use it at the same time: one sends, the other receives.
 pub struct Channel {
     sender: CachePadded<UnsafeCell<Sender>>,
     receiver: CachePadded<UnsafeCell<Receiver>>,
     pub(super) sent: CachePadded<Counters>,
     pub(super) received: CachePadded<Counters>,
-    /// Set when the handshake has ended.
+    /// The connection; set when the handshake has ended.
     link: InitOnce<Link>,
     pub(super) bell: Doorbell,
     pub(super) local: Local,
@@ -46,22 +46,21 @@ pub struct Channel {
 
 /// The connection with the peer.
 pub struct Link {
-    /// This end's memory.
-    pub memory: Memory,
-    /// The peer's memory, which this end can only read.
-    pub peer: Memory,
-    /// By which this end wakes the peer.
+    /// The memory of this end.
+    pub memory: EndMemory,
+    /// The memory of the peer, which this end can only read.
+    pub peer: EndMemory,
+    /// The doorbell of the peer.
     pub peer_bell: PeerDoorbell,
     /// Whether both sides can use `membarrier`.
     pub membarrier: bool,
 }
 
-// SAFETY: each cell is used by a single thread (`send_half`, `recv_half`); everything else
-// is made for several threads.
+// SAFETY: a single thread uses each cell (`send_half`, `recv_half`); all other fields are Sync.
 unsafe impl Sync for Channel {}
 
 impl Link {
-    /// Where the two sides run.
+    /// The processor hints of the two sides.
     pub fn cpus(&self) -> Cpus<'_> {
         Cpus {
             mine: &self.memory.control().cpu,
@@ -85,7 +84,7 @@ impl Channel {
         Ok([a, b])
     }
 
-    /// Makes an end whose peer is not known yet.
+    /// Makes an end that is not connected yet.
     #[inline(never)] // large, with several callers
     pub(super) fn new(options: &Options, ring: &RingParams, cred: Cred, pending: Pending) -> Self {
         Self {
@@ -102,7 +101,7 @@ impl Channel {
         }
     }
 
-    /// Connects this end with its peer. `socket` does not wake the event loop from now on.
+    /// Connects this end with its peer. The descriptor for event loops no longer watches `socket`.
     #[inline(never)]
     pub(super) fn attach_peer(
         &self,
@@ -152,13 +151,13 @@ impl Channel {
         }
     }
 
-    /// The connection, once the handshake has ended.
+    /// The connection; none before the handshake has ended.
     #[inline(always)]
     pub(super) fn link(&self) -> Option<&Link> {
         self.link.get()
     }
 
-    /// The state that both directions wait on.
+    /// The parts of this end that the waiting code needs.
     pub(super) fn view<'a>(&'a self, link: &'a Link) -> View<'a, Doorbell> {
         View {
             mine: link.memory.control(),
@@ -171,19 +170,20 @@ impl Channel {
         }
     }
 
-    /// The peer has violated the protocol: ends both directions of this end.
+    /// Ends both directions if `error` is `EPROTO`: the peer has violated the protocol. Returns
+    /// `error`.
     #[cold]
     pub(super) fn poison(&self, error: Errno) -> Errno {
         if error == Errno::EPROTO && self.local.poisoned.swap(1, Ordering::Relaxed) == 0 {
             self.bell.set_gone();
-            // Pairs with the fence in `readiness::arm`.
+            // Pairs with the full fence in `readiness::arm`.
             fence(Ordering::SeqCst);
             self.bell.notify_self();
         }
         error
     }
 
-    /// Ends one direction or both, for good.
+    /// Ends one direction or both, permanently.
     pub fn shutdown(&self, how: c_int) -> Result<()> {
         let (reading, writing) = match how {
             libc::SHUT_RD => (true, false),
@@ -194,14 +194,15 @@ impl Channel {
         self.pending.request_shutdown(reading, writing);
         self.advance_handshake();
         self.apply_shutdown();
-        // Pairs with the fence in `readiness::arm`.
+        // Pairs with the full fence in `readiness::arm`.
         fence(Ordering::SeqCst);
         self.bell.notify_self();
         Ok(())
     }
 
-    /// Tells the peer which directions have been shut down. The thread that ends the handshake and
-    /// a thread that shuts down both call it; at least one of them sees both.
+    /// Publishes to the peer which directions have been shut down. Both the thread that ends the
+    /// handshake and the thread that requests the shutdown call it; at least one of them sees the
+    /// link and the request.
     pub(super) fn apply_shutdown(&self) {
         let (reading, writing) = self.pending.requested_shutdown();
         let Some(link) = self.link() else {
@@ -209,7 +210,8 @@ impl Channel {
         };
         let control = link.memory.control();
         if writing {
-            // Pairs with the load in `View::is_receive_ended`: messages sent before are visible.
+            // Pairs with the acquire load in `View::is_receive_ended`: all messages sent before are
+            // visible.
             control.ended.sending.store(1, Ordering::Release);
         }
         if reading {
@@ -251,9 +253,9 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        // A related process may go on using this end, so it is not shut down. But both event
-        // counts announce a sleep: the peer's next publication wakes this end, and so notices
-        // whether a process has it.
+        // The end is not shut down, because a related process may continue to use it. But both
+        // event counts announce a sleep. So the next publication of the peer writes to the pipe,
+        // which tells the peer whether any process still has this end.
         let Some(link) = self.link() else {
             return;
         };

@@ -1,8 +1,8 @@
 //! The handshake: the offer of each side, and the check of the peer's offer.
 //!
 //! Each side sends one [`hello`](crate::transport::hello) with two descriptors: its memory
-//! (`memory`), and the read end of the pipe by which it wakes its peer (`doorbell`). The side that
-//! connects speaks first. A side that accepts connections sends nothing, and makes no memory,
+//! (`memory`), and the read end of the pipe through which it wakes its peer (`doorbell`). The side
+//! that connects sends first. A side that accepts connections neither sends nor creates memory
 //! before it has received a valid hello.
 //!
 //! | offset | bytes | content |
@@ -11,11 +11,11 @@
 //! | 4 | 2 | the version of the protocol |
 //! | 6 | 2 | bit 0: this process is registered for `membarrier` and can issue one |
 //! | 8 | 8 | the size of the ring in the memory |
-//! | 16 | 48 | 0 |
+//! | 16 | 48 | reserved, 0 |
 //!
 //! All numbers are little-endian.
 
-use super::memory::{Memory, RingParams};
+use super::memory::{EndMemory, RingParams};
 use crate::errno::{Errno, Result};
 use crate::sys::membarrier;
 use crate::transport::event_count::prepare_wait;
@@ -24,26 +24,27 @@ use crate::transport::pipe_ends::{PeerDoorbell, ReadEnd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const MAGIC: [u8; 4] = *b"uich";
-/// The version of the protocol: of the hello and of the memory.
+/// The version of the protocol, which covers the hello and the memory.
 ///
 /// cbindgen:ignore
 pub const VERSION: u16 = 2;
+/// A flag of the hello: the side can use `membarrier`.
 const MEMBARRIER: u16 = 1;
 
-/// The number of descriptors that a side needs at once for a handshake: the socket, the peer's two,
-/// and its own memory and pipe (two). The peer's memory is mapped and closed before its own is
-/// made.
+/// The maximum number of descriptors that an accepting side has at one time during a handshake: the
+/// socket, the peer's pipe, the own memory and the two ends of the own pipe. The descriptor of the
+/// peer's memory is closed before the own memory is created.
 ///
 /// cbindgen:ignore
 pub const FDS_AT_PEAK: usize = 5;
 
 /// The part of an offer that its side keeps.
 pub struct OwnSide {
-    /// Its memory.
-    pub memory: Memory,
-    /// By which it wakes the peer.
+    /// The memory of this side.
+    pub memory: EndMemory,
+    /// The write end of the pipe through which this side wakes the peer.
     pub peer_bell: PeerDoorbell,
-    /// Whether barriers of other processes reach it, and it can issue them.
+    /// Whether this process is registered for `membarrier` and can issue one.
     pub membarrier: bool,
 }
 
@@ -54,25 +55,25 @@ pub struct Offer {
     read_end: OwnedFd,
 }
 
-/// The offer of the peer, checked.
+/// The offer of the peer, which has been checked.
 pub struct PeerOffer {
-    /// Its memory, which this side can only read.
-    pub memory: Memory,
-    /// By which it wakes this side.
+    /// The memory of the peer, which this side can only read.
+    pub memory: EndMemory,
+    /// The read end of the pipe through which the peer wakes this side.
     pub pipe: ReadEnd,
     /// As in [`OwnSide`].
     pub membarrier: bool,
 }
 
 impl Offer {
-    /// Makes the memory and the pipe.
+    /// Makes an offer: creates the memory and the pipe.
     #[inline(never)] // large, with several callers
     pub fn new(params: &RingParams) -> Result<Self> {
-        let (memory, memory_fd) = Memory::create(params)?;
+        let (memory, memory_fd) = EndMemory::create(params)?;
         let (peer_bell, read_end) = PeerDoorbell::new()?;
         let control = memory.control();
-        // A receiver that has not called yet counts as asleep. So the first message wakes it, and
-        // the sender notices whether it is alive.
+        // A receiver counts as asleep before its first call. So the first message writes to the
+        // pipe, which tells the sender whether the receiver is alive.
         prepare_wait(&control.receiver.word, &control.tail.asymmetric, || true);
         Ok(Self {
             own: OwnSide {
@@ -85,7 +86,7 @@ impl Offer {
         })
     }
 
-    /// Sends it.
+    /// Sends the offer as a hello.
     pub fn send(&self, socket: BorrowedFd) -> Result<()> {
         let mut bytes = [0; HELLO_LEN];
         bytes[..4].copy_from_slice(&MAGIC);
@@ -99,15 +100,16 @@ impl Offer {
         )
     }
 
-    /// The part that this side keeps, after it was sent.
+    /// Closes the descriptors that have been sent, and returns the part that this side keeps.
     pub fn into_own(self) -> OwnSide {
         self.own
     }
 
-    /// The parts that this end and the other end of a pair in one process keep.
+    /// Splits the offer for a pair in one process: the part of this end, and the offer that the
+    /// other end receives.
     pub fn split(self) -> Result<(OwnSide, PeerOffer)> {
         let offer = PeerOffer {
-            memory: Memory::of_peer(self.memory_fd.as_fd(), self.own.memory.ring_size())?,
+            memory: EndMemory::of_peer(self.memory_fd.as_fd(), self.own.memory.ring_size())?,
             pipe: ReadEnd::new(self.read_end)?,
             membarrier: self.own.membarrier,
         };
@@ -116,8 +118,8 @@ impl Offer {
 }
 
 impl PeerOffer {
-    /// Checks a hello, and maps the peer's memory. `ESTALE` for another version, `EPROTO` for
-    /// anything else that is wrong or for a ring larger than `size_max`.
+    /// Checks a hello, and maps the peer's memory. `ESTALE` for another version; `EPROTO` for any
+    /// other fault, and for a ring larger than `size_max`.
     pub fn new(hello: Hello, size_max: u64) -> Result<Self> {
         let Fields {
             membarrier,
@@ -129,7 +131,7 @@ impl PeerOffer {
         let [memory, pipe] = hello.fds;
         Ok(Self {
             pipe: ReadEnd::new(pipe)?,
-            memory: Memory::of_peer(memory.as_fd(), ring_size)?,
+            memory: EndMemory::of_peer(memory.as_fd(), ring_size)?,
             membarrier,
         })
     }
@@ -143,6 +145,7 @@ struct Fields {
 }
 
 impl Fields {
+    /// Decodes a hello. `ESTALE` and `EPROTO` as [`PeerOffer::new`].
     fn from_bytes(bytes: &[u8; HELLO_LEN]) -> Result<Self> {
         let (magic, rest) = bytes.split_at(4);
         let (version, rest) = rest.split_at(2);

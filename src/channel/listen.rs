@@ -16,10 +16,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// The permissions that a path may have.
 const MODES: mode_t = 0o777;
 
-/// How long a listener waits for another one that is starting at the same path.
+/// How long a listener waits while another listener starts at the same path.
 const LOCK_TIMEOUT_MS: c_int = 1000;
 
-/// The address of a path, or of a name that is in no file system ("@name").
+/// The address of a path, or of an abstract name ("@name").
 pub(super) fn address(path: &CStr) -> Result<UnixAddr> {
     let address = match path.to_bytes() {
         [] => return Err(Errno::ENOENT),
@@ -57,8 +57,8 @@ pub fn listen(path: &CStr, mode: mode_t) -> Result<OwnedFd> {
         socket::listen(&socket, Backlog::MAXALLOWABLE)?;
         return Ok(socket);
     }
-    // Between bind(2) and listen(2) the socket looks like that of a dead listener. The lock keeps
-    // other listeners away until then.
+    // Between bind(2) and listen(2) the socket cannot be distinguished from that of a dead
+    // listener. The lock excludes other listeners until listen(2) has returned.
     let _lock = lock(path)?;
     bind(&socket, path, &address, mode)?;
     let listening =
@@ -73,16 +73,17 @@ pub fn listen(path: &CStr, mode: mode_t) -> Result<OwnedFd> {
 fn lock(path: &CStr) -> Result<NameLock> {
     let wait = Deadline::new(LOCK_TIMEOUT_MS)?;
     NameLock::acquire(path, wait).map_err(|error| match error {
-        // Another process is starting to listen there; or the path is a directory.
+        // Another process is starting to listen at the path, or the path is a directory.
         Errno::ETIMEDOUT | Errno::EISDIR => Errno::EADDRINUSE,
         other => other,
     })
 }
 
-/// Creates the path, in place of a dead listener's. A client cannot connect before the socket
-/// listens.
+/// Creates the path, and first removes the socket of a dead listener. A client cannot connect
+/// before the socket listens.
 fn bind(socket: &OwnedFd, path: &CStr, address: &UnixAddr, mode: Mode) -> Result<()> {
-    // The path has no other permissions from the beginning; the umask can only clear some.
+    // bind(2) creates the path with the mode of the socket, less the umask. So the path never has
+    // permissions that `mode` does not have.
     fchmod(socket, mode)?;
     match socket::bind(socket.as_raw_fd(), address) {
         Err(Error::EADDRINUSE) => {
@@ -93,10 +94,10 @@ fn bind(socket: &OwnedFd, path: &CStr, address: &UnixAddr, mode: Mode) -> Result
     }
 }
 
-/// Sets the permissions that the umask has cleared.
+/// Restores the permissions that the umask has cleared.
 fn set_mode(path: &CStr, mode: Mode) -> nix::Result<()> {
     match fchmodat(AT_FDCWD, path, mode, FchmodatFlags::NoFollowSymlink) {
-        // A kernel, a C library, or a filter of system calls that does not have it.
+        // The kernel, the C library or a system call filter does not support the flag.
         Err(Error::EOPNOTSUPP | Error::ENOSYS | Error::EPERM) => {
             fchmodat(AT_FDCWD, path, mode, FchmodatFlags::FollowSymlink)
         }
@@ -104,7 +105,7 @@ fn set_mode(path: &CStr, mode: Mode) -> nix::Result<()> {
     }
 }
 
-/// Removes the socket of a dead listener; `EADDRINUSE` if the listener lives, or if the path is
+/// Removes the socket of a dead listener. `EADDRINUSE` if the listener is alive, or if the path is
 /// not a socket.
 fn remove_dead(path: &CStr, address: &UnixAddr) -> Result<()> {
     let st = nix::sys::stat::lstat(path)?;
@@ -113,8 +114,8 @@ fn remove_dead(path: &CStr, address: &UnixAddr) -> Result<()> {
     }
     let probe = new_socket()?;
     match socket::connect(probe.as_raw_fd(), address) {
-        // The kernel answers this if no socket is bound to the path, or if one is bound and does
-        // not listen. The lock excludes that the latter is a listener of this library.
+        // No socket is bound to the path, or the bound socket does not listen. Because of the lock,
+        // such a socket is not that of a starting listener of this library.
         Err(Error::ECONNREFUSED) => {}
         Err(Error::ENOENT) => return Ok(()),
         _ => return Err(Errno::EADDRINUSE),

@@ -1,17 +1,17 @@
 //! The shared memory of an end, and the mapping of its peer's.
 //!
-//! Each end has one memfd: control words in the first bytes, and behind them the ring of what it
-//! sends. It maps the memfd writable and then seals it: from then on no process can map it
-//! writable, write to it otherwise, or change its size. The peer receives the descriptor and maps
-//! it read-only. Every word of an end is written by that end alone.
+//! Each end has one memfd: first its control words, then the ring of the messages that it sends.
+//! The end maps the memfd writable and then seals it: from then on no process can map it writable,
+//! write to it in another way, or change its size. The peer receives the descriptor and maps it
+//! read-only. So only the end itself writes its words.
 //!
 //! | offset | content | written |
 //! |---|---|---|
-//! | 0 | tail: how far the ring has been written | with each message sent |
-//! | 8 | 1 while the tail is published without fences (`event_count`) | rarely |
+//! | 0 | tail: the cursor up to which this end has written its ring | with each message sent |
+//! | 8 | 1 while the tail is published with the asymmetric fence (`event_count`) | rarely |
 //! | 12 | the process that sends | once |
-//! | 128 | head: how far the peer's ring has been read | with each message received |
-//! | 136 | 1 while the head is published without fences | rarely |
+//! | 128 | head: the cursor up to which this end has read the peer's ring | with each message received |
+//! | 136 | 1 while the head is published with the asymmetric fence | rarely |
 //! | 140 | the process that receives | once |
 //! | 256 | the receiver's event count | when it sleeps |
 //! | 384 | the sender's event count | when it sleeps |
@@ -20,8 +20,8 @@
 //! | 644 | 1 when this side will receive nothing from now on | once |
 //! | 65536 | the ring | |
 //!
-//! Everything is little-endian. Words that are written at different times are more than a pair of
-//! cache lines apart.
+//! All numbers are little-endian. Words that are written at different times are at least a pair of
+//! cache lines (128 bytes) apart.
 
 use super::control::Control;
 use super::state::PeerRing;
@@ -36,13 +36,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// The size of the largest page of any system. The ring is mapped separately, so it begins at a
-/// page. The memory between the control words and the ring is never touched, so it takes no space.
+/// page boundary. The pages between the control words and the ring are never accessed, so they
+/// occupy no memory.
 const PAGE_MAX: usize = 1 << 16;
 /// The size of the control words with their padding.
 ///
 /// cbindgen:ignore
 pub const CONTROL: usize = PAGE_MAX;
-/// The smallest ring: a page of any system, and a power of two as each ring is.
+/// The smallest ring. It is a multiple of the page size on every system, and a power of two like
+/// all rings.
 ///
 /// cbindgen:ignore
 pub const RING_MIN: u64 = PAGE_MAX as u64;
@@ -51,34 +53,35 @@ pub const RING_MIN: u64 = PAGE_MAX as u64;
 /// cbindgen:ignore
 pub const RING_MAX: u64 = 1 << 40;
 
-/// How far ahead of a message the ring's cache lines are fetched for writing.
+/// How far ahead of a message, in bytes, the ring is prefetched for writing.
 const AHEAD: usize = 128;
 
-/// An end's memory, in the process that owns it or in its peer's.
-pub struct Memory {
+/// The memory of an end, mapped by its own process or by the peer's.
+pub struct EndMemory {
     mapping: Mapping,
     ring_size: u64,
 }
 
-/// How to make an end's memory.
+/// The parameters of a new memory.
 #[derive(Clone, Copy, Debug)]
 pub struct RingParams {
     /// The size of its ring; see [`ring_size`].
     pub ring_size: u64,
-    /// Whether all of its pages are allocated and mapped at once.
+    /// Whether all of its pages are allocated and mapped when it is created.
     pub populate: bool,
     /// Whether its pages are locked into memory.
     pub lock: bool,
 }
 
 impl RingParams {
-    /// Fails if this process certainly cannot make such a memory; makes nothing.
+    /// Fails if this process certainly cannot create such a memory. Creates nothing.
     pub fn check(&self) -> Result<()> {
         create::check_size(file_size(self.ring_size)? as u64)
     }
 }
 
-/// The size of the ring for a request of `requested` bytes: the next power of two.
+/// The size of the ring for a request of `requested` bytes: the next power of two, and at least
+/// [`RING_MIN`].
 pub fn ring_size(requested: u64) -> Result<u64> {
     match requested.checked_next_power_of_two() {
         Some(size) if size <= RING_MAX => Ok(size.max(RING_MIN)),
@@ -86,8 +89,8 @@ pub fn ring_size(requested: u64) -> Result<u64> {
     }
 }
 
-impl Memory {
-    /// Makes an end's memory, and a descriptor of it for the peer.
+impl EndMemory {
+    /// Creates the memory of this end. Also returns its descriptor, for the peer.
     pub fn create(params: &RingParams) -> Result<(Self, OwnedFd)> {
         let ring_size = ring_size(params.ring_size)?;
         let size = file_size(ring_size)?;
@@ -111,9 +114,9 @@ impl Memory {
         Ok((this, fd))
     }
 
-    /// Maps the peer's memory. It is checked first: it must be such memory, of this size, and no
-    /// process may be able to truncate it or to write it in another way. Its pages are not
-    /// populated or locked: a sparse file would make this process allocate them.
+    /// Checks and maps the peer's memory. `EPROTO` unless it has this size and all [`SEALS`], so
+    /// that no process can truncate it or map it writable. Its pages are neither populated nor
+    /// locked: if the peer sent a sparse file, this process would allocate the pages.
     pub fn of_peer(fd: BorrowedFd, ring_size: u64) -> Result<Self> {
         let size = file_size(ring_size)?;
         if check::sealed(fd, SEALS).map_err(to_eproto)? != size {
@@ -129,12 +132,13 @@ impl Memory {
     /// The control words.
     #[inline]
     pub fn control(&self) -> &Control {
-        // SAFETY: the mapping begins with them and lives as long as self. They are atomics, for
-        // which any bytes are valid. If the mapping is read-only, nothing is stored.
+        // SAFETY: the mapping begins with the control words and lives as long as self. They are
+        // atomics, for which any bytes are valid. In a read-only mapping no caller stores to them.
         unsafe { &*self.mapping.address().cast::<Control>() }
     }
 
-    /// The address of a position in the ring; as many bytes as the ring has follow it.
+    /// The address of a position in the ring. At least `ring_size` bytes follow it, because the
+    /// ring is mapped twice.
     #[inline]
     pub fn ring(&self, position: u64) -> *mut u8 {
         debug_assert!(position < self.ring_size);
@@ -144,19 +148,19 @@ impl Memory {
             .wrapping_add(CONTROL + ring::SHIFT as usize + position as usize)
     }
 
-    /// The address of the message at a position, behind its length field.
+    /// The address of the message at a position, after its length field.
     #[inline]
     pub fn message(&self, position: u64) -> NonNull<u8> {
         let at = self.ring(position).wrapping_add(ring::LENGTH as usize);
-        // SAFETY: within the mapping, so it is not null.
+        // SAFETY: the address is within the mapping, so it is not null.
         unsafe { NonNull::new_unchecked(at) }
     }
 
-    /// Messages will be written from a position on: fetches a cache line for writing, since the
-    /// receiver's processor has it. Two lines ahead was fastest in measurements.
+    /// Prefetches a cache line for writing before messages are written from `position` on, because
+    /// the receiver's processor has the line. A distance of two lines was fastest in measurements.
     #[inline]
     pub fn prefetch_write(&self, position: u64) {
-        // Within the mapping, which has the ring twice.
+        // Within the mapping, because the ring is mapped twice.
         if let Some(ahead) = NonNull::new(self.ring(position).wrapping_add(AHEAD)) {
             cache::prefetch_write(ahead);
         }
@@ -165,7 +169,7 @@ impl Memory {
     /// The length field at a position, which is a multiple of 8.
     #[inline]
     pub fn length(&self, position: u64) -> &AtomicU32 {
-        // SAFETY: within the mapping, aligned to four; atomic, as `control`.
+        // SAFETY: within the mapping and aligned to four. It is an atomic, as in `control`.
         unsafe { &*self.ring(position).cast::<AtomicU32>() }
     }
 
@@ -176,13 +180,13 @@ impl Memory {
     }
 }
 
-impl PeerRing for Memory {
+impl PeerRing for EndMemory {
     fn length_at(&self, cursor: u64) -> &AtomicU32 {
         self.length(cursor & (self.ring_size - 1))
     }
 }
 
-/// A descriptor that is open but does not allow this operation is the peer's fault.
+/// An error of an operation that the peer's descriptor does not allow becomes `EPROTO`.
 fn to_eproto(error: Errno) -> Errno {
     match error {
         Errno::EBADF | Errno::EACCES | Errno::EINVAL | Errno::EPERM => Errno::EPROTO,
@@ -190,8 +194,8 @@ fn to_eproto(error: Errno) -> Errno {
     }
 }
 
-/// `EAGAIN` of mmap and mlock reports a limit (after `mlockall`, for instance). An event loop would
-/// take it for a reason to try again later.
+/// `EAGAIN` becomes `ENOMEM`: mmap(2) and mlock(2) report a limit by it, for instance after
+/// `mlockall`, but an event loop would try again later.
 fn to_enomem(error: Errno) -> Errno {
     match error {
         Errno::EAGAIN => Errno::ENOMEM,
@@ -199,7 +203,7 @@ fn to_enomem(error: Errno) -> Errno {
     }
 }
 
-/// The size of an end's memory; `EPROTO` if there can be no such ring.
+/// The size of the memory of an end with a ring of this size. `EPROTO` if no ring can have it.
 fn file_size(ring: u64) -> Result<usize> {
     if !ring.is_power_of_two() || !(RING_MIN..=RING_MAX).contains(&ring) {
         return Err(Errno::EPROTO);
@@ -207,7 +211,7 @@ fn file_size(ring: u64) -> Result<usize> {
     Ok(CONTROL + ring as usize)
 }
 
-/// The operations that no process may do with it.
+/// The seals of an end's memory.
 const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_FUTURE_WRITE)

@@ -1,4 +1,4 @@
-//! Channels: socket pairs at memory speed.
+//! Channels: message passing through shared memory between two ends.
 //!
 //! | module | responsibility |
 //! |---|---|
@@ -6,18 +6,18 @@
 //! | `stats` | counters |
 //! | `control` | the control words of an end |
 //! | `memory` | the shared memory of an end: the control words and the ring |
-//! | `state` | what each direction waits for: message, room, end; what makes the descriptor readable |
-//! | `endpoint` | an end: making it, shutdown, the descriptor for event loops, closing |
-//! | `send` | reserving, publishing a message, waking the receiver |
+//! | `state` | the conditions and the sources of readiness of each direction: message, space, end |
+//! | `endpoint` | an end: creation, shutdown, the descriptor for event loops, closing |
+//! | `send` | reserving space, publishing a message, waking the receiver |
 //! | `recv` | finding a message, releasing it, waking the sender |
-//! | `handshake` | what each side offers the other, and how that is checked |
+//! | `handshake` | the offer that each side sends, and the check of the peer's offer |
 //! | `pending` | completing the handshake |
 //! | `connect` | connecting, accepting, and using a given socket |
-//! | `listen` | the path at which a listener is found, and taking over that of a dead one |
+//! | `listen` | listening at a path, and replacing the socket of a dead listener |
 //!
-//! They are built from the parts in [`crate::transport`]: there are the ring, deciding whether to
-//! wake the other side (`event_count`), noticing its death (`doorbell`), the wait loop, and arming
-//! the descriptor (`readiness`).
+//! A channel is built from the parts in [`crate::transport`]: the ring, the decision whether to
+//! wake the peer (`event_count`), noticing its death (`doorbell`), the wait loop, and arming the
+//! descriptor (`readiness`).
 
 mod connect;
 mod control;

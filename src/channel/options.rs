@@ -8,17 +8,18 @@ use crate::transport::spin::SpinPolicy;
 /// The options of a channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The size of the ring that this side sends through; 0 for the default.
+    /// The size of the ring into which this side sends; 0 for the default.
     pub send_size: u64,
-    /// The same for the other side of a pair; 0 for the same size.
+    /// The size of the ring into which the other side of a pair sends; 0 for the same size.
     pub recv_size: u64,
-    /// The largest ring that is accepted from a peer; 0 for the default.
+    /// The largest ring that this side accepts from a peer; 0 for the default.
     pub recv_size_max: u64,
-    /// A message of this length fits, whatever the sizes are.
+    /// The length of a message that must fit into each ring; 0 for no requirement. It increases
+    /// the sizes if necessary.
     pub message_max: u64,
     /// How long a blocking call spins before it sleeps.
     pub spin: SpinPolicy,
-    /// Whether the memory of the own ring is allocated and mapped at once.
+    /// Whether all pages of the own ring are allocated and mapped when it is created.
     pub populate: bool,
     /// Whether the own ring is locked into memory.
     pub lock: bool,
@@ -26,16 +27,16 @@ pub struct Options {
 
 /// The default size of a ring.
 const RING_SIZE: u64 = 256 << 10;
-/// The default of the largest ring that is accepted from a peer.
+/// The default size of the largest ring that is accepted from a peer.
 const RING_SIZE_MAX: u64 = 16 << 20;
 
 impl Options {
-    /// The ring that this side sends through.
+    /// The ring into which this side sends.
     pub fn send_ring(&self) -> Result<RingParams> {
         self.ring(self.send_size)
     }
 
-    /// The ring that the other side of a pair sends through.
+    /// The ring into which the other side of a pair sends.
     pub fn recv_ring(&self) -> Result<RingParams> {
         self.ring(match self.recv_size {
             0 => self.send_size,
@@ -43,8 +44,8 @@ impl Options {
         })
     }
 
-    /// The ring that this side sends through, if the peer chooses its own. `EINVAL` if the options
-    /// choose that too.
+    /// The ring into which this side sends if the peer chooses its own ring. `EINVAL` if the
+    /// options choose the peer's ring too.
     pub fn own_ring(&self) -> Result<RingParams> {
         if self.recv_size != 0 {
             return Err(Errno::EINVAL);
@@ -52,7 +53,7 @@ impl Options {
         self.send_ring()
     }
 
-    /// The largest ring that is accepted from a peer.
+    /// The size of the largest ring that is accepted from a peer.
     pub fn recv_size_max(&self) -> u64 {
         match self.recv_size_max {
             0 => RING_SIZE_MAX,

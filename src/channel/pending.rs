@@ -1,5 +1,5 @@
-//! The completion of the handshake, by whichever call comes first. A thread that advances it holds
-//! a lock.
+//! The completion of the handshake by the first call that needs the peer. A lock ensures that one
+//! thread at a time advances the handshake.
 
 use super::endpoint::{Channel, Link};
 use super::handshake::{Offer, PeerOffer};
@@ -16,17 +16,19 @@ use nix::poll::{PollFd, PollFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// How long accept waits at most for the hello of a client: a silent one delays it by this time.
-const HELLO_GRACE: Duration = Duration::from_millis(1);
+/// How long accept waits for the hello of a client. A silent client delays accept by this time.
+const HELLO_TIMEOUT: Duration = Duration::from_millis(1);
 
+/// A bit of [`Pending::shutdown`]: receiving was shut down.
 const SHUT_READING: u32 = 1;
+/// A bit of [`Pending::shutdown`]: sending was shut down.
 const SHUT_WRITING: u32 = 2;
 
-/// The rest of an end's handshake.
+/// The part of an end that exists until the handshake has ended.
 pub struct Pending {
-    /// None when it has ended.
+    /// None after the handshake has ended.
     handshake: ProcessLock<Option<Handshake>>,
-    /// The directions that were shut down.
+    /// The directions that were shut down, as bits.
     shutdown: AtomicU32,
 }
 
@@ -35,27 +37,27 @@ struct Handshake {
     socket: OwnedFd,
     ring: RingParams,
     size_max: u64,
-    /// The offer of this side, once it is made.
+    /// The offer of this side, if it has been made.
     offer: Option<Offer>,
-    /// Whether that was sent.
+    /// Whether the offer of this side has been sent.
     is_sent: bool,
-    /// The offer of the peer, once it has been received.
+    /// The offer of the peer, if it has been received.
     peer: Option<PeerOffer>,
-    /// Why it failed for good.
-    failed: Option<Errno>,
-    /// The number of threads that sleep at the socket: it stays open for them.
+    /// The error with which the handshake has failed permanently.
+    error: Option<Errno>,
+    /// The number of threads that sleep on the socket. The socket stays open for them.
     sleeping: u32,
 }
 
 type Guard<'a> = ProcessGuard<'a, Option<Handshake>>;
 
 impl Pending {
-    /// Of an end without a handshake.
+    /// Makes the state of an end that needs no handshake.
     pub fn none() -> Self {
         Self::with(None)
     }
 
-    /// Of an end over a socket. `offer` has been sent already, if there is one.
+    /// Makes the state of an end over a socket. If there is an `offer`, the caller has sent it.
     pub fn new(
         socket: OwnedFd,
         options: &Options,
@@ -69,7 +71,7 @@ impl Pending {
             is_sent: offer.is_some(),
             offer,
             peer: None,
-            failed: None,
+            error: None,
             sleeping: 0,
         }))
     }
@@ -85,13 +87,13 @@ impl Pending {
         self.handshake.lock(wait)
     }
 
-    /// Notes that directions have been shut down.
+    /// Records that directions have been shut down.
     pub fn request_shutdown(&self, reading: bool, writing: bool) {
         let bits = u32::from(reading) * SHUT_READING + u32::from(writing) * SHUT_WRITING;
         self.shutdown.fetch_or(bits, Ordering::SeqCst);
     }
 
-    /// Which directions have been shut down: reading, writing.
+    /// Whether reading and writing have been shut down.
     pub fn requested_shutdown(&self) -> (bool, bool) {
         let bits = self.shutdown.load(Ordering::SeqCst);
         (bits & SHUT_READING != 0, bits & SHUT_WRITING != 0)
@@ -107,7 +109,7 @@ impl Pending {
 }
 
 impl Handshake {
-    /// Goes on with it; `EAGAIN` if the peer has not sent its hello.
+    /// Advances the handshake to its end. `EAGAIN` if the peer has not sent its hello.
     fn advance(&mut self, channel: &Channel) -> Result<()> {
         let socket = self.socket.as_fd();
         if self.peer.is_none() {
@@ -115,7 +117,7 @@ impl Handshake {
             if self.offer.is_none() {
                 self.offer = Some(Offer::new(&self.ring)?);
             }
-            // Last: until here a failure leaves the hello queued.
+            // Last, so that a failure of the steps before leaves the hello queued.
             hello::consume(socket)?;
             self.peer = Some(peer);
         }
@@ -127,13 +129,13 @@ impl Handshake {
             return Err(Errno::EPROTO);
         };
         let attached = channel.attach_peer(offer.into_own(), peer, Some(socket));
-        // The offers are gone, so it cannot be tried again.
-        attached.inspect_err(|error| self.failed = Some(*error))
+        // The offers have been consumed, so the handshake cannot be tried again.
+        attached.inspect_err(|error| self.error = Some(*error))
     }
 }
 
-/// Whether a handshake that failed with this error cannot be continued. Otherwise this process
-/// lacks something, and the call may be repeated.
+/// Whether this error ends the handshake permanently. Any other error means that this process lacks
+/// a resource, so a later call tries again.
 fn is_final(error: Errno) -> bool {
     matches!(
         error,
@@ -149,21 +151,22 @@ impl Channel {
         let made = self
             .bell
             .epoll(handshake.map(|handshake| handshake.socket.as_fd()))?;
-        let has_failed = handshake.is_some_and(|handshake| handshake.failed.is_some());
+        let has_failed = handshake.is_some_and(|handshake| handshake.error.is_some());
         if has_failed || self.pending.requested_shutdown() != (false, false) {
             self.bell.set_readable();
         }
         Ok(made)
     }
 
-    /// The connection; completes the handshake if that has not ended. `EPIPE` if the peer died
-    /// before, or this direction was shut down.
+    /// Completes the handshake if it has not ended, and returns the connection. `EPIPE` if the peer
+    /// died before, or this direction was shut down.
     #[cold]
     pub(super) fn link_slow(&self, role: Role, wait: &mut Deadline) -> Result<&Link> {
         preserve_errno_on_success(|| self.complete_handshake(role, wait))?;
         self.link().ok_or(Errno::EPROTO)
     }
 
+    /// Waits until the handshake has ended.
     pub(super) fn complete_handshake(&self, role: Role, wait: &mut Deadline) -> Result<()> {
         loop {
             let is_drained = self.bell.is_polled();
@@ -175,7 +178,8 @@ impl Channel {
             let is_shut = self.pending.is_shut(role);
             let mut guard = self.pending.lock(wait)?;
             if self.advance(&mut guard)? {
-                // Another thread may have ended the handshake, and set what was cleared above.
+                // Another thread may have ended the handshake and made the descriptor readable
+                // before this thread cleared it.
                 if is_drained && let Some(link) = self.link() {
                     self.view(link).arm();
                 }
@@ -191,7 +195,7 @@ impl Channel {
                 return Ok(());
             };
             drop(guard);
-            let slept = self.sleep_at(role, wait, epoch, socket);
+            let slept = self.sleep_on_socket(role, wait, epoch, socket);
             let mut guard = self.pending.lock(&mut Deadline::forever())?;
             if let Some(handshake) = guard.as_mut() {
                 handshake.sleeping -= 1;
@@ -201,7 +205,8 @@ impl Channel {
         }
     }
 
-    /// A sender does not take the end of receiving from the event loop.
+    /// Makes the descriptor readable again if a sender has cleared it while a receive must still
+    /// report the end of receiving.
     fn restore_readable(&self, role: Role) {
         let is_received = self.local.end_received.load(Ordering::Relaxed) != 0;
         if role == Role::Sender && self.pending.is_shut(Role::Receiver) && !is_received {
@@ -209,15 +214,21 @@ impl Channel {
         }
     }
 
-    fn sleep_at(&self, role: Role, wait: &mut Deadline, epoch: u32, socket: RawFd) -> Result<()> {
-        // SAFETY: it stays open while a thread sleeps at it.
+    fn sleep_on_socket(
+        &self,
+        role: Role,
+        wait: &mut Deadline,
+        epoch: u32,
+        socket: RawFd,
+    ) -> Result<()> {
+        // SAFETY: the socket stays open while `sleeping` counts this thread.
         let socket = unsafe { BorrowedFd::borrow_raw(socket) };
         self.bell.sleep_on_socket(role, wait, epoch, socket)
     }
 
-    /// Goes on with the handshake of a connection that was just accepted. Its client sends the hello
-    /// immediately after it has connected, so a short wait suffices. A failure is left for the
-    /// first call that needs the peer.
+    /// Advances the handshake of a connection that was just accepted. The client sends its hello
+    /// immediately after it has connected, so a short wait suffices. The first call that needs the
+    /// peer reports a failure.
     pub(super) fn await_hello(&self, deadline: &mut Deadline) {
         self.advance_handshake();
         if self.link().is_some() {
@@ -232,14 +243,13 @@ impl Channel {
             };
             if let Some(handshake) = guard.as_ref() {
                 let mut fds = [PollFd::new(handshake.socket.as_fd(), PollFlags::POLLIN)];
-                let _ = deadline.any(&mut fds, Some(HELLO_GRACE));
+                let _ = deadline.any(&mut fds, Some(HELLO_TIMEOUT));
             }
         }
         self.advance_handshake();
     }
 
-    /// Goes on with the handshake as far as possible without waiting. A failure is left for the
-    /// next call that needs the peer.
+    /// Advances the handshake without waiting. The next call that needs the peer reports a failure.
     #[inline(never)]
     pub(super) fn advance_handshake(&self) {
         if self.link().is_none()
@@ -249,7 +259,7 @@ impl Channel {
         }
     }
 
-    /// Goes on with the handshake; whether it has ended.
+    /// Advances the handshake without waiting. Returns whether it has ended.
     fn advance(&self, guard: &mut Guard) -> Result<bool> {
         if self.link().is_some() {
             self.close_if_ended(guard);
@@ -258,7 +268,7 @@ impl Channel {
         let Some(handshake) = guard.as_mut() else {
             return Err(Errno::EPROTO);
         };
-        let result = match handshake.failed {
+        let result = match handshake.error {
             Some(error) => Err(error),
             None => handshake.advance(self),
         };
@@ -272,8 +282,9 @@ impl Channel {
             Err(Errno::EAGAIN) => Ok(false),
             Err(error) => {
                 if is_final(error) {
-                    handshake.failed = Some(error);
-                    // The socket may be readable or not: the failure is.
+                    handshake.error = Some(error);
+                    // The descriptor becomes readable because of the failure, whether the socket is
+                    // readable or not.
                     self.bell.notify_self();
                 }
                 Err(error)
@@ -281,8 +292,10 @@ impl Channel {
         }
     }
 
+    /// Called after the handshake has ended. `others_sleep` if other threads sleep on the socket.
     fn handshake_ended(&self, others_sleep: bool) {
-        // Pairs with `request_shutdown`, after which `shutdown` sees the link.
+        // Pairs with the exchange in `request_shutdown`: this thread sees the request, or the thread
+        // in `shutdown` sees the link. It also pairs with the full fence in `readiness::arm`.
         fence(Ordering::SeqCst);
         self.apply_shutdown();
         if self.bell.is_polled()
@@ -295,7 +308,7 @@ impl Channel {
         }
     }
 
-    /// Closes the socket when no thread sleeps at it any longer.
+    /// Closes the socket if the handshake has ended and no thread sleeps on the socket.
     fn close_if_ended(&self, guard: &mut Guard) {
         let is_idle = |handshake: &Handshake| handshake.sleeping == 0;
         if self.link().is_some() && guard.as_ref().is_some_and(is_idle) {

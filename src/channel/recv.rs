@@ -1,7 +1,7 @@
-//! Receiving: find the next message, read it, release its room, wake the sender.
+//! Receiving: find the next message, read it, release its space, wake the sender.
 
 use super::endpoint::{Channel, Link};
-use super::state::{MessageCondition, View, cursor};
+use super::state::{MessageCondition, View, load_cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, preserve_errno_on_success};
@@ -20,16 +20,16 @@ use std::ptr::NonNull;
 pub struct Receiver {
     ring: Consumer,
     notifier: Notifier,
-    /// Whether the handshake has ended, so that the ring is known.
+    /// Whether this thread knows the peer's ring: the handshake has ended.
     is_linked: bool,
-    /// Whether `peek` has shown the next message.
+    /// Whether `peek` has returned the next message.
     is_peeked: bool,
     spinner: Spinner,
     liveness: Liveness,
 }
 
 impl Receiver {
-    /// The state before the handshake has ended.
+    /// Makes the state before the handshake has ended.
     pub fn new(spin: SpinPolicy) -> Self {
         Self {
             ring: Consumer::unknown(),
@@ -55,14 +55,15 @@ struct Message {
 }
 
 impl<'a> RecvHalf<'a> {
-    /// Receives a message; its length, 0 at the end of the session.
+    /// Receives a message. Returns its length, or 0 at the end of the session.
     #[inline]
     pub fn recv(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<usize> {
         if let Some((link, message)) = self.try_peek()
             && message.len <= shared_copy::SHORT
             && let Some(buffer) = buffer.get_mut(..message.len)
         {
-            // SAFETY: the message is within the peer's ring, aligned to 8.
+            // SAFETY: `try_peek` has checked that the message is within the peer's ring; it is
+            // aligned to 8.
             unsafe { shared_copy::short_from_shared(message.at, buffer) };
             self.consume(link, message.len);
             return Ok(message.len);
@@ -82,14 +83,14 @@ impl<'a> RecvHalf<'a> {
             return Err(Errno::EMSGSIZE);
         };
         // SAFETY: `next` has checked that the message is within the peer's ring; it is aligned to
-        // 8. A peer that changes it now changes what is received.
+        // 8. The peer may change its bytes during the copy, which `from_shared` allows.
         unsafe { shared_copy::from_shared(message.at, buffer) };
         self.state.is_peeked = false;
         self.consume_any(link, message.len);
         Ok(message.len)
     }
 
-    /// Shows the next message; none at the end of the session.
+    /// Returns the address and the length of the next message; none at the end of the session.
     pub fn peek(&mut self, deadline: Deadline) -> Result<Option<(*const u8, usize)>> {
         let Some((_, message)) = self.next(deadline)? else {
             return Ok(None);
@@ -98,7 +99,7 @@ impl<'a> RecvHalf<'a> {
         Ok(Some((message.at.as_ptr().cast_const(), message.len)))
     }
 
-    /// Takes the message that `peek` has shown.
+    /// Consumes the message that `peek` has returned.
     pub fn release(&mut self) -> Result<()> {
         if !mem::take(&mut self.state.is_peeked) {
             return Err(Errno::EINVAL);
@@ -110,7 +111,7 @@ impl<'a> RecvHalf<'a> {
         Ok(())
     }
 
-    /// The next message, if it is there and nothing is unusual.
+    /// The fast path: the next message, if there is one and nothing requires the slow path.
     #[inline(always)]
     fn try_peek(&self) -> Option<(&'a Link, Message)> {
         let link = self.channel.link()?;
@@ -146,7 +147,7 @@ impl<'a> RecvHalf<'a> {
     #[cold]
     fn next_slow(&mut self, mut deadline: Deadline) -> Result<Option<&'a Link>> {
         let link = match self.link(&mut deadline) {
-            // One of both sides has ended before the handshake did.
+            // The session ended before the handshake did.
             Err(Errno::EPIPE) => {
                 self.channel.local.end_received.store(1, Ordering::Relaxed);
                 return Ok(None);
@@ -168,7 +169,7 @@ impl<'a> RecvHalf<'a> {
         }
     }
 
-    /// The connection, after the end of the handshake.
+    /// The connection. Completes the handshake if it has not ended.
     fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
         if self.state.is_linked {
             return self.channel.link().ok_or(Errno::EPROTO);
@@ -177,14 +178,8 @@ impl<'a> RecvHalf<'a> {
             Some(link) => link,
             None => self.channel.link_slow(Role::Receiver, deadline)?,
         };
-        if !link
-            .memory
-            .control()
-            .head
-            .claim(std::process::id(), sys::is_process)
-        {
-            return Err(Errno::EBUSY);
-        }
+        let head = &link.memory.control().head;
+        head.acquire(std::process::id(), sys::is_process)?;
         self.state.ring = Consumer::new(link.peer.ring_size(), 0);
         self.state.notifier = Notifier::new(link.membarrier);
         self.state.is_linked = true;
@@ -194,7 +189,7 @@ impl<'a> RecvHalf<'a> {
     /// Whether no other process has received on this end since this one did.
     #[inline(always)]
     fn is_sole_receiver(&self, link: &Link) -> bool {
-        cursor(&link.memory.control().head.at) == self.state.ring.head()
+        load_cursor(&link.memory.control().head.at) == self.state.ring.head()
     }
 
     fn check_sole_receiver(&self, link: &Link) -> Result<()> {
@@ -202,7 +197,7 @@ impl<'a> RecvHalf<'a> {
         is_sole.then_some(()).ok_or(Errno::EBUSY)
     }
 
-    /// Never returns [`Progress::Pending`].
+    /// Waits for a message or the end of the session. Never returns [`Progress::Pending`].
     fn wait_for_message(
         &mut self,
         link: &Link,
@@ -221,14 +216,14 @@ impl<'a> RecvHalf<'a> {
         if deadline.is_never() {
             let is_polled = end.bell.is_polled();
             if is_polled {
-                end.nothing_found();
+                end.recv_found_nothing();
             } else if self.state.liveness.is_due() {
                 end.bell.check_peer();
             }
             let progress = condition.check()?;
             if progress == Progress::Pending {
                 if is_polled {
-                    end.returns_to_poll();
+                    end.recv_will_poll();
                 }
                 return Err(Errno::EAGAIN);
             }
@@ -252,17 +247,20 @@ impl<'a> RecvHalf<'a> {
         let received = &self.channel.received.0;
         received.messages.add(1);
         received.bytes.add(len as u64);
-        // A sender that waits for room is woken when half of the ring is free, as the kernel does
-        // for its sockets. Woken for each message, it would sleep again after each.
+        // Wake a sender that waits for space only when half of the ring is free, as the kernel does
+        // for sockets. If it were woken for each message, it would sleep again after each.
         let is_half_free = || ring.is_half_free(&peer_control.tail.at);
         let (event_count, asymmetric) = (&peer_control.sender.word, &control.head.asymmetric);
-        let peer = self.state.notifier.notify(event_count, asymmetric, is_half_free);
+        let peer = self
+            .state
+            .notifier
+            .notify(event_count, asymmetric, is_half_free);
         if peer == PeerState::Asleep {
             self.wake_sender(link);
         }
     }
 
-    /// [`RecvHalf::consume`], not inlined.
+    /// As [`RecvHalf::consume`], not inlined.
     #[inline(never)]
     fn consume_any(&mut self, link: &Link, len: usize) {
         self.consume(link, len);
@@ -271,7 +269,7 @@ impl<'a> RecvHalf<'a> {
     #[cold]
     fn wake_sender(&self, link: &Link) {
         self.channel.received.0.wakes.add(1);
-        // The message was received, whether its sender is alive or not.
+        // An error is ignored: the message has been received even if its sender is dead.
         let _ = preserve_errno_on_success(|| {
             if link.peer_bell.notify().is_err() {
                 self.channel.bell.set_gone();

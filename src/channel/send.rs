@@ -1,7 +1,7 @@
-//! Sending: reserve room, write the message, publish it, wake the receiver.
+//! Sending: reserve space, write the message, publish it, wake the receiver.
 
 use super::endpoint::{Channel, Link};
-use super::state::{SpaceCondition, View, cursor};
+use super::state::{SpaceCondition, View, load_cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, preserve_errno_on_success};
@@ -16,36 +16,36 @@ use crate::transport::spin::{SpinPolicy, Spinner};
 use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
 use std::ptr::NonNull;
 
-/// After this number of messages of which none was received, a sender asks the kernel whether the
-/// peer is alive.
+/// How often a sender checks that messages are received: after each batch of this number. If none
+/// has been received since the last check, it asks the kernel whether the peer is alive.
 const LIVENESS_EVERY: u64 = 64;
 
 /// The private state of the thread that sends.
 pub struct Sender {
     ring: Producer,
     notifier: Notifier,
-    /// Why the fast path is closed; 0 if it is open.
-    holds: u32,
+    /// The reasons to take the slow path, as bits; 0 for the fast path.
+    slow_reasons: u32,
     /// The length that `reserve` has reserved.
     reserved: usize,
     spinner: Spinner,
     liveness: Liveness,
 }
 
-/// The handshake has not ended.
+/// A reason for the slow path: the handshake has not ended.
 const NOT_LINKED: u32 = 1;
-/// Room is reserved.
+/// A reason for the slow path: `reserve` has reserved space.
 const RESERVED: u32 = 2;
-/// An event loop waits for room.
+/// A reason for the slow path: an event loop waits for space.
 const INTEREST: u32 = 4;
 
 impl Sender {
-    /// The state before the handshake has ended.
+    /// Makes the state before the handshake has ended.
     pub fn new(ring_size: u64, spin: SpinPolicy) -> Self {
         Self {
             ring: Producer::new(ring_size, 0),
             notifier: Notifier::new(false),
-            holds: NOT_LINKED,
+            slow_reasons: NOT_LINKED,
             reserved: 0,
             spinner: Spinner::new(spin),
             liveness: Liveness::default(),
@@ -59,8 +59,8 @@ pub struct SendHalf<'a> {
     pub(super) state: &'a mut Sender,
 }
 
-/// Room in the ring for one message.
-type Room = NonNull<u8>;
+/// Space in the ring for one message.
+type Space = NonNull<u8>;
 
 impl<'a> SendHalf<'a> {
     /// Sends a message.
@@ -68,9 +68,9 @@ impl<'a> SendHalf<'a> {
     pub fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
         let len = bytes.len();
         match self.try_reserve(len) {
-            Some((link, room)) if len <= shared_copy::SHORT => {
-                // SAFETY: this number of bytes is reserved there, aligned to 8.
-                unsafe { shared_copy::short_to_shared(bytes, room) };
+            Some((link, space)) if len <= shared_copy::SHORT => {
+                // SAFETY: `try_reserve` has reserved `len` bytes there, aligned to 8.
+                unsafe { shared_copy::short_to_shared(bytes, space) };
                 self.prefetch(link, len);
                 self.publish(link, len)
             }
@@ -80,21 +80,21 @@ impl<'a> SendHalf<'a> {
 
     #[inline(never)]
     fn send_any(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
-        let (link, room) = self.reserve_space(bytes.len(), deadline)?;
-        // SAFETY: this number of bytes is reserved there, aligned to 8.
-        unsafe { shared_copy::to_shared(bytes, room) };
+        let (link, space) = self.reserve_space(bytes.len(), deadline)?;
+        // SAFETY: `reserve_space` has reserved `bytes.len()` bytes there, aligned to 8.
+        unsafe { shared_copy::to_shared(bytes, space) };
         self.publish_any(link, bytes.len())
     }
 
-    /// Reserves room for a message of `len` bytes, which the caller fills before `commit`.
+    /// Reserves space for a message of `len` bytes, which the caller writes before `commit`.
     pub fn reserve(&mut self, len: usize, deadline: Deadline) -> Result<*mut u8> {
-        let (_, room) = self.reserve_space(len, deadline)?;
+        let (_, space) = self.reserve_space(len, deadline)?;
         self.state.reserved = len;
-        self.state.holds |= RESERVED;
-        Ok(room.as_ptr())
+        self.state.slow_reasons |= RESERVED;
+        Ok(space.as_ptr())
     }
 
-    /// Sends the first `len` bytes of the reserved room.
+    /// Sends the first `len` bytes of the reserved space.
     pub fn commit(&mut self, len: usize) -> Result<()> {
         if len == 0 || len > self.state.reserved {
             return Err(Errno::EINVAL);
@@ -109,23 +109,24 @@ impl<'a> SendHalf<'a> {
         self.publish_any(link, len)
     }
 
-    /// Gives the reserved room back.
+    /// Cancels the reservation.
     pub fn cancel(&mut self) -> Result<()> {
         if self.state.reserved == 0 {
             return Err(Errno::EINVAL);
         }
         self.state.reserved = 0;
-        self.state.holds &= !RESERVED;
+        self.state.slow_reasons &= !RESERVED;
         Ok(())
     }
 
-    /// Reserves room if that needs no waiting and nothing is unusual.
+    /// The fast path: reserves space if that needs no waiting and there is no reason for the slow
+    /// path.
     #[inline(always)]
-    fn try_reserve(&self, len: usize) -> Option<(&'a Link, Room)> {
+    fn try_reserve(&self, len: usize) -> Option<(&'a Link, Space)> {
         let link = self.channel.link()?;
         let state = &*self.state;
         let is_free = len != 0
-            && state.holds == 0
+            && state.slow_reasons == 0
             && state.ring.has_space(record_size(len as u64))
             && !self.is_ended(link)
             && self.is_sole_sender(link);
@@ -133,7 +134,7 @@ impl<'a> SendHalf<'a> {
     }
 
     #[inline(always)]
-    fn reserve_space(&mut self, len: usize, deadline: Deadline) -> Result<(&'a Link, Room)> {
+    fn reserve_space(&mut self, len: usize, deadline: Deadline) -> Result<(&'a Link, Space)> {
         let fits = len <= self.channel.max();
         match fits.then(|| self.try_reserve(len)).flatten() {
             Some(reserved) => Ok(reserved),
@@ -142,7 +143,7 @@ impl<'a> SendHalf<'a> {
     }
 
     #[cold]
-    fn reserve_slow(&mut self, len: usize, mut deadline: Deadline) -> Result<(&'a Link, Room)> {
+    fn reserve_slow(&mut self, len: usize, mut deadline: Deadline) -> Result<(&'a Link, Space)> {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
@@ -160,31 +161,25 @@ impl<'a> SendHalf<'a> {
         Ok((link, link.memory.message(self.state.ring.position())))
     }
 
-    /// The connection, after the end of the handshake.
+    /// The connection. Completes the handshake if it has not ended.
     fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
-        if self.state.holds & NOT_LINKED == 0 {
+        if self.state.slow_reasons & NOT_LINKED == 0 {
             return self.channel.link().ok_or(Errno::EPROTO);
         }
         let interest = &self.channel.local.interest;
         let link = match self.channel.link() {
             Some(link) => link,
             None => {
-                // Before the attempt: whichever thread ends the handshake sees it.
+                // Before the attempt, so that the thread that ends the handshake sees the interest.
                 interest.refuse_until_handshake(sys::thread_token());
                 self.channel.link_slow(Role::Sender, deadline)?
             }
         };
-        if !link
-            .memory
-            .control()
-            .tail
-            .claim(std::process::id(), sys::is_process)
-        {
-            return Err(Errno::EBUSY);
-        }
+        let tail = &link.memory.control().tail;
+        tail.acquire(std::process::id(), sys::is_process)?;
         interest.clear();
         self.state.notifier = Notifier::new(link.membarrier);
-        self.state.holds &= !NOT_LINKED;
+        self.state.slow_reasons &= !NOT_LINKED;
         Ok(link)
     }
 
@@ -198,7 +193,7 @@ impl<'a> SendHalf<'a> {
     /// Whether no other process has sent on this end since this one did.
     #[inline(always)]
     fn is_sole_sender(&self, link: &Link) -> bool {
-        cursor(&link.memory.control().tail.at) == self.state.ring.tail()
+        load_cursor(&link.memory.control().tail.at) == self.state.ring.tail()
     }
 
     fn check_sole_sender(&self, link: &Link) -> Result<()> {
@@ -215,10 +210,10 @@ impl<'a> SendHalf<'a> {
             Err(Errno::EPIPE | Errno::EPROTO) => interest.clear(),
             _ => {}
         }
-        // A sender that goes on through the fast path would not acknowledge a signal.
-        self.state.holds &= !INTEREST;
+        // A sender on the fast path would not acknowledge a signal.
+        self.state.slow_reasons &= !INTEREST;
         if end.bell.is_polled() && interest.get() != Interest::None {
-            self.state.holds |= INTEREST;
+            self.state.slow_reasons |= INTEREST;
         }
         // Another process may have sent during the wait.
         self.check_sole_sender(link)?;
@@ -232,7 +227,7 @@ impl<'a> SendHalf<'a> {
         need: u64,
         deadline: &mut Deadline,
     ) -> Result<()> {
-        let head = cursor(&end.theirs.head.at);
+        let head = load_cursor(&end.theirs.head.at);
         let mut condition = SpaceCondition {
             end,
             ring: &mut self.state.ring,
@@ -260,14 +255,14 @@ impl<'a> SendHalf<'a> {
         Ok(())
     }
 
-    /// Fetches the cache lines of the next short messages for writing.
+    /// Prefetches the cache lines of the next short messages for writing.
     #[inline(always)]
     fn prefetch(&self, link: &Link, len: usize) {
         let next = self.state.ring.position_after(record_size(len as u64));
         link.memory.prefetch_write(next);
     }
 
-    /// Publishes the message in the reserved room.
+    /// Publishes the message in the reserved space.
     #[inline(always)]
     fn publish(&mut self, link: &Link, len: usize) -> Result<()> {
         let control = link.memory.control();
@@ -292,7 +287,7 @@ impl<'a> SendHalf<'a> {
         Ok(())
     }
 
-    /// [`SendHalf::publish`], not inlined.
+    /// As [`SendHalf::publish`], not inlined.
     #[inline(never)]
     fn publish_any(&mut self, link: &Link, len: usize) -> Result<()> {
         self.publish(link, len)
@@ -321,7 +316,7 @@ impl<'a> SendHalf<'a> {
         })
     }
 
-    /// A receiver that has read nothing of the last messages may be dead.
+    /// Checks that the peer is alive if it has read none of the last messages.
     fn check_liveness(&mut self, link: &Link) -> Result<()> {
         link.cpus().mine.publish();
         let before = self.state.ring.cached_head();
@@ -332,7 +327,8 @@ impl<'a> SendHalf<'a> {
         Ok(())
     }
 
-    /// The peer has ended. A message that it received before does not fail; the next one will.
+    /// For a peer that has ended: `EPIPE` if it has not received all messages. If it has, this send
+    /// succeeds and the next one fails.
     fn check_delivered(&mut self, link: &Link) -> Result<()> {
         self.refresh(link)?;
         if self.state.ring.is_drained() {

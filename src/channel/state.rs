@@ -1,5 +1,5 @@
-//! What the two directions of an end wait for: as conditions of the wait loop, and as reasons for
-//! the descriptor to be readable.
+//! The state that the two directions of an end wait for: the conditions of the wait loop, and the
+//! sources of readiness of the descriptor for event loops.
 
 use super::control::Control;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ pub struct Local {
     pub poisoned: AtomicU32,
     /// 1 after a receive has reported the end of the session.
     pub end_received: AtomicU32,
-    /// What the event loop waits for.
+    /// The event that the event loop waits for after a refused send.
     pub interest: SendInterest,
 }
 
@@ -39,23 +39,23 @@ impl Local {
 
 /// The ring that an end receives from.
 pub trait PeerRing {
-    /// The length field of the record at a cursor.
+    /// The length field of the record at this cursor.
     fn length_at(&self, cursor: u64) -> &AtomicU32;
 }
 
-/// An end whose peer is known, as its waiting code sees it.
+/// The parts of an end that the waiting code needs. The peer is known.
 pub struct View<'a, B> {
-    /// Its control words.
+    /// The control words of this end.
     pub mine: &'a Control,
-    /// Its peer's.
+    /// The control words of the peer.
     pub theirs: &'a Control,
-    /// What only this process knows.
+    /// The state that only this process knows.
     pub local: &'a Local,
-    /// By which it is woken.
+    /// The doorbell of this end.
     pub bell: &'a B,
-    /// The ring that it receives from.
+    /// The ring from which this end receives.
     pub peer_ring: &'a dyn PeerRing,
-    /// The size of the ring that it sends through.
+    /// The size of the ring into which this end sends.
     pub ring_size: u64,
     /// Identifies the calling thread.
     pub thread: u64,
@@ -70,7 +70,7 @@ impl<B> Clone for View<'_, B> {
 impl<B> Copy for View<'_, B> {}
 
 impl<'a, B: Doorbell> View<'a, B> {
-    /// By which the receiver announces that it waits for a message.
+    /// The words by which the receiver announces that it waits for a message.
     pub fn message_words(&self) -> EventWords<'a> {
         EventWords {
             event_count: &self.mine.receiver.word,
@@ -78,7 +78,7 @@ impl<'a, B: Doorbell> View<'a, B> {
         }
     }
 
-    /// By which the sender announces that it waits for room.
+    /// The words by which the sender announces that it waits for space.
     pub fn space_words(&self) -> EventWords<'a> {
         EventWords {
             event_count: &self.mine.sender.word,
@@ -86,8 +86,8 @@ impl<'a, B: Doorbell> View<'a, B> {
         }
     }
 
-    /// Whether nothing will follow the messages that are in the ring. All of them are visible
-    /// then: the acquire loads pair with the release in `shutdown` and in `set_gone`.
+    /// Whether no message will follow those in the ring. If so, all of those are visible: the
+    /// acquire loads pair with the release in `apply_shutdown` and in `set_gone`.
     fn is_receive_ended(&self) -> bool {
         self.bell.is_peer_gone()
             || self.mine.ended.receiving.load(Ordering::Relaxed) != 0
@@ -104,66 +104,68 @@ impl<'a, B: Doorbell> View<'a, B> {
     /// See [`arm`].
     #[inline(never)] // large, with several callers
     pub fn arm(&self) {
-        arm(self.bell, &Messages(*self), &Room(*self));
+        arm(self.bell, &Messages(*self), &Space(*self));
     }
 
     /// See [`rearm`].
     #[inline(never)]
     fn rearm(&self) {
-        rearm(self.bell, &Messages(*self), &Room(*self));
+        rearm(self.bell, &Messages(*self), &Space(*self));
     }
 
-    /// A receive without a time-out has found nothing. It must check its condition once more.
-    pub fn nothing_found(&self) {
+    /// Called when a nonblocking receive has found nothing. The caller must then check its condition
+    /// again.
+    pub fn recv_found_nothing(&self) {
         self.local.interest.acknowledge_reported(self.thread);
         self.rearm();
     }
 
-    /// A receive without a time-out returns `EAGAIN`: an event loop polls next.
-    pub fn returns_to_poll(&self) {
+    /// Called before a nonblocking receive returns `EAGAIN`: its event loop polls next.
+    pub fn recv_will_poll(&self) {
         self.local.interest.mark_reported(self.thread);
     }
 
-    /// A receive reports the end of the session. From now on only the peer's death is a reason to
-    /// be readable.
+    /// Called when a receive reports the end of the session. The end is then no longer a reason for
+    /// the descriptor to be readable, but the peer's death and space still are.
     pub fn end_received(&self) {
         self.local.end_received.store(1, Ordering::Relaxed);
         if self.bell.is_polled() && !self.bell.is_peer_gone() {
-            self.nothing_found();
-            self.returns_to_poll();
+            self.recv_found_nothing();
+            self.recv_will_poll();
         }
     }
 
-    /// A send without a time-out of a record of `need` bytes has found no room. The receiver's
-    /// cursor was at `head`.
+    /// Called when a nonblocking send of a record of `need` bytes has found too little space. The
+    /// receiver's cursor was at `head`.
     pub fn send_refused(&self, head: u64, need: u64) {
         let interest = &self.local.interest;
         interest.refuse_until_space(head, self.thread, need);
         if !self.bell.is_polled() {
             return;
         }
-        let (messages, room) = (Messages(*self), Room(*self));
-        let is_announced = room.announce(self.bell);
-        if is_announced && !room.is_ready() && messages.is_ready() {
-            // It is readable because of a message. Setting it again would be a new event for an
-            // edge-triggered event loop. But that may have had the event of the peer's death.
+        let (messages, space) = (Messages(*self), Space(*self));
+        let is_announced = space.announce(self.bell);
+        if is_announced && !space.is_ready() && messages.is_ready() {
+            // The descriptor is already readable because of a message. Setting it again would give
+            // an edge-triggered event loop a new event. The loop may already have had the event of
+            // the peer's death, so this call checks for it.
             self.bell.check_peer();
         } else {
             self.rearm();
         }
     }
 
-    /// A send without a time-out of a record of `need` bytes has found room.
+    /// Called when a nonblocking send of a record of `need` bytes has found space.
     pub fn send_retried(&self, need: u64) {
         let interest = &self.local.interest;
         let was_signalled = interest.get() == Interest::Signalled;
-        // The peer wakes this side when there is room again. So the descriptor has become readable,
-        // although this process may not have noticed.
-        let room = Room(*self);
-        if !room.is_ready() {
+        // If the space suffices for a signal, the peer has woken this side. So the descriptor has
+        // become readable, although this process may not have noticed.
+        let space = Space(*self);
+        if !space.is_ready() {
             return;
         }
-        room.on_signal();
+        space.on_signal();
         let is_acknowledged = interest.acknowledge(self.thread, need);
         if !self.bell.is_polled() {
             return;
@@ -180,13 +182,16 @@ impl<'a, B: Doorbell> View<'a, B> {
 struct Messages<'a, B>(View<'a, B>);
 
 impl<B: Doorbell> Messages<'_, B> {
-    /// Not by the tail: a sender that is stopped, or lies, may have published its tail and not
-    /// the message. The event loop would then spin.
+    /// Whether the ring has a message. The peer's tail does not prove that: a sender that is
+    /// stopped or hostile may have published its tail but not the message, and the event loop would
+    /// then spin.
     fn has_message(&self) -> bool {
         let head = &self.0.mine.head.at;
+        // Pairs with the release in `Consumer::release`, by another thread of this process.
         let before = head.load(Ordering::Acquire);
+        // Pairs with the release in `Producer::publish`.
         let length = self.0.peer_ring.length_at(before).load(Ordering::Acquire);
-        // Another thread may have received in between, and the field belong to another record.
+        // Another thread may have received in between, so that the field belongs to another record.
         length != 0 || head.load(Ordering::Relaxed) != before
     }
 }
@@ -203,21 +208,22 @@ impl<B: Doorbell> Source<B> for Messages<'_, B> {
     }
 }
 
-/// The source of readiness: room after a refused send, or the end of sending.
-struct Room<'a, B>(View<'a, B>);
+/// The source of readiness: space after a refused send, or the end of sending.
+struct Space<'a, B>(View<'a, B>);
 
-impl<B: Doorbell> Room<'_, B> {
-    /// Whether the receiver has read something since its cursor was at `seen`, and half of the
-    /// ring is free: the peer wakes a sender under the same condition.
+impl<B: Doorbell> Space<'_, B> {
+    /// Whether the receiver has read a message since its cursor was at `seen`, and half of the ring
+    /// is free. The peer wakes a sender under the same condition.
     fn has_space_since(&self, seen: u64) -> bool {
         let Self(end) = self;
+        // Pairs with the release in `Consumer::release`.
         let head = end.theirs.head.at.load(Ordering::Acquire);
         let unread = end.mine.tail.at.load(Ordering::Relaxed).wrapping_sub(head);
         head != seen && unread <= end.ring_size / 2
     }
 }
 
-impl<B: Doorbell> Source<B> for Room<'_, B> {
+impl<B: Doorbell> Source<B> for Space<'_, B> {
     fn announce(&self, bell: &B) -> bool {
         match self.0.local.interest.get() {
             Interest::Space(_) => self.0.space_words().announce(bell),
@@ -230,7 +236,7 @@ impl<B: Doorbell> Source<B> for Room<'_, B> {
         match end.local.interest.get() {
             Interest::None => false,
             Interest::Signalled => true,
-            Interest::Handshake => true, // it has ended, since the peer is known
+            Interest::Handshake => true, // the handshake has ended, since the peer is known
             Interest::Space(head) => self.has_space_since(head) || end.is_send_ended(),
         }
     }
@@ -240,7 +246,7 @@ impl<B: Doorbell> Source<B> for Room<'_, B> {
     }
 }
 
-/// The condition that a receiver waits for.
+/// The condition that a receiver waits for: a message, or the end of the session.
 pub struct MessageCondition<'a, B> {
     /// The end.
     pub end: View<'a, B>,
@@ -263,7 +269,7 @@ impl<B: Doorbell> Condition for MessageCondition<'_, B> {
         if !self.end.is_receive_ended() {
             return Ok(Progress::Pending);
         }
-        // The last message may have come before the end and after the first check.
+        // The last message may have come after the first check and before the end.
         if self.poll()? {
             return Ok(Progress::Ready);
         }
@@ -276,7 +282,8 @@ impl<B: Doorbell> Condition for MessageCondition<'_, B> {
     }
 }
 
-/// The condition that a sender waits for. Its end is an error: `EPIPE` or `EPROTO`.
+/// The condition that a sender waits for: space. The end of sending is an error, `EPIPE` or
+/// `EPROTO`.
 pub struct SpaceCondition<'a, B> {
     /// The end.
     pub end: View<'a, B>,
@@ -307,7 +314,7 @@ impl<B: Doorbell> Condition for SpaceCondition<'_, B> {
     }
 }
 
-/// A cursor, as another process may see it.
-pub fn cursor(at: &AtomicU64) -> u64 {
+/// The published value of a cursor, without any ordering.
+pub fn load_cursor(at: &AtomicU64) -> u64 {
     at.load(Ordering::Relaxed)
 }

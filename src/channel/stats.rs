@@ -1,37 +1,37 @@
-//! Counters of an end. One thread counts, any thread may read.
+//! Counters of an end. A single thread writes each counter; any thread may read it.
 
 use crate::atomic::Ordering;
 use std::sync::atomic::AtomicU64;
 
-/// What has happened on an end since it was made.
+/// The statistics of an end since its creation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
-    /// Messages sent, and their bytes.
+    /// The number of messages sent, and of their bytes.
     pub sent: (u64, u64),
-    /// Messages received, and their bytes.
+    /// The number of messages received, and of their bytes.
     pub received: (u64, u64),
-    /// The number of times that a call has slept.
+    /// The number of sleeps of calls on this end.
     pub sleeps: u64,
-    /// The number of times that this end has woken the other.
+    /// The number of times that this end has woken its peer.
     pub wakes: u64,
     /// The number of sends that found the ring full.
     pub full: u64,
 }
 
-/// A counter of one thread.
+/// A counter that a single thread writes.
 #[derive(Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds, and returns the new value.
+    /// Adds `amount`, and returns the new value.
     #[inline]
-    pub fn add(&self, more: u64) -> u64 {
-        let now = self.0.load(Ordering::Relaxed).wrapping_add(more);
-        self.0.store(now, Ordering::Relaxed);
-        now
+    pub fn add(&self, amount: u64) -> u64 {
+        let sum = self.0.load(Ordering::Relaxed).wrapping_add(amount);
+        self.0.store(sum, Ordering::Relaxed);
+        sum
     }
 
-    /// The value now.
+    /// The current value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -40,18 +40,18 @@ impl Counter {
 /// The counters of one direction.
 #[derive(Default)]
 pub struct Counters {
-    /// Messages.
+    /// The number of messages.
     pub messages: Counter,
-    /// Their bytes.
+    /// The number of their bytes.
     pub bytes: Counter,
-    /// The number of times that it has woken the other side.
+    /// The number of times that this side has woken its peer.
     pub wakes: Counter,
     /// The number of sends that found the ring full.
     pub full: Counter,
 }
 
 impl Stats {
-    /// The statistics of an end whose calls have slept `sleeps` times.
+    /// Makes the statistics of an end whose calls have slept `sleeps` times.
     pub fn new(sent: &Counters, received: &Counters, sleeps: u64) -> Self {
         Self {
             sent: (sent.messages.get(), sent.bytes.get()),

@@ -197,7 +197,8 @@ impl Sender {
             &mine.control.tail.at,
         );
         self.channel.turn.anybody();
-        let (event_count, asymmetric) = (&peer.control.receiver.word, &mine.control.tail.asymmetric);
+        let (event_count, asymmetric) =
+            (&peer.control.receiver.word, &mine.control.tail.asymmetric);
         let state = self.notifier.notify(event_count, asymmetric, || true);
         if state == PeerState::Asleep {
             peer.bell.ring();
@@ -237,12 +238,12 @@ impl Receiver {
         if progress == Progress::Pending && limit.is_never() {
             let is_polled = end.bell.is_polled();
             if is_polled {
-                end.nothing_found();
+                end.recv_found_nothing();
             }
             progress = condition.check()?;
             if progress == Progress::Pending {
                 if is_polled {
-                    end.returns_to_poll();
+                    end.recv_will_poll();
                 }
                 return Err(Errno::EAGAIN);
             }
@@ -278,7 +279,8 @@ impl Receiver {
         self.channel.turn.anybody();
         self.ring.release(len, &mine.control.head.at);
         self.channel.turn.anybody();
-        let (event_count, asymmetric) = (&theirs.control.sender.word, &mine.control.head.asymmetric);
+        let (event_count, asymmetric) =
+            (&theirs.control.sender.word, &mine.control.head.asymmetric);
         let ring = &self.ring;
         let worth_waking = || ring.is_half_free(&theirs.control.tail.at);
         if self.notifier.notify(event_count, asymmetric, worth_waking) == PeerState::Asleep {
