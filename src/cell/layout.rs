@@ -1,4 +1,4 @@
-//! Memory layout of a cell.
+//! The memory layout of a cell.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -6,41 +6,41 @@
 //! | 8 | flags, the number of slots (32 bits each), the size of the largest value, the stride of the slots |
 //! | 64 | the published word and the announcement of the waiters, on a cache line of their own |
 //! | 128 | the writers' lock |
-//! | 256 | the slots: version, length, and the value |
+//! | 256 | the slots, each with its version, length and value |
 //!
-//! A value of up to 48 bytes is in one line with its version. A longer one begins with a line
-//! of its own, which makes copying it a third faster (measured at 4 KiB).
+//! A value of up to 48 bytes shares a cache line with its version. A longer value begins on a new
+//! cache line, which makes copying it a third faster (measured at 4 KiB).
 //!
-//! The announcement is next to the published word, which a store writes in any case: a store
-//! reads it without another cache miss.
+//! The announcement is next to the published word, which each store writes. So a store reads the
+//! announcement without a further cache miss.
 //!
-//! The numbers after the header are written once, before the header. A process that opens the
-//! cell reads them once, checks them, and keeps what it read.
+//! The numbers after the header are written once, before the header. A process that opens the cell
+//! reads them once, checks them, and does not read them again.
 
 use super::lock::Lock;
-use super::protocol::{Slot, Wake};
+use super::protocol::{SlotHeader, Wake};
 use crate::errno::{Errno, Result};
 use crate::lock::announce::Waiters;
 use crate::object::{Header, ObjectType};
 use std::mem::{offset_of, size_of};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// The version changes with anything in this file.
+/// The type of a cell. Its version changes with the layout.
 const OBJECT_TYPE: ObjectType = ObjectType::new(*b"cell", 2);
 /// Alignment of the memory of a cell.
 ///
 /// cbindgen:ignore
 pub const ALIGN: usize = 16;
 const LINE: usize = 64;
-/// The most slots that a cell of any version has.
+/// The maximum number of slots of a cell of any version.
 const SLOTS_MAX: u32 = 1 << 16;
-/// A flag in the memory: a store wakes the threads that wait.
+/// A flag in the memory: a store wakes the waiting threads.
 const WAITABLE: u32 = 1;
-/// A flag in the memory, only together with [`WAITABLE`]: it wakes them although they announce
-/// nothing.
+/// A flag in the memory, only together with [`WAITABLE`]: a store makes the system call that wakes
+/// them even if no thread has announced itself.
 const WAITABLE_RDONLY: u32 = 2;
 
-/// The memory before the slots.
+/// The control part of the memory, before the slots.
 #[repr(C, align(16))]
 pub struct Control {
     header: Header,
@@ -53,7 +53,7 @@ pub struct Control {
     pub published: AtomicU32,
     /// The announcement of the threads that wait for the next version.
     pub waiters: Waiters,
-    _own_line: [AtomicU32; 14],
+    _line_padding: [AtomicU32; 14],
     /// Excludes the writers from each other.
     pub lock: Lock,
 }
@@ -66,7 +66,7 @@ const _: () = assert!(offset_of!(Control, waiters) == LINE + 4);
 const _: () = assert!(offset_of!(Control, lock) == 2 * LINE);
 const _: () = assert!(size_of::<Control>() == 4 * LINE);
 const _: () = assert!(align_of::<Control>() == ALIGN);
-const _: () = assert!(size_of::<Slot>() == 16);
+const _: () = assert!(size_of::<SlotHeader>() == 16);
 
 impl Control {
     /// Offsets of the fields, for the golden file of layouts.
@@ -82,26 +82,26 @@ impl Control {
     ];
 }
 
-/// The numbers that describe a cell.
+/// The numbers that define the layout of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The size of the largest value.
     pub value_size: usize,
-    /// The number of slots less 1: a power of two less 1.
+    /// The number of slots, a power of two, less 1.
     pub mask: u32,
     /// The distance between the beginnings of two slots.
     pub stride: usize,
-    /// The distance of a value from the beginning of its slot.
+    /// The offset of a value from the beginning of its slot.
     pub value_offset: usize,
-    /// When a store wakes the threads that wait.
+    /// When a store wakes the waiting threads.
     pub wake: Wake,
 }
 
 impl Layout {
-    /// The layout of a new cell. None if the memory would be larger than an object can be.
+    /// The layout of a new cell. None if the memory would be larger than `isize::MAX`.
     pub fn new(value_size: usize, wake: Wake) -> Option<Self> {
-        // A reader is overtaken only if the writer fills all slots while the reader copies one.
-        // Measured with both at full speed: the smaller the value, the more slots are worth it.
+        // A writer overtakes a reader only if it fills all slots while the reader copies one. In
+        // measurements with both at full speed, smaller values benefited from more slots.
         let slots = match value_size {
             0 => return None,
             1..=1024 => 16,
@@ -121,7 +121,7 @@ impl Layout {
         layout.memory_size().map(|_| layout)
     }
 
-    /// The size of the memory. None if it is larger than an object can be.
+    /// The size of the memory. None if it is larger than `isize::MAX`.
     pub fn memory_size(&self) -> Option<usize> {
         self.stride
             .checked_mul(self.mask as usize + 1)?
@@ -129,18 +129,18 @@ impl Layout {
             .filter(|size| *size <= isize::MAX as usize)
     }
 
-    /// Where the slot of a version begins.
+    /// The offset of the slot of a version.
     #[inline]
     pub fn slot_offset(&self, version: u32) -> usize {
-        // No overflow: less than memory_size().
+        // No overflow: the result is less than memory_size().
         size_of::<Control>() + (version & self.mask) as usize * self.stride
     }
 }
 
-/// The distance of a value from the beginning of its slot.
+/// The offset of a value from the beginning of its slot.
 fn value_offset(value_size: usize) -> usize {
-    if value_size <= LINE - size_of::<Slot>() {
-        size_of::<Slot>()
+    if value_size <= LINE - size_of::<SlotHeader>() {
+        size_of::<SlotHeader>()
     } else {
         LINE
     }
@@ -155,7 +155,7 @@ fn flags_of(wake: Wake) -> u32 {
     }
 }
 
-/// The meaning of the flags in the memory. `EPROTO` for flags that no cell has.
+/// The meaning of the flags in the memory. `EPROTO` for flags that no cell can have.
 fn wake_of(flags: u32) -> Result<Wake> {
     [Wake::Never, Wake::Announced, Wake::Always]
         .into_iter()
@@ -164,7 +164,7 @@ fn wake_of(flags: u32) -> Result<Wake> {
 }
 
 impl Control {
-    /// Initialises a cell without a value, which other processes do not recognise before
+    /// Initialises a cell without a value. Other processes do not recognise the cell before
     /// [`Self::publish`]. `clear` clears the slots.
     pub fn init(&self, layout: &Layout, clear: impl FnOnce()) -> Result<()> {
         self.header.begin();
@@ -176,7 +176,7 @@ impl Control {
         for word in &self._reserved {
             word.store(0, Ordering::Relaxed);
         }
-        for word in &self._own_line {
+        for word in &self._line_padding {
             word.store(0, Ordering::Relaxed);
         }
         self.published.store(0, Ordering::Relaxed);
@@ -185,13 +185,13 @@ impl Control {
         self.lock.init()
     }
 
-    /// Lets other processes recognise the cell.
+    /// Writes the header by which other processes recognise the cell.
     pub fn publish(&self) {
         self.header.finish(OBJECT_TYPE);
     }
 
-    /// Reads the layout. `EPROTO` if this is not a cell that fits into `mem_size` bytes, `ESTALE`
-    /// if it is a cell of another version of the layout.
+    /// Reads and checks the layout. `EPROTO` if this is not a cell that fits into `mem_size` bytes,
+    /// `ESTALE` if it is a cell of another version of the layout.
     pub fn open(&self, mem_size: usize) -> Result<Layout> {
         self.header.check(OBJECT_TYPE)?;
         let wake = wake_of(self.flags.load(Ordering::Relaxed))?;
@@ -207,7 +207,7 @@ impl Control {
         let slot_fits = layout
             .stride
             .checked_sub(layout.value_offset)
-            .is_some_and(|room| (1..=room).contains(&value_size));
+            .is_some_and(|space| (1..=space).contains(&value_size));
         let is_cell = (2..=SLOTS_MAX).contains(&slots)
             && slots.is_power_of_two()
             && layout.stride.is_multiple_of(LINE)

@@ -1,4 +1,4 @@
-//! The lock that excludes the writers of a cell from each other.
+//! The lock that excludes writers of a cell from each other.
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
@@ -29,8 +29,8 @@ impl Lock {
         self.mutex.init(false)
     }
 
-    /// Acquires the lock. The death of its last owner does not matter: a value that it did not
-    /// publish does not exist.
+    /// Acquires the lock. The death of the last owner is ignored: it left no partial change, since
+    /// a value that it did not publish does not exist.
     #[inline]
     pub fn lock(&self, wait: Deadline) -> Result<Guard<'_>> {
         let status = self.mutex.lock(wait)?;
@@ -57,8 +57,8 @@ impl Lock {
         }
     }
 
-    /// `EPERM` unless the calling thread is the sole writer. Makes no system call in its process,
-    /// if the kernel can clear a page in the child of a fork.
+    /// `EPERM` unless the calling thread is the sole writer. Makes no system call on a kernel that
+    /// has `MADV_WIPEONFORK`.
     #[inline]
     pub fn check(&self, writer: SoleWriter) -> Result<()> {
         let process = Process::current()?;
@@ -69,8 +69,8 @@ impl Lock {
         }
     }
 
-    /// Releases what [`Self::acquire`] acquired. Does nothing in another thread, or in a forked
-    /// child.
+    /// Releases the lock that [`Self::acquire`] acquired. Does nothing in another thread or in a
+    /// forked child.
     pub fn release(&self, writer: SoleWriter) {
         if self.check(writer).is_ok() {
             drop(Guard(&self.mutex));
@@ -78,19 +78,20 @@ impl Lock {
     }
 }
 
-/// The thread that holds the lock as the sole writer.
+/// Identifies the thread that holds the lock as the sole writer.
 #[derive(Clone, Copy)]
 pub struct SoleWriter {
-    /// Its id in the lock. A later thread can have the same `thread` only after this one has ended;
-    /// then the kernel has released the lock.
+    /// The thread id in the lock.
     id: pid_t,
-    /// Differs from that of the same thread in a forked child.
+    /// [`Process::thread`]: it differs in a forked child. A later thread of the process can have the
+    /// same number, but only after this thread has ended and the kernel has released the lock.
     thread: u64,
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        // It fails only if another process has overwritten the memory; there is no remedy then.
+        // It fails only if another process has overwritten the memory. The error is ignored because
+        // nothing can repair that.
         let _ = self.0.unlock();
     }
 }

@@ -1,5 +1,5 @@
-//! The cell: the current value of something. Many processes read it while others replace it, and
-//! no reader ever sees a part of a value.
+//! The cell: a value in shared memory. Many processes read it while others replace it, and no reader
+//! ever receives a torn value.
 //!
 //! | module | responsibility |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `layout` | the layout of the memory |
 //! | `lock` | excludes writers from each other |
 //!
-//! [`shared_copy`] copies bytes that another process may overwrite meanwhile.
+//! [`shared_copy`] copies bytes that another process may overwrite during the copy.
 
 mod layout;
 mod lock;
@@ -22,7 +22,7 @@ use crate::sys::{self, cache, futex};
 use layout::{ALIGN, Layout};
 use libc::c_int;
 use lock::SoleWriter;
-use protocol::{Memory, Slot};
+use protocol::{CellMemory, SlotHeader};
 use std::mem::{self, MaybeUninit};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
@@ -31,12 +31,13 @@ use std::time::Duration;
 pub use layout::Control;
 pub use protocol::Wake;
 
-/// The longest sleep of a waiter that announces nothing. A process that can only read the memory
-/// can still move the waiters to another futex (`FUTEX_REQUEUE`), where no store wakes them.
+/// The longest sleep of a waiter that does not announce itself. The sleep is bounded because a
+/// hostile process, even one that can only read the memory, can move waiters to another futex
+/// (`FUTEX_REQUEUE`), on which no store wakes them.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
 
-/// A cell in memory that this process has mapped: its address, and the sizes read when it was
-/// opened. The sizes in the memory itself are not read again.
+/// A handle to a cell in memory that this process has mapped: its address, and the layout read when
+/// the cell was opened. The layout in the memory is not read again.
 pub struct Cell {
     memory: NonNull<u8>,
     layout: Layout,
@@ -48,7 +49,7 @@ pub struct Cell {
 enum Access {
     Load,
     Store,
-    /// No other handle stores while this one exists.
+    /// Storing, while no other handle can store.
     StoreAlone(SoleWriter),
 }
 
@@ -57,14 +58,14 @@ enum Access {
 pub enum Use {
     /// Loading only.
     Load,
-    /// Storing too, by turns with others.
+    /// Loading, and storing in turn with other handles.
     Store,
-    /// Storing, as the only writer.
+    /// Loading, and storing as the only writer.
     StoreAlone,
 }
 
-/// The size of the memory that a cell needs for values of up to this size. None if no cell can hold
-/// them.
+/// The size of the memory of a cell for values of up to this size. None if no cell can have such
+/// values.
 #[must_use]
 pub fn memory_size(value_size: usize) -> Option<usize> {
     Layout::new(value_size, Wake::Never)?.memory_size()
@@ -105,17 +106,19 @@ impl Cell {
         };
         cell.control().init(&layout, || {
             for number in 0..=layout.mask {
-                let slot = cell.slot(cell.place(number));
+                let slot = cell.header(cell.slot(number));
                 slot.version.store(0, Ordering::Relaxed);
             }
         })?;
-        // Before another process can find it and become the writer first.
+        // Before the publication: otherwise another process could open the cell first and become
+        // its writer.
         cell.allow(is_for)?;
         cell.control().publish();
         Ok(cell)
     }
 
-    /// Allows the operations of a purpose. `EBUSY` if another handle stores.
+    /// Allows the operations of a purpose. `EBUSY` if another handle has the lock that a sole writer
+    /// needs.
     fn allow(&mut self, is_for: Use) -> Result<()> {
         self.access = match is_for {
             Use::Load => Access::Load,
@@ -125,7 +128,7 @@ impl Cell {
         Ok(())
     }
 
-    /// Opens an existing cell. Only [`Self::store`] and [`Self::wait`] write to the memory.
+    /// Opens an existing cell.
     ///
     /// # Safety
     ///
@@ -136,7 +139,7 @@ impl Cell {
         if size < mem::size_of::<Control>() {
             return Err(Errno::EPROTO);
         }
-        // SAFETY: aligned, and large enough.
+        // SAFETY: the address and the size have been checked; any bytes are a Control.
         let control = unsafe { memory.cast::<Control>().as_ref() };
         let mut cell = Self {
             memory,
@@ -154,16 +157,16 @@ impl Cell {
     }
 
     fn control(&self) -> &Control {
-        // SAFETY: the memory was checked to be aligned and large enough for it; it is made of
-        // atomics, which another process may write at any time.
+        // SAFETY: `init` and `open` have checked the alignment and the size. It consists of atomics,
+        // which another process may write at any time.
         unsafe { self.memory.cast().as_ref() }
     }
 
     /// The address of the value in a slot.
     #[inline]
-    fn value(&self, place: Place) -> NonNull<u8> {
-        // SAFETY: within the slot.
-        unsafe { place.0.add(self.layout.value_offset) }
+    fn value(&self, slot: SlotPtr) -> NonNull<u8> {
+        // SAFETY: the value is within the slot.
+        unsafe { slot.0.add(self.layout.value_offset) }
     }
 
     /// Replaces the value.
@@ -182,63 +185,64 @@ impl Cell {
             Access::StoreAlone(writer) => lock.check(writer).map(|()| None)?,
             _ => Some(lock.lock(wait)?),
         };
-        protocol::store(self, value.len() as u64, |place| {
-            // SAFETY: the value fits into a slot. Only this thread writes to the slot: it holds
-            // the lock.
-            unsafe { shared_copy::to_shared(value, self.value(place)) };
+        protocol::store(self, value.len() as u64, |slot| {
+            // SAFETY: the value fits into a slot, and only the owner of the lock, this thread,
+            // writes to the slot.
+            unsafe { shared_copy::to_shared(value, self.value(slot)) };
         })
     }
 
-    /// Copies the value to `room`, and its version to `ret_version`. Returns the length. After an
-    /// error the content of `room` is unspecified.
+    /// Copies the value to `buffer`, and its version to `ret_version`. Returns the length. After an
+    /// error the content of `buffer` is unspecified.
     #[inline]
     pub fn load(
         &self,
-        room: &mut [MaybeUninit<u8>],
+        buffer: &mut [MaybeUninit<u8>],
         ret_version: Option<&mut MaybeUninit<u64>>,
     ) -> Result<usize> {
         if self.layout.value_size > shared_copy::SHORT {
-            return self.load_long(room, ret_version);
+            return self.load_long(buffer, ret_version);
         }
-        self.load_with(room, ret_version, |from, to| {
+        self.load_with(buffer, ret_version, |from, to| {
             // SAFETY: as `load_with` promises.
             unsafe { shared_copy::short_from_shared(from, to) }
         })
     }
 
-    /// [`Self::load`] of a long value, which a function call copies. A function of its own: saving
-    /// registers around a call takes as long as copying a short value.
+    /// [`Self::load`] of a long value, which memcpy(3) copies. It is not inlined: saving registers
+    /// around the call of memcpy takes as long as copying a short value.
     #[inline(never)]
     fn load_long(
         &self,
-        room: &mut [MaybeUninit<u8>],
+        buffer: &mut [MaybeUninit<u8>],
         ret_version: Option<&mut MaybeUninit<u64>>,
     ) -> Result<usize> {
-        self.load_with(room, ret_version, |from, to| {
+        self.load_with(buffer, ret_version, |from, to| {
             // SAFETY: as `load_with` promises.
             unsafe { shared_copy::from_shared(from, to) }
         })
     }
 
-    /// `copy` gets an aligned address and a buffer that is not longer than the largest value.
+    /// [`Self::load`] with a function that copies the value. Its arguments are an aligned address
+    /// in a slot and a buffer that is not longer than the largest value.
     #[inline(always)]
     fn load_with(
         &self,
-        room: &mut [MaybeUninit<u8>],
+        buffer: &mut [MaybeUninit<u8>],
         ret_version: Option<&mut MaybeUninit<u64>>,
         copy: impl Fn(NonNull<u8>, &mut [MaybeUninit<u8>]),
     ) -> Result<usize> {
-        if room.is_empty() {
+        if buffer.is_empty() {
             return Err(Errno::EINVAL);
         }
-        let (len, version) = protocol::load(self, |place, len, version| {
+        let (len, version) = protocol::load(self, |slot, len, version| {
             let len = usize::try_from(len).unwrap_or(0);
             if len == 0 || len > self.layout.value_size {
                 return Err(Errno::EPROTO);
             }
-            let room = room.get_mut(..len).ok_or(Errno::EMSGSIZE)?;
-            // The slot has room for value_size bytes, which are not fewer than len.
-            copy(self.value(place), room);
+            let buffer = buffer.get_mut(..len).ok_or(Errno::EMSGSIZE)?;
+            // The slot has value_size bytes for the value, and len is not larger.
+            copy(self.value(slot), buffer);
             Ok((len, version))
         })?;
         if let Some(ret_version) = ret_version {
@@ -247,9 +251,10 @@ impl Cell {
         Ok(len)
     }
 
-    /// Waits until the version is not `seen`. A cancellation point, unless it may not wait.
+    /// Waits until the version is not `seen`. A cancellation point, unless `wait` is a zero
+    /// time-out.
     pub fn wait(&self, seen: u64, mut wait: Deadline) -> Result<()> {
-        let most = match (self.layout.wake, self.access) {
+        let max_sleep = match (self.layout.wake, self.access) {
             (Wake::Never, _) | (Wake::Announced, Access::Load) => return Err(Errno::EOPNOTSUPP),
             (Wake::Announced, _) => announce::MAX_SLEEP,
             (Wake::Always, _) => MAX_SLEEP,
@@ -262,7 +267,7 @@ impl Cell {
         }
         sys::test_cancel();
         protocol::wait(self, seen, |published| {
-            wait.futex_for_cancellable(self.published(), published, most)
+            wait.futex_for_cancellable(self.published(), published, max_sleep)
                 .map(drop)
         })
     }
@@ -276,12 +281,12 @@ impl Drop for Cell {
     }
 }
 
-/// The address of a slot: aligned, and all of the slot is within the memory.
+/// The address of a slot. It is aligned, and the whole slot is within the memory.
 #[derive(Clone, Copy)]
-pub struct Place(NonNull<u8>);
+pub struct SlotPtr(NonNull<u8>);
 
-impl Memory for Cell {
-    type Place = Place;
+impl CellMemory for Cell {
+    type Slot = SlotPtr;
 
     #[inline]
     fn published(&self) -> &AtomicU32 {
@@ -294,23 +299,23 @@ impl Memory for Cell {
     }
 
     #[inline]
-    fn place(&self, version: u32) -> Place {
+    fn slot(&self, version: u32) -> SlotPtr {
         let offset = self.layout.slot_offset(version);
-        // SAFETY: within the memory: the layout was checked against its size.
-        Place(unsafe { self.memory.add(offset) })
+        // SAFETY: within the memory, against whose size `init` and `open` have checked the layout.
+        SlotPtr(unsafe { self.memory.add(offset) })
     }
 
     #[inline]
-    fn slot(&self, place: Place) -> &Slot {
-        // SAFETY: aligned, because the memory, the first slot and the stride are; made of
-        // atomics, which another process may write at any time.
-        unsafe { place.0.cast().as_ref() }
+    fn header(&self, slot: SlotPtr) -> &SlotHeader {
+        // SAFETY: aligned, because the memory, the first slot and the stride are aligned. It
+        // consists of atomics, which another process may write at any time.
+        unsafe { slot.0.cast().as_ref() }
     }
 
     #[inline]
-    fn expect_store(&self, place: Place) {
-        cache::prefetch_write(place.0);
-        cache::prefetch_write(self.value(place));
+    fn prefetch_write(&self, slot: SlotPtr) {
+        cache::prefetch_write(slot.0);
+        cache::prefetch_write(self.value(slot));
     }
 
     #[inline]

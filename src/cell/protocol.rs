@@ -1,31 +1,40 @@
-//! How a value is published and read: over atomics alone, so that tests/loom can run every
-//! interleaving of it.
+//! How a value is published, read and waited for: over atomics alone, so that tests/loom can run
+//! the interleavings of this code.
 //!
-//! A cell has a row of slots, and a word that says which of them is current. There is one writer
-//! at a time. It fills the next slot in the row, which no reader uses yet, and then publishes it.
-//! A reader copies the current slot, and then checks that the slot has not changed: it changes only
-//! if the writer fills the whole row during the copy. Each slot is a seqlock; unlike with a single
-//! seqlock, a reader hardly ever meets the writer.
+//! A cell has an array of slots, and a published word that selects the current slot. There is one
+//! writer at a time. It fills the next slot, which no reader uses yet, and then publishes it. After
+//! the last slot it continues with the first. A reader copies the current slot, and then checks
+//! that the slot has not changed: a slot changes only if the writer fills all slots during the
+//! copy. Each slot is a seqlock. With a single seqlock, a reader would retry much more often.
 //!
-//! Values are numbered: version 1 is the first one. Slot `version % slots` has it. The
-//! published word is the low half of the version, because it is a futex too.
+//! The value of the first store is version 1, and so on. A version is in slot `version % slots`.
+//! The published word is the low half of the version, because it is also the futex on which threads
+//! wait.
 //!
-//! Another process can have written anything into the memory. A reader checks each number before
-//! it uses it, and the number of its attempts is limited.
+//! Another process may have written any bytes into the memory. So a reader checks each number
+//! before it uses it, and makes a limited number of attempts.
+//!
+//! | in `store` | pairs with |
+//! |---|---|
+//! | release of BUSY into the slot's version | `attempt`, `try_load` and `is_current`, acquire of the version |
+//! | release fence after BUSY | `attempt` and `try_load`, acquire fence after the copy |
+//! | the publication, a release | `attempt`, `try_load` and `is_current`, acquire of the published word |
+//! | the full barrier of `Waiters::notify` | `Waiters::announce`; see [`crate::lock::announce`] |
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::errno::{Errno, Result};
 use crate::lock::announce::{Notifier, Waiters};
 
-/// The version of a slot that is being filled. The versions of values stay below it.
+/// The version of a slot that is being filled. The versions of values are smaller.
 const BUSY: u64 = u64::MAX;
-/// The number of attempts of a reader. One fails if the writer fills the whole row during it.
-const TRIES: u32 = if cfg!(loom) { 3 } else { 64 };
+/// The maximum number of attempts of a reader. An attempt fails if the writer fills all slots
+/// during it.
+const ATTEMPTS_MAX: u32 = if cfg!(loom) { 3 } else { 64 };
 
-/// The beginning of a slot, before the bytes of the value.
+/// The header of a slot, before the bytes of the value.
 #[repr(C)]
-pub struct Slot {
-    /// The version of the value, 0 if the slot never had one, or `BUSY`.
+pub struct SlotHeader {
+    /// The version of the value, 0 if the slot never had a value, or [`BUSY`].
     pub version: AtomicU64,
     /// The length of the value.
     pub len: AtomicU64,
@@ -36,148 +45,150 @@ pub struct Slot {
 pub enum Wake {
     /// No thread can wait.
     Never,
-    /// If a thread has announced itself.
+    /// If a waiting thread has announced itself.
     Announced,
-    /// With each store: threads wait that cannot write to the memory.
+    /// With each store, because threads may wait that cannot write to the memory.
     Always,
 }
 
 /// The memory of a cell.
-pub trait Memory {
+pub trait CellMemory {
     /// Identifies a slot.
-    type Place: Copy;
+    type Slot: Copy;
 
     /// The low half of the current version.
     fn published(&self) -> &AtomicU32;
     /// The announcement of the threads that wait.
     fn waiters(&self) -> &Waiters;
-    /// The slot of a version. The low half is enough: the number of slots is a power of
-    /// two that is not larger than 2^32.
-    fn place(&self, version: u32) -> Self::Place;
-    /// The beginning of a slot.
-    fn slot(&self, place: Self::Place) -> &Slot;
+    /// The slot of the version with this low half. The low half suffices, because the number of
+    /// slots is a power of two of at most 2^32.
+    fn slot(&self, version: u32) -> Self::Slot;
+    /// The header of a slot.
+    fn header(&self, slot: Self::Slot) -> &SlotHeader;
     /// When a store wakes the threads that wait.
     fn wake(&self) -> Wake;
-    /// Hints that the next store will fill this slot.
-    fn expect_store(&self, _: Self::Place) {}
+    /// Prefetches a slot that the next store will fill.
+    fn prefetch_write(&self, _: Self::Slot) {}
     /// Adds 1 to the published word and wakes all threads that sleep on it, in one system call.
-    /// Returns how many.
+    /// Returns the number of threads woken.
     fn increment_and_wake(&self) -> Result<u32>;
-    /// Wakes all threads that sleep on the published word. Returns how many.
+    /// Wakes all threads that sleep on the published word. Returns the number of threads woken.
     fn wake_all(&self) -> u32;
 }
 
-/// Whether a slot has the value of which `published` is the low half of the version.
+/// Whether `published` is the low half of this version, and the slot is not being filled.
 #[inline]
-fn is_of(version: u64, published: u32) -> bool {
+fn matches_published(version: u64, published: u32) -> bool {
     version as u32 == published && version != BUSY
 }
 
-/// Reads the current value: `copy` gets its slot, the length in the slot, and the version. `load`
-/// may call it several times, and returns its last result; the last copy is the value.
+/// Reads the current value. `load` calls `copy` with the slot of the value, its length and its
+/// version. It may call `copy` several times; the last copy is the value, and its result is
+/// returned.
 ///
-/// `ENODATA` if there is no value yet, `EAGAIN` if writers overtook each attempt, `EPROTO` if
-/// this is not a cell.
+/// `ENODATA` if there is no value yet, `EAGAIN` if writers overtook each attempt, `EPROTO` if the
+/// memory is not a cell.
 #[inline]
-pub fn load<M: Memory, T>(
+pub fn load<M: CellMemory, T>(
     memory: &M,
-    mut copy: impl FnMut(M::Place, u64, u64) -> Result<T>,
+    mut copy: impl FnMut(M::Slot, u64, u64) -> Result<T>,
 ) -> Result<T> {
-    match load_at_once(memory, &mut copy) {
+    match try_load(memory, &mut copy) {
         Some(copied) => Ok(copied),
-        None => load_again(memory, copy),
+        None => load_slow(memory, copy),
     }
 }
 
-/// The first attempt, which nearly always succeeds. None if anything is unusual.
+/// The first attempt, which nearly always succeeds. None if it failed for any reason.
 #[inline(always)]
-fn load_at_once<M: Memory, T>(
+fn try_load<M: CellMemory, T>(
     memory: &M,
-    copy: &mut impl FnMut(M::Place, u64, u64) -> Result<T>,
+    copy: &mut impl FnMut(M::Slot, u64, u64) -> Result<T>,
 ) -> Option<T> {
-    // The orders are those of `attempt`.
+    // The orderings are those of `attempt`.
     let published = memory.published().load(Ordering::Acquire);
-    let place = memory.place(published);
-    let slot = memory.slot(place);
-    let version = slot.version.load(Ordering::Acquire);
-    if !is_of(version, published) || version == 0 {
+    let slot = memory.slot(published);
+    let header = memory.header(slot);
+    let version = header.version.load(Ordering::Acquire);
+    if !matches_published(version, published) || version == 0 {
         return None;
     }
-    let copied = copy(place, slot.len.load(Ordering::Relaxed), version).ok()?;
+    let copied = copy(slot, header.len.load(Ordering::Relaxed), version).ok()?;
     fence(Ordering::Acquire);
-    (slot.version.load(Ordering::Relaxed) == version).then_some(copied)
+    (header.version.load(Ordering::Relaxed) == version).then_some(copied)
 }
 
-/// The attempts after the first one, which find the reason of a failure.
+/// The attempts after the first one, which also determine the reason of a failure.
 #[cold]
 #[inline(never)]
-fn load_again<M: Memory, T>(
+fn load_slow<M: CellMemory, T>(
     memory: &M,
-    mut copy: impl FnMut(M::Place, u64, u64) -> Result<T>,
+    mut copy: impl FnMut(M::Slot, u64, u64) -> Result<T>,
 ) -> Result<T> {
-    (1..TRIES)
+    (1..ATTEMPTS_MAX)
         .find_map(|_| attempt(memory, &mut copy))
         .unwrap_or(Err(Errno::EAGAIN))
 }
 
 /// One attempt of [`load`]. None if writers overtook it.
-fn attempt<M: Memory, T>(
+fn attempt<M: CellMemory, T>(
     memory: &M,
-    copy: &mut impl FnMut(M::Place, u64, u64) -> Result<T>,
+    copy: &mut impl FnMut(M::Slot, u64, u64) -> Result<T>,
 ) -> Option<Result<T>> {
-    // Pairs with the publication in `store`: a thread that sees it sees the slot filled.
+    // Pairs with the publication in `store`: a thread that sees it sees the filled slot.
     let published = memory.published().load(Ordering::Acquire);
-    let place = memory.place(published);
-    let slot = memory.slot(place);
-    // Pairs with the store of BUSY in `store`: a thread that sees BUSY, or a later version, sees
+    let slot = memory.slot(published);
+    let header = memory.header(slot);
+    // Pairs with the release of BUSY in `store`: a thread that sees BUSY, or a later version, sees
     // below that another version has been published.
-    let version = slot.version.load(Ordering::Acquire);
-    if !is_of(version, published) {
-        // A writer fills only the slot after the current one. So this slot is no longer current,
-        // or this is not a cell.
+    let version = header.version.load(Ordering::Acquire);
+    if !matches_published(version, published) {
+        // A writer fills only the slot after the current one. So this slot is no longer current, or
+        // the memory is not a cell.
         let same = memory.published().load(Ordering::Relaxed) == published;
         return same.then_some(Err(Errno::EPROTO));
     }
     if version == 0 {
         return Some(Err(Errno::ENODATA));
     }
-    let copied = copy(place, slot.len.load(Ordering::Relaxed), version);
-    // Pairs with the fence in `store`: a thread that has copied any part of the next value of this
-    // slot sees below that the slot is BUSY, or has a later version.
+    let copied = copy(slot, header.len.load(Ordering::Relaxed), version);
+    // Pairs with the release fence in `store`: a thread that has copied any part of the next value
+    // of this slot sees below that the slot is BUSY, or has a later version.
     fence(Ordering::Acquire);
-    (slot.version.load(Ordering::Relaxed) == version).then_some(copied)
+    (header.version.load(Ordering::Relaxed) == version).then_some(copied)
 }
 
-/// Stores a value: `fill` copies it to a slot. The caller holds the writers' lock, so the last
-/// writer wrote the words that are read here, whether it lives or not. The slot of a writer that died
-/// before its publication is filled again.
+/// Stores a value. `fill` copies the value to a slot. The caller holds the writers' lock, which
+/// orders the plain loads here after the stores of all earlier writers, living or dead. If a writer
+/// died before its publication, this call fills the same slot again.
 ///
-/// `EPROTO` if this is not a cell. After an error nothing has been published.
+/// `EPROTO` if the memory is not a cell. After an error nothing has been published.
 #[inline]
-pub fn store<M: Memory>(memory: &M, len: u64, fill: impl FnOnce(M::Place)) -> Result<()> {
+pub fn store<M: CellMemory>(memory: &M, len: u64, fill: impl FnOnce(M::Slot)) -> Result<()> {
     let published = memory.published().load(Ordering::Relaxed);
     let current = memory
-        .slot(memory.place(published))
+        .header(memory.slot(published))
         .version
         .load(Ordering::Relaxed);
-    if !is_of(current, published) || current >= BUSY - 1 {
+    if !matches_published(current, published) || current >= BUSY - 1 {
         return Err(Errno::EPROTO);
     }
     let next = current + 1;
-    let place = memory.place(next as u32);
-    let slot = memory.slot(place);
-    // The readers' processors have its lines: they arrive while this value is stored.
-    memory.expect_store(memory.place((next + 1) as u32));
-    // Pairs with the first load of the version in `attempt` and the one in `is_current`.
-    slot.version.store(BUSY, Ordering::Release);
-    // Pairs with the fence in `attempt`: BUSY is visible before any part of the new value.
+    let slot = memory.slot(next as u32);
+    let header = memory.header(slot);
+    // The readers' processors have the cache lines of the slot after `next`. The prefetch transfers
+    // them while this value is stored.
+    memory.prefetch_write(memory.slot((next + 1) as u32));
+    // Pairs with the first load of the version in `attempt` and with the one in `is_current`.
+    header.version.store(BUSY, Ordering::Release);
+    // Pairs with the acquire fence in `attempt`: BUSY is visible before any part of the new value.
     fence(Ordering::Release);
-    fill(place);
-    slot.len.store(len, Ordering::Relaxed);
-    // The publication orders this store and the value.
-    slot.version.store(next, Ordering::Relaxed);
-    // Each publication pairs with the first load of the published word in `attempt` and
-    // `is_current`.
+    fill(slot);
+    header.len.store(len, Ordering::Relaxed);
+    // Relaxed: the publication below is a release.
+    header.version.store(next, Ordering::Relaxed);
+    // Each form of the publication pairs with the acquire load of the published word in `attempt`
+    // and `is_current`.
     match memory.wake() {
         Wake::Never => memory.published().store(next as u32, Ordering::Release),
         Wake::Announced => memory.waiters().notify(&Publication {
@@ -185,8 +196,8 @@ pub fn store<M: Memory>(memory: &M, len: u64, fill: impl FnOnce(M::Place)) -> Re
             version: next as u32,
         }),
         Wake::Always => {
-            // A system call is no barrier by itself, and on some machines the kernel's increment
-            // is none either: this fence makes the increment a release operation.
+            // Neither a system call nor, on some machines, the kernel's increment is a barrier.
+            // This fence makes the increment a release operation.
             fence(Ordering::SeqCst);
             memory.increment_and_wake()?;
         }
@@ -194,13 +205,13 @@ pub fn store<M: Memory>(memory: &M, len: u64, fill: impl FnOnce(M::Place)) -> Re
     Ok(())
 }
 
-/// The publication of a version, which wakes all threads that wait.
+/// The publication of a version, which wakes all waiting threads.
 struct Publication<'a, M> {
     memory: &'a M,
     version: u32,
 }
 
-impl<M: Memory> Notifier for Publication<'_, M> {
+impl<M: CellMemory> Notifier for Publication<'_, M> {
     fn wake_limit(&self) -> u32 {
         u32::MAX
     }
@@ -219,10 +230,10 @@ impl<M: Memory> Notifier for Publication<'_, M> {
     }
 }
 
-/// Returns when the version is not `seen`. `sleep` sleeps while the published word has the value
-/// that it gets; it may return earlier. `EPROTO` if this is not a cell.
+/// Waits until the version is not `seen`. `sleep` sleeps while the published word has the value of
+/// its argument; it may return earlier. `EPROTO` if the memory is not a cell.
 pub fn wait(
-    memory: &impl Memory,
+    memory: &impl CellMemory,
     seen: u64,
     mut sleep: impl FnMut(u32) -> Result<()>,
 ) -> Result<()> {
@@ -238,25 +249,26 @@ pub fn wait(
     Ok(())
 }
 
-/// Whether the current version is `seen`. `EPROTO` if this is not a cell.
-pub fn is_current(memory: &impl Memory, seen: u64) -> Result<bool> {
-    // Pairs with the publication in `store`: a thread that sees it sees the version in the slot.
+/// Whether the current version is `seen`. `EPROTO` if the memory is not a cell.
+pub fn is_current(memory: &impl CellMemory, seen: u64) -> Result<bool> {
+    // Pairs with the publication in `store`: a thread that sees it sees the slot's version.
     let published = memory.published().load(Ordering::Acquire);
     if published != seen as u32 {
         return Ok(false);
     }
-    // The low half is that of `seen`. The other half is in the slot. Pairs with the store of
-    // BUSY in `store`, as in `attempt`.
+    // The low halves are equal; the slot has the whole version. Pairs with the release of BUSY in
+    // `store`, as in `attempt`.
     let version = memory
-        .slot(memory.place(published))
+        .header(memory.slot(published))
         .version
         .load(Ordering::Acquire);
     if version == seen {
         return Ok(true);
     }
-    // Another version; or a writer fills the slot again, so that it has published another one.
-    let changed =
-        is_of(version, published) || memory.published().load(Ordering::Relaxed) != published;
+    // Either the slot has another version with this low half, or a writer is filling the slot again
+    // and has published another version.
+    let changed = matches_published(version, published)
+        || memory.published().load(Ordering::Relaxed) != published;
     if changed {
         Ok(false)
     } else {

@@ -4,7 +4,7 @@ use crate::support::*;
 use libc::{EAGAIN, EMSGSIZE, ENODATA, PROT_READ, PROT_WRITE, c_int};
 use std::cell::Cell as Count;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use unixipc::cell::protocol::{self, Slot, Wake};
+use unixipc::cell::protocol::{self, SlotHeader, Wake};
 use unixipc::errno::Errno;
 use unixipc::lock::announce::Waiters;
 
@@ -195,20 +195,20 @@ fn fork() {
 struct Busy {
     looked: Count<u32>,
     published: [AtomicU32; 2],
-    slot: Slot,
+    slot: SlotHeader,
 }
 
-impl protocol::Memory for Busy {
-    type Place = ();
+impl protocol::CellMemory for Busy {
+    type Slot = ();
 
     fn published(&self) -> &AtomicU32 {
         self.looked.set(self.looked.get() + 1);
         &self.published[self.looked.get() as usize % 2]
     }
 
-    fn place(&self, _: u32) {}
+    fn slot(&self, _: u32) {}
 
-    fn slot(&self, (): ()) -> &Slot {
+    fn header(&self, (): ()) -> &SlotHeader {
         &self.slot
     }
 
@@ -235,7 +235,7 @@ fn a_reader_gives_up() {
     let busy = Busy {
         looked: Count::new(0),
         published: [AtomicU32::new(1), AtomicU32::new(2)],
-        slot: Slot {
+        slot: SlotHeader {
             version: AtomicU64::new(u64::MAX),
             len: AtomicU64::new(1),
         },

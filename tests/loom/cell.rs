@@ -3,7 +3,7 @@
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::errno::{Errno, Result};
 use crate::lock::announce::Waiters;
-use crate::protocol::{self, Memory, Slot, Wake};
+use crate::protocol::{self, CellMemory, SlotHeader, Wake};
 use crate::{Turn, check};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -12,7 +12,7 @@ const SLOTS: usize = 2;
 
 struct Cell {
     published: AtomicU32,
-    slots: [Slot; SLOTS],
+    slots: [SlotHeader; SLOTS],
     values: [[AtomicU64; 2]; SLOTS],
     wake: Wake,
     waiters: Waiters,
@@ -24,21 +24,21 @@ struct Cell {
     sleepers: Condvar,
 }
 
-impl Memory for Cell {
-    type Place = usize;
+impl CellMemory for Cell {
+    type Slot = usize;
 
     fn published(&self) -> &AtomicU32 {
         self.turn.anybody();
         &self.published
     }
 
-    fn place(&self, version: u32) -> usize {
+    fn slot(&self, version: u32) -> usize {
         version as usize % SLOTS
     }
 
-    fn slot(&self, place: usize) -> &Slot {
+    fn header(&self, slot: usize) -> &SlotHeader {
         self.turn.anybody();
-        &self.slots[place]
+        &self.slots[slot]
     }
 
     fn waiters(&self) -> &Waiters {
@@ -73,7 +73,7 @@ impl Cell {
     fn new(wake: Wake) -> Self {
         Self {
             published: AtomicU32::new(0),
-            slots: [(); SLOTS].map(|()| Slot {
+            slots: [(); SLOTS].map(|()| SlotHeader {
                 version: AtomicU64::new(0),
                 len: AtomicU64::new(0),
             }),
@@ -89,8 +89,8 @@ impl Cell {
 
     /// Stores a value of which both words and the length are `number`.
     fn store(&self, number: u64) -> Result<()> {
-        protocol::store(self, number, |place| {
-            for word in &self.values[place] {
+        protocol::store(self, number, |slot| {
+            for word in &self.values[slot] {
                 self.turn.anybody();
                 word.store(number, Ordering::Relaxed);
             }
@@ -100,8 +100,8 @@ impl Cell {
 
     /// Loads the value, which must be whole; its number and its version.
     fn load(&self) -> Result<(u64, u64)> {
-        let ([a, b, len], version) = protocol::load(self, |place, len, version| {
-            let [a, b] = &self.values[place];
+        let ([a, b, len], version) = protocol::load(self, |slot, len, version| {
+            let [a, b] = &self.values[slot];
             let a = a.load(Ordering::Relaxed);
             self.turn.anybody();
             let b = b.load(Ordering::Relaxed);
