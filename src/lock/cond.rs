@@ -8,7 +8,7 @@
 
 use super::LockStatus;
 use super::mutex::Mutex;
-use super::robust_mutex::MAX_SLEEP;
+use super::robust_wait::MAX_SLEEP;
 use super::signals::{Kernel, Signals};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
@@ -71,7 +71,7 @@ impl Cond {
             mutex.announce_waiter();
             let end = deadline.futex_for(sequence, seen, MAX_SLEEP)?;
             if end == SleepEnd::Expired && cancel.was_enabled() {
-                relocked = self.look_for_cancel(mutex, &cancel)?;
+                relocked = self.check_cancel(mutex, &cancel)?;
             }
             if relocked.is_some() {
                 // Ends the wait.
@@ -92,7 +92,7 @@ impl Cond {
 
     /// Lets a pending cancellation act, with the mutex held. Returns the status of the mutex if
     /// its owner died: then it stays locked.
-    fn look_for_cancel(&self, mutex: &Mutex, cancel: &CancelGuard) -> Result<Option<LockStatus>> {
+    fn check_cancel(&self, mutex: &Mutex, cancel: &CancelGuard) -> Result<Option<LockStatus>> {
         match mutex.lock(Deadline::never()) {
             Ok(LockStatus::Clean) => {
                 cancel.test();
@@ -114,7 +114,7 @@ impl Cond {
     /// Wakes all waiters.
     pub fn broadcast(&self) -> Result<()> {
         self.header.check(OBJECT_TYPE)?;
-        self.signals.broadcast(|| match self.waiters_word() {
+        self.signals.broadcast(|| match self.waiters_futex() {
             Some(word) => self.move_waiters(word),
             None => self.increment_and_wake(c_int::MAX).map(drop),
         })
@@ -136,7 +136,7 @@ impl Cond {
     }
 
     /// The futex of the waiters' mutex, where it is known.
-    fn waiters_word(&self) -> Option<&AtomicU32> {
+    fn waiters_futex(&self) -> Option<&AtomicU32> {
         let distance = self.mutex.load(Ordering::Relaxed);
         let mutex = ptr::from_ref(self)
             .wrapping_byte_offset(distance as isize)
@@ -149,7 +149,7 @@ impl Cond {
         }
         // SAFETY: aligned, and in the page of the condition; any bytes are a Mutex, which all
         // processes change through shared references only.
-        unsafe { &*mutex }.waiters_word()
+        unsafe { &*mutex }.waiters_futex()
     }
 
     fn distance_to(&self, mutex: &Mutex) -> i32 {

@@ -2,7 +2,7 @@
 //! protocol.
 
 use super::announce::{MAX_SLEEP, Waiters};
-use super::event_state::{self, Memory, Reset};
+use super::event_state::{self, EventMemory, Reset};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
@@ -96,7 +96,7 @@ impl Event {
     }
 }
 
-impl Memory for Event {
+impl EventMemory for Event {
     #[inline]
     fn state(&self) -> &AtomicU32 {
         &self.state

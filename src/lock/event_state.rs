@@ -32,7 +32,7 @@ pub enum Reset {
 }
 
 /// The memory of an event.
-pub trait Memory {
+pub trait EventMemory {
     /// The word that holds the state.
     fn state(&self) -> &AtomicU32;
     /// The announcement of the waiters.
@@ -56,19 +56,19 @@ fn is_set_in(state: u32) -> bool {
 }
 
 /// Whether the event is set.
-pub fn is_set(memory: &impl Memory) -> bool {
+pub fn is_set(memory: &impl EventMemory) -> bool {
     is_set_in(memory.state().load(Ordering::Acquire))
 }
 
 /// Sets the event and wakes waiters. Makes no system call if no thread waits.
 #[inline]
-pub fn set(memory: &impl Memory) {
+pub fn set(memory: &impl EventMemory) {
     memory.waiters().notify(&Setting(memory));
 }
 
 struct Setting<'a, M>(&'a M);
 
-impl<M: Memory> Notifier for Setting<'_, M> {
+impl<M: EventMemory> Notifier for Setting<'_, M> {
     #[inline]
     fn wake_limit(&self) -> u32 {
         match self.0.reset() {
@@ -95,7 +95,7 @@ impl<M: Memory> Notifier for Setting<'_, M> {
 
 /// Clears the event. Returns whether it was set. What a thread wrote before it set the event is
 /// visible then.
-pub fn clear(memory: &impl Memory) -> bool {
+pub fn clear(memory: &impl EventMemory) -> bool {
     let mut state = memory.state().load(Ordering::Relaxed);
     while is_set_in(state) {
         match try_clear(memory, state) {
@@ -107,7 +107,7 @@ pub fn clear(memory: &impl Memory) -> bool {
 }
 
 /// Clears the event if the state is still `state`, which is odd. The current state otherwise.
-fn try_clear(memory: &impl Memory, state: u32) -> std::result::Result<(), u32> {
+fn try_clear(memory: &impl EventMemory, state: u32) -> std::result::Result<(), u32> {
     let clear = state.wrapping_add(1);
     memory
         .state()
@@ -118,7 +118,7 @@ fn try_clear(memory: &impl Memory, state: u32) -> std::result::Result<(), u32> {
 /// Returns when the event is set, and consumes it if it resets automatically. With manual reset
 /// also if it was set since the call began. `sleep` sleeps while the state has the value that it
 /// gets; it may return earlier.
-pub fn wait(memory: &impl Memory, mut sleep: impl FnMut(u32) -> Result<()>) -> Result<()> {
+pub fn wait(memory: &impl EventMemory, mut sleep: impl FnMut(u32) -> Result<()>) -> Result<()> {
     let mut first = None;
     while let Some(before) = try_wait(memory, first) {
         first = first.or(Some(before));
@@ -137,7 +137,7 @@ pub fn wait(memory: &impl Memory, mut sleep: impl FnMut(u32) -> Result<()>) -> R
 
 /// Takes an event without waiting. The state if there is none; `first` is the state at the
 /// beginning of the wait.
-pub fn try_wait(memory: &impl Memory, first: Option<u32>) -> Option<u32> {
+pub fn try_wait(memory: &impl EventMemory, first: Option<u32>) -> Option<u32> {
     let mut state = memory.state().load(Ordering::Acquire);
     match memory.reset() {
         Reset::Manual => {

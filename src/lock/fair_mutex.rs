@@ -7,7 +7,8 @@
 //! clears it; if that is stopped, the next thread sleeps for the whole time, once.
 
 use super::process::Process;
-use super::robust_mutex::{MAX_SLEEP, RobustMutex};
+use super::robust_mutex::RobustMutex;
+use super::robust_wait::MAX_SLEEP;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::sys::{self, futex, is_thread_alive};
@@ -17,11 +18,11 @@ use std::time::Duration;
 
 /// How long a waiter waits before it asks to go first. To ask at once would make two threads
 /// that use the mutex in turn change places, and processors, at every lock.
-const PATIENCE: Duration = Duration::from_millis(1);
+const FAIRNESS_DELAY: Duration = Duration::from_millis(1);
 /// How long a thread lets a waiter go first, in sleeps of this length, which doubles: in all 25 ms.
 /// Before each it checks that the waiter still exists.
-const FIRST_SLEEP: Duration = Duration::from_micros(200);
-const SLEEPS: u32 = 7;
+const FIRST_YIELD: Duration = Duration::from_micros(200);
+const YIELDS_MAX: u32 = 7;
 
 /// The parts of such a mutex in shared memory.
 #[derive(Clone, Copy)]
@@ -30,7 +31,7 @@ pub struct FairMutex<'a> {
     pub starving: &'a AtomicU32,
     /// When a call that must not wait last checked whether the owner still exists, in
     /// milliseconds.
-    pub looked: &'a AtomicU32,
+    pub owner_checked: &'a AtomicU32,
     /// The mutex.
     pub robust: &'a RobustMutex,
 }
@@ -48,30 +49,30 @@ impl FairMutex<'_> {
     #[inline]
     pub fn try_lock(&self, process: Process, deadline: &mut Deadline) -> Result<()> {
         if self.is_waiter_starving() {
-            return self.try_after_waiter(process, deadline);
+            return self.try_lock_after_waiter(process, deadline);
         }
         self.robust.try_lock(process)
     }
 
     /// For a call that must not wait for a mutex, this one or one that belongs to it: every
     /// [`MAX_SLEEP`] such a call checks whether the owner still exists. True if it checked.
-    pub fn release_if_lost(&self, robust: &RobustMutex, process: Process) -> bool {
+    pub fn recover_if_owner_gone(&self, robust: &RobustMutex, process: Process) -> bool {
         let now = sys::coarse_ms() as u32;
-        let last = self.looked.load(Ordering::Relaxed);
+        let last = self.owner_checked.load(Ordering::Relaxed);
         if u128::from(now.wrapping_sub(last)) < MAX_SLEEP.as_millis() {
             return false;
         }
-        self.looked.store(now, Ordering::Relaxed);
-        robust.release_if_lost(process);
+        self.owner_checked.store(now, Ordering::Relaxed);
+        robust.recover_if_owner_gone(process);
         true
     }
 
     #[cold]
-    fn try_after_waiter(&self, process: Process, deadline: &mut Deadline) -> Result<()> {
+    fn try_lock_after_waiter(&self, process: Process, deadline: &mut Deadline) -> Result<()> {
         let slept = if deadline.is_never() || !self.robust.is_unlocked() {
             Ok(())
         } else {
-            self.let_waiter_go_first(deadline)
+            self.yield_to_waiter(deadline)
         };
         match self.robust.try_lock(process) {
             Err(Errno::EBUSY) => slept.and(Err(Errno::EBUSY)),
@@ -79,10 +80,10 @@ impl FairMutex<'_> {
         }
     }
 
-    fn let_waiter_go_first(&self, deadline: &mut Deadline) -> Result<()> {
+    fn yield_to_waiter(&self, deadline: &mut Deadline) -> Result<()> {
         let waiter = self.starving.load(Ordering::Relaxed);
-        let mut time = FIRST_SLEEP;
-        for _ in 0..SLEEPS {
+        let mut time = FIRST_YIELD;
+        for _ in 0..YIELDS_MAX {
             let is_waiting = self.starving.load(Ordering::Relaxed) == waiter;
             if !is_waiting || waiter == 0 || !is_thread_alive(waiter as pid_t) {
                 break;
@@ -95,19 +96,19 @@ impl FairMutex<'_> {
         Ok(())
     }
 
-    /// Waits for a mutex that another thread holds, and locks it. `on_look` runs after each
+    /// Waits for a mutex that another thread holds, and locks it. `after_sleep` runs after each
     /// sleep, at least every [`MAX_SLEEP`], and can end the wait with an error.
     #[cold]
     pub fn wait(
         &self,
         process: Process,
         deadline: &mut Deadline,
-        mut on_look: impl FnMut() -> Result<()>,
+        mut after_sleep: impl FnMut() -> Result<()>,
     ) -> Result<()> {
         let robust = self.robust;
         // A call that must not wait leaves no trace in the word.
         if let Err(error) = deadline.remaining() {
-            if !self.release_if_lost(robust, process) {
+            if !self.recover_if_owner_gone(robust, process) {
                 return Err(error);
             }
             return match robust.try_lock(process) {
@@ -115,11 +116,11 @@ impl FairMutex<'_> {
                 tried => tried,
             };
         }
-        let mut waited = robust.lock_after_sleep(process, deadline, PATIENCE);
+        let mut waited = robust.lock_after_sleep(process, deadline, FAIRNESS_DELAY);
         let thread = sys::thread_id() as u32;
         let asked = waited == Err(Errno::EBUSY);
         while waited == Err(Errno::EBUSY) {
-            if let Err(error) = on_look() {
+            if let Err(error) = after_sleep() {
                 waited = Err(error);
                 break;
             }

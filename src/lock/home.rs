@@ -55,23 +55,27 @@ impl Home<'_> {
         self.word.load(Ordering::Acquire) == process.home()
     }
 
-    /// Lets a process use the lock. `EXDEV` for one of another PID namespace. `bury` declares
+    /// Lets a process use the lock. `EXDEV` for one of another PID namespace. `declare_owners_dead` declares
     /// the owners of an earlier boot dead.
-    pub fn admit(&self, deadline: &mut Deadline, bury: impl Fn()) -> Result<Process> {
+    pub fn admit(
+        &self,
+        deadline: &mut Deadline,
+        declare_owners_dead: impl Fn(),
+    ) -> Result<Process> {
         let process = Process::current()?;
         if self.is_of(process) {
             return Ok(process);
         }
-        self.admit_stranger(process, deadline, bury)
+        self.admit_slow(process, deadline, declare_owners_dead)
     }
 
     #[cold]
     #[inline(never)]
-    fn admit_stranger(
+    fn admit_slow(
         &self,
         process: Process,
         deadline: &mut Deadline,
-        bury: impl Fn(),
+        declare_owners_dead: impl Fn(),
     ) -> Result<Process> {
         let unknown = process.without_home();
         if process.home() == 0 || self.word.load(Ordering::Acquire) == 0 {
@@ -80,7 +84,7 @@ impl Home<'_> {
         let Ok(boot) = process::boot() else {
             return Ok(unknown);
         };
-        self.adopt(process, boot, deadline, bury)?;
+        self.adopt(process, boot, deadline, declare_owners_dead)?;
         Ok(process)
     }
 
@@ -91,7 +95,7 @@ impl Home<'_> {
         process: Process,
         boot: u32,
         deadline: &mut Deadline,
-        bury: impl Fn(),
+        declare_owners_dead: impl Fn(),
     ) -> Result<()> {
         let own = u64::from(boot) << 32 | sys::thread_id() as u64;
         let namespace = process::namespace();
@@ -121,7 +125,7 @@ impl Home<'_> {
                 break;
             }
         }
-        bury();
+        declare_owners_dead();
         // No process of this boot uses the lock before the word says so: see `admit`.
         self.origin.namespace.store(namespace, Ordering::Relaxed);
         self.origin.boot.store(boot, Ordering::Release);

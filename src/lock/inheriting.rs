@@ -6,7 +6,8 @@
 //! records the owner that the kernel has chosen.
 
 use super::process::Process;
-use super::robust_mutex::{MAX_SLEEP, RobustMutex};
+use super::robust_mutex::RobustMutex;
+use super::robust_wait::MAX_SLEEP;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::sys;
@@ -21,12 +22,12 @@ pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> 
         return Err(Errno::EOPNOTSUPP);
     }
     loop {
-        let most = deadline
+        let max_sleep = deadline
             .remaining()?
             .map_or(MAX_SLEEP, |time| time.min(MAX_SLEEP));
         // The C library does not expect the kernel to find that the owner does not exist.
-        robust.release_if_lost(process);
-        match robust.lock_within(process, |raw| lock_within(raw, most)) {
+        robust.recover_if_owner_gone(process);
+        match robust.lock_by(process, |raw| lock_with_timeout(raw, max_sleep)) {
             Err(Errno::ETIMEDOUT) => {}
             locked => return locked,
         }
@@ -34,7 +35,7 @@ pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> 
 }
 
 /// Locks a mutex of the C library, and waits for it for at most `time`. The C library's result.
-fn lock_within(raw: *mut pthread_mutex_t, time: Duration) -> c_int {
+fn lock_with_timeout(raw: *mut pthread_mutex_t, time: Duration) -> c_int {
     match lock_until(
         raw,
         libc::CLOCK_MONOTONIC,

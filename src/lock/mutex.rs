@@ -30,7 +30,7 @@ pub struct Mutex {
     origin: Origin,
     /// 1 for a mutex with priority inheritance.
     inherits: AtomicU32,
-    looked: AtomicU32,
+    owner_checked: AtomicU32,
 }
 
 const _: () = assert!(!cfg!(target_arch = "x86_64") || offset_of!(Mutex, origin) == 64);
@@ -44,7 +44,7 @@ impl Mutex {
         ("robust", offset_of!(Self, robust)),
         ("origin", offset_of!(Self, origin)),
         ("inherits", offset_of!(Self, inherits)),
-        ("looked", offset_of!(Self, looked)),
+        ("owner_checked", offset_of!(Self, owner_checked)),
     ];
 
     /// Makes an unlocked mutex, whatever the memory held; with priority inheritance if it
@@ -52,7 +52,7 @@ impl Mutex {
     pub fn init(&self, inherits: bool) -> Result<()> {
         self.header.begin();
         self.starving.store(0, Ordering::Relaxed);
-        self.looked.store(0, Ordering::Relaxed);
+        self.owner_checked.store(0, Ordering::Relaxed);
         self.inherits.store(inherits.into(), Ordering::Relaxed);
         self.robust.init(inherits)?;
         self.home().init();
@@ -63,17 +63,17 @@ impl Mutex {
     /// Locks it.
     #[inline]
     pub fn lock(&self, deadline: Deadline) -> Result<LockStatus> {
-        match self.lock_at_once() {
+        match self.lock_fast() {
             Ok(died) => Ok(LockStatus::of(died)),
-            Err(tried) => self.lock_otherwise(deadline, tried),
+            Err(tried) => self.lock_slow(deadline, tried),
         }
     }
 
     /// Locks it in the most frequent case: whether an owner has died with it. The error is the C
     /// library's result otherwise, or 0 if it was not called.
     #[inline(always)]
-    fn lock_at_once(&self) -> core::result::Result<bool, c_int> {
-        let Some(process) = Process::known() else {
+    fn lock_fast(&self) -> core::result::Result<bool, c_int> {
+        let Some(process) = Process::cached() else {
             return Err(0);
         };
         if self.header.check(OBJECT_TYPE).is_err()
@@ -82,19 +82,19 @@ impl Mutex {
         {
             return Err(0);
         }
-        self.robust.try_lock_at_once(process)
+        self.robust.try_lock_fast(process)
     }
 
     #[cold]
     #[inline(never)]
-    fn lock_otherwise(&self, mut deadline: Deadline, tried: c_int) -> Result<LockStatus> {
+    fn lock_slow(&self, mut deadline: Deadline, tried: c_int) -> Result<LockStatus> {
         self.header.check(OBJECT_TYPE)?;
         let process = self
             .home()
-            .admit(&mut deadline, || self.robust.bury_owner())?;
+            .admit(&mut deadline, || self.robust.declare_owner_dead())?;
         let locked = match tried {
             0 => self.fair().try_lock(process, &mut deadline),
-            tried => self.robust.conclude(process, tried),
+            tried => self.robust.finish_lock(process, tried),
         };
         match locked {
             Err(Errno::EBUSY) if self.inherits() && !deadline.is_never() => {
@@ -106,11 +106,11 @@ impl Mutex {
         Ok(self.status())
     }
 
-    /// Locks it after a wait for a condition, however long that takes. `is_followed` says that
+    /// Locks it after a wait for a condition, however long that takes. `waiters_were_moved` says that
     /// other waiters may sleep at its futex, of which its word does not tell.
-    pub fn lock_again(&self, is_followed: bool) -> Result<LockStatus> {
+    pub fn lock_again(&self, waiters_were_moved: bool) -> Result<LockStatus> {
         let status = self.lock(Deadline::forever())?;
-        if is_followed {
+        if waiters_were_moved {
             self.robust.mark_waiters();
         }
         Ok(status)
@@ -120,15 +120,15 @@ impl Mutex {
     /// [`RobustMutex::lock_after_sleep`].
     pub fn announce_waiter(&self) {
         if !self.inherits() {
-            futex::robust_pending(self.robust.word());
+            futex::robust_pending(self.robust.futex());
         }
     }
 
     /// The futex at which its waiters sleep. None if this is no mutex, or if its waiters are the
     /// C library's.
-    pub fn waiters_word(&self) -> Option<&AtomicU32> {
+    pub fn waiters_futex(&self) -> Option<&AtomicU32> {
         let is_mutex = self.header.check(OBJECT_TYPE).is_ok();
-        (is_mutex && !self.inherits()).then(|| self.robust.word())
+        (is_mutex && !self.inherits()).then(|| self.robust.futex())
     }
 
     fn inherits(&self) -> bool {
@@ -136,21 +136,21 @@ impl Mutex {
     }
 
     fn status(&self) -> LockStatus {
-        LockStatus::of(self.robust.died())
+        LockStatus::of(self.robust.has_died_owner())
     }
 
     /// Unlocks it. `EPERM` if this thread does not hold it.
     #[inline]
     pub fn unlock(&self) -> Result<()> {
         // A mutex whose recorded owner is this thread has been checked when it was locked.
-        Process::known()
-            .and_then(|process| self.robust.unlock_at_once(process))
-            .unwrap_or_else(|| self.unlock_otherwise())
+        Process::cached()
+            .and_then(|process| self.robust.unlock_fast(process))
+            .unwrap_or_else(|| self.unlock_slow())
     }
 
     #[cold]
     #[inline(never)]
-    fn unlock_otherwise(&self) -> Result<()> {
+    fn unlock_slow(&self) -> Result<()> {
         self.header.check(OBJECT_TYPE)?;
         self.robust.unlock(Process::current()?)
     }
@@ -188,7 +188,7 @@ impl Mutex {
     fn fair(&self) -> FairMutex<'_> {
         FairMutex {
             starving: &self.starving,
-            looked: &self.looked,
+            owner_checked: &self.owner_checked,
             robust: &self.robust,
         }
     }

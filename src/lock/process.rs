@@ -9,7 +9,7 @@
 //! computes them. They are kept in a page that the kernel clears in the child of a fork
 //! (`MADV_WIPEONFORK`, madvise(2)): a child computes its own.
 
-use super::robust_mutex::RobustMutex;
+use super::raw_mutex::RawMutex;
 use crate::bytes;
 use crate::errno::{Errno, Result, preserve_errno};
 use crate::sys::{self, CancelGuard, ForkLocal};
@@ -34,13 +34,13 @@ impl Process {
     /// library still takes for the parent's: a lock of the C library would name the wrong owner.
     #[inline]
     pub fn current() -> Result<Self> {
-        Self::known().map_or_else(Self::identify, Ok)
+        Self::cached().map_or_else(Self::identify, Ok)
     }
 
     /// The calling process, if [`Process::current`] has found out before.
     #[inline]
     #[must_use]
-    pub fn known() -> Option<Self> {
+    pub fn cached() -> Option<Self> {
         match CURRENT.load() {
             0 => None,
             known => Some(Self(known)),
@@ -64,10 +64,10 @@ impl Process {
         Self(self.0 & u64::from(u32::MAX))
     }
 
-    /// Whether a thread id that a lock records can be looked up in this process's PID namespace.
+    /// Whether a thread id that a lock records can be owner_checked up in this process's PID namespace.
     /// The lock's home has been compared with this process's.
     #[must_use]
-    pub fn knows_threads(self) -> bool {
+    pub fn can_check_threads(self) -> bool {
         self.home() != 0
     }
 
@@ -126,7 +126,7 @@ pub fn boot() -> Result<u32> {
 
 /// `EOPNOTSUPP` if the C library has another id for this thread than the kernel.
 fn check_thread_id() -> Result<()> {
-    let probe = RobustMutex::new_unlocked()?;
+    let probe = RawMutex::new_unlocked()?;
     let id = probe.id_for_owner()?;
     if id == sys::thread_id() {
         Ok(())

@@ -1,7 +1,8 @@
 //! One call on a reader-writer lock: how it takes slots, and how it waits.
 
 use super::process::Process;
-use super::robust_mutex::{MAX_SLEEP, RobustMutex};
+use super::robust_mutex::RobustMutex;
+use super::robust_wait::MAX_SLEEP;
 use super::rw_protocol::{Parts, WRITING};
 use super::rwlock::{Line, Rwlock};
 use crate::atomic::{AtomicU32, Ordering};
@@ -14,7 +15,7 @@ use std::time::Duration;
 /// How often a reader that found no slot free checks the slots other than that at which it
 /// sleeps. Less often where a signal handler must end the call: one that runs during the check
 /// does not.
-const SLOT_LOOK: Duration = Duration::from_millis(5);
+const SLOT_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// One call by one thread.
 pub struct Call<'a> {
@@ -51,15 +52,15 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Sleeps until a slot is given up, for at most `most`.
-    fn sleep_at_slot(&self, slot: &RobustMutex, most: Duration) -> Result<()> {
+    /// Sleeps until a slot is given up, for at most `max_sleep`.
+    fn sleep_at_slot(&self, slot: &RobustMutex, max_sleep: Duration) -> Result<()> {
         if self.deadline.get().is_never()
-            && self.lock.gate().release_if_lost(slot, self.process)
+            && self.lock.gate().recover_if_owner_gone(slot, self.process)
             && slot.is_unlocked()
         {
             return Ok(());
         }
-        self.wait(|deadline| slot.sleep_until_unlocked(self.process, deadline, most))
+        self.wait(|deadline| slot.sleep_until_unlocked(self.process, deadline, max_sleep))
     }
 
     /// For a thread to which the C library returned `tried` for its own slot.
@@ -70,7 +71,7 @@ impl<'a> Call<'a> {
         (own, number): (&'a RobustMutex, u32),
         tried: c_int,
     ) -> Result<Option<(&'a RobustMutex, u32)>> {
-        let mut taken = own.conclude(self.process, tried).map(|()| (own, number));
+        let mut taken = own.finish_lock(self.process, tried).map(|()| (own, number));
         let slots = || (0..).zip(self.lock.slots());
         let (after, before) = (
             slots().skip(number as usize + 1),
@@ -117,7 +118,7 @@ impl<'a> Parts for Call<'a> {
         &self.lock.control().progress
     }
 
-    fn lock_gate(&self, on_look: impl FnMut() -> Result<()>) -> Result<()> {
+    fn lock_gate(&self, after_sleep: impl FnMut() -> Result<()>) -> Result<()> {
         let gate = self.lock.gate();
         match self.wait(|deadline| gate.try_lock(self.process, deadline)) {
             Err(Errno::EBUSY) => {}
@@ -125,7 +126,7 @@ impl<'a> Parts for Call<'a> {
             tried => return tried,
         }
         self.check_not_reading()?;
-        self.wait(|deadline| gate.wait(self.process, deadline, on_look))
+        self.wait(|deadline| gate.wait(self.process, deadline, after_sleep))
     }
 
     fn unlock_gate(&self) {
@@ -136,7 +137,7 @@ impl<'a> Parts for Call<'a> {
     #[inline]
     fn take_slot(&self) -> Result<Option<Self::Slot>> {
         let (number, Line(own)) = self.lock.own_slot();
-        match own.try_lock_at_once(self.process) {
+        match own.try_lock_fast(self.process) {
             Ok(_) => Ok(Some((own, number))),
             Err(tried) => self.take_another_slot((own, number), tried),
         }
@@ -176,7 +177,7 @@ impl<'a> Parts for Call<'a> {
         let look = if self.deadline.get().ends_with_signal() {
             MAX_SLEEP
         } else {
-            SLOT_LOOK
+            SLOT_CHECK_INTERVAL
         };
         self.sleep_at_slot(slot, look)
     }

@@ -19,7 +19,7 @@
 //! A reader takes its slot, passes a full barrier and reads the state; a writer sets `PENDING`,
 //! passes a full barrier and reads the slots. So the reader sees `PENDING`, or the writer sees the
 //! slot (Dekker's algorithm). A writer that is stopped while it waits would bar the way to all
-//! readers; a reader that sees no progress for [`MISSES_MAX`] looks clears `PENDING`. Therefore a
+//! readers; a reader that sees no progress for [`STALLED_CHECKS_MAX`] looks clears `PENDING`. Therefore a
 //! writer that has found all slots free changes `PENDING` to `WRITING` in one exchange, and starts
 //! again if a reader has cleared it.
 //!
@@ -44,13 +44,13 @@ pub const WRITING: u32 = 2;
 /// cbindgen:ignore
 pub const DAMAGED: u32 = 4;
 /// With one of these a reader does not enter past the gate.
-const BARRED: u32 = PENDING | WRITING;
+const READERS_BLOCKED: u32 = PENDING | WRITING;
 
 /// How many looks in a row a reader makes at the gate without progress of its holder before it
 /// takes the holder for stopped. A waiting holder makes progress at every look of its own.
 ///
 /// cbindgen:ignore
-pub const MISSES_MAX: u32 = 4;
+pub const STALLED_CHECKS_MAX: u32 = 4;
 
 /// The parts of the lock.
 pub trait Parts {
@@ -63,9 +63,9 @@ pub trait Parts {
     fn slots_used(&self) -> &AtomicU32;
     /// Changes whenever the holder of the gate looks for free slots.
     fn progress(&self) -> &AtomicU32;
-    /// Locks the gate, and waits for it. `on_look` runs now and then during the wait and can end the
+    /// Locks the gate, and waits for it. `after_sleep` runs now and then during the wait and can end the
     /// wait with an error.
-    fn lock_gate(&self, on_look: impl FnMut() -> Result<()>) -> Result<()>;
+    fn lock_gate(&self, after_sleep: impl FnMut() -> Result<()>) -> Result<()>;
     /// Unlocks the gate.
     fn unlock_gate(&self);
     /// Takes a free slot: with an atomic read-modify-write. None if there is none.
@@ -87,25 +87,25 @@ pub trait Parts {
 #[inline]
 pub fn read<P: Parts>(parts: &P) -> Result<LockStatus> {
     // Old or not, it only says which way to go.
-    if parts.state().load(Ordering::Relaxed) & BARRED == 0
-        && let Some(status) = read_at_once(parts)?
+    if parts.state().load(Ordering::Relaxed) & READERS_BLOCKED == 0
+        && let Some(status) = try_read(parts)?
     {
         return Ok(status);
     }
-    read_through_gate(parts)
+    read_slow(parts)
 }
 
 /// Locks for reading past the gate. None if the way is barred, or no slot is free.
 #[inline(always)]
-fn read_at_once<P: Parts>(parts: &P) -> Result<Option<LockStatus>> {
+fn try_read<P: Parts>(parts: &P) -> Result<Option<LockStatus>> {
     let Some(slot) = parts.take_slot()? else {
         return Ok(None);
     };
-    note_use(parts, slot);
+    record_use(parts, slot);
     slot_barrier();
-    // Pairs with the stores to the state in `unlock_writer` and `read_through_gate`.
+    // Pairs with the stores to the state in `unlock_writer` and `read_slow`.
     let state = parts.state().load(Ordering::Acquire);
-    if state & BARRED == 0 {
+    if state & READERS_BLOCKED == 0 {
         return Ok(Some(status(state)));
     }
     parts.release_slot(slot);
@@ -114,7 +114,7 @@ fn read_at_once<P: Parts>(parts: &P) -> Result<Option<LockStatus>> {
 
 /// Has writers look at the slot too.
 #[inline]
-fn note_use<P: Parts>(parts: &P, slot: P::Slot) {
+fn record_use<P: Parts>(parts: &P, slot: P::Slot) {
     let used = parts.number_of(slot) + 1;
     if parts.slots_used().load(Ordering::Relaxed) < used {
         // Before the barrier of the reader.
@@ -139,22 +139,22 @@ fn status(state: u32) -> LockStatus {
 }
 
 #[cold]
-fn read_through_gate<P: Parts>(parts: &P) -> Result<LockStatus> {
+fn read_slow<P: Parts>(parts: &P) -> Result<LockStatus> {
     loop {
         match lock_gate_as_reader(parts) {
             Ok(()) => break,
             // The way is no longer barred.
             Err(Errno::EBUSY) => {
-                if let Some(status) = read_at_once(parts)? {
+                if let Some(status) = try_read(parts)? {
                     return Ok(status);
                 }
             }
             Err(error) => return Err(error),
         }
     }
-    let damage = take_over(parts);
+    let damage = inherited_damage(parts);
     let slot = wait_to_take_slot(parts, damage);
-    // Before the gate opens; see `take_over` for the order.
+    // Before the gate opens; see `inherited_damage` for the order.
     parts.state().store(damage, Ordering::Release);
     parts.unlock_gate();
     slot.map(|_| status(damage))
@@ -162,34 +162,34 @@ fn read_through_gate<P: Parts>(parts: &P) -> Result<LockStatus> {
 
 /// What a reader at the gate has seen of its holder.
 #[derive(Default)]
-pub struct Seen {
+pub struct GateProgress {
     progress: Option<u32>,
-    misses: u32,
+    stalled_checks: u32,
 }
 
 /// Locks the gate. `EBUSY` if the way is not barred, or no longer.
 fn lock_gate_as_reader<P: Parts>(parts: &P) -> Result<()> {
-    let mut seen = Seen::default();
-    parts.lock_gate(|| look_as_reader(parts, &mut seen))
+    let mut seen = GateProgress::default();
+    parts.lock_gate(|| check_as_reader(parts, &mut seen))
 }
 
 /// A look of a reader at the gate. `EBUSY` if the way is not barred, or no longer.
-pub fn look_as_reader<P: Parts>(parts: &P, seen: &mut Seen) -> Result<()> {
+pub fn check_as_reader<P: Parts>(parts: &P, seen: &mut GateProgress) -> Result<()> {
     let state = parts.state().load(Ordering::Relaxed);
-    if state & BARRED == 0 {
+    if state & READERS_BLOCKED == 0 {
         return Err(Errno::EBUSY);
     }
     let progress = Some(parts.progress().load(Ordering::Relaxed));
     if state & WRITING != 0 || seen.progress != progress {
-        (seen.progress, seen.misses) = (progress, 0);
+        (seen.progress, seen.stalled_checks) = (progress, 0);
         return Ok(());
     }
-    seen.misses += 1;
-    if seen.misses < MISSES_MAX {
+    seen.stalled_checks += 1;
+    if seen.stalled_checks < STALLED_CHECKS_MAX {
         return Ok(());
     }
-    seen.misses = 0;
-    // Pairs with the stores to the state, as in `read_at_once`, and passes them on.
+    seen.stalled_checks = 0;
+    // Pairs with the stores to the state, as in `try_read`, and passes them on.
     let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
     let opened = parts
         .state()
@@ -205,7 +205,7 @@ pub fn look_as_reader<P: Parts>(parts: &P, seen: &mut Seen) -> Result<()> {
 fn wait_to_take_slot<P: Parts>(parts: &P, damage: u32) -> Result<P::Slot> {
     loop {
         if let Some(slot) = parts.take_slot()? {
-            note_use(parts, slot);
+            record_use(parts, slot);
             return Ok(slot);
         }
         // Later readers do not overtake this one.
@@ -227,7 +227,7 @@ fn note_progress<P: Parts>(parts: &P) {
 ///
 /// A thread that reads the state without the gate reads the store of a holder of the gate. That
 /// holder saw the changes by all writers before it, and every store to the state is a release.
-fn take_over<P: Parts>(parts: &P) -> u32 {
+fn inherited_damage<P: Parts>(parts: &P) -> u32 {
     let state = parts.state().load(Ordering::Relaxed);
     if state & WRITING != 0 {
         DAMAGED
@@ -239,7 +239,7 @@ fn take_over<P: Parts>(parts: &P) -> u32 {
 /// Locks for writing.
 pub fn write<P: Parts>(parts: &P) -> Result<LockStatus> {
     parts.lock_gate(|| Ok(()))?;
-    let damage = take_over(parts);
+    let damage = inherited_damage(parts);
     match wait_for_readers(parts, damage) {
         Ok(()) => Ok(status(damage)),
         Err(error) => {

@@ -62,7 +62,7 @@ pub(super) struct Control {
     pub slots_used: AtomicU32,
     pub progress: AtomicU32,
     starving: AtomicU32,
-    looked: AtomicU32,
+    owner_checked: AtomicU32,
     origin: Origin,
 }
 
@@ -84,7 +84,10 @@ impl Rwlock {
         ("rest.slots_used", offset_of!(Lines, control.slots_used)),
         ("rest.progress", offset_of!(Lines, control.progress)),
         ("rest.starving", offset_of!(Lines, control.starving)),
-        ("rest.looked", offset_of!(Lines, control.looked)),
+        (
+            "rest.owner_checked",
+            offset_of!(Lines, control.owner_checked),
+        ),
         ("rest.origin", offset_of!(Lines, control.origin)),
         ("rest.gate", offset_of!(Lines, gate)),
         ("rest.slots", offset_of!(Lines, slots)),
@@ -99,7 +102,7 @@ impl Rwlock {
             &control.slots_used,
             &control.progress,
             &control.starving,
-            &control.looked,
+            &control.owner_checked,
         ] {
             word.store(0, Ordering::Relaxed);
         }
@@ -169,7 +172,7 @@ impl Rwlock {
     #[inline]
     fn begin(&self, mut deadline: Deadline) -> Result<Call<'_>> {
         self.header.check(OBJECT_TYPE)?;
-        let process = match Process::known() {
+        let process = match Process::cached() {
             Some(process) if self.home().is_of(process) => process,
             _ => self.admit(&mut deadline)?,
         };
@@ -181,7 +184,7 @@ impl Rwlock {
     fn admit(&self, deadline: &mut Deadline) -> Result<Process> {
         self.home().admit(deadline, || {
             for Line(mutex) in self.mutexes() {
-                mutex.bury_owner();
+                mutex.declare_owner_dead();
             }
         })
     }
@@ -207,7 +210,7 @@ impl Rwlock {
     pub(super) fn gate(&self) -> FairMutex<'_> {
         FairMutex {
             starving: &self.control().starving,
-            looked: &self.control().looked,
+            owner_checked: &self.control().owner_checked,
             robust: &self.lines().gate.0,
         }
     }

@@ -144,7 +144,7 @@ fn retry_after_reset<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
 /// Receives; returns 0 only at the end of the session. The kernel first checks for a message, and
 /// then whether the peer has closed. A peer that sends and closes in between has closed, but its
 /// message is in the queue. So the attempt is repeated without waiting: the queue is complete now.
-pub(crate) fn past_end(
+pub(crate) fn retry_at_eof(
     flags: c_int,
     mut attempt: impl FnMut(c_int) -> Result<usize>,
 ) -> Result<usize> {

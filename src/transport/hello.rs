@@ -9,7 +9,7 @@
 use crate::bytes;
 use crate::errno::{Errno, Result};
 use crate::fd::own;
-use crate::message::{RecvControl, SendControl, empty_header, past_end};
+use crate::message::{RecvControl, SendControl, empty_header, retry_at_eof};
 use crate::pair::send_error;
 use crate::sys;
 use libc::{c_int, iovec};
@@ -102,7 +102,7 @@ pub fn consume(socket: BorrowedFd) -> Result<()> {
 /// Calls `attempt` without waiting, until it is not interrupted. `EPIPE` at the end of file.
 fn receive(mut attempt: impl FnMut(c_int) -> Result<usize>) -> Result<usize> {
     loop {
-        match past_end(libc::MSG_DONTWAIT, &mut attempt) {
+        match retry_at_eof(libc::MSG_DONTWAIT, &mut attempt) {
             Ok(0) | Err(Errno::ECONNRESET) => return Err(Errno::EPIPE),
             Err(Errno::EINTR) => {}
             received => return received,

@@ -3,7 +3,7 @@
 use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::{Errno, Result};
 use crate::lock::announce::Waiters;
-use crate::lock::event_state::{self, Memory, Reset};
+use crate::lock::event_state::{self, EventMemory, Reset};
 use crate::{Turn, check};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -29,7 +29,7 @@ struct Queue {
     woken: u32,
 }
 
-impl Memory for Event {
+impl EventMemory for Event {
     fn state(&self) -> &AtomicU32 {
         self.turn.anybody();
         &self.state

@@ -2,7 +2,7 @@
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::{Errno, Result};
-use crate::rw_protocol::{self, MISSES_MAX, PENDING, Parts};
+use crate::rw_protocol::{self, PENDING, Parts, STALLED_CHECKS_MAX};
 use crate::{LockStatus, check};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
@@ -104,10 +104,10 @@ impl Parts for Caller {
         &self.lock.progress
     }
 
-    fn lock_gate(&self, mut on_look: impl FnMut() -> Result<()>) -> Result<()> {
+    fn lock_gate(&self, mut after_sleep: impl FnMut() -> Result<()>) -> Result<()> {
         while !try_take(&self.lock.gate) {
             if self.looks {
-                on_look()?;
+                after_sleep()?;
                 thread::yield_now();
             } else {
                 self.lock.sleep(&self.lock.gate);
@@ -276,9 +276,9 @@ fn no_reader_passes_a_writer_at_work() {
             let waited = reader.lock_gate(|| {
                 looks += 1;
                 lock.progress.fetch_add(1, Ordering::Relaxed);
-                match looks > 2 * MISSES_MAX {
+                match looks > 2 * STALLED_CHECKS_MAX {
                     true => Err(Errno::ETIMEDOUT),
-                    false => rw_protocol::look_as_reader(&reader, &mut Default::default()),
+                    false => rw_protocol::check_as_reader(&reader, &mut Default::default()),
                 }
             });
             assert_eq!(waited, Err(Errno::ETIMEDOUT));
