@@ -1,10 +1,10 @@
-//! A condition in shared memory: a sequence number that signals count up, and a futex on it.
-//! [`signals`](super::signals) is the protocol.
+//! A condition in shared memory: a sequence number that each signal increments, and on which waiters
+//! sleep. [`signals`](super::signals) is the protocol.
 //!
 //! A broadcast wakes one waiter and moves the others to the futex of the mutex
-//! (`FUTEX_CMP_REQUEUE`): each unlock then wakes the next one, instead of all of them running
-//! into a locked mutex. The condition finds the mutex only where both lie in one page of memory: there
-//! their distance is the same in every process.
+//! (`FUTEX_CMP_REQUEUE`). Each unlock then wakes the next waiter; otherwise all of them would wake
+//! and contend for the mutex. The condition can find the mutex only if both are in the same page of
+//! memory, because then the distance between them is the same in every process.
 
 use super::LockStatus;
 use super::mutex::Mutex;
@@ -23,15 +23,16 @@ use std::sync::atomic::AtomicI32;
 
 const OBJECT_TYPE: ObjectType = ObjectType::new(*b"uicd", 2);
 
-/// The smallest page of any supported system: memory within one is mapped as a whole.
+/// The smallest page size of any supported system. A page is always mapped as a whole.
 const PAGE: usize = 4096;
 
-/// The condition as it lies in shared memory.
+/// The condition in shared memory.
 #[repr(C)]
 pub struct Cond {
     header: Header,
     signals: Signals,
-    /// How far the mutex of the waiters is from the condition, in bytes; 0 if it is in another page.
+    /// The distance of the waiters' mutex from the condition, in bytes; 0 if the mutex is in another
+    /// page.
     mutex: AtomicI32,
 }
 
@@ -43,7 +44,7 @@ impl Cond {
         ("mutex", offset_of!(Self, mutex)),
     ];
 
-    /// Makes a condition, whatever the memory held.
+    /// Initialises a condition in memory of any content.
     pub fn init(&self) {
         self.header.begin();
         self.signals.init();
@@ -51,15 +52,15 @@ impl Cond {
         self.header.finish(OBJECT_TYPE);
     }
 
-    /// Unlocks the mutex, waits for a signal, and locks the mutex again, however long that takes.
-    /// The mutex is then held, also when the wait failed as [`Deadline::futex`] does.
+    /// Unlocks the mutex, waits for a signal, and locks the mutex again without a time-out. The
+    /// mutex is held on return, also if the wait failed as [`Deadline::futex_for`] does.
     ///
-    /// A cancellation point, at which the mutex is held.
+    /// A cancellation point. The mutex is held when the cancellation acts.
     pub fn wait(&self, mutex: &Mutex, mut deadline: Deadline) -> Result<LockStatus> {
         self.header.check(OBJECT_TYPE)?;
         mutex.check_held()?;
         sys::test_cancel();
-        // A thread that is cancelled while it has unlocked the mutex would leave it so.
+        // Cancellation is disabled while the mutex is unlocked: cleanup handlers expect it locked.
         let cancel = CancelGuard::new();
         let distance = self.distance_to(mutex);
         self.mutex.store(distance, Ordering::Relaxed);
@@ -84,7 +85,7 @@ impl Cond {
             None => mutex.lock_again(self.signals.was_moved(seen))?,
         };
         match status {
-            // The caller must know first of the death of an owner.
+            // The death of an owner takes precedence over the error of the wait.
             LockStatus::OwnerDied => Ok(status),
             LockStatus::Clean => waited.map(|()| status),
         }
@@ -100,7 +101,7 @@ impl Cond {
                 Ok(None)
             }
             Ok(LockStatus::OwnerDied) => Ok(Some(LockStatus::OwnerDied)),
-            // Another thread holds it: the next look comes soon.
+            // Another thread holds the mutex; the next check is at most `MAX_SLEEP` later.
             Err(_) => Ok(None),
         }
     }
@@ -120,22 +121,22 @@ impl Cond {
         })
     }
 
-    /// Wakes one waiter, and has the others wait for the mutex.
+    /// Wakes one waiter, and moves the others to the futex of the mutex.
     fn move_waiters(&self, mutex: &AtomicU32) -> Result<()> {
         let sequence = &self.signals.sequence;
         let next = sequence.load(Ordering::Relaxed).wrapping_add(1);
-        // Before a waiter runs that was moved. Where another signal comes between, it is a hint
-        // that costs a system call.
+        // Before a moved waiter runs. If another signal comes in between, the number is wrong, but
+        // it only causes a system call that wakes no thread.
         self.signals.moved.store(next, Ordering::Relaxed);
         sequence.fetch_add(1, Ordering::Relaxed);
         match futex::wake_one_and_requeue(sequence, next, mutex) {
-            // Another signal came between, or the call is refused.
+            // Another signal came in between, or the kernel refuses the call.
             Err(_) => self.increment_and_wake(c_int::MAX).map(drop),
             Ok(()) => Ok(()),
         }
     }
 
-    /// The futex of the waiters' mutex, where it is known.
+    /// The futex of the waiters' mutex, if the mutex is in the same page.
     fn waiters_futex(&self) -> Option<&AtomicU32> {
         let distance = self.mutex.load(Ordering::Relaxed);
         let mutex = ptr::from_ref(self)
@@ -147,8 +148,8 @@ impl Cond {
         {
             return None;
         }
-        // SAFETY: aligned, and in the page of the condition; any bytes are a Mutex, which all
-        // processes change through shared references only.
+        // SAFETY: aligned, and in the same page as the condition. Any bytes are a Mutex, and all
+        // processes change it through shared references only.
         unsafe { &*mutex }.waiters_futex()
     }
 
@@ -164,12 +165,12 @@ impl Cond {
 
 impl Kernel for Cond {
     fn increment_and_wake(&self, count: i32) -> Result<u32> {
-        // In one system call: a signaller that is killed has done both or neither.
+        // In one system call, so that a killed signaller has done both or neither.
         futex::increment_and_wake(&self.signals.sequence, count)
     }
 }
 
-/// The page in which an object lies. None if it lies in two.
+/// The number of the page that contains an object. None if the object crosses a page boundary.
 fn page_of<T>(object: *const T) -> Option<usize> {
     let first = object.addr() / PAGE;
     let last = (object.addr() + size_of::<T>() - 1) / PAGE;

@@ -15,7 +15,7 @@ const OBJECT_TYPE: ObjectType = ObjectType::new(*b"uiev", 1);
 /// A flag in the memory: a waiter consumes the event.
 const AUTO_RESET: u32 = 1;
 
-/// The event as it lies in shared memory.
+/// The event in shared memory.
 #[repr(C)]
 pub struct Event {
     header: Header,
@@ -47,7 +47,7 @@ impl Event {
         self.header.finish(OBJECT_TYPE);
     }
 
-    /// Sets the event, and wakes one waiter, or all with manual reset.
+    /// Sets the event. Wakes all waiters with manual reset, one waiter with automatic reset.
     #[inline]
     pub fn set(&self) -> Result<()> {
         self.header.check(OBJECT_TYPE)?;
@@ -71,7 +71,7 @@ impl Event {
     }
 
     /// Waits until the event is set, and consumes it with automatic reset. A cancellation point,
-    /// unless it may not wait.
+    /// unless `wait` is a zero time-out.
     #[inline]
     pub fn wait(&self, wait: Deadline) -> Result<()> {
         self.header.check(OBJECT_TYPE)?;

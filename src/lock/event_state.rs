@@ -1,22 +1,21 @@
-//! How an event is set, consumed and waited for: over atomics alone, so that tests/loom can run
-//! every interleaving of it.
+//! How an event is set, consumed and waited for: over atomics alone, so that tests/loom can run the
+//! interleavings of this code.
 //!
-//! The state is one word, which is also the futex: odd while the event is set. To clear it adds 1,
-//! so each period in which the event is not set has its own even number. A thread that sleeps while
-//! the word has this number notices that the event was set, even if it is clear again.
+//! The state is one word, which is also the futex. It is odd while the event is set. Clearing the
+//! event adds 1, so each period in which the event is clear has its own even number. A thread that
+//! sleeps on such a number notices that the event was set, even if it is clear again.
 //!
-//! With automatic reset, a wait consumes the event: the waiter itself clears it, by one atomic
-//! operation in user space. A waiter that is killed before it has consumed nothing, and a waiter
-//! that is killed after it had been released. A set wakes one waiter. If that one is killed before
-//! it consumes the event, another one finds the event set when it checks by itself, at most
-//! [`super::announce::MAX_SLEEP`] later.
+//! With automatic reset, a wait consumes the event: the waiter clears it by one atomic operation in
+//! user space. A waiter that is killed before this operation has consumed nothing. A set wakes one
+//! waiter. If that waiter is killed before it consumes the event, another waiter finds the event set
+//! at its next check, at most [`super::announce::MAX_SLEEP`] later.
 //!
 //! | release | pairs with |
 //! |---|---|
-//! | `set`, the operation that makes the word odd | `wait` and `clear`, acquire of the word |
+//! | `set`, the operation that makes the word odd | `try_wait`, `try_clear` and `is_set`, acquire of the word |
 //!
-//! An operation that clears continues the release sequence of the one that set, so a thread that
-//! only sees a later even number is ordered after the set too.
+//! The operation that clears is a read-modify-write, so it continues the release sequence of the
+//! set. A thread that sees only a later even number is therefore ordered after the set too.
 
 use super::announce::{Notifier, Waiters};
 use crate::atomic::{AtomicU32, Ordering};
@@ -25,9 +24,9 @@ use crate::errno::Result;
 /// Whether an event stays set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
-    /// Until it is cleared. A set releases all waiters.
+    /// The event stays set until it is cleared. A set releases all waiters.
     Manual,
-    /// Until a waiter consumes it. A set releases one waiter.
+    /// The event stays set until a waiter consumes it. A set releases one waiter.
     Automatic,
 }
 
@@ -37,12 +36,12 @@ pub trait EventMemory {
     fn state(&self) -> &AtomicU32;
     /// The announcement of the waiters.
     fn waiters(&self) -> &Waiters;
-    /// Whether it stays set.
+    /// Whether the event stays set.
     fn reset(&self) -> Reset;
-    /// Wakes up to `limit` threads that sleep on the state. Returns how many.
+    /// Wakes up to `limit` threads that sleep on the state. Returns the number of threads woken.
     fn wake(&self, limit: u32) -> u32;
     /// Sets the lowest bit of the state and wakes up to `limit` threads that sleep on it, in one
-    /// system call. Returns how many. After an error nothing has changed.
+    /// system call. Returns the number of threads woken. After an error nothing has changed.
     fn set_and_wake(&self, limit: u32) -> Result<u32>;
 }
 
@@ -60,7 +59,7 @@ pub fn is_set(memory: &impl EventMemory) -> bool {
     is_set_in(memory.state().load(Ordering::Acquire))
 }
 
-/// Sets the event and wakes waiters. Makes no system call if no thread waits.
+/// Sets the event and wakes waiters. Makes no system call if no waiter is announced.
 #[inline]
 pub fn set(memory: &impl EventMemory) {
     memory.waiters().notify(&Setting(memory));
@@ -77,8 +76,8 @@ impl<M: EventMemory> Notifier for Setting<'_, M> {
         }
     }
 
-    /// A read-modify-write operation although the event may be set already: a waiter that consumes
-    /// one event is ordered after all its sets.
+    /// A read-modify-write operation even if the event is already set, so that the waiter that
+    /// consumes it is ordered after all its sets.
     #[inline]
     fn publish(&self) {
         self.0.state().fetch_or(1, Ordering::SeqCst);
@@ -93,8 +92,8 @@ impl<M: EventMemory> Notifier for Setting<'_, M> {
     }
 }
 
-/// Clears the event. Returns whether it was set. What a thread wrote before it set the event is
-/// visible then.
+/// Clears the event. Returns whether it was set. If so, everything that a thread wrote before it set
+/// the event is visible.
 pub fn clear(memory: &impl EventMemory) -> bool {
     let mut state = memory.state().load(Ordering::Relaxed);
     while is_set_in(state) {
@@ -106,7 +105,8 @@ pub fn clear(memory: &impl EventMemory) -> bool {
     false
 }
 
-/// Clears the event if the state is still `state`, which is odd. The current state otherwise.
+/// Clears the event if the state is still `state`, which is odd. Otherwise the error is the current
+/// state.
 fn try_clear(memory: &impl EventMemory, state: u32) -> std::result::Result<(), u32> {
     let clear = state.wrapping_add(1);
     memory
@@ -115,9 +115,9 @@ fn try_clear(memory: &impl EventMemory, state: u32) -> std::result::Result<(), u
         .map(drop)
 }
 
-/// Returns when the event is set, and consumes it if it resets automatically. With manual reset
-/// also if it was set since the call began. `sleep` sleeps while the state has the value that it
-/// gets; it may return earlier.
+/// Waits until the event is set, and consumes it with automatic reset. With manual reset it also
+/// returns if the event was set at any time since the call began. `sleep` sleeps while the state has
+/// the value of its argument; it may return earlier.
 pub fn wait(memory: &impl EventMemory, mut sleep: impl FnMut(u32) -> Result<()>) -> Result<()> {
     let mut first = None;
     while let Some(before) = try_wait(memory, first) {
@@ -126,8 +126,8 @@ pub fn wait(memory: &impl EventMemory, mut sleep: impl FnMut(u32) -> Result<()>)
         let Some(state) = try_wait(memory, first) else {
             break;
         };
-        // Another thread can have consumed the event in between. Then the one that set it may
-        // withdraw this announcement.
+        // If the values differ, another thread has consumed an event in between. The thread that
+        // set that event may withdraw this announcement, so announce again.
         if state == before {
             sleep(state)?;
         }
@@ -135,8 +135,8 @@ pub fn wait(memory: &impl EventMemory, mut sleep: impl FnMut(u32) -> Result<()>)
     Ok(())
 }
 
-/// Takes an event without waiting. The state if there is none; `first` is the state at the
-/// beginning of the wait.
+/// Consumes or finds a set event, without waiting. Returns the state if the event is not set.
+/// `first` is the state at the beginning of the wait.
 pub fn try_wait(memory: &impl EventMemory, first: Option<u32>) -> Option<u32> {
     let mut state = memory.state().load(Ordering::Acquire);
     match memory.reset() {

@@ -1,10 +1,13 @@
-//! A robust mutex behind which no waiter starves.
+//! A robust mutex whose waiters do not starve.
 //!
-//! A thread that unlocks the mutex and locks it again at once would always come before the waiter
-//! that it woke. So a waiter that has waited for a millisecond says so in a word, and a thread that
-//! comes to lock the mutex sleeps until that waiter has locked it, for at most 25 ms.
-//! The word only directs traffic. It holds the id of the waiter: if that has ended, the next thread
-//! clears it; if that is stopped, the next thread sleeps for the whole time, once.
+//! A thread that unlocks the mutex and immediately locks it again usually succeeds before the
+//! waiter that it woke has run. So a waiter that has waited for a millisecond requests precedence:
+//! it stores its thread id in a word. Another thread that wants to lock the mutex sleeps until that
+//! waiter has locked it, for at most 25 ms.
+//!
+//! The word is a hint; mutual exclusion does not depend on it. If the waiter has ended, the next
+//! thread clears the word. If the waiter is stopped, the next thread sleeps for the whole time,
+//! once, and then clears the word.
 
 use super::process::Process;
 use super::robust_mutex::RobustMutex;
@@ -16,36 +19,37 @@ use libc::{c_int, pid_t};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long a waiter waits before it asks to go first. To ask at once would make two threads
-/// that use the mutex in turn change places, and processors, at every lock.
+/// How long a waiter waits before it requests precedence. Without this delay, two threads that use
+/// the mutex would alternate at every lock, each time with a context switch.
 const FAIRNESS_DELAY: Duration = Duration::from_millis(1);
-/// How long a thread lets a waiter go first, in sleeps of this length, which doubles: in all 25 ms.
-/// Before each it checks that the waiter still exists.
+/// The first sleep of a thread that yields to a waiter. Each next sleep is twice as long, 25 ms in
+/// all. Before each sleep the thread checks that the waiter still exists.
 const FIRST_YIELD: Duration = Duration::from_micros(200);
+/// The maximum number of these sleeps.
 const YIELDS_MAX: u32 = 7;
 
-/// The parts of such a mutex in shared memory.
+/// The parts of a fair mutex in shared memory.
 #[derive(Clone, Copy)]
 pub struct FairMutex<'a> {
-    /// The id of a waiter that asks to go first; 0 for none.
+    /// The thread id of a waiter that requests precedence; 0 for none.
     pub starving: &'a AtomicU32,
-    /// When a call that must not wait last checked whether the owner still exists, in
-    /// milliseconds.
+    /// The time, in milliseconds, at which a nonblocking call last checked whether the owner still
+    /// exists.
     pub owner_checked: &'a AtomicU32,
     /// The mutex.
     pub robust: &'a RobustMutex,
 }
 
 impl FairMutex<'_> {
-    /// Whether a waiter asks to go first.
+    /// Whether a waiter requests precedence.
     #[inline]
     #[must_use]
     pub fn is_waiter_starving(&self) -> bool {
-        // Old or not, it only directs traffic.
+        // Relaxed: the word is a hint.
         self.starving.load(Ordering::Relaxed) != 0
     }
 
-    /// Locks it if it is unlocked, after a waiter that asks to go first.
+    /// Locks the mutex if it is unlocked. First yields to a waiter that requests precedence.
     #[inline]
     pub fn try_lock(&self, process: Process, deadline: &mut Deadline) -> Result<()> {
         if self.is_waiter_starving() {
@@ -54,8 +58,9 @@ impl FairMutex<'_> {
         self.robust.try_lock(process)
     }
 
-    /// For a call that must not wait for a mutex, this one or one that belongs to it: every
-    /// [`MAX_SLEEP`] such a call checks whether the owner still exists. True if it checked.
+    /// For a nonblocking call that has found `robust` locked: declares its owner dead if the owner
+    /// no longer exists. One call in each [`MAX_SLEEP`] checks that; returns whether this call did.
+    /// `robust` is the mutex itself or one that belongs to the same lock.
     pub fn recover_if_owner_gone(&self, robust: &RobustMutex, process: Process) -> bool {
         let now = sys::coarse_ms() as u32;
         let last = self.owner_checked.load(Ordering::Relaxed);
@@ -97,7 +102,7 @@ impl FairMutex<'_> {
     }
 
     /// Waits for a mutex that another thread holds, and locks it. `after_sleep` runs after each
-    /// sleep, at least every [`MAX_SLEEP`], and can end the wait with an error.
+    /// sleep that did not lock the mutex, at least every [`MAX_SLEEP`]. Its error ends the wait.
     #[cold]
     pub fn wait(
         &self,
@@ -106,7 +111,7 @@ impl FairMutex<'_> {
         mut after_sleep: impl FnMut() -> Result<()>,
     ) -> Result<()> {
         let robust = self.robust;
-        // A call that must not wait leaves no trace in the word.
+        // A nonblocking call, or one whose time-out has expired, does not change the futex word.
         if let Err(error) = deadline.remaining() {
             if !self.recover_if_owner_gone(robust, process) {
                 return Err(error);
@@ -118,7 +123,7 @@ impl FairMutex<'_> {
         }
         let mut waited = robust.lock_after_sleep(process, deadline, FAIRNESS_DELAY);
         let thread = sys::thread_id() as u32;
-        let asked = waited == Err(Errno::EBUSY);
+        let is_starving = waited == Err(Errno::EBUSY);
         while waited == Err(Errno::EBUSY) {
             if let Err(error) = after_sleep() {
                 waited = Err(error);
@@ -127,7 +132,7 @@ impl FairMutex<'_> {
             self.starving.store(thread, Ordering::Relaxed);
             waited = robust.lock_after_sleep(process, deadline, MAX_SLEEP);
         }
-        if asked {
+        if is_starving {
             self.starving.store(0, Ordering::Relaxed);
             futex::wake(self.starving, c_int::MAX);
         }

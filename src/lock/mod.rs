@@ -4,19 +4,21 @@
 //! |---|---|
 //! | [`mutex`] | the mutex |
 //! | [`rwlock`] | the reader-writer lock: its memory |
-//! | [`rw_call`] | one call on it: how it takes slots, and how it waits |
+//! | [`rw_call`] | one call on a reader-writer lock: taking slots, and waiting |
 //! | [`rw_protocol`] | how readers and writers exclude each other, over atomics alone |
-//! | [`cond`] | waiting until the data that a mutex guards has changed |
-//! | [`event`] | a flag that threads set, clear and wait for |
+//! | [`cond`] | the condition: waiting until the data that a mutex guards has changed |
+//! | [`event`] | the event: a flag that threads set, clear and wait for |
 //! | [`event_state`] | how an event is set, consumed and waited for, over atomics alone |
-//! | [`announce`] | how sleeping threads announce themselves, over atomics alone |
-//! | [`signals`] | how a condition misses no signal, over atomics alone |
-//! | [`fair_mutex`] | a robust mutex behind which no waiter starves |
+//! | [`announce`] | how waiters of an event or a cell announce themselves, over atomics alone |
+//! | [`signals`] | how waiters of a condition miss no signal, over atomics alone |
+//! | [`fair_mutex`] | a robust mutex whose waiters do not starve |
 //! | [`inheriting`] | waiting for a mutex with priority inheritance |
-//! | [`robust_mutex`] | the C library's robust mutex, from which the others are built |
-//! | [`attributes`] | how the C library makes one |
+//! | [`robust_mutex`] | a robust mutex, from which the locks are built |
+//! | [`robust_wait`] | waiting for a robust mutex |
+//! | [`raw_mutex`] | the C library's mutex |
+//! | [`attributes`] | the attributes of the C library's mutex |
 //! | [`home`] | the PID namespace and the boot to which a lock belongs |
-//! | [`process`] | the calling process as the locks identify it |
+//! | [`process`] | the identity of the calling process |
 
 pub mod announce;
 pub mod attributes;
@@ -36,13 +38,13 @@ pub mod rw_protocol;
 pub mod rwlock;
 pub mod signals;
 
-/// How a lock was acquired.
+/// The state of the guarded data when a lock is acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum LockStatus {
     /// The data that the lock guards is consistent.
     Clean,
-    /// The last owner died with it, or unlocked it without marking it consistent.
+    /// An owner died with the lock, and no later owner has marked the data as consistent.
     OwnerDied,
 }
 

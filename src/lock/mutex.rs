@@ -1,7 +1,8 @@
-//! A mutex in shared memory that outlives its owner, on top of [`RobustMutex`].
+//! A mutex in shared memory that survives the death of its owner, on top of [`RobustMutex`].
 //!
-//! The death of an owner stays recorded in the object until a later owner marks the
-//! guarded data as consistent: each owner in turn is told, and the mutex never becomes unusable.
+//! The death of an owner stays recorded in the object until a later owner marks the guarded data as
+//! consistent. Until then each new owner gets [`LockStatus::OwnerDied`]. The mutex never becomes
+//! unusable.
 
 use super::LockStatus;
 use super::fair_mutex::FairMutex;
@@ -19,8 +20,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const OBJECT_TYPE: ObjectType = ObjectType::with_c_types(*b"uimx", 2);
 
-/// The mutex as it lies in shared memory. On x86-64 each call reads and writes one cache line
-/// only, if the mutex begins at one; on AArch64 the C library's mutex is 8 bytes larger.
+/// The mutex in shared memory. If it begins at a cache line, a call without contention accesses
+/// only that line on x86-64; on AArch64 the C library's mutex is 8 bytes larger.
 #[repr(C)]
 pub struct Mutex {
     header: Header,
@@ -47,7 +48,7 @@ impl Mutex {
         ("owner_checked", offset_of!(Self, owner_checked)),
     ];
 
-    /// Makes an unlocked mutex, whatever the memory held; with priority inheritance if it
+    /// Initialises an unlocked mutex in memory of any content; with priority inheritance if it
     /// `inherits`.
     pub fn init(&self, inherits: bool) -> Result<()> {
         self.header.begin();
@@ -60,7 +61,7 @@ impl Mutex {
         Ok(())
     }
 
-    /// Locks it.
+    /// Locks the mutex.
     #[inline]
     pub fn lock(&self, deadline: Deadline) -> Result<LockStatus> {
         match self.lock_fast() {
@@ -69,8 +70,8 @@ impl Mutex {
         }
     }
 
-    /// Locks it in the most frequent case: whether an owner has died with it. The error is the C
-    /// library's result otherwise, or 0 if it was not called.
+    /// The fast path of [`Self::lock`]. Returns whether an owner has died with the mutex. The error
+    /// is the C library's error number, or 0 if the C library was not called.
     #[inline(always)]
     fn lock_fast(&self) -> core::result::Result<bool, c_int> {
         let Some(process) = Process::cached() else {
@@ -106,8 +107,9 @@ impl Mutex {
         Ok(self.status())
     }
 
-    /// Locks it after a wait for a condition, however long that takes. `waiters_were_moved` says that
-    /// other waiters may sleep at its futex, of which its word does not tell.
+    /// Locks the mutex again after a wait for a condition, without a time-out. With
+    /// `waiters_were_moved`, a broadcast may have moved waiters to its futex without setting the
+    /// bit for waiters, so this call sets it.
     pub fn lock_again(&self, waiters_were_moved: bool) -> Result<LockStatus> {
         let status = self.lock(Deadline::forever())?;
         if waiters_were_moved {
@@ -116,7 +118,7 @@ impl Mutex {
         Ok(status)
     }
 
-    /// Announces to the kernel that this thread will lock the mutex after a sleep; see
+    /// Announces to the kernel that this thread locks the mutex after its sleep; see
     /// [`RobustMutex::lock_after_sleep`].
     pub fn announce_waiter(&self) {
         if !self.inherits() {
@@ -124,8 +126,8 @@ impl Mutex {
         }
     }
 
-    /// The futex at which its waiters sleep. None if this is no mutex, or if its waiters are the
-    /// C library's.
+    /// The futex on which its waiters sleep. None if this is not a mutex, or if it has priority
+    /// inheritance, so that the C library waits.
     pub fn waiters_futex(&self) -> Option<&AtomicU32> {
         let is_mutex = self.header.check(OBJECT_TYPE).is_ok();
         (is_mutex && !self.inherits()).then(|| self.robust.futex())
@@ -139,10 +141,11 @@ impl Mutex {
         LockStatus::of(self.robust.has_died_owner())
     }
 
-    /// Unlocks it. `EPERM` if this thread does not hold it.
+    /// Unlocks the mutex. `EPERM` if this thread does not hold it.
     #[inline]
     pub fn unlock(&self) -> Result<()> {
-        // A mutex whose recorded owner is this thread has been checked when it was locked.
+        // The header is not checked: if this thread is the recorded owner, the call that locked
+        // the mutex has checked it.
         Process::cached()
             .and_then(|process| self.robust.unlock_fast(process))
             .unwrap_or_else(|| self.unlock_slow())
@@ -162,7 +165,7 @@ impl Mutex {
         Ok(())
     }
 
-    /// `EPERM` if this thread does not hold it.
+    /// `EPERM` if this thread does not hold the mutex.
     pub fn check_held(&self) -> Result<()> {
         self.header.check(OBJECT_TYPE)?;
         if self.robust.held_by_current_thread(Process::current()?) {
@@ -172,13 +175,13 @@ impl Mutex {
         }
     }
 
-    /// Whether the thread of this id holds it, for a mutex that has been checked.
+    /// Whether the thread with this id holds the mutex. For a mutex whose header has been checked.
     #[inline]
     pub fn is_held_by(&self, thread: pid_t) -> bool {
         self.robust.owner_id() == thread
     }
 
-    /// The id of the thread that holds it, or 0.
+    /// The id of the thread that holds the mutex, or 0.
     pub fn owner(&self) -> Result<pid_t> {
         self.header.check(OBJECT_TYPE)?;
         Ok(self.robust.owner_id())

@@ -1,28 +1,29 @@
-//! How no waiter misses a signal, and a signal without waiters costs no system call: over atomics
-//! and a [`Kernel`], so that tests/loom runs this very code.
+//! How a waiter misses no signal, while a signal without waiters makes no system call: over atomics
+//! and a [`Kernel`], so that tests/loom can run this code.
 //!
-//! A waiter announces itself and reads the sequence number while it holds the mutex, unlocks
-//! the mutex, and sleeps until the number changes. A thread that changes the guarded data
-//! signals afterwards, with the mutex held or not: it increments the number and wakes. The mutex
-//! is all that orders the accesses.
+//! A waiter holds the mutex, reads the sequence number, announces its wait, unlocks the mutex, and
+//! sleeps until the number changes. A thread that changes the guarded data signals after the
+//! change, with or without the mutex held: it increments the number and wakes. Only the mutex
+//! orders the accesses to the data.
 //!
-//! # Who is announced
+//! # Announcements
 //!
-//! One word has two counters: how many waits were announced, and how many of them are
-//! acknowledged, which is to say no longer asleep. Where they are equal no thread sleeps. Only a
-//! signal acknowledges: as many as it woke, or, where it woke none, all that were announced
-//! before it. A wait that ends otherwise, by its deadline or by the death of its thread, stays
-//! unacknowledged, which costs a later signal one system call for nothing.
+//! One word has two counters: the announced waits, and the acknowledged waits, which no longer
+//! sleep. If they are equal, no thread sleeps. Only a signal acknowledges waits: as many as it woke,
+//! or, if it woke none, all that were announced before it. A wait that ends in another way, by its
+//! deadline or by the death of its thread, stays unacknowledged. It costs a later signal one system
+//! call that wakes no thread.
 //!
-//! An event announces its waiters by one word ([`announce`](super::announce)). Here two counters
-//! serve better: a signal that wakes the only waiter knows that none is left, and the next one
-//! makes no system call.
+//! The waiters of an event have a single number ([`announce`](super::announce)). A condition needs
+//! two counters: a signal that wakes the only waiter leaves equal counters, so the next signal makes
+//! no system call. With a single number it would have to make one, because a wake-up of as many
+//! threads as requested does not show whether others sleep.
 //!
 //! # A waiter that is killed
 //!
-//! A waiter that is killed after its wake-up takes the signal with it. So a waiter checks the
-//! number at least every 100 ms, and returns if it has changed since the wait began, whichever waiter
-//! was woken: the wait of one caller then ends spuriously.
+//! If a waiter is killed after its wake-up, the signal is lost to the other waiters. So each waiter
+//! checks the number at least every 100 ms, and returns if it has changed since the wait began. A
+//! waiter that was not woken then also returns, which is a spurious wake-up for its caller.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::errno::Result;
@@ -30,25 +31,26 @@ use crate::errno::Result;
 /// The words of a condition.
 #[repr(C)]
 pub struct Signals {
-    /// How many signals there were, in 32 bits. Waiters sleep on it.
+    /// The sequence number: the number of signals, modulo 2^32. Waiters sleep on it.
     pub sequence: AtomicU32,
     /// The sequence number of the last broadcast that moved waiters to their mutex.
     pub moved: AtomicU32,
-    /// The waits that were announced (high half) and acknowledged (low half).
+    /// The number of announced waits (high half) and of acknowledged waits (low half).
     waits: AtomicU64,
 }
 
-/// The half of the announced waits.
+/// The shift of the announced waits.
 const ANNOUNCED: u32 = 32;
 
-/// How the waiters are woken.
+/// The kernel's part of a signal.
 pub trait Kernel {
-    /// Increments the sequence number and wakes up to `count` waiters. How many it woke.
+    /// Increments the sequence number and wakes up to `count` waiters, in one system call. Returns
+    /// the number of waiters woken.
     fn increment_and_wake(&self, count: i32) -> Result<u32>;
 }
 
 impl Signals {
-    /// No signals, and no waiters.
+    /// Makes the words of a condition without signals and waiters.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -58,27 +60,26 @@ impl Signals {
         }
     }
 
-    /// [`Signals::new`], in place.
+    /// Initialises the words in memory of any content.
     pub fn init(&self) {
         self.sequence.store(0, Ordering::Relaxed);
         self.moved.store(0, Ordering::Relaxed);
         self.waits.store(0, Ordering::Relaxed);
     }
 
-    /// Announces a wait. The sequence number at which it begins. With the mutex held: a thread
-    /// that makes a change which the caller has not seen locks the mutex later, and so sees the
-    /// announcement when it signals.
+    /// Announces a wait. Returns the sequence number at which it begins. The caller holds the mutex:
+    /// a thread that makes a change which the caller has not seen locks the mutex later, and so sees
+    /// the announcement when it signals.
     pub fn announce(&self) -> u32 {
         let seen = self.sequence.load(Ordering::Relaxed);
-        // Pairs with the load in `announced`: a signal that counts this wait increments the number
-        // after it was read here, so that the wait ends, or finds the thread asleep.
+        // Pairs with the acquire load in `announced`: a signal that sees this wait increments the
+        // number after this thread has read it. So the signal ends the wait, or wakes the thread.
         self.waits.fetch_add(1 << ANNOUNCED, Ordering::Release);
         seen
     }
 
-    /// Returns when there was a signal since `seen`. `sleep` sleeps while the number is `seen`,
-    /// for at most 100 ms. What the signaller did before is ordered by the mutex, which the caller
-    /// locks next.
+    /// Waits until the sequence number is not `seen`. `sleep` sleeps while the number is `seen`, for
+    /// at most 100 ms. The caller then locks the mutex, which orders it after the signaller's change.
     pub fn wait(&self, seen: u32, mut sleep: impl FnMut() -> Result<()>) -> Result<()> {
         while self.sequence.load(Ordering::Relaxed) == seen {
             sleep()?;
@@ -98,7 +99,7 @@ impl Signals {
         Ok(())
     }
 
-    /// Wakes all waiters: `wake` does.
+    /// Wakes all waiters by `wake`, if there are any.
     pub fn broadcast(&self, wake: impl FnOnce() -> Result<()>) -> Result<()> {
         let Some(waits) = self.announced() else {
             return Ok(());
@@ -108,15 +109,15 @@ impl Signals {
         Ok(())
     }
 
-    /// Whether a broadcast has moved the waiter that began to wait at `seen` to its mutex.
+    /// Whether a broadcast may have moved the waiter that began to wait at `seen` to its mutex.
     pub fn was_moved(&self, seen: u32) -> bool {
         let moved = self.moved.load(Ordering::Relaxed);
         (moved.wrapping_sub(seen) as i32) > 0
     }
 
-    /// The waits, if any is announced and not acknowledged.
+    /// The word of the waits, if any wait is announced and not acknowledged.
     fn announced(&self) -> Option<u64> {
-        // Pairs with the increment in `announce`.
+        // Pairs with the release in `announce`.
         let waits = self.waits.load(Ordering::Acquire);
         ((waits >> ANNOUNCED) as u32 != waits as u32).then_some(waits)
     }
@@ -125,8 +126,8 @@ impl Signals {
         self.acknowledge(waits, (waits >> ANNOUNCED) as u32);
     }
 
-    /// Acknowledges waits up to the number `to`, unless another signal has acknowledged some since
-    /// `waits` was read: its count and this one's could overlap.
+    /// Acknowledges the waits up to the number `to`, unless another signal has acknowledged waits
+    /// since this one read `waits`: both could count the same waits.
     fn acknowledge(&self, waits: u64, to: u32) {
         let mut now = self.waits.load(Ordering::Relaxed);
         while now as u32 == waits as u32 {
