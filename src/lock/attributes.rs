@@ -4,7 +4,7 @@ use crate::errno::{Errno, Result};
 use libc::{c_int, pthread_mutexattr_t};
 use std::mem::MaybeUninit;
 
-/// The result of a pthread function.
+/// Converts the result of a pthread function.
 pub fn done(error: c_int) -> Result<()> {
     match error {
         0 => Ok(()),
@@ -12,16 +12,16 @@ pub fn done(error: c_int) -> Result<()> {
     }
 }
 
-/// Shared, robust, and with its owner checked at every lock and unlock.
+/// Attributes of a mutex that is shared between processes, robust, and checked for errors.
 pub struct Attributes(pthread_mutexattr_t);
 
 impl Attributes {
-    /// Attributes, with priority inheritance if the mutex `inherits`.
+    /// Makes the attributes; with priority inheritance if the mutex `inherits`.
     pub fn new(inherits: bool) -> Result<Self> {
         let mut attributes = MaybeUninit::uninit();
-        // SAFETY: room for the attributes.
+        // SAFETY: the memory has the size of the attributes.
         done(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) })?;
-        // SAFETY: initialised by the call before.
+        // SAFETY: pthread_mutexattr_init has initialised them.
         let mut this = Self(unsafe { attributes.assume_init() });
         // SAFETY: initialised attributes.
         done(unsafe {

@@ -1,7 +1,7 @@
-//! Where a lock was made: the boot and the PID namespace in which its thread ids have a meaning.
+//! The home of a lock: the boot and the PID namespace in which its thread ids are valid.
 //!
-//! A process of another PID namespace is refused (`EXDEV`). A lock in a file outlives a boot: the
-//! first process that uses it afterwards declares all owners dead.
+//! A process of another PID namespace cannot use the lock (`EXDEV`). A lock in a file survives a
+//! reboot: the first process that uses it after that declares all its owners dead.
 
 use super::process::{self, Process};
 use crate::deadline::Deadline;
@@ -11,32 +11,32 @@ use libc::pid_t;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How often to check whether another process has finished an adoption.
+/// How often to check whether another process has adopted the lock.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The home of a lock, in shared memory. Each call compares a word beside the lock's own; a call
-/// reads this part only if that word differs.
+/// The two parts of a lock's home, in shared memory. Each call compares [`Home::word`], which is
+/// near the lock's own words; it reads the origin only if the word differs.
 #[repr(C)]
 pub struct Origin {
-    /// The boot in which the lock was last used; 0 if unknown.
+    /// The boot to which the lock belongs; 0 if unknown.
     boot: AtomicU32,
-    /// The PID namespace, 0 if unknown.
+    /// The PID namespace; 0 if unknown.
     namespace: AtomicU32,
-    /// The boot and the thread that declares the owners of an earlier boot dead; 0 for none.
+    /// The thread that adopts the lock after a reboot: its boot (high half) and its id; 0 for none.
     adopter: AtomicU64,
 }
 
-/// A lock's home: the word that each call compares, and its origin.
+/// The home of a lock: the word that each call compares, and the origin.
 #[derive(Clone, Copy)]
 pub struct Home<'a> {
     /// [`Process::home()`] of the processes that may use the lock; 0 if unknown.
     pub word: &'a AtomicU32,
-    /// The two numbers of which the word is a hash.
+    /// The boot and the namespace, of which the word is a hash.
     pub origin: &'a Origin,
 }
 
 impl Home<'_> {
-    /// Records where a new lock is made.
+    /// Initialises the home of a new lock as that of this process.
     pub fn init(&self) {
         let boot = process::boot().unwrap_or(0);
         let namespace = process::namespace();
@@ -47,16 +47,16 @@ impl Home<'_> {
         self.word.store(home, Ordering::Relaxed);
     }
 
-    /// Whether the lock was made in the home of a process.
+    /// Whether the lock belongs to the home of a process.
     #[inline]
     #[must_use]
     pub fn is_of(&self, process: Process) -> bool {
-        // Pairs with the store in `adopt`.
+        // Pairs with the release of the word in `adopt`.
         self.word.load(Ordering::Acquire) == process.home()
     }
 
-    /// Lets a process use the lock. `EXDEV` for one of another PID namespace. `declare_owners_dead` declares
-    /// the owners of an earlier boot dead.
+    /// Admits the calling process to the lock. `EXDEV` if it is of another PID namespace. After a
+    /// reboot, `declare_owners_dead` declares the owners of the earlier boot dead.
     pub fn admit(
         &self,
         deadline: &mut Deadline,
@@ -88,8 +88,8 @@ impl Home<'_> {
         Ok(process)
     }
 
-    /// Makes a lock of an earlier boot one of this boot: by one thread at a time, however many
-    /// try, and by another one if that is killed.
+    /// Adopts a lock of an earlier boot. One thread at a time does it; if that is killed, another
+    /// one does.
     fn adopt(
         &self,
         process: Process,
@@ -104,7 +104,7 @@ impl Home<'_> {
             if self.word.load(Ordering::Acquire) == process.home() {
                 return Ok(());
             }
-            // Pairs with the store below: the namespace belongs to that boot.
+            // Pairs with the release of the boot below: the namespace belongs to that boot.
             if self.origin.boot.load(Ordering::Acquire) == boot
                 && self.origin.namespace.load(Ordering::Relaxed) != namespace
             {
@@ -126,7 +126,7 @@ impl Home<'_> {
             }
         }
         declare_owners_dead();
-        // No process of this boot uses the lock before the word says so: see `admit`.
+        // No process of this boot uses the lock before the last store; see `admit`.
         self.origin.namespace.store(namespace, Ordering::Relaxed);
         self.origin.boot.store(boot, Ordering::Release);
         self.word.store(process.home(), Ordering::Release);

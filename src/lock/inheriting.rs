@@ -1,8 +1,8 @@
 //! Waiting for a mutex with priority inheritance.
 //!
-//! While a thread waits, the kernel runs the owner with the waiter's priority if that is higher,
-//! and an unlock hands the mutex to the waiter of the highest priority (FUTEX_LOCK_PI, futex(2)).
-//! So no waiter of the same priority starves, and the wait has to be the C library's, which
+//! While a thread waits, the kernel runs the owner with the waiter's priority if that is higher. An
+//! unlock passes the mutex to the waiter with the highest priority (`FUTEX_LOCK_PI`, futex(2)), so
+//! waiters of the same priority do not starve. The C library has to do the waiting, because it
 //! records the owner that the kernel has chosen.
 
 use super::process::Process;
@@ -15,8 +15,8 @@ use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 use nix::sys::time::TimeSpec;
 use std::time::Duration;
 
-/// Waits for a mutex that another thread holds, and locks it. `EOPNOTSUPP` if a signal handler
-/// must end the wait: the kernel continues it.
+/// Waits for a mutex that another thread holds, and locks it. `EOPNOTSUPP` if a signal handler must
+/// end the wait, because the kernel restarts it.
 pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> Result<()> {
     if deadline.ends_with_signal() {
         return Err(Errno::EOPNOTSUPP);
@@ -25,7 +25,7 @@ pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> 
         let max_sleep = deadline
             .remaining()?
             .map_or(MAX_SLEEP, |time| time.min(MAX_SLEEP));
-        // The C library does not expect the kernel to find that the owner does not exist.
+        // The C library does not handle the kernel's error for an owner that does not exist.
         robust.recover_if_owner_gone(process);
         match robust.lock_by(process, |raw| lock_with_timeout(raw, max_sleep)) {
             Err(Errno::ETIMEDOUT) => {}
@@ -34,26 +34,27 @@ pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> 
     }
 }
 
-/// Locks a mutex of the C library, and waits for it for at most `time`. The C library's result.
+/// Locks a mutex of the C library, and waits for at most `time`. Returns the C library's result.
 fn lock_with_timeout(raw: *mut pthread_mutex_t, time: Duration) -> c_int {
     match lock_until(
         raw,
         libc::CLOCK_MONOTONIC,
         after(sys::monotonic_time(), time),
     ) {
-        // Before Linux 5.14 the kernel waits by the other clock only.
+        // Before Linux 5.14 the kernel supports only CLOCK_REALTIME.
         libc::EINVAL => lock_until(raw, libc::CLOCK_REALTIME, after(sys::real_time(), time)),
         locked => locked,
     }
 }
 
+/// The absolute time `time` after `now`.
 fn after(now: Duration, time: Duration) -> timespec {
     *TimeSpec::from(now.saturating_add(time)).as_ref()
 }
 
 #[cfg(target_env = "gnu")]
 fn lock_until(raw: *mut pthread_mutex_t, clock: clockid_t, end: timespec) -> c_int {
-    // The libc crate does not have it (glibc 2.30).
+    // The libc crate does not declare this function of glibc 2.30.
     unsafe extern "C" {
         fn pthread_mutex_clocklock(
             mutex: *mut pthread_mutex_t,

@@ -1,13 +1,13 @@
-//! The calling process as the locks identify it.
+//! The identity of the calling process, as the locks record it.
 //!
-//! The kernel's robust futex records a thread id and nothing else. The same id means another
-//! thread in another PID namespace, after a reboot, and once the thread has ended and its id is
-//! used again. So a lock also records its [home](super::home) and, with each owner, the owner's
+//! The kernel's robust futex records only a thread id. The same id identifies another thread in
+//! another PID namespace, after a reboot, and after the thread has ended and the kernel has reused
+//! the id. So a lock also records its [home](super::home) and, with each owner, the owner's
 //! [`Process::thread`].
 //!
-//! Both numbers are the same however often this process, or another copy of the library in it,
-//! computes them. They are kept in a page that the kernel clears in the child of a fork
-//! (`MADV_WIPEONFORK`, madvise(2)): a child computes its own.
+//! A process always computes the same home and tag, also in another copy of the library. They are
+//! cached in a page that the kernel clears in the child of a fork (`MADV_WIPEONFORK`, madvise(2)),
+//! so a child computes its own.
 
 use super::raw_mutex::RawMutex;
 use crate::bytes;
@@ -19,25 +19,24 @@ use std::ffi::CStr;
 
 /// The identity of a process: two numbers in one word.
 ///
-/// - The home, the high half, identifies the boot and the PID namespace; 0 where the system does
-///   not tell.
-/// - The tag, the low half, identifies the process among all that ever ran in its PID namespace;
-///   not 0.
+/// - The home, the high half, identifies the boot and the PID namespace; 0 if unknown.
+/// - The tag, the low half, identifies the process among all that ever ran in its PID namespace. It
+///   is not 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process(u64);
 
-/// What [`Process::current`] has computed, both numbers in one word; 0 for nothing.
+/// The cached identity, both numbers in one word; 0 if it has not been computed.
 static CURRENT: ForkLocal = ForkLocal::new();
 
 impl Process {
-    /// The calling process. `EOPNOTSUPP` in the child of a bare clone(2), whose thread the C
-    /// library still takes for the parent's: a lock of the C library would name the wrong owner.
+    /// The calling process. `EOPNOTSUPP` in the child of a direct clone(2) system call: there the C
+    /// library still has the thread id of the parent, so its mutexes would record the wrong owner.
     #[inline]
     pub fn current() -> Result<Self> {
         Self::cached().map_or_else(Self::identify, Ok)
     }
 
-    /// The calling process, if [`Process::current`] has found out before.
+    /// The calling process, if [`Process::current`] has computed its identity before.
     #[inline]
     #[must_use]
     pub fn cached() -> Option<Self> {
@@ -58,21 +57,22 @@ impl Process {
         (self.0 >> 32) as u32
     }
 
-    /// The same process, where the home of a lock is unknown.
+    /// The same process without a home. For a lock whose home is unknown.
     #[must_use]
     pub fn without_home(self) -> Self {
         Self(self.0 & u64::from(u32::MAX))
     }
 
-    /// Whether a thread id that a lock records can be owner_checked up in this process's PID namespace.
-    /// The lock's home has been compared with this process's.
+    /// Whether this process can check that a thread in a lock still exists. The lock's home has been
+    /// compared with that of this process.
     #[must_use]
     pub fn can_check_threads(self) -> bool {
         self.home() != 0
     }
 
-    /// Identifies the calling thread among all that ever ran in its PID namespace, but for a
-    /// thread that ended in this process and whose memory it has now. Even, and not 0.
+    /// Identifies the calling thread among all that ever ran in its PID namespace. Only an ended
+    /// thread of this process whose memory the calling thread reuses has the same number. The number
+    /// is even and not 0.
     #[inline]
     #[must_use]
     pub fn thread(self) -> u64 {
@@ -88,7 +88,7 @@ impl Process {
         let boot = boot();
         let home = home_of(boot.unwrap_or(0), namespace);
         let process = Self::new(home, tag(namespace));
-        // For lack of a descriptor or of memory now, the next call tries again.
+        // If the process temporarily lacks a descriptor or memory, the next call tries again.
         if !matches!(boot, Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) {
             CURRENT.store(process.0);
         }
@@ -106,8 +106,8 @@ pub fn home_of(boot: u32, namespace: u32) -> u32 {
     hash_of(a.iter().chain(&b))
 }
 
-/// Identifies the PID namespace of this process, among those of one boot; 0 where /proc does not
-/// tell.
+/// Identifies the PID namespace of this process among those of one boot; 0 if /proc is not
+/// available.
 #[must_use]
 pub fn namespace() -> u32 {
     let status = preserve_errno(|| nix::sys::stat::stat(c"/proc/self/ns/pid"));
@@ -124,7 +124,7 @@ pub fn boot() -> Result<u32> {
     })
 }
 
-/// `EOPNOTSUPP` if the C library has another id for this thread than the kernel.
+/// `EOPNOTSUPP` if the C library's id of this thread is not the kernel's.
 fn check_thread_id() -> Result<()> {
     let probe = RawMutex::new_unlocked()?;
     let id = probe.id_for_owner()?;
@@ -135,8 +135,8 @@ fn check_thread_id() -> Result<()> {
     }
 }
 
-/// Each exec has random bytes of its own (getauxval(3)), which its forked children have too;
-/// they differ by their process id.
+/// The tag of this process. Each execve(2) gets new random bytes (`AT_RANDOM`, getauxval(3)). A
+/// forked child has the same bytes but another process id.
 fn tag(namespace: u32) -> u32 {
     let random = sys::exec_random();
     let process = std::process::id().to_le_bytes();

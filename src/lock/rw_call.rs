@@ -1,4 +1,4 @@
-//! One call on a reader-writer lock: how it takes slots, and how it waits.
+//! One call on a reader-writer lock: how it takes slots and how it waits.
 
 use super::process::Process;
 use super::robust_mutex::RobustMutex;
@@ -12,12 +12,12 @@ use libc::c_int;
 use std::cell::Cell;
 use std::time::Duration;
 
-/// How often a reader that found no slot free checks the slots other than that at which it
-/// sleeps. Less often where a signal handler must end the call: one that runs during the check
-/// does not.
+/// How often a reader that found no free slot checks all slots: it sleeps on one slot only. If a
+/// signal handler must end the call, it checks every [`MAX_SLEEP`]: a handler that runs during the
+/// check, and not during the sleep, does not end the call.
 const SLOT_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// One call by one thread.
+/// A call by one thread.
 pub struct Call<'a> {
     lock: &'a Rwlock,
     process: Process,
@@ -25,7 +25,7 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A call that has been let in.
+    /// Makes a call. The process has been admitted to the lock.
     #[inline]
     pub fn new(lock: &'a Rwlock, process: Process, deadline: Deadline) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Runs a wait with the deadline of the call.
+    /// Runs `run`, which waits, with the deadline of the call.
     fn wait<T>(&self, run: impl FnOnce(&mut Deadline) -> Result<T>) -> Result<T> {
         let mut deadline = self.deadline.get();
         let result = run(&mut deadline);
@@ -43,7 +43,8 @@ impl<'a> Call<'a> {
         result
     }
 
-    /// `EDEADLK` if this thread reads: the thread that it would wait for can wait for it.
+    /// `EDEADLK` if this thread holds a slot: the thread for which it would wait may be waiting for
+    /// that slot.
     fn check_not_reading(&self) -> Result<()> {
         let is_own = |Line(slot): &Line| slot.held_by_current_thread(self.process);
         if self.lock.slots().iter().any(is_own) {
@@ -52,8 +53,8 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Sleeps until a slot is given up, for at most `max_sleep`.
-    fn sleep_at_slot(&self, slot: &RobustMutex, max_sleep: Duration) -> Result<()> {
+    /// Sleeps until a slot is unlocked, for at most `max_sleep`.
+    fn sleep_on_slot(&self, slot: &RobustMutex, max_sleep: Duration) -> Result<()> {
         if self.deadline.get().is_never()
             && self.lock.gate().recover_if_owner_gone(slot, self.process)
             && slot.is_unlocked()
@@ -63,7 +64,8 @@ impl<'a> Call<'a> {
         self.wait(|deadline| slot.sleep_until_unlocked(self.process, deadline, max_sleep))
     }
 
-    /// For a thread to which the C library returned `tried` for its own slot.
+    /// Takes a slot after the C library has returned the error `tried` for the slot of this
+    /// processor. None if no slot is free.
     #[cold]
     #[inline(never)]
     fn take_another_slot(
@@ -83,7 +85,8 @@ impl<'a> Call<'a> {
         loop {
             match taken {
                 Ok(slot) => return Ok(Some(slot)),
-                // This thread reads already. It may do so more than once.
+                // The slot is taken. If it is this thread's, the thread takes a second slot: it may
+                // lock for reading more than once.
                 Err(Errno::EBUSY | Errno::EDEADLK) => {}
                 Err(error) => return Err(error),
             }
@@ -94,7 +97,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Whether this thread has the gate from a wait that a siglongjmp(3) has abandoned.
+    /// For a thread that holds the gate: whether it has left a wait by siglongjmp(3), so that it
+    /// does not write.
     fn has_abandoned_wait(&self) -> bool {
         let state = self.lock.control().state.load(Ordering::Relaxed);
         state & WRITING == 0
@@ -130,7 +134,8 @@ impl<'a> Parts for Call<'a> {
     }
 
     fn unlock_gate(&self) {
-        // It is this thread's, unless another process has overwritten it.
+        // It fails only if another process has overwritten the memory. The error is ignored because
+        // nothing can repair that.
         let _ = self.lock.gate().robust.unlock(self.process);
     }
 
@@ -165,20 +170,20 @@ impl<'a> Parts for Call<'a> {
         let Some(Line(slot)) = self.lock.slots().get(number as usize) else {
             return Ok(());
         };
-        self.sleep_at_slot(slot, MAX_SLEEP)
+        self.sleep_on_slot(slot, MAX_SLEEP)
     }
 
     #[cold]
     fn wait_for_any_slot(&self) -> Result<()> {
         let mut slots = self.lock.slots().iter();
         let other = slots.find(|Line(slot)| !slot.held_by_current_thread(self.process));
-        // All are this thread's.
+        // EDEADLK: this thread has all slots.
         let Line(slot) = other.ok_or(Errno::EDEADLK)?;
-        let look = if self.deadline.get().ends_with_signal() {
+        let max_sleep = if self.deadline.get().ends_with_signal() {
             MAX_SLEEP
         } else {
             SLOT_CHECK_INTERVAL
         };
-        self.sleep_at_slot(slot, look)
+        self.sleep_on_slot(slot, max_sleep)
     }
 }

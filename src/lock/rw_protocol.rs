@@ -1,31 +1,39 @@
-//! The protocol of the reader-writer lock, over its parts: so tests/loom runs this very code.
+//! The protocol of the reader-writer lock: over a trait, so that tests/loom can run this code.
 //!
-//! There is a gate, which one thread holds at a time, and a row of slots, one for each reader.
-//! A reader takes a free slot and then checks that no writer has barred the way; if one has, it
-//! gives the slot back and goes through the gate. A writer locks the gate, bars the way and waits
-//! until every slot that was ever used is free. The gate and the slots are robust mutexes: the
-//! kernel releases those of a killed thread.
+//! The lock has a gate, which one thread holds at a time, and an array of slots, one for each
+//! reader. A reader takes a free slot and then checks that no writer blocks readers. If a writer
+//! does, the reader releases the slot and locks the gate. A writer locks the gate, blocks readers,
+//! and waits until every slot that was ever used is free. The gate and the slots are robust mutexes:
+//! the kernel releases those of a killed thread.
 //!
 //! # The state
 //!
 //! | bit | meaning | set by | cleared by |
 //! |---|---|---|---|
-//! | [`PENDING`] | the holder of the gate waits for slots | the holder of the gate | the holder; a reader, if the holder has stopped |
-//! | [`WRITING`] | the holder of the gate writes, or died writing | the holder of the gate | the holder; the next holder, which sets [`DAMAGED`] |
-//! | [`DAMAGED`] | a writer died, and no writer has marked the data consistent | the next holder of the gate | a writer |
+//! | [`PENDING`] | the holder of the gate waits for slots | the holder of the gate | the holder; a reader, if the holder is stopped |
+//! | [`WRITING`] | the holder of the gate writes, or died while writing | the holder of the gate | the holder; the next holder, which sets [`DAMAGED`] |
+//! | [`DAMAGED`] | a writer died, and no writer has marked the data as consistent | the next holder of the gate | a writer |
 //!
 //! # Why a reader and a writer exclude each other
 //!
-//! A reader takes its slot, passes a full barrier and reads the state; a writer sets `PENDING`,
-//! passes a full barrier and reads the slots. So the reader sees `PENDING`, or the writer sees the
-//! slot (Dekker's algorithm). A writer that is stopped while it waits would bar the way to all
-//! readers; a reader that sees no progress for [`STALLED_CHECKS_MAX`] looks clears `PENDING`. Therefore a
-//! writer that has found all slots free changes `PENDING` to `WRITING` in one exchange, and starts
-//! again if a reader has cleared it.
+//! A reader takes its slot, executes a full barrier and reads the state. A writer sets `PENDING`,
+//! executes a full barrier and reads the slots. So the reader sees `PENDING`, or the writer sees the
+//! slot (Dekker's algorithm).
 //!
-//! The slots are the lock of brlock and of Hsieh and Weihl's "Scalable Reader-Writer Locks for
-//! Parallel Systems" (1992), with slots that survive their readers. That a writer checks the slots
-//! instead of locking them is Dekker's algorithm, as in Linux's percpu-rwsem.
+//! A writer that is stopped while it waits would block all readers. So a reader whose last
+//! [`STALLED_CHECKS_MAX`] checks found no progress clears `PENDING`. Therefore a writer that has
+//! found all slots free changes `PENDING` to `WRITING` in one exchange, and starts again if a reader
+//! has cleared `PENDING`.
+//!
+//! | barrier or release | pairs with |
+//! |---|---|
+//! | `slot_barrier`, full barrier after a slot is taken | `wait_for_readers`, full fence after `PENDING` is set |
+//! | every store to the state by a holder of the gate, a release | `try_read` and `check_as_reader`, acquire of the state |
+//! | the release of a slot by its reader | `Parts::is_slot_free`, acquire |
+//!
+//! Slots for readers are known from Linux's brlock and from Hsieh and Weihl's "Scalable
+//! Reader-Writer Locks for Parallel Systems" (1992); here the slots survive their readers. A writer
+//! checks the slots instead of locking them, as in Linux's percpu-rwsem.
 
 use super::LockStatus;
 use crate::atomic::{AtomicU32, Ordering, fence};
@@ -35,58 +43,58 @@ use crate::errno::{Errno, Result};
 ///
 /// cbindgen:ignore
 pub const PENDING: u32 = 1;
-/// A bit of the state: the holder of the gate writes, or died writing.
+/// A bit of the state: the holder of the gate writes, or died while writing.
 ///
 /// cbindgen:ignore
 pub const WRITING: u32 = 2;
-/// A bit of the state: a writer died, and no writer has marked the data consistent since.
+/// A bit of the state: a writer died, and no writer has marked the data as consistent since.
 ///
 /// cbindgen:ignore
 pub const DAMAGED: u32 = 4;
-/// With one of these a reader does not enter past the gate.
+/// The bits that block readers: a reader that sees one of them must lock the gate.
 const READERS_BLOCKED: u32 = PENDING | WRITING;
 
-/// How many looks in a row a reader makes at the gate without progress of its holder before it
-/// takes the holder for stopped. A waiting holder makes progress at every look of its own.
+/// The number of checks in a row without progress after which a reader treats the holder of the
+/// gate as stopped. A holder that waits makes progress whenever it checks the slots.
 ///
 /// cbindgen:ignore
 pub const STALLED_CHECKS_MAX: u32 = 4;
 
 /// The parts of the lock.
 pub trait Parts {
-    /// Names a slot.
+    /// Identifies a slot.
     type Slot: Copy;
 
     /// The state.
     fn state(&self) -> &AtomicU32;
-    /// How many slots, counted from the first, have ever been used.
+    /// 1 + the largest number of a slot that has ever been used; 0 if none has.
     fn slots_used(&self) -> &AtomicU32;
-    /// Changes whenever the holder of the gate looks for free slots.
+    /// A counter that the holder of the gate increments whenever it checks the slots.
     fn progress(&self) -> &AtomicU32;
-    /// Locks the gate, and waits for it. `after_sleep` runs now and then during the wait and can end the
-    /// wait with an error.
+    /// Waits for the gate and locks it. `after_sleep` runs periodically during the wait. Its error
+    /// ends the wait.
     fn lock_gate(&self, after_sleep: impl FnMut() -> Result<()>) -> Result<()>;
     /// Unlocks the gate.
     fn unlock_gate(&self);
-    /// Takes a free slot: with an atomic read-modify-write. None if there is none.
+    /// Takes a free slot by an atomic read-modify-write operation. None if no slot is free.
     fn take_slot(&self) -> Result<Option<Self::Slot>>;
     /// The number of a slot.
     fn number_of(&self, slot: Self::Slot) -> u32;
-    /// Gives a slot back.
+    /// Releases a slot.
     fn release_slot(&self, slot: Self::Slot);
-    /// Whether no reader has the slot of this number. The caller then sees all that its
-    /// last reader did.
+    /// Whether the slot with this number is free. If so, the caller's later accesses are ordered
+    /// after those of the last reader (acquire).
     fn is_slot_free(&self, number: u32) -> bool;
-    /// Sleeps until the slot of this number may be free, or for one look.
+    /// Sleeps until the slot with this number may be free, for a limited time.
     fn wait_for_slot(&self, number: u32) -> Result<()>;
-    /// Sleeps until some slot may be free, or for one look.
+    /// Sleeps until any slot may be free, for a limited time.
     fn wait_for_any_slot(&self) -> Result<()>;
 }
 
 /// Locks for reading.
 #[inline]
 pub fn read<P: Parts>(parts: &P) -> Result<LockStatus> {
-    // Old or not, it only says which way to go.
+    // Relaxed, as a hint: `try_read` checks the state again.
     if parts.state().load(Ordering::Relaxed) & READERS_BLOCKED == 0
         && let Some(status) = try_read(parts)?
     {
@@ -95,7 +103,7 @@ pub fn read<P: Parts>(parts: &P) -> Result<LockStatus> {
     read_slow(parts)
 }
 
-/// Locks for reading past the gate. None if the way is barred, or no slot is free.
+/// Locks for reading without the gate. None if a writer blocks readers, or if no slot is free.
 #[inline(always)]
 fn try_read<P: Parts>(parts: &P) -> Result<Option<LockStatus>> {
     let Some(slot) = parts.take_slot()? else {
@@ -103,7 +111,7 @@ fn try_read<P: Parts>(parts: &P) -> Result<Option<LockStatus>> {
     };
     record_use(parts, slot);
     slot_barrier();
-    // Pairs with the stores to the state in `unlock_writer` and `read_slow`.
+    // Pairs with the releases of the state by the holders of the gate.
     let state = parts.state().load(Ordering::Acquire);
     if state & READERS_BLOCKED == 0 {
         return Ok(Some(status(state)));
@@ -112,19 +120,19 @@ fn try_read<P: Parts>(parts: &P) -> Result<Option<LockStatus>> {
     Ok(None)
 }
 
-/// Has writers look at the slot too.
+/// Records that a slot is used, so that writers check it.
 #[inline]
 fn record_use<P: Parts>(parts: &P, slot: P::Slot) {
     let used = parts.number_of(slot) + 1;
     if parts.slots_used().load(Ordering::Relaxed) < used {
-        // Before the barrier of the reader.
+        // Relaxed: `slot_barrier` follows, or the caller holds the gate.
         parts.slots_used().fetch_max(used, Ordering::Relaxed);
     }
 }
 
-/// The reader's full barrier between taking a slot and reading the state. Pairs with the fence in
-/// `wait_for_readers`. On x86-64 the read-modify-write that took the slot is one. On AArch64 and
-/// the others it is not: a later load can pass its store.
+/// The reader's full barrier between taking a slot and reading the state. Pairs with the full fence
+/// in `wait_for_readers`. On x86-64 the read-modify-write operation that took the slot is a full
+/// barrier. On AArch64 and others it is not: a later load can be reordered before its store.
 #[inline]
 fn slot_barrier() {
     if cfg!(all(target_arch = "x86_64", not(loom))) {
@@ -143,7 +151,7 @@ fn read_slow<P: Parts>(parts: &P) -> Result<LockStatus> {
     loop {
         match lock_gate_as_reader(parts) {
             Ok(()) => break,
-            // The way is no longer barred.
+            // The writer no longer blocks readers.
             Err(Errno::EBUSY) => {
                 if let Some(status) = try_read(parts)? {
                     return Ok(status);
@@ -154,26 +162,29 @@ fn read_slow<P: Parts>(parts: &P) -> Result<LockStatus> {
     }
     let damage = inherited_damage(parts);
     let slot = wait_to_take_slot(parts, damage);
-    // Before the gate opens; see `inherited_damage` for the order.
+    // Before the gate is unlocked; see `inherited_damage` for the ordering.
     parts.state().store(damage, Ordering::Release);
     parts.unlock_gate();
     slot.map(|_| status(damage))
 }
 
-/// What a reader at the gate has seen of its holder.
+/// The progress of the holder of the gate, as a waiting reader has seen it.
 #[derive(Default)]
 pub struct GateProgress {
+    /// The value of the counter at the last check.
     progress: Option<u32>,
+    /// The number of checks in a row without progress.
     stalled_checks: u32,
 }
 
-/// Locks the gate. `EBUSY` if the way is not barred, or no longer.
+/// Locks the gate for a reader. `EBUSY` if no writer blocks readers any longer.
 fn lock_gate_as_reader<P: Parts>(parts: &P) -> Result<()> {
     let mut seen = GateProgress::default();
     parts.lock_gate(|| check_as_reader(parts, &mut seen))
 }
 
-/// A look of a reader at the gate. `EBUSY` if the way is not barred, or no longer.
+/// A check by a reader that waits for the gate. Clears `PENDING` if the holder is stopped. `EBUSY`
+/// if no writer blocks readers any longer.
 pub fn check_as_reader<P: Parts>(parts: &P, seen: &mut GateProgress) -> Result<()> {
     let state = parts.state().load(Ordering::Relaxed);
     if state & READERS_BLOCKED == 0 {
@@ -189,7 +200,7 @@ pub fn check_as_reader<P: Parts>(parts: &P, seen: &mut GateProgress) -> Result<(
         return Ok(());
     }
     seen.stalled_checks = 0;
-    // Pairs with the stores to the state, as in `try_read`, and passes them on.
+    // Pairs with the releases of the state as in `try_read`, and is a release for later readers.
     let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
     let opened = parts
         .state()
@@ -201,32 +212,33 @@ pub fn check_as_reader<P: Parts>(parts: &P, seen: &mut GateProgress) -> Result<(
     }
 }
 
-/// For the holder of the gate: takes a slot.
+/// For the holder of the gate: waits for a free slot and takes it.
 fn wait_to_take_slot<P: Parts>(parts: &P, damage: u32) -> Result<P::Slot> {
     loop {
         if let Some(slot) = parts.take_slot()? {
             record_use(parts, slot);
             return Ok(slot);
         }
-        // Later readers do not overtake this one.
+        // Blocks later readers, so that they do not overtake this one.
         parts.state().store(PENDING | damage, Ordering::Release);
         parts.wait_for_any_slot()?;
         note_progress(parts);
     }
 }
 
-/// For the holder of the gate, the only thread that writes the number.
+/// For the holder of the gate: increments the counter, which no other thread writes.
 fn note_progress<P: Parts>(parts: &P) {
     let progress = parts.progress();
     let next = progress.load(Ordering::Relaxed).wrapping_add(1);
     progress.store(next, Ordering::Relaxed);
 }
 
-/// For the new holder of the gate: the damage that the state reports. The other bits are left from
-/// a holder that died, or that abandoned its wait.
+/// For the new holder of the gate: `DAMAGED` if the state has it, or if the last holder died while
+/// writing. Other bits of the state are left from a holder that died or abandoned its wait.
 ///
-/// A thread that reads the state without the gate reads the store of a holder of the gate. That
-/// holder saw the changes by all writers before it, and every store to the state is a release.
+/// A thread that reads the state without the gate reads a value that a holder of the gate has
+/// stored. That holder saw the changes of all earlier writers, and every store to the state is a
+/// release.
 fn inherited_damage<P: Parts>(parts: &P) -> u32 {
     let state = parts.state().load(Ordering::Relaxed);
     if state & WRITING != 0 {
@@ -256,18 +268,18 @@ fn wait_for_readers<P: Parts>(parts: &P, damage: u32) -> Result<()> {
     loop {
         note_progress(parts);
         parts.state().store(pending, Ordering::Release);
-        // Pairs with `slot_barrier`.
+        // Pairs with the full barrier in `slot_barrier`.
         fence(Ordering::SeqCst);
         let used = parts.slots_used().load(Ordering::Relaxed);
         let busy = (0..used).find(|number| !parts.is_slot_free(*number));
         if let Some(number) = busy {
-            // It bars the way again afterwards, if a reader has let others in.
+            // If a reader clears `PENDING` during the sleep, the next iteration sets it again.
             parts.wait_for_slot(number)?;
             continue;
         }
         let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
         let writing = WRITING | damage;
-        // It fails if a reader has let others in.
+        // The exchange fails if a reader has cleared `PENDING`.
         if parts
             .state()
             .compare_exchange(pending, writing, success, failure)
@@ -278,14 +290,14 @@ fn wait_for_readers<P: Parts>(parts: &P, damage: u32) -> Result<()> {
     }
 }
 
-/// For the writer: unlocks.
+/// Unlocks. For the writer.
 pub fn unlock_writer<P: Parts>(parts: &P) {
     let state = parts.state().load(Ordering::Relaxed);
     parts.state().store(state & DAMAGED, Ordering::Release);
     parts.unlock_gate();
 }
 
-/// For the writer: the data is consistent.
+/// Marks the guarded data as consistent. For the writer.
 pub fn mark_consistent<P: Parts>(parts: &P) {
     parts.state().store(WRITING, Ordering::Release);
 }

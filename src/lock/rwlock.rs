@@ -1,8 +1,9 @@
-//! A reader-writer lock in shared memory that outlives its readers and its writer.
+//! A reader-writer lock in shared memory that survives the death of its readers and its writer.
 //!
-//! [`rw_protocol`] says how it works, [`rw_call`](super::rw_call) how a call waits; here is its
-//! memory. Each slot is a robust mutex on a cache line of its own, and a reader takes the slot of the processor that it runs
-//! on if that is free: readers on different processors write to no common line.
+//! [`rw_protocol`] describes how it works, and [`rw_call`](super::rw_call) how a call waits. This
+//! module has its memory. Each slot is a robust mutex on a cache line of its own. A reader takes the
+//! slot of its processor if that is free, so readers on different processors write to different
+//! cache lines.
 
 use super::LockStatus;
 use super::fair_mutex::FairMutex;
@@ -19,28 +20,28 @@ use crate::sys;
 use std::cell::UnsafeCell;
 use std::mem::{offset_of, size_of};
 
-/// How many threads can read at once.
+/// The maximum number of threads that can read at the same time.
 ///
 /// cbindgen:ignore
 pub const READERS_MAX: usize = 128;
 
-/// The size of the lock: the header with its padding, and the lines.
+/// The size of the lock: the header with its padding, and the lines behind it.
 ///
 /// cbindgen:ignore
 pub const SIZE: usize = LINE + size_of::<Lines>();
 
-/// A cache line.
+/// The size of a cache line.
 const LINE: usize = 64;
 
 const OBJECT_TYPE: ObjectType = ObjectType::with_c_types(*b"uirw", 2);
 
-/// The lock as it lies in shared memory.
+/// The lock in shared memory.
 #[repr(C)]
 pub struct Rwlock {
     header: Header,
     _reserved: u64,
-    /// [`Lines`], from the next cache line on. Mappings begin at pages, so this is the same for
-    /// all processes.
+    /// [`Lines`], from the next cache line on. Mappings begin at page boundaries, so the position is
+    /// the same in all processes.
     rest: UnsafeCell<[u8; SIZE - 16]>,
 }
 
@@ -54,7 +55,7 @@ struct Lines {
     slots: [Line; READERS_MAX],
 }
 
-/// What readers only read, as long as no writer comes.
+/// The words that readers do not write unless a writer waits.
 #[repr(C, align(64))]
 pub(super) struct Control {
     pub state: AtomicU32,
@@ -93,7 +94,7 @@ impl Rwlock {
         ("rest.slots", offset_of!(Lines, slots)),
     ];
 
-    /// Makes an unlocked lock, whatever the memory held.
+    /// Initialises an unlocked lock in memory of any content.
     pub fn init(&self) -> Result<()> {
         self.header.begin();
         let control = self.control();
@@ -114,13 +115,13 @@ impl Rwlock {
         Ok(())
     }
 
-    /// Locks it for reading.
+    /// Locks for reading.
     #[inline]
     pub fn rdlock(&self, deadline: Deadline) -> Result<LockStatus> {
         rw_protocol::read(&self.begin(deadline)?)
     }
 
-    /// Unlocks it after reading. `EPERM` if this thread does not read.
+    /// Unlocks after reading. `EPERM` if this thread does not hold the lock for reading.
     #[inline]
     pub fn rdunlock(&self) -> Result<()> {
         self.header.check(OBJECT_TYPE)?;
@@ -132,7 +133,8 @@ impl Rwlock {
         }
     }
 
-    /// For a thread that has moved to another processor since, or that found its slot taken.
+    /// Unlocks the slot of a thread that has since moved to another processor, or that found the
+    /// slot of its processor taken.
     #[cold]
     #[inline(never)]
     fn unlock_another_slot(&self, process: Process) -> Result<()> {
@@ -145,20 +147,21 @@ impl Rwlock {
         Err(Errno::EPERM)
     }
 
-    /// Locks it for writing. `EDEADLK` if this thread has it in any way.
+    /// Locks for writing. `EDEADLK` if this thread holds the lock for reading or for writing.
     pub fn wrlock(&self, deadline: Deadline) -> Result<LockStatus> {
         rw_protocol::write(&self.begin(deadline)?)
     }
 
-    /// Unlocks it after writing. `EPERM` if this thread does not write.
+    /// Unlocks after writing. `EPERM` if this thread does not hold the lock for writing.
     pub fn wrunlock(&self) -> Result<()> {
         let call = self.check_gate()?;
-        // After a siglongjmp(3) out of a wait, the thread still has the gate, and gives it up.
+        // A thread that left a wait by siglongjmp(3) still holds the gate, and unlocks it here.
         rw_protocol::unlock_writer(&call);
         Ok(())
     }
 
-    /// Marks the guarded data as consistent. `EPERM` if this thread does not write.
+    /// Marks the guarded data as consistent. `EPERM` if this thread does not hold the lock for
+    /// writing.
     pub fn consistent(&self) -> Result<()> {
         let call = self.check_gate()?;
         if self.control().state.load(Ordering::Relaxed) & WRITING == 0 {
@@ -168,7 +171,7 @@ impl Rwlock {
         Ok(())
     }
 
-    /// Begins a call that locks.
+    /// Checks the lock and the process for a call that locks.
     #[inline]
     fn begin(&self, mut deadline: Deadline) -> Result<Call<'_>> {
         self.header.check(OBJECT_TYPE)?;
@@ -241,11 +244,11 @@ impl Rwlock {
     #[inline]
     fn lines(&self) -> &Lines {
         let rest = self.rest.get().cast::<u8>();
-        // At most 48 bytes, for rest is aligned to 16.
+        // At most 48 bytes, because rest is aligned to 16.
         let gap = rest.addr().wrapping_neg() % LINE;
         let lines = rest.wrapping_add(gap).cast::<Lines>();
-        // SAFETY: aligned now, and inside self, whose size allows for the gap. Any bytes are
-        // Lines, which all processes change through shared references only.
+        // SAFETY: aligned, and inside self, whose size includes the largest gap. Any bytes are
+        // Lines, and all processes change them through shared references only.
         unsafe { &*lines.cast_const() }
     }
 }
