@@ -9,7 +9,7 @@
 //! cached in a page that the kernel clears in the child of a fork (`MADV_WIPEONFORK`, madvise(2)),
 //! so a child computes its own.
 
-use super::raw_mutex::RawMutex;
+use super::robust_mutex::RobustMutex;
 use crate::bytes;
 use crate::errno::{Errno, Result, preserve_errno};
 use crate::sys::{self, CancelGuard, ForkLocal};
@@ -126,7 +126,7 @@ pub fn boot() -> Result<u32> {
 
 /// `EOPNOTSUPP` if the C library's id of this thread is not the kernel's.
 fn check_thread_id() -> Result<()> {
-    let probe = RawMutex::new_unlocked()?;
+    let probe = RobustMutex::new_unlocked()?;
     let id = probe.id_for_owner()?;
     if id == sys::thread_id() {
         Ok(())

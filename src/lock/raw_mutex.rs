@@ -20,11 +20,9 @@ pub struct RawMutex(UnsafeCell<pthread_mutex_t>);
 unsafe impl Sync for RawMutex {}
 
 impl RawMutex {
-    /// Makes an unlocked mutex.
-    pub fn new_unlocked() -> Result<Self> {
-        let this = Self(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
-        this.init(false)?;
-        Ok(this)
+    /// Makes a mutex that [`Self::init`] must initialise.
+    pub const fn uninitialised() -> Self {
+        Self(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER))
     }
 
     /// Initialises the mutex, unlocked; with priority inheritance if it `inherits`.

@@ -41,7 +41,18 @@ impl RobustMutex {
         ("robust.owner", std::mem::offset_of!(Self, owner)),
     ];
 
+    /// Makes an unlocked mutex.
+    pub fn new_unlocked() -> Result<Self> {
+        let this = Self {
+            raw: RawMutex::uninitialised(),
+            owner: AtomicU64::new(0),
+        };
+        this.init(false)?;
+        Ok(this)
+    }
+
     /// Initialises the mutex, unlocked; with priority inheritance if it `inherits`.
+    #[inline(never)] // large, with several callers
     pub fn init(&self, inherits: bool) -> Result<()> {
         self.owner.store(0, Ordering::Relaxed);
         self.raw.init(inherits)
@@ -209,6 +220,11 @@ impl RobustMutex {
     #[must_use]
     pub fn owner_id(&self) -> pid_t {
         self.raw.owner_id()
+    }
+
+    /// The id that the C library has for this thread. For a mutex that no other thread uses.
+    pub fn id_for_owner(&self) -> Result<pid_t> {
+        self.raw.id_for_owner()
     }
 
     /// Whether this thread holds the mutex. No other thread can change the answer.

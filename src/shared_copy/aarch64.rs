@@ -1,30 +1,12 @@
-//! On AArch64.
+//! Copying on AArch64.
 
-use super::SHORT;
 use std::arch::asm;
 
-pub use copy as from_shared;
-pub use copy as to_shared;
-pub use short as short_from_shared;
-pub use short as short_to_shared;
-
+/// Copies up to [`SHORT`](crate::shared_copy::SHORT) bytes.
+///
 /// # Safety
 ///
 /// Both are mapped for `len` bytes, `to` writable.
-#[inline]
-pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    if len <= SHORT {
-        // SAFETY: the caller's promise.
-        unsafe { short(from, to, len) };
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { call_memcpy(from, to, len) };
-    }
-}
-
-/// # Safety
-///
-/// As [`copy`], up to [`SHORT`] bytes.
 #[inline]
 pub unsafe fn short(from: *const u8, to: *mut u8, len: usize) {
     if len == 8 {
@@ -35,13 +17,15 @@ pub unsafe fn short(from: *const u8, to: *mut u8, len: usize) {
         unsafe { halves_of_32(from, to, len) };
     } else {
         // SAFETY: the caller's promise.
-        unsafe { bytewise(from, to, len) };
+        unsafe { words_and_bytes(from, to, len) };
     }
 }
 
+/// Copies 8 bytes.
+///
 /// # Safety
 ///
-/// As [`copy`], 8 bytes.
+/// As [`short`], 8 bytes.
 #[inline]
 unsafe fn word(from: *const u8, to: *mut u8) {
     // SAFETY: the caller's promise.
@@ -57,11 +41,11 @@ unsafe fn word(from: *const u8, to: *mut u8) {
     }
 }
 
-/// The first and the last 32 bytes, which may overlap.
+/// Copies the first and the last 32 bytes, which may overlap.
 ///
 /// # Safety
 ///
-/// As [`copy`], 32 to 64 bytes.
+/// As [`short`], 32 to 64 bytes.
 #[inline]
 unsafe fn halves_of_32(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
@@ -84,13 +68,13 @@ unsafe fn halves_of_32(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// 8 bytes at a time, then 1.
+/// Copies words of 8 bytes, and then single bytes.
 ///
 /// # Safety
 ///
-/// As [`copy`].
+/// As [`short`].
 #[inline]
-unsafe fn bytewise(from: *const u8, to: *mut u8, len: usize) {
+unsafe fn words_and_bytes(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         asm!(
@@ -99,31 +83,34 @@ unsafe fn bytewise(from: *const u8, to: *mut u8, len: usize) {
             "ldr {word}, [{from}], #8",
             "str {word}, [{to}], #8",
             "3:",
-            "subs {left}, {left}, #8",
+            "subs {rest}, {rest}, #8",
             "b.hs 2b",
-            "adds {left}, {left}, #8",
+            "adds {rest}, {rest}, #8",
             "b.eq 5f",
             "4:",
             "ldrb {word:w}, [{from}], #1",
             "strb {word:w}, [{to}], #1",
-            "subs {left}, {left}, #1",
+            "subs {rest}, {rest}, #1",
             "b.ne 4b",
             "5:",
             from = inout(reg) from => _,
             to = inout(reg) to => _,
-            left = inout(reg) len => _,
+            rest = inout(reg) len => _,
             word = out(reg) _,
             options(nostack),
         );
     }
 }
 
+/// Copies any number of bytes by memcpy(3). Not inlined: each caller would have to save its
+/// registers.
+///
 /// # Safety
 ///
-/// As [`copy`].
+/// As [`short`].
 #[inline(never)]
-unsafe fn call_memcpy(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the caller's promise; the call is the C ABI's, and nothing else is changed.
+pub unsafe fn call_memcpy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise. The call follows the C ABI, and changes nothing else.
     unsafe {
         asm!(
             "bl {memcpy}",

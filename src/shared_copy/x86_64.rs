@@ -1,30 +1,35 @@
-//! On x86-64.
+//! Copying on x86-64.
 
-use super::SHORT;
+use crate::shared_copy::SHORT;
 use std::arch::asm;
 
-pub use copy as from_shared;
-pub use copy as to_shared;
-pub use short as short_from_shared;
-pub use short as short_to_shared;
+/// Copies the first and the last bytes by one instruction each. The two parts may overlap. All loads
+/// come before the stores. `mov`, `modifier` and `class` are the instruction, the modifier of its
+/// register, and the class of that; `size` is the number of bytes that it moves.
+///
+/// The caller's unsafe block covers `len` bytes, from `size` to twice `size`.
+macro_rules! copy_both_ends {
+    ($from:ident, $to:ident, $len:ident, $mov:literal, $modifier:literal, $class:ident, $size:literal) => {
+        asm!(
+            concat!($mov, " {a", $modifier, "}, [{from}]"),
+            concat!($mov, " {b", $modifier, "}, [{from} + {len} - ", $size, "]"),
+            concat!($mov, " [{to}], {a", $modifier, "}"),
+            concat!($mov, " [{to} + {len} - ", $size, "], {b", $modifier, "}"),
+            from = in(reg) $from,
+            to = in(reg) $to,
+            len = in(reg) $len,
+            a = out($class) _,
+            b = out($class) _,
+            options(nostack, preserves_flags),
+        )
+    };
+}
 
+/// Copies up to [`SHORT`] bytes. Does nothing for more.
+///
 /// # Safety
 ///
 /// Both are mapped for `len` bytes, `to` writable.
-#[inline]
-pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    if len <= SHORT {
-        // SAFETY: the caller's promise.
-        unsafe { short(from, to, len) };
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { call_memcpy(from, to, len) };
-    }
-}
-
-/// # Safety
-///
-/// As [`copy`].
 #[inline]
 pub unsafe fn short(from: *const u8, to: *mut u8, len: usize) {
     if len == 8 {
@@ -35,20 +40,22 @@ pub unsafe fn short(from: *const u8, to: *mut u8, len: usize) {
         // SAFETY: the caller's promise, and 32 to 64 bytes.
         32..=SHORT => unsafe { halves_of_32(from, to, len) },
         // SAFETY: the caller's promise, and 16 to 32 bytes.
-        16..32 => unsafe { halves_of_16(from, to, len) },
+        16..32 => unsafe { copy_both_ends!(from, to, len, "movups", "", xmm_reg, 16) },
         // SAFETY: the caller's promise, and 8 to 16 bytes.
-        8..16 => unsafe { halves_of_8(from, to, len) },
+        8..16 => unsafe { copy_both_ends!(from, to, len, "mov", "", reg, 8) },
         // SAFETY: the caller's promise, and 4 to 8 bytes.
-        4..8 => unsafe { halves_of_4(from, to, len) },
+        4..8 => unsafe { copy_both_ends!(from, to, len, "mov", ":e", reg, 4) },
         // SAFETY: the caller's promise, and 1 to 3 bytes.
         1..4 => unsafe { up_to_3(from, to, len) },
         _ => {}
     }
 }
 
+/// Copies 8 bytes.
+///
 /// # Safety
 ///
-/// As [`copy`], 8 bytes.
+/// As [`short`], 8 bytes.
 #[inline]
 unsafe fn word(from: *const u8, to: *mut u8) {
     // SAFETY: the caller's promise.
@@ -64,11 +71,11 @@ unsafe fn word(from: *const u8, to: *mut u8) {
     }
 }
 
-/// The first and the last 32 bytes, which may overlap.
+/// Copies the first and the last 32 bytes, which may overlap.
 ///
 /// # Safety
 ///
-/// As [`copy`], 32 to 64 bytes.
+/// As [`short`], 32 to 64 bytes.
 #[inline]
 unsafe fn halves_of_32(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
@@ -94,77 +101,11 @@ unsafe fn halves_of_32(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// # Safety
-///
-/// As [`copy`], 16 to 32 bytes.
-#[inline]
-unsafe fn halves_of_16(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        asm!(
-            "movups {a}, [{from}]",
-            "movups {b}, [{from} + {len} - 16]",
-            "movups [{to}], {a}",
-            "movups [{to} + {len} - 16], {b}",
-            from = in(reg) from,
-            to = in(reg) to,
-            len = in(reg) len,
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            options(nostack, preserves_flags),
-        );
-    }
-}
-
-/// # Safety
-///
-/// As [`copy`], 8 to 16 bytes.
-#[inline]
-unsafe fn halves_of_8(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        asm!(
-            "mov {a}, [{from}]",
-            "mov {b}, [{from} + {len} - 8]",
-            "mov [{to}], {a}",
-            "mov [{to} + {len} - 8], {b}",
-            from = in(reg) from,
-            to = in(reg) to,
-            len = in(reg) len,
-            a = out(reg) _,
-            b = out(reg) _,
-            options(nostack, preserves_flags),
-        );
-    }
-}
-
-/// # Safety
-///
-/// As [`copy`], 4 to 8 bytes.
-#[inline]
-unsafe fn halves_of_4(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        asm!(
-            "mov {a:e}, [{from}]",
-            "mov {b:e}, [{from} + {len} - 4]",
-            "mov [{to}], {a:e}",
-            "mov [{to} + {len} - 4], {b:e}",
-            from = in(reg) from,
-            to = in(reg) to,
-            len = in(reg) len,
-            a = out(reg) _,
-            b = out(reg) _,
-            options(nostack, preserves_flags),
-        );
-    }
-}
-
-/// The first byte, the one in the middle, and the last.
+/// Copies the first byte, the middle byte and the last byte, which may be the same.
 ///
 /// # Safety
 ///
-/// As [`copy`], 1 to 3 bytes.
+/// As [`short`], 1 to 3 bytes.
 #[inline]
 unsafe fn up_to_3(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
@@ -186,14 +127,15 @@ unsafe fn up_to_3(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// Not inlined: the call would have every caller save its registers.
+/// Copies any number of bytes by memcpy(3). Not inlined: each caller would have to save its
+/// registers.
 ///
 /// # Safety
 ///
-/// As [`copy`].
+/// As [`short`].
 #[inline(never)]
-unsafe fn call_memcpy(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the caller's promise; the call is the C ABI's, and nothing else is changed.
+pub unsafe fn call_memcpy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise. The call follows the C ABI, and changes nothing else.
     unsafe {
         asm!(
             "call {memcpy}@PLT",
