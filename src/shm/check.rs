@@ -1,12 +1,12 @@
-//! Checks of a descriptor: whether it refers to memory, and whether that memory can be taken away.
+//! Checks of a descriptor: whether it refers to memory, and whether that memory can shrink.
 //!
-//! If a file shrinks under a mapping, an access to the removed part raises SIGBUS. The library
-//! therefore uses memory from a peer only if it cannot shrink: a memfd with `F_SEAL_SHRINK`.
-//! hugetlbfs has the same seals, but an access raises SIGBUS if its pool of pages is empty; files
-//! of other file systems raise SIGBUS on read errors.
+//! If a mapped file shrinks, an access to the removed part raises SIGBUS. So the library uses memory
+//! from a peer only if it cannot shrink: a memfd with `F_SEAL_SHRINK`. hugetlbfs has the same seals,
+//! but an access raises SIGBUS if its pool of pages is empty. Files of other file systems raise
+//! SIGBUS on read errors.
 //!
-//! A memfd can have holes, whatever its seals. A process that maps all its pages allocates the
-//! missing ones: a peer could make it allocate memory that the peer itself never had.
+//! A memfd can have holes, whatever its seals are. A process that maps all its pages allocates the
+//! missing pages. So a peer could make this process allocate memory that the peer never had.
 
 use super::create::memfd;
 use crate::errno::{Errno, Result};
@@ -16,7 +16,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::sys::statfs::{Statfs, TMPFS_MAGIC, fstatfs};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Size of the blocks that `st_blocks` counts, see `stat(3type)`.
+/// The size of the blocks that `st_blocks` counts; see stat(3type).
 const STAT_BLOCK: usize = 512;
 
 /// Returns the size of a memfd with all `wanted` seals; `EPROTO` for any other file. With
@@ -25,8 +25,8 @@ pub fn sealed(fd: BorrowedFd, wanted: SealFlag) -> Result<usize> {
     regular_size(&sealed_stat(fd, wanted)?)
 }
 
-/// As [`sealed`]; a memfd with holes is `EPROTO` too. A peer that can write the memory can still
-/// punch a hole after this check, but only into memory that it had allocated.
+/// As [`sealed`], and `EPROTO` also for a memfd with holes. A peer that can write to the memory can
+/// still punch a hole after this check, but only into memory that it has allocated.
 pub fn sealed_without_holes(fd: BorrowedFd, wanted: SealFlag) -> Result<usize> {
     let st = sealed_stat(fd, wanted)?;
     let size = regular_size(&st)?;
@@ -39,8 +39,9 @@ pub fn sealed_without_holes(fd: BorrowedFd, wanted: SealFlag) -> Result<usize> {
 }
 
 fn sealed_stat(fd: BorrowedFd, wanted: SealFlag) -> Result<FileStat> {
-    // Read the seals first: a size read before them could still shrink. Reading the seals also
-    // does not call the file system, which may be a peer's own (FUSE) and never answer.
+    // The seals are read first: a size that is read before them could still shrink. Reading the
+    // seals also does not query the file system, which may be a FUSE file system of the peer that
+    // never answers.
     let seals = match memory::seals(fd) {
         Err(Errno::EINVAL) => return Err(Errno::EPROTO), // the file cannot have seals
         seals => seals?,
@@ -50,7 +51,7 @@ fn sealed_stat(fd: BorrowedFd, wanted: SealFlag) -> Result<FileStat> {
     }
     let is_memory = match file_system(fd)? {
         Some(file_system) => is_tmpfs(&file_system),
-        None => is_beside_memfds(fd)?,
+        None => is_on_memfd_file_system(fd)?,
     };
     if !is_memory {
         return Err(Errno::EPROTO);
@@ -58,9 +59,9 @@ fn sealed_stat(fd: BorrowedFd, wanted: SealFlag) -> Result<FileStat> {
     Ok(fstat(fd)?)
 }
 
-/// Whether a file is on the file system of memfds, by its device number. This asks no `statfs`,
-/// but creates a memfd.
-fn is_beside_memfds(fd: BorrowedFd) -> Result<bool> {
+/// Whether a file is on the file system of memfds, according to its device number. It needs no
+/// fstatfs(2), but creates a memfd.
+fn is_on_memfd_file_system(fd: BorrowedFd) -> Result<bool> {
     let memfd = memfd()?;
     Ok(fstat(fd)?.st_dev == fstat(memfd.as_fd())?.st_dev)
 }
@@ -78,12 +79,12 @@ pub fn regular_size(st: &FileStat) -> Result<usize> {
     }
 }
 
-/// Tells whether a file is a regular file.
+/// Whether a file is a regular file.
 pub fn is_regular(st: &FileStat) -> bool {
     SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
 }
 
-/// The file system of a file; none if a system call filter refuses `fstatfs`.
+/// The file system of a file. None if a system call filter refuses fstatfs(2).
 pub fn file_system(fd: BorrowedFd) -> Result<Option<Statfs>> {
     match fstatfs(fd).map_err(Errno::from) {
         Err(error) if error.is_missing_call() => Ok(None),
@@ -91,13 +92,13 @@ pub fn file_system(fd: BorrowedFd) -> Result<Option<Statfs>> {
     }
 }
 
-/// Whether a file in the directory of names is in memory. A directory whose file system cannot be
-/// queried is taken for the tmpfs that it is on every system.
+/// Whether a file in the directory of names is in memory. If the file system cannot be queried, the
+/// answer is true, because the directory is a tmpfs on nearly every system.
 pub fn is_in_memory(fd: BorrowedFd) -> Result<bool> {
     Ok(file_system(fd)?.as_ref().is_none_or(is_tmpfs))
 }
 
-/// Tells whether a file system is a tmpfs. The internal file system of memfds is one.
+/// Whether a file system is a tmpfs, as the internal file system of memfds is.
 fn is_tmpfs(statfs: &Statfs) -> bool {
     statfs.filesystem_type() == TMPFS_MAGIC
 }

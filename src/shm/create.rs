@@ -1,4 +1,4 @@
-//! Creates a region: its file, its memory, its seals.
+//! Creating a region: its file, its memory and its seals.
 
 use super::check::{file_system, is_in_memory};
 use super::file::RegionFile;
@@ -18,36 +18,36 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const MFD_NOEXEC_SEAL: c_uint = 8;
 
 /// The size of the first allocation request.
-const PIECE: usize = 4 << 20;
+const CHUNK: usize = 4 << 20;
 /// The smallest allocation request.
-const PIECE_MIN: usize = 4096;
+const CHUNK_MIN: usize = 4096;
 
 /// The permissions that a region can have: reading and writing by owner, group and others.
 const MODES: mode_t = 0o666;
-/// The permissions that 0 stands for.
+/// The default permissions, for a mode of 0.
 const MODE: mode_t = 0o600;
 
 /// The kind of region to create.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CreateOptions {
-    /// How this process maps it.
+    /// How this process maps the region.
     pub map: MapOptions,
     /// Whether it can get a name.
     pub publish: bool,
-    /// Whether no other process may ever map it for writing.
+    /// Whether no other process can ever map it for writing.
     pub sole_writer: bool,
-    /// Whether its name ends with its last user.
+    /// Whether its name is removed after its last user has gone.
     pub transient: bool,
-    /// The permissions; 0 stands for 0600.
+    /// The permissions; 0 for 0600.
     pub mode: mode_t,
     /// The layout tag; 0 for none.
     pub layout: u64,
 }
 
 impl CreateOptions {
-    /// Fails for a combination that no region can have.
+    /// `EINVAL` for a combination of options that no region can have.
     pub fn check(&self, size: usize) -> Result<()> {
-        // A file on tmpfs cannot be sealed; a region without a name has none that could end.
+        // A named file on tmpfs cannot be sealed, and a region without a name cannot be transient.
         let contradicts = self.map.read_only
             || (self.publish && self.sole_writer)
             || (self.transient && !self.publish);
@@ -80,7 +80,8 @@ pub fn create(size: usize, options: CreateOptions) -> Result<Shm> {
     }
     let mapping = map.map(fd.as_fd(), size)?;
     if map.huge {
-        // Only an access through the mapping allocates huge pages; the rest is allocated now.
+        // Only an access through the mapping allocates huge pages. `allocate` then allocates the
+        // other pages.
         let _ = mapping.populate(true);
         allocate(fd.as_fd(), len)?;
     }
@@ -94,7 +95,7 @@ pub fn create(size: usize, options: CreateOptions) -> Result<Shm> {
     }
     let st = fstat(&fd)?;
     let file = RegionFile::new(fd, &st);
-    Ok(Shm::of_file(FileRegion {
+    Ok(Shm::from_file(FileRegion {
         mapping,
         file,
         attributes,
@@ -104,13 +105,13 @@ pub fn create(size: usize, options: CreateOptions) -> Result<Shm> {
     }))
 }
 
-/// A file of memory that can be sealed, and not be executed where the kernel knows that.
+/// Creates a memfd that can be sealed. It cannot be executed if the kernel supports that.
 #[inline(never)]
 pub fn memfd() -> Result<OwnedFd> {
     let name = c"unixipc";
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     match memory::memfd_create(name, flags | MFD_NOEXEC_SEAL) {
-        // A kernel from before the flag, or a filter that does not know it.
+        // The kernel or a system call filter does not know the flag.
         Err(error) if error == Errno::EINVAL || error.is_missing_call() => {
             memory::memfd_create(name, flags)
         }
@@ -118,8 +119,8 @@ pub fn memfd() -> Result<OwnedFd> {
     }
 }
 
-/// A file without a name in the directory of names. No other process may open it before it has
-/// its mode.
+/// Creates an unnamed file in the directory of names. Its mode is 0, so no other process can open
+/// it before the caller sets the mode.
 fn tmpfile() -> Result<OwnedFd> {
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let fd = nix::fcntl::open(DIRECTORY, flags, Mode::empty())?;
@@ -130,8 +131,9 @@ fn tmpfile() -> Result<OwnedFd> {
     }
 }
 
-/// Gives a file its size. `EFBIG` if this process may not make such a large one; `ENOSPC` if there
-/// cannot be that much memory, before the attempt takes the memory that exists.
+/// Sets the size of a new file. `EFBIG` if this process may not create a file of this size. `ENOSPC`
+/// if the system does not have that much memory: checked first, because a failed allocation would
+/// use up the memory that exists.
 #[inline(never)]
 pub fn set_size(fd: BorrowedFd, size: usize) -> Result<()> {
     let len = i64::try_from(size).map_err(|_| Errno::EFBIG)?;
@@ -140,8 +142,8 @@ pub fn set_size(fd: BorrowedFd, size: usize) -> Result<()> {
     Ok(nix::unistd::ftruncate(fd, len)?)
 }
 
-/// Fails if no file of memory of this size can be made on this system by this process. If a system
-/// call filter refuses to report a limit, only the allocation notices it.
+/// Fails if this process certainly cannot create a file in memory of this size. If a system call
+/// filter refuses to report a limit, only the allocation notices the limit.
 pub fn check_size(size: u64) -> Result<()> {
     if size > memory::file_size_limit()? {
         return Err(Errno::EFBIG);
@@ -164,8 +166,8 @@ fn check_free_space(file_system: Option<&Statfs>, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// Has the kernel allocate all memory of a new file now: `ENOSPC` here, and no SIGBUS later. The
-/// file must still be all zeros, because zeros are written if `fallocate` is refused.
+/// Allocates all memory of a new file: a shortage is `ENOSPC` here and not SIGBUS later. The file
+/// must contain only zeros, because this function writes zeros if the kernel refuses fallocate(2).
 #[inline(never)]
 pub fn allocate(fd: BorrowedFd, size: usize) -> Result<()> {
     match reserve(fd, size) {
@@ -174,17 +176,17 @@ pub fn allocate(fd: BorrowedFd, size: usize) -> Result<()> {
     }
 }
 
-/// Has the kernel allocate the memory that a file does not have yet, and changes no byte.
+/// Allocates the missing pages of a file, without changing its content.
 pub(super) fn reserve(fd: BorrowedFd, size: usize) -> Result<()> {
-    let mut piece = PIECE;
+    let mut chunk = CHUNK;
     let mut done = 0;
     while done < size {
-        let len = piece.min(size - done);
+        let len = chunk.min(size - done);
         match memory::allocate(fd, done, len) {
             Ok(()) => done += len,
-            // A signal has undone the piece (on Linux 6.18 only a fatal one does). If signals come
-            // often, only a small piece succeeds.
-            Err(Errno::EINTR) => piece = (piece / 2).max(PIECE_MIN),
+            // A signal has interrupted and undone the allocation of the chunk (on Linux 6.18 only a
+            // fatal signal does). If signals are frequent, only a small chunk succeeds.
+            Err(Errno::EINTR) => chunk = (chunk / 2).max(CHUNK_MIN),
             Err(error) => return Err(error),
         }
     }
@@ -193,7 +195,7 @@ pub(super) fn reserve(fd: BorrowedFd, size: usize) -> Result<()> {
 
 /// Writes zeros to a part of a file.
 fn write_zeros(fd: BorrowedFd, mut from: usize, end: usize) -> Result<()> {
-    let zeros = [0; PIECE_MIN];
+    let zeros = [0; CHUNK_MIN];
     while from < end {
         let len = zeros.len().min(end - from);
         match memory::write_at(fd, &zeros[..len], from) {
@@ -206,8 +208,8 @@ fn write_zeros(fd: BorrowedFd, mut from: usize, end: usize) -> Result<()> {
     Ok(())
 }
 
-/// Fixes the size of the memory. With `sole_writer`, existing mappings for writing stay, and no
-/// other can be made.
+/// Seals the size of a memfd. With `sole_writer`, it can no longer be mapped for writing, but
+/// existing mappings stay writable.
 #[inline(never)]
 pub fn seal(fd: BorrowedFd, sole_writer: bool) -> Result<()> {
     let mut seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;

@@ -1,15 +1,15 @@
-//! The file of a region: its descriptor, and which file that is.
+//! The file of a region: its descriptor and its identity.
 //!
-//! A daemon that closes all descriptors closes those of its regions too. The kernel then gives
-//! their numbers to other files. A region therefore remembers the device and inode number of its
-//! file, and uses and closes its descriptor only while that is the same file.
+//! A daemon that closes all descriptors also closes those of its regions. The kernel then reuses
+//! their numbers for other files. So a region records the device and inode number of its file, and
+//! uses or closes its descriptor only if it still refers to that file.
 
 use crate::errno::{Errno, Result};
 use nix::sys::stat::{FileStat, fstat};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Identifies a file while it exists.
+/// The identity of a file, unique while the file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     device: libc::dev_t,
@@ -26,14 +26,15 @@ impl FileId {
     }
 }
 
-/// A region's descriptor. It is closed when dropped, if it still refers to the region's file.
+/// The descriptor of a region. Dropping it closes the descriptor if that still refers to the
+/// region's file.
 pub struct RegionFile {
     fd: ManuallyDrop<OwnedFd>,
     id: FileId,
 }
 
 impl RegionFile {
-    /// Takes over a descriptor, of whose file this is the status.
+    /// Takes ownership of a descriptor. `st` is the status of its file.
     pub fn new(fd: OwnedFd, st: &FileStat) -> Self {
         Self {
             fd: ManuallyDrop::new(fd),
@@ -45,7 +46,7 @@ impl RegionFile {
         self.id
     }
 
-    /// The descriptor; `EBADF` if it was closed, or refers to another file now.
+    /// The descriptor. `EBADF` if it has been closed or now refers to another file.
     pub fn checked_fd(&self) -> Result<BorrowedFd<'_>> {
         let st = fstat(self.as_fd())?;
         if FileId::of(&st) == self.id {
@@ -65,7 +66,7 @@ impl AsFd for RegionFile {
 impl Drop for RegionFile {
     fn drop(&mut self) {
         if !matches!(self.checked_fd(), Err(Errno::EBADF)) {
-            // SAFETY: dropped once, here, and not used afterwards.
+            // SAFETY: dropped only here, and not used afterwards.
             unsafe { ManuallyDrop::drop(&mut self.fd) };
         }
     }

@@ -1,4 +1,4 @@
-//! How a process maps a region, and has its pages allocated.
+//! Mapping a region, and allocating its pages.
 
 use super::{check, create};
 use crate::errno::{Errno, Result};
@@ -13,9 +13,9 @@ pub struct MapOptions {
     pub read_only: bool,
     /// With huge pages, if the system has them.
     pub huge: bool,
-    /// All pages are allocated and mapped at once.
+    /// With all pages allocated and mapped in the call.
     pub prefault: bool,
-    /// Kept in memory.
+    /// With all pages locked into memory.
     pub lock: bool,
 }
 
@@ -32,15 +32,15 @@ impl MapOptions {
         match mapping.populate(!self.read_only) {
             Ok(true) => Ok(mapping),
             Ok(false) => self.map_populated(fd, size),
-            // The first access to a page would raise SIGBUS.
-            Err(Errno::EFAULT) => Err(why_no_page(fd, size)),
+            // An access to one of the pages would raise SIGBUS.
+            Err(Errno::EFAULT) => Err(missing_page_error(fd, size)),
             Err(error) => Err(error),
         }
     }
 
-    /// Maps all pages on a kernel without `MADV_POPULATE_WRITE`, or under a filter that refuses
-    /// it. `MAP_POPULATE` does not report a page that cannot be allocated, so they are allocated
-    /// before, if this process may write the file.
+    /// Maps all pages on a kernel without `MADV_POPULATE_WRITE`, or under a system call filter that
+    /// refuses it. `MAP_POPULATE` does not report a page that it cannot allocate, so this function
+    /// allocates the pages first, if the process can write to the file.
     fn map_populated(self, fd: BorrowedFd, size: usize) -> Result<Mapping> {
         if !self.read_only && check::is_in_memory(fd)? {
             match create::reserve(fd, size) {
@@ -55,8 +55,8 @@ impl MapOptions {
         Ok(mapping)
     }
 
-    /// Whether mapping a file allocates the pages that the file does not have yet.
-    pub(super) fn touches_all(self) -> bool {
+    /// Whether mapping a file allocates its missing pages.
+    pub(super) fn allocates_all(self) -> bool {
         self.prefault || self.lock
     }
 
@@ -65,9 +65,9 @@ impl MapOptions {
     }
 }
 
-/// Why a page of a file cannot be had: the file was truncated, its file system is full, or, for a
-/// file on a disk, reading failed.
-fn why_no_page(fd: BorrowedFd, size: usize) -> Errno {
+/// The error for a page that cannot be mapped: the file was truncated, its file system is full, or,
+/// for a file on a disk, reading failed.
+fn missing_page_error(fd: BorrowedFd, size: usize) -> Errno {
     let is_truncated = fstat(fd).is_ok_and(|st| (st.st_size as u64) < size as u64);
     match check::is_in_memory(fd) {
         _ if is_truncated => Errno::EPROTO,

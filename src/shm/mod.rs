@@ -1,12 +1,12 @@
 //! Regions of shared memory.
 //!
-//! A new region has no name. It is a sealed memfd, or an unnamed file on the tmpfs in /dev/shm,
-//! which gets its name after its maker has initialised it ([`create()`]). If the maker dies before
-//! that, it leaves nothing. A region can be opened by its name ([`open()`]), by its descriptor
-//! ([`from_fd`]), or, if it is a System V segment, by its key ([`attach`]).
+//! A new region has no name ([`create()`]). It is a sealed memfd, or an unnamed file on the tmpfs in
+//! /dev/shm, which gets its name after the creating process has initialised it. If that process
+//! dies before, the kernel removes the file. A process opens a region by its name ([`open()`]), by
+//! its descriptor ([`from_fd`]), or, if it is a System V segment, by its key ([`attach`]).
 //!
-//! No call is a cancellation point: each defers the cancellation of its thread
-//! ([`CancelGuard`]), because a cancelled thread would leave descriptors and locks behind.
+//! No call is a cancellation point. Each call defers the cancellation of its thread
+//! ([`CancelGuard`]), because a cancelled thread would leak descriptors and leave files behind.
 
 pub mod check;
 pub mod create;
@@ -42,11 +42,12 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use trailer::Attributes;
 
-/// A region of shared memory in one process. Its address and size never change.
-pub struct Shm(ManuallyDrop<Memory>);
+/// A handle to a region of shared memory. The address and the size never change.
+pub struct Shm(ManuallyDrop<Backing>);
 
+/// The kernel object that has the memory of a region.
 #[allow(clippy::large_enum_variant)] // the handle is allocated once
-enum Memory {
+enum Backing {
     File(FileRegion),
     Segment(sysv::Segment),
 }
@@ -58,63 +59,63 @@ struct FileRegion {
     attributes: Attributes,
     /// Whether it can get a name.
     publishable: bool,
-    /// Whether it is mapped for reading only. Then this process is not a user of it.
+    /// Whether it is mapped for reading only. If so, this process is not a user of it (`users`).
     read_only: bool,
-    /// The name by which it was opened, or the first one that it was given.
+    /// The name by which it was opened, or the first name that this process gave it.
     name: InitOnce<Name>,
 }
 
 impl Shm {
-    fn of_file(region: FileRegion) -> Self {
-        Self(ManuallyDrop::new(Memory::File(region)))
+    fn from_file(region: FileRegion) -> Self {
+        Self(ManuallyDrop::new(Backing::File(region)))
     }
 
-    fn of_segment(segment: sysv::Segment) -> Self {
-        Self(ManuallyDrop::new(Memory::Segment(segment)))
+    fn from_segment(segment: sysv::Segment) -> Self {
+        Self(ManuallyDrop::new(Backing::Segment(segment)))
     }
 
-    /// Its address.
+    /// The address of the region.
     #[must_use]
     pub fn address(&self) -> *mut c_void {
         match &*self.0 {
-            Memory::File(region) => region.mapping.address(),
-            Memory::Segment(segment) => segment.address(),
+            Backing::File(region) => region.mapping.address(),
+            Backing::Segment(segment) => segment.address(),
         }
     }
 
-    /// Its size in bytes.
+    /// The size of the region in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         match &*self.0 {
-            Memory::File(region) => region.attributes.size,
-            Memory::Segment(segment) => segment.size(),
+            Backing::File(region) => region.attributes.size,
+            Backing::Segment(segment) => segment.size(),
         }
     }
 
-    /// Its layout tag; 0 for none.
+    /// The layout tag; 0 for none.
     #[must_use]
     pub fn layout(&self) -> u64 {
         match &*self.0 {
-            Memory::File(region) => region.attributes.layout,
-            Memory::Segment(_) => 0,
+            Backing::File(region) => region.attributes.layout,
+            Backing::Segment(_) => 0,
         }
     }
 
-    /// Its descriptor; `EOPNOTSUPP` for a System V segment, which has none.
+    /// The descriptor. `EOPNOTSUPP` for a System V segment, which has none.
     pub fn fd(&self) -> Result<BorrowedFd<'_>> {
         match &*self.0 {
-            Memory::File(region) => Ok(region.file.as_fd()),
-            Memory::Segment(_) => Err(Errno::EOPNOTSUPP),
+            Backing::File(region) => Ok(region.file.as_fd()),
+            Backing::Segment(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 
-    /// Whether a process that opens the region's name, or key, now gets this region. `EOPNOTSUPP`
-    /// for a region without a name.
+    /// Whether a process that opens the region's name or key now opens this region. `EOPNOTSUPP` for
+    /// a region without a name.
     pub fn is_current(&self) -> Result<bool> {
         let _uncancelled = CancelGuard::new();
         let region = match &*self.0 {
-            Memory::File(region) => region,
-            Memory::Segment(segment) => return segment.is_current(),
+            Backing::File(region) => region,
+            Backing::Segment(segment) => return segment.is_current(),
         };
         let name = region.name.get().ok_or(Errno::EOPNOTSUPP)?;
         if !name.leads_to(region.file.id())? {
@@ -125,11 +126,11 @@ impl Shm {
         Ok(!(depends_on_users && users::is_abandoned(region.file.checked_fd()?)?))
     }
 
-    /// Gives the region a name; `EEXIST` if the name exists. A transient region without users has
-    /// no name.
+    /// Gives the region a name. `EEXIST` if the name exists. The name of a transient region without
+    /// users counts as free.
     pub fn publish(&self, name: &CStr) -> Result<()> {
         let _uncancelled = CancelGuard::new();
-        let name = Name::of_new(name)?;
+        let name = Name::for_new_region(name)?;
         match self.link(&name) {
             Err(Errno::EEXIST) => {}
             linked => return linked,
@@ -138,10 +139,10 @@ impl Shm {
         self.link(&name)
     }
 
-    /// The name that may end when this handle is closed.
+    /// The name that may have to be removed when this handle is closed.
     fn transient_name(&self) -> Option<Name> {
         match &*self.0 {
-            Memory::File(region) if region.attributes.transient && !region.read_only => {
+            Backing::File(region) if region.attributes.transient && !region.read_only => {
                 region.name.get().cloned()
             }
             _ => None,
@@ -149,7 +150,7 @@ impl Shm {
     }
 
     fn link(&self, name: &Name) -> Result<()> {
-        let Memory::File(region) = &*self.0 else {
+        let Backing::File(region) = &*self.0 else {
             return Err(Errno::EINVAL);
         };
         if !region.publishable {
@@ -160,9 +161,9 @@ impl Shm {
         Ok(())
     }
 
-    /// Remembers a name, unless there is one already.
+    /// Records the name, unless one is already recorded.
     fn set_name(&self, name: &Name) {
-        if let Memory::File(region) = &*self.0 {
+        if let Backing::File(region) = &*self.0 {
             let _ = region.name.set(name.clone());
         }
     }
@@ -172,17 +173,18 @@ impl Drop for Shm {
     fn drop(&mut self) {
         let _uncancelled = CancelGuard::new();
         let name = self.transient_name();
-        // SAFETY: dropped once, here, and not used afterwards.
+        // SAFETY: dropped only here, and not used afterwards.
         unsafe { ManuallyDrop::drop(&mut self.0) };
-        // Only now it is known whether another process, such as a child by fork, is a user.
+        // After the drop: before it this process is still a user. Another process, for instance a
+        // forked child, may be one.
         if let Some(name) = name {
             let _ = remove_dead(&name);
         }
     }
 }
 
-/// Removes a name that leads to a transient region without users. `EEXIST` if it leads to another
-/// file. A process that has the lock is replacing the region, so the name is taken then too.
+/// Removes the name of a transient region without users. `EEXIST` if the name is that of another
+/// file, or if another process has the name lock, since that process is replacing the region.
 fn remove_dead(name: &Name) -> Result<()> {
     find_dead(name).ok_or(Errno::EEXIST)?;
     let lock = NameLock::acquire(name.path(), Deadline::new(0)?);
@@ -190,7 +192,7 @@ fn remove_dead(name: &Name) -> Result<()> {
     name.unlink_if(find_dead(name).ok_or(Errno::EEXIST)?)
 }
 
-/// The file of a name that leads to a transient region without users.
+/// The file with this name, if it is a transient region without users.
 fn find_dead(name: &Name) -> Option<FileId> {
     match open::look_up(name, true, &mut Deadline::new(0).ok()?) {
         Ok(Lookup::Dead(file)) => Some(file),
@@ -201,8 +203,8 @@ fn find_dead(name: &Name) -> Option<FileId> {
 /// Gives a file a name.
 fn link(fd: BorrowedFd, name: &Name) -> Result<()> {
     match nix::unistd::linkat(fd, c"", AT_FDCWD, name.path(), AtFlags::AT_EMPTY_PATH) {
-        // Before Linux 6.10 this needs a privilege, and a filter can refuse it; the other way
-        // needs /proc.
+        // Before Linux 6.10 `AT_EMPTY_PATH` needs a privilege, and a system call filter can refuse
+        // it. The fallback needs /proc.
         Err(error)
             if error == nix::errno::Errno::ENOENT || Errno::from(error).is_missing_call() => {}
         linked => return Ok(linked?),

@@ -1,4 +1,4 @@
-//! Names of regions: files in /dev/shm, as shm_open(3) has them.
+//! Names of regions: files in /dev/shm, as for shm_open(3).
 
 use super::check;
 use super::file::FileId;
@@ -8,10 +8,10 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{FileStat, SFlag, fstatat};
 use std::ffi::CStr;
 
-/// The directory of the names: the C libraries know no other.
+/// The directory of the names, which the C libraries also use.
 pub const DIRECTORY: &CStr = c"/dev/shm";
 
-/// The directory, the name with its slash, and a NUL.
+/// The size of a path: the directory, the name with its slash, and a NUL.
 const PATH_MAX: usize = DIRECTORY.count_bytes() + 1 + NAME_MAX as usize + 1;
 
 /// A valid name, as a path.
@@ -21,7 +21,7 @@ pub struct Name {
 }
 
 impl Name {
-    /// Checks `/name`.
+    /// Checks a name of the form `/name`.
     pub fn new(name: &CStr) -> Result<Self> {
         let name = name.to_bytes();
         let file = match name {
@@ -42,9 +42,9 @@ impl Name {
         Ok(Self { path })
     }
 
-    /// Checks `/name` of a new region. `EINVAL` for the names that the files of the name lock
-    /// have: the lock of another name would remove the region.
-    pub fn of_new(name: &CStr) -> Result<Self> {
+    /// Checks the name of a new region. `EINVAL` also for the form of the name lock's files: the
+    /// lock of another name would remove the region.
+    pub fn for_new_region(name: &CStr) -> Result<Self> {
         let bytes = name.to_bytes();
         if bytes.starts_with(b"/.") && bytes.ends_with(b".lock") {
             return Err(Errno::EINVAL);
@@ -53,18 +53,18 @@ impl Name {
     }
 
     /// The path of the file.
-    #[inline(never)] // it is long, and often called
+    #[inline(never)] // large, with many callers
     pub fn path(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.path).unwrap_or_default()
     }
 
-    /// The status of the name itself: it does not follow a symbolic link.
+    /// The status of the file with this name. Does not follow a symbolic link.
     pub fn stat(&self) -> Result<FileStat> {
         let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
         Ok(fstatat(AT_FDCWD, self.path(), flags)?)
     }
 
-    /// Whether the name leads to this file.
+    /// Whether this file has the name.
     pub fn leads_to(&self, file: FileId) -> Result<bool> {
         match self.stat() {
             Ok(st) => Ok(FileId::of(&st) == file),
@@ -73,8 +73,8 @@ impl Name {
         }
     }
 
-    /// Removes the name if it leads to this file. The caller holds the name lock; only a program
-    /// that does not use that lock could replace the file in between.
+    /// Removes the name if this file has it. The caller holds the name lock, so only a program that
+    /// does not use the lock can replace the file in between.
     pub fn unlink_if(&self, file: FileId) -> Result<()> {
         if !self.leads_to(file)? {
             return Ok(());
@@ -91,7 +91,7 @@ impl Name {
     }
 }
 
-/// `ELOOP` for a symbolic link, `EINVAL` for any other file that is not a regular one.
+/// `ELOOP` for a symbolic link, `EINVAL` for any other file that is not a regular file.
 pub fn check_regular(st: &FileStat) -> Result<()> {
     if check::is_regular(st) {
         return Ok(());

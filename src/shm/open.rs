@@ -1,4 +1,4 @@
-//! Opening a region that another process made.
+//! Opening a region that another process has created.
 
 use super::file::{FileId, RegionFile};
 use super::name::{Name, check_regular};
@@ -15,10 +15,10 @@ use nix::sys::stat::{Mode, fstat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// How long to wait for a process that is stopped while it opens a transient region.
+/// How long to wait for another process that is stopped while it opens a transient region.
 const JOIN_TIMEOUT_MS: c_int = 1000;
 
-/// The file of a region that this process may map.
+/// The open file of a region, which this process can map.
 pub(super) struct Opened {
     pub file: RegionFile,
     pub attributes: Attributes,
@@ -37,7 +37,7 @@ impl Opened {
     pub fn map(self, map: MapOptions) -> Result<Shm> {
         let mapping = map.map(self.file.as_fd(), self.attributes.size)?;
         map.lock(&mapping)?;
-        Ok(Shm::of_file(FileRegion {
+        Ok(Shm::from_file(FileRegion {
             mapping,
             file: self.file,
             attributes: self.attributes,
@@ -71,9 +71,8 @@ pub fn open(name: &CStr, map: MapOptions) -> Result<Shm> {
 /// Opens the file of a name. If the region is transient, the open file becomes a user.
 pub(super) fn look_up(name: &Name, read_only: bool, wait: &mut Deadline) -> Result<Lookup> {
     loop {
-        // Opening a device or a FIFO can have side effects, so check the type first. Check it
-        // again afterwards, because another process may have replaced the file between the two
-        // calls.
+        // Opening a device or a FIFO can have side effects, so the type is checked first. It is
+        // checked again after open(2), because another process may have replaced the file.
         check_regular(&name.stat()?)?;
         let access = if read_only {
             OFlag::O_RDONLY
@@ -111,13 +110,14 @@ pub fn unlink(name: &CStr) -> Result<()> {
     name.unlink()
 }
 
-/// Opens a region by its descriptor. Unless the peer that passed it is `trusted`, the memory must
-/// be sealed against shrinking; and if this process is to map all pages, they must exist already.
+/// Opens a region by its descriptor. Unless the peer that passed the descriptor is `trusted`, the
+/// memory must be sealed against shrinking. If `map` allocates all pages, they must also exist
+/// already.
 pub fn from_fd(fd: BorrowedFd, map: MapOptions, trusted: bool) -> Result<Shm> {
     let _uncancelled = CancelGuard::new();
     let size = if trusted {
         check::size(fd)?
-    } else if map.touches_all() {
+    } else if map.allocates_all() {
         check::sealed_without_holes(fd, SealFlag::F_SEAL_SHRINK)?
     } else {
         check::sealed(fd, SealFlag::F_SEAL_SHRINK)?

@@ -1,7 +1,8 @@
-//! Opening a region by its name, or making it: once, however many processes try at the same time.
+//! Opening a region by its name, or creating it. If several processes try at the same time, one of
+//! them creates the region and the others open it.
 //!
 //! The caller's `init` runs between [`OpenOrCreate::begin`] and [`NewRegion::finish`], while no
-//! function of this module is on the stack: an exception can leave it.
+//! function of this module is on the stack. So an exception can leave `init`.
 
 use super::create::{CreateOptions, create};
 use super::file::FileId;
@@ -30,12 +31,12 @@ pub struct OpenOrCreate {
 pub enum Begun {
     /// The region existed.
     Opened(Shm),
-    /// This process makes it.
+    /// This process creates the region.
     New(NewRegion),
 }
 
-/// A region without a name, which its maker initialises. While it exists the process holds the
-/// lock of the name, and the thread cannot be cancelled.
+/// A region without a name, which the caller initialises. While it exists, the process holds the
+/// name lock, and the thread cannot be cancelled.
 pub struct NewRegion {
     shm: Shm,
     /// The region that it replaces.
@@ -46,10 +47,10 @@ pub struct NewRegion {
     _uncancelled: CancelGuard,
 }
 
-/// The region of a name, as far as the request is concerned.
+/// The existing region with the name, as the request sees it.
 enum Existing {
     Usable(Opened),
-    /// Of another size or layout.
+    /// A region of another size or layout.
     Stale(FileId),
     /// A transient region without users.
     Dead(FileId),
@@ -69,7 +70,7 @@ impl OpenOrCreate {
             publish: true,
             ..options
         };
-        let name = Name::of_new(name)?;
+        let name = Name::for_new_region(name)?;
         options.check(size)?;
         Ok(Self {
             name,
@@ -80,17 +81,18 @@ impl OpenOrCreate {
         })
     }
 
-    /// Opens the region if the name has a suitable one. Otherwise waits until no other process
-    /// makes it, and creates it.
+    /// Opens the region if the name has a usable one. Otherwise waits until no other process is
+    /// creating it, and creates it.
     pub fn begin(mut self) -> Result<Begun> {
         let uncancelled = CancelGuard::new();
         let mut opened = self.usable()?;
         let mut lock = None;
         if opened.is_none() {
             let path = self.name.clone();
-            // The time begins here, for all waits of the call.
+            // Starts the time-out, which all waits of the call share.
             self.wait.remaining()?;
-            // The region can appear while another user's lock file stays.
+            // The wait also checks for the region, which can appear while a lock file of another
+            // user stays.
             lock = NameLock::acquire_unless(path.path(), self.wait, &mut || {
                 opened = self.usable()?;
                 Ok(opened.is_some())
@@ -99,7 +101,7 @@ impl OpenOrCreate {
         let Some(lock) = lock else {
             return self.map(opened.ok_or(Errno::EAGAIN)?);
         };
-        // The previous owner of the lock has published by now.
+        // The previous owner of the lock has now published its region.
         let mut stale = None;
         match self.existing()? {
             Existing::Usable(opened) => return self.map(opened),
@@ -122,8 +124,7 @@ impl OpenOrCreate {
         Ok(Begun::Opened(opened.map_named(map, &self.name)?))
     }
 
-    /// The existing region, if there is a suitable one. `ESTALE` for another one that must not be
-    /// replaced.
+    /// The existing region, if it is usable. `ESTALE` if it is stale and must not be replaced.
     fn usable(&mut self) -> Result<Option<Opened>> {
         match self.existing()? {
             Existing::Usable(opened) => Ok(Some(opened)),
@@ -164,8 +165,8 @@ impl NewRegion {
         self.shm.size()
     }
 
-    /// Publishes the region, after `init` has returned. If a program that does not use the lock
-    /// has given the name to another region, opens that one.
+    /// Publishes the region after `init` has returned. If a program that does not use the name lock
+    /// has given the name to another region, opens that region.
     pub fn finish(mut self) -> Result<Shm> {
         if let Some(file) = self.stale {
             self.request.name.unlink_if(file)?;

@@ -7,10 +7,11 @@ use libc::{c_int, c_void, key_t, shmid_ds};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Flags of shmat(2) only, and those that would replace a mapping or make memory executable.
+/// The flags that are refused: `SHM_REMAP` would replace a mapping, `SHM_EXEC` would make memory
+/// executable, and `SHM_RND` has no effect without an address.
 const REFUSED: c_int = libc::SHM_RND | libc::SHM_REMAP | libc::SHM_EXEC;
 
-/// An attached segment; detached when dropped.
+/// An attached segment. Dropping it detaches the segment.
 pub struct Segment {
     address: *mut c_void,
     size: usize,
@@ -27,7 +28,7 @@ impl Segment {
         self.size
     }
 
-    /// Whether the key still has this segment.
+    /// Whether the key still identifies this segment.
     pub fn is_current(&self) -> Result<bool> {
         match sys::shmget(self.key, 0, 0) {
             Ok(id) => Ok(id == self.id),
@@ -57,25 +58,25 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // SAFETY: the attachment is ours; its users know that it ends here.
+        // SAFETY: this handle owns the attachment, and its users do not access the memory any longer.
         let _ = unsafe { sys::shmdt(self.address) };
     }
 }
 
-/// Opens a region by its System V key, or makes it, as `flags` say.
+/// Opens a region by its System V key, or creates it, depending on `flags`.
 pub fn attach(key: key_t, size: usize, flags: c_int) -> Result<Shm> {
     // A segment without a key could only be removed by its identifier, which the caller never gets.
     if key == libc::IPC_PRIVATE || flags & REFUSED != 0 {
         return Err(Errno::EINVAL);
     }
     let _uncancelled = CancelGuard::new();
-    // The same bit is SHM_NORESERVE for shmget.
+    // For shmget(2) the bit of SHM_RDONLY means SHM_NORESERVE.
     let read_only = flags & libc::SHM_RDONLY;
     let mut before = None;
     loop {
         let (id, is_new) = get(key, size, flags & !libc::SHM_RDONLY)?;
         match Segment::attach(key, id, read_only) {
-            // Removed in between: by now the key has another segment, or none.
+            // The segment was removed in between. The key now has another segment, or none.
             Err(Errno::EIDRM | Errno::EINVAL) if before != Some(id) => before = Some(id),
             Err(error) => {
                 if is_new {
@@ -83,13 +84,13 @@ pub fn attach(key: key_t, size: usize, flags: c_int) -> Result<Shm> {
                 }
                 return Err(error);
             }
-            Ok(segment) => return Ok(Shm::of_segment(segment)),
+            Ok(segment) => return Ok(Shm::from_segment(segment)),
         }
     }
 }
 
-/// Gets the segment of a key, or makes it. The identifier, and whether it is a new segment.
-/// `ESTALE` if the segment is too small.
+/// Gets the segment of a key, or creates it. Returns the identifier, and whether the segment is new.
+/// `ESTALE` if an existing segment is too small.
 fn get(key: key_t, size: usize, flags: c_int) -> Result<(c_int, bool)> {
     let creates = flags & libc::IPC_CREAT != 0;
     let exclusive = flags & libc::IPC_EXCL != 0;
@@ -104,7 +105,7 @@ fn get(key: key_t, size: usize, flags: c_int) -> Result<(c_int, bool)> {
             }
         }
         match sys::shmget(key, size, flags | libc::IPC_EXCL) {
-            // Another process has made it in between.
+            // Another process has created it in between.
             Err(Errno::EEXIST) if !exclusive => {}
             made => return made.map(|id| (id, true)),
         }
@@ -115,15 +116,15 @@ fn get(key: key_t, size: usize, flags: c_int) -> Result<(c_int, bool)> {
 /// attached it.
 fn remove_unused(id: c_int) {
     if status(id).is_ok_and(|status| status.shm_nattch == 0) {
-        // SAFETY: IPC_RMID reads and writes nothing.
+        // SAFETY: IPC_RMID does not access the structure.
         let _ = unsafe { sys::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
     }
 }
 
 fn status(id: c_int) -> Result<shmid_ds> {
     let mut status = MaybeUninit::<shmid_ds>::zeroed();
-    // SAFETY: IPC_STAT writes the structure, which has its size.
+    // SAFETY: IPC_STAT writes the structure, which has the right size.
     unsafe { sys::shmctl(id, libc::IPC_STAT, status.as_mut_ptr()) }?;
-    // SAFETY: zeros are such a structure too.
+    // SAFETY: any bytes, including zeros, are such a structure.
     Ok(unsafe { status.assume_init() })
 }

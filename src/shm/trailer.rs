@@ -1,26 +1,28 @@
-//! The attributes of a region that its file records: a layout tag, and whether the region is
-//! transient.
+//! The trailer: the end of a region's file, which records the region's attributes. They are a layout
+//! tag, and whether the region is transient.
 //!
-//! A region that has neither has no trailer: its file is as long as the region. The file of
-//! another region has one more page behind the pages of the region, and the trailer is the end of
-//! that page. A process maps the region's own pages only, so a stray write cannot reach the
-//! trailer, and other programs find the caller's bytes at the beginning of the file. (An extended
-//! attribute would be an alternative, but tmpfs has those of users since Linux 6.6 only.)
+//! A region without a tag that is not transient has no trailer: its file is as long as the region.
+//! The file of any other region has one more page after the pages of the region, and the trailer is
+//! at the end of that page. A process maps only the region's own pages, so a stray write cannot
+//! reach the trailer, and other programs find the caller's bytes at the beginning of the file. (An
+//! extended attribute would be an alternative, but tmpfs supports user attributes only since Linux
+//! 6.6.)
 //!
-//! Another process may write anything into the file. A trailer counts only if the file has exactly
-//! the length that the trailer's size implies, so no trailer makes a region larger than its file.
+//! Another process may write any bytes into the file. A trailer is valid only if the file has
+//! exactly the length that the size in the trailer implies. So no trailer makes a region larger than
+//! its file.
 
 use crate::errno::{Errno, Result};
 use crate::sys::{self, memory};
 use std::os::fd::BorrowedFd;
 
 const MAGIC: [u8; 16] = *b"unixipc region\r\n";
-/// Changes with the layout of [`Trailer`].
+/// The version of [`Trailer`]. It changes with the layout.
 const VERSION: u32 = 1;
-/// The region is transient.
+/// A flag of the trailer: the region is transient.
 const TRANSIENT: u32 = 1;
 
-/// The last bytes of the file. The numbers are in the byte order of the machine.
+/// The last bytes of the file. The numbers are in native byte order.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Trailer {
@@ -58,7 +60,7 @@ pub struct Attributes {
     pub size: usize,
     /// The layout tag; 0 for none.
     pub layout: u64,
-    /// Whether the name ends with the last user.
+    /// Whether the name is removed after the last user has gone.
     pub transient: bool,
 }
 
@@ -67,7 +69,7 @@ impl Attributes {
         self.layout != 0 || self.transient
     }
 
-    /// The length of the file. `EFBIG` if there can be no such file.
+    /// The length of the file. `EFBIG` if no file can have it.
     pub fn file_len(&self) -> Result<usize> {
         if self.has_trailer() {
             len_with_trailer(self.size).ok_or(Errno::EFBIG)
@@ -90,7 +92,7 @@ impl Attributes {
             layout: self.layout,
             reserved: [0; 3],
         };
-        // SAFETY: the trailer has no padding, and is as long as the array.
+        // SAFETY: the trailer has no padding, and the array has its size.
         let bytes: [u8; TRAILER_LEN] = unsafe { std::mem::transmute(trailer) };
         let mut done = 0;
         while let Some(rest @ [_, ..]) = bytes.get(done..) {
@@ -112,7 +114,7 @@ impl Attributes {
             layout: 0,
             transient: false,
         };
-        // A page has a power of two bytes.
+        // The page size is a power of two.
         let page = sys::page_size();
         if file_len < 2 * page || file_len & page.wrapping_sub(1) != 0 {
             return Ok(without);
@@ -120,11 +122,11 @@ impl Attributes {
         let mut bytes = [0; TRAILER_LEN];
         match read_fully(fd, &mut bytes, file_len - TRAILER_LEN) {
             Ok(true) => {}
-            // Open for writing only, or as a path only: mmap(2) refuses it too.
+            // The descriptor is not open for reading. mmap(2) will refuse it too.
             Ok(false) | Err(Errno::EBADF) => return Ok(without),
             Err(error) => return Err(error),
         }
-        // SAFETY: any bytes are a trailer, and there are as many as it has.
+        // SAFETY: any bytes are a trailer, and the array has its size.
         let trailer: Trailer = unsafe { std::mem::transmute(bytes) };
         let size = usize::try_from(trailer.size).ok();
         match size.filter(|size| *size > 0 && len_with_trailer(*size) == Some(file_len)) {
@@ -149,7 +151,7 @@ fn len_with_trailer(size: usize) -> Option<usize> {
     size.checked_next_multiple_of(page)?.checked_add(page)
 }
 
-/// Fills `bytes` from a file; false if the file ends before.
+/// Fills `bytes` from a file. Returns false if the file ends before.
 fn read_fully(fd: BorrowedFd, bytes: &mut [u8], at: usize) -> Result<bool> {
     let mut done = 0;
     while let Some(rest @ [_, ..]) = bytes.get_mut(done..) {

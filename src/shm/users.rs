@@ -1,26 +1,25 @@
 //! The users of a transient region, and whether it has any.
 //!
-//! A *user* is an open file description of the region's file that is open for writing and has a
-//! lock (`F_OFD_SETLK`, `F_WRLCK`) on one byte of its own in the range `USERS`. That range is far
-//! behind the end of the file. The kernel releases the lock with the last copy of the descriptor
-//! and the last mapping, whatever ends the process: exit, a kill, or execve(2).
+//! A *user* is an open file description of the region's file that is open for writing and holds a
+//! write lock (`F_OFD_SETLK`, `F_WRLCK`) on a byte in the range `USERS`, which is far beyond the end
+//! of the file. The kernel releases the lock when the last copy of the descriptor and the last
+//! mapping have gone, whether the process exits, is killed, or calls execve(2).
 //!
-//! A process asks whether there are users with `F_OFD_GETLK` and `F_RDLCK`: only write locks
-//! conflict with a read lock, and only a process that may write the file can have a write lock.
-//! The read locks of a mere reader have no effect on the answer. They can keep a new user from
-//! getting its own lock, which is then the error `EBUSY`.
+//! A process checks for users with `F_OFD_GETLK` and `F_RDLCK`. Only write locks conflict with a
+//! read lock, and only a process that may write to the file can hold a write lock. So the read locks
+//! of a process that can only read the file have no effect on the answer. They can prevent a new
+//! user from getting its own lock, which is then the error `EBUSY`.
 //!
-//! **Dead is final.** A process that opens the region
+//! **A dead region stays dead.** A process that opens the region
 //! 1. locks a byte of the range `JOINING`,
-//! 2. checks that there is a user, and gives up if there is none,
+//! 2. checks that there is a user, and stops if there is none,
 //! 3. locks a byte of `USERS`,
 //! 4. unlocks the byte of `JOINING`.
 //!
-//! The region is dead if one request finds no lock in either range. The kernel answers it
-//! atomically, so at that time no process was between steps 1 and 4, and each later one finds no
-//! user in step 2. So the process that finds a region dead can remove its name without a lock on
-//! the region. A process that is stopped between steps 1 and 4 leaves the answer open until it
-//! continues or dies.
+//! The region is dead if one request finds no lock in either range. The kernel answers the request
+//! atomically. So at that time no process is between steps 1 and 4, and each later process finds no
+//! user in step 2. So a process that finds a region dead can remove its name without a lock on the
+//! region. While another process is stopped between steps 1 and 4, the answer is not known.
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
@@ -50,14 +49,16 @@ const BOTH: Range = Range {
     len: USERS.len + JOINING.len,
 };
 
-/// How many bytes to try before giving up. Two users rarely choose the same byte, so
-/// repeated failures mean that a reader has locked the range.
-const TRIES: u64 = 16;
+/// The maximum number of bytes that a process tries to lock. Two users rarely choose the same byte,
+/// so repeated failures mean that a reader has locked the range.
+const ATTEMPTS_MAX: u64 = 16;
 
-/// How long to pause while another process is joining: at first, and at most.
-const PAUSE: Duration = Duration::from_micros(50);
+/// The first pause while another process is joining. Each next pause is twice as long.
+const PAUSE_MIN: Duration = Duration::from_micros(50);
+/// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(5);
 
+/// The state of a transient region.
 enum State {
     HasUsers,
     /// There is no user, but a process may become one.
@@ -65,17 +66,17 @@ enum State {
     Dead,
 }
 
-/// Makes a new file's description its first user. No other process has the file yet.
+/// Makes the description of a new file its first user. No other process has the file yet.
 pub fn begin(fd: BorrowedFd) -> Result<()> {
     lock_a_byte(fd, USERS).map(drop)
 }
 
-/// Makes an open file description a user, if the region has users. With `read_only` it only checks
-/// that there are any. False if the region is dead. `EBUSY` if a process that may only read the
-/// file keeps it locked; `ETIMEDOUT`, `EAGAIN` or `EINTR`, as `wait` says, if another process stays
-/// stopped while it joins.
+/// Makes an open file description a user if the region has users. With `read_only` it only checks
+/// that there are users. Returns false if the region is dead. `EBUSY` if a process that can only
+/// read the file keeps it locked. `ETIMEDOUT`, `EAGAIN` or `EINTR`, depending on `wait`, if another
+/// process stays stopped while it joins.
 pub fn join(fd: BorrowedFd, read_only: bool, wait: &mut Deadline) -> Result<bool> {
-    let mut pause = PAUSE;
+    let mut pause = PAUSE_MIN;
     loop {
         match state(fd)? {
             State::Dead => return Ok(false),
@@ -116,19 +117,19 @@ fn state(fd: BorrowedFd) -> Result<State> {
     })
 }
 
-/// Where another description has a write lock in a range, if anywhere.
+/// The offset of a write lock that another description holds in a range, if there is one.
 fn first_lock(fd: BorrowedFd, range: Range) -> Result<Option<off_t>> {
     let mut lock = flock(libc::F_RDLCK, range.start, range.len);
     fcntl(fd, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok((c_int::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_start))
 }
 
-/// Locks a byte that no other description has locked. The byte's offset.
+/// Locks a byte that no other description has locked. Returns its offset.
 fn lock_a_byte(fd: BorrowedFd, range: Range) -> Result<off_t> {
-    // Any number will do that other users rarely choose too.
+    // A number that other users rarely choose.
     let thread = (sys::thread_id() as u64) << 32;
     let seed = sys::monotonic_ns() ^ thread ^ fd.as_raw_fd() as u64;
-    for attempt in 0..TRIES {
+    for attempt in 0..ATTEMPTS_MAX {
         let number = seed
             .wrapping_add(attempt)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
