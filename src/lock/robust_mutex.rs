@@ -16,8 +16,8 @@ use crate::sys;
 use libc::{c_int, pid_t, pthread_mutex_t};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// glibc returns `EDEADLK` to an owner that tries to lock its own mutex, and in any case ends what
-/// was announced to the kernel (see [`RobustMutex::lock_after_sleep`]). musl returns `EBUSY` to an
+/// glibc returns `EDEADLK` to an owner that tries to lock its own mutex, and in any case ends the
+/// announcement to the kernel (see [`RobustMutex::lock_after_sleep`]). musl returns `EBUSY` to an
 /// owner, as to any other thread, and does not end the announcement then.
 pub(super) const IS_GLIBC: bool = cfg!(target_env = "gnu");
 

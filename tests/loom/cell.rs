@@ -1,10 +1,10 @@
-//! The cell: a row of two slots, the fewest there can be, with values of two words.
+//! The cell, with two slots, which is the minimum, and values of two words.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::errno::{Errno, Result};
 use crate::lock::announce::Waiters;
 use crate::protocol::{self, CellMemory, SlotHeader, Wake};
-use crate::{Turn, check};
+use crate::{SwitchPoint, check};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -16,11 +16,12 @@ struct Cell {
     values: [[AtomicU64; 2]; SLOTS],
     wake: Wake,
     waiters: Waiters,
-    /// A writer dies where it would publish.
+    /// Whether a writer dies before its publication.
     dies: bool,
-    turn: Turn,
-    /// What is inside the kernel: a queue, and its lock.
+    switch_point: SwitchPoint,
+    /// The lock of the kernel's futex queue.
     kernel: Mutex<()>,
+    /// The kernel's futex queue.
     sleepers: Condvar,
 }
 
@@ -28,7 +29,7 @@ impl CellMemory for Cell {
     type Slot = usize;
 
     fn published(&self) -> &AtomicU32 {
-        self.turn.anybody();
+        self.switch_point.visit();
         &self.published
     }
 
@@ -37,12 +38,12 @@ impl CellMemory for Cell {
     }
 
     fn header(&self, slot: usize) -> &SlotHeader {
-        self.turn.anybody();
+        self.switch_point.visit();
         &self.slots[slot]
     }
 
     fn waiters(&self) -> &Waiters {
-        self.turn.anybody();
+        self.switch_point.visit();
         &self.waiters
     }
 
@@ -50,7 +51,8 @@ impl CellMemory for Cell {
         self.wake
     }
 
-    /// Like the kernel: under the queue's lock, and with as little order as any machine gives.
+    /// The kernel's operation: it holds the queue's lock, with only the ordering of the weakest
+    /// machine.
     fn increment_and_wake(&self) -> Result<u32> {
         if self.dies {
             return Err(Errno::EINTR);
@@ -69,7 +71,7 @@ impl CellMemory for Cell {
 }
 
 impl Cell {
-    /// Without a value. Made in each run anew, as loom wants it.
+    /// Makes a cell without a value. loom requires a new one in each run.
     fn new(wake: Wake) -> Self {
         Self {
             published: AtomicU32::new(0),
@@ -81,38 +83,39 @@ impl Cell {
             wake,
             waiters: Waiters::new(),
             dies: false,
-            turn: Turn::new(),
+            switch_point: SwitchPoint::new(),
             kernel: Mutex::new(()),
             sleepers: Condvar::new(),
         }
     }
 
-    /// Stores a value of which both words and the length are `number`.
+    /// Stores a value whose two words and length are `number`.
     fn store(&self, number: u64) -> Result<()> {
         protocol::store(self, number, |slot| {
             for word in &self.values[slot] {
-                self.turn.anybody();
+                self.switch_point.visit();
                 word.store(number, Ordering::Relaxed);
             }
-            self.turn.anybody();
+            self.switch_point.visit();
         })
     }
 
-    /// Loads the value, which must be whole; its number and its version.
+    /// Loads the value, which must not be torn. Returns its number and its version.
     fn load(&self) -> Result<(u64, u64)> {
         let ([a, b, len], version) = protocol::load(self, |slot, len, version| {
             let [a, b] = &self.values[slot];
             let a = a.load(Ordering::Relaxed);
-            self.turn.anybody();
+            self.switch_point.visit();
             let b = b.load(Ordering::Relaxed);
-            self.turn.anybody();
+            self.switch_point.visit();
             Ok(([a, b, len], version))
         })?;
         assert!(a == b && a == len, "torn: {a} {b}, length {len}");
         Ok((a, version))
     }
 
-    /// What a reader may get while others store values that are their versions.
+    /// Loads while writers store values that equal their versions. Returns the version, 0 if there is
+    /// no value yet, or `u64::MAX` if writers overtook each attempt.
     fn load_beside_writers(&self) -> u64 {
         match self.load() {
             Ok((number, version)) => {
@@ -136,7 +139,7 @@ impl Cell {
     }
 }
 
-/// A writer comes round the whole row while a reader loads twice.
+/// A writer fills all slots while a reader loads twice.
 fn reader_and_writer(wake: Wake) {
     check(2, move || {
         let cell = Arc::new(Cell::new(wake));
@@ -166,11 +169,11 @@ fn reader_and_writer_published_by_the_kernel() {
 }
 
 #[test]
-fn reader_and_writer_that_looks_for_waiters() {
+fn reader_and_writer_that_checks_for_waiters() {
     reader_and_writer(Wake::Announced);
 }
 
-/// Two writers, under the lock that the cell has for them, and a reader.
+/// Two writers, which hold a lock in turn, and a reader.
 #[test]
 fn two_writers() {
     check(2, || {
@@ -192,8 +195,8 @@ fn two_writers() {
     });
 }
 
-/// A writer fills a slot and dies before it publishes; its successor fills the same slot with
-/// something else. A reader sees neither's half, and nothing of the first.
+/// A writer fills a slot and dies before it publishes. The next writer fills the same slot with
+/// another value. A reader never sees the unpublished value or a torn value.
 #[test]
 fn dead_writer() {
     check(3, || {
@@ -214,7 +217,7 @@ fn dead_writer() {
     });
 }
 
-/// Waiters sleep and are woken: loom finds the run in which one sleeps forever.
+/// Waiters sleep, and a store wakes them. loom would report a run in which one sleeps forever.
 fn no_wake_up_is_lost(wake: Wake) {
     check(2, move || {
         let cell = Arc::new(Cell::new(wake));
@@ -237,7 +240,7 @@ fn no_wake_up_is_lost(wake: Wake) {
 }
 
 #[test]
-fn no_wake_up_is_lost_that_the_kernel_gives() {
+fn no_wake_up_is_lost_by_the_kernel() {
     no_wake_up_is_lost(Wake::Always);
 }
 
@@ -246,8 +249,8 @@ fn no_wake_up_is_lost_of_announced_waiters() {
     no_wake_up_is_lost(Wake::Announced);
 }
 
-/// One that waits for each version in turn, while a writer does not wait for it.
-fn waits_again_and_again(wake: Wake) {
+/// A thread waits for each version in turn, while a writer does not wait for it.
+fn waits_for_each_version(wake: Wake) {
     check(3, move || {
         let cell = Arc::new(Cell::new(wake));
         let waiter = {
@@ -269,18 +272,18 @@ fn waits_again_and_again(wake: Wake) {
 }
 
 #[test]
-fn waits_again_and_again_for_the_kernel() {
-    waits_again_and_again(Wake::Always);
+fn waits_for_each_version_woken_by_the_kernel() {
+    waits_for_each_version(Wake::Always);
 }
 
-/// The announcement for the second version is not withdrawn by the store of the first.
+/// The store of the first version does not withdraw the announcement for the second.
 #[test]
-fn waits_again_and_again_announced() {
-    waits_again_and_again(Wake::Announced);
+fn waits_for_each_version_announced() {
+    waits_for_each_version(Wake::Announced);
 }
 
-/// One that has heard of a version from another thread, and waits for the one after it, while
-/// the writer fills the row.
+/// A thread waits for the version after one that it has not loaded itself, while the writer fills all
+/// slots.
 fn waits_beyond_what_it_has_not_seen(wake: Wake) {
     check(2, move || {
         let cell = Arc::new(Cell::new(wake));
@@ -303,7 +306,7 @@ fn waits_beyond_what_it_has_not_seen_announced() {
     waits_beyond_what_it_has_not_seen(Wake::Announced);
 }
 
-/// That loom sees what has to be seen: a seqlock whose writer marks the slot without a fence.
+/// loom finds a deliberate fault: a writer marks the slot as busy without a fence.
 #[test]
 #[should_panic(expected = "torn")]
 fn without_a_fence_it_is_torn() {
@@ -312,13 +315,13 @@ fn without_a_fence_it_is_torn() {
         let writer = {
             let cell = cell.clone();
             thread::spawn(move || {
-                let slot = &cell.slots[1];
-                slot.version.store(u64::MAX, Ordering::Relaxed);
+                let header = &cell.slots[1];
+                header.version.store(u64::MAX, Ordering::Relaxed);
                 for word in &cell.values[1] {
                     word.store(1, Ordering::Relaxed);
                 }
-                slot.len.store(1, Ordering::Relaxed);
-                slot.version.store(1, Ordering::Release);
+                header.len.store(1, Ordering::Relaxed);
+                header.version.store(1, Ordering::Release);
             })
         };
         cell.slots[1].version.store(3, Ordering::Relaxed);

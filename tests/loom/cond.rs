@@ -1,9 +1,9 @@
-//! The condition: a thread that waits for a change of guarded data learns of it.
+//! The condition: a thread that waits for a change of guarded data is woken after the change.
 
 use crate::atomic::Ordering;
 use crate::errno::{Errno, Result};
 use crate::signals::{Kernel, Signals};
-use crate::{Turn, check};
+use crate::{SwitchPoint, check};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -11,13 +11,13 @@ struct Shared {
     /// The user's mutex, and the data that it guards.
     changes: Mutex<u32>,
     signals: Signals,
-    turn: Turn,
-    /// Inside the kernel: the number of sleepers, which its lock guards.
+    switch_point: SwitchPoint,
+    /// The kernel's number of sleepers, under the lock of its futex queue.
     kernel: Mutex<u32>,
     sleepers: Condvar,
 }
 
-/// How a change is signalled.
+/// The way in which a change is signalled.
 #[derive(Clone, Copy)]
 struct How {
     with_the_mutex: bool,
@@ -34,7 +34,7 @@ impl Shared {
         let shared = Self {
             changes: Mutex::new(0),
             signals: Signals::new(),
-            turn: Turn::new(),
+            switch_point: SwitchPoint::new(),
             kernel: Mutex::new(0),
             sleepers: Condvar::new(),
         };
@@ -51,19 +51,19 @@ impl Shared {
         }
     }
 
-    /// Waits until there were this many changes.
+    /// Waits until `count` changes have been made.
     fn wait_for(&self, count: u32) {
         let mut changes = self.changes.lock().unwrap();
         while *changes < count {
             let seen = self.signals.announce();
             drop(changes);
-            self.turn.anybody();
+            self.switch_point.visit();
             let sleep = || {
                 self.sleep(seen);
                 Ok(())
             };
             self.signals.wait(seen, sleep).unwrap();
-            self.turn.anybody();
+            self.switch_point.visit();
             changes = self.changes.lock().unwrap();
         }
     }
@@ -75,7 +75,7 @@ impl Shared {
             return self.signal(how);
         }
         drop(changes);
-        self.turn.anybody();
+        self.switch_point.visit();
         self.signal(how);
     }
 
@@ -90,7 +90,7 @@ impl Shared {
 }
 
 impl Kernel for Shared {
-    /// FUTEX_WAKE_OP: under the queue's lock, and with as little order as any machine gives.
+    /// FUTEX_WAKE_OP: it holds the queue's lock, with only the ordering of the weakest machine.
     fn increment_and_wake(&self, count: i32) -> Result<u32> {
         let mut sleepers = self.kernel.lock().unwrap();
         self.signals.sequence.fetch_add(1, Ordering::Relaxed);
@@ -103,7 +103,7 @@ impl Kernel for Shared {
     }
 }
 
-/// One waits for two changes, as another one makes them.
+/// One thread waits for each of two changes that another thread makes.
 fn two_changes(sequence: u32, how: How) {
     check(4, move || {
         let shared = Shared::new(sequence);
@@ -154,7 +154,7 @@ fn broadcast() {
     );
 }
 
-/// Two wait for a change each; two threads make them, and signal: each signal wakes one.
+/// Two threads wait for a change each, and two threads make the changes and signal them.
 #[test]
 fn two_waiters_and_two_signals() {
     check(2, || {
@@ -172,7 +172,7 @@ fn two_waiters_and_two_signals() {
     });
 }
 
-/// Two wait for the same change, of which one broadcast tells.
+/// Two threads wait for the same change, which a broadcast signals.
 #[test]
 fn two_waiters_and_a_broadcast() {
     check(2, || {
@@ -196,13 +196,13 @@ fn two_waiters_and_a_broadcast() {
     });
 }
 
-/// Two wait; the one that a signal wakes is killed. The other one finds out when it looks, as it
-/// does every 100 ms.
+/// Two threads wait, and the one that a signal wakes is killed. The other one finds the change at its
+/// next check, which it makes every 100 ms.
 #[test]
 fn a_woken_waiter_is_killed() {
     check(3, || {
         let shared = Shared::new(0);
-        // The victim began to wait before all this.
+        // The victim has announced its wait before the model.
         let seen = shared.signals.announce();
         let victim = {
             let shared = shared.clone();
@@ -218,7 +218,7 @@ fn a_woken_waiter_is_killed() {
             let shared = shared.clone();
             thread::spawn(move || {
                 shared.change(SIGNAL);
-                // The look of the one that is still asleep.
+                // The check of the thread that is still asleep.
                 *shared.kernel.lock().unwrap() = 0;
                 shared.sleepers.notify_all();
             })
@@ -229,7 +229,7 @@ fn a_woken_waiter_is_killed() {
     });
 }
 
-/// loom finds a deliberate fault: the number is read after the mutex was unlocked.
+/// loom finds a deliberate fault: the waiter reads the number after it has unlocked the mutex.
 #[test]
 #[should_panic(expected = "sleeps for good")]
 fn read_too_late_a_signal_is_lost() {
@@ -240,7 +240,7 @@ fn read_too_late_a_signal_is_lost() {
             thread::spawn(move || shared.change(SIGNAL))
         };
         let changes = *shared.changes.lock().unwrap();
-        shared.turn.anybody();
+        shared.switch_point.visit();
         let seen = shared.signals.announce();
         changer.join().unwrap();
         let now = shared.signals.sequence.load(Ordering::Relaxed);

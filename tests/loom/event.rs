@@ -4,7 +4,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::{Errno, Result};
 use crate::lock::announce::Waiters;
 use crate::lock::event_state::{self, EventMemory, Reset};
-use crate::{Turn, check};
+use crate::{SwitchPoint, check};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -12,31 +12,30 @@ struct Event {
     state: AtomicU32,
     waiters: Waiters,
     reset: Reset,
-    turn: Turn,
-    /// The kernel refuses to set and wake in one system call.
+    switch_point: SwitchPoint,
+    /// Whether the kernel refuses to set and wake in one system call.
     refuses: bool,
     kernel: Mutex<Queue>,
     sleepers: Condvar,
 }
 
-/// The threads that sleep in the kernel, in the order in which they came. Its lock is that of a
-/// futex queue.
+/// The kernel's futex queue, in which threads sleep in the order in which they came.
 #[derive(Default)]
 struct Queue {
-    /// The number of threads that came.
+    /// The number of threads that have gone to sleep.
     came: u32,
-    /// The number of threads, from the first one on, that have been woken.
+    /// The number of threads that have been woken, the first ones first.
     woken: u32,
 }
 
 impl EventMemory for Event {
     fn state(&self) -> &AtomicU32 {
-        self.turn.anybody();
+        self.switch_point.visit();
         &self.state
     }
 
     fn waiters(&self) -> &Waiters {
-        self.turn.anybody();
+        self.switch_point.visit();
         &self.waiters
     }
 
@@ -48,7 +47,8 @@ impl EventMemory for Event {
         self.wake_in(&mut self.kernel.lock().unwrap(), limit)
     }
 
-    /// Like the kernel: under the queue's lock, and with as little order as any machine gives.
+    /// The kernel's operation: it holds the queue's lock, with only the ordering of the weakest
+    /// machine.
     fn set_and_wake(&self, limit: u32) -> Result<u32> {
         if self.refuses {
             return Err(Errno::ENOSYS);
@@ -65,7 +65,7 @@ impl Event {
             state: AtomicU32::new(event_state::initial(false)),
             waiters: Waiters::new(),
             reset,
-            turn: Turn::new(),
+            switch_point: SwitchPoint::new(),
             refuses: false,
             kernel: Mutex::new(Queue::default()),
             sleepers: Condvar::new(),
@@ -101,7 +101,7 @@ impl Event {
     }
 }
 
-/// One thread waits for a set, and sees the data written before it.
+/// One thread waits for a set, and sees the data that the setter wrote before.
 fn set_once(reset: Reset, refuses: bool) {
     check(3, move || {
         let event = Arc::new(Event {
@@ -138,8 +138,9 @@ fn set_once_in_two_steps() {
     set_once(Reset::Automatic, true);
 }
 
-/// Two threads wait, one sets twice, and waits for the first to be consumed. Each set releases
-/// one thread. The second one must not sleep on a state that it saw only after its announcement.
+/// Two threads wait. Another thread sets the event twice, the second time after a waiter has consumed
+/// the first set. Each set releases one waiter. The second waiter must not sleep on a state that it
+/// read only after its announcement.
 #[test]
 fn two_sets_release_two_waiters() {
     check(2, || {
@@ -165,7 +166,7 @@ fn two_sets_release_two_waiters() {
     });
 }
 
-/// Two threads set, and one waits twice: the data of both are visible after the last wait.
+/// Two threads set the event, and a third waits until it sees the data of both.
 #[test]
 fn a_set_while_it_is_set_publishes() {
     check(2, || {
@@ -184,7 +185,7 @@ fn a_set_while_it_is_set_publishes() {
                 .map(|word| word.load(Ordering::Relaxed))
                 .sum::<u32>()
         };
-        // Either both sets became one, or there is another one.
+        // Either one wait has consumed both sets, or the event is set again.
         while seen() < 2 {
             event.wait();
         }
@@ -194,7 +195,7 @@ fn a_set_while_it_is_set_publishes() {
     });
 }
 
-/// With manual reset all waiters are released, even if the event is cleared at once.
+/// With manual reset all waiters are released, even if the event is cleared immediately.
 #[test]
 fn a_pulse_releases_sleepers() {
     check(2, || {
@@ -203,7 +204,7 @@ fn a_pulse_releases_sleepers() {
             let event = event.clone();
             thread::spawn(move || event.wait())
         });
-        // Both sleep, or are about to: the second look of a waiter is in the kernel.
+        // Both sleep, or have made their last check, which is in the kernel, and are about to sleep.
         while event.kernel.lock().unwrap().came < 2 {
             thread::yield_now();
         }
@@ -215,9 +216,10 @@ fn a_pulse_releases_sleepers() {
     });
 }
 
-/// A consumer that clears, looks, and waits misses nothing that is written before a set.
+/// A consumer that clears the event, checks the data, and waits, misses no data that is written
+/// before a set.
 #[test]
-fn clear_look_wait() {
+fn clear_check_wait() {
     check(3, || {
         let event = Arc::new(Event::new(Reset::Manual));
         let written = Arc::new(AtomicU32::new(0));
@@ -241,8 +243,8 @@ fn clear_look_wait() {
     });
 }
 
-/// That loom sees the fault: without a barrier between the publication and the look, neither thread
-/// sees what the other wrote.
+/// loom finds a deliberate fault: without a barrier between the publication and the check for
+/// waiters, neither thread sees the other's write.
 #[test]
 #[should_panic(expected = "sleeps forever")]
 fn without_a_barrier_a_wake_up_is_lost() {
@@ -262,8 +264,8 @@ fn without_a_barrier_a_wake_up_is_lost() {
     });
 }
 
-/// A waiter that has seen the first publication announces itself for the second one, while the
-/// notifier of the first one withdraws an announcement that it read.
+/// A waiter that has seen the first publication announces itself for the second, while the notifier
+/// of the first publication withdraws an announcement.
 fn withdraw(before_the_publication: bool) {
     check(3, move || {
         let event = Arc::new(Event::new(Reset::Manual));
@@ -291,11 +293,12 @@ fn withdraw(before_the_publication: bool) {
 }
 
 #[test]
-fn withdrawn_is_what_was_read_before_the_publication() {
+fn an_announcement_read_before_the_publication_is_withdrawn() {
     withdraw(true);
 }
 
-/// That loom sees the fault: an announcement is withdrawn that was read after the publication.
+/// loom finds a deliberate fault: the notifier withdraws an announcement that it read after the
+/// publication.
 #[test]
 #[should_panic(expected = "sleeps forever")]
 fn withdrawn_too_late_a_wake_up_is_lost() {

@@ -1,5 +1,5 @@
-//! The modules of `src/lock` that the models run, as they are.
-#![allow(dead_code)] // the models do without some of it
+//! The modules of `src/lock` that the models run, included unchanged.
+#![allow(dead_code)] // the models do not use every item
 
 #[path = "../../src/lock/announce.rs"]
 pub mod announce;

@@ -1,5 +1,5 @@
-//! Models of the protocols in shared memory: loom runs every interleaving of them, with every
-//! value that the memory model allows a load to return. `make loom` builds and runs them.
+//! Models of the protocols in shared memory. loom runs their interleavings, with every value that
+//! the memory model allows a load to return. `make loom` builds and runs them.
 //!
 //! The modules under test are included unchanged; their `crate::atomic` is loom's atomics here.
 #![cfg(loom)]
@@ -34,23 +34,24 @@ mod transport;
 
 use unixipc::lock::LockStatus;
 
-/// A point at which loom tries every thread. It compares an access with the last one to the same
-/// variable only. So it misses that a store could come before an earlier load of another thread, if
-/// a load came in between. A store to a variable that no thread loads makes it try, and orders
-/// nothing.
-struct Turn(atomic::AtomicU32);
+/// A point at which loom tries to switch to every other thread.
+///
+/// loom compares an access only with the last access to the same variable. So it misses that a store
+/// could come before an earlier load of another thread if another load came in between. A store to a
+/// variable that no thread loads makes loom try all threads, and orders nothing.
+struct SwitchPoint(atomic::AtomicU32);
 
-impl Turn {
+impl SwitchPoint {
     fn new() -> Self {
         Self(atomic::AtomicU32::new(0))
     }
 
-    fn anybody(&self) {
+    fn visit(&self) {
         self.0.store(0, atomic::Ordering::Relaxed);
     }
 }
 
-/// Runs a model with at most this number of preemptions. Faults show with the first few.
+/// Runs a model with at most this number of preemptions. A few preemptions suffice to find faults.
 fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);

@@ -1,4 +1,4 @@
-//! The reader-writer lock: readers and writers exclude each other, and none waits for ever.
+//! The reader-writer lock: readers and writers exclude each other, and no thread waits forever.
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::{Errno, Result};
@@ -15,8 +15,9 @@ struct Lock {
     progress: AtomicU32,
     gate: AtomicU32,
     slots: Vec<AtomicU32>,
-    /// Inside the kernel: a queue, and its lock.
+    /// The lock of the kernel's futex queue.
     kernel: Mutex<()>,
+    /// The kernel's futex queue.
     sleepers: Condvar,
     /// The guarded data. loom reports accesses that are not ordered.
     data: UnsafeCell<u32>,
@@ -36,13 +37,13 @@ impl Lock {
         })
     }
 
-    fn give_up(&self, word: &AtomicU32) {
+    fn release(&self, word: &AtomicU32) {
         word.store(0, Ordering::Release);
         let _queue = self.kernel.lock().unwrap();
         self.sleepers.notify_all();
     }
 
-    /// FUTEX_WAIT while a word is taken.
+    /// FUTEX_WAIT while a word is locked.
     fn sleep(&self, word: &AtomicU32) {
         let queue = self.kernel.lock().unwrap();
         if word.load(Ordering::Relaxed) != 0 {
@@ -60,8 +61,8 @@ fn try_take(word: &AtomicU32) -> bool {
 struct Caller {
     lock: Arc<Lock>,
     slot: Cell<usize>,
-    /// Looks at the gate instead of sleeping there.
-    looks: bool,
+    /// Whether the thread checks the gate repeatedly instead of sleeping.
+    checks: bool,
 }
 
 impl Caller {
@@ -69,13 +70,13 @@ impl Caller {
         Self {
             lock: lock.clone(),
             slot: Cell::new(0),
-            looks: false,
+            checks: false,
         }
     }
 
     fn read(&self) -> u32 {
         assert_eq!(rw_protocol::read(self), Ok(LockStatus::Clean));
-        // SAFETY: loom checks that no writer is there.
+        // SAFETY: loom checks that no writer accesses the data.
         let value = self.lock.data.with(|data| unsafe { *data });
         self.release_slot(self.slot.get());
         value
@@ -83,7 +84,7 @@ impl Caller {
 
     fn write(&self) {
         assert_eq!(rw_protocol::write(self), Ok(LockStatus::Clean));
-        // SAFETY: loom checks that no other thread is there.
+        // SAFETY: loom checks that no other thread accesses the data.
         self.lock.data.with_mut(|data| unsafe { *data += 1 });
         rw_protocol::unlock_writer(self);
     }
@@ -106,7 +107,7 @@ impl Parts for Caller {
 
     fn lock_gate(&self, mut after_sleep: impl FnMut() -> Result<()>) -> Result<()> {
         while !try_take(&self.lock.gate) {
-            if self.looks {
+            if self.checks {
                 after_sleep()?;
                 thread::yield_now();
             } else {
@@ -117,7 +118,7 @@ impl Parts for Caller {
     }
 
     fn unlock_gate(&self) {
-        self.lock.give_up(&self.lock.gate);
+        self.lock.release(&self.lock.gate);
     }
 
     fn take_slot(&self) -> Result<Option<usize>> {
@@ -131,7 +132,7 @@ impl Parts for Caller {
     }
 
     fn release_slot(&self, slot: usize) {
-        self.lock.give_up(&self.lock.slots[slot]);
+        self.lock.release(&self.lock.slots[slot]);
     }
 
     fn is_slot_free(&self, number: u32) -> bool {
@@ -148,7 +149,7 @@ impl Parts for Caller {
     }
 }
 
-/// Each of these runs in a thread of its own, the last one here.
+/// Runs each function in a thread of its own, and the last one in this thread.
 fn run(slots: usize, preemptions: usize, threads: &'static [fn(&Caller)]) {
     check(preemptions, move || {
         let lock = Lock::new(slots);
@@ -220,10 +221,10 @@ fn more_readers_than_slots() {
     );
 }
 
-/// A reader takes a writer that waits for a slot to be stopped, and enters. The writer was only
-/// slow, and goes on.
+/// A reader treats a writer that waits for a slot as stopped, and reads. The writer was only slow,
+/// and continues.
 #[test]
-fn a_reader_passes_a_waiting_writer() {
+fn a_reader_overtakes_a_waiting_writer() {
     run(
         2,
         2,
@@ -243,7 +244,7 @@ fn a_reader_passes_a_waiting_writer() {
     );
 }
 
-/// A writer has barred the way and stopped for good: readers go on after some looks.
+/// A writer blocks readers and is stopped forever: readers continue after some checks.
 #[test]
 fn a_writer_stops_while_it_waits() {
     check(2, || {
@@ -252,31 +253,31 @@ fn a_writer_stops_while_it_waits() {
         lock.state.store(PENDING, Ordering::Relaxed);
         let other = {
             let mut reader = Caller::new(&lock);
-            reader.looks = true;
+            reader.checks = true;
             thread::spawn(move || reader.read())
         };
         let mut reader = Caller::new(&lock);
-        reader.looks = true;
+        reader.checks = true;
         reader.read();
         other.join().unwrap();
     });
 }
 
-/// A reader does not pass a writer that makes progress, nor one that writes.
+/// A reader overtakes neither a writer that makes progress nor one that writes.
 #[test]
-fn no_reader_passes_a_writer_at_work() {
+fn no_reader_overtakes_an_active_writer() {
     check(2, || {
         let lock = Lock::new(1);
         let mut reader = Caller::new(&lock);
-        reader.looks = true;
+        reader.checks = true;
         assert!(try_take(&lock.gate));
         for state in [PENDING, rw_protocol::WRITING] {
             lock.state.store(state, Ordering::Relaxed);
-            let mut looks = 0;
+            let mut checks = 0;
             let waited = reader.lock_gate(|| {
-                looks += 1;
+                checks += 1;
                 lock.progress.fetch_add(1, Ordering::Relaxed);
-                match looks > 2 * STALLED_CHECKS_MAX {
+                match checks > 2 * STALLED_CHECKS_MAX {
                     true => Err(Errno::ETIMEDOUT),
                     false => rw_protocol::check_as_reader(&reader, &mut Default::default()),
                 }
@@ -297,7 +298,7 @@ fn without_the_second_check_they_meet() {
             if reader.state().load(Ordering::Relaxed) == 0 {
                 let slot = reader.take_slot().unwrap().unwrap();
                 reader.slots_used().fetch_max(1, Ordering::Relaxed);
-                // SAFETY: loom finds that it is not so.
+                // SAFETY: loom reports that this is not safe.
                 reader.lock.data.with(|data| unsafe { *data });
                 reader.release_slot(slot);
             }

@@ -1,5 +1,5 @@
-//! The modules of `src/channel` that the models run, as they are.
-#![allow(dead_code)] // the models do without some of it
+//! The modules of `src/channel` that the models run, included unchanged.
+#![allow(dead_code)] // the models do not use every item
 
 #[path = "../../src/channel/control.rs"]
 pub mod control;

@@ -1,7 +1,7 @@
-//! The channel: two ends in one model. Rings, event counts, conditions, the wait loop and readiness
-//! are the shipped ones; the doorbell is a model of the kernel's part.
+//! The channel: two ends in one model. The rings, event counts, conditions, wait loop and readiness
+//! are the shipped code. The doorbell is a model of the kernel's part.
 
-mod bell;
+mod doorbell;
 mod processor;
 mod readiness;
 mod ring;
@@ -9,7 +9,7 @@ mod wait;
 
 pub use processor::compiler_fence;
 
-use crate::Turn;
+use crate::SwitchPoint;
 use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::errno::{Errno, Result};
 use crate::shipped::control::Control;
@@ -17,14 +17,18 @@ use crate::shipped::state::{Local, MessageCondition, PeerRing, SpaceCondition, V
 use crate::transport::event_count::{ENDED, Notifier, PeerState};
 use crate::transport::ring::{ALIGN, Consumer, Producer};
 use crate::transport::wait::{Condition, Doorbell, Progress, Role, wait};
-use bell::{Bell, Limit};
+use doorbell::{Bell, Limit};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
+use loom::thread::{self, JoinHandle};
 use processor::Processor;
+use std::ops::Range;
 
-/// The smallest ring that takes a message of two words.
+/// The number of slots of the smallest ring that holds a message of two words. A slot is a word.
 const SLOTS: usize = 4;
 const SIZE: u64 = SLOTS as u64 * ALIGN;
+/// The values of messages of one word that fill the ring.
+const MESSAGES: Range<u64> = 0..SLOTS as u64 - 1;
 
 /// The state of one end.
 struct End {
@@ -33,19 +37,20 @@ struct End {
     bell: Bell,
     /// The words of the messages that it sends.
     ring: [UnsafeCell<u64>; SLOTS],
-    /// Where a length is if a record begins there. Within a record a message lies over it.
+    /// The length field in each slot, if a record begins there. In other slots of a record the
+    /// message overwrites it.
     lengths: [AtomicU32; SLOTS],
 }
 
 /// Both ends of a channel.
 struct Channel {
     ends: [End; 2],
-    /// Where the senders run.
+    /// The processors of the senders.
     processors: [Arc<Processor>; 2],
-    turn: Turn,
+    switch_point: SwitchPoint,
 }
 
-/// The longest message whose record takes this number of words.
+/// The length of the longest message whose record has this number of words.
 fn length_of(words: u64) -> u32 {
     (words * ALIGN - 4) as u32
 }
@@ -82,7 +87,7 @@ impl Channel {
         Arc::new(Self {
             ends: [1, 0].map(|peer: usize| End::new(cursor, &processors[peer])),
             processors,
-            turn: Turn::new(),
+            switch_point: SwitchPoint::new(),
         })
     }
 
@@ -98,7 +103,7 @@ impl Channel {
         }
     }
 
-    /// As `Channel::shutdown`, by any thread of `end`.
+    /// The model of `Channel::shutdown`, by any thread of `end`.
     fn shutdown(&self, end: usize, reading: bool, writing: bool) {
         let control = &self.ends[end].control;
         if writing {
@@ -106,16 +111,16 @@ impl Channel {
         }
         if reading {
             control.ended.receiving.store(1, Ordering::Relaxed);
-            // A swap: loom lets a store come between the halves of a read-modify-write.
+            // A swap, because loom lets a store come between the halves of a read-modify-write.
             control.receiver.word.swap(ENDED, Ordering::Relaxed);
         }
-        self.ends[1 - end].bell.ring();
+        self.ends[1 - end].bell.notify();
         fence(Ordering::SeqCst);
         self.ends[end].bell.notify_self();
     }
 
-    /// An event loop asks for the descriptor of `end` for the first time.
-    fn poll_from_now_on(&self, end: usize, thread: u64) {
+    /// An event loop requests the descriptor of `end` for the first time.
+    fn begin_polling(&self, end: usize, thread: u64) {
         self.ends[end].bell.begin_polling();
         self.view(end, thread).arm();
     }
@@ -141,7 +146,25 @@ impl Sender {
         }
     }
 
-    /// As `SendHalf::wait_for_space`.
+    /// A sender of the first end, whose ring it has filled.
+    fn with_full_ring(channel: &Arc<Channel>) -> Self {
+        let mut sender = Self::new(channel, 0, 0);
+        for number in MESSAGES {
+            sender.send(number, 1, Limit::Never).unwrap();
+        }
+        sender
+    }
+
+    /// Sends messages of one word with these values in a new thread.
+    fn spawn(mut self, numbers: Range<u64>) -> JoinHandle<()> {
+        thread::spawn(move || {
+            for number in numbers {
+                self.send(number, 1, Limit::Forever).unwrap();
+            }
+        })
+    }
+
+    /// The model of `SendHalf::wait_for_space`.
     fn wait_for_space(&mut self, need: u64, limit: &mut Limit) -> Result<()> {
         let end = self.channel.view(self.end, self.thread);
         let head = end.theirs.head.at.load(Ordering::Relaxed);
@@ -167,7 +190,7 @@ impl Sender {
         wait(end.bell, Role::Sender, words, &mut condition, limit).map(drop)
     }
 
-    /// Sends a message of `words` words, each of which is `number`.
+    /// Sends a message of `words` words, each with the value `number`.
     fn send(&mut self, number: u64, words: u64, mut limit: Limit) -> Result<PeerState> {
         if !self.ring.has_space(words * ALIGN) {
             self.wait_for_space(words * ALIGN, &mut limit)?;
@@ -186,22 +209,22 @@ impl Sender {
             // SAFETY: loom panics if another thread accesses it now.
             mine.ring[slot].with_mut(|at| unsafe { *at = number });
             if word > 0 {
-                mine.lengths[slot].store(u32::MAX, Ordering::Relaxed); // the message's own bytes
+                mine.lengths[slot].store(u32::MAX, Ordering::Relaxed); // bytes of the message
             }
         }
-        self.channel.turn.anybody();
+        self.channel.switch_point.visit();
         self.ring.publish(
             length_of(words),
             &mine.lengths[mine.slot(position, 0)],
             &mine.lengths[mine.slot(position, words)],
             &mine.control.tail.at,
         );
-        self.channel.turn.anybody();
+        self.channel.switch_point.visit();
         let (event_count, asymmetric) =
             (&peer.control.receiver.word, &mine.control.tail.asymmetric);
         let state = self.notifier.notify(event_count, asymmetric, || true);
         if state == PeerState::Asleep {
-            peer.bell.ring();
+            peer.bell.notify();
         }
         state
     }
@@ -227,7 +250,14 @@ impl Receiver {
         }
     }
 
-    /// As `RecvHalf::next_slow`.
+    /// Receives messages with these values, and waits for each.
+    fn receive_all(&mut self, numbers: Range<u64>) {
+        for number in numbers {
+            assert_eq!(self.receive(Limit::Forever), Ok(Some(number)));
+        }
+    }
+
+    /// The model of `RecvHalf::next_slow`.
     fn next(&mut self, limit: &mut Limit) -> Result<Progress> {
         let end = self.channel.view(self.end, self.thread);
         let theirs = &self.channel.ends[1 - self.end];
@@ -258,7 +288,8 @@ impl Receiver {
         Ok(progress)
     }
 
-    /// Receives a message of which each word is the same: that; none at the end of the session.
+    /// Receives a message, whose words must be equal. Returns their value; none at the end of the
+    /// session.
     fn receive(&mut self, mut limit: Limit) -> Result<Option<u64>> {
         if self.next(&mut limit)? == Progress::Ended {
             return Ok(None);
@@ -276,15 +307,15 @@ impl Receiver {
             let found = theirs.ring[slot].with(|at| unsafe { *at });
             assert_eq!(*number.get_or_insert(found), found);
         }
-        self.channel.turn.anybody();
+        self.channel.switch_point.visit();
         self.ring.release(len, &mine.control.head.at);
-        self.channel.turn.anybody();
+        self.channel.switch_point.visit();
         let (event_count, asymmetric) =
             (&theirs.control.sender.word, &mine.control.head.asymmetric);
         let ring = &self.ring;
         let worth_waking = || ring.is_half_free(&theirs.control.tail.at);
         if self.notifier.notify(event_count, asymmetric, worth_waking) == PeerState::Asleep {
-            theirs.bell.ring();
+            theirs.bell.notify();
         }
         Ok(number)
     }

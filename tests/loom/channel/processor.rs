@@ -1,6 +1,6 @@
-//! A processor on which another one can have a barrier executed (membarrier): at any of its
-//! interruptions, between two accesses of the notifier that the protocol leaves in their order, or
-//! when it has nothing left to run. A request and its answer order no more than the barrier does.
+//! A processor that other processors can have execute a barrier (membarrier). It executes the barrier
+//! when it is interrupted, which the model allows at each compiler fence, or when it has no code left
+//! to run. The request and its answer give no more ordering than the barrier.
 
 use crate::atomic::{Ordering, fence};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -43,7 +43,7 @@ impl Processor {
         self.answered.notify_all();
     }
 
-    /// Has it execute a barrier.
+    /// Has the processor execute a barrier.
     pub fn barrier(&self) {
         fence(Ordering::SeqCst);
         let mut state = self.state.lock().unwrap();
@@ -65,11 +65,11 @@ pub fn run_on(processor: &Arc<Processor>, code: impl FnOnce()) {
 }
 
 loom::thread_local! {
-    /// Where this thread runs, if barriers are executed there.
+    /// The processor of this thread, if it has one.
     static PROCESSOR: RefCell<Option<Arc<Processor>>> = RefCell::new(None);
 }
 
-/// At the notifier's compiler fence nothing orders what the processor does, but it may be
+/// The notifier's compiler fence: it orders nothing on the processor, but the processor may be
 /// interrupted there.
 pub fn compiler_fence(_: Ordering) {
     PROCESSOR.with(|here| {

@@ -1,28 +1,25 @@
-//! The descriptor for event loops: no reason to be readable is ever lost.
+//! The descriptor for event loops: it becomes readable for every event of its sources.
 
-use super::{Channel, Limit, Receiver, SLOTS, Sender};
+use super::{Channel, Limit, MESSAGES, Receiver, Sender};
 use crate::check;
 use crate::errno::Errno;
 use loom::sync::Arc;
 use loom::thread;
 
-/// An end whose ring is full, and which an event loop polls.
+/// An end that an event loop polls, and whose ring is full.
 fn full_and_polled(thread: u64) -> (Arc<Channel>, Sender) {
     let channel = Channel::new(0);
-    channel.poll_from_now_on(0, thread);
-    let mut sender = Sender::new(&channel, 0, 0);
+    channel.begin_polling(0, thread);
+    let mut sender = Sender::with_full_ring(&channel);
     sender.thread = thread;
-    for number in 0..SLOTS as u64 - 1 {
-        sender.send(number, 1, Limit::Never).unwrap();
-    }
     (channel, sender)
 }
 
-/// Reads everything from the first end.
+/// A thread of the peer reads all messages of the first end.
 fn reader(channel: &Arc<Channel>) -> thread::JoinHandle<()> {
     let mut receiver = Receiver::new(channel, 1, 0);
     thread::spawn(move || {
-        for number in 0..SLOTS as u64 - 1 {
+        for number in MESSAGES {
             assert_eq!(receiver.receive(Limit::Never), Ok(Some(number)));
         }
     })
@@ -33,13 +30,8 @@ fn reader(channel: &Arc<Channel>) -> thread::JoinHandle<()> {
 fn message() {
     check(2, || {
         let channel = Channel::new(0);
-        channel.poll_from_now_on(1, 1);
-        let mut sender = Sender::new(&channel, 0, 0);
-        let producer = thread::spawn(move || {
-            for number in 0..2 {
-                sender.send(number, 1, Limit::Forever).unwrap();
-            }
-        });
+        channel.begin_polling(1, 1);
+        let producer = Sender::new(&channel, 0, 0).spawn(0..2);
         let mut receiver = Receiver::new(&channel, 1, 0);
         for number in 0..2 {
             loop {
@@ -53,7 +45,7 @@ fn message() {
     });
 }
 
-/// A refused send, then a receive that finds nothing: room is signalled.
+/// A send is refused, and then a receive finds nothing: space is signalled.
 #[test]
 fn space_after_a_refused_send() {
     check(2, || {
@@ -69,8 +61,8 @@ fn space_after_a_refused_send() {
     });
 }
 
-/// A refused send, then one that waits, with success or until its time is used up: room is
-/// signalled when the peer has read everything.
+/// A send is refused, and then a send waits, with success or until its time-out expires: space is
+/// signalled after the peer has read everything.
 #[test]
 fn space_after_a_send_that_waits() {
     check(2, || {
@@ -84,10 +76,10 @@ fn space_after_a_send_that_waits() {
     });
 }
 
-/// A thread's send was refused, and it polls; another thread of the process receives and finds
-/// nothing. Room is signalled to the first one.
+/// A thread whose send was refused polls, while another thread of the process receives and finds
+/// nothing. Space is signalled to the first thread.
 #[test]
-fn space_beside_a_receiving_thread() {
+fn space_while_another_thread_receives() {
     check(2, || {
         let (channel, mut sender) = full_and_polled(1);
         let peer = reader(&channel);
@@ -103,7 +95,7 @@ fn space_beside_a_receiving_thread() {
     });
 }
 
-/// The peer ends its receiving at any moment of a refused send and a receive that finds nothing.
+/// The peer shuts down receiving at any point of a refused send and a receive that finds nothing.
 #[test]
 fn end_of_receiving_is_signalled() {
     check(2, || {
@@ -123,30 +115,25 @@ fn end_of_receiving_is_signalled() {
     });
 }
 
-/// An event loop begins to poll while another thread waits in a call, which takes one message. The
-/// next one is signalled.
+/// An event loop begins to poll while another thread waits in a receive, which gets one message.
+/// The next message is signalled.
 #[test]
-fn polling_begins_midway() {
+fn polling_begins_during_a_wait() {
     check(2, || {
         let channel = Channel::new(0);
-        let mut sender = Sender::new(&channel, 0, 0);
-        let producer = thread::spawn(move || {
-            for number in 0..2 {
-                sender.send(number, 1, Limit::Forever).unwrap();
-            }
-        });
+        let producer = Sender::new(&channel, 0, 0).spawn(0..2);
         let mut receiver = Receiver::new(&channel, 1, 0);
         let receiving = thread::spawn(move || {
             assert_eq!(receiver.receive(Limit::Forever), Ok(Some(0)));
         });
-        channel.poll_from_now_on(1, 3);
+        channel.begin_polling(1, 3);
         receiving.join().unwrap();
         channel.ends[1].bell.poll();
         producer.join().unwrap();
     });
 }
 
-/// The same while the time of the wait is used up.
+/// An event loop begins to poll while the time-out of a waiting receive expires.
 #[test]
 fn polling_begins_at_a_time_out() {
     check(2, || {
@@ -156,7 +143,7 @@ fn polling_begins_at_a_time_out() {
             let _ = receiver.receive(Limit::Expired);
             receiver
         });
-        channel.poll_from_now_on(1, 3);
+        channel.begin_polling(1, 3);
         let mut receiver = receiving.join().unwrap();
         let mut sender = Sender::new(&channel, 0, 0);
         sender.send(7, 1, Limit::Never).unwrap();
@@ -165,9 +152,9 @@ fn polling_begins_at_a_time_out() {
     });
 }
 
-/// After the end has been received, the descriptor is readable for room only.
+/// After a receive has reported the end, the descriptor is readable for space only.
 #[test]
-fn received_end_is_no_reason() {
+fn received_end_is_not_signalled() {
     check(2, || {
         let (channel, mut sender) = full_and_polled(1);
         channel.shutdown(1, false, true);

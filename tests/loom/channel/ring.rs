@@ -9,9 +9,9 @@ use crate::transport::ring::{ALIGN, record_size};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-/// Messages of one word and of two go round the ring, which is full again and again. Both sides
-/// sleep.
-fn round_the_ring(cursor: u64, preemptions: usize) {
+/// Messages of one word and of two words wrap around the ring, which becomes full repeatedly. Both
+/// sides sleep.
+fn wrap_around(cursor: u64, preemptions: usize) {
     const WORDS: [u64; 4] = [2, 1, 2, 1];
     assert_eq!(record_size(4), ALIGN);
     assert_eq!(record_size(12), 2 * ALIGN);
@@ -23,10 +23,7 @@ fn round_the_ring(cursor: u64, preemptions: usize) {
                 sender.send(number as u64, *words, Limit::Forever).unwrap();
             }
         });
-        let mut receiver = Receiver::new(&channel, 1, cursor);
-        for number in 0..WORDS.len() as u64 {
-            assert_eq!(receiver.receive(Limit::Forever), Ok(Some(number)));
-        }
+        Receiver::new(&channel, 1, cursor).receive_all(0..WORDS.len() as u64);
         producer.join().unwrap();
         channel.ends.iter().for_each(|end| end.bell.check_counts(0));
     });
@@ -34,16 +31,16 @@ fn round_the_ring(cursor: u64, preemptions: usize) {
 
 #[test]
 fn cursors_wrap() {
-    round_the_ring(0_u64.wrapping_sub(2 * ALIGN), 2);
+    wrap_around(0_u64.wrapping_sub(2 * ALIGN), 2);
 }
 
 #[test]
 fn cursors_leave_32_bits() {
-    round_the_ring((1 << 32) - ALIGN, 2);
+    wrap_around((1 << 32) - ALIGN, 2);
 }
 
-/// One end sends twice, and the other sleeps before each message. The receiver's event count is at
-/// `word`, and `sleeps_before` sleeps have begun.
+/// One end sends two messages, and the other end may sleep before each. The receiver's event count
+/// begins with `word`, and `sleeps_before` sleeps have begun before the model.
 fn two_messages(word: u32, sleeps_before: u32, is_polled: bool) {
     check(3, move || {
         let channel = Channel::new(0);
@@ -59,10 +56,7 @@ fn two_messages(word: u32, sleeps_before: u32, is_polled: bool) {
                 assert_ne!(state, PeerState::Ended);
             }
         });
-        let mut receiver = Receiver::new(&channel, 1, 0);
-        for number in 0..2 {
-            assert_eq!(receiver.receive(Limit::Forever), Ok(Some(number)));
-        }
+        Receiver::new(&channel, 1, 0).receive_all(0..2);
         producer.join().unwrap();
         channel.ends[1].bell.check_counts(sleeps_before);
     });
@@ -74,11 +68,11 @@ fn no_wake_up_is_lost() {
 }
 
 #[test]
-fn no_wake_up_is_lost_beside_an_event_loop() {
+fn no_wake_up_is_lost_with_an_event_loop() {
     two_messages(0, 0, true);
 }
 
-/// As at the beginning of each channel.
+/// The initial state of a channel: the receiver counts as asleep.
 #[test]
 fn asleep_from_the_beginning() {
     two_messages(1, 1, false);
@@ -92,34 +86,26 @@ fn event_count_wraps() {
     }
 }
 
-/// A sleep that was cancelled: the next one has another number.
+/// Sleeps are announced and cancelled: the next sleep has another number.
 #[test]
-fn cancelled() {
+fn cancelled_sleeps() {
     check(3, || {
         let channel = Channel::new(0);
-        let mut sender = Sender::new(&channel, 0, 0);
-        let producer = thread::spawn(move || {
-            for number in 0..2 {
-                sender.send(number, 1, Limit::Forever).unwrap();
-            }
-        });
+        let producer = Sender::new(&channel, 0, 0).spawn(0..2);
         let words = channel.view(1, 0).message_words();
         for _ in 0..2 {
             channel.ends[1].bell.count_sleep();
             prepare_wait(words.event_count, words.peer_asymmetric, || true);
-            channel.turn.anybody();
+            channel.switch_point.visit();
             cancel_wait(words.event_count);
         }
-        let mut receiver = Receiver::new(&channel, 1, 0);
-        for number in 0..2 {
-            assert_eq!(receiver.receive(Limit::Forever), Ok(Some(number)));
-        }
+        Receiver::new(&channel, 1, 0).receive_all(0..2);
         producer.join().unwrap();
         channel.ends[1].bell.check_counts(0);
     });
 }
 
-/// Another thread ends receiving while the receiver announces and cancels a sleep.
+/// Another thread shuts down receiving while the receiver announces and cancels a sleep.
 #[test]
 fn ended_by_another_thread() {
     check(3, || {
@@ -130,7 +116,7 @@ fn ended_by_another_thread() {
         };
         let words = channel.view(1, 0).message_words();
         prepare_wait(words.event_count, words.peer_asymmetric, || true);
-        channel.turn.anybody();
+        channel.switch_point.visit();
         cancel_wait(words.event_count);
         ender.join().unwrap();
         prepare_wait(words.event_count, words.peer_asymmetric, || true);
@@ -153,27 +139,18 @@ fn closed_by_a_forked_process() {
                 prepare_wait(words.event_count, words.peer_asymmetric, || true);
             })
         };
-        let mut sender = Sender::new(&channel, 0, 0);
-        let producer = thread::spawn(move || {
-            for number in 0..2 {
-                sender.send(number, 1, Limit::Forever).unwrap();
-            }
-        });
-        let mut receiver = Receiver::new(&channel, 1, 0);
-        for number in 0..2 {
-            assert_eq!(receiver.receive(Limit::Forever), Ok(Some(number)));
-        }
+        let producer = Sender::new(&channel, 0, 0).spawn(0..2);
+        Receiver::new(&channel, 1, 0).receive_all(0..2);
         producer.join().unwrap();
         forked.join().unwrap();
     });
 }
 
-/// The number of publications without a sleeper after which a notifier switches to asymmetric, less
-/// one.
-const STREAK: u32 = 64;
+/// `AWAKE_LIMIT` of `event_count`.
+const AWAKE_LIMIT: u32 = 64;
 
-/// A notifier that may skip fences publishes `before` times while the peer is awake, and then
-/// `count` times while the peer waits for each message.
+/// A notifier that may use the asymmetric fence notifies `before` times while the peer is awake. It
+/// then sends `count` messages, for each of which the peer waits.
 fn asymmetric(before: u32, count: u64, preemptions: usize) {
     check(preemptions, move || {
         let channel = Channel::new(0);
@@ -196,10 +173,7 @@ fn asymmetric(before: u32, count: u64, preemptions: usize) {
                 }
             });
         });
-        let mut receiver = Receiver::new(&channel, 1, 0);
-        for number in 0..count {
-            assert_eq!(receiver.receive(Limit::Forever), Ok(Some(number)));
-        }
+        Receiver::new(&channel, 1, 0).receive_all(0..count);
         producer.join().unwrap();
         channel.ends[1].bell.check_counts(0);
     });
@@ -207,15 +181,15 @@ fn asymmetric(before: u32, count: u64, preemptions: usize) {
 
 #[test]
 fn switches_to_asymmetric() {
-    asymmetric(STREAK, 2, 3);
+    asymmetric(AWAKE_LIMIT, 2, 3);
 }
 
 #[test]
 fn is_asymmetric_and_switches_back() {
-    asymmetric(STREAK + 1, 3, 2);
+    asymmetric(AWAKE_LIMIT + 1, 3, 2);
 }
 
-/// That loom finds a missing barrier.
+/// loom finds a deliberate fault: the notifier executes no barrier.
 #[test]
 #[should_panic(expected = "deadlock")]
 fn without_a_barrier_a_wake_up_is_lost() {

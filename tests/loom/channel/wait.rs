@@ -6,23 +6,18 @@ use crate::errno::Errno;
 use crate::transport::wait::Doorbell;
 use loom::thread;
 
-/// On one end, one thread waits for room and one for a message. The peer reads everything, and
-/// sends.
+/// Two threads of one end wait: one for space, the other for a message. The peer sends a message
+/// and reads everything.
 #[test]
 fn two_threads_on_one_end() {
     check(2, || {
         let channel = Channel::new(0);
-        let mut sender = Sender::new(&channel, 0, 0);
-        for number in 0..SLOTS as u64 - 1 {
-            sender.send(number, 1, Limit::Never).unwrap();
-        }
+        let mut sender = Sender::with_full_ring(&channel);
         let mut peer = Receiver::new(&channel, 1, 0);
         let mut peer_sender = Sender::new(&channel, 1, 0);
         let peer = thread::spawn(move || {
             peer_sender.send(9, 1, Limit::Never).unwrap();
-            for number in 0..SLOTS as u64 {
-                assert_eq!(peer.receive(Limit::Forever), Ok(Some(number)));
-            }
+            peer.receive_all(0..SLOTS as u64);
         });
         let waits_for_space = thread::spawn(move || {
             sender.send(SLOTS as u64 - 1, 1, Limit::Forever).unwrap();
@@ -34,15 +29,12 @@ fn two_threads_on_one_end() {
     });
 }
 
-/// A wait whose time is used up takes no wake-up from the next one.
+/// A wait whose time-out expires takes no wake-up from the next wait.
 #[test]
 fn time_out_and_again() {
     check(3, || {
         let channel = Channel::new(0);
-        let mut sender = Sender::new(&channel, 0, 0);
-        let producer = thread::spawn(move || {
-            sender.send(7, 1, Limit::Forever).unwrap();
-        });
+        let producer = Sender::new(&channel, 0, 0).spawn(7..8);
         let mut receiver = Receiver::new(&channel, 1, 0);
         let got = match receiver.receive(Limit::Expired) {
             Err(Errno::ETIMEDOUT) => receiver.receive(Limit::Forever),
@@ -53,7 +45,7 @@ fn time_out_and_again() {
     });
 }
 
-/// Another thread of the receiver's process ends receiving; the wait ends.
+/// Another thread of the receiver's process shuts down receiving, which ends the wait.
 #[test]
 fn shut_down_by_another_thread() {
     check(3, || {
@@ -68,15 +60,12 @@ fn shut_down_by_another_thread() {
     });
 }
 
-/// The same of sending, in a full ring.
+/// Another thread of the sender's process shuts down sending, which ends the wait for space.
 #[test]
 fn sending_shut_down_by_another_thread() {
     check(3, || {
         let channel = Channel::new(0);
-        let mut sender = Sender::new(&channel, 0, 0);
-        for number in 0..SLOTS as u64 - 1 {
-            sender.send(number, 1, Limit::Never).unwrap();
-        }
+        let mut sender = Sender::with_full_ring(&channel);
         let ender = {
             let channel = channel.clone();
             thread::spawn(move || channel.shutdown(0, false, true))
@@ -86,7 +75,7 @@ fn sending_shut_down_by_another_thread() {
     });
 }
 
-/// The peer sends and ends its sending: the message comes before the end.
+/// The peer sends and shuts down sending: the message comes before the end.
 #[test]
 fn the_last_message_comes_before_the_end() {
     check(3, || {
@@ -103,8 +92,8 @@ fn the_last_message_comes_before_the_end() {
     });
 }
 
-/// The peer sends and dies. Another thread of the receiver's process may be the one that notices
-/// its death; the message comes before the end nevertheless.
+/// The peer sends and dies. The message comes before the end, even if another thread of the
+/// receiver's process notices the death.
 #[test]
 fn death_noticed_by_another_thread() {
     check(3, || {
@@ -133,10 +122,7 @@ fn death_noticed_by_another_thread() {
 fn death_ends_both_waits() {
     check(2, || {
         let channel = Channel::new(0);
-        let mut sender = Sender::new(&channel, 0, 0);
-        for number in 0..SLOTS as u64 - 1 {
-            sender.send(number, 1, Limit::Never).unwrap();
-        }
+        let mut sender = Sender::with_full_ring(&channel);
         let peer = {
             let channel = channel.clone();
             thread::spawn(move || channel.ends[0].bell.hang_up())

@@ -1,5 +1,5 @@
-//! A model of the doorbell: a pipe, the threads that sleep at it, and the event loop's descriptor.
-//! What the threads of one process do among themselves is the shipped code (`sleepers`).
+//! A model of the doorbell: a pipe, the threads that sleep on it, and the descriptor for event loops.
+//! The part between the threads of one process is the shipped code (`sleepers`).
 
 use super::processor::Processor;
 use crate::atomic::{AtomicU32, Ordering};
@@ -10,11 +10,11 @@ use loom::sync::{Arc, Condvar, Mutex};
 
 /// The time limit of a call.
 pub enum Limit {
-    /// None.
+    /// The call has no time-out.
     Forever,
     /// The call does not wait.
     Never,
-    /// The time is used up when the call comes to sleep.
+    /// The time-out expires when the call sleeps.
     Expired,
 }
 
@@ -27,7 +27,7 @@ impl Limit {
 /// The process of the model.
 const PROCESS: u32 = 1;
 
-/// What the kernel knows.
+/// The state of the pipe and the descriptors, in the kernel.
 #[derive(Default)]
 struct State {
     bytes: u32,
@@ -75,13 +75,13 @@ impl Event for ModelEvent {
 }
 
 pub struct Bell {
-    /// Where the peer's notifier runs.
+    /// The processor of the peer's notifier.
     peer_processor: Arc<Processor>,
     kernel: Arc<Kernel>,
     sleepers: Sleepers<ModelEvent>,
     gone: AtomicU32,
     polled: AtomicU32,
-    /// The number of rings and of sleeps.
+    /// The number of wake-ups and of sleeps.
     counts: [AtomicU32; 2],
 }
 
@@ -105,7 +105,7 @@ impl Bell {
     }
 
     /// The peer writes a byte.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         self.kernel.change(|state| state.bytes += 1);
         self.counts[0].fetch_add(1, Ordering::Relaxed);
     }
@@ -133,12 +133,12 @@ impl Bell {
         self.set_readable();
     }
 
-    /// No sleep was ended by two rings. `before` sleeps began before the model.
+    /// Checks that no sleep had two wake-ups. `before` sleeps began before the model.
     pub fn check_counts(&self, before: u32) {
-        let [rings, sleeps] = [0, 1].map(|at: usize| self.counts[at].load(Ordering::Relaxed));
+        let [wake_ups, sleeps] = [0, 1].map(|at: usize| self.counts[at].load(Ordering::Relaxed));
         assert!(
-            rings <= sleeps + before,
-            "{rings} rings for {sleeps} sleeps"
+            wake_ups <= sleeps + before,
+            "{wake_ups} wake-ups for {sleeps} sleeps"
         );
     }
 
