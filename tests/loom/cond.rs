@@ -168,7 +168,9 @@ fn two_waiters_and_two_signals() {
         });
         shared.change(SIGNAL);
         shared.wait_for(2);
-        others.map(|other| other.join().unwrap());
+        for other in others {
+            other.join().unwrap();
+        }
     });
 }
 
