@@ -1,14 +1,11 @@
-/* calls: what layer 1 costs over the system's own calls. */
-#include <signal.h>
-#include <unistd.h>
-
+/* calls: the cost of layer 1 compared with the system's own calls. */
 #include "bench.h"
 
 static int set;          /* a semaphore set */
-static char fifo[4096];  /* a name that does not exist */
-static char folder[4000];
+static char fifo[4096];  /* the name of a FIFO that does not exist yet */
+static char directory[4000];
 
-/* The operations, with the calls' prefix: nothing for the system's, ipc_ for ours. */
+/* The operations, by the prefix of their calls: sys_ for the system's, ipc_ for unixipc's. */
 #define OPERATIONS(prefix)                                                                      \
     static void prefix##socketpair_close(void)                                                  \
     {                                                                                           \
@@ -52,11 +49,11 @@ static char folder[4000];
     }                                                                                           \
     static void prefix##ftok_only(void)                                                         \
     {                                                                                           \
-        if (prefix##ftok(folder, 'b') == -1)                                                    \
+        if (prefix##ftok(directory, 'b') == -1)                                                 \
             err(1, "ftok");                                                                     \
     }
 
-/* So that the system's are called sys_x, and a macro of the C library cannot come between. */
+/* Gives the system's calls the prefix sys_, so that a macro of the C library does not interfere. */
 #define sys_socketpair socketpair
 #define sys_shmget     shmget
 #define sys_shmat      shmat
@@ -69,65 +66,38 @@ static char folder[4000];
 OPERATIONS(sys_)
 OPERATIONS(ipc_)
 
-static const struct {
-    const char *name;
-    void (*run[2])(void); /* the system's, ours */
-} operations[] = {
+static const struct bench_pair operations[] = {
     {"socketpair, close, close", {sys_socketpair_close, ipc_socketpair_close}},
     {"shmget, shmat, write, shmdt, IPC_RMID", {sys_shmget_to_rmid, ipc_shmget_to_rmid}},
     {"semop up, semop down", {sys_semop_pair, ipc_semop_pair}},
-    {"the same with SEM_UNDO", {sys_semop_undo_pair, ipc_semop_undo_pair}},
+    {"semop up, semop down, SEM_UNDO", {sys_semop_undo_pair, ipc_semop_undo_pair}},
     {"semctl GETVAL", {sys_semctl_getval, ipc_semctl_getval}},
     {"mkfifo, unlink", {sys_mkfifo_unlink, ipc_mkfifo_unlink}},
     {"ftok", {sys_ftok_only, ipc_ftok_only}},
 };
 
-static void block(const void *row, int which, long count)
-{
-    void (*const *run)(void) = row;
-    for (long i = 0; i < count; i++)
-        run[which]();
-}
-
 static void remove_all(void)
 {
     ipc_semctl(set, 0, IPC_RMID);
     unlink(fifo);
-    rmdir(folder);
-}
-
-static void on_signal(int sig)
-{
-    remove_all();
-    _exit(128 + sig);
+    rmdir(directory);
 }
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof(folder), "%s/unixipc-bench.XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder))
-        err(1, "%s", folder);
-    snprintf(fifo, sizeof(fifo), "%s/fifo", folder);
+    bench_make_directory(directory, sizeof(directory));
+    snprintf(fifo, sizeof(fifo), "%s/fifo", directory);
     set = ipc_semget(IPC_PRIVATE, 1, IPC_CREAT | 0600);
     if (set < 0) {
         warn("ipc_semget");
-        rmdir(folder);
+        rmdir(directory);
         return 1;
     }
-    atexit(remove_all);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    bench_remove_at_exit(remove_all);
 
     bench_pin(0);
-    bench_title();
-    printf("\n%-39s %9s %9s %8s    %s\n", "ns an operation", "system", "unixipc", "ratio",
-           "of each round");
-    for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
-        struct bench_result result = bench_measure(block, operations[i].run);
-        printf("%-39s %9.0f %9.0f %8.3f    %.3f %.3f %.3f\n", operations[i].name, result.ns[0],
-               result.ns[1], result.ratio, result.ratios[0], result.ratios[1], result.ratios[2]);
-        fflush(stdout);
-    }
+    bench_print_title();
+    bench_print_header(39, "ns per operation", "system", "unixipc");
+    bench_print_pairs(39, 0, operations, BENCH_COUNT(operations));
     return 0;
 }

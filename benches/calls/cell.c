@@ -1,27 +1,22 @@
 /*
- * cell: the current value of something, read and replaced by processes on two processors.
+ * cell: ipc_cell, read and stored by processes on two processors.
  *
- * It is compared with a plain seqlock (one copy, a counter that is odd while it is written)
- * and with the library's lock of semaphores (ipc_semlock_open). The seqlock's writer is alone and
- * takes no lock, and the cell's is the sole one; where it says so they take a robust mutex, as
- * writers do of whom there may be several. The other process is at work only while its partner's
- * block runs.
+ * It is compared with a plain seqlock (one copy of the value, and a counter that is odd during a
+ * write) and with the semaphore lock (ipc_semlock_open). The seqlock has one writer, which takes no
+ * lock; so has a cell with IPC_CELL_F_SOLE_WRITER. In rows that say "mutex", the writer takes a
+ * robust mutex, as it must where several processes write. The other process repeats the job of the
+ * current row.
  */
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <unistd.h>
 
 #include "bench.h"
 
 #define SMALL 64
 #define LARGE 4096
 
-/* The work of the other process; 0 is none. */
+/* The jobs of the other process. */
 enum job { IDLE, WRITE_CELL, WRITE_WAITABLE, WRITE_SEQLOCK, WRITE_SEMLOCK,
            READ_CELL, READ_SOLE, READ_WAITABLE, READ_SEQLOCK, JOBS };
 
@@ -33,7 +28,7 @@ struct seqlock {
 struct shared {
     _Alignas(64) pthread_mutex_t mutex;
     _Alignas(64) _Atomic int job;
-    _Alignas(64) _Atomic long turns[JOBS];   /* of the other process */
+    _Alignas(64) _Atomic long turns[JOBS];   /* how often the other process has done each job */
     struct seqlock seqlock;
     _Alignas(64) unsigned char guarded[SMALL];
     _Alignas(4096) unsigned char large[LARGE];
@@ -42,8 +37,8 @@ struct shared {
 static struct shared *shared;
 static struct ipc_cell *cell, *sole, *waitable, *sole_waitable, *for_readers, *large;
 static int semlock;
-static long overtaken;    /* loads that gave up */
-static long retries;      /* of the seqlock */
+static long failed_loads;    /* loads of a cell that returned EAGAIN */
+static long seqlock_retries;
 static uint64_t in[LARGE / 8], out[LARGE / 8];
 
 static void check(void)
@@ -64,7 +59,7 @@ static void load_cell(const struct ipc_cell *from)
     if (ipc_cell_load(from, in, SMALL, NULL) != SMALL) {
         if (errno != EAGAIN)
             err(1, "ipc_cell_load");
-        overtaken++;
+        failed_loads++;
     }
     check();
 }
@@ -101,7 +96,7 @@ static void write_seqlock_locked(void)
 static void read_seqlock(void)
 {
     struct seqlock *lock = &shared->seqlock;
-    for (;; retries++) {
+    for (;; seqlock_retries++) {
         unsigned sequence = atomic_load_explicit(&lock->sequence, memory_order_acquire);
         if (sequence % 2 != 0)
             continue;
@@ -151,32 +146,31 @@ static void (*const jobs[JOBS])(void) = {
 
 struct row {
     const char *name;
-    void (*run[2])(void);  /* the other code, the cell */
-    enum job other[2];     /* the work of the other process during each */
-    long batch[2];         /* how many make one operation of a block */
-    double target;         /* how many times faster the cell has to be */
+    void (*run[2])(void);  /* the reference, the cell */
+    enum job job[2];       /* the job of the other process during each */
+    long batch[2];         /* the number of calls that count as one operation of a block */
+    double target;         /* the minimum speedup of the cell */
 };
 
 static const struct row rows[] = {
-    {"load 64 B, beside a semlock", {read_semlock, read_cell}, {IDLE, IDLE}, {1, 50}, 60},
-    {"load 64 B, beside a seqlock", {read_seqlock, read_cell}, {IDLE, IDLE}, {1, 1}, 0},
-    {"load 4 KiB, beside memcpy", {copy_large, read_large}, {IDLE, IDLE}, {1, 1}, 0.7},
-    {"load, a writer; semlock", {read_semlock, read_cell}, {WRITE_SEMLOCK, WRITE_CELL}, {1, 1000}, 500},
-    {"load, a writer; seqlock", {read_seqlock, read_cell}, {WRITE_SEQLOCK, WRITE_CELL}, {1, 1}, 4},
-    {"the same, waitable", {read_seqlock, read_waitable}, {WRITE_SEQLOCK, WRITE_WAITABLE}, {1, 1}, 0},
-    {"store, a reader; seqlock", {write_seqlock, write_sole}, {READ_SEQLOCK, READ_SOLE}, {1, 1}, 1},
-    {"the same, not sole; and mutex", {write_seqlock_locked, write_cell}, {READ_SEQLOCK, READ_CELL}, {1, 1}, 0},
-    {"the same, waitable", {write_seqlock, write_waitable}, {READ_SEQLOCK, READ_WAITABLE}, {1, 1}, 0},
-    {"store, nobody; seqlock", {write_seqlock, write_sole}, {IDLE, IDLE}, {1, 1}, 0},
-    {"the same, not sole; and mutex", {write_seqlock_locked, write_cell}, {IDLE, IDLE}, {1, 1}, 0},
-    /* Beside the store of a cell in which no thread can wait. */
-    {"store, nobody waits; plain cell", {write_cell, write_waitable}, {IDLE, IDLE}, {1, 1}, 1 / 3.0},
-    {"the same, sole", {write_sole, write_sole_waitable}, {IDLE, IDLE}, {1, 1}, 1 / 3.0},
-    {"the same, readers may wait", {write_cell, write_for_readers}, {IDLE, IDLE}, {1, 1}, 0},
+    {"load 64 B / semlock", {read_semlock, read_cell}, {IDLE, IDLE}, {1, 50}, 60},
+    {"load 64 B / seqlock", {read_seqlock, read_cell}, {IDLE, IDLE}, {1, 1}, 0},
+    {"load 4 KiB / memcpy", {copy_large, read_large}, {IDLE, IDLE}, {1, 1}, 0.7},
+    {"load, one writer / semlock", {read_semlock, read_cell}, {WRITE_SEMLOCK, WRITE_CELL}, {1, 1000}, 500},
+    {"load, one writer / seqlock", {read_seqlock, read_cell}, {WRITE_SEQLOCK, WRITE_CELL}, {1, 1}, 4},
+    {"  waitable cell", {read_seqlock, read_waitable}, {WRITE_SEQLOCK, WRITE_WAITABLE}, {1, 1}, 0},
+    {"store, one reader / seqlock", {write_seqlock, write_sole}, {READ_SEQLOCK, READ_SOLE}, {1, 1}, 1},
+    {"  not sole / seqlock and mutex", {write_seqlock_locked, write_cell}, {READ_SEQLOCK, READ_CELL}, {1, 1}, 0},
+    {"  waitable cell", {write_seqlock, write_waitable}, {READ_SEQLOCK, READ_WAITABLE}, {1, 1}, 0},
+    {"store, alone / seqlock", {write_seqlock, write_sole}, {IDLE, IDLE}, {1, 1}, 0},
+    {"  not sole / seqlock and mutex", {write_seqlock_locked, write_cell}, {IDLE, IDLE}, {1, 1}, 0},
+    /* Compared with a store into a cell that is not waitable. */
+    {"store, no waiter / plain cell", {write_cell, write_waitable}, {IDLE, IDLE}, {1, 1}, 1 / 3.0},
+    {"  sole writer", {write_sole, write_sole_waitable}, {IDLE, IDLE}, {1, 1}, 1 / 3.0},
+    {"  readers may wait", {write_cell, write_for_readers}, {IDLE, IDLE}, {1, 1}, 0},
 };
-#define ROWS (sizeof(rows) / sizeof(*rows))
 
-static void turns_until(enum job job, long turns)
+static void wait_for_turns(enum job job, long turns)
 {
     while (atomic_load_explicit(&shared->turns[job], memory_order_relaxed) < turns)
         ;
@@ -185,17 +179,17 @@ static void turns_until(enum job job, long turns)
 static void block(const void *of, int which, long count)
 {
     const struct row *row = of;
-    enum job other = row->other[which];
-    if (atomic_load(&shared->job) != (int)other) {
-        long turns = atomic_load(&shared->turns[other]);
-        atomic_store(&shared->job, other);
-        turns_until(other, turns + 2);
+    enum job job = row->job[which];
+    if (atomic_load(&shared->job) != (int)job) {
+        long turns = atomic_load(&shared->turns[job]);
+        atomic_store(&shared->job, job);
+        wait_for_turns(job, turns + 2);
     }
     for (long i = count * row->batch[which]; i > 0; i--)
         row->run[which]();
 }
 
-static void work_on_the_other_processor(void)
+static void run_jobs(void)
 {
     bench_pin(1);
     memset(out, 0, sizeof(out));
@@ -208,24 +202,13 @@ static void work_on_the_other_processor(void)
     }
 }
 
-static struct ipc_cell *make(size_t size, unsigned flags)
+static struct ipc_cell *make_cell(size_t size, unsigned flags)
 {
     size_t bytes = ipc_cell_memory_size(size);
-    struct ipc_cell *made;
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        err(1, "mmap");
-    must(ipc_cell_init(memory, bytes, size, flags, &made), "ipc_cell_init");
-    return made;
-}
-
-static void make_mutex(void)
-{
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&shared->mutex, &attributes);
+    struct ipc_cell *new_cell;
+    must(ipc_cell_init(bench_shared_memory(bytes), bytes, size, flags, &new_cell),
+         "ipc_cell_init");
+    return new_cell;
 }
 
 static void remove_semlock(void)
@@ -233,24 +216,16 @@ static void remove_semlock(void)
     ipc_semlock_remove(semlock);
 }
 
-static void on_signal(int sig)
-{
-    remove_semlock();
-    _exit(128 + sig);
-}
-
 int main(void)
 {
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
-        err(1, "mmap");
-    make_mutex();
-    cell = make(SMALL, 0);
-    sole = make(SMALL, IPC_CELL_F_SOLE_WRITER);
-    waitable = make(SMALL, IPC_CELL_F_WAITABLE);
-    sole_waitable = make(SMALL, IPC_CELL_F_WAITABLE | IPC_CELL_F_SOLE_WRITER);
-    for_readers = make(SMALL, IPC_CELL_F_WAITABLE_RDONLY);
-    large = make(LARGE, 0);
+    shared = bench_shared_memory(sizeof(*shared));
+    bench_init_robust(&shared->mutex);
+    cell = make_cell(SMALL, 0);
+    sole = make_cell(SMALL, IPC_CELL_F_SOLE_WRITER);
+    waitable = make_cell(SMALL, IPC_CELL_F_WAITABLE);
+    sole_waitable = make_cell(SMALL, IPC_CELL_F_WAITABLE | IPC_CELL_F_SOLE_WRITER);
+    for_readers = make_cell(SMALL, IPC_CELL_F_WAITABLE_RDONLY);
+    large = make_cell(LARGE, 0);
     must(ipc_cell_store(large, shared->large, LARGE, -1), "ipc_cell_store");
     write_cell();
     write_sole();
@@ -258,24 +233,17 @@ int main(void)
     write_sole_waitable();
     write_for_readers();
     must(semlock = ipc_semlock_open(IPC_PRIVATE, IPC_CREAT | 0600), "ipc_semlock_open");
-    atexit(remove_semlock);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    bench_remove_at_exit(remove_semlock);
 
-    pid_t parent = getpid(), pid = fork();
-    must(pid, "fork");
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
-        work_on_the_other_processor();
-    }
+    pid_t pid = bench_fork();
+    if (pid == 0)
+        run_jobs();
 
     bench_pin(0);
-    bench_title();
-    printf("\n%-30s %10s %9s %10s %10s %8s %7s    %s\n", "one process, or two", "other, ns",
-           "cell, ns", "other/s", "cell/s", "faster", "target", "of each round");
-    for (size_t i = 0; i < ROWS; i++) {
+    bench_print_title();
+    printf("\n%-30s %10s %9s %10s %10s %8s %7s    %s\n", "cell / reference", "ref., ns",
+           "cell, ns", "ref./s", "cell/s", "speedup", "target", "speedup of each round");
+    for (size_t i = 0; i < BENCH_COUNT(rows); i++) {
         const struct row *row = &rows[i];
         struct bench_result result = bench_measure(block, row);
         double scale = (double)row->batch[1] / (double)row->batch[0];
@@ -287,8 +255,8 @@ int main(void)
         printf("\n");
         fflush(stdout);
     }
-    printf("\nloads of the cell that gave up: %ld; tries of the seqlock that failed: %ld\n",
-           overtaken, retries);
+    printf("\nfailed loads of a cell: %ld; retries of the seqlock: %ld\n", failed_loads,
+           seqlock_retries);
     kill(pid, SIGKILL);
     return 0;
 }

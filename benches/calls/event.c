@@ -1,26 +1,19 @@
 /*
- * event: what setting an event and waiting for it costs, beside a POSIX semaphore in shared memory.
+ * event: the cost of ipc_event compared with a POSIX semaphore in shared memory.
  *
- * First one process, without any other that waits. Then two processes that hand a turn to each
- * other: on one processor, and on two.
+ * The first table is for one process, and no thread waits. The second table is for round trips
+ * between two processes, on one processor and on two.
  */
 #include <semaphore.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <unistd.h>
 
 #include "bench.h"
 
-#define LINE 64
-
-/* Both processes share this. */
 static struct shared {
     struct ipc_event manual, automatic, there, back;
     struct ipc_cond cond;
-    _Alignas(LINE) sem_t semaphore;
-    _Alignas(LINE) sem_t sem_there;
-    _Alignas(LINE) sem_t sem_back;
+    _Alignas(BENCH_CACHE_LINE) sem_t semaphore;
+    _Alignas(BENCH_CACHE_LINE) sem_t sem_there;
+    _Alignas(BENCH_CACHE_LINE) sem_t sem_back;
 } *shared;
 
 static void post_and_wait(void)
@@ -51,39 +44,27 @@ static void signal_cond(void)
     must(ipc_cond_signal(&shared->cond), "ipc_cond_signal");
 }
 
-static void semaphores(void)
+static void semaphore_round_trip(void)
 {
     must(sem_post(&shared->sem_there), "sem_post");
     must(sem_wait(&shared->sem_back), "sem_wait");
 }
 
-static void events(void)
+static void event_round_trip(void)
 {
     must(ipc_event_set(&shared->there), "ipc_event_set");
     must(ipc_event_wait(&shared->back, -1), "ipc_event_wait");
 }
 
-struct row {
-    const char *name;
-    void (*run[2])(void); /* what it is compared with, the event */
-};
-
-static const struct row alone[] = {
+static const struct bench_pair alone[] = {
     {"set / sem_post and sem_wait", {post_and_wait, set}},
     {"set and clear / sem_post, sem_wait", {post_and_wait, set_and_clear}},
     {"set and wait / sem_post, sem_wait", {post_and_wait, set_and_wait}},
     {"set / ipc_cond_signal", {signal_cond, set}},
 };
 
-static const struct row both = {"round trip / semaphores", {semaphores, events}};
-
-static void block(const void *which_row, int which, long count)
-{
-    const struct row *row = which_row;
-
-    for (long i = 0; i < count; i++)
-        row->run[which]();
-}
+static const struct bench_pair both = {"round trip / semaphores",
+                                       {semaphore_round_trip, event_round_trip}};
 
 static pid_t start(void (*answer)(void), int processor)
 {
@@ -109,18 +90,9 @@ static void answer_event(void)
     must(ipc_event_set(&shared->back), "ipc_event_set");
 }
 
-static void print(const char *name, struct bench_result result)
-{
-    printf("%-38s %9.1f %9.1f %8.3f    %.3f %.3f %.3f\n", name, result.ns[0], result.ns[1],
-           result.ratio, result.ratios[0], result.ratios[1], result.ratios[2]);
-    fflush(stdout);
-}
-
 int main(void)
 {
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
-        err(1, "mmap");
+    shared = bench_shared_memory(sizeof(*shared));
     must(ipc_cond_init(&shared->cond, 0), "ipc_cond_init");
     must(ipc_event_init(&shared->manual, 0), "ipc_event_init");
     must(ipc_event_init(&shared->automatic, IPC_EVENT_F_AUTO_RESET), "ipc_event_init");
@@ -131,21 +103,19 @@ int main(void)
     must(sem_init(&shared->sem_back, 1, 0), "sem_init");
 
     bench_pin(0);
-    bench_title();
-    printf("\n%-38s %9s %9s %8s    %s\n", "one process, no thread waits: ns", "other", "event",
-           "ratio", "of each round");
-    for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
-        print(alone[i].name, bench_measure(block, &alone[i]));
+    bench_print_title();
+    bench_print_header(38, "one process, no waiter: ns", "other", "event");
+    bench_print_pairs(38, 1, alone, BENCH_COUNT(alone));
 
-    printf("\n%-38s %9s %9s %8s    %s\n", "two processes: ns a round trip", "other", "event",
-           "ratio", "of each round");
+    bench_print_header(38, "two processes: ns per round trip", "other", "event");
     for (int processor = 0; processor < 2; processor++) {
         pid_t children[] = {start(answer_semaphore, processor), start(answer_event, processor)};
         char name[64];
 
         snprintf(name, sizeof(name), "%s, %s", both.name,
                  processor == 0 ? "one processor" : "two processors");
-        print(name, bench_measure(block, &both));
+        struct bench_result result = bench_measure(bench_pair_block, &both);
+        bench_print_times(38, 1, name, &result);
         for (int i = 0; i < 2; i++)
             kill(children[i], SIGKILL);
     }

@@ -1,18 +1,12 @@
 /*
- * fifo: how soon a FIFO opens, and how many records pass when many senders wait for room.
+ * fifo: the latency of opening a FIFO, and the rate of records from many senders to one receiver.
  *
- * The times are medians of many opens, each beside the other side's open in another process. The
- * rates are those of one receiver, while each of the senders sends as fast as it can: all of them
- * wait for room nearly always.
+ * Each open waits for the open of the peer in another process; the latency is a median of many. For
+ * the rates, each sender sends as fast as it can, so that nearly all senders wait for a full FIFO.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "bench.h"
 
@@ -20,32 +14,21 @@
 #define LEN     64
 #define OPENS   101
 
-static char folder[4000], path[4096];
-/* When the other side has come, in memory that both processes have. */
-static volatile double *came;
+static char directory[4000], path[4096];
+static volatile double *peer_opens_ns; /* the time of the peer's open, in shared memory */
 
 static void remove_all(void)
 {
     unlink(path);
-    rmdir(folder);
+    rmdir(directory);
 }
 
-static void on_signal(int sig)
-{
-    remove_all();
-    _exit(128 + sig);
-}
-
+/* Forks a child that ignores SIGPIPE. */
 static pid_t start(void)
 {
-    pid_t parent = getpid(), pid = fork();
-    must(pid, "fork");
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    pid_t pid = bench_fork();
+    if (pid == 0)
         signal(SIGPIPE, SIG_IGN);
-        if (getppid() != parent)
-            _exit(1);
-    }
     return pid;
 }
 
@@ -66,7 +49,8 @@ static int our_open(unsigned flags, int timeout_ms)
     return ipc_fifo_open(path, flags, timeout_ms);
 }
 
-/* The other side comes with open(2) after ms, and does nothing. In microseconds. */
+/* The median time in microseconds from the peer's open(2) until our open returns. The peer opens
+ * after `ms` and transfers nothing. */
 static double time_to_open(int (*open_side)(unsigned, int), unsigned flags, int timeout_ms, long ms)
 {
     int opens = getenv("QUICK") != NULL ? 11 : OPENS;
@@ -76,13 +60,13 @@ static double time_to_open(int (*open_side)(unsigned, int), unsigned flags, int 
         pid_t pid = start();
         if (pid == 0) {
             sleep_ms(ms);
-            *came = bench_now_ns();
+            *peer_opens_ns = bench_now_ns();
             int other = open(path, flags == IPC_FIFO_F_READ ? O_WRONLY : O_RDONLY);
             sleep_ms(40);
             _exit(other < 0);
         }
         int fd = open_side(flags, timeout_ms);
-        us[i] = (bench_now_ns() - *came) / 1e3;
+        us[i] = (bench_now_ns() - *peer_opens_ns) / 1e3;
         must(fd, "open");
         close(fd);
         kill(pid, SIGKILL);
@@ -91,8 +75,8 @@ static double time_to_open(int (*open_side)(unsigned, int), unsigned flags, int 
     return bench_median(us, (size_t)opens);
 }
 
-/* In microseconds. */
-static double time_out(unsigned flags, int timeout_ms)
+/* The median time in microseconds until an open without a peer fails. */
+static double time_to_fail(unsigned flags, int timeout_ms)
 {
     double us[OPENS];
 
@@ -135,7 +119,7 @@ static void our_recv(int fd)
         errx(1, "ipc_fifo_recv");
 }
 
-/* Records a second. */
+/* The number of records per second. */
 static double rate(int senders, void (*send)(int, int), void (*recv)(int), int timeout_ms)
 {
     double span = getenv("QUICK") != NULL ? 3e8 : 2e9;
@@ -154,7 +138,7 @@ static double rate(int senders, void (*send)(int, int), void (*recv)(int), int t
             int fd = ipc_fifo_open(path, IPC_FIFO_F_WRITE, 0);
             close(both);
             close(reader);
-            if (send == bare_send) /* packets, and a write that blocks */
+            if (send == bare_send) /* packet mode, blocking */
                 must(fcntl(fd, F_SETFL, O_DIRECT), "fcntl");
             for (;;)
                 send(fd, timeout_ms);
@@ -189,7 +173,7 @@ static void open_row(const char *name, unsigned flags, int timeout_ms, long ms)
 
 static void time_out_row(const char *name, unsigned flags, int timeout_ms)
 {
-    printf("%-46s %9s %9.0f\n", name, "", time_out(flags, timeout_ms));
+    printf("%-46s %9s %9.0f\n", name, "", time_to_fail(flags, timeout_ms));
     fflush(stdout);
 }
 
@@ -203,31 +187,24 @@ static void rate_row(const char *name, int senders, int timeout_ms)
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof(folder), "%s/unixipc-bench.XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder))
-        err(1, "%s", folder);
-    snprintf(path, sizeof(path), "%s/fifo", folder);
-    atexit(remove_all);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    came = mmap(NULL, sizeof(*came), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (came == MAP_FAILED)
-        err(1, "mmap");
+    bench_make_directory(directory, sizeof(directory));
+    snprintf(path, sizeof(path), "%s/fifo", directory);
+    bench_remove_at_exit(remove_all);
+    peer_opens_ns = bench_shared_memory(sizeof(*peer_opens_ns));
     must(ipc_fifo_create(path, 0600, 0), "ipc_fifo_create");
 
-    bench_title();
-    printf("\n%-46s %9s %9s\n", "microseconds until open returns", "open(2)", "unixipc");
-    open_row("reader, the writer comes after 20 ms", IPC_FIFO_F_READ, -1, 20);
-    open_row("the same, time-out of 60 s", IPC_FIFO_F_READ, 60000, 20);
-    open_row("reader, the writer comes after 200 ms", IPC_FIFO_F_READ, -1, 200);
-    open_row("writer, the reader comes after 20 ms", IPC_FIFO_F_WRITE, -1, 20);
-    time_out_row("reader, no writer, time-out of 0", IPC_FIFO_F_READ, 0);
-    time_out_row("reader, no writer, time-out of 1 ms", IPC_FIFO_F_READ, 1);
+    bench_print_title();
+    printf("\n%-46s %9s %9s\n", "us until open returns", "open(2)", "unixipc");
+    open_row("reader, writer opens after 20 ms", IPC_FIFO_F_READ, -1, 20);
+    open_row("reader, writer after 20 ms, time-out 60 s", IPC_FIFO_F_READ, 60000, 20);
+    open_row("reader, writer opens after 200 ms", IPC_FIFO_F_READ, -1, 200);
+    open_row("writer, reader opens after 20 ms", IPC_FIFO_F_WRITE, -1, 20);
+    time_out_row("reader, no writer, time-out 0", IPC_FIFO_F_READ, 0);
+    time_out_row("reader, no writer, time-out 1 ms", IPC_FIFO_F_READ, 1);
 
-    printf("\n%-46s %9s %9s %8s\n", "records of 64 B a second", "write(2)", "unixipc", "ratio");
+    printf("\n%-46s %9s %9s %8s\n", "records of 64 B per second", "write(2)", "unixipc", "ratio");
     rate_row("1 sender", 1, -1);
     rate_row("200 senders", SENDERS, -1);
-    rate_row("200 senders, time-out of 60 s", SENDERS, 60000);
+    rate_row("200 senders, time-out 60 s", SENDERS, 60000);
     return 0;
 }

@@ -1,37 +1,33 @@
 /*
- * waits: how long a lock in shared memory is waited for, where it is never idle.
+ * waits: the time that a process waits for a lock in shared memory that is nearly always held.
  *
- * First a process waits beside one on another processor that holds the lock for 10 ms and locks
- * it again at once. Then many processes read for 20 ms each, again and again.
+ * In the first table, many processes repeatedly hold a read lock for 20 ms. In the second, a
+ * process competes with another one, which loops: it holds the lock for 10 ms and locks it again at
+ * once.
  */
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "bench.h"
 
-#define LINE       64
 #define TIMEOUT_MS 3000
 #define MANY       100
 
 static struct shared {
     struct ipc_mutex mutex;
     struct ipc_rwlock rwlock;
-    _Alignas(LINE) pthread_mutex_t robust;
-    _Alignas(LINE) pthread_rwlock_t rw;
-    _Alignas(LINE) atomic_int stop;
+    _Alignas(BENCH_CACHE_LINE) pthread_mutex_t robust;
+    _Alignas(BENCH_CACHE_LINE) pthread_rwlock_t rw;
+    _Alignas(BENCH_CACHE_LINE) atomic_int stop;
     atomic_int ready;
     struct {
-        _Alignas(LINE) atomic_long count;
+        _Alignas(BENCH_CACHE_LINE) atomic_long count;
     } reads[MANY];
 } *shared;
 
-static struct timespec after(int ms)
+/* The time in `ms` milliseconds. */
+static struct timespec deadline_in(int ms)
 {
     struct timespec end;
 
@@ -45,15 +41,15 @@ static struct timespec after(int ms)
     return end;
 }
 
-/* Each returns 0, or an error number if the time-out expired. */
-static int result(int ret)
+/* Converts a result of unixipc to that of a pthread function: 0 or an error number. */
+static int error_number(int ret)
 {
     return ret == 0 ? 0 : errno;
 }
 
 static int robust_lock(void)
 {
-    struct timespec end = after(TIMEOUT_MS);
+    struct timespec end = deadline_in(TIMEOUT_MS);
     return pthread_mutex_timedlock(&shared->robust, &end);
 }
 
@@ -64,7 +60,7 @@ static void robust_unlock(void)
 
 static int mutex_lock(void)
 {
-    return result(ipc_mutex_lock(&shared->mutex, TIMEOUT_MS));
+    return error_number(ipc_mutex_lock(&shared->mutex, TIMEOUT_MS));
 }
 
 static void mutex_unlock(void)
@@ -74,7 +70,7 @@ static void mutex_unlock(void)
 
 static int write_lock(void)
 {
-    return result(ipc_rwlock_wrlock(&shared->rwlock, TIMEOUT_MS));
+    return error_number(ipc_rwlock_wrlock(&shared->rwlock, TIMEOUT_MS));
 }
 
 static void write_unlock(void)
@@ -84,7 +80,7 @@ static void write_unlock(void)
 
 static int read_lock(void)
 {
-    return result(ipc_rwlock_rdlock(&shared->rwlock, TIMEOUT_MS));
+    return error_number(ipc_rwlock_rdlock(&shared->rwlock, TIMEOUT_MS));
 }
 
 static void read_unlock(void)
@@ -94,7 +90,7 @@ static void read_unlock(void)
 
 static int libc_read_lock(void)
 {
-    struct timespec end = after(TIMEOUT_MS);
+    struct timespec end = deadline_in(TIMEOUT_MS);
     return pthread_rwlock_timedrdlock(&shared->rw, &end);
 }
 
@@ -109,21 +105,21 @@ struct lock {
     void (*unlock)(void);
 };
 
-static const struct lock robust = {"robust mutex of the C library", robust_lock, robust_unlock};
+static const struct lock robust = {"C library's robust mutex", robust_lock, robust_unlock};
 static const struct lock mutex = {"mutex", mutex_lock, mutex_unlock};
-static const struct lock writer = {"rwlock, writing", write_lock, write_unlock};
-static const struct lock reader = {"rwlock, reading", read_lock, read_unlock};
-static const struct lock libc_reader = {"rwlock of the C library", libc_read_lock,
+static const struct lock writer = {"rwlock, write", write_lock, write_unlock};
+static const struct lock reader = {"rwlock, read", read_lock, read_unlock};
+static const struct lock libc_reader = {"C library's rwlock", libc_read_lock,
                                         libc_read_unlock};
 
-static void busy(double ns)
+static void spin(double ns)
 {
     double end = bench_now_ns() + ns;
     while (bench_now_ns() < end)
         ;
 }
 
-static void beside_a_loop(const struct lock *loop, const struct lock *waiter)
+static void print_waits(const struct lock *loop, const struct lock *waiter)
 {
     int waits = bench_blocks() * 4, timeouts = 0;
     double sum = 0, worst = 0;
@@ -140,7 +136,7 @@ static void beside_a_loop(const struct lock *loop, const struct lock *waiter)
             if (loop->lock() != 0)
                 continue;
             atomic_store(&shared->ready, 1);
-            busy(10e6);
+            spin(10e6);
             loop->unlock();
         }
         _exit(0);
@@ -165,13 +161,14 @@ static void beside_a_loop(const struct lock *loop, const struct lock *waiter)
     while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
         ;
     must(sched_setaffinity(0, sizeof(all), &all), "sched_setaffinity");
-    snprintf(name, sizeof(name), "%s, beside a loop", waiter->name);
+    snprintf(name, sizeof(name), "%s%s%s", waiter->name, loop == waiter ? "" : ", loop: ",
+             loop == waiter ? "" : loop->name);
     printf("%-46s %9.1f %9.1f %9d\n", name, sum / waits / 1e6, worst / 1e6, timeouts);
     fflush(stdout);
 }
 
-/* How many reads a second a number of readers make. */
-static double reads(const struct lock *lock, int readers)
+/* The number of read locks per second. */
+static double read_rate(const struct lock *lock, int readers)
 {
     double seconds = bench_blocks() * 0.1;
     long before = 0, all = 0;
@@ -204,47 +201,41 @@ static double reads(const struct lock *lock, int readers)
     return (double)(all - before) / time;
 }
 
-static void many_readers(int readers)
+static void print_read_rates(int readers)
 {
-    double other = reads(&libc_reader, readers), ours = reads(&reader, readers);
+    double other = read_rate(&libc_reader, readers), ours = read_rate(&reader, readers);
 
     printf("%-32d %9.0f %9.0f %8.3f\n", readers, other, ours, ours / other);
     fflush(stdout);
 }
 
-static void make_others(void)
+static void init_libc_locks(void)
 {
-    pthread_mutexattr_t attributes;
-    pthread_rwlockattr_t rw_attributes;
+    pthread_rwlockattr_t attributes;
 
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&shared->robust, &attributes);
-    pthread_rwlockattr_init(&rw_attributes);
-    pthread_rwlockattr_setpshared(&rw_attributes, PTHREAD_PROCESS_SHARED);
-    pthread_rwlock_init(&shared->rw, &rw_attributes);
+    bench_init_robust(&shared->robust);
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_rwlock_init(&shared->rw, &attributes);
 }
 
 int main(void)
 {
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
-        err(1, "mmap");
+    shared = bench_shared_memory(sizeof(*shared));
     must(ipc_mutex_init(&shared->mutex, 0), "ipc_mutex_init");
     must(ipc_rwlock_init(&shared->rwlock, 0), "ipc_rwlock_init");
-    make_others();
+    init_libc_locks();
 
-    bench_title();
-    printf("\n%-32s %9s %9s %8s\n", "readers that hold 20 ms: reads/s", "libc", "unixipc", "ratio");
-    many_readers(40);
-    many_readers(MANY);
+    bench_print_title();
+    printf("\n%-32s %9s %9s %8s\n", "readers, each 20 ms: reads/s", "libc", "unixipc", "ratio");
+    print_read_rates(40);
+    print_read_rates(MANY);
 
-    printf("\n%-46s %9s %9s %9s\n", "waits, ms (the loop holds 10 ms)", "mean", "worst",
+    printf("\n%-46s %9s %9s %9s\n", "waits, ms (the loop holds for 10 ms)", "mean", "worst",
            "time-outs");
-    beside_a_loop(&robust, &robust);
-    beside_a_loop(&mutex, &mutex);
-    beside_a_loop(&writer, &writer);
-    beside_a_loop(&writer, &reader);
+    print_waits(&robust, &robust);
+    print_waits(&mutex, &mutex);
+    print_waits(&writer, &writer);
+    print_waits(&writer, &reader);
     return 0;
 }
