@@ -1,0 +1,223 @@
+/* Measures transports between two processes, in alternating blocks. */
+#include "channel.h"
+
+#include <stdatomic.h>
+#include <sys/wait.h>
+
+int blocks = 11;
+double block_ns = 3e6;
+
+/* A request for a block, from this process to the other one. */
+struct request {
+    int transport;
+    long count;
+};
+
+static struct shared {
+    _Alignas(128) atomic_uint arrived; /* the barrier before a block */
+    _Alignas(128) atomic_uint done;    /* the number of blocks that the other process has done */
+    struct ipc_channel_stats stats[TRANSPORTS_MAX]; /* of the other process's ends */
+} *shared;
+
+static cpu_set_t processors; /* all that may be used */
+
+void measure_init(void)
+{
+    must(sched_getaffinity(0, sizeof(processors), &processors), "sched_getaffinity");
+    shared = bench_shared_memory(sizeof(*shared));
+}
+
+void pin(int n)
+{
+    must(sched_setaffinity(0, sizeof(processors), &processors), "sched_setaffinity");
+    bench_pin(n);
+}
+
+pid_t fork_other(void)
+{
+    pid_t child = bench_fork();
+
+    if (child == 0)
+        side = 1;
+    return child;
+}
+
+/* A spinning barrier, so that both processes start at the same time. */
+static void barrier(void)
+{
+    unsigned turn = atomic_fetch_add(&shared->arrived, 1) / 2;
+    while (atomic_load(&shared->arrived) / 2 == turn)
+        ;
+}
+
+static void serve_requests(const struct row *row, int requests)
+{
+    struct request request;
+
+    while (read(requests, &request, sizeof(request)) == sizeof(request)) {
+        const struct transport *transport = row->transports[request.transport];
+
+        transport_use(transport, request.transport);
+        if (!row->one_core)
+            barrier();
+        transport->loop(row->pattern, request.count, row->len);
+        if (transport->medium == CHANNEL)
+            transport_stats(request.transport, &shared->stats[request.transport]);
+        atomic_fetch_add(&shared->done, 1);
+    }
+}
+
+/* Runs a block and returns its time. */
+static double block(const struct row *row, int transport, long count, int requests)
+{
+    struct request request = {transport, count};
+    unsigned done = atomic_load(&shared->done);
+
+    transport_use(row->transports[transport], transport);
+    must(write(requests, &request, sizeof(request)), "write");
+    if (!row->one_core)
+        barrier();
+    double begin = bench_now_ns();
+    row->transports[transport]->loop(row->pattern, count, row->len);
+    while (row->pattern == ONE_WAY && atomic_load(&shared->done) == done)
+        ;
+    double ns = bench_now_ns() - begin;
+    while (atomic_load(&shared->done) == done)
+        sched_yield();
+    return ns;
+}
+
+/* The shortest of five blocks, which is the one that other load disturbed least. */
+static double shortest_block(const struct row *row, int transport, long count, int requests)
+{
+    double shortest = block(row, transport, count, requests);
+
+    for (int i = 0; i < 4; i++) {
+        double ns = block(row, transport, count, requests);
+        shortest = ns < shortest ? ns : shortest;
+    }
+    return shortest;
+}
+
+static void wait_for(pid_t child)
+{
+    int status;
+
+    must(waitpid(child, &status, 0), "waitpid");
+    if (status != 0)
+        errx(1, "the other process failed");
+}
+
+void set_round_medians(struct result *result, block_times times, int count, int round)
+{
+    for (int i = 0; i < count; i++) {
+        double sorted[BLOCKS_MAX];
+        memcpy(sorted, &times[i][round * blocks], (size_t)blocks * sizeof(sorted[0]));
+        result->rounds[round][i] = bench_median(sorted, (size_t)blocks);
+    }
+}
+
+void set_medians(struct result *result, block_times times, int count)
+{
+    for (int i = 0; i < count; i++)
+        result->ns[i] = bench_median(times[i], (size_t)(ROUNDS * blocks));
+}
+
+/* The statistics of both ends of a channel. */
+struct both_stats {
+    struct ipc_channel_stats ends[2];
+};
+
+static struct both_stats stats_of(int transport)
+{
+    struct both_stats stats = {{{0}, shared->stats[transport]}};
+
+    transport_stats(transport, &stats.ends[0]);
+    return stats;
+}
+
+static uint64_t sleeps(const struct both_stats *stats)
+{
+    return stats->ends[0].sleeps + stats->ends[1].sleeps;
+}
+
+static uint64_t wakes(const struct both_stats *stats)
+{
+    return stats->ends[0].wakes + stats->ends[1].wakes;
+}
+
+struct result measure(const struct row *row)
+{
+    static block_times times;
+    struct result result = {0};
+    struct both_stats before[TRANSPORTS_MAX];
+    int requests[2], transports = 0;
+    long counts[TRANSPORTS_MAX];
+
+    while (transports < TRANSPORTS_MAX && row->transports[transports] != NULL)
+        transports++;
+    transports_open(row->transports, row->ring_size);
+    must(pipe(requests), "pipe");
+
+    pid_t child = fork_other();
+    transports_keep_side();
+    pin(row->one_core ? 0 : side);
+    if (child == 0) {
+        close(requests[1]);
+        serve_requests(row, requests[0]);
+        _exit(0);
+    }
+    close(requests[0]);
+
+    /* Finds the number of messages in a block. This also warms up. */
+    for (int i = 0; i < transports; i++) {
+        counts[i] = 4;
+        while (shortest_block(row, i, counts[i], requests[1]) < block_ns / 2)
+            counts[i] *= 2;
+    }
+    for (int i = 0; i < transports; i++)
+        if (row->transports[i]->medium == CHANNEL)
+            before[i] = stats_of(i);
+
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < blocks; i++)
+            for (int turn = 0; turn < transports; turn++) {
+                int at = (i + turn) % transports;
+                times[at][round * blocks + i] =
+                    block(row, at, counts[at], requests[1]) / (double)counts[at];
+            }
+        set_round_medians(&result, times, transports, round);
+    }
+    set_medians(&result, times, transports);
+    for (int i = 0; i < transports; i++) {
+        if (row->transports[i]->medium != CHANNEL)
+            continue;
+        struct both_stats after = stats_of(i);
+        double messages =
+            (double)(counts[i] * blocks * ROUNDS) * (row->pattern == PING_PONG ? 2 : 1);
+        result.sleeps[i] = (double)(sleeps(&after) - sleeps(&before[i])) / messages;
+        result.wakes[i] = (double)(wakes(&after) - wakes(&before[i])) / messages;
+    }
+
+    close(requests[1]);
+    wait_for(child);
+    transports_close();
+    return result;
+}
+
+void print_ratio(const char *name, const struct result *result, int transport, int reference,
+                 bool of_rates, const char *target)
+{
+    double low = 1e9, high = 0;
+    double ratio = result->ns[transport] / result->ns[reference];
+
+    for (int round = 0; round < ROUNDS; round++) {
+        double one = result->rounds[round][transport] / result->rounds[round][reference];
+        one = of_rates ? 1 / one : one;
+        low = one < low ? one : low;
+        high = one > high ? one : high;
+    }
+    printf("  %-38s %8.2f  %-8s (%.2f to %.2f)\n", name, of_rates ? 1 / ratio : ratio, target, low,
+           high);
+    fflush(stdout);
+}

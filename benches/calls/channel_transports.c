@@ -1,0 +1,225 @@
+/* The transports of the channel benchmark. Each sender writes every byte of a payload, and each
+ * receiver reads and checks every byte. */
+#include "channel.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "../ring.h"
+
+#define LONGEST MIB
+#define WORDS_MAX 64 /* longer payloads are written by memset */
+
+static _Alignas(64) char out[LONGEST], in[LONGEST];
+int side;
+static volatile uint64_t sink;
+
+static struct ring forth, back, to_other, from_other;
+static struct ipc_channel *ends[TRANSPORTS_MAX][2], *ch;
+static int sockets[2], fifos[2][2], in_fd, out_fd;
+
+static inline void fill(void *payload, size_t len, uint64_t n)
+{
+    if (len > WORDS_MAX) {
+        memset(payload, (int)(n & 0xff), len);
+        return;
+    }
+    for (size_t i = 0; i < len / 8; i++)
+        memcpy((char *)payload + 8 * i, &n, 8);
+}
+
+typedef uint64_t u64x2 __attribute__((vector_size(16)));
+
+/* Reads a long message by vectors, as memcpy does. Word by word, the processor would have too few
+ * cache lines in flight, and the benchmark would measure this loop instead of the channel. */
+static inline void check(const void *payload, size_t len, uint64_t n)
+{
+    const char *at = payload;
+    u64x2 words[4], a = {0}, b = {0}, c = {0}, d = {0};
+    uint64_t word, sum = 0;
+    size_t i = 0;
+
+    for (; i + sizeof(words) <= len; i += sizeof(words)) {
+        memcpy(words, at + i, sizeof(words));
+        a += words[0];
+        b += words[1];
+        c += words[2];
+        d += words[3];
+    }
+    for (; i + 8 <= len; i += 8) {
+        memcpy(&word, at + i, 8);
+        sum += word;
+    }
+    a += b + c + d;
+    sink = sum += a[0] + a[1];
+    uint64_t expected = len > WORDS_MAX ? (n & 0xff) * 0x0101010101010101u : n;
+    if (sum != expected * (len / 8))
+        errx(1, "wrong message");
+}
+
+static inline void ring_put(size_t len, uint64_t n)
+{
+    fill(out, len, n);
+    ring_send(&to_other, out, len);
+}
+
+static inline void ring_get(size_t len, uint64_t n)
+{
+    check(in, ring_recv(&from_other, in) == len ? len : 0, n);
+}
+
+static inline void channel_put(size_t len, uint64_t n)
+{
+    fill(out, len, n);
+    must(ipc_channel_send(ch, out, len, -1), "ipc_channel_send");
+}
+
+static inline void channel_get(size_t len, uint64_t n)
+{
+    if (ipc_channel_recv(ch, in, sizeof(in), -1) != (ssize_t)len)
+        err(1, "ipc_channel_recv");
+    check(in, len, n);
+}
+
+static inline void in_place_put(size_t len, uint64_t n)
+{
+    void *payload = ipc_channel_reserve(ch, len, -1);
+    if (payload == NULL)
+        err(1, "ipc_channel_reserve");
+    fill(payload, len, n);
+    must(ipc_channel_commit(ch, len), "ipc_channel_commit");
+}
+
+static inline void in_place_get(size_t len, uint64_t n)
+{
+    const void *payload;
+    if (ipc_channel_peek(ch, &payload, -1) != (ssize_t)len)
+        err(1, "ipc_channel_peek");
+    check(payload, len, n);
+    must(ipc_channel_release(ch), "ipc_channel_release");
+}
+
+static inline void bytes_put(size_t len, uint64_t n)
+{
+    fill(out, len, n);
+    for (size_t done = 0; done < len;) {
+        ssize_t some = write(out_fd, out + done, len - done);
+        must(some, "write");
+        done += (size_t)some;
+    }
+}
+
+static inline void bytes_get(size_t len, uint64_t n)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t some = read(in_fd, in + done, len - done);
+        must(some, "read");
+        if (some == 0)
+            _exit(0);
+        done += (size_t)some;
+    }
+    check(in, len, n);
+}
+
+/* Each transport has loops of its own, so that no message is sent through a function pointer. */
+#define LOOPS(name)                                      \
+    static void name##_loop(enum pattern pattern, long count, size_t len) \
+    {                                                    \
+        if (pattern == PING_PONG && side == 0)              \
+            for (long i = 0; i < count; i++) {           \
+                name##_put(len, (uint64_t)i);            \
+                name##_get(len, (uint64_t)i);            \
+            }                                            \
+        else if (pattern == PING_PONG)                      \
+            for (long i = 0; i < count; i++) {           \
+                name##_get(len, (uint64_t)i);            \
+                name##_put(len, (uint64_t)i);            \
+            }                                            \
+        else if (side == 0)                              \
+            for (long i = 0; i < count; i++)             \
+                name##_put(len, (uint64_t)i);            \
+        else                                             \
+            for (long i = 0; i < count; i++)             \
+                name##_get(len, (uint64_t)i);            \
+    }
+
+LOOPS(ring)
+LOOPS(channel)
+LOOPS(in_place)
+LOOPS(bytes)
+
+const struct transport ring = {ring_loop, RING, {0}};
+const struct transport channel = {channel_loop, CHANNEL, {0}};
+const struct transport channel_spinning = {channel_loop, CHANNEL, {.spin_us = 1000000}};
+const struct transport channel_sleeping = {channel_loop, CHANNEL, {.flags = IPC_CHANNEL_F_NO_SPIN}};
+const struct transport in_place = {in_place_loop, CHANNEL, {0}};
+const struct transport stream = {bytes_loop, SOCKETS, {0}};
+const struct transport fifo = {bytes_loop, FIFOS, {0}};
+
+static void make_fifos(void)
+{
+    char directory[] = "/tmp/unixipc-bench-XXXXXX", path[sizeof(directory) + 2];
+
+    if (mkdtemp(directory) == NULL)
+        err(1, "mkdtemp");
+    snprintf(path, sizeof(path), "%s/f", directory);
+    for (int i = 0; i < 2; i++) {
+        must(mkfifo(path, 0600), "mkfifo");
+        must(fifos[i][0] = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), "open");
+        must(fifos[i][1] = open(path, O_WRONLY | O_CLOEXEC), "open");
+        must(fcntl(fifos[i][0], F_SETFL, 0), "fcntl");
+        must(unlink(path), "unlink");
+    }
+    must(rmdir(directory), "rmdir");
+}
+
+void transports_open(const struct transport *const *transports, size_t ring_size)
+{
+    forth = ring_new(ring_size);
+    back = ring_new(ring_size);
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), "socketpair");
+    make_fifos();
+    for (int i = 0; i < TRANSPORTS_MAX && transports[i] != NULL; i++) {
+        if (transports[i]->medium != CHANNEL)
+            continue;
+        struct ipc_channel_opts opts = transports[i]->opts;
+        opts.send_size = ring_size;
+        must(ipc_channel_pair(&opts, sizeof(opts), ends[i]), "ipc_channel_pair");
+    }
+}
+
+void transports_keep_side(void)
+{
+    to_other = side == 0 ? forth : back;
+    from_other = side == 0 ? back : forth;
+    for (int i = 0; i < TRANSPORTS_MAX; i++)
+        ipc_channel_close(ends[i][1 - side]);
+}
+
+void transports_close(void)
+{
+    for (int i = 0; i < TRANSPORTS_MAX; i++) {
+        ipc_channel_close(ends[i][side]);
+        ends[i][0] = ends[i][1] = NULL;
+    }
+    for (int i = 0; i < 2; i++) {
+        close(sockets[i]);
+        close(fifos[i][0]);
+        close(fifos[i][1]);
+    }
+    ring_free(&forth);
+    ring_free(&back);
+}
+
+void transport_use(const struct transport *transport, int index)
+{
+    ch = ends[index][side];
+    in_fd = transport->medium == SOCKETS ? sockets[side] : fifos[1 - side][0];
+    out_fd = transport->medium == SOCKETS ? sockets[side] : fifos[side][1];
+}
+
+void transport_stats(int index, struct ipc_channel_stats *ret_stats)
+{
+    must(ipc_channel_stats(ends[index][side], ret_stats, sizeof(*ret_stats)), "ipc_channel_stats");
+}
