@@ -1,5 +1,5 @@
-// boost: Boost.Interprocess's message queue, and its mutexes.
-#include "subject.h"
+// boost: the message queue and the mutexes of Boost.Interprocess.
+#include "locks.h"
 
 #include <boost/interprocess/ipc/message_queue.hpp>
 #include <boost/interprocess/sync/interprocess_mutex.hpp>
@@ -21,21 +21,21 @@ using queue = bip::message_queue;
 
 queue *queues[2];
 
-// Its name is gone again: what has it open keeps it, and the other process has it by fork.
+// Removes the name at once: the other process inherits the mapping by fork.
 queue *make_queue()
 {
     std::string name = subject_name();
     size_t depth = std::clamp<size_t>(subject_ring_size() / subject.len, 4, 1024);
 
-    queue *made = new queue(bip::create_only, name.c_str(), depth, subject.len);
+    queue *result = new queue(bip::create_only, name.c_str(), depth, subject.len);
     queue::remove(name.c_str());
-    return made;
+    return result;
 }
 
 void queue_prepare()
 {
-    for (queue *&one : queues)
-        one = make_queue();
+    for (queue *&each : queues)
+        each = make_queue();
 }
 
 SUBJECT_INLINE void queue_put(size_t len, uint64_t n)
@@ -51,7 +51,7 @@ SUBJECT_INLINE void queue_get(size_t len, uint64_t n)
 
     queues[1 - subject_side]->receive(subject_in, len, got, priority);
     if (got != len)
-        errx(1, "a message of another length");
+        errx(1, "wrong message length");
     subject_check(subject_in, len, n);
 }
 
@@ -65,16 +65,16 @@ SUBJECT_INLINE void polled_get(size_t len, uint64_t n)
     while (!queues[1 - subject_side]->try_receive(subject_in, len, got, priority))
         ;
     if (got != len)
-        errx(1, "a message of another length");
+        errx(1, "wrong message length");
     subject_check(subject_in, len, n);
 }
 
-void polled_loop(enum subject_kind kind, long count, size_t len, uint64_t first)
+void polled_loop(enum subject_pattern pattern, long count, size_t len, uint64_t first)
 {
-    subject_loop(kind, count, len, first, queue_put, polled_get);
+    subject_loop(pattern, count, len, first, queue_put, polled_get);
 }
 
-uint64_t made;
+uint64_t number; // of the next message of a set-up test
 
 void name_prepare()
 {
@@ -83,19 +83,19 @@ void name_prepare()
 
 void queue_setup()
 {
-    std::unique_ptr<queue> one(make_queue());
+    std::unique_ptr<queue> created(make_queue());
     queue::size_type got;
     unsigned priority;
 
-    subject_fill(subject_out, subject.len, made);
-    one->send(subject_out, subject.len, 0);
-    one->receive(subject_in, subject.len, got, priority);
+    subject_fill(subject_out, subject.len, number);
+    created->send(subject_out, subject.len, 0);
+    created->receive(subject_in, subject.len, got, priority);
     if (got != subject.len)
-        errx(1, "a message of another length");
-    subject_check(subject_in, subject.len, made++);
+        errx(1, "wrong message length");
+    subject_check(subject_in, subject.len, number++);
 }
 
-SUBJECT_WORK(queue_setup)
+SUBJECT_SETUP_OPERATION(queue, name_prepare)
 
 // --- the mutexes ---
 
@@ -106,126 +106,27 @@ struct locks {
     alignas(128) bip::interprocess_upgradable_mutex upgradable;
 } *all;
 
-char *value; // what processes share; each has its copies in subject_in and subject_out
-uint64_t last;
-
 void locks_prepare()
 {
     all = new (subject_memory(sizeof(*all))) locks;
     value = static_cast<char *>(subject_memory(subject.len));
 }
 
-void mutex_count()
-{
-    all->mutex.lock();
-    subject_count();
-    all->mutex.unlock();
-}
+COUNT(mutex, locks_prepare, all->mutex.lock, all->mutex.unlock)
+COUNT(sharable, locks_prepare, all->sharable.lock, all->sharable.unlock)
+COUNT(upgradable, locks_prepare, all->upgradable.lock, all->upgradable.unlock)
 
-void sharable_count()
-{
-    all->sharable.lock();
-    subject_count();
-    all->sharable.unlock();
-}
+READ_AND_WRITE(mutex, locks_prepare, all->mutex.lock, all->mutex.unlock, all->mutex.lock,
+               all->mutex.unlock)
+READ_AND_WRITE(sharable, locks_prepare, all->sharable.lock_sharable, all->sharable.unlock_sharable,
+               all->sharable.lock, all->sharable.unlock)
+READ_AND_WRITE(upgradable, locks_prepare, all->upgradable.lock_sharable,
+               all->upgradable.unlock_sharable, all->upgradable.lock, all->upgradable.unlock)
 
-void upgradable_count()
-{
-    all->upgradable.lock();
-    subject_count();
-    all->upgradable.unlock();
-}
+// --- rows ---
 
-SUBJECT_INLINE void copy_in()
-{
-    memcpy(subject_in, value, subject.len);
-}
-
-SUBJECT_INLINE void copy_out()
-{
-    memcpy(value, subject_out, subject.len);
-}
-
-SUBJECT_INLINE void check()
-{
-    last = subject_value_check(subject_in, subject.len, last);
-}
-
-SUBJECT_INLINE void next()
-{
-    subject_value_fill(subject_out, subject.len, ++last);
-}
-
-void mutex_read()
-{
-    all->mutex.lock();
-    copy_in();
-    all->mutex.unlock();
-    check();
-}
-
-void mutex_write()
-{
-    next();
-    all->mutex.lock();
-    copy_out();
-    all->mutex.unlock();
-}
-
-void sharable_read()
-{
-    all->sharable.lock_sharable();
-    copy_in();
-    all->sharable.unlock_sharable();
-    check();
-}
-
-void sharable_write()
-{
-    next();
-    all->sharable.lock();
-    copy_out();
-    all->sharable.unlock();
-}
-
-void upgradable_read()
-{
-    all->upgradable.lock_sharable();
-    copy_in();
-    all->upgradable.unlock_sharable();
-    check();
-}
-
-void upgradable_write()
-{
-    next();
-    all->upgradable.lock();
-    copy_out();
-    all->upgradable.unlock();
-}
-
-SUBJECT_WORK(mutex_count)
-SUBJECT_WORK(sharable_count)
-SUBJECT_WORK(upgradable_count)
-SUBJECT_WORK(mutex_read)
-SUBJECT_WORK(mutex_write)
-SUBJECT_WORK(sharable_read)
-SUBJECT_WORK(sharable_write)
-SUBJECT_WORK(upgradable_read)
-SUBJECT_WORK(upgradable_write)
-
-// --- all of them ---
-
-const subject_way blocking = {queue_prepare, nullptr, queue_loop, nullptr};
-const subject_way polling = {queue_prepare, nullptr, polled_loop, nullptr};
-const subject_work queue_made = {name_prepare, queue_setup_work, nullptr};
-const subject_work mutex_counting = {locks_prepare, mutex_count_work, nullptr};
-const subject_work sharable_counting = {locks_prepare, sharable_count_work, nullptr};
-const subject_work upgradable_counting = {locks_prepare, upgradable_count_work, nullptr};
-const subject_work mutex_reading = {locks_prepare, mutex_read_work, mutex_write_work};
-const subject_work sharable_reading = {locks_prepare, sharable_read_work, sharable_write_work};
-const subject_work upgradable_reading = {locks_prepare, upgradable_read_work,
-                                         upgradable_write_work};
+const subject_transport blocking = {queue_prepare, nullptr, queue_loop, nullptr};
+const subject_transport polling = {queue_prepare, nullptr, polled_loop, nullptr};
 
 const char queue_title[] = "Boost message_queue";
 const char mutex_title[] = "Boost mutex";
@@ -233,10 +134,9 @@ const char sharable_title[] = "Boost sharable mutex";
 const char upgradable_title[] = "Boost upgradable mutex";
 
 const subject_row rows[] = {
-    {"queue", "latency-poll", queue_title, "", 0, &polling, nullptr},
-    {"queue", "latency-block", queue_title, "", 0, &blocking, nullptr},
-    {"queue", "rate", queue_title, "", 0, &blocking, nullptr},
-    {"queue", "setup", queue_title, "", 0, nullptr, &queue_made},
+    {"queue", "latency-poll", queue_title, "", nullptr, &polling, nullptr},
+    SUBJECT_TRANSPORT("queue", queue_title, "", nullptr, blocking),
+    SUBJECT_SETUP("queue", queue_title, "", nullptr, queue),
     SUBJECT_LOCK("mutex", mutex_title, "", mutex_counting),
     SUBJECT_LOCK("sharable", sharable_title, "", sharable_counting),
     SUBJECT_LOCK("upgradable", upgradable_title, "", upgradable_counting),
@@ -246,14 +146,14 @@ const subject_row rows[] = {
     {},
 };
 
-// An exception goes no further, and says what it was.
+// The terminate handler: prints an exception and exits.
 [[noreturn]] void failed()
 {
     try {
-        if (std::exception_ptr what = std::current_exception())
-            std::rethrow_exception(what);
-    } catch (const std::exception &what) {
-        warnx("%s", what.what());
+        if (std::exception_ptr exception = std::current_exception())
+            std::rethrow_exception(exception);
+    } catch (const std::exception &exception) {
+        warnx("%s", exception.what());
     } catch (...) {
         warnx("an unknown exception");
     }

@@ -1,7 +1,6 @@
-/* Locks of the kernel and the C library, and values that are read under them: part of kernel. */
-#include "subject.h"
+/* Locks of the kernel and the C library, and values that they guard: part of the subject kernel. */
+#include "locks.h"
 
-#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sys/sem.h>
@@ -13,11 +12,9 @@ static struct locks {
     _Alignas(128) pthread_mutex_t plain;
     _Alignas(128) pthread_mutex_t robust;
     _Alignas(128) pthread_rwlock_t rwlock;
-    _Alignas(128) uint32_t sequence; /* odd while the value is written */
+    _Alignas(128) uint32_t sequence; /* odd during a write of the value */
 } *locks;
 
-static char *value; /* what processes share; each has its copies in subject_in and subject_out */
-static uint64_t last;
 static uint64_t *word;
 static int semaphores;
 
@@ -36,10 +33,11 @@ static void locks_prepare(void)
         pthread_rwlock_init(&locks->rwlock, &rwlock) != 0 ||
         pthread_mutexattr_setrobust(&mutex, PTHREAD_MUTEX_ROBUST) != 0 ||
         pthread_mutex_init(&locks->robust, &mutex) != 0)
-        errx(1, "the locks cannot be made");
+        errx(1, "cannot initialise the locks");
 }
 
-/* Number 0 counts the readers, 1 the writers; or 0 is a lock, which is taken by adding one. */
+/* As a reader-writer lock, semaphore 0 counts the readers and semaphore 1 the writers. As a mutex,
+ * semaphore 0 is 1 while it is locked. */
 static void semaphores_prepare(void)
 {
     locks_prepare();
@@ -52,60 +50,40 @@ static inline void pthread_must(int result, const char *what)
         errx(1, "%s: %s", what, strerror(result));
 }
 
-/* --- to lock, and to unlock --- */
+/* --- lock and unlock --- */
 
-SUBJECT_INLINE void plain_lock(void)
-{
-    pthread_must(pthread_mutex_lock(&locks->plain), "pthread_mutex_lock");
-}
+/* Defines a function that calls a pthread function for a lock. */
+#define PTHREAD_CALL(name, function, lock)               \
+    SUBJECT_INLINE void name(void)                       \
+    {                                                    \
+        pthread_must(function(&locks->lock), #function); \
+    }
 
-SUBJECT_INLINE void plain_unlock(void)
-{
-    pthread_must(pthread_mutex_unlock(&locks->plain), "pthread_mutex_unlock");
-}
+PTHREAD_CALL(plain_lock, pthread_mutex_lock, plain)
+PTHREAD_CALL(plain_unlock, pthread_mutex_unlock, plain)
+PTHREAD_CALL(robust_lock, pthread_mutex_lock, robust)
+PTHREAD_CALL(robust_unlock, pthread_mutex_unlock, robust)
+PTHREAD_CALL(rwlock_wrlock, pthread_rwlock_wrlock, rwlock)
+PTHREAD_CALL(rwlock_rdlock, pthread_rwlock_rdlock, rwlock)
+PTHREAD_CALL(rwlock_unlock, pthread_rwlock_unlock, rwlock)
 
-SUBJECT_INLINE void robust_lock(void)
-{
-    pthread_must(pthread_mutex_lock(&locks->robust), "pthread_mutex_lock");
-}
-
-SUBJECT_INLINE void robust_unlock(void)
-{
-    pthread_must(pthread_mutex_unlock(&locks->robust), "pthread_mutex_unlock");
-}
-
-SUBJECT_INLINE void rwlock_wrlock(void)
-{
-    pthread_must(pthread_rwlock_wrlock(&locks->rwlock), "pthread_rwlock_wrlock");
-}
-
-SUBJECT_INLINE void rwlock_rdlock(void)
-{
-    pthread_must(pthread_rwlock_rdlock(&locks->rwlock), "pthread_rwlock_rdlock");
-}
-
-SUBJECT_INLINE void rwlock_unlock(void)
-{
-    pthread_must(pthread_rwlock_unlock(&locks->rwlock), "pthread_rwlock_unlock");
-}
-
-/* Free, taken, or taken and somebody may sleep. */
-enum { FREE, TAKEN, WANTED };
+/* The states of the futex lock. In the last one, a process may be sleeping. */
+enum { UNLOCKED, LOCKED, CONTENDED };
 
 SUBJECT_INLINE void futex_lock(void)
 {
-    uint32_t was = FREE;
+    uint32_t state = UNLOCKED;
 
-    if (__atomic_compare_exchange_n(&locks->futex, &was, TAKEN, false, __ATOMIC_ACQUIRE,
+    if (__atomic_compare_exchange_n(&locks->futex, &state, LOCKED, false, __ATOMIC_ACQUIRE,
                                     __ATOMIC_RELAXED))
         return;
-    while (__atomic_exchange_n(&locks->futex, WANTED, __ATOMIC_ACQUIRE) != FREE)
-        syscall(SYS_futex, &locks->futex, FUTEX_WAIT, WANTED, NULL, NULL, 0);
+    while (__atomic_exchange_n(&locks->futex, CONTENDED, __ATOMIC_ACQUIRE) != UNLOCKED)
+        syscall(SYS_futex, &locks->futex, FUTEX_WAIT, CONTENDED, NULL, NULL, 0);
 }
 
 SUBJECT_INLINE void futex_unlock(void)
 {
-    if (__atomic_exchange_n(&locks->futex, FREE, __ATOMIC_RELEASE) == WANTED)
+    if (__atomic_exchange_n(&locks->futex, UNLOCKED, __ATOMIC_RELEASE) == CONTENDED)
         syscall(SYS_futex, &locks->futex, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
@@ -146,64 +124,33 @@ SUBJECT_INLINE void semop_wrunlock(void)
     operate(&leave, 1);
 }
 
-/* --- what is done under them --- */
+/* --- operations under a lock --- */
 
-#define COUNT(name, lock, unlock)  \
-    static void name##_count(void) \
-    {                              \
-        lock();                    \
-        subject_count();           \
-        unlock();                  \
-    }                              \
-    SUBJECT_WORK(name##_count)
+COUNT(plain, locks_prepare, plain_lock, plain_unlock)
+COUNT(robust, locks_prepare, robust_lock, robust_unlock)
+COUNT(rwlock, locks_prepare, rwlock_wrlock, rwlock_unlock)
+COUNT(futex, locks_prepare, futex_lock, futex_unlock)
+COUNT(semop, semaphores_prepare, semop_lock, semop_unlock)
 
-COUNT(plain, plain_lock, plain_unlock)
-COUNT(robust, robust_lock, robust_unlock)
-COUNT(rwlock, rwlock_wrlock, rwlock_unlock)
-COUNT(futex, futex_lock, futex_unlock)
-COUNT(semop, semop_lock, semop_unlock)
-
-/* What there is without a lock, as the limit. */
+/* The limit: no lock. */
 static void add(void)
 {
     __atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST);
 }
 
-SUBJECT_WORK(add)
+SUBJECT_REPEAT(add)
+static const struct subject_operation adding = {locks_prepare, add_repeat, NULL};
 
-#define READ(name, lock, unlock)                                  \
-    static void name##_read(void)                                 \
-    {                                                             \
-        lock();                                                   \
-        memcpy(subject_in, value, subject.len);                   \
-        unlock();                                                 \
-        last = subject_value_check(subject_in, subject.len, last); \
-    }                                                             \
-    SUBJECT_WORK(name##_read)
+READ_AND_WRITE(plain, locks_prepare, plain_lock, plain_unlock, plain_lock, plain_unlock)
+READ_AND_WRITE(robust, locks_prepare, robust_lock, robust_unlock, robust_lock, robust_unlock)
+READ_AND_WRITE(rwlock, locks_prepare, rwlock_rdlock, rwlock_unlock, rwlock_wrlock, rwlock_unlock)
+READ_AND_WRITE(semop, semaphores_prepare, semop_rdlock, semop_unlock, semop_wrlock, semop_wrunlock)
 
-#define WRITE(name, lock, unlock)                                \
-    static void name##_write(void)                               \
-    {                                                            \
-        subject_value_fill(subject_out, subject.len, ++last);    \
-        lock();                                                  \
-        memcpy(value, subject_out, subject.len);                 \
-        unlock();                                                \
-    }                                                            \
-    SUBJECT_WORK(name##_write)
-
-READ(plain, plain_lock, plain_unlock)
-WRITE(plain, plain_lock, plain_unlock)
-READ(robust, robust_lock, robust_unlock)
-WRITE(robust, robust_lock, robust_unlock)
-READ(rwlock, rwlock_rdlock, rwlock_unlock)
-WRITE(rwlock, rwlock_wrlock, rwlock_unlock)
-READ(semop, semop_rdlock, semop_unlock)
-WRITE(semop, semop_wrlock, semop_wrunlock)
-
-/* The reader copies what may be written meanwhile, and takes it only if the number has stayed. */
+/* The reader copies the value although a write may be in progress, and accepts the copy only if the
+ * sequence number has not changed. */
 static void seqlock_read(void)
 {
-    for (;; subject_failed()) {
+    for (;; subject_count_failure()) {
         uint32_t before = __atomic_load_n(&locks->sequence, __ATOMIC_ACQUIRE);
         if (before % 2 == 0) {
             memcpy(subject_in, value, subject.len);
@@ -211,7 +158,7 @@ static void seqlock_read(void)
             if (__atomic_load_n(&locks->sequence, __ATOMIC_RELAXED) == before)
                 break;
         }
-        /* With a writer that never pauses, a read may fail for ever. */
+        /* A read can fail forever if the writer never pauses. */
         if (__atomic_load_n(subject_stop, __ATOMIC_RELAXED) != 0)
             return;
     }
@@ -229,92 +176,56 @@ static void seqlock_write(void)
     __atomic_store_n(&locks->sequence, before + 2, __ATOMIC_RELEASE);
 }
 
-SUBJECT_WORK(seqlock_read)
-SUBJECT_WORK(seqlock_write)
+READING(seqlock, locks_prepare)
 
-/* --- a queue under a mutex, with conditions to sleep on --- */
+/* --- a queue with a mutex and conditions --- */
 
-/* With one writer and one reader it is enough to signal when the other one can be waiting. */
+typedef pthread_mutex_t queue_mutex;
+typedef pthread_cond_t queue_cond;
 
-static struct queue {
-    _Alignas(128) pthread_mutex_t mutex;
-    pthread_cond_t filled, emptied;
-    uint64_t written, read; /* messages */
-    size_t slots;
-} *queues[2];
-
-static void queue_prepare(void)
+static void *queue_memory(size_t size)
 {
-    pthread_mutexattr_t mutex;
-    pthread_condattr_t cond;
-    size_t size = subject_ring_size();
-
-    for (int i = 0; i < 2; i++) {
-        struct queue *queue = subject_memory(sizeof(*queue) + size);
-        queue->slots = size / subject.len;
-        if (pthread_mutexattr_init(&mutex) != 0 || pthread_condattr_init(&cond) != 0 ||
-            pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED) != 0 ||
-            pthread_condattr_setpshared(&cond, PTHREAD_PROCESS_SHARED) != 0 ||
-            pthread_mutex_init(&queue->mutex, &mutex) != 0 ||
-            pthread_cond_init(&queue->filled, &cond) != 0 ||
-            pthread_cond_init(&queue->emptied, &cond) != 0)
-            errx(1, "the queue cannot be made");
-        queues[i] = queue;
-    }
+    return subject_memory(size);
 }
 
-SUBJECT_INLINE void queue_put(size_t len, uint64_t n)
+static void queue_init(queue_mutex *mutex, queue_cond *filled, queue_cond *emptied)
 {
-    struct queue *queue = queues[subject_side];
+    pthread_mutexattr_t mutex_attributes;
+    pthread_condattr_t cond_attributes;
 
-    subject_fill(subject_out, len, n);
-    pthread_must(pthread_mutex_lock(&queue->mutex), "pthread_mutex_lock");
-    while (queue->written - queue->read == queue->slots)
-        pthread_must(pthread_cond_wait(&queue->emptied, &queue->mutex), "pthread_cond_wait");
-    bool was_empty = queue->written == queue->read;
-    memcpy((char *)(queue + 1) + queue->written++ % queue->slots * len, subject_out, len);
-    pthread_must(pthread_mutex_unlock(&queue->mutex), "pthread_mutex_unlock");
-    if (was_empty)
-        pthread_must(pthread_cond_signal(&queue->filled), "pthread_cond_signal");
+    if (pthread_mutexattr_init(&mutex_attributes) != 0 ||
+        pthread_condattr_init(&cond_attributes) != 0 ||
+        pthread_mutexattr_setpshared(&mutex_attributes, PTHREAD_PROCESS_SHARED) != 0 ||
+        pthread_condattr_setpshared(&cond_attributes, PTHREAD_PROCESS_SHARED) != 0 ||
+        pthread_mutex_init(mutex, &mutex_attributes) != 0 ||
+        pthread_cond_init(filled, &cond_attributes) != 0 ||
+        pthread_cond_init(emptied, &cond_attributes) != 0)
+        errx(1, "cannot initialise the queue");
 }
 
-SUBJECT_INLINE void queue_get(size_t len, uint64_t n)
+SUBJECT_INLINE void queue_lock(queue_mutex *mutex)
 {
-    struct queue *queue = queues[1 - subject_side];
-
-    pthread_must(pthread_mutex_lock(&queue->mutex), "pthread_mutex_lock");
-    while (queue->written == queue->read)
-        pthread_must(pthread_cond_wait(&queue->filled, &queue->mutex), "pthread_cond_wait");
-    bool was_full = queue->written - queue->read == queue->slots;
-    memcpy(subject_in, (char *)(queue + 1) + queue->read++ % queue->slots * len, len);
-    pthread_must(pthread_mutex_unlock(&queue->mutex), "pthread_mutex_unlock");
-    if (was_full)
-        pthread_must(pthread_cond_signal(&queue->emptied), "pthread_cond_signal");
-    subject_check(subject_in, len, n);
+    pthread_must(pthread_mutex_lock(mutex), "pthread_mutex_lock");
 }
 
-SUBJECT_LOOP(queue)
+SUBJECT_INLINE void queue_unlock(queue_mutex *mutex)
+{
+    pthread_must(pthread_mutex_unlock(mutex), "pthread_mutex_unlock");
+}
 
-/* --- all of them --- */
+SUBJECT_INLINE void queue_wait(queue_cond *cond, queue_mutex *mutex)
+{
+    pthread_must(pthread_cond_wait(cond, mutex), "pthread_cond_wait");
+}
 
-static const struct subject_way queue = {queue_prepare, NULL, queue_loop, NULL};
+SUBJECT_INLINE void queue_signal(queue_cond *cond)
+{
+    pthread_must(pthread_cond_signal(cond), "pthread_cond_signal");
+}
 
-static const struct subject_work adding = {locks_prepare, add_work, NULL};
-static const struct subject_work plain_counting = {locks_prepare, plain_count_work, NULL};
-static const struct subject_work robust_counting = {locks_prepare, robust_count_work, NULL};
-static const struct subject_work rwlock_counting = {locks_prepare, rwlock_count_work, NULL};
-static const struct subject_work futex_counting = {locks_prepare, futex_count_work, NULL};
-static const struct subject_work semop_counting = {semaphores_prepare, semop_count_work, NULL};
+#include "cond_queue.h"
 
-static const struct subject_work plain_reading = {locks_prepare, plain_read_work, plain_write_work};
-static const struct subject_work robust_reading = {locks_prepare, robust_read_work,
-                                                   robust_write_work};
-static const struct subject_work rwlock_reading = {locks_prepare, rwlock_read_work,
-                                                   rwlock_write_work};
-static const struct subject_work semop_reading = {semaphores_prepare, semop_read_work,
-                                                  semop_write_work};
-static const struct subject_work seqlock_reading = {locks_prepare, seqlock_read_work,
-                                                    seqlock_write_work};
+/* --- rows --- */
 
 const struct subject_row kernel_locks[] = {
     SUBJECT_LOCK("atomic", "atomic add", "limit", adding),
@@ -328,7 +239,6 @@ const struct subject_row kernel_locks[] = {
     SUBJECT_VALUE("rwlock", "pthread rwlock", "", rwlock_reading),
     SUBJECT_VALUE("semop", "semop with SEM_UNDO", "", semop_reading),
     SUBJECT_VALUE("seqlock", "seqlock", "", seqlock_reading),
-    {"cond", "latency-block", "pthread mutex and condition", "", 0, &queue, NULL},
-    {"cond", "rate", "pthread mutex and condition", "", 0, &queue, NULL},
+    SUBJECT_TRANSPORT("cond", "pthread mutex and condition", "", NULL, queue),
     {0},
 };

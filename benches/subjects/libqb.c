@@ -1,5 +1,5 @@
-/* libqb: its ring buffer between processes, with the semaphore that readers sleep on and without.
- * There is no way to wait for room: a writer tries again, as the library's own examples do. */
+/* libqb: its ring buffer between processes, with and without the semaphore on which readers sleep.
+ * A writer cannot sleep until the ring has space: it retries, as the library's own examples do. */
 #include "subject.h"
 
 #include <limits.h>
@@ -8,17 +8,17 @@
 
 static qb_ringbuffer_t *rings[2], *to, *from;
 
-/* Its files, in /dev/shm, bear this run's name and go when it is closed. */
+/* The files of the ring, in /dev/shm, have the name of this run. qb_rb_close removes them. */
 static qb_ringbuffer_t *ring_new(int number, uint32_t flags)
 {
     char name[NAME_MAX];
 
     snprintf(name, sizeof(name), "%s-%d", subject_name(), number);
-    qb_ringbuffer_t *made = qb_rb_open(name, subject_ring_size(),
+    qb_ringbuffer_t *ring = qb_rb_open(name, subject_ring_size(),
                                        QB_RB_FLAG_CREATE | QB_RB_FLAG_SHARED_PROCESS | flags, 0);
-    if (made == NULL)
+    if (ring == NULL)
         err(1, "qb_rb_open");
-    return made;
+    return ring;
 }
 
 static void ring_prepare(void)
@@ -39,7 +39,7 @@ static void ring_open(void)
     from = rings[1 - subject_side];
 }
 
-/* The other process has the rings by fork, and is not counted as one that has opened them. */
+/* The library does not count a process that has inherited the rings by fork as a user of them. */
 static void ring_close(void)
 {
     for (int i = 0; i < 2 && subject_side == 0; i++)
@@ -57,7 +57,7 @@ SUBJECT_INLINE void ring_put(size_t len, uint64_t n)
         errx(1, "qb_rb_chunk_write: %s", strerror((int)-put));
 }
 
-/* Which of these it is when there is nothing depends on the call and the version. */
+/* The result for an empty ring depends on the call and the version of the library. */
 SUBJECT_INLINE bool is_empty(ssize_t got)
 {
     return got == 0 || got == -ETIMEDOUT || got == -EBADMSG;
@@ -70,7 +70,7 @@ SUBJECT_INLINE void ring_get(size_t len, uint64_t n)
     while (is_empty(got = qb_rb_chunk_read(from, subject_in, len, -1)))
         ;
     if (got != (ssize_t)len)
-        errx(1, "qb_rb_chunk_read: %s", got < 0 ? strerror((int)-got) : "another length");
+        errx(1, "qb_rb_chunk_read: %s", got < 0 ? strerror((int)-got) : "wrong length");
     subject_check(subject_in, len, n);
 }
 
@@ -96,7 +96,7 @@ SUBJECT_INLINE void in_place_get(size_t len, uint64_t n)
     while (is_empty(got = qb_rb_chunk_peek(from, &payload, -1)))
         ;
     if (got != (ssize_t)len)
-        errx(1, "qb_rb_chunk_peek: %s", got < 0 ? strerror((int)-got) : "another length");
+        errx(1, "qb_rb_chunk_peek: %s", got < 0 ? strerror((int)-got) : "wrong length");
     subject_check(payload, len, n);
     qb_rb_chunk_reclaim(from);
 }
@@ -108,32 +108,28 @@ static void name_prepare(void)
     subject_name();
 }
 
-static void setup(void)
+static void ring_setup(void)
 {
-    static uint64_t made;
+    static uint64_t number;
 
     to = from = ring_new(0, 0);
-    ring_put(subject.len, made);
-    ring_get(subject.len, made++);
+    ring_put(subject.len, number);
+    ring_get(subject.len, number++);
     qb_rb_close(to);
 }
 
-SUBJECT_WORK(setup)
+SUBJECT_SETUP_OPERATION(ring, name_prepare)
 
-static const struct subject_way sleeping = {ring_prepare, ring_open, ring_loop, ring_close};
-static const struct subject_way polled = {polled_prepare, ring_open, ring_loop, ring_close};
-static const struct subject_way in_place = {polled_prepare, ring_open, in_place_loop, ring_close};
-static const struct subject_work setting_up = {name_prepare, setup_work, NULL};
+static const struct subject_transport sleeping = {ring_prepare, ring_open, ring_loop, ring_close};
+static const struct subject_transport polled = {polled_prepare, ring_open, ring_loop, ring_close};
+static const struct subject_transport in_place = {polled_prepare, ring_open, in_place_loop,
+                                                  ring_close};
 
 static const struct subject_row rows[] = {
-    {"ring", "latency-block", "libqb ring", "", 0, &sleeping, NULL},
-    {"ring", "rate", "libqb ring", "", 0, &sleeping, NULL},
-    {"ring", "setup", "libqb ring", "", 0, NULL, &setting_up},
-    {"ring-poll", "latency-poll", "libqb ring, no semaphore", "spins", 0, &polled, NULL},
-    {"ring-poll", "rate", "libqb ring, no semaphore", "spins", 0, &polled, NULL},
-    {"ring-place", "latency-poll", "libqb ring, no semaphore, in place", "spins", 0, &in_place,
-     NULL},
-    {"ring-place", "rate", "libqb ring, no semaphore, in place", "spins", 0, &in_place, NULL},
+    SUBJECT_TRANSPORT("ring", "libqb ring", "", NULL, sleeping),
+    SUBJECT_SETUP("ring", "libqb ring", "", NULL, ring),
+    SUBJECT_SPINNING("ring-poll", "libqb ring, no semaphore", "spins", NULL, polled),
+    SUBJECT_SPINNING("ring-place", "libqb ring, no semaphore, in place", "spins", NULL, in_place),
     {0},
 };
 

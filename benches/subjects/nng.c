@@ -1,4 +1,4 @@
-/* nng: pair0 over ipc, copied and with the library's own messages. */
+/* nng: pair0 sockets over ipc, with copied payloads and with the library's own messages. */
 #include "subject.h"
 
 #include <limits.h>
@@ -16,29 +16,30 @@ static void nng_must(int result, const char *what)
 
 static void address_prepare(void)
 {
-    snprintf(address, sizeof(address), "ipc://%s/nng", subject_folder());
+    snprintf(address, sizeof(address), "ipc://%s/nng", subject_directory());
 }
 
-/* Queues of the depth that ZeroMQ has by default, and no limit of the length, which is 1 MiB by
- * default. */
+/* The queues have the default depth of ZeroMQ. The length of a message is unlimited; the default
+ * limit is 1 MiB. */
 static nng_socket pair_new(void)
 {
-    nng_socket made;
+    nng_socket socket;
 
-    nng_must(nng_pair0_open(&made), "nng_pair0_open");
-    nng_must(nng_socket_set_int(made, NNG_OPT_SENDBUF, 1000), "NNG_OPT_SENDBUF");
-    nng_must(nng_socket_set_int(made, NNG_OPT_RECVBUF, 1000), "NNG_OPT_RECVBUF");
-    nng_must(nng_socket_set_size(made, NNG_OPT_RECVMAXSZ, 0), "NNG_OPT_RECVMAXSZ");
-    return made;
+    nng_must(nng_pair0_open(&socket), "nng_pair0_open");
+    nng_must(nng_socket_set_int(socket, NNG_OPT_SENDBUF, 1000), "NNG_OPT_SENDBUF");
+    nng_must(nng_socket_set_int(socket, NNG_OPT_RECVBUF, 1000), "NNG_OPT_RECVBUF");
+    nng_must(nng_socket_set_size(socket, NNG_OPT_RECVMAXSZ, 0), "NNG_OPT_RECVMAXSZ");
+    return socket;
 }
 
-/* After the fork and the pinning: the library's threads are where their process is. */
+/* After the fork and the pinning, so that the library's threads run on the processor of their
+ * process. */
 static void pair_open(void)
 {
     pair = pair_new();
     if (subject_side == 0)
         nng_must(nng_listen(pair, address, NULL, 0), "nng_listen");
-    subject_meet();
+    subject_barrier();
     if (subject_side != 0)
         nng_must(nng_dial(pair, address, NULL, 0), "nng_dial");
 }
@@ -60,7 +61,7 @@ SUBJECT_INLINE void copied_get(size_t len, uint64_t n)
 
     nng_must(nng_recv(pair, subject_in, &got, 0), "nng_recv");
     if (got != len)
-        errx(1, "a message of another length");
+        errx(1, "wrong message length");
     subject_check(subject_in, len, n);
 }
 
@@ -81,40 +82,39 @@ SUBJECT_INLINE void in_place_get(size_t len, uint64_t n)
 
     nng_must(nng_recvmsg(pair, &message, 0), "nng_recvmsg");
     if (nng_msg_len(message) != len)
-        errx(1, "a message of another length");
+        errx(1, "wrong message length");
     subject_check(nng_msg_body(message), len, n);
     nng_msg_free(message);
 }
 
 SUBJECT_LOOP(in_place)
 
-static void setup(void)
+static void pair_setup(void)
 {
-    static uint64_t made;
+    static uint64_t number;
     nng_socket first = pair_new(), second = pair_new();
 
     nng_must(nng_listen(first, address, NULL, 0), "nng_listen");
     nng_must(nng_dial(second, address, NULL, 0), "nng_dial");
     pair = second;
-    copied_put(subject.len, made);
+    copied_put(subject.len, number);
     pair = first;
-    copied_get(subject.len, made++);
+    copied_get(subject.len, number++);
     nng_close(second);
     nng_close(first);
 }
 
-SUBJECT_WORK(setup)
+SUBJECT_SETUP_OPERATION(pair, address_prepare)
 
-static const struct subject_way copied = {address_prepare, pair_open, copied_loop, pair_close};
-static const struct subject_way in_place = {address_prepare, pair_open, in_place_loop, pair_close};
-static const struct subject_work setting_up = {address_prepare, setup_work, NULL};
+static const struct subject_transport copied = {address_prepare, pair_open, copied_loop,
+                                                pair_close};
+static const struct subject_transport in_place = {address_prepare, pair_open, in_place_loop,
+                                                  pair_close};
 
 static const struct subject_row rows[] = {
-    {"pair", "latency-block", "nng pair0", "isolated", 0, &copied, NULL},
-    {"pair", "rate", "nng pair0", "isolated", 0, &copied, NULL},
-    {"pair", "setup", "nng pair0", "isolated", 0, NULL, &setting_up},
-    {"pair-msg", "latency-block", "nng pair0, nng_msg", "isolated", 0, &in_place, NULL},
-    {"pair-msg", "rate", "nng pair0, nng_msg", "isolated", 0, &in_place, NULL},
+    SUBJECT_TRANSPORT("pair", "nng pair0", "isolated", NULL, copied),
+    SUBJECT_SETUP("pair", "nng pair0", "isolated", NULL, pair),
+    SUBJECT_TRANSPORT("pair-msg", "nng pair0, nng_msg", "isolated", NULL, in_place),
     {0},
 };
 

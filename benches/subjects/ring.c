@@ -1,5 +1,6 @@
-/* ring: the limits of what two processes can do: the minimal ring of ../ring.h, and one cache
- * line that goes to and fro. Both spin, trust each other, and do no more than is necessary. */
+/* ring: the limits of messages between two processes: the minimal ring of ../ring.h, and two cache
+ * lines that the processes write in turn. Both processes spin, trust each other, and do only what is
+ * necessary. */
 #include "subject.h"
 
 #include "../ring.h"
@@ -27,13 +28,13 @@ SUBJECT_INLINE void ring_put(size_t len, uint64_t n)
 SUBJECT_INLINE void ring_get(size_t len, uint64_t n)
 {
     if (ring_recv(&from_other, subject_in) != len)
-        errx(1, "a message of another length");
+        errx(1, "wrong message length");
     subject_check(subject_in, len, n);
 }
 
 SUBJECT_LOOP(ring)
 
-/* The number is the message: it differs from the one before. */
+/* The message is its number, which differs from the previous one. */
 static struct line {
     _Alignas(128) uint64_t number;
 } *lines;
@@ -59,13 +60,17 @@ SUBJECT_INLINE void line_get(size_t len, uint64_t n)
 
 SUBJECT_LOOP(line)
 
-static const struct subject_way ring = {ring_prepare, ring_open, ring_loop, NULL};
-static const struct subject_way line = {line_prepare, NULL, line_loop, NULL};
+static size_t line_max_len(void)
+{
+    return sizeof(lines->number);
+}
+
+static const struct subject_transport ring = {ring_prepare, ring_open, ring_loop, NULL};
+static const struct subject_transport line = {line_prepare, NULL, line_loop, NULL};
 
 static const struct subject_row rows[] = {
-    {"ring", "latency-poll", "minimal ring", "limit,spins", 0, &ring, NULL},
-    {"ring", "rate", "minimal ring", "limit,spins", 0, &ring, NULL},
-    {"line", "latency-poll", "two cache lines", "limit,spins", 8, &line, NULL},
+    SUBJECT_SPINNING("ring", "minimal ring", "limit,spins", NULL, ring),
+    {"line", "latency-poll", "two cache lines", "limit,spins", line_max_len, &line, NULL},
     {0},
 };
 

@@ -1,17 +1,16 @@
 /*
- * What the subjects share. A subject is a program that measures one library's ways of
- * inter-process communication, once a run; benches/README.md says how it is called, and what it
- * prints.
+ * The interface between a subject and the engine. A subject is a program that measures the
+ * mechanisms of one library, one per run; benches/README.md describes its arguments and output.
  *
- * A run is cut into short blocks, and the median one is what is printed, so that other work on the
- * machine which interrupts some of them does not count. The distribution of a latency is from
- * blocks of its own, because it takes reading the clock. With messages=N there is one block of so
- * many, after 16 of warm-up.
+ * The engine divides a run into short blocks and prints the median of the blocks, so that it does
+ * not matter if other load interrupts some of them. The latency distribution comes from separate
+ * blocks, because it needs a clock reading for each message. With messages=N the engine measures a
+ * single block of N messages, after a warm-up of 16.
  *
- * A subject gives its rows to subject_main. A row is either a way for messages to go between two
- * processes (struct subject_way), or work that some processes repeat (struct subject_work). The
- * loops are expanded for each of them, so that no message goes through a pointer to a function.
- * This is C11 and C++20.
+ * A subject passes its rows to subject_main. A row is either a transport of messages between two
+ * processes (struct subject_transport) or an operation that processes repeat (struct
+ * subject_operation). Macros expand the loops for each row, so that no message is sent through a
+ * function pointer. The header is valid C11 and C++20.
  */
 #ifndef SUBJECT_H
 #define SUBJECT_H
@@ -34,70 +33,72 @@ extern "C" {
 
 #define SUBJECT_INLINE static inline __attribute__((always_inline))
 
-/* What a run was asked for. */
+/* The arguments of a run. */
 struct subject_options {
     size_t len;    /* bytes of payload, a multiple of 8 */
     long ms;       /* how long to measure */
-    long n;        /* channels or readers */
-    long messages; /* if not 0: exactly so many, and ms does not count */
-    bool one_core; /* both processes on one processor */
-    int cpus[2];   /* where the two processes are */
+    long n;        /* the number of connections or readers */
+    long messages; /* if not 0: exactly this number of messages, and ms is ignored */
+    bool one_core; /* both processes run on one processor */
+    int cpus[2];   /* the processors of the two processes */
 };
 
 extern struct subject_options subject;
 extern int subject_side; /* 0 in the process that was started, 1 in the other one */
-extern char *subject_out, *subject_in; /* len bytes each, for payloads, of each process */
+extern char *subject_out, *subject_in; /* payload buffers of len bytes; each process has its own */
 
-/* What a block of messages is; in the timed kind each round trip goes into the histogram. */
-enum subject_kind { SUBJECT_ONE_WAY, SUBJECT_PING_PONG, SUBJECT_TIMED };
+/* The pattern of a block of messages. SUBJECT_TIMED is ping-pong in which the histogram gets the
+ * time of each round trip. */
+enum subject_pattern { SUBJECT_ONE_WAY, SUBJECT_PING_PONG, SUBJECT_TIMED };
 
-/* A way for messages to go, from side 0 to side 1 and back. NULL where there is nothing to do. */
-struct subject_way {
-    void (*prepare)(void); /* before there are two processes */
-    void (*open)(void);    /* in both, on their processors; the two may wait for each other */
-    void (*loop)(enum subject_kind kind, long count, size_t len, uint64_t first);
-    void (*close)(void);   /* in both */
+/* A transport of messages from side 0 to side 1 and back. Each function but `loop` may be NULL. */
+struct subject_transport {
+    void (*prepare)(void); /* before the fork */
+    void (*open)(void);    /* in both processes, which are pinned and may wait for each other */
+    void (*loop)(enum subject_pattern pattern, long count, size_t len, uint64_t first);
+    void (*close)(void);   /* in both processes */
 };
 
-/* What processes repeat, each until the time is over. */
-struct subject_work {
-    void (*prepare)(void); /* before they are started */
-    void (*work)(void);    /* the loop: SUBJECT_WORK */
-    void (*write)(void);   /* the loop of the one that writes what the others read */
+/* An operation that each process repeats until the time has elapsed. */
+struct subject_operation {
+    void (*prepare)(void); /* before the processes are started; may be NULL */
+    void (*repeat)(void);  /* the loop, from SUBJECT_REPEAT */
+    void (*write)(void);   /* the loop of the process that writes the value which the others read */
 };
 
-/* A thing that can be measured; flags as above. An array ends with an empty one. */
+/* Something that the subject can measure. benches/README.md lists the tests and flags. An array of
+ * rows ends with an empty row. */
 struct subject_row {
     const char *variant, *test, *title, *flags;
-    size_t max; /* the largest len; 0: no limit */
-    const struct subject_way *way;
-    const struct subject_work *work;
+    size_t (*max_len)(void); /* the largest len; NULL: no limit */
+    const struct subject_transport *transport;
+    const struct subject_operation *operation;
 };
 
-/* All of main. tables ends with NULL. */
+/* The main function of a subject. The array `tables` ends with NULL. */
 int subject_main(int argc, char **argv, const char *version,
                  const struct subject_row *const *tables);
 
-/* For names: a folder of this run in /tmp, and a name for anything else that bears one. Both have
- * this run's number in them. Calling one of them, or subject_key, starts the guard: a process that
- * removes what bears these names when this run ends, however it ends. */
-const char *subject_folder(void);
+/* A directory of this run in /tmp, and a name for any other object that needs one. Both contain the
+ * process id of the run. The first call of these functions or of subject_key starts the cleaner: a
+ * process that removes the objects when the run ends, for whatever reason. */
+const char *subject_directory(void);
 const char *subject_name(void);
-/* The same for System V objects: their key. */
+/* The key for a System V object of this run. */
 int subject_key(void);
 
-/* Starts a process that dies with this one, and runs there what follows. */
+/* Forks a child that dies with this process. */
 pid_t subject_fork(void);
-/* Memory that the processes share, zeroed, at the beginning of a page. */
+/* Zeroed, page-aligned memory that this process shares with its children. */
 void *subject_memory(size_t size);
-/* Waits, asleep, until the other process of a subject_way has called this too. */
-void subject_meet(void);
-/* The longest message that a local socket takes at once by default. */
+/* Sleeps until the other process of a transport has called this function too. */
+void subject_barrier(void);
+/* The longest message that a local socket accepts by default. */
 size_t subject_packet_max(void);
-/* A size for a ring or a buffer that messages of this length go through. */
+/* A suitable size of a ring or buffer for messages of `len` bytes. */
 size_t subject_ring_size(void);
 
-/* Messages stand at the caller of these. */
+/* A macro, so that the caller passes its own message. */
 #define subject_must(result, what) \
     do {                           \
         if ((result) < 0)          \
@@ -106,17 +107,20 @@ size_t subject_ring_size(void);
 
 /* --- payloads --- */
 
-#define SUBJECT_WORDS 64 /* up to here a payload is written word by word */
+#define SUBJECT_WORDS_MAX 64 /* longer payloads are written by memset */
 
-void subject_wrong(const void *payload, size_t len, uint64_t n) __attribute__((cold, noreturn));
+/* Exits because a payload is not that of message `n`. */
+void subject_fail_check(const void *payload, size_t len, uint64_t n)
+    __attribute__((cold, noreturn));
 
-/* The number first; then, up to 64 bytes, the number again in each word, else its lowest seven bits
- * in each byte. (Not eight: libqb's ring takes four bytes of 0xa1 for one of its headers.) */
+/* The first word of a payload is the number of the message. In a payload of up to 64 bytes, all
+ * other words repeat the number. In a longer one, every other byte is the lowest seven bits of the
+ * number. (Eight bits would not work: libqb's ring mistakes four bytes of 0xa1 for a header.) */
 #define SUBJECT_BYTE(n) ((int)((n) & 0x7f))
 
 SUBJECT_INLINE void subject_fill(void *payload, size_t len, uint64_t n)
 {
-    if (len > SUBJECT_WORDS) {
+    if (len > SUBJECT_WORDS_MAX) {
         memcpy(payload, &n, 8);
         memset((char *)payload + 8, SUBJECT_BYTE(n), len - 8);
         return;
@@ -125,14 +129,14 @@ SUBJECT_INLINE void subject_fill(void *payload, size_t len, uint64_t n)
         memcpy((char *)payload + 8 * i, &n, 8);
 }
 
-/* Two words, so that reading keeps pace with memory. */
-typedef uint64_t subject_words __attribute__((vector_size(16)));
+/* Vectors of two words, so that the loop below is as fast as the memory. */
+typedef uint64_t subject_u64x2 __attribute__((vector_size(16)));
 
-/* Reads every byte. */
+/* Reads every byte, and returns the sum of all words. */
 SUBJECT_INLINE uint64_t subject_sum(const void *payload, size_t len)
 {
     const char *at = (const char *)payload;
-    subject_words even = {0, 0}, odd = {0, 0}, words;
+    subject_u64x2 even = {0, 0}, odd = {0, 0}, words;
     uint64_t sum = 0, word;
     size_t i = 0;
 
@@ -153,22 +157,22 @@ SUBJECT_INLINE uint64_t subject_sum(const void *payload, size_t len)
 SUBJECT_INLINE void subject_check(const void *payload, size_t len, uint64_t n)
 {
     uint64_t first;
-    uint64_t rest = len > SUBJECT_WORDS ? (uint64_t)SUBJECT_BYTE(n) * 0x0101010101010101u : n;
+    uint64_t rest = len > SUBJECT_WORDS_MAX ? (uint64_t)SUBJECT_BYTE(n) * 0x0101010101010101u : n;
 
     memcpy(&first, payload, 8);
     if (first != n || subject_sum(payload, len) != n + rest * (len / 8 - 1))
-        subject_wrong(payload, len, n);
+        subject_fail_check(payload, len, n);
 }
 
-/* A value that processes read while another one replaces it: the same number in every word. */
+/* Fills a value that processes read while another one writes it: every word is the number. */
 SUBJECT_INLINE void subject_value_fill(void *value, size_t len, uint64_t n)
 {
     for (size_t i = 0; i < len; i += 8)
         memcpy((char *)value + i, &n, 8);
 }
 
-/* Returns its number, which must not be lower than the last one. Each word is compared, because
- * a sum would miss a value that is torn between numbers that differ by a multiple. */
+/* Returns the number of a value, which must not be lower than `last`. This compares each word,
+ * because a sum would not detect every torn value. */
 SUBJECT_INLINE uint64_t subject_value_check(const void *value, size_t len, uint64_t last)
 {
     const char *at = (const char *)value;
@@ -176,7 +180,7 @@ SUBJECT_INLINE uint64_t subject_value_check(const void *value, size_t len, uint6
     size_t i = 0;
 
     memcpy(&first, at, 8);
-    subject_words both = {first, first}, differs = {0, 0}, words;
+    subject_u64x2 both = {first, first}, differs = {0, 0}, words;
     for (; i + 16 <= len; i += 16) {
         memcpy(&words, at + i, 16);
         differs |= words ^ both;
@@ -186,16 +190,17 @@ SUBJECT_INLINE uint64_t subject_value_check(const void *value, size_t len, uint6
         differ |= word ^ first;
     }
     if ((differ | differs[0] | differs[1]) != 0 || first < last)
-        subject_wrong(value, len, last);
+        subject_fail_check(value, len, last);
     return first;
 }
 
-/* --- the time of round trips --- */
+/* --- the times of round trips --- */
 
-#define SUBJECT_FINE 7 /* an octave has 2^7 buckets here, each less than 1 % wide */
+/* An octave has 2^7 buckets, each of which is less than 1 % wide. */
+#define SUBJECT_BUCKET_BITS 7
 
 extern struct subject_histogram {
-    uint64_t counts[64 << SUBJECT_FINE];
+    uint64_t counts[64 << SUBJECT_BUCKET_BITS];
     uint64_t lowest, highest, total;
 } subject_histogram;
 
@@ -212,9 +217,9 @@ static inline void subject_record(uint64_t ns)
     struct subject_histogram *all = &subject_histogram;
     unsigned at = (unsigned)ns;
 
-    if (ns >> SUBJECT_FINE != 0) {
-        unsigned octave = 63 - SUBJECT_FINE - (unsigned)__builtin_clzll(ns);
-        at = (octave << SUBJECT_FINE) + (unsigned)(ns >> octave);
+    if (ns >> SUBJECT_BUCKET_BITS != 0) {
+        unsigned octave = 63 - SUBJECT_BUCKET_BITS - (unsigned)__builtin_clzll(ns);
+        at = (octave << SUBJECT_BUCKET_BITS) + (unsigned)(ns >> octave);
     }
     all->counts[at]++;
     all->total++;
@@ -226,15 +231,15 @@ static inline void subject_record(uint64_t ns)
 
 typedef void subject_transfer(size_t len, uint64_t n);
 
-SUBJECT_INLINE void subject_loop(enum subject_kind kind, long count, size_t len, uint64_t first,
-                                 subject_transfer *put, subject_transfer *get)
+SUBJECT_INLINE void subject_loop(enum subject_pattern pattern, long count, size_t len,
+                                 uint64_t first, subject_transfer *put, subject_transfer *get)
 {
     uint64_t end = first + (uint64_t)count;
 
-    if (kind == SUBJECT_ONE_WAY && subject_side == 0) {
+    if (pattern == SUBJECT_ONE_WAY && subject_side == 0) {
         for (uint64_t n = first; n < end; n++)
             put(len, n);
-    } else if (kind == SUBJECT_ONE_WAY) {
+    } else if (pattern == SUBJECT_ONE_WAY) {
         for (uint64_t n = first; n < end; n++)
             get(len, n);
     } else if (subject_side != 0) {
@@ -242,7 +247,7 @@ SUBJECT_INLINE void subject_loop(enum subject_kind kind, long count, size_t len,
             get(len, n);
             put(len, n);
         }
-    } else if (kind == SUBJECT_PING_PONG) {
+    } else if (pattern == SUBJECT_PING_PONG) {
         for (uint64_t n = first; n < end; n++) {
             put(len, n);
             get(len, n);
@@ -259,65 +264,89 @@ SUBJECT_INLINE void subject_loop(enum subject_kind kind, long count, size_t len,
     }
 }
 
-/* name_loop, of name_put and name_get. */
-#define SUBJECT_LOOP(name)                                                                \
-    static void name##_loop(enum subject_kind kind, long count, size_t len, uint64_t first) \
-    {                                                                                     \
-        subject_loop(kind, count, len, first, name##_put, name##_get);                    \
+/* Defines name_loop, which uses name_put and name_get. */
+#define SUBJECT_LOOP(name)                                                                      \
+    static void name##_loop(enum subject_pattern pattern, long count, size_t len, uint64_t first) \
+    {                                                                                           \
+        subject_loop(pattern, count, len, first, name##_put, name##_get);                       \
     }
 
-/* What a process that repeats something says of it, on cache lines of its own. */
+/* The counters of a process that repeats an operation, on cache lines of their own. */
 struct subject_slot {
     uint64_t done;
-    uint64_t failed; /* tries that did not get a whole value */
-    uint64_t cpu_ns; /* when it is over */
+    uint64_t failed; /* tries that did not read a consistent value */
+    uint64_t cpu_ns; /* set at the end */
     char padding[104];
 };
 
 extern struct subject_slot *subject_slot; /* of this process */
-extern uint64_t subject_limit;            /* how often it is to be done at most */
-extern const int *subject_stop;           /* not 0: the time is over */
-extern uint64_t *subject_counter;         /* what is counted under a lock; has its own lines */
+extern uint64_t subject_max_operations;   /* of this process */
+extern const int *subject_stop;           /* not 0 when the time has elapsed */
+extern uint64_t *subject_counter;         /* counts under a lock, on cache lines of its own */
 
 SUBJECT_INLINE void subject_repeat(void (*operate)(void))
 {
     struct subject_slot *slot = subject_slot;
-    uint64_t limit = subject_limit;
+    uint64_t max = subject_max_operations;
 
-    for (uint64_t done = 0; done < limit && __atomic_load_n(subject_stop, __ATOMIC_RELAXED) == 0;) {
+    for (uint64_t done = 0; done < max && __atomic_load_n(subject_stop, __ATOMIC_RELAXED) == 0;) {
         operate();
         done++;
         __atomic_store_n(&slot->done, done, __ATOMIC_RELAXED);
     }
 }
 
-/* name_work, which repeats name. */
-#define SUBJECT_WORK(name)          \
-    static void name##_work(void)   \
-    {                               \
-        subject_repeat(name);       \
+/* Defines name_repeat, which repeats the function name. */
+#define SUBJECT_REPEAT(name)          \
+    static void name##_repeat(void)   \
+    {                                 \
+        subject_repeat(name);         \
     }
 
-/* The rows of a lock, and of what guards a value. */
-#define SUBJECT_LOCK(variant, title, flags, work)            \
-    {variant, "lock", title, flags, 0, NULL, &work},         \
-    {variant, "lock-contended", title, flags, 0, NULL, &work}
-#define SUBJECT_VALUE(variant, title, flags, work)           \
-    {variant, "read", title, flags, 0, NULL, &work},         \
-    {variant, "read-written", title, flags, 0, NULL, &work}, \
-    {variant, "readers", title, flags, 0, NULL, &work}
+/* Defines an operation that repeats the function name_setup. */
+#define SUBJECT_SETUP_OPERATION(name, prepare)                                   \
+    SUBJECT_REPEAT(name##_setup)                                                 \
+    static const struct subject_operation name##_setup_operation = {             \
+        prepare, name##_setup_repeat, NULL};
 
-/* One more under the lock; the engine compares it with what the processes say that they did. */
+/* Increments the counter under a lock. The engine compares it with the sum of all operations. */
 SUBJECT_INLINE void subject_count(void)
 {
     volatile uint64_t *counter = subject_counter;
     *counter = *counter + 1;
 }
 
-SUBJECT_INLINE void subject_failed(void)
+SUBJECT_INLINE void subject_count_failure(void)
 {
     __atomic_store_n(&subject_slot->failed, subject_slot->failed + 1, __ATOMIC_RELAXED);
 }
+
+/* --- rows that belong together --- */
+
+/* The rows of a transport that sleeps. */
+#define SUBJECT_TRANSPORT(variant, title, flags, max_len, transport)             \
+    {variant, "latency-block", title, flags, max_len, &transport, NULL},         \
+    {variant, "rate", title, flags, max_len, &transport, NULL}
+
+/* The rows of a transport that spins. */
+#define SUBJECT_SPINNING(variant, title, flags, max_len, transport)              \
+    {variant, "latency-poll", title, flags, max_len, &transport, NULL},          \
+    {variant, "rate", title, flags, max_len, &transport, NULL}
+
+/* The row of creating, using and removing a mechanism: SUBJECT_SETUP_OPERATION(name) defines it. */
+#define SUBJECT_SETUP(variant, title, flags, max_len, name)                      \
+    {variant, "setup", title, flags, max_len, NULL, &name##_setup_operation}
+
+/* The rows of a lock. */
+#define SUBJECT_LOCK(variant, title, flags, operation)                           \
+    {variant, "lock", title, flags, NULL, NULL, &operation},                     \
+    {variant, "lock-contended", title, flags, NULL, NULL, &operation}
+
+/* The rows of a shared value. */
+#define SUBJECT_VALUE(variant, title, flags, operation)                          \
+    {variant, "read", title, flags, NULL, NULL, &operation},                     \
+    {variant, "read-written", title, flags, NULL, NULL, &operation},             \
+    {variant, "readers", title, flags, NULL, NULL, &operation}
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
-/* This library's locks and values: part of unixipc. */
-#include "subject.h"
+/* Locks and values of unixipc: part of the subject unixipc. */
+#include "locks.h"
 
 #include <unixipc.h>
 
@@ -9,8 +9,6 @@ static struct locks {
     _Alignas(128) struct ipc_rwlock rwlock;
 } *locks;
 
-static char *value; /* what processes share; each has its copies in subject_in and subject_out */
-static uint64_t last;
 static int semlock;
 static struct ipc_cell *cell;
 
@@ -37,7 +35,7 @@ static void semlock_prepare(void)
                  "ipc_semlock_open");
 }
 
-static void cell_make(unsigned int flags)
+static void make_cell(unsigned int flags)
 {
     size_t size = ipc_cell_memory_size(subject.len);
 
@@ -48,114 +46,57 @@ static void cell_make(unsigned int flags)
 
 static void cell_prepare(void)
 {
-    cell_make(0);
+    make_cell(0);
 }
 
 static void waitable_prepare(void)
 {
-    cell_make(IPC_CELL_F_WAITABLE);
+    make_cell(IPC_CELL_F_WAITABLE);
 }
 
-/* 1 would be the death of an owner, and nobody dies here. */
+/* The result 1 would be IPC_OWNER_DIED, but no owner dies here. */
 SUBJECT_INLINE void lock_must(int result, const char *what)
 {
     subject_must(result, what);
     if (result != 0)
-        errx(1, "%s: an owner has died", what);
+        errx(1, "%s: the owner died", what);
 }
 
-SUBJECT_INLINE void mutex_lock(void)
-{
-    lock_must(ipc_mutex_lock(&locks->mutex, -1), "ipc_mutex_lock");
-}
+/* Defines a function that locks or unlocks. The arguments after `name` are the call. */
+#define LOCK_CALL(name, function, ...)                \
+    SUBJECT_INLINE void name(void)                    \
+    {                                                 \
+        lock_must(function(__VA_ARGS__), #function);  \
+    }
 
-SUBJECT_INLINE void mutex_unlock(void)
-{
-    lock_must(ipc_mutex_unlock(&locks->mutex), "ipc_mutex_unlock");
-}
+LOCK_CALL(mutex_lock, ipc_mutex_lock, &locks->mutex, -1)
+LOCK_CALL(mutex_unlock, ipc_mutex_unlock, &locks->mutex)
+LOCK_CALL(rwlock_rdlock, ipc_rwlock_rdlock, &locks->rwlock, -1)
+LOCK_CALL(rwlock_rdunlock, ipc_rwlock_rdunlock, &locks->rwlock)
+LOCK_CALL(rwlock_wrlock, ipc_rwlock_wrlock, &locks->rwlock, -1)
+LOCK_CALL(rwlock_wrunlock, ipc_rwlock_wrunlock, &locks->rwlock)
+LOCK_CALL(semlock_rdlock, ipc_semlock_rdlock, semlock, -1)
+LOCK_CALL(semlock_rdunlock, ipc_semlock_rdunlock, semlock)
+LOCK_CALL(semlock_wrlock, ipc_semlock_wrlock, semlock, -1)
+LOCK_CALL(semlock_wrunlock, ipc_semlock_wrunlock, semlock)
 
-SUBJECT_INLINE void rwlock_rdlock(void)
-{
-    lock_must(ipc_rwlock_rdlock(&locks->rwlock, -1), "ipc_rwlock_rdlock");
-}
+COUNT(mutex, locks_prepare, mutex_lock, mutex_unlock)
+COUNT(rwlock, locks_prepare, rwlock_wrlock, rwlock_wrunlock)
+COUNT(semlock, semlock_prepare, semlock_wrlock, semlock_wrunlock)
 
-SUBJECT_INLINE void rwlock_rdunlock(void)
-{
-    lock_must(ipc_rwlock_rdunlock(&locks->rwlock), "ipc_rwlock_rdunlock");
-}
+READ_AND_WRITE(mutex, locks_prepare, mutex_lock, mutex_unlock, mutex_lock, mutex_unlock)
+READ_AND_WRITE(rwlock, locks_prepare, rwlock_rdlock, rwlock_rdunlock, rwlock_wrlock,
+               rwlock_wrunlock)
+READ_AND_WRITE(semlock, semlock_prepare, semlock_rdlock, semlock_rdunlock, semlock_wrlock,
+               semlock_wrunlock)
 
-SUBJECT_INLINE void rwlock_wrlock(void)
-{
-    lock_must(ipc_rwlock_wrlock(&locks->rwlock, -1), "ipc_rwlock_wrlock");
-}
-
-SUBJECT_INLINE void rwlock_wrunlock(void)
-{
-    lock_must(ipc_rwlock_wrunlock(&locks->rwlock), "ipc_rwlock_wrunlock");
-}
-
-SUBJECT_INLINE void semlock_rdlock(void)
-{
-    lock_must(ipc_semlock_rdlock(semlock, -1), "ipc_semlock_rdlock");
-}
-
-SUBJECT_INLINE void semlock_rdunlock(void)
-{
-    lock_must(ipc_semlock_rdunlock(semlock), "ipc_semlock_rdunlock");
-}
-
-SUBJECT_INLINE void semlock_wrlock(void)
-{
-    lock_must(ipc_semlock_wrlock(semlock, -1), "ipc_semlock_wrlock");
-}
-
-SUBJECT_INLINE void semlock_wrunlock(void)
-{
-    lock_must(ipc_semlock_wrunlock(semlock), "ipc_semlock_wrunlock");
-}
-
-#define COUNT(name, lock, unlock)  \
-    static void name##_count(void) \
-    {                              \
-        lock();                    \
-        subject_count();           \
-        unlock();                  \
-    }                              \
-    SUBJECT_WORK(name##_count)
-
-COUNT(mutex, mutex_lock, mutex_unlock)
-COUNT(rwlock, rwlock_wrlock, rwlock_wrunlock)
-COUNT(semlock, semlock_wrlock, semlock_wrunlock)
-
-#define READ_AND_WRITE(name, rdlock, rdunlock, wrlock, wrunlock)   \
-    static void name##_read(void)                                  \
-    {                                                              \
-        rdlock();                                                  \
-        memcpy(subject_in, value, subject.len);                    \
-        rdunlock();                                                \
-        last = subject_value_check(subject_in, subject.len, last); \
-    }                                                              \
-    static void name##_write(void)                                 \
-    {                                                              \
-        subject_value_fill(subject_out, subject.len, ++last);      \
-        wrlock();                                                  \
-        memcpy(value, subject_out, subject.len);                   \
-        wrunlock();                                                \
-    }                                                              \
-    SUBJECT_WORK(name##_read)                                      \
-    SUBJECT_WORK(name##_write)
-
-READ_AND_WRITE(mutex, mutex_lock, mutex_unlock, mutex_lock, mutex_unlock)
-READ_AND_WRITE(rwlock, rwlock_rdlock, rwlock_rdunlock, rwlock_wrlock, rwlock_wrunlock)
-READ_AND_WRITE(semlock, semlock_rdlock, semlock_rdunlock, semlock_wrlock, semlock_wrunlock)
-
-/* A load that writers have overtaken too often says so, and is made again. */
+/* A load fails with EAGAIN if writers have overtaken it too often. This repeats it. */
 static void cell_read(void)
 {
     ssize_t got;
 
     while ((got = ipc_cell_load(cell, subject_in, subject.len, NULL)) < 0 && errno == EAGAIN) {
-        subject_failed();
+        subject_count_failure();
         if (__atomic_load_n(subject_stop, __ATOMIC_RELAXED) != 0)
             return;
     }
@@ -170,10 +111,10 @@ static void cell_write(void)
     subject_must(ipc_cell_store(cell, subject_out, subject.len, -1), "ipc_cell_store");
 }
 
-SUBJECT_WORK(cell_read)
-SUBJECT_WORK(cell_write)
+READING(cell, cell_prepare)
+static const struct subject_operation waitable_reading = {waitable_prepare, cell_read_repeat,
+                                                          cell_write_repeat};
 
-/* Making one, using it once, and away with it. */
 static void key_prepare(void)
 {
     subject_key();
@@ -188,80 +129,48 @@ static void semlock_setup(void)
     subject_must(ipc_semlock_remove(semlock), "ipc_semlock_remove");
 }
 
-SUBJECT_WORK(semlock_setup)
+SUBJECT_SETUP_OPERATION(semlock, key_prepare)
 
-/* --- a queue under a mutex, with conditions to sleep on --- */
+/* --- a queue with a mutex and conditions --- */
 
-/* With one writer and one reader it is enough to signal when the other one can be waiting. */
+typedef struct ipc_mutex queue_mutex;
+typedef struct ipc_cond queue_cond;
 
-static struct queue {
-    _Alignas(128) struct ipc_mutex mutex;
-    struct ipc_cond filled, emptied;
-    uint64_t written, read; /* messages */
-    size_t slots;
-} *queues[2];
-
-static void queue_prepare(void)
+static void *queue_memory(size_t size)
 {
-    size_t size = subject_ring_size();
-
-    for (int i = 0; i < 2; i++) {
-        struct queue *queue = region(sizeof(*queue) + size);
-        queue->slots = size / subject.len;
-        subject_must(ipc_mutex_init(&queue->mutex, 0), "ipc_mutex_init");
-        subject_must(ipc_cond_init(&queue->filled, 0), "ipc_cond_init");
-        subject_must(ipc_cond_init(&queue->emptied, 0), "ipc_cond_init");
-        queues[i] = queue;
-    }
+    return region(size);
 }
 
-SUBJECT_INLINE void queue_put(size_t len, uint64_t n)
+static void queue_init(queue_mutex *mutex, queue_cond *filled, queue_cond *emptied)
 {
-    struct queue *queue = queues[subject_side];
-
-    subject_fill(subject_out, len, n);
-    lock_must(ipc_mutex_lock(&queue->mutex, -1), "ipc_mutex_lock");
-    while (queue->written - queue->read == queue->slots)
-        lock_must(ipc_cond_wait(&queue->emptied, &queue->mutex, -1), "ipc_cond_wait");
-    bool was_empty = queue->written == queue->read;
-    memcpy((char *)(queue + 1) + queue->written++ % queue->slots * len, subject_out, len);
-    lock_must(ipc_mutex_unlock(&queue->mutex), "ipc_mutex_unlock");
-    if (was_empty)
-        subject_must(ipc_cond_signal(&queue->filled), "ipc_cond_signal");
+    subject_must(ipc_mutex_init(mutex, 0), "ipc_mutex_init");
+    subject_must(ipc_cond_init(filled, 0), "ipc_cond_init");
+    subject_must(ipc_cond_init(emptied, 0), "ipc_cond_init");
 }
 
-SUBJECT_INLINE void queue_get(size_t len, uint64_t n)
+SUBJECT_INLINE void queue_lock(queue_mutex *mutex)
 {
-    struct queue *queue = queues[1 - subject_side];
-
-    lock_must(ipc_mutex_lock(&queue->mutex, -1), "ipc_mutex_lock");
-    while (queue->written == queue->read)
-        lock_must(ipc_cond_wait(&queue->filled, &queue->mutex, -1), "ipc_cond_wait");
-    bool was_full = queue->written - queue->read == queue->slots;
-    memcpy(subject_in, (char *)(queue + 1) + queue->read++ % queue->slots * len, len);
-    lock_must(ipc_mutex_unlock(&queue->mutex), "ipc_mutex_unlock");
-    if (was_full)
-        subject_must(ipc_cond_signal(&queue->emptied), "ipc_cond_signal");
-    subject_check(subject_in, len, n);
+    lock_must(ipc_mutex_lock(mutex, -1), "ipc_mutex_lock");
 }
 
-SUBJECT_LOOP(queue)
+SUBJECT_INLINE void queue_unlock(queue_mutex *mutex)
+{
+    lock_must(ipc_mutex_unlock(mutex), "ipc_mutex_unlock");
+}
 
-/* --- all of them --- */
+SUBJECT_INLINE void queue_wait(queue_cond *cond, queue_mutex *mutex)
+{
+    lock_must(ipc_cond_wait(cond, mutex, -1), "ipc_cond_wait");
+}
 
-static const struct subject_way queue = {queue_prepare, NULL, queue_loop, NULL};
-static const struct subject_work mutex_counting = {locks_prepare, mutex_count_work, NULL};
-static const struct subject_work rwlock_counting = {locks_prepare, rwlock_count_work, NULL};
-static const struct subject_work semlock_counting = {semlock_prepare, semlock_count_work, NULL};
-static const struct subject_work semlock_made = {key_prepare, semlock_setup_work, NULL};
-static const struct subject_work mutex_reading = {locks_prepare, mutex_read_work, mutex_write_work};
-static const struct subject_work rwlock_reading = {locks_prepare, rwlock_read_work,
-                                                   rwlock_write_work};
-static const struct subject_work semlock_reading = {semlock_prepare, semlock_read_work,
-                                                    semlock_write_work};
-static const struct subject_work cell_reading = {cell_prepare, cell_read_work, cell_write_work};
-static const struct subject_work waitable_reading = {waitable_prepare, cell_read_work,
-                                                     cell_write_work};
+SUBJECT_INLINE void queue_signal(queue_cond *cond)
+{
+    subject_must(ipc_cond_signal(cond), "ipc_cond_signal");
+}
+
+#include "cond_queue.h"
+
+/* --- rows --- */
 
 const struct subject_row unixipc_locks[] = {
     SUBJECT_LOCK("mutex", "ipc_mutex", "ours", mutex_counting),
@@ -272,8 +181,7 @@ const struct subject_row unixipc_locks[] = {
     SUBJECT_VALUE("mutex", "ipc_mutex", "ours", mutex_reading),
     SUBJECT_VALUE("rwlock", "ipc_rwlock", "ours", rwlock_reading),
     SUBJECT_VALUE("semlock", "ipc_semlock", "ours", semlock_reading),
-    {"cond", "latency-block", "ipc_mutex and ipc_cond", "ours", 0, &queue, NULL},
-    {"cond", "rate", "ipc_mutex and ipc_cond", "ours", 0, &queue, NULL},
-    {"semlock", "setup", "ipc_semlock", "ours", 0, NULL, &semlock_made},
+    SUBJECT_TRANSPORT("cond", "ipc_mutex and ipc_cond", "ours", NULL, queue),
+    SUBJECT_SETUP("semlock", "ipc_semlock", "ours", NULL, semlock),
     {0},
 };

@@ -1,4 +1,4 @@
-/* zeromq: PAIR sockets over ipc, copied and with the library's own messages. */
+/* zeromq: PAIR sockets over ipc, with copied payloads and with the library's own messages. */
 #include "subject.h"
 
 #include <limits.h>
@@ -15,19 +15,19 @@ static void zmq_must(int result, const char *what)
 
 static void address_prepare(void)
 {
-    snprintf(address, sizeof(address), "ipc://%s/zeromq", subject_folder());
+    snprintf(address, sizeof(address), "ipc://%s/zeromq", subject_directory());
 }
 
-/* The high-water mark stays at its default of 1000 messages, where a PAIR blocks its sender. */
+/* The high-water mark is the default of 1000 messages, at which a PAIR blocks its sender. */
 static void *pair_new(void)
 {
     int linger = 0;
-    void *made = zmq_socket(context, ZMQ_PAIR);
+    void *socket = zmq_socket(context, ZMQ_PAIR);
 
-    if (made == NULL)
+    if (socket == NULL)
         errx(1, "zmq_socket: %s", zmq_strerror(zmq_errno()));
-    zmq_must(zmq_setsockopt(made, ZMQ_LINGER, &linger, sizeof(linger)), "zmq_setsockopt");
-    return made;
+    zmq_must(zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof(linger)), "zmq_setsockopt");
+    return socket;
 }
 
 static void context_open(void)
@@ -37,14 +37,15 @@ static void context_open(void)
         errx(1, "zmq_ctx_new: %s", zmq_strerror(zmq_errno()));
 }
 
-/* After the fork and the pinning: the library's thread is where its process is. */
+/* After the fork and the pinning, so that the library's thread runs on the processor of its
+ * process. */
 static void pair_open(void)
 {
     context_open();
     zmq = pair_new();
     if (subject_side == 0)
         zmq_must(zmq_bind(zmq, address), "zmq_bind");
-    subject_meet();
+    subject_barrier();
     if (subject_side != 0)
         zmq_must(zmq_connect(zmq, address), "zmq_connect");
 }
@@ -67,7 +68,7 @@ SUBJECT_INLINE void copied_get(size_t len, uint64_t n)
 
     zmq_must(got, "zmq_recv");
     if ((size_t)got != len)
-        errx(1, "a message of another length");
+        errx(1, "wrong message length");
     subject_check(subject_in, len, n);
 }
 
@@ -89,17 +90,17 @@ SUBJECT_INLINE void in_place_get(size_t len, uint64_t n)
     zmq_msg_init(&message);
     zmq_must(zmq_msg_recv(&message, zmq, 0), "zmq_msg_recv");
     if (zmq_msg_size(&message) != len)
-        errx(1, "a message of another length");
+        errx(1, "wrong message length");
     subject_check(zmq_msg_data(&message), len, n);
     zmq_msg_close(&message);
 }
 
 SUBJECT_LOOP(in_place)
 
-/* The context, with its thread, is made once; a program has one. */
-static void setup(void)
+/* The context and its thread are created once, because a program has one context. */
+static void pair_setup(void)
 {
-    static uint64_t made;
+    static uint64_t number;
 
     if (context == NULL)
         context_open();
@@ -107,27 +108,26 @@ static void setup(void)
     zmq_must(zmq_bind(first, address), "zmq_bind");
     zmq_must(zmq_connect(second, address), "zmq_connect");
     zmq = second;
-    copied_put(subject.len, made);
+    copied_put(subject.len, number);
     zmq = first;
-    copied_get(subject.len, made++);
-    /* The address is free again when the library's thread has come to it, so it is said here. */
+    copied_get(subject.len, number++);
+    /* zmq_close would leave it to the library's thread to free the address later. */
     zmq_must(zmq_unbind(first, address), "zmq_unbind");
     zmq_close(second);
     zmq_close(first);
 }
 
-SUBJECT_WORK(setup)
+SUBJECT_SETUP_OPERATION(pair, address_prepare)
 
-static const struct subject_way copied = {address_prepare, pair_open, copied_loop, pair_close};
-static const struct subject_way in_place = {address_prepare, pair_open, in_place_loop, pair_close};
-static const struct subject_work setting_up = {address_prepare, setup_work, NULL};
+static const struct subject_transport copied = {address_prepare, pair_open, copied_loop,
+                                                pair_close};
+static const struct subject_transport in_place = {address_prepare, pair_open, in_place_loop,
+                                                  pair_close};
 
 static const struct subject_row rows[] = {
-    {"pair", "latency-block", "ZeroMQ PAIR", "isolated", 0, &copied, NULL},
-    {"pair", "rate", "ZeroMQ PAIR", "isolated", 0, &copied, NULL},
-    {"pair", "setup", "ZeroMQ PAIR", "isolated", 0, NULL, &setting_up},
-    {"pair-msg", "latency-block", "ZeroMQ PAIR, zmq_msg", "isolated", 0, &in_place, NULL},
-    {"pair-msg", "rate", "ZeroMQ PAIR, zmq_msg", "isolated", 0, &in_place, NULL},
+    SUBJECT_TRANSPORT("pair", "ZeroMQ PAIR", "isolated", NULL, copied),
+    SUBJECT_SETUP("pair", "ZeroMQ PAIR", "isolated", NULL, pair),
+    SUBJECT_TRANSPORT("pair-msg", "ZeroMQ PAIR, zmq_msg", "isolated", NULL, in_place),
     {0},
 };
 

@@ -1,11 +1,11 @@
-/* iceoryx2: publish-subscribe, copied and loaned, polled and with its events to sleep on.
- * src/lib.rs is what talks to the crate. */
+/* iceoryx2: publish-subscribe with copied and with loaned payloads, polled or with events to sleep
+ * on. src/lib.rs wraps the crate in C functions. */
 #include "subject.h"
 
 struct iceoryx2;
 
 const char *iceoryx2_version(void);
-struct iceoryx2 *iceoryx2_open(const char *folder, const char *prefix, const char *to,
+struct iceoryx2 *iceoryx2_open(const char *directory, const char *prefix, const char *to,
                                const char *from, size_t len, size_t depth, bool events);
 bool iceoryx2_connect(const struct iceoryx2 *link);
 void iceoryx2_close(struct iceoryx2 *link);
@@ -19,7 +19,7 @@ void iceoryx2_release(struct iceoryx2 *link);
 static const char *const names[] = {"forth", "back"};
 static struct iceoryx2 *ends;
 
-/* Each has said on standard error what was wrong. */
+/* The functions of lib.rs have printed the error. */
 SUBJECT_INLINE void must(bool done)
 {
     if (!done)
@@ -34,27 +34,28 @@ static struct iceoryx2 *open_link(const char *to, const char *from, bool events)
     depth = depth < 4 ? 4 : depth > 1024 ? 1024 : depth;
     snprintf(prefix, sizeof(prefix), "%s_", subject_name());
     struct iceoryx2 *link =
-        iceoryx2_open(subject_folder(), prefix, to, from, subject.len, depth, events);
+        iceoryx2_open(subject_directory(), prefix, to, from, subject.len, depth, events);
     must(link != NULL);
     return link;
 }
 
-static void folder_prepare(void)
+static void directory_prepare(void)
 {
-    subject_folder();
+    subject_directory();
 }
 
-/* One after the other, because who opens a service gives up when another one makes it slowly. */
+/* One process after the other, because opening a service fails if the other process takes too long
+ * to create it. */
 static void open_both(bool events)
 {
     if (subject_side != 0)
-        subject_meet();
+        subject_barrier();
     ends = open_link(names[subject_side], names[1 - subject_side], events);
     if (subject_side == 0)
-        subject_meet();
-    subject_meet();
+        subject_barrier();
+    subject_barrier();
     must(iceoryx2_connect(ends));
-    subject_meet();
+    subject_barrier();
 }
 
 static void polled_open(void)
@@ -106,33 +107,32 @@ SUBJECT_INLINE void loaned_get(size_t len, uint64_t n)
 
 SUBJECT_LOOP(loaned)
 
-/* With a node of its own, a publisher and a subscriber. */
-static void setup(void)
+/* A node of its own with a publisher and a subscriber. */
+static void link_setup(void)
 {
-    static uint64_t made;
+    static uint64_t number;
 
     ends = open_link("setup", "setup", false);
     must(iceoryx2_connect(ends));
-    copied_put(subject.len, made);
-    copied_get(subject.len, made++);
+    copied_put(subject.len, number);
+    copied_get(subject.len, number++);
     iceoryx2_close(ends);
 }
 
-SUBJECT_WORK(setup)
+SUBJECT_SETUP_OPERATION(link, directory_prepare)
 
-static const struct subject_way copied = {folder_prepare, polled_open, copied_loop, close_end};
-static const struct subject_way loaned = {folder_prepare, polled_open, loaned_loop, close_end};
-static const struct subject_way copied_event = {folder_prepare, event_open, copied_loop, close_end};
-static const struct subject_work setting_up = {folder_prepare, setup_work, NULL};
+static const struct subject_transport copied = {directory_prepare, polled_open, copied_loop,
+                                                close_end};
+static const struct subject_transport loaned = {directory_prepare, polled_open, loaned_loop,
+                                                close_end};
+static const struct subject_transport copied_event = {directory_prepare, event_open, copied_loop,
+                                                      close_end};
 
 static const struct subject_row rows[] = {
-    {"copied", "latency-poll", "iceoryx2, copied", "spins", 0, &copied, NULL},
-    {"copied", "rate", "iceoryx2, copied", "spins", 0, &copied, NULL},
-    {"copied", "setup", "iceoryx2, copied", "", 0, NULL, &setting_up},
-    {"loaned", "latency-poll", "iceoryx2, loaned", "spins", 0, &loaned, NULL},
-    {"loaned", "rate", "iceoryx2, loaned", "spins", 0, &loaned, NULL},
-    {"event", "latency-block", "iceoryx2 with events", "", 0, &copied_event, NULL},
-    {"event", "rate", "iceoryx2 with events", "", 0, &copied_event, NULL},
+    SUBJECT_SPINNING("copied", "iceoryx2, copied", "spins", NULL, copied),
+    SUBJECT_SETUP("copied", "iceoryx2, copied", "", NULL, link),
+    SUBJECT_SPINNING("loaned", "iceoryx2, loaned", "spins", NULL, loaned),
+    SUBJECT_TRANSPORT("event", "iceoryx2 with events", "", NULL, copied_event),
     {0},
 };
 
