@@ -1,7 +1,7 @@
 /*
- * The least that a ring between two processes can be, as the limit of what there is to gain:
- * one shared mapping that both can write, two cursors, a length before each message. It spins
- * and never sleeps, trusts the other side, and does not notice its end.
+ * A minimal ring between two processes, which is the limit for all other rings: one shared mapping
+ * that both processes can write, two cursors, and a length before each message. It spins and never
+ * sleeps, trusts the other process, and does not detect that it has died.
  */
 #ifndef RING_H
 #define RING_H
@@ -15,21 +15,21 @@
 
 #define RING_PAGE 4096
 
-/* Each on cache lines of its own. */
+/* Each cursor is on cache lines of its own. */
 struct ring_cursors {
-    _Alignas(128) atomic_ulong tail; /* how far it has been written */
-    _Alignas(128) atomic_ulong head; /* how far it has been read */
+    _Alignas(128) atomic_ulong tail; /* bytes that have been written */
+    _Alignas(128) atomic_ulong head; /* bytes that have been read */
 };
 
-/* What one side knows: of its own process, and only for sending or only for receiving. */
+/* The private state of one process, which either sends or receives. */
 struct ring {
     _Alignas(128) struct ring_cursors *cursors;
     char *data;
     size_t size;
-    unsigned long own, other; /* the own cursor, and what was last seen of the other's */
+    unsigned long own, cached; /* the own cursor, and the last value seen of the other one */
 };
 
-/* size is a power of two of a page or more. The data are mapped twice in a row. */
+/* `size` must be a power of two, and at least a page. The data are mapped twice in a row. */
 static inline struct ring ring_new(size_t size)
 {
     int fd = memfd_create("ring", MFD_CLOEXEC);
@@ -59,8 +59,8 @@ static inline size_t ring_record(size_t len)
 static inline void ring_send(struct ring *ring, const void *message, size_t len)
 {
     size_t need = ring_record(len);
-    while (ring->size - (ring->own - ring->other) < need)
-        ring->other = atomic_load_explicit(&ring->cursors->head, memory_order_acquire);
+    while (ring->size - (ring->own - ring->cached) < need)
+        ring->cached = atomic_load_explicit(&ring->cursors->head, memory_order_acquire);
     char *at = ring->data + (ring->own & (ring->size - 1));
     uint32_t length = (uint32_t)len;
     memcpy(at, &length, 4);
@@ -71,8 +71,8 @@ static inline void ring_send(struct ring *ring, const void *message, size_t len)
 
 static inline size_t ring_recv(struct ring *ring, void *message)
 {
-    while (ring->own == ring->other)
-        ring->other = atomic_load_explicit(&ring->cursors->tail, memory_order_acquire);
+    while (ring->own == ring->cached)
+        ring->cached = atomic_load_explicit(&ring->cursors->tail, memory_order_acquire);
     const char *at = ring->data + (ring->own & (ring->size - 1));
     uint32_t len;
     memcpy(&len, at, 4);

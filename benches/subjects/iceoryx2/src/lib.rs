@@ -1,7 +1,7 @@
-//! iceoryx2's publish-subscribe and event services as a few C functions: a link is one process's
-//! end of two services, of which it publishes to the one and subscribes to the other.
+//! C functions for the publish-subscribe and event services of iceoryx2. A link is one process's end
+//! of two services: it publishes to the first and subscribes to the second.
 //!
-//! A call through this border costs one or two nanoseconds, where a message costs hundreds.
+//! The C boundary costs one or two nanoseconds per call; a message costs hundreds.
 
 use std::error::Error;
 use std::ffi::{CStr, c_char};
@@ -15,29 +15,30 @@ use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::port::update_connections::UpdateConnections;
 use iceoryx2::prelude::*;
 use iceoryx2::sample::Sample;
+use iceoryx2::sample_mut::SampleMut;
 use iceoryx2::sample_mut_uninit::SampleMutUninit;
 
 const VERSION: &CStr = c"iceoryx2 0.10.0";
 
-/// What a payload is made of, so that it is aligned as the others' are.
+/// The element of a payload. It gives the payload the same alignment as in the other subjects.
 type Word = u64;
 
 pub struct Link {
-    // Dropped in this order: what was lent, the ports, the node.
+    // Drop order: the samples, the ports, the node.
     loaned: Option<SampleMutUninit<ipc::Service, [MaybeUninit<Word>], ()>>,
-    shown: Option<Sample<ipc::Service, [Word], ()>>,
+    peeked: Option<Sample<ipc::Service, [Word], ()>>,
     publisher: Publisher<ipc::Service, [Word], ()>,
     subscriber: Subscriber<ipc::Service, [Word], ()>,
     events: Option<(Notifier<ipc::Service>, Listener<ipc::Service>)>,
     _node: Node<ipc::Service>,
 }
 
-fn failed(what: &str, error: &dyn Error) {
-    eprintln!("iceoryx2: {what}: {error:?}");
+fn report(call: &str, error: &dyn Error) {
+    eprintln!("iceoryx2: {call}: {error:?}");
 }
 
 fn open(
-    folder: &[u8],
+    directory: &[u8],
     prefix: &[u8],
     services: [&str; 2],
     words: usize,
@@ -45,14 +46,14 @@ fn open(
     events: bool,
 ) -> Result<Link, Box<dyn Error>> {
     let mut config = Config::default();
-    config.global.set_root_path(&Path::new(folder)?);
+    config.global.set_root_path(&Path::new(directory)?);
     config.global.prefix = FileName::new(prefix)?;
     let node = NodeBuilder::new()
         .config(&config)
         .signal_handling_mode(SignalHandlingMode::Disabled)
         .create::<ipc::Service>()?;
 
-    // Nothing is lost: what is full makes the publisher wait.
+    // No message may be lost: a full buffer makes the publisher wait.
     let service = |name: &str| -> Result<_, Box<dyn Error>> {
         Ok(node
             .service_builder(&name.try_into()?)
@@ -96,7 +97,7 @@ fn open(
     };
     Ok(Link {
         loaned: None,
-        shown: None,
+        peeked: None,
         publisher,
         subscriber,
         events,
@@ -112,27 +113,42 @@ impl Link {
         match notifier.notify() {
             Ok(_) => true,
             Err(error) => {
-                failed("notify", &error);
+                report("notify", &error);
                 false
             }
         }
     }
 
-    /// Waits for a message: asleep if there are events, else by looking again and again.
+    /// Sends a sample to the only subscriber, and wakes it.
+    fn send(&self, sample: SampleMut<ipc::Service, [Word], ()>) -> bool {
+        match sample.send() {
+            Ok(1) => self.notify(),
+            Ok(_) => {
+                eprintln!("iceoryx2: a message has no subscriber");
+                false
+            }
+            Err(error) => {
+                report("send", &error);
+                false
+            }
+        }
+    }
+
+    /// Waits for a message: sleeps if the link has events, otherwise spins.
     fn receive(&self) -> Option<Sample<ipc::Service, [Word], ()>> {
         loop {
             match self.subscriber.receive() {
                 Ok(Some(sample)) => return Some(sample),
                 Ok(None) => (),
                 Err(error) => {
-                    failed("receive", &error);
+                    report("receive", &error);
                     return None;
                 }
             }
             if let Some((_, listener)) = &self.events
                 && let Err(error) = listener.blocking_wait(|_| ())
             {
-                failed("blocking_wait", &error);
+                report("blocking_wait", &error);
                 return None;
             }
         }
@@ -144,14 +160,14 @@ pub extern "C" fn iceoryx2_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// Publishes to the service of the first name, and subscribes to that of the second. Returns NULL
-/// after it has said why.
+/// Opens a link that publishes to the service `to` and subscribes to the service `from`. On failure,
+/// prints the error and returns NULL.
 ///
 /// # Safety
-/// All are strings.
+/// All pointers must be strings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_open(
-    folder: *const c_char,
+    directory: *const c_char,
     prefix: *const c_char,
     to: *const c_char,
     from: *const c_char,
@@ -159,13 +175,13 @@ pub unsafe extern "C" fn iceoryx2_open(
     depth: usize,
     events: bool,
 ) -> *mut Link {
-    // SAFETY: the caller passes strings, which are used during this call only.
-    let [folder, prefix, to, from] =
-        [folder, prefix, to, from].map(|text| unsafe { CStr::from_ptr(text) });
+    // SAFETY: the caller passes strings, and they are used during this call only.
+    let [directory, prefix, to, from] =
+        [directory, prefix, to, from].map(|text| unsafe { CStr::from_ptr(text) });
     set_log_level(LogLevel::Error);
     let names = [to, from].map(|name| name.to_str().unwrap_or(""));
     match open(
-        folder.to_bytes(),
+        directory.to_bytes(),
         prefix.to_bytes(),
         names,
         len / size_of::<Word>(),
@@ -174,71 +190,62 @@ pub unsafe extern "C" fn iceoryx2_open(
     ) {
         Ok(link) => Box::into_raw(Box::new(link)),
         Err(error) => {
-            failed("open", error.as_ref());
+            report("open", error.as_ref());
             ptr::null_mut()
         }
     }
 }
 
-/// After both processes have opened theirs: a message goes to who is known.
+/// Connects the link to the other process. Both processes must have opened their links, because a
+/// message goes only to subscribers that the publisher knows.
 ///
 /// # Safety
-/// link is from iceoryx2_open.
+/// `link` must come from iceoryx2_open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_connect(link: *const Link) -> bool {
-    // SAFETY: the caller says so, and nobody else uses it meanwhile.
+    // SAFETY: the link is valid, and no other thread uses it.
     let link = unsafe { &*link };
     link.publisher.update_connections().is_ok() && link.subscriber.update_connections().is_ok()
 }
 
 /// # Safety
-/// link is from iceoryx2_open, and not used any more.
+/// `link` must come from iceoryx2_open, and this must be its last use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_close(link: *mut Link) {
-    // SAFETY: the caller says so.
+    // SAFETY: the link came from Box::into_raw, and this is its last use.
     drop(unsafe { Box::from_raw(link) });
 }
 
-/// Copies a payload into a sample, and sends it.
+/// Copies a payload into a sample and sends it.
 ///
 /// # Safety
-/// link is from iceoryx2_open; payload has len bytes and is aligned.
+/// `link` must come from iceoryx2_open. `payload` must be aligned and have `len` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_send(
     link: *const Link,
     payload: *const Word,
     len: usize,
 ) -> bool {
-    // SAFETY: the caller says so.
+    // SAFETY: the link is valid, and no other thread uses it.
     let link = unsafe { &*link };
-    // SAFETY: likewise.
+    // SAFETY: the payload is aligned and has `len` bytes.
     let payload = unsafe { std::slice::from_raw_parts(payload, len / size_of::<Word>()) };
     match link.publisher.loan_slice_uninit(payload.len()) {
-        Ok(sample) => match sample.write_from_slice(payload).send() {
-            Ok(1) => link.notify(),
-            Ok(_) => {
-                eprintln!("iceoryx2: a message that nobody gets");
-                false
-            }
-            Err(error) => {
-                failed("send", &error);
-                false
-            }
-        },
+        Ok(sample) => link.send(sample.write_from_slice(payload)),
         Err(error) => {
-            failed("loan", &error);
+            report("loan", &error);
             false
         }
     }
 }
 
-/// Room for a payload, to be sent by iceoryx2_commit; or NULL.
+/// Returns a buffer for a payload, which iceoryx2_commit sends; NULL on failure.
 ///
 /// # Safety
-/// link is from iceoryx2_open.
+/// `link` must come from iceoryx2_open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_loan(link: *mut Link, len: usize) -> *mut Word {
-    // SAFETY: the caller says so.
+    // SAFETY: the link is valid, and no other thread uses it.
     let link = unsafe { &mut *link };
     match link.publisher.loan_slice_uninit(len / size_of::<Word>()) {
         Ok(mut sample) => {
@@ -247,71 +254,63 @@ pub unsafe extern "C" fn iceoryx2_loan(link: *mut Link, len: usize) -> *mut Word
             payload
         }
         Err(error) => {
-            failed("loan", &error);
+            report("loan", &error);
             ptr::null_mut()
         }
     }
 }
 
 /// # Safety
-/// link is from iceoryx2_open, and what iceoryx2_loan gave has been written.
+/// `link` must come from iceoryx2_open, and the buffer of iceoryx2_loan must have been written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_commit(link: *mut Link) -> bool {
-    // SAFETY: the caller says so.
+    // SAFETY: the link is valid, and no other thread uses it.
     let link = unsafe { &mut *link };
     let Some(sample) = link.loaned.take() else {
         return false;
     };
     // SAFETY: the caller has written all of it.
-    match unsafe { sample.assume_init() }.send() {
-        Ok(1) => link.notify(),
-        Ok(_) => {
-            eprintln!("iceoryx2: a message that nobody gets");
-            false
-        }
-        Err(error) => {
-            failed("send", &error);
-            false
-        }
-    }
+    let sample = unsafe { sample.assume_init() };
+    link.send(sample)
 }
 
-/// Waits for a message and copies it; the length is what the buffer has to have.
+/// Waits for a message of `len` bytes and copies it.
 ///
 /// # Safety
-/// link is from iceoryx2_open; payload has room for len bytes and is aligned.
+/// `link` must come from iceoryx2_open. `payload` must be aligned and have `len` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_recv(link: *const Link, payload: *mut Word, len: usize) -> bool {
-    // SAFETY: the caller says so.
+    // SAFETY: the link is valid, and no other thread uses it.
     let link = unsafe { &*link };
     let Some(sample) = link.receive() else {
         return false;
     };
     if size_of_val(sample.payload()) != len {
-        eprintln!("iceoryx2: a message of another length");
+        eprintln!("iceoryx2: wrong message length");
         return false;
     }
-    // SAFETY: both have as many, and the buffer is not the sample.
+    // SAFETY: both have the same length, and they do not overlap.
     unsafe { ptr::copy_nonoverlapping(sample.payload().as_ptr(), payload, sample.payload().len()) };
     true
 }
 
-/// Waits for a message and shows it until iceoryx2_release; or NULL.
+/// Waits for a message, and returns its payload, which is valid until iceoryx2_release; NULL on
+/// failure.
 ///
 /// # Safety
-/// link is from iceoryx2_open.
+/// `link` must come from iceoryx2_open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_peek(link: *mut Link, len: usize) -> *const Word {
-    // SAFETY: the caller says so.
+    // SAFETY: the link is valid, and no other thread uses it.
     let link = unsafe { &mut *link };
     match link.receive() {
         Some(sample) if size_of_val(sample.payload()) == len => {
             let payload = sample.payload().as_ptr();
-            link.shown = Some(sample);
+            link.peeked = Some(sample);
             payload
         }
         Some(_) => {
-            eprintln!("iceoryx2: a message of another length");
+            eprintln!("iceoryx2: wrong message length");
             ptr::null()
         }
         None => ptr::null(),
@@ -319,9 +318,9 @@ pub unsafe extern "C" fn iceoryx2_peek(link: *mut Link, len: usize) -> *const Wo
 }
 
 /// # Safety
-/// link is from iceoryx2_open.
+/// `link` must come from iceoryx2_open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_release(link: *mut Link) {
-    // SAFETY: the caller says so.
-    unsafe { &mut *link }.shown = None;
+    // SAFETY: the link is valid, and no other thread uses it.
+    unsafe { &mut *link }.peeked = None;
 }
