@@ -1,18 +1,18 @@
 /*
- * What a peer can send to ipc_msg_recv and ipc_fifo_recv, for libFuzzer.
+ * Fuzzes ipc_msg_recv and ipc_fifo_recv with the bytes of a peer, for libFuzzer.
  *
- * An input is four bytes (the receiver's room, how many places for descriptors it has, and
- * flags) and then pieces: two bytes, of which 13 bits are a length and 2 bits a number of
- * descriptors, and so many bytes. The pieces are sent with bare system calls. What the
- * library then gives has to be what a second, simple reading of the same bytes gives: the same
- * messages in the same order, the same errors, the same end; and no descriptor may stay.
+ * An input begins with four bytes: the capacity of the receiver's buffer (two bytes), the capacity
+ * of its descriptor array, and flags. Pieces follow. A piece has a header of two bytes (13 bits are
+ * its length, 2 bits its number of descriptors) and its bytes. The fuzzer sends the pieces with
+ * plain system calls. The library must return the same as a second, simple parser of the same
+ * bytes: the same messages in the same order, the same errors and the same end. No descriptor may
+ * stay open.
  *
- * Built three times: with CHANNEL as STREAM, SEQPACKET and FIFO.
+ * The file is built three times: CHANNEL is STREAM, SEQPACKET or FIFO.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,15 +27,14 @@
 #define FIFO 3
 
 /* Flags of an input. */
-#define STAYS_OPEN 1  /* the peer does not close its end */
-#define NO_PACKETS 2  /* a FIFO whose writes can be joined */
-#define FDS_UNASKED 4 /* no places for descriptors, and no number either */
+#define STAYS_OPEN 1 /* the peer does not close its end */
+#define NO_PACKETS 2 /* a FIFO without packet mode, in which writes can be joined */
+#define NO_FDS 4     /* the receiver passes NULL as the number of descriptors */
 
 #define PIECES_MAX 64
 #define FDS_MAX 3
 #define BYTES_MAX 65536
-#define NUMBERS 64
-#define EMPTY_MAX 16 /* how many empty packets a call passes over */
+#define EMPTY_MAX 16 /* the number of empty packets that a call skips */
 
 struct piece {
     const uint8_t *bytes;
@@ -43,13 +42,13 @@ struct piece {
     int nfds;
 };
 
-/* What was sent: all bytes in a row, and where each piece begins. */
+/* All bytes that were sent, and the pieces, which point into them. */
 static uint8_t sent[BYTES_MAX];
 static size_t sent_len;
 static struct piece pieces[PIECES_MAX];
 static size_t npieces;
 
-/* What the second reading expects of the next receive: a length, or -errno. */
+/* The expected result of the next receive: a length or -errno, and the bytes. */
 struct expected {
     ssize_t result;
     const uint8_t *bytes;
@@ -58,7 +57,7 @@ struct expected {
 static size_t cap;
 static int stays_open;
 static int packets;
-static int dead; /* the stream's direction has ended */
+static int ended; /* the receiving direction of the stream has ended */
 static size_t next_piece, next_byte;
 
 static void fail(const char *what)
@@ -74,21 +73,23 @@ static void expect(int condition, const char *what)
     }
 }
 
+#include "descriptors.h"
+
 static struct expected error(int number)
 {
     return (struct expected){-number, NULL};
 }
 
-/* Nothing is left. */
+/* All pieces have been received. */
 static struct expected at_end(void)
 {
-    return stays_open && !dead ? error(EAGAIN) : (struct expected){0, NULL};
+    return stays_open && !ended ? error(EAGAIN) : (struct expected){0, NULL};
 }
 
-/* The peer stopped inside a message: the direction is at its end. */
-static struct expected cut(void)
+/* The peer stopped inside a message, which ends the direction. */
+static struct expected truncated(void)
 {
-    dead = 1;
+    ended = 1;
     return error(stays_open ? ETIMEDOUT : EPROTO);
 }
 
@@ -98,32 +99,32 @@ static inline struct expected expect_stream(void)
     const uint8_t *at = sent + next_byte;
     uint32_t len;
 
-    if (dead || left == 0) {
+    if (ended || left == 0) {
         return at_end();
     }
     if (left < 8) {
-        return cut();
+        return truncated();
     }
     len = at[4] | (uint32_t)at[5] << 8 | (uint32_t)at[6] << 16 | (uint32_t)at[7] << 24;
     if (memcmp(at, "uipc", 4) != 0 || len == 0 || len > IPC_MSG_MAX) {
-        dead = 1;
+        ended = 1;
         return error(EPROTO);
     }
     if (left - 8 < len) {
-        return cut();
+        return truncated();
     }
     next_byte += 8 + len;
     return len > cap ? error(EMSGSIZE) : (struct expected){len, at + 8};
 }
 
-/* Empty packets are passed over, but not without end. */
+/* A call skips empty packets, but not an unlimited number. */
 static inline struct expected expect_seqpacket(void)
 {
     for (int empty = 1; next_piece < npieces; empty++) {
         const struct piece *piece = &pieces[next_piece++];
 
         if (piece->len == 0 && !stays_open && next_piece < npieces) {
-            /* It reads like the end, after which the call reads once more. */
+            /* An empty packet looks like the end, so the call reads again. */
             piece = &pieces[next_piece++];
         }
         if (piece->len > 0 || !stays_open) {
@@ -137,7 +138,7 @@ static inline struct expected expect_seqpacket(void)
     return at_end();
 }
 
-/* A record is what one read gives: a packet, or up to PIPE_BUF of what there is. */
+/* A record is the result of one read: a packet, or up to PIPE_BUF of the available bytes. */
 static inline struct expected expect_fifo(void)
 {
     const uint8_t *at = sent + next_byte;
@@ -163,7 +164,7 @@ static inline struct expected expect_fifo(void)
     return len - 4 > cap ? error(EMSGSIZE) : (struct expected){(ssize_t)len - 4, at};
 }
 
-/* Sends a piece with descriptors; false where there is no more room. */
+/* Sends a piece with its descriptors. Returns 0 if the buffer is full. */
 static inline int send_piece(int fd, struct piece piece)
 {
     union {
@@ -192,7 +193,7 @@ static inline int send_piece(int fd, struct piece piece)
     return sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)piece.len;
 }
 
-/* Cuts the input into pieces, and sends them. */
+/* Divides the input into pieces and sends them. */
 static void send_all(int fd, const uint8_t *data, size_t size)
 {
     npieces = 0;
@@ -207,7 +208,7 @@ static void send_all(int fd, const uint8_t *data, size_t size)
             piece.len = size;
         }
         if (CHANNEL == FIFO && packets && piece.len > 4096) {
-            piece.len = 4096; /* the pipe would make two packets of it */
+            piece.len = 4096; /* the pipe would divide it into two packets */
         }
         if (sent_len + piece.len > BYTES_MAX) {
             return;
@@ -240,31 +241,18 @@ static void open_ends(int ends[2])
     }
 }
 
-/* Which of the first numbers are open descriptors. */
-static void open_descriptors(short open[NUMBERS])
+/* Receives once, and compares the result with that of the second parser. `fds_cap` is the capacity
+ * of the descriptor array. `inout_fds` is the number of descriptors that are still in flight. */
+static ssize_t receive(int fd, size_t fds_cap, int wants_fds, size_t *inout_fds)
 {
-    struct pollfd fds[NUMBERS];
-
-    for (int i = 0; i < NUMBERS; i++) {
-        fds[i] = (struct pollfd){.fd = i};
-    }
-    expect(poll(fds, NUMBERS, 0) >= 0, "poll");
-    for (int i = 0; i < NUMBERS; i++) {
-        open[i] = fds[i].revents & POLLNVAL;
-    }
-}
-
-/* One receive, which is compared with what the second reading expects. */
-static ssize_t receive(int fd, size_t places, int asks, size_t *inout_passed)
-{
-    /* Of the very size, so that the sanitizer sees one byte too much. */
-    uint8_t *room = malloc(cap);
-    int *fds = malloc(places * sizeof(int));
-    size_t nfds = places;
+    /* Exactly as large as allowed, so that the sanitizer detects one byte too many. */
+    uint8_t *buffer = malloc(cap);
+    int *fds = malloc(fds_cap * sizeof(int));
+    size_t nfds = fds_cap;
     struct expected expected;
     ssize_t result;
 
-    expect(room != NULL && (fds != NULL || places == 0), "malloc");
+    expect(buffer != NULL && (fds != NULL || fds_cap == 0), "malloc");
     if (CHANNEL == STREAM) {
         expected = expect_stream();
     } else if (CHANNEL == SEQPACKET) {
@@ -274,36 +262,36 @@ static ssize_t receive(int fd, size_t places, int asks, size_t *inout_passed)
     }
     errno = 0;
     if (CHANNEL == FIFO) {
-        result = ipc_fifo_recv(fd, room, cap, 0);
+        result = ipc_fifo_recv(fd, buffer, cap, 0);
         nfds = 0;
     } else {
-        result = ipc_msg_recv(fd, room, cap, fds, asks ? &nfds : NULL, 0);
-        if (!asks) {
+        result = ipc_msg_recv(fd, buffer, cap, fds, wants_fds ? &nfds : NULL, 0);
+        if (!wants_fds) {
             nfds = 0;
         }
     }
     if (result < 0) {
-        expect(result == -1 && expected.result == -errno, "another error than expected");
-        expect(CHANNEL == FIFO || !asks || nfds == places, "the number changed on failure");
+        expect(result == -1 && expected.result == -errno, "unexpected error");
+        expect(CHANNEL == FIFO || !wants_fds || nfds == fds_cap, "nfds changed on failure");
     } else {
-        expect(result == expected.result, "another length than expected");
-        expect(result == 0 || memcmp(room, expected.bytes, result) == 0, "other bytes");
-        expect(nfds <= places && nfds <= *inout_passed, "more descriptors than were sent");
-        *inout_passed -= nfds;
+        expect(result == expected.result, "unexpected length");
+        expect(result == 0 || memcmp(buffer, expected.bytes, result) == 0, "unexpected bytes");
+        expect(nfds <= fds_cap && nfds <= *inout_fds, "more descriptors than were sent");
+        *inout_fds -= nfds;
         for (size_t i = 0; i < nfds; i++) {
             int flags = fcntl(fds[i], F_GETFD);
 
-            expect(flags >= 0 && (flags & FD_CLOEXEC), "a descriptor that exec inherits");
+            expect(flags >= 0 && (flags & FD_CLOEXEC), "a descriptor without close-on-exec");
             close(fds[i]);
         }
         if (CHANNEL == SEQPACKET && result > 0) {
             size_t sent_with = pieces[next_piece - 1].nfds;
 
-            expect(nfds == (sent_with < places ? sent_with : places) || !asks,
-                   "fewer descriptors than there was room for");
+            expect(nfds == (sent_with < fds_cap ? sent_with : fds_cap) || !wants_fds,
+                   "fewer descriptors than the array can hold");
         }
     }
-    free(room);
+    free(buffer);
     free(fds);
     return result;
 }
@@ -312,57 +300,55 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    short before[NUMBERS], after[NUMBERS];
-    int ends[2], asks;
-    size_t places, passed = 0;
+    struct descriptors before;
+    int ends[2], wants_fds;
+    size_t fds_cap, sent_fds = 0;
     ssize_t result;
 
     if (size < 4) {
         return 0;
     }
     cap = 1 + (data[0] | data[1] << 8);
-    places = data[2] % (FDS_MAX + 2);
-    asks = !(data[3] & FDS_UNASKED);
-    places = asks ? places : 0;
+    wants_fds = !(data[3] & NO_FDS);
+    fds_cap = wants_fds ? data[2] % (FDS_MAX + 2) : 0;
     stays_open = data[3] & STAYS_OPEN;
     packets = !(data[3] & NO_PACKETS);
-    dead = 0;
+    ended = 0;
     next_piece = next_byte = 0;
 
-    open_descriptors(before);
+    before = open_descriptors();
     open_ends(ends);
     send_all(ends[0], data + 4, size - 4);
     for (size_t i = 0; i < npieces; i++) {
-        passed += pieces[i].nfds;
+        sent_fds += pieces[i].nfds;
     }
     if (!stays_open) {
-        /* Descriptors that are on their way keep this end open. */
+        /* Descriptors in flight keep this end open. */
         if (CHANNEL != FIFO) {
             shutdown(ends[0], SHUT_WR);
         }
         close(ends[0]);
     }
     for (size_t calls = 0;; calls++) {
-        expect(calls <= BYTES_MAX, "no end");
-        result = receive(ends[1], places, asks, &passed);
+        expect(calls <= BYTES_MAX, "the receiver does not end");
+        result = receive(ends[1], fds_cap, wants_fds, &sent_fds);
         if (result == 0 || (result == -1 && errno == EAGAIN)) {
             break;
         }
     }
-    if (CHANNEL == STREAM && dead) {
+    if (CHANNEL == STREAM && ended) {
         int unread;
 
-        expect(ioctl(ends[1], FIONREAD, &unread) == 0 && unread == 0, "bytes stayed");
+        expect(ioctl(ends[1], FIONREAD, &unread) == 0 && unread == 0, "unread bytes");
         if (stays_open) {
             expect(ipc_msg_send(ends[0], "x", 1, NULL, 0, 0) == -1 && errno == EPIPE,
-                   "the peer can send on");
+                   "the peer can still send");
         }
     }
     if (stays_open) {
         close(ends[0]);
     }
     close(ends[1]);
-    open_descriptors(after);
-    expect(memcmp(before, after, sizeof(before)) == 0, "a descriptor stayed open");
+    expect_same_descriptors(&before);
     return 0;
 }

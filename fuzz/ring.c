@@ -1,11 +1,11 @@
 /*
- * The writes of a peer into the memory that a channel reads, for libFuzzer.
+ * Fuzzes a channel with the writes of a peer into the memory that the channel reads, for libFuzzer.
  *
- * An input is a script of four bytes a step: an action and its arguments. The peer's steps write
- * words and lengths, near the right value or anything, and use the pipes. The victim's steps are
- * calls without waiting. Their results must be those of a second, simple implementation that reads
- * the same memory: the same messages, the same errors. The victim's own words may change only as the
- * protocol says.
+ * An input is a script of steps. A step has four bytes: an action and its arguments. A step of the
+ * peer writes a word or a length, which is either near the valid value or arbitrary, or it uses a
+ * pipe. A step of the victim is a non-blocking call. Its result must be that of a second, simple
+ * implementation that reads the same memory: the same messages and the same errors. The victim's
+ * own words may change only as the protocol allows.
  */
 #define _GNU_SOURCE
 #include <unixipc.h>
@@ -15,47 +15,48 @@
 /* The expected state of the victim's receiving side. */
 struct reader {
     uint64_t head;
-    uint32_t seen; /* the next length, which is read once */
+    uint32_t len; /* the length of the next message, which is read only once */
     uint32_t woken;
-    int is_shown, broken;
+    int is_peeked, poisoned;
 };
 
 static struct peer peer;
 static struct ipc_channel *ch;
 static struct reader reader;
-static uint64_t written; /* by the peer, as far as it follows the protocol */
-static uint64_t tail;    /* the victim's */
+static uint64_t written; /* the cursor of the peer, as far as it follows the protocol */
+static uint64_t tail;    /* the cursor of the victim */
 static uint64_t reserved;
 static uint32_t ended, shut;
 
-/* The next message: its length, 0 for the end, or -errno; see ring.rs. */
-static int64_t expected(void)
+/* The length of the next message, 0 for the end, or -errno; see ring.rs. */
+static int64_t expected_len(void)
 {
-    if (reader.seen == 0) {
-        reader.seen = get32(peer.own, place(reader.head));
+    if (reader.len == 0) {
+        reader.len = get32(peer.own, place(reader.head));
     }
-    if (reader.seen > RING_SIZE - 12) {
-        reader.seen = UINT32_MAX;
-        reader.broken = 1;
+    if (reader.len > RING_SIZE - 12) {
+        reader.len = UINT32_MAX;
+        reader.poisoned = 1;
         return -EPROTO;
     }
-    if (reader.seen == 0) {
-        return reader.broken ? -EPROTO : ended & 1 || shut & 1 ? 0 : -EAGAIN;
+    if (reader.len == 0) {
+        return reader.poisoned ? -EPROTO : ended & 1 || shut & 1 ? 0 : -EAGAIN;
     }
-    return reader.seen;
+    return reader.len;
 }
 
-/* A byte of the ring, modulo its size. */
+/* A byte of the message at a cursor. The offset wraps around at the end of the ring. */
 static uint8_t ring_byte(uint64_t cursor, size_t at)
 {
     return peer.own[CONTROL_SIZE + ((cursor + 8 + at) & (RING_SIZE - 1))];
 }
 
-static void taken(void)
+/* The victim has consumed the next message. */
+static void consumed(void)
 {
-    reader.head += record_size(reader.seen);
-    reader.seen = 0;
-    reader.is_shown = 0;
+    reader.head += record_size(reader.len);
+    reader.len = 0;
+    reader.is_peeked = 0;
     expect(get64(peer.victims, HEAD) == reader.head, "the victim's head");
 
     uint32_t asleep = get32(peer.own, SENDER);
@@ -65,49 +66,49 @@ static void taken(void)
     }
 }
 
-static void compare(const uint8_t *bytes, size_t len)
+static void expect_bytes(const uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        expect(bytes[i] == ring_byte(reader.head, i), "other bytes");
+        expect(bytes[i] == ring_byte(reader.head, i), "unexpected bytes");
     }
 }
 
 static void receive(size_t cap)
 {
-    int64_t result = expected();
-    /* Exactly as large, so that the sanitizer notices one byte too many. */
-    uint8_t *room = malloc(cap);
+    int64_t result = expected_len();
+    /* Exactly as large as allowed, so that the sanitizer detects one byte too many. */
+    uint8_t *buffer = malloc(cap);
 
-    expect(room != NULL, "malloc");
-    ssize_t len = ipc_channel_recv(ch, room, cap, 0);
+    expect(buffer != NULL, "malloc");
+    ssize_t len = ipc_channel_recv(ch, buffer, cap, 0);
     if (result > (int64_t)cap) {
-        expect(len == -1 && errno == EMSGSIZE, "a message that is too long");
+        expect(len == -1 && errno == EMSGSIZE, "no EMSGSIZE for a long message");
     } else if (result < 0) {
-        expect(len == -1 && errno == -result, "another error than expected");
+        expect(len == -1 && errno == -result, "unexpected error");
     } else {
-        expect(len == result, "another length than expected");
-        compare(room, len);
+        expect(len == result, "unexpected length");
+        expect_bytes(buffer, len);
         if (len > 0) {
-            taken();
+            consumed();
         }
     }
-    free(room);
+    free(buffer);
 }
 
 static void peek(void)
 {
     const void *at = NULL;
-    int64_t result = expected();
+    int64_t result = expected_len();
     ssize_t len = ipc_channel_peek(ch, &at, 0);
 
     if (result < 0) {
-        expect(len == -1 && errno == -result && at == NULL, "another error than expected");
+        expect(len == -1 && errno == -result && at == NULL, "unexpected error");
         return;
     }
-    expect(len == result, "another length than expected");
+    expect(len == result, "unexpected length");
     if (len > 0) {
-        compare(at, len);
-        reader.is_shown = 1;
+        expect_bytes(at, len);
+        reader.is_peeked = 1;
     }
 }
 
@@ -115,14 +116,14 @@ static void release(void)
 {
     int result = ipc_channel_release(ch);
 
-    expect(result == (reader.is_shown ? 0 : -1), "ipc_channel_release");
-    if (reader.is_shown) {
-        taken();
+    expect(result == (reader.is_peeked ? 0 : -1), "ipc_channel_release");
+    if (reader.is_peeked) {
+        consumed();
     }
 }
 
-/* Checks a sending call: the victim's cursor moves by a record, or not at all. */
-static void sent(int result, uint64_t len)
+/* Checks the result of a sending call: the victim's cursor moves by one record, or not at all. */
+static void expect_sent(int result, uint64_t len)
 {
     uint64_t now = get64(peer.victims, TAIL);
 
@@ -131,8 +132,8 @@ static void sent(int result, uint64_t len)
     } else {
         expect(errno == EAGAIN || errno == EPIPE || errno == EPROTO || errno == EBUSY ||
                    errno == EINVAL || errno == EMSGSIZE,
-               "an error of another kind");
-        reader.broken |= errno == EPROTO;
+               "unexpected error");
+        reader.poisoned |= errno == EPROTO;
     }
     if (now != tail) {
         expect(now - tail == record_size(len), "the victim's tail");
@@ -148,21 +149,21 @@ static void send_some(size_t len)
 
     expect(bytes != NULL || len == 0, "malloc");
     memset(bytes, 7, len);
-    sent(ipc_channel_send(ch, bytes, len, 0), len);
+    expect_sent(ipc_channel_send(ch, bytes, len, 0), len);
     free(bytes);
 }
 
 static void reserve(size_t len)
 {
-    uint8_t *room = ipc_channel_reserve(ch, len, 0);
+    uint8_t *payload = ipc_channel_reserve(ch, len, 0);
 
-    if (room == NULL) {
-        sent(-1, 0);
+    if (payload == NULL) {
+        expect_sent(-1, 0);
         return;
     }
     expect(reserved == 0, "reserved twice");
     reserved = len;
-    memset(room, 9, len);
+    memset(payload, 9, len);
 }
 
 static void commit(size_t len)
@@ -170,27 +171,28 @@ static void commit(size_t len)
     int result = ipc_channel_commit(ch, len);
 
     expect(result == -1 || (len > 0 && len <= reserved), "more than was reserved");
-    sent(result, len);
+    expect_sent(result, len);
     if (len > 0 && len <= reserved) {
         reserved = 0;
     }
 }
 
-static uint64_t near(uint64_t right, unsigned how, uint64_t value)
+/* A value that is near the valid one, or an arbitrary one. */
+static uint64_t near(uint64_t valid, unsigned how, uint64_t value)
 {
     switch (how & 3) {
     case 0:
-        return right + value * 8;
+        return valid + value * 8;
     case 1:
-        return right - value * 8;
+        return valid - value * 8;
     case 2:
-        return right + RING_SIZE - 256 + value;
+        return valid + RING_SIZE - 256 + value;
     default:
         return value << (how >> 2 & 63);
     }
 }
 
-/* Wakes the victim, takes its wake-ups, or changes the mode of the description that both share. */
+/* Wakes the victim, consumes its wake-ups, or changes the file description that both share. */
 static void use_pipes(unsigned how, size_t value)
 {
     char bytes[256] = {0};
@@ -220,10 +222,10 @@ static void step(const uint8_t *data)
 
     switch (data[0] % 20) {
     case 0:
-    case 1: /* a message, over others if there is no room */
+    case 1: /* a message, which overwrites others if the ring is full */
         written = publish(&peer, written, data[1] & 1 ? value & 0xfff : value);
         break;
-    case 2: /* another length, or one where none is expected */
+    case 2: /* a wrong length, or a length where none is expected */
         set32(&peer, place(data[1] & 2 ? written : reader.head),
               data[1] & 1 ? value : value * 0x10001 + data[1]);
         break;

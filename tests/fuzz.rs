@@ -1,7 +1,7 @@
-//! Coverage-guided fuzzing of a peer's messages, and of its writes into the memory that a channel
-//! reads: fuzz/*.c, linked with libFuzzer and with the library built with coverage counters and
-//! assertions. Each target is fuzzed for some seconds, beginning with fuzz/corpus;
-//! UNIXIPC_TEST_SCALE multiplies them.
+//! Coverage-guided fuzzing of the messages of a peer, and of its writes into the memory that a
+//! channel reads. The targets are fuzz/*.c, linked with libFuzzer and with a library that has
+//! coverage counters and assertions. Each target runs for some seconds and starts with fuzz/corpus.
+//! UNIXIPC_TEST_SCALE multiplies the time.
 
 use common::{find_tool, root, run, stage, text};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 /// How long a target is fuzzed.
 const SECONDS: u64 = 20;
-/// The longest input: longer than a stream of messages in one piece.
+/// The maximum length of an input. It exceeds the maximum length of a piece of a stream.
 const LEN_MAX: usize = 16384;
 /// The limits of one input: seconds and megabytes.
 const LIMITS: [&str; 2] = ["-timeout=5", "-rss_limit_mb=256"];
@@ -26,7 +26,7 @@ const TARGETS: [(&str, &str); 5] = [
     ("ring", "ring.c"),
 ];
 
-/// Instrumentation by rustc's LLVM that any version of libFuzzer understands.
+/// Instrumentation by the LLVM of rustc. Every version of libFuzzer supports it.
 const COVERAGE: &str = "-C passes=sancov-module \
     -C llvm-args=-sanitizer-coverage-level=4 \
     -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -36,13 +36,13 @@ const COVERAGE: &str = "-C passes=sancov-module \
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let why_not = if arguments.list { None } else { why_not() };
+    let unavailable = if arguments.list { None } else { unavailable() };
     let trials = TARGETS
-        .map(|(channel, source)| match &why_not {
+        .map(|(channel, source)| match &unavailable {
             None => Trial::test(channel, move || fuzz(channel, source)),
-            Some(why) => {
-                let why = why.clone();
-                Trial::test(format!("{channel} ({why})"), move || Err(why.into()))
+            Some(reason) => {
+                let reason = reason.clone();
+                Trial::test(format!("{channel} ({reason})"), move || Err(reason.into()))
                     .with_ignored_flag(env::var_os("CI").is_none())
             }
         })
@@ -50,13 +50,13 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// Why fuzzing is impossible here, if so.
-fn why_not() -> Option<String> {
+/// The reason why fuzzing is not possible, if there is one.
+fn unavailable() -> Option<String> {
     if find_tool("clang").is_none() {
         return Some("clang is missing".into());
     }
-    let folder = tempfile::tempdir().ok()?;
-    let source = folder.path().join("empty.c");
+    let directory = tempfile::tempdir().ok()?;
+    let source = directory.path().join("empty.c");
     let program = "int LLVMFuzzerTestOneInput(const char *d, unsigned long n);\n\
         int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return !d && n; }\n";
     std::fs::write(&source, program).ok()?;
@@ -64,7 +64,7 @@ fn why_not() -> Option<String> {
         .arg("-fsanitize=fuzzer,address")
         .arg(&source)
         .arg("-o")
-        .arg(folder.path().join("empty"))
+        .arg(directory.path().join("empty"))
         .output();
     match linked {
         Ok(output) if output.status.success() => None,
@@ -72,7 +72,7 @@ fn why_not() -> Option<String> {
     }
 }
 
-/// The library with coverage counters, built once a test process.
+/// The library with coverage counters, which is built once per test process.
 fn library() -> Result<&'static Path, Failed> {
     static DONE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     DONE.get_or_init(|| {
@@ -83,8 +83,8 @@ fn library() -> Result<&'static Path, Failed> {
 }
 
 fn fuzz(channel: &str, source: &str) -> Result<(), Failed> {
-    let folder = tempfile::Builder::new().prefix("unixipc-test-").tempdir()?;
-    let program = folder.path().join("fuzzer");
+    let directory = tempfile::Builder::new().prefix("unixipc-test-").tempdir()?;
+    let program = directory.path().join("fuzzer");
     run(Command::new("clang")
         .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
         .args(["-g", "-O1", "-fsanitize=fuzzer,address"])
@@ -98,7 +98,7 @@ fn fuzz(channel: &str, source: &str) -> Result<(), Failed> {
 
     let scale = env::var("UNIXIPC_TEST_SCALE").ok();
     let scale: u64 = scale.and_then(|scale| scale.parse().ok()).unwrap_or(1);
-    let found = folder.path().join("found");
+    let found = directory.path().join("found");
     std::fs::create_dir(&found)?;
     let output = run(Command::new("timeout")
         .arg((SECONDS * scale + 60).to_string())
@@ -111,9 +111,9 @@ fn fuzz(channel: &str, source: &str) -> Result<(), Failed> {
         .env("ASAN_OPTIONS", "quarantine_size_mb=16")
         .arg(&found)
         .arg(root().join("fuzz/corpus").join(channel))
-        .current_dir(folder.path()))?;
+        .current_dir(directory.path()))?;
 
-    // Without coverage the fuzzer finds nothing.
+    // The fuzzer is useless without coverage.
     let log = text(&output);
     let covered = |mark: &str| {
         let line = log.lines().find(|line| line.contains(mark))?;

@@ -1,6 +1,7 @@
-//! Two processes send to each other in both directions at once, with all calls. Both are killed
-//! repeatedly, and connect again by the listener's path. Every message must be whole and in order, no
-//! message that was sent before a death may be lost, and nothing may stay.
+//! Two processes send messages to each other in both directions at the same time, with all calls.
+//! The test kills them repeatedly; each new process connects again through the listener's path.
+//! Every message must be complete and in order. No message that was sent before a death may be
+//! lost, and no object may remain.
 //!
 //! The default is a million messages; UNIXIPC_TEST_SCALE multiplies it.
 
@@ -20,7 +21,7 @@ const MESSAGES: u64 = 1_000_000;
 const CONNECTION: u64 = 20_000;
 /// The number of connections whose state is kept.
 const SLOTS: usize = 1024;
-/// No call and no connection takes longer.
+/// The maximum duration of a call or a connection.
 const LIMIT: Duration = Duration::from_secs(60);
 /// A ring that is small enough to be full sometimes.
 const RING: u64 = 64 << 10;
@@ -35,18 +36,18 @@ fn main() -> std::process::ExitCode {
 struct Slot {
     /// The number of messages that were sent.
     sent: [AtomicU64; 2],
-    /// 1 if there will be no others.
+    /// 1 after the last message.
     done: [AtomicU64; 2],
 }
 
 struct Shared {
     connections: AtomicU64,
     received: AtomicU64,
-    /// The number of sessions that ended after all messages, and after a death.
+    /// The numbers of directions that ended after all messages, and after a death.
     ends: AtomicU64,
     deaths: AtomicU64,
     slots: [Slot; SLOTS],
-    /// The bytes that messages consist of.
+    /// Random bytes, from which the messages are taken.
     store: [u8; 4 * RING as usize],
 }
 
@@ -56,7 +57,7 @@ fn shared(random: &mut Random) -> &'static Shared {
     // SAFETY: a new mapping.
     let at = unsafe { mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
     assert_ne!(at, MAP_FAILED);
-    // SAFETY: zeros are such a structure; it stays as long as the process.
+    // SAFETY: all zeros is a valid value; the mapping lives as long as the process.
     let shared = unsafe { &mut *at.cast::<Shared>() };
     for part in shared.store.chunks_exact_mut(8) {
         part.copy_from_slice(&random.next_u64().to_le_bytes());
@@ -76,7 +77,7 @@ impl Drop for Channel {
     }
 }
 
-/// The message with some number: its first bytes, and other bytes, which are a part of a shared
+/// The message with a given number: its first bytes, and other bytes, which are part of the shared
 /// store.
 struct Message<'a> {
     first: [u8; 8],
@@ -115,7 +116,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Repeats a call, with all kinds of time-outs, until it succeeds or fails for another reason.
+/// Repeats a call with various time-outs until it succeeds or fails for another reason.
 fn retry(random: &mut Random, mut call: impl FnMut(c_int) -> Outcome) -> Outcome {
     let begin = Instant::now();
     loop {
@@ -133,11 +134,11 @@ fn retry(random: &mut Random, mut call: impl FnMut(c_int) -> Outcome) -> Outcome
             (Err(ETIMEDOUT), 1..) => {}
             (done, _) => return done,
         }
-        assert!(begin.elapsed() < LIMIT, "neither a message nor the end");
+        assert!(begin.elapsed() < LIMIT, "no message and no end");
     }
 }
 
-/// Sends the messages of a direction. False if the other side was gone before the last.
+/// Sends the messages of a direction. Returns false if the peer ended before the last message.
 fn send_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, seed: u64) -> bool {
     let mut random = Random(seed ^ 1);
     // SAFETY: a channel.
@@ -169,7 +170,7 @@ fn send_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, seed: 
     true
 }
 
-/// By reserve and commit. Sometimes reserves more, and sometimes cancels first.
+/// Sends with reserve and commit. Sometimes reserves more than necessary, or cancels first.
 fn send_in_place(ch: &Channel, message: &Message, max: u64, random: &mut Random) -> Outcome {
     let len = message.len();
     let more = random.below(100).min(max - len as u64) as usize;
@@ -178,12 +179,12 @@ fn send_in_place(ch: &Channel, message: &Message, max: u64, random: &mut Random)
         if !last && !cancelled {
             continue;
         }
-        let mut room = ptr::null_mut();
+        let mut payload = ptr::null_mut();
         retry(random, |timeout_ms| {
             outcome(|| {
                 // SAFETY: a channel.
-                room = unsafe { ipc_channel_reserve(ch.0, len + more, timeout_ms) };
-                if room.is_null() { -1 } else { 0 }
+                payload = unsafe { ipc_channel_reserve(ch.0, len + more, timeout_ms) };
+                if payload.is_null() { -1 } else { 0 }
             })
         })?;
         if !last {
@@ -191,16 +192,16 @@ fn send_in_place(ch: &Channel, message: &Message, max: u64, random: &mut Random)
             assert_eq!(unsafe { ipc_channel_cancel(ch.0) }, 0);
         }
         // SAFETY: at least this number of bytes is reserved, for this thread alone.
-        let room = unsafe { slice::from_raw_parts_mut(room.cast::<u8>(), len) };
+        let payload = unsafe { slice::from_raw_parts_mut(payload.cast::<u8>(), len) };
         if last {
-            message.fill(room);
+            message.fill(payload);
         }
     }
     // SAFETY: a channel.
     outcome(|| unsafe { ipc_channel_commit(ch.0, len) } as isize)
 }
 
-/// Receives the messages of a direction until the end, and checks that none is missing.
+/// Receives the messages of a direction until its end, and checks that none is missing.
 fn receive_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, seed: u64) {
     let mut random = Random(seed ^ 2);
     // SAFETY: a channel; both sides have the same size.
@@ -238,7 +239,7 @@ fn receive_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, see
         number += 1;
         shared.received.fetch_add(1, Ordering::Relaxed);
     }
-    // The sender has ended or is dead. Its counter remains.
+    // The sender has ended or died. Its counter survives it.
     let sent = slot.sent[direction].load(Ordering::SeqCst);
     if slot.done[direction].load(Ordering::SeqCst) == 1 {
         assert_eq!(number, sent, "messages that were sent");
@@ -250,8 +251,8 @@ fn receive_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, see
     }
 }
 
-fn receive(ch: &Channel, room: &mut [u8], random: &mut Random) -> Outcome {
-    let (at, cap) = (room.as_mut_ptr().cast(), room.len());
+fn receive(ch: &Channel, buffer: &mut [u8], random: &mut Random) -> Outcome {
+    let (at, cap) = (buffer.as_mut_ptr().cast(), buffer.len());
     retry(random, |timeout_ms| {
         // SAFETY: the slice, with its length.
         outcome(|| unsafe { ipc_channel_recv(ch.0, at, cap, timeout_ms) })
@@ -261,11 +262,11 @@ fn receive(ch: &Channel, room: &mut [u8], random: &mut Random) -> Outcome {
 fn receive_in_place(ch: &Channel, message: &Message, random: &mut Random) -> Outcome {
     let mut at = ptr::null();
     let len = retry(random, |timeout_ms| {
-        // SAFETY: a channel, and a place.
+        // SAFETY: a channel, and a valid out pointer.
         outcome(|| unsafe { ipc_channel_peek(ch.0, &mut at, timeout_ms) })
     })?;
     if len > 0 {
-        // SAFETY: the message is there until it is released.
+        // SAFETY: the message stays valid until it is released.
         message.check(unsafe { slice::from_raw_parts(at.cast(), len) });
         // SAFETY: a channel.
         assert_eq!(unsafe { ipc_channel_release(ch.0) }, 0);
@@ -281,11 +282,11 @@ fn poll_once(ch: &Channel) {
         events: POLLIN,
         revents: 0,
     };
-    // SAFETY: one pollfd, ours.
+    // SAFETY: one valid pollfd.
     assert!(unsafe { libc::poll(&mut ready, 1, 1) } >= 0);
 }
 
-/// Uses one connection. Both sides know its number.
+/// Uses one connection, whose number both processes know.
 fn converse(ch: Channel, shared: &Shared, number: u64, sends: usize) {
     let slot = &shared.slots[number as usize % SLOTS];
     let seed = |direction: usize| Random(number * 2 + direction as u64).next_u64();
@@ -297,7 +298,7 @@ fn converse(ch: Channel, shared: &Shared, number: u64, sends: usize) {
 }
 
 fn opts() -> ipc_channel_opts {
-    // SAFETY: numbers only.
+    // SAFETY: a structure of integers, for which all zeros is a valid value.
     let mut opts: ipc_channel_opts = unsafe { std::mem::zeroed() };
     opts.send_size = RING;
     opts
@@ -311,7 +312,7 @@ fn serve(path: &CString, shared: &Shared) {
         let mut ch = ptr::null_mut();
         let (opts, size) = (opts(), size_of::<ipc_channel_opts>());
         let accepted = outcome(|| {
-            // SAFETY: the structure with its size, and a place.
+            // SAFETY: the structure with its size, and a valid out pointer.
             (unsafe { ipc_channel_accept(listener, &opts, size, -1, &mut ch) }) as isize
         });
         match accepted {
@@ -334,12 +335,12 @@ fn call(path: &CString, shared: &Shared) {
         let mut ch = ptr::null_mut();
         let (opts, size) = (opts(), size_of::<ipc_channel_opts>());
         let connected = outcome(|| {
-            // SAFETY: a string, the structure with its size, and a place.
+            // SAFETY: a string, the structure with its size, and a valid out pointer.
             (unsafe { ipc_channel_connect(path.as_ptr(), &opts, size, -1, &mut ch) }) as isize
         });
         match connected {
             Ok(_) => {}
-            // The server was killed, and its successor does not listen yet.
+            // The server was killed, and the next one does not listen yet.
             Err(ENOENT | ECONNREFUSED | EPIPE) => {
                 thread::sleep(Duration::from_millis(1));
                 continue;
@@ -385,7 +386,7 @@ fn soak() {
     let mut kills = 0;
     let begin = Instant::now();
     loop {
-        // The next death comes at a random time within the next 30,000 messages.
+        // The next kill comes at a random time within the next 30,000 messages.
         let received = shared.received.load(Ordering::Relaxed);
         let next = received + random.below(30_000);
         let since = Instant::now();
@@ -411,8 +412,5 @@ fn soak() {
         shared.received.load(Ordering::Relaxed),
         shared.connections.load(Ordering::Relaxed),
     );
-    assert!(
-        kills > 3 && ends > 3 && deaths > 3,
-        "too little has happened"
-    );
+    assert!(kills > 3 && ends > 3 && deaths > 3, "too few events");
 }
