@@ -1,4 +1,4 @@
-//! System calls a message, by strace.
+//! System calls per message, counted by strace.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,12 +11,12 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::run::run;
 
-/// Each message may make some calls, and each call costs strace some 50 µs.
+/// A message may need several calls, and strace takes about 50 µs for each.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub type Counts = BTreeMap<String, u64>;
 
-/// Why strace cannot be used, if so.
+/// The reason why strace cannot be used, if there is one.
 pub fn unusable() -> Option<String> {
     let command = &mut Command::new("strace");
     let tried = run(
@@ -24,16 +24,16 @@ pub fn unusable() -> Option<String> {
         Duration::from_secs(10),
     );
     tried.err().map(|fault| match fault {
-        fault if fault.starts_with("cannot be started") => {
+        fault if fault.starts_with("cannot start") => {
             "strace is not installed (make bench-deps)".into()
         }
         fault => format!("strace does not work here: {fault}"),
     })
 }
 
-/// Runs the program and all its children; returns what it printed, and its calls.
+/// Runs the program under strace. Returns its output, and the calls of all its processes.
 pub fn count(program: &Command) -> Result<(String, Counts), String> {
-    // Without close-on-exec: it has a name for strace by its number, and none in any folder.
+    // A memfd without close-on-exec. strace opens it as /proc/self/fd/N.
     let file: OwnedFd = memfd_create("strace", MFdFlags::empty()).map_err(|e| e.to_string())?;
     let mut command = Command::new("strace");
     command
@@ -68,9 +68,10 @@ fn parse_summary(summary: &str) -> Option<Counts> {
     (!counts.is_empty()).then_some(counts)
 }
 
-/// The calls of so many messages, from two runs that differ by them: what starting and ending
-/// costs is in both. Returns the number a message, and the names with theirs.
-pub fn each(few: &Counts, many: &Counts, messages: f64) -> (f64, String) {
+/// Returns the number of calls per message, and a list of the most frequent calls. `messages` is the
+/// difference between the numbers of messages in the two runs, so that the calls at the start and
+/// the end of a run do not count.
+pub fn per_message(few: &Counts, many: &Counts, messages: f64) -> (f64, String) {
     let mut named: Vec<(f64, &str)> = many
         .iter()
         .map(|(name, &count)| {
@@ -128,10 +129,10 @@ strace: Process 12 attached
             ("execve".into(), 1),
             ("brk".into(), 5),
         ]);
-        let (calls, which) = each(&few, &many, 400.0);
+        let (calls, which) = per_message(&few, &many, 400.0);
         assert_eq!((calls, which.as_str()), (1.5, "read 1.00, write 0.50"));
-        let none = each(&few, &few, 400.0);
+        let none = per_message(&few, &few, 400.0);
         assert_eq!(none, (0.0, String::new()));
-        assert!(none.0.is_sign_positive(), "or it is shown as -0.00");
+        assert!(none.0.is_sign_positive(), "the report would print -0.00");
     }
 }

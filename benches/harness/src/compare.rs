@@ -1,4 +1,4 @@
-//! A run beside an earlier one.
+//! The comparison of a run with an earlier one.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use crate::report::{Class, class};
 use crate::stats::Summary;
 use crate::table::{Table, bytes};
 
-/// Less than this is no change, whatever the spread.
-const LEAST: f64 = 0.03;
-/// From fewer repetitions no spread can be seen.
-const REPETITIONS: usize = 3;
+/// A smaller change is ignored, whatever the spread.
+const MIN_CHANGE: f64 = 0.03;
+/// With fewer repetitions, the spread is unknown.
+const MIN_REPETITIONS: usize = 3;
 
 /// How a cost has changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
-    /// Not by more than the repetitions of one run differ.
+    /// Not by more than the spread of a run.
     None,
     Slower,
     Faster,
@@ -24,13 +24,16 @@ pub enum Change {
     Unknown,
 }
 
-/// A change is one if the medians differ by more than the spread of either run.
+/// Compares medians. They must differ by more than the spread of either run.
 pub fn change(before: Summary, now: Summary) -> Change {
-    if before.count < REPETITIONS || now.count < REPETITIONS {
+    if before.count < MIN_REPETITIONS || now.count < MIN_REPETITIONS {
         return Change::Unknown;
     }
     let difference = now.median - before.median;
-    let noise = before.spread().max(now.spread()).max(LEAST * before.median);
+    let noise = before
+        .spread()
+        .max(now.spread())
+        .max(MIN_CHANGE * before.median);
     match difference {
         more if more > noise => Change::Slower,
         less if -less > noise => Change::Faster,
@@ -53,13 +56,13 @@ fn costs(records: &[Record]) -> BTreeMap<Key, (&Record, Summary)> {
         .collect()
 }
 
-/// What became slower or faster, as Markdown.
+/// The rows that became slower or faster, as Markdown.
 pub fn compare(
     (facts_before, before): (&Facts, &[Record]),
     (facts, now): (&Facts, &[Record]),
 ) -> String {
     let (old, new) = (costs(before), costs(now));
-    let mut text = String::from("\n## Beside the earlier run\n\n");
+    let mut text = String::from("\n## Comparison with the earlier run\n\n");
     for name in ["processor", "kernel", "cores used", "milliseconds a run"] {
         let of = |facts: &Facts| {
             facts
@@ -69,15 +72,15 @@ pub fn compare(
         };
         let (was, is) = (of(facts_before), of(facts));
         if was != is {
-            let said = |fact: Option<String>| fact.unwrap_or("not known".into());
-            text += &format!("- not the same {name}: {}, now {}\n", said(was), said(is));
+            let text_of = |fact: Option<String>| fact.unwrap_or("unknown".into());
+            text += &format!("- another {name}: {}, now {}\n", text_of(was), text_of(is));
         }
     }
 
     let mut changed: Vec<(f64, Change, &Key, &Record, Summary, Summary)> = Vec::new();
     let (mut both, mut unknown) = (0, 0);
     for (key, &(record, now)) in &new {
-        // How often a system is called is counted once, and no matter of time.
+        // System calls are counted only in the first repetition.
         let Some(&(_, before)) = old.get(key).filter(|_| record.calls.is_none()) else {
             continue;
         };
@@ -89,14 +92,14 @@ pub fn compare(
         }
     }
     text += &format!(
-        "{both} rows are in both runs. A change is named if the medians differ by more than the \
-         repetitions of either run do, and by {} %.\n\n",
-        100.0 * LEAST
+        "{both} rows are in both runs. A change is listed if the medians differ by more than the \
+         spread of either run, and by more than {} %.\n\n",
+        100.0 * MIN_CHANGE
     );
     if unknown > 0 {
         text += &format!(
-            "Rows with fewer than {REPETITIONS} repetitions in one of the runs, which cannot be \
-             compared: {unknown}.\n\n"
+            "Rows that cannot be compared, because a run has fewer than {MIN_REPETITIONS} \
+             repetitions: {unknown}.\n\n"
         );
     }
     let count = |which, ours: bool| {
@@ -107,13 +110,13 @@ pub fn compare(
     };
     let (slower, faster) = (count(Change::Slower, true), count(Change::Faster, true));
     if slower == 0 {
-        text += "Nothing of unixipc became slower. ";
+        text += "No row of unixipc became slower. ";
     } else {
         text += &format!("Rows of unixipc that became slower: {slower}. ");
     }
     text += &format!(
-        "Faster: {faster}. Of the others, which no change of the library can move, {} \
-         became slower and {} faster: that much is the machine's.\n",
+        "Faster: {faster}. Of the other rows, {} became slower and {} faster. A change of the \
+         library cannot affect them, so this is the effect of the machine.\n",
         count(Change::Slower, false),
         count(Change::Faster, false)
     );
@@ -123,9 +126,9 @@ pub fn compare(
         4,
         [
             "",
-            "what",
+            "test",
             "mechanism",
-            "whose",
+            "",
             "before, ns",
             "spread",
             "now, ns",
@@ -142,7 +145,7 @@ pub fn compare(
                 "faster"
             }
             .into(),
-            place(key),
+            section_name(key),
             record.title.clone(),
             if class(record) == Class::Ours {
                 "ours"
@@ -163,7 +166,7 @@ pub fn compare(
     text
 }
 
-fn place(key: &Key) -> String {
+fn section_name(key: &Key) -> String {
     let mut text = key.test.clone();
     let test = test_named(&key.test);
     if test.is_none_or(|test| test.lens.len() > 1) {
@@ -196,13 +199,13 @@ mod tests {
         assert_eq!(change(before, of(&[99.0, 103.0, 104.0])), Change::None);
         assert_eq!(change(before, of(&[109.0, 110.0, 111.0])), Change::Slower);
         assert_eq!(change(before, of(&[89.0, 90.0, 91.0])), Change::Faster);
-        // The spread of either run may be what moves the median.
+        // The spread of either run can explain the difference.
         assert_eq!(change(before, of(&[99.0, 110.0, 120.0])), Change::None);
         assert_eq!(
             change(of(&[90.0, 100.0, 120.0]), of(&[110.0, 111.0, 112.0])),
             Change::None
         );
-        // Little is nothing, even if all agree.
+        // A small change is ignored, even if all repetitions agree.
         assert_eq!(change(of(&[100.0; 3]), of(&[102.0; 3])), Change::None);
         assert_eq!(change(of(&[100.0; 3]), of(&[104.0; 3])), Change::Slower);
         assert_eq!(change(before, of(&[200.0, 200.0])), Change::Unknown);
@@ -238,8 +241,8 @@ mod tests {
         let (one, other) = (facts("1"), facts("2"));
 
         let same = compare((&one, &before), (&one, &before));
-        assert!(same.contains("2 rows are in both") && same.contains("Nothing of unixipc became"));
-        assert!(!same.contains("not the same") && !same.contains("| slower"));
+        assert!(same.contains("2 rows are in both") && same.contains("No row of unixipc became"));
+        assert!(!same.contains("another kernel") && !same.contains("| slower"));
 
         let now = [
             records("unixipc", "ours", worse),
@@ -247,7 +250,7 @@ mod tests {
         ]
         .concat();
         let text = compare((&one, &before), (&other, &now));
-        assert!(text.contains("not the same kernel: 1, now 2"));
+        assert!(text.contains("another kernel: 1, now 2"));
         assert!(text.contains("Rows of unixipc that became slower: 1. Faster: 0."));
         assert!(text.contains("0 became slower and 1 faster"));
         assert!(text.contains("| slower | rate, 64 B | unixipc"), "{text}");

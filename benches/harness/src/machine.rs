@@ -1,4 +1,4 @@
-//! The machine that the figures are from, and what else it did meanwhile.
+//! The machine on which the figures were measured, and its other load during the run.
 
 use std::fs;
 use std::process::Command;
@@ -24,7 +24,7 @@ fn read(path: &str) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// The value of the first line "name : value".
+/// The value in the first line `name : value`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .filter_map(|line| line.split_once(':'))
@@ -32,10 +32,10 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim())
 }
 
-/// What the machine is; the measured processes run on the two given processors.
+/// Describes the machine. The measured processes run on the two given processors.
 pub fn describe(cpus: [usize; 2]) -> Facts {
     let cpuinfo = read("/proc/cpuinfo").unwrap_or_default();
-    // Not every architecture names the model; then the parts of its number are all there is.
+    // On some architectures, the kernel shows only a part number.
     let model = ["model name", "Model Name", "cpu model", "uarch", "CPU part"]
         .iter()
         .find_map(|name| field(&cpuinfo, name))
@@ -70,27 +70,27 @@ pub fn describe(cpus: [usize; 2]) -> Facts {
         (
             "cores used".to_owned(),
             match cpus {
-                [a, b] if a == b => format!("{a} alone, so nothing across cores"),
+                [a, b] if a == b => format!("only {a}, so no test across cores"),
                 [a, b] => format!("{a} and {b}: {}", relation(a, b)),
             },
         ),
     ];
-    let mut say = |name: &str, value: String| facts.push((name.to_owned(), value));
-    say("frequency governor", governor(cpus));
-    say("kernel", kernel);
-    say("virtual machine", virtual_machine(&cpuinfo));
-    say("memory", memory);
+    let mut add = |name: &str, value: String| facts.push((name.to_owned(), value));
+    add("frequency governor", governor(cpus));
+    add("kernel", kernel);
+    add("virtual machine", virtual_machine(&cpuinfo));
+    add("memory", memory);
     facts
 }
 
-/// How two processors are related, as far as the kernel knows.
+/// The relation of two processors in the topology.
 fn relation(a: usize, b: usize) -> String {
     let of = |cpu: usize, file: &str| read(&format!("/sys/devices/system/cpu/cpu{cpu}/{file}"));
     let shares = |file: &str| of(a, file).is_some_and(|list| in_list(&list, b));
     if shares("topology/thread_siblings_list") {
         return "two threads of one core".into();
     }
-    // index0 and so on: the caches that the processor sees, the first level first.
+    // The caches of the processor, the first level first.
     for index in 0..8 {
         let cache = format!("cache/index{index}");
         if shares(&format!("{cache}/shared_cpu_list")) {
@@ -102,12 +102,12 @@ fn relation(a: usize, b: usize) -> String {
     let package = |cpu| of(cpu, "topology/physical_package_id");
     match (package(a), package(b)) {
         (Some(one), Some(other)) if one != other => "cores of two packages".into(),
-        (Some(_), Some(_)) => "two cores of one package, no shared cache known".into(),
-        _ => "the kernel does not say how they are related".into(),
+        (Some(_), Some(_)) => "two cores of one package without a known shared cache".into(),
+        _ => "unknown topology".into(),
     }
 }
 
-/// Whether a list as "0-3,8" has the number in it.
+/// Whether a list such as "0-3,8" contains the number.
 fn in_list(list: &str, number: usize) -> bool {
     list.trim().split(',').any(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -130,7 +130,7 @@ fn governor(cpus: [usize; 2]) -> String {
 
 fn virtual_machine(cpuinfo: &str) -> String {
     let ask = |kind| {
-        // It exits with 1 where there is none.
+        // The exit status is 1 if there is none.
         let command = &mut Command::new("sh");
         let script = format!("systemd-detect-virt {kind} || [ $? -eq 1 ]");
         run(command.args(["-c", &script]), Duration::from_secs(5)).ok()
@@ -140,11 +140,11 @@ fn virtual_machine(cpuinfo: &str) -> String {
         flags.split(' ').any(|flag| flag == "hypervisor")
     };
     let machine = match ask("--vm").as_deref().map(str::trim) {
-        Some("none") if flagged() => "yes (a hypervisor that is not known)".into(),
+        Some("none") if flagged() => "yes (unknown hypervisor)".into(),
         Some("none") => "no".into(),
         Some(name) if !name.is_empty() => format!("yes ({name})"),
         _ if flagged() => "yes".into(),
-        _ => "no sign of one".into(),
+        _ => "not detected".into(),
     };
     match ask("--container").as_deref().map(str::trim) {
         Some(name) if !name.is_empty() && name != "none" => {
@@ -154,16 +154,16 @@ fn virtual_machine(cpuinfo: &str) -> String {
     }
 }
 
-/// 1, 5 and 15 minutes.
+/// The load averages of 1, 5 and 15 minutes.
 pub fn load() -> String {
     let text = read("/proc/loadavg").unwrap_or_default();
     let words: Vec<_> = text.split(' ').take(3).collect();
     words.join(" ")
 }
 
-/// What all processors have done up to a moment, in seconds.
+/// Times of all processors since boot, in seconds.
 #[derive(Clone, Copy)]
-pub struct Moment {
+pub struct Snapshot {
     at: Instant,
     busy: f64,
     stolen: f64,
@@ -171,25 +171,24 @@ pub struct Moment {
     preempted: f64,
 }
 
-/// What happened between two moments.
+/// The other load between two snapshots.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Disturbance {
-    /// The shares of the machine's processor time that went to other processes, and that the
-    /// hypervisor took.
+pub struct Interference {
+    /// The shares of the machine's CPU time that other processes used, and that the hypervisor took.
     pub others: f64,
     pub stolen: f64,
-    /// How often the own processes lost their processor to another one.
+    /// The number of involuntary context switches of the measured processes.
     pub preempted: f64,
 }
 
-impl Moment {
-    pub fn now() -> Moment {
+impl Snapshot {
+    pub fn now() -> Snapshot {
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as f64;
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         let (busy, stolen) = parse_stat(&stat).unwrap_or((0.0, 0.0));
         let usages = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
-            .map(|who| getrusage(who).expect("getrusage has no reason to fail"));
-        Moment {
+            .map(|who| getrusage(who).expect("getrusage cannot fail"));
+        Snapshot {
             at: Instant::now(),
             busy: busy / ticks,
             stolen: stolen / ticks,
@@ -198,14 +197,14 @@ impl Moment {
         }
     }
 
-    /// None where the kernel does not tell, or nothing can have been counted yet.
-    pub fn until(&self, later: &Moment) -> Option<Disturbance> {
+    /// None if the kernel does not report the times, or if no time has passed.
+    pub fn until(&self, later: &Snapshot) -> Option<Interference> {
         let whole = (later.at - self.at).as_secs_f64() * online() as f64;
         if later.busy == 0.0 || whole == 0.0 {
             return None;
         }
         let others = (later.busy - self.busy) - (later.own - self.own);
-        Some(Disturbance {
+        Some(Interference {
             others: (others / whole).clamp(0.0, 1.0),
             stolen: ((later.stolen - self.stolen) / whole).clamp(0.0, 1.0),
             preempted: later.preempted - self.preempted,
@@ -225,7 +224,7 @@ fn seconds(usage: &Usage) -> f64 {
         .sum()
 }
 
-/// The ticks in which the processors were busy, and those that were stolen.
+/// The numbers of busy ticks and of stolen ticks.
 fn parse_stat(stat: &str) -> Option<(f64, f64)> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<f64> = line
@@ -233,7 +232,7 @@ fn parse_stat(stat: &str) -> Option<(f64, f64)> {
         .map(str::parse)
         .collect::<Result<_, _>>()
         .ok()?;
-    // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+    // user, nice, system, idle, iowait, irq, softirq, steal; user includes guests.
     let busy = ticks.get(..3)?.iter().sum::<f64>() + ticks.get(5..7)?.iter().sum::<f64>();
     Some((busy, ticks.get(7).copied().unwrap_or(0.0)))
 }
@@ -260,14 +259,14 @@ mod tests {
     #[test]
     fn shares() {
         let at = Instant::now();
-        let first = Moment {
+        let first = Snapshot {
             at,
             busy: 10.0,
             stolen: 0.0,
             own: 1.0,
             preempted: 5.0,
         };
-        let later = Moment {
+        let later = Snapshot {
             at: at + Duration::from_secs(1),
             busy: 10.0 + 0.5 * online() as f64,
             stolen: 0.1 * online() as f64,
@@ -277,10 +276,10 @@ mod tests {
         let seen = first.until(&later).unwrap();
         assert!((seen.others - 0.2).abs() < 1e-9 && (seen.stolen - 0.1).abs() < 1e-9);
         assert_eq!(seen.preempted, 3.0);
-        // The kernel counts in ticks: own time may seem to be more than all.
+        // The kernel counts ticks, so the own time may exceed the total.
         assert_eq!(
             later
-                .until(&Moment {
+                .until(&Snapshot {
                     at: at + Duration::from_secs(2),
                     own: 100.0,
                     ..later

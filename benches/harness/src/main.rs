@@ -1,5 +1,5 @@
-//! Measures unixipc beside the kernel's mechanisms and other libraries; README.md in the folder
-//! above says what and how.
+//! Measures unixipc, kernel mechanisms and other libraries, and compares them. benches/README.md
+//! describes the tests.
 
 mod calls;
 mod compare;
@@ -22,54 +22,54 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
 
-use machine::Moment;
-use plan::{Choice, Item, TESTS, test_named};
+use machine::Snapshot;
+use plan::{Item, Selection, TESTS, test_named};
 use record::{Facts, Record};
 use subject::Subject;
 
-/// What a subject may take beyond the time it is asked to measure; its own watchdog comes first.
-const SLACK: Duration = Duration::from_secs(25);
-/// What has taken so long and failed is not tried again.
-const HOPELESS: Duration = Duration::from_secs(10);
-/// For counting system calls: messages of the two runs that are compared. One way there must be
-/// many more than fit into a buffer, or nobody ever has to wait.
-const TO_AND_FRO: (u32, u32) = (200, 1200);
+/// How long a subject may run in addition to the requested time. Its own watchdog expires earlier.
+const EXTRA_TIME: Duration = Duration::from_secs(25);
+/// A run that fails after this time has hung and is not repeated.
+const HANG_TIME: Duration = Duration::from_secs(10);
+/// The numbers of messages in the two runs that count system calls. One way, they must exceed the
+/// capacity of any buffer, so that the sender must wait.
+const ROUND_TRIPS: (u32, u32) = (200, 1200);
 const ONE_WAY: (u32, u32) = (1000, 11_000);
 
-/// Measures unixipc beside the kernel's mechanisms and other libraries, and prints tables.
+/// Measures unixipc, kernel mechanisms and other libraries, and prints tables.
 #[derive(Parser)]
 struct Args {
-    /// The folder with the programs that measure
+    /// The directory of the subjects, which are the programs that measure
     #[arg(long, default_value = "build/benches/subjects")]
     subjects: PathBuf,
-    /// Where results.csv, report.md and the pictures go
+    /// The directory for results.csv, report.md and the charts
     #[arg(long, default_value = "benches/out")]
     out: PathBuf,
-    /// Less than two minutes: fewer sizes and repetitions, shorter runs
+    /// Take less than two minutes: fewer sizes and repetitions, shorter runs
     #[arg(long)]
     quick: bool,
-    /// Only tests whose names begin so, as in rate,latency
+    /// Run only tests whose names begin with one of these, such as rate,latency
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// An earlier results.csv to compare with
+    /// Compare with an earlier results.csv
     #[arg(long)]
     base: Option<PathBuf>,
-    /// How often everything is measured, if there is time
+    /// The maximum number of repetitions
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
-    /// How long a run measures
+    /// The duration of a run in milliseconds
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     ms: Option<u64>,
-    /// No repetition begins that would not be over after so many minutes
+    /// Start no repetition that would end after this number of minutes
     #[arg(long, value_parser = minutes)]
     minutes: Option<f64>,
-    /// The order of the runs
+    /// The seed of the order of the runs
     #[arg(long)]
     seed: Option<u64>,
-    /// The two processors to use, as in 0,1
+    /// The two processors to use, such as 0,1
     #[arg(long, value_delimiter = ',')]
     cpus: Vec<usize>,
-    /// Measures nothing: tables and pictures of an earlier results.csv
+    /// Print the tables and charts of an earlier results.csv, without measuring
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "only", "seed"])]
     report: Option<PathBuf>,
 }
@@ -77,7 +77,7 @@ struct Args {
 fn minutes(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(minutes) if minutes > 0.0 && minutes <= 10_000.0 => Ok(minutes),
-        _ => Err("a number of minutes above 0, at most 10000".into()),
+        _ => Err("must be a number above 0 and at most 10000".into()),
     }
 }
 
@@ -92,10 +92,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// False if something could not be measured.
+/// Returns false if a measurement failed.
 fn bench(args: &Args) -> Result<bool, String> {
     let at = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-    // Before this run's results take the place of the file.
+    // Before this run overwrites the file.
     let base = args.base.as_deref().map(read_results).transpose()?;
     fs::create_dir_all(&args.out).map_err(|error| at(&args.out, error))?;
 
@@ -103,7 +103,7 @@ fn bench(args: &Args) -> Result<bool, String> {
         Some(file) => read_results(file)?,
         None => measure(args)?,
     };
-    let pictures = plot::draw(&records, &args.out).map_err(|error| format!("pictures: {error}"))?;
+    let pictures = plot::draw(&records, &args.out).map_err(|error| format!("charts: {error}"))?;
     let compared = base
         .as_ref()
         .map(|(base_facts, base)| compare::compare((base_facts, base), (&facts, &records)))
@@ -112,10 +112,10 @@ fn bench(args: &Args) -> Result<bool, String> {
     let text = report::report(&facts, &records, &pictures) + &compared;
     fs::write(&file, text).map_err(|error| at(&file, error))?;
 
-    // The same without pictures. Who does not read it to its end does not disturb.
+    // The terminal gets the report without charts. A closed pipe is not an error.
     let text = report::report(&facts, &records, &[]) + &compared;
     let _ = io::stdout().write_all(text.as_bytes());
-    eprintln!("\nThis report with pictures: {}", file.display());
+    eprintln!("\nReport with charts: {}", file.display());
     Ok(!records.iter().any(Record::has_failed))
 }
 
@@ -124,7 +124,7 @@ fn read_results(path: &Path) -> Result<(Facts, Vec<Record>), String> {
     record::read(file).map_err(|fault| format!("{}: {fault}", path.display()))
 }
 
-/// What the run is made of, beside the subjects.
+/// The parameters of the run.
 struct Settings {
     ms: u64,
     repetitions: u32,
@@ -146,7 +146,11 @@ impl Settings {
                 _ => return Err("no processor may be used".into()),
             },
             &[a, b] if a != b && allowed.contains(&a) && allowed.contains(&b) => [a, b],
-            _ => return Err(format!("--cpus takes two different ones of {allowed:?}")),
+            _ => {
+                return Err(format!(
+                    "--cpus needs two different processors of {allowed:?}"
+                ));
+            }
         };
         Ok(Settings {
             ms: args.ms.unwrap_or(ms),
@@ -167,29 +171,27 @@ fn measure(args: &Args) -> Result<(Facts, Vec<Record>), String> {
         {
             let names: Vec<_> = TESTS.iter().map(|test| test.name).collect();
             return Err(format!(
-                "no test is called {name:?}; there are {}",
+                "unknown test {name:?}; the tests are {}",
                 names.join(", ")
             ));
         }
     }
-    run::adopt_orphans().map_err(|error| error.to_string())?;
-    let folder = args.subjects.display();
+    run::become_subreaper().map_err(|error| error.to_string())?;
+    let directory = args.subjects.display();
     let (subjects, faults) = subject::find(&args.subjects)
-        .map_err(|error| format!("{folder}: {error} (make bench builds the subjects)"))?;
+        .map_err(|error| format!("{directory}: {error} (make bench builds the subjects)"))?;
     for fault in &faults {
         eprintln!("unixipc-bench: {fault}");
     }
     if subjects.is_empty() {
-        return Err(format!(
-            "{folder}: no subject is there (make bench builds them)"
-        ));
+        return Err(format!("{directory}: no subjects (make bench builds them)"));
     }
-    let choice = Choice {
+    let selection = Selection {
         quick: args.quick,
         only: &args.only,
         processors: machine::processors().len() as u64,
     };
-    let (items, mut notes) = plan::plan(&choice, &subjects);
+    let (items, mut notes) = plan::plan(&selection, &subjects);
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
 
     let mut facts: Facts = vec![
@@ -208,22 +210,22 @@ fn measure(args: &Args) -> Result<(Facts, Vec<Record>), String> {
     facts.push(("milliseconds a run".into(), settings.ms.to_string()));
     facts.push(("seed".into(), seed.to_string()));
     if args.quick {
-        let left_out = "sizes in between, the number of system calls of one-way traffic, most \
-                        numbers of connections, more readers than processors";
-        facts.push(("left out because of QUICK=1".into(), left_out.into()));
+        let left_out = "intermediate sizes, system calls one way, intermediate numbers of \
+                        connections, more readers than processors";
+        facts.push(("omitted with QUICK=1".into(), left_out.into()));
     }
     for fault in faults {
-        facts.push(("does not work".into(), fault));
+        facts.push(("subject that does not work".into(), fault));
     }
 
     let load = machine::load();
-    let before = Moment::now();
+    let before = Snapshot::now();
     let mut session = Session {
         subjects: &subjects,
         settings: &settings,
         partial: partial_file(&args.out, &facts)?,
         records: Vec::new(),
-        hopeless: HashSet::new(),
+        hung: HashSet::new(),
     };
     for note in notes.drain(..) {
         session.keep(note)?;
@@ -232,21 +234,21 @@ fn measure(args: &Args) -> Result<(Facts, Vec<Record>), String> {
 
     let repetitions = match done {
         all if all == settings.repetitions => all.to_string(),
-        some => format!("{some} (there was no time for {})", settings.repetitions),
+        some => format!("{some} (not {}, for lack of time)", settings.repetitions),
     };
     facts.push(("repetitions".into(), repetitions));
     facts.push((
         "load before and after".into(),
         format!("{load}; {}", machine::load()),
     ));
-    facts.push(("disturbances".into(), disturbances(before, worst)));
+    facts.push(("other load".into(), interference(before, worst)));
     facts.push(("duration".into(), duration(begin.elapsed())));
     let records = session.records;
     write_results(&args.out, &facts, &records)?;
     Ok((facts, records))
 }
 
-/// What would make such a run.
+/// The command that repeats this run.
 fn command_line(args: &Args) -> String {
     let mut line = String::from("make bench");
     if args.quick {
@@ -274,7 +276,7 @@ fn command_line(args: &Args) -> String {
     line
 }
 
-/// What there is of a run that is interrupted.
+/// Creates the file that remains if the run is interrupted.
 fn partial_file(out: &Path, facts: &Facts) -> Result<record::Writer<File>, String> {
     let path = out.join("results.csv.part");
     File::create(&path)
@@ -282,7 +284,7 @@ fn partial_file(out: &Path, facts: &Facts) -> Result<record::Writer<File>, Strin
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The whole of it, with what is known only at the end.
+/// Writes results.csv with all facts, some of which are known only at the end.
 fn write_results(out: &Path, facts: &Facts, records: &[Record]) -> Result<(), String> {
     let path = out.join("results.csv.part");
     let write = || -> io::Result<()> {
@@ -301,8 +303,8 @@ struct Session<'a> {
     settings: &'a Settings,
     partial: record::Writer<File>,
     records: Vec<Record>,
-    /// Items that hung: each of them would cost as much time again.
-    hopeless: HashSet<usize>,
+    /// Items that hung, and that would waste the same time again.
+    hung: HashSet<usize>,
 }
 
 impl Session<'_> {
@@ -314,30 +316,31 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Runs everything, and again as long as there is time. Returns what else the machine did
-    /// in the worst repetition, and the number of repetitions.
+    /// Runs all items repeatedly, as long as there is time. Returns the other load in the worst
+    /// repetition, and the number of repetitions.
     fn repeat(
         &mut self,
         items: &[Item],
         seed: u64,
         begin: Instant,
-    ) -> Result<(Option<machine::Disturbance>, u32), String> {
+    ) -> Result<(Option<machine::Interference>, u32), String> {
         let no_strace = calls::unusable();
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut worst: Option<machine::Disturbance> = None;
+        let mut worst: Option<machine::Interference> = None;
         let mut longest = Duration::ZERO;
         for repetition in 1..=self.settings.repetitions {
             if repetition > 1 && begin.elapsed() + longest > self.settings.budget {
                 return Ok((worst, repetition - 1));
             }
-            let (started, before) = (Instant::now(), Moment::now());
+            let (started, before) = (Instant::now(), Snapshot::now());
             let mut order: Vec<usize> = (0..items.len()).collect();
             random.shuffle(&mut order);
             for (at, i) in order.into_iter().enumerate() {
                 let is_first = repetition == 1;
                 progress(repetition, at, items.len());
-                let counts_calls = test_named(items[i].test).is_some_and(|test| test.of.is_some());
-                if self.hopeless.contains(&i) || (counts_calls && !is_first) {
+                let counts_calls =
+                    test_named(items[i].test).is_some_and(|test| test.traced.is_some());
+                if self.hung.contains(&i) || (counts_calls && !is_first) {
                     continue;
                 }
                 let record = match &no_strace {
@@ -350,14 +353,14 @@ impl Session<'_> {
                 self.keep(record)?;
             }
             progress_done(repetition, self.settings.repetitions, started.elapsed());
-            // The calls are counted in the first one only, which says little of the next one.
+            // System calls are counted only in the first repetition, so it takes longer.
             longest = if repetition == 2 {
                 started.elapsed()
             } else {
                 longest.max(started.elapsed())
             };
-            if let Some(now) = before.until(&Moment::now()) {
-                let sum = |seen: &machine::Disturbance| seen.others + seen.stolen;
+            if let Some(now) = before.until(&Snapshot::now()) {
+                let sum = |seen: &machine::Interference| seen.others + seen.stolen;
                 if worst.is_none_or(|worst| sum(&now) > sum(&worst)) {
                     worst = Some(now);
                 }
@@ -371,8 +374,8 @@ impl Session<'_> {
             repetition,
             ..item.record(self.subjects)
         };
-        let (started, before) = (Instant::now(), Moment::now());
-        let tried = match test_named(item.test).and_then(|test| test.of) {
+        let (started, before) = (Instant::now(), Snapshot::now());
+        let tried = match test_named(item.test).and_then(|test| test.traced) {
             Some(of) => self.count_calls(item, of, &mut record),
             None => self.run_once(item, &mut record),
         };
@@ -385,18 +388,18 @@ impl Session<'_> {
                 record.test
             );
             record.error = fault;
-            if started.elapsed() > HOPELESS {
-                self.hopeless.insert(at);
+            if started.elapsed() > HANG_TIME {
+                self.hung.insert(at);
             }
         }
-        if let Some(seen) = before.until(&Moment::now()) {
+        if let Some(seen) = before.until(&Snapshot::now()) {
             record.others = Some((1000.0 * seen.others).round() / 1000.0);
             record.preempted = Some(seen.preempted);
         }
         record
     }
 
-    /// The command that runs it, but for the time or the number of messages.
+    /// The command of a run, without the time or the number of messages.
     fn command(&self, item: &Item, test: &str) -> Command {
         let subject = &self.subjects[item.subject];
         let [a, b] = self.settings.cpus;
@@ -416,7 +419,7 @@ impl Session<'_> {
         let ms = self.settings.ms;
         let mut command = self.command(item, item.test);
         command.arg(format!("ms={ms}"));
-        let output = run::run(&mut command, Duration::from_millis(ms) + SLACK)?;
+        let output = run::run(&mut command, Duration::from_millis(ms) + EXTRA_TIME)?;
         let is_latency = test_named(item.test).is_some_and(|test| test.is_latency());
         let figures = subject::parse_figures(&output, is_latency)?;
         let get = |key: &str| figures.values.get(key).copied();
@@ -447,15 +450,15 @@ impl Session<'_> {
                 .ok_or("did not print messages")?;
             Ok((*sent, counts))
         };
-        let (least, most) = if of == "rate" { ONE_WAY } else { TO_AND_FRO };
+        let (least, most) = if of == "rate" { ONE_WAY } else { ROUND_TRIPS };
         let (few, calls_of_few) = count(least)?;
         let (many, calls_of_many) = count(most)?;
         if many <= few {
             return Err(format!(
-                "sent {few} and {many} messages, asked for {least} and {most}"
+                "sent {few} and {many} messages instead of {least} and {most}"
             ));
         }
-        let (calls, which) = calls::each(&calls_of_few, &calls_of_many, many - few);
+        let (calls, which) = calls::per_message(&calls_of_few, &calls_of_many, many - few);
         record.messages = Some(many - few);
         record.calls = Some(calls);
         record.which_calls = which;
@@ -469,7 +472,7 @@ fn progress(repetition: u32, at: usize, of: usize) {
     }
 }
 
-/// Wipes what progress has written.
+/// Returns to the start of the line, and erases the output of `progress`.
 fn line_start() -> &'static str {
     if io::stderr().is_terminal() {
         "\r\x1b[K"
@@ -493,10 +496,10 @@ fn duration(time: Duration) -> String {
     }
 }
 
-/// What else the machine did, and whether it matters.
-fn disturbances(before: Moment, worst: Option<machine::Disturbance>) -> String {
-    let Some((seen, worst)) = before.until(&Moment::now()).zip(worst) else {
-        return "the kernel does not tell".into();
+/// Describes the other load, and warns if it is high.
+fn interference(before: Snapshot, worst: Option<machine::Interference>) -> String {
+    let Some((seen, worst)) = before.until(&Snapshot::now()).zip(worst) else {
+        return "unknown".into();
     };
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let mut text = format!(
@@ -508,7 +511,7 @@ fn disturbances(before: Moment, worst: Option<machine::Disturbance>) -> String {
         percent(worst.stolen),
     );
     if worst.others + worst.stolen > 0.05 {
-        text += ": figures may be off";
+        text += ": figures may be wrong";
     }
     text
 }

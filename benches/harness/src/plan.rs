@@ -1,26 +1,26 @@
-//! What is measured: the tests, their sizes, and who is expected in them.
+//! The tests, their sizes, the libraries that they expect, and the plan of a run.
 
 use crate::record::Record;
 use crate::subject::Subject;
 
-/// How a test's figures are shown.
+/// The kind of the table of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// The time of a half round trip, with percentiles; in ns or µs.
+pub enum TableKind {
+    /// The time of half a round trip, with percentiles, in ns or µs.
     LatencyNs,
     LatencyUs,
-    /// Messages a second, bytes a second, processor time.
+    /// Messages per second, bytes per second, CPU time.
     Rate,
-    /// The time of one.
+    /// The time of one operation.
     TimeNs,
     TimeUs,
-    /// How many a second, of all processes together.
+    /// Operations per second of all processes together.
     Operations,
-    /// How many a second, and what the writer did meanwhile.
+    /// Reads per second, and writes per second at the same time.
     Reads,
-    /// System calls.
+    /// System calls per message.
     Calls,
-    /// A column for each n: the time of one, or how many a second.
+    /// A column for each n: the time of one operation, or operations per second.
     TimeByN,
     RateByN,
 }
@@ -28,145 +28,145 @@ pub enum Shown {
 pub struct Test {
     pub name: &'static str,
     pub title: &'static str,
-    /// What stands below the title.
+    /// The text below the title.
     pub about: &'static str,
-    pub shown: Shown,
+    pub kind: TableKind,
     pub lens: &'static [u64],
     pub quick_lens: &'static [u64],
     pub cores: &'static [&'static str],
-    /// System calls are counted while another test runs: which one.
-    pub of: Option<&'static str>,
+    /// If the test counts system calls: the test that runs under strace.
+    pub traced: Option<&'static str>,
 }
 
 pub const TESTS: [Test; 12] = [
     Test {
         name: "latency-poll",
         title: "Half a round trip, polling",
-        about: "Both sides look for the next message without sleeping, on two cores.",
-        shown: Shown::LatencyNs,
+        about: "Both processes spin until the next message arrives, on two cores.",
+        kind: TableKind::LatencyNs,
         lens: &[8, 64, 4096],
         quick_lens: &[8, 4096],
         cores: &["two"],
-        of: None,
+        traced: None,
     },
     Test {
         name: "latency-block",
         title: "Half a round trip, blocking",
-        about: "Each side sleeps until the next message is there, as the mechanism does it by \
-                default. On one core nothing but the mechanism and the change of processes \
-                counts; across cores also the wake-up of the other core.",
-        shown: Shown::LatencyUs,
+        about: "Each process waits for the next message in the default way of the mechanism, \
+                which usually sleeps. On one core, the time includes a context switch; across \
+                cores, it includes the wake-up of the other core.",
+        kind: TableKind::LatencyUs,
         lens: &[8, 64, 4096],
         quick_lens: &[8, 4096],
         cores: &["one", "two"],
-        of: None,
+        traced: None,
     },
     Test {
         name: "rate",
         title: "One way",
-        about: "One process sends as fast as it can, the other one receives, on two cores. A \
-                mechanism that spins uses a whole core also while it waits: the processor time \
-                shows it.",
-        shown: Shown::Rate,
+        about: "One process sends as fast as it can and the other one receives, on two cores. A \
+                mechanism that spins uses a whole core even while it waits, which the CPU time \
+                shows.",
+        kind: TableKind::Rate,
         lens: &[8, 64, 4096, 65536, 1 << 20],
         quick_lens: &[8, 4096, 1 << 20],
         cores: &["two"],
-        of: None,
+        traced: None,
     },
     Test {
         name: "calls-latency",
-        title: "System calls a message, to and fro on one core",
-        about: "Counted by strace, which makes calls slow: who seldom sleeps otherwise may sleep \
-                more here.",
-        shown: Shown::Calls,
+        title: "System calls per message, round trips on one core",
+        about: "strace counts the calls and makes them slow, so a mechanism may sleep more often \
+                than it does without strace.",
+        kind: TableKind::Calls,
         lens: &[64],
         quick_lens: &[64],
         cores: &["one"],
-        of: Some("latency-block"),
+        traced: Some("latency-block"),
     },
     Test {
         name: "calls-rate",
-        title: "System calls a message, one way",
-        about: "Counted in the same way, on two cores.",
-        shown: Shown::Calls,
+        title: "System calls per message, one way",
+        about: "strace counts the calls, on two cores.",
+        kind: TableKind::Calls,
         lens: &[64],
         quick_lens: &[],
         cores: &["two"],
-        of: Some("rate"),
+        traced: Some("rate"),
     },
     Test {
         name: "lock",
-        title: "Lock and unlock, nobody else",
+        title: "Lock and unlock, uncontended",
         about: "One process.",
-        shown: Shown::TimeNs,
+        kind: TableKind::TimeNs,
         lens: &[8],
         quick_lens: &[8],
         cores: &["one"],
-        of: None,
+        traced: None,
     },
     Test {
         name: "lock-contended",
         title: "Lock and unlock, contended",
-        about: "Two processes on two cores count one counter up under the lock; pairs of lock \
-                and unlock, of both together.",
-        shown: Shown::Operations,
+        about: "Two processes on two cores increment a counter under the lock. An operation is a \
+                pair of lock and unlock; the rate is that of both processes together.",
+        kind: TableKind::Operations,
         lens: &[8],
         quick_lens: &[8],
         cores: &["two"],
-        of: None,
+        traced: None,
     },
     Test {
         name: "read",
-        title: "Reading a shared value, nobody writes",
+        title: "Reading a shared value, no writer",
         about: "One process reads.",
-        shown: Shown::Reads,
+        kind: TableKind::Reads,
         lens: &[64, 4096],
         quick_lens: &[64],
         cores: &["one"],
-        of: None,
+        traced: None,
     },
     Test {
         name: "read-written",
-        title: "Reading a shared value that is being written",
-        about: "Another process writes it at full speed on the other core. Failed tries are \
-                those that a reader has to repeat because the value changed meanwhile.",
-        shown: Shown::Reads,
+        title: "Reading a shared value, one writer",
+        about: "Another process writes the value at full speed on the other core. A try fails if \
+                the value changes during the read; the reader repeats it.",
+        kind: TableKind::Reads,
         lens: &[64, 4096],
         quick_lens: &[64],
         cores: &["two"],
-        of: None,
+        traced: None,
     },
     Test {
         name: "setup",
         title: "Setting up and tearing down",
-        about: "Made, used for one message (or one operation), and removed again.",
-        shown: Shown::TimeUs,
+        about: "The mechanism is created, used for one message or one operation, and removed.",
+        kind: TableKind::TimeUs,
         lens: &[8],
         quick_lens: &[8],
         cores: &["one"],
-        of: None,
+        traced: None,
     },
     Test {
         name: "idle",
         title: "A server with many connections",
-        about: "A server waits in one epoll for n connections; a client on the same core sends a \
-                message on one of them in turn and waits for the answer. Time of a message and \
-                its answer.",
-        shown: Shown::TimeByN,
+        about: "A server waits with epoll for n connections. A client on the same core uses the \
+                connections in turn: it sends a message and waits for the answer. The time is \
+                that of a message and its answer.",
+        kind: TableKind::TimeByN,
         lens: &[8],
         quick_lens: &[8],
         cores: &["one"],
-        of: None,
+        traced: None,
     },
     Test {
         name: "readers",
         title: "Many readers of a shared value",
-        about: "n processes read one value of 64 bytes; reads of all together.",
-        shown: Shown::RateByN,
+        about: "n processes read a value of 64 bytes. The rate is that of all processes together.",
+        kind: TableKind::RateByN,
         lens: &[64],
         quick_lens: &[64],
         cores: &["two"],
-        of: None,
+        traced: None,
     },
 ];
 
@@ -175,23 +175,23 @@ pub fn test_named(name: &str) -> Option<&'static Test> {
 }
 
 impl Test {
-    /// Whether there is a histogram, and percentiles.
+    /// Whether the test has a histogram and percentiles.
     pub fn is_latency(&self) -> bool {
-        matches!(self.shown, Shown::LatencyNs | Shown::LatencyUs)
+        matches!(self.kind, TableKind::LatencyNs | TableKind::LatencyUs)
     }
 
-    /// Whether it is run with several numbers of connections or readers.
+    /// Whether the test runs with several numbers of connections or readers.
     pub fn has_n(&self) -> bool {
-        matches!(self.shown, Shown::TimeByN | Shown::RateByN)
+        matches!(self.kind, TableKind::TimeByN | TableKind::RateByN)
     }
 
-    /// The numbers of connections or readers; 1 where there is but one.
+    /// The numbers of connections or readers; 1 for all other tests.
     fn ns(&self, quick: bool, processors: u64) -> Vec<u64> {
-        match self.shown {
-            Shown::TimeByN if quick => vec![1, 1000],
-            Shown::TimeByN => vec![1, 10, 100, 1000],
-            Shown::RateByN => {
-                // Twice as many as processors shows what happens when they have to take turns.
+        match self.kind {
+            TableKind::TimeByN if quick => vec![1, 1000],
+            TableKind::TimeByN => vec![1, 10, 100, 1000],
+            TableKind::RateByN => {
+                // With twice as many processes as processors, the processes must share them.
                 let mut ns: Vec<u64> = (0..)
                     .map(|bit| 1 << bit)
                     .take_while(|&n| n < processors)
@@ -206,23 +206,32 @@ impl Test {
         }
     }
 
-    /// A name in ONLY= chooses tests that it is the beginning of.
+    /// Each name in ONLY= selects the tests whose names begin with it.
     pub fn is_chosen(&self, only: &[String]) -> bool {
         only.is_empty() || only.iter().any(|name| self.name.starts_with(name.as_str()))
     }
 }
 
-/// Libraries that are not ours and may not be there.
-pub struct Peer {
+/// A library that is compared with unixipc, and that may not be installed.
+pub struct Library {
     pub subject: &'static str,
     pub title: &'static str,
     pub missing: &'static str,
-    /// The tests in which a row says that it is missing.
+    /// The tests in which a row reports that the library is missing.
     pub tests: &'static [&'static str],
 }
 
 const NOT_INSTALLED: &str = "not installed (make bench-deps)";
-const TRANSPORT: &[&str] = &[
+/// The tests of a library that sleeps, and of one that can also spin.
+const SLEEPING: &[&str] = &[
+    "latency-block",
+    "rate",
+    "calls-latency",
+    "calls-rate",
+    "setup",
+];
+const SPINNING: &[&str] = &[
+    "latency-poll",
     "latency-block",
     "rate",
     "calls-latency",
@@ -230,8 +239,8 @@ const TRANSPORT: &[&str] = &[
     "setup",
 ];
 
-pub const PEERS: [Peer; 5] = [
-    Peer {
+pub const LIBRARIES: [Library; 5] = [
+    Library {
         subject: "boost",
         title: "Boost.Interprocess",
         missing: NOT_INSTALLED,
@@ -248,47 +257,33 @@ pub const PEERS: [Peer; 5] = [
             "readers",
         ],
     },
-    Peer {
+    Library {
         subject: "libqb",
         title: "libqb",
         missing: NOT_INSTALLED,
-        tests: &[
-            "latency-poll",
-            "latency-block",
-            "rate",
-            "calls-latency",
-            "calls-rate",
-            "setup",
-        ],
+        tests: SPINNING,
     },
-    Peer {
+    Library {
         subject: "nng",
         title: "nng",
         missing: NOT_INSTALLED,
-        tests: TRANSPORT,
+        tests: SLEEPING,
     },
-    Peer {
+    Library {
         subject: "zeromq",
         title: "ZeroMQ",
         missing: NOT_INSTALLED,
-        tests: TRANSPORT,
+        tests: SLEEPING,
     },
-    Peer {
+    Library {
         subject: "iceoryx2",
         title: "iceoryx2",
         missing: "not built (make bench-deps)",
-        tests: &[
-            "latency-poll",
-            "latency-block",
-            "rate",
-            "calls-latency",
-            "calls-rate",
-            "setup",
-        ],
+        tests: SPINNING,
     },
 ];
 
-/// One thing to run, once in each repetition.
+/// A run, which is done once in each repetition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     pub test: &'static str,
@@ -300,7 +295,7 @@ pub struct Item {
 }
 
 impl Item {
-    /// The record of it, without figures.
+    /// The record of the run, without figures.
     pub fn record(&self, subjects: &[Subject]) -> Record {
         let subject = &subjects[self.subject];
         let row = &subject.rows[self.row];
@@ -318,32 +313,32 @@ impl Item {
     }
 }
 
-/// What to measure.
-pub struct Choice<'a> {
+/// The tests and sizes to measure.
+pub struct Selection<'a> {
     pub quick: bool,
     pub only: &'a [String],
-    /// How many there are for this process.
+    /// The number of processors that this process may use.
     pub processors: u64,
 }
 
-/// All that is to be run, and records of what cannot be, with the reason.
-pub fn plan(choice: &Choice, subjects: &[Subject]) -> (Vec<Item>, Vec<Record>) {
+/// Returns all runs, and records of those that are not possible, with the reason.
+pub fn plan(selection: &Selection, subjects: &[Subject]) -> (Vec<Item>, Vec<Record>) {
     let mut items = Vec::new();
     let mut notes = Vec::new();
-    for test in TESTS.iter().filter(|test| test.is_chosen(choice.only)) {
-        let lens = if choice.quick {
+    for test in TESTS.iter().filter(|test| test.is_chosen(selection.only)) {
+        let lens = if selection.quick {
             test.quick_lens
         } else {
             test.lens
         };
         for &len in lens {
             for &cores in test.cores {
-                // A second core is not there to be measured.
-                if cores == "two" && choice.processors < 2 {
+                // There is no second core.
+                if cores == "two" && selection.processors < 2 {
                     continue;
                 }
-                for n in test.ns(choice.quick, choice.processors) {
-                    add_place(test, (len, cores, n), subjects, &mut items, &mut notes);
+                for n in test.ns(selection.quick, selection.processors) {
+                    add_items(test, (len, cores, n), subjects, &mut items, &mut notes);
                 }
             }
         }
@@ -351,7 +346,7 @@ pub fn plan(choice: &Choice, subjects: &[Subject]) -> (Vec<Item>, Vec<Record>) {
     (items, notes)
 }
 
-fn add_place(
+fn add_items(
     test: &'static Test,
     (len, cores, n): (u64, &'static str, u64),
     subjects: &[Subject],
@@ -360,7 +355,7 @@ fn add_place(
 ) {
     for (at, subject) in subjects.iter().enumerate() {
         for (row, can) in subject.rows.iter().enumerate() {
-            if can.test != test.of.unwrap_or(test.name) {
+            if can.test != test.traced.unwrap_or(test.name) {
                 continue;
             }
             let item = Item {
@@ -380,15 +375,17 @@ fn add_place(
             }
         }
     }
-    let absent = PEERS.iter().filter(|peer| {
-        peer.tests.contains(&test.name)
-            && !subjects.iter().any(|subject| subject.name == peer.subject)
+    let absent = LIBRARIES.iter().filter(|library| {
+        library.tests.contains(&test.name)
+            && !subjects
+                .iter()
+                .any(|subject| subject.name == library.subject)
     });
-    notes.extend(absent.map(|peer| Record {
+    notes.extend(absent.map(|library| Record {
         test: test.name.into(),
-        subject: peer.subject.into(),
-        title: peer.title.into(),
-        error: peer.missing.into(),
+        subject: library.subject.into(),
+        title: library.title.into(),
+        error: library.missing.into(),
         len,
         cores: cores.into(),
         n,
@@ -426,12 +423,12 @@ mod tests {
             subject("libqb", &[("rate", None)]),
         ];
         let only = ["rate".to_owned()];
-        let mut choice = Choice {
+        let mut selection = Selection {
             quick: false,
             only: &only,
             processors: 2,
         };
-        let (items, notes) = plan(&choice, &subjects);
+        let (items, notes) = plan(&selection, &subjects);
         let lens = items
             .iter()
             .filter(|item| item.subject == 0)
@@ -446,8 +443,8 @@ mod tests {
         assert_eq!(absent.len(), 4, "all but libqb");
         assert!(notes.iter().all(|note| note.repetition == 0));
 
-        choice.processors = 1;
-        let (items, _) = plan(&choice, &subjects);
+        selection.processors = 1;
+        let (items, _) = plan(&selection, &subjects);
         assert!(items.is_empty(), "there is no second core");
     }
 
@@ -462,13 +459,13 @@ mod tests {
 
     #[test]
     fn names_in_the_table() {
-        for peer in &PEERS {
-            for name in peer.tests {
+        for library in &LIBRARIES {
+            for name in library.tests {
                 assert!(test_named(name).is_some(), "{name}");
             }
         }
         for test in &TESTS {
-            assert!(test.of.is_none_or(|of| test_named(of).is_some()));
+            assert!(test.traced.is_none_or(|of| test_named(of).is_some()));
             assert!(test.quick_lens.iter().all(|len| test.lens.contains(len)));
         }
         let only = ["latency".to_owned()];

@@ -1,4 +1,4 @@
-//! The pictures: lines on logarithmic axes, as SVG.
+//! The charts: lines on logarithmic axes, as SVG.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,19 +8,18 @@ use std::path::Path;
 use plotters::coord::ranged1d::{KeyPointHint, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-use crate::plan::{Shown, TESTS};
+use crate::plan::{TESTS, TableKind};
 use crate::record::Record;
-use crate::report::{Class, Picture, Place, places};
-use crate::stats::{Histogram, survivors};
+use crate::report::{Class, Picture, Section, sections};
+use crate::stats::{Histogram, survival};
 use crate::table::{bytes, digits};
 
-/// More lines than this cannot be told apart.
-const MOST_LINES: usize = 10;
+/// With more lines, a chart is hard to read.
+const LINES_MAX: usize = 10;
 const SIZE: (u32, u32) = (1000, 560);
 const LEGEND: u32 = 290;
 
-/// Colours of Okabe and Ito, which the colour-blind can tell apart too; after the first five
-/// come dashes.
+/// Colours of Okabe and Ito, which colour-blind readers can distinguish. Further lines are dashed.
 const OTHERS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
     RGBColor(0, 158, 115),
@@ -35,10 +34,11 @@ struct Series {
     name: String,
     subject: String,
     class: Class,
-    /// Logarithms already, to the base of ten.
+    /// Decimal logarithms.
     points: Vec<(f64, f64)>,
-    /// By which series are chosen: less is better, but who cannot do all sizes comes last.
+    /// The order of the selection: less is better.
     rank: f64,
+    /// The number of sizes without a figure. A series with missing sizes is selected last.
     missing: usize,
 }
 
@@ -51,8 +51,7 @@ struct Chart {
     dots: bool,
 }
 
-/// Where an axis has its marks, and what stands there; its range goes from the first to the last
-/// of the limits.
+/// The range of an axis, and its tick marks with their labels.
 struct Marks {
     limits: (f64, f64),
     at: Vec<(f64, String)>,
@@ -105,17 +104,18 @@ impl Marks {
     }
 }
 
-/// Draws all that there are figures for, into the folder.
-pub fn draw(records: &[Record], folder: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
-    let places = places(records);
+/// Draws all charts for which there are figures, into the directory.
+pub fn draw(records: &[Record], directory: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
+    let sections = sections(records);
     let mut pictures = Vec::new();
     for test in &TESTS {
-        let of_test = |cores: &str| -> Vec<&Place> {
-            let wanted = |place: &&Place| place.test.name == test.name && place.cores == cores;
-            places.iter().filter(wanted).collect()
+        let of_test = |cores: &str| -> Vec<&Section> {
+            let wanted =
+                |section: &&Section| section.test.name == test.name && section.cores == cores;
+            sections.iter().filter(wanted).collect()
         };
         for cores in test.cores {
-            let places = of_test(cores);
+            let sections = of_test(cores);
             let mut name = test.name.to_owned();
             let mut title = test.title.to_owned();
             if test.cores.len() > 1 {
@@ -127,18 +127,18 @@ pub fn draw(records: &[Record], folder: &Path) -> Result<Vec<Picture>, Box<dyn E
                 };
             }
             let mut charts = Vec::new();
-            if test.is_latency() || test.shown == Shown::Rate {
-                charts.push((format!("{name}.svg"), by_size(&places, &title)));
+            if test.is_latency() || test.kind == TableKind::Rate {
+                charts.push((format!("{name}.svg"), by_size(&sections, &title)));
             }
             if test.is_latency() {
                 charts.push((
                     format!("{name}-distribution.svg"),
-                    distribution(&places, &title),
+                    distribution(&sections, &title),
                 ));
             }
             for (file, chart) in charts {
-                // An older one must not stand beside new figures.
-                match fs::remove_file(folder.join(&file)) {
+                // An old chart must not remain beside new figures.
+                match fs::remove_file(directory.join(&file)) {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                         return Err(error.into());
                     }
@@ -147,7 +147,7 @@ pub fn draw(records: &[Record], folder: &Path) -> Result<Vec<Picture>, Box<dyn E
                 let Some((chart, series)) = chart else {
                     continue;
                 };
-                draw_one(&folder.join(&file), &chart, &series)?;
+                draw_one(&directory.join(&file), &chart, &series)?;
                 pictures.push(Picture {
                     test: test.name,
                     title: chart.title,
@@ -159,23 +159,23 @@ pub fn draw(records: &[Record], folder: &Path) -> Result<Vec<Picture>, Box<dyn E
     Ok(pictures)
 }
 
-/// Latency or rate by size. None if there are not two sizes.
-fn by_size(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> {
-    let (first, last) = (places.first()?, places.last()?);
+/// Latency or rate by message size. None if there is only one size.
+fn by_size(sections: &[&Section], title: &str) -> Option<(Chart, Vec<Series>)> {
+    let (first, last) = (sections.first()?, sections.last()?);
     if first.len == last.len {
         return None;
     }
-    let is_rate = first.test.shown == Shown::Rate;
+    let is_rate = first.test.kind == TableKind::Rate;
     let mut all: BTreeMap<(&str, &str), Series> = BTreeMap::new();
-    for place in places {
-        for line in &place.lines {
-            let Some(cost) = line.cost else { continue };
+    for section in sections {
+        for mechanism in &section.mechanisms {
+            let Some(cost) = mechanism.cost else { continue };
             let series = all
-                .entry((&line.first.subject, &line.first.variant))
+                .entry((&mechanism.first.subject, &mechanism.first.variant))
                 .or_insert_with(|| Series {
-                    name: line.first.title.clone(),
-                    subject: line.first.subject.clone(),
-                    class: line.class,
+                    name: mechanism.first.title.clone(),
+                    subject: mechanism.first.subject.clone(),
+                    class: mechanism.class,
                     points: Vec::new(),
                     rank: 0.0,
                     missing: 0,
@@ -187,7 +187,7 @@ fn by_size(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> {
             };
             series
                 .points
-                .push(((place.len as f64).log10(), value.log10()));
+                .push(((section.len as f64).log10(), value.log10()));
         }
     }
     let mut series: Vec<Series> = all.into_values().collect();
@@ -196,51 +196,55 @@ fn by_size(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> {
         let sum: f64 = series.points.iter().map(|point| point.1).sum();
         let mean = sum / series.points.len() as f64;
         series.rank = if is_rate { -mean } else { mean };
-        series.missing = places.len() - series.points.len();
+        series.missing = sections.len() - series.points.len();
     }
     let log = |len: u64| (len as f64).log10();
     let pad = 0.03 * (log(last.len) - log(first.len));
     let chart = Chart {
         title: format!("{title}, by size"),
-        x_title: "size of a message".into(),
+        x_title: "message size".into(),
         y_title: if is_rate {
-            "messages a second"
+            "messages per second"
         } else {
             "half a round trip"
         },
         x_marks: Marks {
             limits: (log(first.len) - pad, log(last.len) + pad),
-            at: places
+            at: sections
                 .iter()
-                .map(|place| (log(place.len), bytes(place.len)))
+                .map(|section| (log(section.len), bytes(section.len)))
                 .collect(),
         },
         y_form: if is_rate { rate } else { time },
         dots: true,
     };
-    Some((chart, chosen(series)))
+    Some((chart, select(series)))
 }
 
-/// How long the given share of round trips took, of the shortest messages.
-fn distribution(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> {
-    let place = places.first()?;
+/// The distribution of the latency of the shortest messages.
+fn distribution(sections: &[&Section], title: &str) -> Option<(Chart, Vec<Series>)> {
+    let section = sections.first()?;
     let mut series = Vec::new();
-    for line in &place.lines {
+    for mechanism in &section.mechanisms {
         let mut sum = Histogram::new();
-        for (ns, count) in line.records().iter().flat_map(|record| record.histogram()) {
+        for (ns, count) in mechanism
+            .records()
+            .iter()
+            .flat_map(|record| record.histogram())
+        {
             *sum.entry(ns).or_default() += count;
         }
         // 0 has no logarithm.
-        let points: Vec<_> = survivors(&sum)
+        let points: Vec<_> = survival(&sum)
             .into_iter()
             .map(|(ns, share)| (-share.log10(), ns.max(0.1).log10()))
             .take_while(|point| point.0 <= 4.0)
             .collect();
-        if let (Some(cost), true) = (line.cost, points.len() > 1) {
+        if let (Some(cost), true) = (mechanism.cost, points.len() > 1) {
             series.push(Series {
-                name: line.first.title.clone(),
-                subject: line.first.subject.clone(),
-                class: line.class,
+                name: mechanism.first.title.clone(),
+                subject: mechanism.first.subject.clone(),
+                class: mechanism.class,
                 points,
                 rank: cost.median,
                 missing: 0,
@@ -258,8 +262,8 @@ fn distribution(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> 
         (0.9999, "99.99 %"),
     ];
     let chart = Chart {
-        title: format!("{title}, {}: distribution", bytes(place.len)),
-        x_title: "this share of round trips took no longer".into(),
+        title: format!("{title}, {}: distribution", bytes(section.len)),
+        x_title: "share of round trips that took no longer".into(),
         y_title: "half a round trip",
         x_marks: Marks {
             limits: (0.0, 4.02),
@@ -270,7 +274,7 @@ fn distribution(places: &[&Place], title: &str) -> Option<(Chart, Vec<Series>)> 
         y_form: time,
         dots: false,
     };
-    Some((chart, chosen(series)))
+    Some((chart, select(series)))
 }
 
 fn time(ns: f64) -> String {
@@ -298,9 +302,9 @@ fn trimmed(value: f64) -> String {
     }
 }
 
-/// The best two of ours, the nearest limit, the best of each other subject, and then the best of
-/// what is left.
-fn chosen(mut all: Vec<Series>) -> Vec<Series> {
+/// Selects the best two series of unixipc, the nearest limit, the best series of each other subject,
+/// and then the best of the remaining series.
+fn select(mut all: Vec<Series>) -> Vec<Series> {
     all.sort_by(|a, b| a.missing.cmp(&b.missing).then(a.rank.total_cmp(&b.rank)));
     let limits: Vec<usize> = (0..all.len())
         .filter(|&i| all[i].class == Class::Limit)
@@ -332,7 +336,7 @@ fn chosen(mut all: Vec<Series>) -> Vec<Series> {
             chosen.push(series);
         }
     }
-    later.truncate(MOST_LINES.saturating_sub(chosen.len()));
+    later.truncate(LINES_MAX.saturating_sub(chosen.len()));
     chosen.append(&mut later);
     chosen.sort_by(|a, b| a.rank.total_cmp(&b.rank));
     chosen
@@ -344,7 +348,7 @@ struct Style {
     dashed: bool,
 }
 
-/// Each series' style; ours are thicker than all others.
+/// The style of each series. Those of unixipc have the thickest lines.
 fn styles(series: &[Series]) -> Vec<Style> {
     let mut counts = [0usize; 3];
     let of = |series: &Series| {
@@ -407,7 +411,7 @@ fn draw_one(file: &Path, chart: &Chart, series: &[Series]) -> Result<(), Box<dyn
         .draw()?;
 
     let styles = styles(series);
-    // Ours last, so that nothing lies over them.
+    // Draws those of unixipc last, so that no other line covers them.
     let mut order: Vec<usize> = (0..series.len()).collect();
     order.sort_by_key(|&i| series[i].class == Class::Ours);
     for &i in &order {
@@ -426,7 +430,7 @@ fn draw_one(file: &Path, chart: &Chart, series: &[Series]) -> Result<(), Box<dyn
         }
     }
 
-    // The order of the legend is that of the lines at the right end, from the top.
+    // The legend has the order of the lines at the right end, from the top.
     let end = |i: &usize| series[*i].points.last().map_or(f64::MIN, |point| point.1);
     order.sort_by(|a, b| {
         let missing = series[*a].missing.cmp(&series[*b].missing);
@@ -480,14 +484,14 @@ mod tests {
         all.extend((0..5).map(|i| series("unixipc", Class::Ours, f64::from(i))));
         all.extend((0..3).map(|i| series("ring", Class::Limit, f64::from(i))));
         all.push(series("nng", Class::Other, 99.0));
-        let chosen = chosen(all);
+        let chosen = select(all);
         let count = |subject| {
             chosen
                 .iter()
                 .filter(|series| series.subject == subject)
                 .count()
         };
-        assert_eq!(chosen.len(), MOST_LINES);
+        assert_eq!(chosen.len(), LINES_MAX);
         assert_eq!((count("unixipc"), count("ring"), count("nng")), (2, 1, 1));
         let limit = chosen.iter().find(|series| series.class == Class::Limit);
         assert_eq!(limit.unwrap().rank, 2.0, "the nearest");
@@ -507,7 +511,7 @@ mod tests {
         );
         let wide = Marks::decades(0.0, 9.0, rate);
         assert_eq!(wide.at.len(), 10);
-        // All the same value: still an axis.
+        // An axis needs a range even if all values are equal.
         let flat = Marks::decades(2.0, 2.0, time);
         assert!(flat.limits.0 < flat.limits.1);
     }

@@ -1,4 +1,4 @@
-//! What was measured, as it stands in results.csv.
+//! The results of a run, and their file, results.csv.
 
 use std::io::{self, Read, Write};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::{Histogram, histogram_from_text};
 
-/// One run of one thing. With repetition 0 nothing was run, and `error` says why.
+/// The result of one run. Repetition 0 means that there was no run; `error` is the reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub test: String,
@@ -30,17 +30,17 @@ pub struct Record {
     pub max_ns: Option<f64>,
     pub failed: Option<f64>,
     pub written: Option<f64>,
-    /// System calls a message, and which ones.
+    /// System calls per message, and the names of the most frequent calls.
     pub calls: Option<f64>,
     pub which_calls: String,
-    /// The share of the machine that was busy with something else meanwhile.
+    /// The share of the CPU time that other processes used during the run.
     pub others: Option<f64>,
-    /// How often the kernel took the processor away from the run's processes.
+    /// The number of involuntary context switches of the run's processes.
     pub preempted: Option<f64>,
     pub histogram: String,
 }
 
-/// What is measured: records of the same key are repetitions of the same thing.
+/// Records with the same key are repetitions of the same measurement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     pub test: String,
@@ -75,13 +75,13 @@ impl Record {
         self.messages.or(self.operations)
     }
 
-    /// What a message or an operation costs; less is better. Nanoseconds, or a number of system
-    /// calls where these are counted.
+    /// The cost of a message or an operation; less is better. Nanoseconds, or a number of system calls
+    /// in a test that counts them.
     pub fn cost(&self) -> Option<f64> {
         self.calls.or_else(|| self.each(self.ns))
     }
 
-    /// The given figure divided by the number of messages or operations.
+    /// The figure per message or operation.
     pub fn each(&self, figure: Option<f64>) -> Option<f64> {
         Some(figure? / self.done()?)
     }
@@ -91,16 +91,16 @@ impl Record {
     }
 }
 
-/// What is said of a whole run: the machine, the time, the versions; in the order given.
+/// Properties of a whole run in a fixed order: the machine, the time, the versions.
 pub type Facts = Vec<(String, String)>;
 
-/// A file of results that grows with each record.
+/// A writer of results.csv, which flushes each record.
 pub struct Writer<W: Write> {
     csv: csv::Writer<W>,
 }
 
 impl<W: Write> Writer<W> {
-    /// The facts come first, as comments.
+    /// Writes the facts as comments at the beginning of the file.
     pub fn new(mut to: W, facts: &Facts) -> io::Result<Self> {
         for (name, value) in facts {
             writeln!(to, "# {name}: {}", value.replace(['\n', '\r'], " "))?;
@@ -116,7 +116,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Reads what a Writer has written.
+/// Reads a file that a `Writer` has written.
 pub fn read(mut from: impl Read) -> Result<(Facts, Vec<Record>), String> {
     let mut text = String::new();
     from.read_to_string(&mut text)
@@ -133,7 +133,7 @@ pub fn read(mut from: impl Read) -> Result<(Facts, Vec<Record>), String> {
         .collect::<Result<Vec<Record>, _>>()
         .map_err(|error| error.to_string())?;
     if records.is_empty() {
-        return Err("there are no results in it".into());
+        return Err("the file has no results".into());
     }
     Ok((facts, records))
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_comes_back() {
+    fn write_and_read() {
         let facts: Facts = vec![("processor".into(), "a, b: \"c\"".into())];
         let record = Record {
             test: "rate".into(),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_none() {
+    fn malformed_files() {
         assert!(read(&b""[..]).is_err());
         assert!(read(&b"# a: b\n"[..]).is_err());
         assert!(read(&b"a,b\n1,2\n"[..]).is_err());

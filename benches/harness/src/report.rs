@@ -1,17 +1,17 @@
-//! The tables.
+//! The report: summary and tables, as Markdown.
 
 use std::collections::BTreeMap;
 
-use crate::plan::{Shown, TESTS, Test};
+use crate::plan::{TESTS, TableKind, Test};
 use crate::record::{Facts, Record};
 use crate::stats::Summary;
 use crate::table::{Table, bytes, digits, scaled};
 
-/// Whose a row is.
+/// The class of a mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Ours,
-    /// Does no more than is necessary: a bound of what can be had, and no competitor.
+    /// Does only what is necessary: a bound, and not a competitor.
     Limit,
     Other,
 }
@@ -26,12 +26,12 @@ pub fn class(record: &Record) -> Class {
     }
 }
 
-/// The costs of one row against others, from a table of costs where less is better.
+/// The cost of one row relative to other rows. Less is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratios {
-    /// Against the best of all other rows but limits. What is ours doesn't compete with itself.
+    /// Relative to the best other row. Limits do not count, nor does a row of unixipc for another one.
     pub to_best_other: Option<f64>,
-    /// Against the limit. Of several the one that costs most, because it is the nearest.
+    /// Relative to the nearest limit, which is the one with the highest cost.
     pub to_limit: Option<f64>,
 }
 
@@ -54,7 +54,7 @@ pub fn ratios(rows: &[(Class, f64)], at: usize) -> Ratios {
     }
 }
 
-/// The index of what costs least, limits aside.
+/// The index of the row with the lowest cost, except limits.
 fn best(rows: &[(Class, f64)]) -> Option<usize> {
     let competing = rows
         .iter()
@@ -65,8 +65,8 @@ fn best(rows: &[(Class, f64)]) -> Option<usize> {
         .map(|(i, _)| i)
 }
 
-/// All repetitions of one thing.
-pub struct Line<'a> {
+/// All repetitions of one mechanism in a section.
+pub struct Mechanism<'a> {
     pub first: &'a Record,
     pub class: Class,
     pub cost: Option<Summary>,
@@ -74,21 +74,21 @@ pub struct Line<'a> {
     failed: Vec<&'a Record>,
 }
 
-impl<'a> Line<'a> {
-    fn of(records: Vec<&'a Record>) -> Line<'a> {
+impl<'a> Mechanism<'a> {
+    fn of(records: Vec<&'a Record>) -> Mechanism<'a> {
         let first = records[0];
         let (failed, good) = records
             .into_iter()
             .partition(|record| !record.error.is_empty());
-        let mut line = Line {
+        let mut mechanism = Mechanism {
             first,
             class: class(first),
             cost: None,
             good,
             failed,
         };
-        line.cost = line.summary(Record::cost);
-        line
+        mechanism.cost = mechanism.summary(Record::cost);
+        mechanism
     }
 
     pub fn summary(&self, figure: impl Fn(&Record) -> Option<f64>) -> Option<Summary> {
@@ -100,7 +100,7 @@ impl<'a> Line<'a> {
         Summary::of(&values)
     }
 
-    /// The median, in the form given.
+    /// The median, formatted by `form`.
     fn cell(
         &self,
         figure: impl Fn(&Record) -> Option<f64>,
@@ -110,7 +110,7 @@ impl<'a> Line<'a> {
             .map_or("-".into(), |summary| form(summary.median))
     }
 
-    /// What it is, whether it spins, and why there are no figures.
+    /// The title, whether it spins, and the reason why figures are missing.
     fn name(&self) -> String {
         let mut name = self.first.title.clone();
         if self.first.has_flag("spins") {
@@ -130,17 +130,17 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A table's worth of lines, the best first.
-pub struct Place<'a> {
+/// The mechanisms of one table, the best first.
+pub struct Section<'a> {
     pub test: &'static Test,
     pub len: u64,
     pub cores: &'a str,
     pub n: u64,
-    pub lines: Vec<Line<'a>>,
+    pub mechanisms: Vec<Mechanism<'a>>,
 }
 
-impl Place<'_> {
-    /// What stands above the table.
+impl Section<'_> {
+    /// The heading of the table.
     fn heading(&self) -> Option<String> {
         let mut words = Vec::new();
         if self.test.lens.len() > 1 {
@@ -155,17 +155,17 @@ impl Place<'_> {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// Class and cost of the lines that have a cost; they are the first ones.
+    /// Class and cost of the mechanisms that have a cost, which are the first ones.
     fn costs(&self) -> Vec<(Class, f64)> {
-        self.lines
+        self.mechanisms
             .iter()
-            .filter_map(|line| Some((line.class, line.cost?.median)))
+            .filter_map(|mechanism| Some((mechanism.class, mechanism.cost?.median)))
             .collect()
     }
 }
 
-/// All places, in the order of the tests.
-pub fn places(records: &[Record]) -> Vec<Place<'_>> {
+/// All sections, in the order of the tests.
+pub fn sections(records: &[Record]) -> Vec<Section<'_>> {
     let mut all = Vec::new();
     for test in &TESTS {
         let mut of_test: BTreeMap<(&str, u64, u64), BTreeMap<_, Vec<&Record>>> = BTreeMap::new();
@@ -177,23 +177,25 @@ pub fn places(records: &[Record]) -> Vec<Place<'_>> {
                 .or_default()
                 .push(record);
         }
-        for ((cores, len, n), lines) in of_test {
-            let mut lines: Vec<Line> = lines.into_values().map(Line::of).collect();
-            let cost = |line: &Line| line.cost.map_or(f64::INFINITY, |cost| cost.median);
-            lines.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
-            all.push(Place {
+        for ((cores, len, n), mechanisms) in of_test {
+            let mut mechanisms: Vec<Mechanism> =
+                mechanisms.into_values().map(Mechanism::of).collect();
+            let cost =
+                |mechanism: &Mechanism| mechanism.cost.map_or(f64::INFINITY, |cost| cost.median);
+            mechanisms.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+            all.push(Section {
                 test,
                 len,
                 cores,
                 n,
-                lines,
+                mechanisms,
             });
         }
     }
     all
 }
 
-/// A picture: below which test it stands, what it shows, its file.
+/// A chart below the heading of a test.
 pub struct Picture {
     pub test: &'static str,
     pub title: String,
@@ -202,25 +204,27 @@ pub struct Picture {
 
 /// The whole report, as Markdown.
 pub fn report(facts: &Facts, records: &[Record], pictures: &[Picture]) -> String {
-    let places = places(records);
-    let mut text = String::from("# unixipc beside the kernel's mechanisms and other libraries\n\n");
+    let sections = sections(records);
+    let mut text =
+        String::from("# unixipc compared with kernel mechanisms and other libraries\n\n");
     for (name, value) in facts {
         text += &format!("- {name}: {value}\n");
     }
-    text += "\n## In short\n\n";
-    text += "The best of unixipc and the best of the others. A ratio is one of costs, the time \
-             of a message or an operation: below 1 unixipc is the better one.\n\n";
-    text += &in_short(&places).render();
-    text += "\n## In full\n\n\
-        Figures are medians over the repetitions; the range goes from the lowest to the highest \
-        of them. The two last columns are ratios of costs, the time of a message or an operation \
-        (also where the table shows a rate), so less is better: against the limit, which does no \
-        more than necessary and guards against nothing, and against the best other row, limits \
-        left out; rows of unixipc are not compared with one another.\n";
+    text += "\n## Summary\n\n";
+    text += "The best mechanism of unixipc and the best other mechanism. The cost is the time per \
+             message or operation. The ratio is the cost of unixipc divided by that of the other: \
+             below 1, unixipc is faster.\n\n";
+    text += &summary(&sections).render();
+    text += "\n## Details\n\n\
+        Figures are medians of the repetitions; the range is from the lowest to the highest one. \
+        The last two columns are ratios of costs, so less is better. The cost is the time per \
+        message or operation, also where the table shows a rate. One ratio is relative to the \
+        limit, which does only what is necessary and detects no errors. The other is relative to \
+        the best other row, except limits. Rows of unixipc are not compared with one another.\n";
     for test in &TESTS {
-        let of_test: Vec<_> = places
+        let of_test: Vec<_> = sections
             .iter()
-            .filter(|place| place.test.name == test.name)
+            .filter(|section| section.test.name == test.name)
             .collect();
         if of_test.is_empty() {
             continue;
@@ -229,14 +233,14 @@ pub fn report(facts: &Facts, records: &[Record], pictures: &[Picture]) -> String
         for picture in pictures.iter().filter(|picture| picture.test == test.name) {
             text += &format!("\n![{}]({})\n", picture.title, picture.file);
         }
-        if matches!(test.shown, Shown::TimeByN | Shown::RateByN) {
+        if matches!(test.kind, TableKind::TimeByN | TableKind::RateByN) {
             text += &format!("\n{}", table_by_n(test, &of_test).render());
         } else {
-            for place in &of_test {
-                if let Some(heading) = place.heading() {
+            for section in &of_test {
+                if let Some(heading) = section.heading() {
                     text += &format!("\n#### {heading}\n");
                 }
-                text += &format!("\n{}", table(place).render());
+                text += &format!("\n{}", table(section).render());
             }
         }
         text += &failures(&of_test);
@@ -244,11 +248,15 @@ pub fn report(facts: &Facts, records: &[Record], pictures: &[Picture]) -> String
     text
 }
 
-/// What has failed, each message once.
-fn failures(places: &[&Place]) -> String {
+/// The failures, each message once.
+fn failures(sections: &[&Section]) -> String {
     let mut messages: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for line in places.iter().flat_map(|place| &place.lines) {
-        for record in line.failed.iter().filter(|record| record.repetition > 0) {
+    for mechanism in sections.iter().flat_map(|section| &section.mechanisms) {
+        for record in mechanism
+            .failed
+            .iter()
+            .filter(|record| record.repetition > 0)
+        {
             *messages.entry((&record.title, &record.error)).or_default() += 1;
         }
     }
@@ -265,24 +273,28 @@ fn failures(places: &[&Place]) -> String {
     text
 }
 
-/// How a cost in ns is shown in a table, and its unit.
-fn form(shown: Shown) -> (fn(f64) -> String, &'static str) {
-    match shown {
-        Shown::LatencyNs | Shown::TimeNs => (digits, "ns"),
-        Shown::LatencyUs | Shown::TimeUs | Shown::TimeByN => (|ns| digits(ns / 1e3), "µs"),
-        Shown::Rate => (|ns| scaled(1e9 / ns), "messages/s"),
-        Shown::Operations => (|ns| scaled(1e9 / ns), "operations/s"),
-        Shown::Reads | Shown::RateByN => (|ns| scaled(1e9 / ns), "reads/s"),
-        Shown::Calls => (|calls| format!("{calls:.2}"), "calls a message"),
+/// The function that formats a cost in ns, and the unit of its result.
+fn form(kind: TableKind) -> (fn(f64) -> String, &'static str) {
+    match kind {
+        TableKind::LatencyNs | TableKind::TimeNs => (digits, "ns"),
+        TableKind::LatencyUs | TableKind::TimeUs | TableKind::TimeByN => {
+            (|ns| digits(ns / 1e3), "µs")
+        }
+        TableKind::Rate => (|ns| scaled(1e9 / ns), "messages/s"),
+        TableKind::Operations => (|ns| scaled(1e9 / ns), "operations/s"),
+        TableKind::Reads | TableKind::RateByN => (|ns| scaled(1e9 / ns), "reads/s"),
+        TableKind::Calls => (|calls| format!("{calls:.2}"), "calls per message"),
     }
 }
 
-fn range(shown: Shown, cost: Summary) -> String {
-    let (form, _) = form(shown);
+fn range(kind: TableKind, cost: Summary) -> String {
+    let (form, _) = form(kind);
     let (a, b) = (form(cost.min), form(cost.max));
-    // What costs most is the lowest rate.
-    match shown {
-        Shown::Rate | Shown::Operations | Shown::Reads | Shown::RateByN => format!("{b} – {a}"),
+    // The highest cost is the lowest rate.
+    match kind {
+        TableKind::Rate | TableKind::Operations | TableKind::Reads | TableKind::RateByN => {
+            format!("{b} – {a}")
+        }
         _ => format!("{a} – {b}"),
     }
 }
@@ -291,9 +303,9 @@ fn ratio(value: Option<f64>) -> String {
     value.map_or("-".into(), |value| format!("{value:.2}"))
 }
 
-/// The second column.
-fn mark(line: &Line, is_best: bool) -> String {
-    let class = match line.class {
+/// The content of the second column.
+fn mark(mechanism: &Mechanism, is_best: bool) -> String {
+    let class = match mechanism.class {
         Class::Ours => "ours",
         Class::Limit => "limit",
         Class::Other => "",
@@ -305,22 +317,28 @@ fn mark(line: &Line, is_best: bool) -> String {
     }
 }
 
-fn table(place: &Place) -> Table {
-    let shown = place.test.shown;
-    let (form, unit) = form(shown);
-    let costs = place.costs();
+fn table(section: &Section) -> Table {
+    let kind = section.test.kind;
+    let (form, unit) = form(kind);
+    let costs = section.costs();
     let best = best(&costs);
     let has_limit = costs.iter().any(|(class, _)| *class == Class::Limit);
 
     let mut header: Vec<&str> = vec!["mechanism", ""];
-    match shown {
-        Shown::LatencyNs => header.extend(["time, ns", "range", "p50", "p99", "p99.9", "CPU, ns"]),
-        Shown::LatencyUs => header.extend(["time, µs", "range", "p50", "p99", "p99.9", "CPU, µs"]),
-        Shown::Rate => header.extend(["messages/s", "range", "GB/s", "CPU s a million"]),
-        Shown::Reads => header.extend(["reads/s", "range", "failed tries a read", "writes/s"]),
-        Shown::Calls => header.extend([unit, "which"]),
-        Shown::Operations => header.extend([unit, "range", "CPU, ns"]),
-        Shown::TimeNs | Shown::TimeUs | Shown::TimeByN | Shown::RateByN => {
+    match kind {
+        TableKind::LatencyNs => {
+            header.extend(["time, ns", "range", "p50", "p99", "p99.9", "CPU, ns"])
+        }
+        TableKind::LatencyUs => {
+            header.extend(["time, µs", "range", "p50", "p99", "p99.9", "CPU, µs"])
+        }
+        TableKind::Rate => header.extend(["messages/s", "range", "GB/s", "CPU s per million"]),
+        TableKind::Reads => {
+            header.extend(["reads/s", "range", "failed tries per read", "writes/s"])
+        }
+        TableKind::Calls => header.extend([unit, "which"]),
+        TableKind::Operations => header.extend([unit, "range", "CPU, ns"]),
+        TableKind::TimeNs | TableKind::TimeUs | TableKind::TimeByN | TableKind::RateByN => {
             header.extend([unit, "range"]);
         }
     }
@@ -330,16 +348,16 @@ fn table(place: &Place) -> Table {
     header.push("to best other");
     let mut table = Table::new(2, header.iter().copied());
 
-    for (at, line) in place.lines.iter().enumerate() {
-        let mut row = vec![line.name(), mark(line, best == Some(at))];
-        if let Some(cost) = line.cost {
+    for (at, mechanism) in section.mechanisms.iter().enumerate() {
+        let mut row = vec![mechanism.name(), mark(mechanism, best == Some(at))];
+        if let Some(cost) = mechanism.cost {
             row.push(form(cost.median));
-            if shown == Shown::Calls {
-                row.push(line.good[0].which_calls.clone());
+            if kind == TableKind::Calls {
+                row.push(mechanism.good[0].which_calls.clone());
             } else {
-                row.push(range(shown, cost));
+                row.push(range(kind, cost));
             }
-            row.extend(more_cells(line, place));
+            row.extend(more_cells(mechanism, section));
             let ratios = ratios(&costs, at);
             if has_limit {
                 row.push(ratio(ratios.to_limit));
@@ -352,79 +370,82 @@ fn table(place: &Place) -> Table {
     table
 }
 
-/// What stands between the range and the ratios.
-fn more_cells(line: &Line, place: &Place) -> Vec<String> {
-    let (form, _) = form(place.test.shown);
+/// The columns between the range and the ratios.
+fn more_cells(mechanism: &Mechanism, section: &Section) -> Vec<String> {
+    let (form, _) = form(section.test.kind);
     let cpu = |record: &Record| record.each(record.cpu_ns);
-    match place.test.shown {
-        Shown::LatencyNs | Shown::LatencyUs => vec![
-            line.cell(|record| record.p50_ns, form),
-            line.cell(|record| record.p99_ns, form),
-            line.cell(|record| record.p999_ns, form),
-            line.cell(cpu, form),
+    match section.test.kind {
+        TableKind::LatencyNs | TableKind::LatencyUs => vec![
+            mechanism.cell(|record| record.p50_ns, form),
+            mechanism.cell(|record| record.p99_ns, form),
+            mechanism.cell(|record| record.p999_ns, form),
+            mechanism.cell(cpu, form),
         ],
-        Shown::Rate => vec![
-            line.cost
-                .map_or("-".into(), |cost| digits(place.len as f64 / cost.median)),
-            // A million messages of so many ns.
-            line.cell(cpu, |ns| digits(ns / 1e3)),
+        TableKind::Rate => vec![
+            mechanism
+                .cost
+                .map_or("-".into(), |cost| digits(section.len as f64 / cost.median)),
+            // Nanoseconds per message are milliseconds per million messages.
+            mechanism.cell(cpu, |ns| digits(ns / 1e3)),
         ],
-        Shown::Operations => vec![line.cell(cpu, digits)],
-        Shown::Reads => vec![
-            line.cell(|record| record.each(record.failed), digits),
-            line.cell(|record| Some(record.written? / record.ns? * 1e9), scaled),
+        TableKind::Operations => vec![mechanism.cell(cpu, digits)],
+        TableKind::Reads => vec![
+            mechanism.cell(|record| record.each(record.failed), digits),
+            mechanism.cell(|record| Some(record.written? / record.ns? * 1e9), scaled),
         ],
         _ => Vec::new(),
     }
 }
 
-/// A row for each mechanism, a column for each n; the ratio is that of the largest n.
-fn table_by_n(test: &Test, places: &[&Place]) -> Table {
-    let (form, unit) = form(test.shown);
-    let last = places[places.len() - 1];
+/// A table with a row for each mechanism and a column for each n. The ratio is that of the largest n.
+fn table_by_n(test: &Test, sections: &[&Section]) -> Table {
+    let (form, unit) = form(test.kind);
+    let last = sections[sections.len() - 1];
     let costs = last.costs();
     let best = best(&costs);
     let mut header = vec!["mechanism".to_owned(), String::new()];
     header.extend(
-        places
+        sections
             .iter()
-            .map(|place| format!("{unit}, n = {}", place.n)),
+            .map(|section| format!("{unit}, n = {}", section.n)),
     );
     header.push("last / first".into());
     header.push("to best other".into());
     let mut table = Table::new(2, header);
-    for (at, line) in last.lines.iter().enumerate() {
-        let mut row = vec![line.name(), mark(line, best == Some(at))];
-        let medians: Vec<Option<f64>> = places
+    for (at, mechanism) in last.mechanisms.iter().enumerate() {
+        let mut row = vec![mechanism.name(), mark(mechanism, best == Some(at))];
+        let medians: Vec<Option<f64>> = sections
             .iter()
-            .map(|place| {
-                let same = |other: &&Line| {
-                    other.first.subject == line.first.subject
-                        && other.first.variant == line.first.variant
+            .map(|section| {
+                let same = |other: &&Mechanism| {
+                    other.first.subject == mechanism.first.subject
+                        && other.first.variant == mechanism.first.variant
                 };
-                Some(place.lines.iter().find(same)?.cost?.median)
+                Some(section.mechanisms.iter().find(same)?.cost?.median)
             })
             .collect();
         row.extend(medians.iter().map(|cost| cost.map_or("-".into(), form)));
         let growth = match (medians[0], medians[medians.len() - 1]) {
-            (Some(first), Some(last)) if test.shown == Shown::RateByN => Some(first / last),
+            (Some(first), Some(last)) if test.kind == TableKind::RateByN => Some(first / last),
             (Some(first), Some(last)) => Some(last / first),
             _ => None,
         };
         row.push(ratio(growth));
-        let to_best = line.cost.and_then(|_| ratios(&costs, at).to_best_other);
+        let to_best = mechanism
+            .cost
+            .and_then(|_| ratios(&costs, at).to_best_other);
         row.push(ratio(to_best));
         table.add(row);
     }
     table
 }
 
-/// A row for each place: the best of ours, the best of the others.
-fn in_short(places: &[Place]) -> Table {
+/// A table with a row for each section: the best of unixipc, and the best other mechanism.
+fn summary(sections: &[Section]) -> Table {
     let mut table = Table::new(
         3,
         [
-            "what",
+            "test",
             "best of unixipc",
             "best other",
             "unixipc",
@@ -433,16 +454,16 @@ fn in_short(places: &[Place]) -> Table {
             "ratio",
         ],
     );
-    for (i, place) in places.iter().enumerate() {
-        // Of several n the largest.
-        let next = places.get(i + 1);
-        if next.is_some_and(|next| next.test.name == place.test.name && next.n > place.n) {
+    for (i, section) in sections.iter().enumerate() {
+        // Of a test with several n, the table has the largest one.
+        let next = sections.get(i + 1);
+        if next.is_some_and(|next| next.test.name == section.test.name && next.n > section.n) {
             continue;
         }
-        let costs = place.costs();
+        let costs = section.costs();
         let first = |wanted| costs.iter().position(|(class, _)| *class == wanted);
-        let (form, unit) = form(place.test.shown);
-        let title = |at: Option<usize>| at.map_or("-".into(), |at| place.lines[at].name());
+        let (form, unit) = form(section.test.kind);
+        let title = |at: Option<usize>| at.map_or("-".into(), |at| section.mechanisms[at].name());
         let value = |at: Option<usize>| {
             at.map_or("-".into(), |at: usize| {
                 format!(
@@ -454,12 +475,12 @@ fn in_short(places: &[Place]) -> Table {
         };
         let (ours, other) = (first(Class::Ours), first(Class::Other));
         let ratios = ours.map(|at| ratios(&costs, at));
-        let mut what = place.test.title.to_owned();
-        if let Some(heading) = place.heading() {
+        let mut what = section.test.title.to_owned();
+        if let Some(heading) = section.heading() {
             what += &format!(", {heading}");
         }
-        if place.n > 1 {
-            what += &format!(", n = {}", place.n);
+        if section.n > 1 {
+            what += &format!(", n = {}", section.n);
         }
         table.add(vec![
             what,
@@ -490,13 +511,13 @@ mod tests {
             (Other, 16.0),
         ];
         let to = |at| ratios(&rows, at);
-        // Ours against the best other, not against ours, not against a limit.
+        // A row of unixipc is compared with the best other row.
         assert_eq!(to(2).to_best_other, Some(0.5));
         assert_eq!(to(3).to_best_other, Some(0.625));
-        // The others against the best of all, itself left out.
+        // Another row is compared with the best row except itself.
         assert_eq!(to(4).to_best_other, Some(2.0));
         assert_eq!(to(5).to_best_other, Some(4.0));
-        // A limit against the best that is none.
+        // A limit is compared with the best row that is not a limit.
         assert_eq!(to(0).to_best_other, Some(0.25));
         // The nearest limit counts.
         assert_eq!(to(2).to_limit, Some(2.0));
@@ -508,14 +529,14 @@ mod tests {
         let alone = ratios(&[(Ours, 1.0)], 0);
         assert_eq!((alone.to_best_other, alone.to_limit), (None, None));
         assert_eq!(ratios(&[(Ours, 1.0), (Ours, 2.0)], 1).to_best_other, None);
-        // No system calls at all: nothing to divide by.
+        // With no system calls at all, there is no divisor.
         assert_eq!(ratios(&[(Ours, 0.0), (Other, 0.0)], 0).to_best_other, None);
         assert_eq!(
             ratios(&[(Ours, 0.0), (Other, 2.0)], 0).to_best_other,
             Some(0.0)
         );
         assert_eq!(best(&[(Limit, 1.0)]), None);
-        // The best of the others is below 1, as the best of a table always is.
+        // The best row of a table has a ratio below 1.
         assert_eq!(
             ratios(&[(Other, 1.0), (Other, 2.0)], 0).to_best_other,
             Some(0.5)

@@ -1,4 +1,4 @@
-//! Runs a program: with a time limit, and so that nothing of it is left.
+//! Runs a program with a time limit, and kills all its processes at the end.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -14,20 +14,20 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 
-/// More than this of output is a fault of the program.
-const MOST_OUTPUT: usize = 4 << 20;
-/// How long what has been left behind by a program may keep its output open.
+/// A program that writes more has failed.
+const OUTPUT_MAX: usize = 4 << 20;
+/// How long processes that a program has left behind may keep its output open.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Orphans of a program become children of this process, which can then wait for them and
-/// knows the processor time that they took.
-pub fn adopt_orphans() -> io::Result<()> {
+/// Makes this process the parent of orphaned descendants, so that it can wait for them and knows
+/// their CPU time.
+pub fn become_subreaper() -> io::Result<()> {
     Ok(prctl::set_child_subreaper(true)?)
 }
 
-/// Runs the program to its end and returns what it wrote to its standard output, or why it
-/// failed. It is killed when the time is over, with all processes of its group, and also when
-/// this process dies.
+/// Runs the program until it exits. Returns its standard output, or the reason of a failure. When the
+/// time limit expires, kills the program and all processes of its group. If this process dies, the
+/// kernel kills the program.
 pub fn run(command: &mut Command, limit: Duration) -> Result<String, String> {
     let parent = getpid();
     command
@@ -35,7 +35,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<String, String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    // SAFETY: between fork and exec only async-signal-safe calls are made, nothing is allocated.
+    // SAFETY: the closure makes only async-signal-safe calls and does not allocate.
     unsafe {
         command.pre_exec(move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -47,31 +47,34 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<String, String> {
     }
     let mut child = command
         .spawn()
-        .map_err(|error| format!("cannot be started: {error}"))?;
+        .map_err(|error| format!("cannot start: {error}"))?;
     let group = Pid::from_raw(child.id().cast_signed());
 
     let output = collect(&mut child, limit);
-    // Whatever is left of the group now is not wanted.
+    // The group may have processes left.
     let _ = killpg(group, Signal::SIGKILL);
     let status = child.wait();
     while waitpid(Pid::from_raw(-group.as_raw()), Some(WaitPidFlag::__WALL)).is_ok() {}
 
     let (stdout, stderr) = output?;
-    let said = match stderr.trim() {
+    let message = match stderr.trim() {
         "" => String::new(),
-        said => format!(": {}", said.lines().collect::<Vec<_>>().join("; ")),
+        text => format!(": {}", text.lines().collect::<Vec<_>>().join("; ")),
     };
     let status = status.map_err(|error| error.to_string())?;
     if status.success() {
         Ok(stdout)
     } else if let Some(signal) = status.signal() {
-        Err(format!("died of signal {signal}{said}"))
+        Err(format!("killed by signal {signal}{message}"))
     } else {
-        Err(format!("exit code {}{said}", status.code().unwrap_or(-1)))
+        Err(format!(
+            "exit code {}{message}",
+            status.code().unwrap_or(-1)
+        ))
     }
 }
 
-/// Reads what the program writes until it has ended; returns its two outputs.
+/// Reads the standard output and the standard error of the program until it has ended.
 fn collect(child: &mut Child, limit: Duration) -> Result<(String, String), String> {
     let mut stdout = child.stdout.take().expect("a pipe");
     let mut stderr = child.stderr.take().expect("a pipe");
@@ -92,7 +95,7 @@ fn collect(child: &mut Child, limit: Duration) -> Result<(String, String), Strin
         }
         if Instant::now() >= deadline {
             return Err(if ended {
-                "left a process behind that keeps its output open".into()
+                "left a process behind that keeps the output open".into()
             } else {
                 format!("did not end within {} s", limit.as_secs())
             });
@@ -101,7 +104,7 @@ fn collect(child: &mut Child, limit: Duration) -> Result<(String, String), Strin
             sleep(Duration::from_millis(1));
             continue;
         }
-        // A descriptor that is at its end would be ready at each call.
+        // A descriptor at end of file would always be ready.
         let events = |open: bool| {
             if open {
                 PollFlags::POLLIN
@@ -134,8 +137,8 @@ fn collect(child: &mut Child, limit: Duration) -> Result<(String, String), Strin
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.to_string()),
             }
-            if outputs[i].len() > MOST_OUTPUT {
-                return Err(format!("wrote more than {MOST_OUTPUT} bytes"));
+            if outputs[i].len() > OUTPUT_MAX {
+                return Err(format!("wrote more than {OUTPUT_MAX} bytes"));
             }
         }
     }
@@ -159,14 +162,14 @@ mod tests {
             shell("echo a; echo wrong >&2; echo more >&2; exit 3", long).unwrap_err(),
             "exit code 3: wrong; more"
         );
-        assert_eq!(shell("kill -9 $$", long).unwrap_err(), "died of signal 9");
+        assert_eq!(shell("kill -9 $$", long).unwrap_err(), "killed by signal 9");
         assert!(shell("yes", long).unwrap_err().contains("more than"));
         let gone = run(&mut Command::new("/nonexistent"), long).unwrap_err();
-        assert!(gone.starts_with("cannot be started"));
+        assert!(gone.starts_with("cannot start"));
     }
 
     #[test]
-    fn nothing_outlives_the_limit() {
+    fn no_process_outlives_the_limit() {
         let begin = Instant::now();
         let said = shell("sleep 60 & sleep 60", Duration::from_millis(200)).unwrap_err();
         assert!(said.contains("did not end"), "{said}");

@@ -1,8 +1,8 @@
-//! The arithmetic of repeated measurements.
+//! Statistics of repeated measurements.
 
 use std::collections::BTreeMap;
 
-/// A figure that was measured several times.
+/// The median and the range of repeated measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     pub median: f64,
@@ -12,7 +12,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// None of nothing.
+    /// None if there are no values.
     pub fn of(values: &[f64]) -> Option<Summary> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -35,11 +35,11 @@ impl Summary {
     }
 }
 
-/// How often something took how long: the lower bounds of buckets in tenths of ns, because half a
-/// round trip may end between two, and counts.
+/// A histogram of times: the lower bounds of its buckets and their counts. The bounds are in tenths of
+/// nanoseconds, because half a round trip may not be a whole number.
 pub type Histogram = BTreeMap<u64, u64>;
 
-/// "NS:COUNT NS:COUNT ...", as it stands in results.csv.
+/// The format in results.csv: "NS:COUNT NS:COUNT ...".
 pub fn histogram_to_text(histogram: &Histogram) -> String {
     let buckets: Vec<_> = histogram
         .iter()
@@ -57,7 +57,7 @@ pub fn histogram_from_text(text: &str) -> Option<Histogram> {
     Some(histogram)
 }
 
-/// A time in ns as a histogram has it.
+/// Converts a time in ns to tenths.
 pub fn tenths(ns: &str) -> Option<u64> {
     let ns: f64 = ns.parse().ok()?;
     (0.0..1e15)
@@ -65,8 +65,8 @@ pub fn tenths(ns: &str) -> Option<u64> {
         .then(|| (10.0 * ns).round() as u64)
 }
 
-/// For each bucket, the time in ns and the share of all values that lie in it or above.
-pub fn survivors(histogram: &Histogram) -> Vec<(f64, f64)> {
+/// For each bucket, the time in ns and the share of all values that are in it or above.
+pub fn survival(histogram: &Histogram) -> Vec<(f64, f64)> {
     let total: u64 = histogram.values().sum();
     let mut above = total;
     let mut shares = Vec::new();
@@ -100,7 +100,7 @@ mod tests {
     fn histograms() {
         let histogram = histogram_from_text("100:1 200.5:8 400:1").unwrap();
         assert_eq!(histogram_to_text(&histogram), "100:1 200.5:8 400:1");
-        let shares = survivors(&histogram);
+        let shares = survival(&histogram);
         assert_eq!(shares, [(100.0, 1.0), (200.5, 0.9), (400.0, 0.1)]);
         assert_eq!(histogram_from_text("1:2:3"), None);
         assert_eq!(histogram_from_text("1:x"), None);

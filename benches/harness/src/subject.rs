@@ -1,4 +1,4 @@
-//! The programs that measure: what they can do, how they are called, what they print.
+//! The subjects, which are the programs that measure: their rows and their output.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::plan::test_named;
 use crate::run::run;
 use crate::stats::{Histogram, tenths};
 
-/// A program of the folder of subjects.
+/// A program in the directory of subjects.
 pub struct Subject {
     pub name: String,
     pub path: PathBuf,
@@ -19,7 +19,7 @@ pub struct Subject {
     pub rows: Vec<Row>,
 }
 
-/// Something that a subject can measure.
+/// A row of a subject: something that it can measure.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     pub variant: String,
@@ -29,11 +29,11 @@ pub struct Row {
     pub max: Option<u64>,
 }
 
-/// The executable files of the folder, by name, and what was wrong with some of them.
-pub fn find(folder: &Path) -> std::io::Result<(Vec<Subject>, Vec<String>)> {
+/// Returns the subjects in the directory, sorted by name, and errors of subjects that do not work.
+pub fn find(directory: &Path) -> std::io::Result<(Vec<Subject>, Vec<String>)> {
     let mut subjects = Vec::new();
     let mut faults = Vec::new();
-    let mut entries: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    let mut entries: Vec<_> = fs::read_dir(directory)?.collect::<Result<_, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
@@ -41,7 +41,7 @@ pub fn find(folder: &Path) -> std::io::Result<(Vec<Subject>, Vec<String>)> {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        // Objects and lists of dependencies may lie beside them.
+        // The directory also contains object files.
         if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 || name.contains('.') {
             continue;
         }
@@ -68,7 +68,7 @@ pub fn find(folder: &Path) -> std::io::Result<(Vec<Subject>, Vec<String>)> {
     Ok((subjects, faults))
 }
 
-/// Lines that cannot be understood are left out and named.
+/// Returns the rows, and errors for the lines that are malformed.
 fn parse_list(list: &str) -> (Vec<Row>, Vec<String>) {
     let mut rows: Vec<Row> = Vec::new();
     let mut faults = Vec::new();
@@ -79,7 +79,7 @@ fn parse_list(list: &str) -> (Vec<Row>, Vec<String>) {
                     .iter()
                     .any(|other| other.variant == row.variant && other.test == row.test) =>
             {
-                faults.push(format!("twice: {line:?}"));
+                faults.push(format!("duplicate: {line:?}"));
             }
             Ok(row) => rows.push(row),
             Err(fault) => faults.push(format!("{fault}: {line:?}")),
@@ -96,7 +96,7 @@ fn parse_row(line: &str) -> Result<Row, String> {
     if variant.is_empty() || title.is_empty() {
         return Err("an empty column".into());
     }
-    if test_named(test).is_none_or(|test| test.of.is_some()) {
+    if test_named(test).is_none_or(|test| test.traced.is_some()) {
         return Err(format!("unknown test {test}"));
     }
     let flags = rest.first().copied().unwrap_or_default();
@@ -127,7 +127,7 @@ fn parse_row(line: &str) -> Result<Row, String> {
     })
 }
 
-/// What a run has printed.
+/// The output of a run.
 #[derive(Debug, Default, PartialEq)]
 pub struct Figures {
     pub values: BTreeMap<String, f64>,
@@ -148,7 +148,8 @@ const KEYS: [&str; 11] = [
     "written",
 ];
 
-/// Refuses whatever is not as it should be: a figure that is wrong would be believed.
+/// Parses the output, and fails on every deviation from the format, so that no wrong figure gets into
+/// the report.
 pub fn parse_figures(output: &str, latency: bool) -> Result<Figures, String> {
     let mut figures = Figures::default();
     for line in output.lines().filter(|line| !line.trim().is_empty()) {
@@ -182,13 +183,13 @@ pub fn parse_figures(output: &str, latency: bool) -> Result<Figures, String> {
     };
     let done = get("messages").or_else(|_| get("operations"))?;
     if done == 0.0 || get("ns")? == 0.0 {
-        return Err("did nothing in the time given".into());
+        return Err("did nothing in the given time".into());
     }
     if latency {
         let (p50, p99, p999) = (get("p50_ns")?, get("p99_ns")?, get("p999_ns")?);
         if p50 > p99 || p99 > p999 {
             return Err(format!(
-                "printed percentiles that fall: {p50}, {p99}, {p999}"
+                "printed decreasing percentiles: {p50}, {p99}, {p999}"
             ));
         }
     }
@@ -274,11 +275,11 @@ mod tests {
             (
                 "messages 1\nns 1\np50_ns 3\np99_ns 2\np999_ns 4\n",
                 true,
-                "fall",
+                "decreasing",
             ),
         ] {
-            let said = parse_figures(output, latency).unwrap_err();
-            assert!(said.contains(why), "{output:?}: {said}");
+            let error = parse_figures(output, latency).unwrap_err();
+            assert!(error.contains(why), "{output:?}: {error}");
         }
     }
 }

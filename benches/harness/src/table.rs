@@ -1,6 +1,6 @@
-//! Tables that are Markdown and can be read on a terminal as well, and figures in them.
+//! Markdown tables that are also readable on a terminal, and the format of figures.
 
-/// The first columns stand at the left, the others, with figures, at the right.
+/// A table. The first columns are left-aligned; the others contain figures and are right-aligned.
 pub struct Table {
     left: usize,
     rows: Vec<Vec<String>>,
@@ -25,7 +25,7 @@ impl Table {
 
     pub fn render(&self) -> String {
         let columns = self.rows[0].len();
-        // A bar would end the cell, and a line break the table.
+        // A bar would end the cell, and a line break would end the table.
         let clean = |cell: &String| cell.replace('|', "/").replace(['\n', '\r'], " ");
         let rows: Vec<Vec<String>> = self
             .rows
@@ -68,7 +68,7 @@ impl Table {
     }
 }
 
-/// Three digits that mean something.
+/// A figure with three significant digits.
 pub fn digits(value: f64) -> String {
     match value.abs() {
         size if size >= 99.95 => format!("{value:.0}"),
@@ -79,7 +79,7 @@ pub fn digits(value: f64) -> String {
     }
 }
 
-/// The same with k, M or G.
+/// The same with a unit prefix: k, M or G.
 pub fn scaled(value: f64) -> String {
     let (unit, by) = match value.abs() {
         size if size >= 999.5e6 => (" G", 1e9),

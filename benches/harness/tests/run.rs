@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-fn subject(folder: &Path, name: &str, list: &str, run: &str) {
-    let path = folder.join(name);
+fn subject(directory: &Path, name: &str, list: &str, run: &str) {
+    let path = directory.join(name);
     let script = format!(
         "#!/bin/sh\ncase $1 in\nlist) printf '{list}' ;;\nversion) echo {name} 1.0 ;;\n\
          run)\n{run}\n;;\nesac\n"
@@ -19,13 +19,13 @@ const RATE: &str = "echo messages 1000; echo ns $NS; echo cpu_ns 3000";
 const LATENCY: &str = "echo p50_ns 10; echo p99_ns 20; echo p999_ns 30; echo hist 9.5 500; \
                        echo hist 19 5; echo hist 28 1";
 
-fn bench(folder: &Path, args: &[&str]) -> (Output, String) {
+fn bench(directory: &Path, args: &[&str]) -> (Output, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_unixipc-bench"))
         .args(["--repetitions", "3", "--ms", "1"])
         .arg("--subjects")
-        .arg(folder.join("subjects"))
+        .arg(directory.join("subjects"))
         .arg("--out")
-        .arg(folder.join("out"))
+        .arg(directory.join("out"))
         .args(args)
         .output()
         .unwrap();
@@ -41,12 +41,12 @@ fn row<'a>(text: &'a str, start: &str) -> &'a str {
 #[test]
 fn a_run() {
     let temporary = tempfile::tempdir().unwrap();
-    let folder = temporary.path();
-    let subjects = folder.join("subjects");
+    let directory = temporary.path();
+    let subjects = directory.join("subjects");
     fs::create_dir(&subjects).unwrap();
 
-    let (output, _) = bench(folder, &[]);
-    assert_eq!(output.status.code(), Some(2), "there is nothing to measure");
+    let (output, _) = bench(directory, &[]);
+    assert_eq!(output.status.code(), Some(2), "no subjects");
 
     let both = "a\\trate\\tours\\tours\\na\\tlatency-block\\tours\\tours\\n";
     subject(
@@ -61,15 +61,15 @@ fn a_run() {
         "z\\trate\\tZeroMQ\\n",
         &format!("NS=4000; {RATE}"),
     );
-    // What else may lie there.
+    // Files that are not subjects.
     fs::write(subjects.join("subject.o"), "").unwrap();
     fs::write(subjects.join("notes"), "").unwrap();
 
     let only = ["--only", "rate,latency-b"];
-    let (output, text) = bench(folder, &only);
+    let (output, text) = bench(directory, &only);
     assert!(output.status.success(), "{output:?}");
-    if text.contains("nothing across cores") {
-        return; // with one processor there are no rates
+    if text.contains("no test across cores") {
+        return; // with one processor, there is no rate test
     }
     assert!(row(&text, "| ours ").contains("500 M"));
     assert!(
@@ -83,7 +83,7 @@ fn a_run() {
             .ends_with("2.00")
     );
     assert!(row(&text, "| nng").contains("not installed (make bench-deps)"));
-    let report = fs::read_to_string(folder.join("out/report.md")).unwrap();
+    let report = fs::read_to_string(directory.join("out/report.md")).unwrap();
     assert!(report.contains("](rate.svg)") && !text.contains("rate.svg"));
     for file in [
         "rate.svg",
@@ -91,21 +91,24 @@ fn a_run() {
         "results.csv",
     ] {
         assert!(
-            fs::metadata(folder.join("out").join(file)).unwrap().len() > 500,
+            fs::metadata(directory.join("out").join(file))
+                .unwrap()
+                .len()
+                > 500,
             "{file}"
         );
     }
-    assert!(!folder.join("out/results.csv.part").exists());
+    assert!(!directory.join("out/results.csv.part").exists());
 
-    // The file to compare with may be the one that the run replaces.
-    let base = folder.join("out/results.csv");
+    // The base may be the file that the run overwrites.
+    let base = directory.join("out/results.csv");
     let compared: Vec<&str> = ["--base", base.to_str().unwrap()]
         .into_iter()
         .chain(only)
         .collect();
-    let (output, text) = bench(folder, &compared);
+    let (output, text) = bench(directory, &compared);
     assert!(
-        output.status.success() && text.contains("Nothing of unixipc became slower"),
+        output.status.success() && text.contains("No row of unixipc became slower"),
         "{text}"
     );
     subject(
@@ -114,15 +117,15 @@ fn a_run() {
         both,
         &format!("NS=3000; {RATE}; {LATENCY}"),
     );
-    let (_, text) = bench(folder, &compared);
+    let (_, text) = bench(directory, &compared);
     assert!(
         row(&text, "| slower | rate, 8 B").contains("1.50"),
         "{text}"
     );
 
-    // The same report again, without measuring.
+    // Prints the same report again without measuring.
     let (output, again) = bench(
-        &folder.join("elsewhere"),
+        &directory.join("elsewhere"),
         &["--report", base.to_str().unwrap()],
     );
     assert!(output.status.success());
@@ -132,11 +135,11 @@ fn a_run() {
 #[test]
 fn subjects_that_fail() {
     let temporary = tempfile::tempdir().unwrap();
-    let folder = temporary.path();
-    let subjects = folder.join("subjects");
+    let directory = temporary.path();
+    let subjects = directory.join("subjects");
     fs::create_dir(&subjects).unwrap();
-    // Once right, then wrong; always wrong; not even a list.
-    let state = folder.join("state");
+    // Fails from the second run on; always fails; has no valid list; does not start.
+    let state = directory.join("state");
     let sometimes = format!(
         "NS=2000; {RATE}; if [ -e {0} ]; then echo wrong content >&2; exit 1; fi; touch {0}",
         state.display()
@@ -162,7 +165,7 @@ fn subjects_that_fail() {
     .unwrap();
     fs::set_permissions(subjects.join("broken"), fs::Permissions::from_mode(0o755)).unwrap();
 
-    let (output, text) = bench(folder, &["--only", "lock"]);
+    let (output, text) = bench(directory, &["--only", "lock"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(
         row(&text, "| sometimes").contains("failed 2 of 3, see below"),
@@ -190,9 +193,9 @@ fn subjects_that_fail() {
         ["--minutes", "nan"],
         ["--cpus", "0,0"],
     ] {
-        let (output, _) = bench(folder, &wrong);
+        let (output, _) = bench(directory, &wrong);
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
     }
-    let (output, _) = bench(folder, &["--base", "/nonexistent"]);
+    let (output, _) = bench(directory, &["--base", "/nonexistent"]);
     assert_eq!(output.status.code(), Some(2));
 }
