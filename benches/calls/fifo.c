@@ -38,7 +38,7 @@ static void sleep_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-static int bare_open(unsigned flags, int timeout_ms)
+static int plain_open(unsigned flags, int timeout_ms)
 {
     (void)timeout_ms;
     return open(path, flags == IPC_FIFO_F_READ ? O_RDONLY : O_WRONLY);
@@ -90,7 +90,7 @@ static double time_to_fail(unsigned flags, int timeout_ms)
     return bench_median(us, OPENS);
 }
 
-static void bare_send(int fd, int timeout_ms)
+static void plain_send(int fd, int timeout_ms)
 {
     char record[LEN] = {0};
     (void)timeout_ms;
@@ -105,7 +105,7 @@ static void our_send(int fd, int timeout_ms)
         _exit(0);
 }
 
-static void bare_recv(int fd)
+static void plain_recv(int fd)
 {
     char record[4096];
     if (read(fd, record, sizeof(record)) != LEN)
@@ -138,14 +138,14 @@ static double rate(int senders, void (*send)(int, int), void (*recv)(int), int t
             int fd = ipc_fifo_open(path, IPC_FIFO_F_WRITE, 0);
             close(both);
             close(reader);
-            if (send == bare_send) /* packet mode, blocking */
+            if (send == plain_send) /* packet mode, blocking */
                 must(fcntl(fd, F_SETFL, O_DIRECT), "fcntl");
             for (;;)
                 send(fd, timeout_ms);
         }
     }
     close(both);
-    if (recv == bare_recv)
+    if (recv == plain_recv)
         must(fcntl(reader, F_SETFL, 0), "fcntl");
     sleep_ms(300);
     double begin = bench_now_ns(), now;
@@ -165,9 +165,9 @@ static double rate(int senders, void (*send)(int, int), void (*recv)(int), int t
 
 static void open_row(const char *name, unsigned flags, int timeout_ms, long ms)
 {
-    double bare = time_to_open(bare_open, flags, timeout_ms, ms);
+    double plain = time_to_open(plain_open, flags, timeout_ms, ms);
     double ours = time_to_open(our_open, flags, timeout_ms, ms);
-    printf("%-46s %9.0f %9.0f\n", name, bare, ours);
+    printf("%-46s %9.0f %9.0f\n", name, plain, ours);
     fflush(stdout);
 }
 
@@ -179,9 +179,9 @@ static void time_out_row(const char *name, unsigned flags, int timeout_ms)
 
 static void rate_row(const char *name, int senders, int timeout_ms)
 {
-    double bare = rate(senders, bare_send, bare_recv, 0);
+    double plain = rate(senders, plain_send, plain_recv, 0);
     double ours = rate(senders, our_send, our_recv, timeout_ms);
-    printf("%-46s %9.0f %9.0f %8.3f\n", name, bare, ours, ours / bare);
+    printf("%-46s %9.0f %9.0f %8.3f\n", name, plain, ours, ours / plain);
     fflush(stdout);
 }
 

@@ -3,7 +3,7 @@
 
 #include "bench.h"
 
-static int bare; /* a semaphore set for the bare calls */
+static int plain; /* a semaphore set for plain semop calls */
 static int lock; /* an ipc_semlock */
 
 /* The same operations as in ipc_semlock, in the same order. */
@@ -15,7 +15,7 @@ enum { READERS, WRITER, WRITER_PENDING, RECOVERY };
 
 static void operate(struct sembuf *ops, size_t count)
 {
-    must(semop(bare, ops, count), "semop");
+    must(semop(plain, ops, count), "semop");
 }
 
 #define OPERATE(...)                                      \
@@ -24,14 +24,14 @@ static void operate(struct sembuf *ops, size_t count)
         operate(ops, sizeof(ops) / sizeof(*ops));         \
     } while (0)
 
-static void bare_read(void)
+static void plain_read(void)
 {
     OPERATE(WAIT_FOR_0(WRITER), WAIT_FOR_0(WRITER_PENDING), TRY_FOR_0(RECOVERY),
             OP(READERS, 1, SEM_UNDO));
     OPERATE(OP(READERS, -1, SEM_UNDO | IPC_NOWAIT));
 }
 
-static void bare_write(void)
+static void plain_write(void)
 {
     OPERATE(TRY_FOR_0(READERS), TRY_FOR_0(WRITER), TRY_FOR_0(WRITER_PENDING), TRY_FOR_0(RECOVERY),
             OP(RECOVERY, 1, IPC_NOWAIT), OP(WRITER, 1, SEM_UNDO | IPC_NOWAIT));
@@ -66,33 +66,33 @@ static void semlock_write(void)
 }
 
 static const struct bench_pair pairs[] = {
-    {"semlock rdlock, rdunlock / same semops", {bare_read, semlock_read}},
-    {"semlock wrlock, wrunlock / same semops", {bare_write, semlock_write}},
+    {"semlock rdlock, rdunlock / same semops", {plain_read, semlock_read}},
+    {"semlock wrlock, wrunlock / same semops", {plain_write, semlock_write}},
     {"semlock rdlock, rdunlock / textbook lock", {textbook_read, semlock_read}},
     {"semlock wrlock, wrunlock / textbook lock", {textbook_write, semlock_write}},
 };
 
 static void remove_all(void)
 {
-    ipc_semctl(bare, 0, IPC_RMID);
+    ipc_semctl(plain, 0, IPC_RMID);
     ipc_semlock_remove(lock);
 }
 
 int main(void)
 {
-    bare = ipc_semget(IPC_PRIVATE, 4, IPC_CREAT | 0600);
-    must(bare, "ipc_semget");
+    plain = ipc_semget(IPC_PRIVATE, 4, IPC_CREAT | 0600);
+    must(plain, "ipc_semget");
     lock = ipc_semlock_open(IPC_PRIVATE, IPC_CREAT | 0600);
     if (lock < 0) {
         warn("ipc_semlock_open");
-        ipc_semctl(bare, 0, IPC_RMID);
+        ipc_semctl(plain, 0, IPC_RMID);
         return 1;
     }
     bench_remove_at_exit(remove_all);
 
     bench_pin(0);
     bench_print_title();
-    bench_print_header(42, "ns per uncontended lock and unlock", "bare", "unixipc");
+    bench_print_header(42, "ns per uncontended lock and unlock", "plain", "unixipc");
     bench_print_pairs(42, 0, pairs, BENCH_COUNT(pairs));
     return 0;
 }

@@ -53,14 +53,14 @@ static void recv_full(int fd, size_t len)
         exit(0);
 }
 
-static void bare_sendmsg(int fd, size_t len)
+static void plain_sendmsg(int fd, size_t len)
 {
     struct iovec iov = {out, len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     must(sendmsg(fd, &msg, MSG_NOSIGNAL), "sendmsg");
 }
 
-static void bare_recvmsg(int fd, size_t len)
+static void plain_recvmsg(int fd, size_t len)
 {
     struct iovec iov = {in, len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -71,7 +71,7 @@ static void bare_recvmsg(int fd, size_t len)
 }
 
 /* The same, with a control buffer for descriptors. */
-static void bare_recvmsg_control(int fd, size_t len)
+static void plain_recvmsg_control(int fd, size_t len)
 {
     char control[CMSG_SPACE(253 * sizeof(int))];
     struct iovec iov = {in, len};
@@ -119,10 +119,10 @@ static void fifo_recv(int fd, size_t len)
         exit(0);
 }
 
-static const struct transport bare_bytes = {write_loop, read_loop};
+static const struct transport plain_bytes = {write_loop, read_loop};
 static const struct transport full = {send_full, recv_full};
-static const struct transport bare_messages = {bare_sendmsg, bare_recvmsg};
-static const struct transport bare_messages_fds = {bare_sendmsg, bare_recvmsg_control};
+static const struct transport plain_messages = {plain_sendmsg, plain_recvmsg};
+static const struct transport plain_messages_fds = {plain_sendmsg, plain_recvmsg_control};
 static const struct transport messages = {msg_send, msg_recv};
 static const struct transport messages_fds = {msg_send, msg_recv_fds};
 static const struct transport records = {fifo_send, fifo_recv};
@@ -154,7 +154,7 @@ static void fifo_ends(int fd[2])
 }
 
 /* A FIFO as open(2) returns it: without packet mode, blocking. */
-static void bare_fifo(int fd[2])
+static void plain_fifo(int fd[2])
 {
     fifo_ends(fd);
     must(fcntl(fd[0], F_SETFL, 0), "fcntl");
@@ -171,15 +171,15 @@ struct row {
 };
 
 static struct row rows[] = {
-    {"full, stream, 64 B", 64, {&bare_bytes, &full}, {stream, stream}, {{0}}, {0}},
-    {"full, stream, 64 KiB", LARGE, {&bare_bytes, &full}, {stream, stream}, {{0}}, {0}},
-    {"message, seqpacket, 64 B", 64, {&bare_messages, &messages}, {seqpacket, seqpacket}, {{0}}, {0}},
-    {"message, seqpacket, 64 KiB", LARGE, {&bare_messages, &messages}, {seqpacket, seqpacket}, {{0}}, {0}},
-    {"  with a descriptor buffer", 64, {&bare_messages_fds, &messages_fds}, {seqpacket, seqpacket}, {{0}}, {0}},
-    {"message, stream, 64 B", 64, {&bare_bytes, &messages}, {stream, stream}, {{0}}, {0}},
-    {"message, stream, 64 KiB", LARGE, {&bare_bytes, &messages}, {stream, stream}, {{0}}, {0}},
-    {"record, FIFO, 64 B", 64, {&bare_bytes, &records}, {bare_fifo, fifo_ends}, {{0}}, {0}},
-    {"record, FIFO, 4 KB", IPC_FIFO_RECORD_MAX, {&bare_bytes, &records}, {bare_fifo, fifo_ends}, {{0}}, {0}},
+    {"full, stream, 64 B", 64, {&plain_bytes, &full}, {stream, stream}, {{0}}, {0}},
+    {"full, stream, 64 KiB", LARGE, {&plain_bytes, &full}, {stream, stream}, {{0}}, {0}},
+    {"message, seqpacket, 64 B", 64, {&plain_messages, &messages}, {seqpacket, seqpacket}, {{0}}, {0}},
+    {"message, seqpacket, 64 KiB", LARGE, {&plain_messages, &messages}, {seqpacket, seqpacket}, {{0}}, {0}},
+    {"  with a descriptor buffer", 64, {&plain_messages_fds, &messages_fds}, {seqpacket, seqpacket}, {{0}}, {0}},
+    {"message, stream, 64 B", 64, {&plain_bytes, &messages}, {stream, stream}, {{0}}, {0}},
+    {"message, stream, 64 KiB", LARGE, {&plain_bytes, &messages}, {stream, stream}, {{0}}, {0}},
+    {"record, FIFO, 64 B", 64, {&plain_bytes, &records}, {plain_fifo, fifo_ends}, {{0}}, {0}},
+    {"record, FIFO, 4 KB", IPC_FIFO_RECORD_MAX, {&plain_bytes, &records}, {plain_fifo, fifo_ends}, {{0}}, {0}},
 };
 
 static void one_process(const void *of, int which, long count)
@@ -242,7 +242,7 @@ int main(void)
 
     bench_pin(0);
     bench_print_title();
-    bench_print_header(32, "one process: ns, send + receive", "bare", "unixipc");
+    bench_print_header(32, "one process: ns, send + receive", "plain", "unixipc");
     for (size_t i = 0; i < BENCH_COUNT(rows); i++) {
         struct bench_result result = bench_measure(one_process, &rows[i]);
         bench_print_times(32, 0, rows[i].name, &result);
@@ -251,8 +251,8 @@ int main(void)
     for (size_t i = 0; i < BENCH_COUNT(rows); i++)
         for (int which = 0; which < 2; which++)
             start_receiver(&rows[i], which);
-    printf("\n%-32s %9s %9s %8s %9s %9s    %s\n", "two processes, one way", "bare/s", "unixipc/s",
-           "ratio", "bare MB/s", "our MB/s", "ratio of each round");
+    printf("\n%-32s %9s %9s %8s %9s %9s    %s\n", "two processes, one way", "plain/s", "unixipc/s",
+           "ratio", "plain MB/s", "our MB/s", "ratio of each round");
     for (size_t i = 0; i < BENCH_COUNT(rows); i++) {
         struct bench_result result = bench_measure(two_processes, &rows[i]);
         double mb = 1e3 * (double)rows[i].len;
