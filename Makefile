@@ -1,4 +1,4 @@
-# unixipc: `make help` says what there is.
+# unixipc. `make help` lists the targets.
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -14,7 +14,7 @@ CARGO      ?= cargo
 PKG_CONFIG ?= pkg-config
 INSTALL    ?= install
 OBJCOPY    ?= objcopy
-# make's own default is `cc`, which is what is wanted; AR's is `ar`.
+# CC and AR keep the defaults of make, `cc` and `ar`.
 
 # Cross-compiling: make TARGET=aarch64-unknown-linux-gnu CC=aarch64-linux-gnu-gcc ...
 TARGET     =
@@ -25,7 +25,7 @@ soname     := libunixipc.so.$(soversion)
 sofile     := libunixipc.so.$(version)
 
 build      := build
-# May have a space in it, so it stands in quotes, and in no target.
+# The path may contain a space: it stands in quotes, and is not the name of a target.
 stage      := $(CURDIR)/$(build)/stage
 cargo_out  := target/$(if $(TARGET),$(TARGET)/)release
 sources    := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs
@@ -36,9 +36,9 @@ pages      := $(wildcard man/*.3 man/*.7)
 .PHONY: all
 all: $(build)/$(sofile) $(build)/libunixipc.a
 
-# The library's code and nothing that it does not use, with every name local that
-# is not exported: two Rust libraries then fit into one program. Groups are dissolved, or the
-# linker would take one of these for the other library's too.
+# One object with the code that the exported functions need. All other names become local, so a
+# program can be linked with a second library written in Rust. The section groups are dissolved:
+# otherwise the linker would keep one copy of a group that both libraries have.
 $(build)/unixipc.o: $(sources) packaging/unixipc.map Makefile
 	@scripts/need '$(CARGO)' '$(CC)' '$(AR)' '$(OBJCOPY)'
 	@mkdir -p $(build)
@@ -55,8 +55,8 @@ $(build)/libunixipc.a: $(build)/unixipc.o
 	rm -f $@
 	$(AR) rcsD $@ $<
 
-# The unwinder of Rust's standard library comes from libgcc; linked statically, it
-# leaves the C library as all that the shared library needs.
+# Rust's standard library takes its unwinder from libgcc. Linked statically, it leaves the C library
+# as the only dependency of the shared library.
 $(build)/$(sofile): $(build)/unixipc.o packaging/unixipc.map
 	$(CC) -shared -static-libgcc $(LDFLAGS) -o $@ $< \
 	    -Wl,-soname,$(soname) -Wl,--version-script=packaging/unixipc.map \
@@ -64,7 +64,7 @@ $(build)/$(sofile): $(build)/unixipc.o packaging/unixipc.map
 	    -Wl,-z,nodelete
 	chmod 0644 $@
 
-## make install       install below prefix; takes DESTDIR= prefix= libdir= includedir= mandir=
+## make install       install below prefix= (libdir=, includedir=, mandir=, DESTDIR=)
 .PHONY: install
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(libdir)/cmake/unixipc' \
@@ -84,15 +84,15 @@ install: all
 	done
 	@$(if $(or $(DESTDIR),$(quiet)),:,echo 'Installed. If the linker searches $(libdir), run ldconfig.')
 
-# The .pc file names what lies below the prefix by ${prefix}, so that pkg-config's
-# --define-prefix can move it; the CMake file finds all from its own place.
+# The .pc file names directories below the prefix by ${prefix}, so that pkg-config's --define-prefix
+# can move them. The CMake file finds the directories relative to its own.
 substitute = sed -e 's|@prefix@|$(prefix)|' \
 	-e 's|@libdir@|$(patsubst $(prefix)/%,$${prefix}/%,$(libdir))|' \
 	-e 's|@includedir@|$(patsubst $(prefix)/%,$${prefix}/%,$(includedir))|' \
 	-e 's|@version@|$(version)|g' -e 's|@soversion@|$(soversion)|g' \
 	-e "s|@libdir_to_includedir@|$$(realpath -m --relative-to='$(libdir)' '$(includedir)')|"
 
-## make uninstall     remove what install put there, and the folders that this leaves empty
+## make uninstall     remove the installed files, and directories that are empty then
 .PHONY: uninstall
 uninstall:
 	rm -f '$(DESTDIR)$(includedir)/unixipc.h' '$(DESTDIR)$(libdir)/libunixipc.a' \
@@ -102,12 +102,12 @@ uninstall:
 	for page in $(notdir $(pages)); do \
 	    rm -f '$(DESTDIR)$(mandir)'/man$${page##*.}/$$page || exit; \
 	done
-	for folder in '$(libdir)/pkgconfig' '$(libdir)/cmake' '$(includedir)' \
+	for directory in '$(libdir)/pkgconfig' '$(libdir)/cmake' '$(includedir)' \
 	    '$(mandir)/man3' '$(mandir)/man7'; do \
-	    rmdir -p --ignore-fail-on-non-empty '$(DESTDIR)'"$$folder" 2>/dev/null || :; \
+	    rmdir -p --ignore-fail-on-non-empty '$(DESTDIR)'"$$directory" 2>/dev/null || :; \
 	done
 
-# What the examples and the tests use: an installation inside the tree.
+# An installation inside the tree, for the examples and the tests.
 .PHONY: stage
 stage: $(build)/stage.done
 $(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a include/unixipc.h Makefile \
@@ -123,27 +123,53 @@ examples: stage
 	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C c_examples \
 	    out=../$(build)/examples LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
 
-## make demo          build everything and show the examples at work
+## make demo          build everything and run the examples
 .PHONY: demo
 demo: examples
 	@scripts/need sha256sum awk cmp
 	@scripts/demo $(build)/examples
 
-## make check         run all tests (those whose tools are missing are named as ignored)
+## make check         run all tests; a test whose tools are missing is ignored, and the output says so.
+##                      For each failed test, the last lines have a command that repeats it.
 .PHONY: check
 check: examples
 	@scripts/need '$(CC)' '$(PKG_CONFIG)' readelf
-	env -u MAKEFLAGS scripts/leaves-nothing $(CARGO) test --locked --no-fail-fast --target-dir target
+	env -u MAKEFLAGS scripts/leaves-nothing \
+	    scripts/repeat-failed '$(CARGO) test %target -- --exact %test' \
+	    $(CARGO) test --locked --no-fail-fast --target-dir target
 	$(MAKE) --no-print-directory loom
 
-## make loom          run every interleaving of the protocols in shared memory
+## make loom          run every interleaving of the protocols in shared memory (TEST=NAME: of one test)
 .PHONY: loom
 loom:
 	env -u MAKEFLAGS RUSTFLAGS='--cfg loom' CARGO_PROFILE_RELEASE_LTO=off \
-	    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 $(CARGO) test --release --locked --test loom \
-	    --target-dir target/loom
+	    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 scripts/repeat-failed 'make loom TEST=%test' \
+	    $(CARGO) test --release --locked --test loom --target-dir target/loom \
+	    $(if $(TEST),-- --exact '$(TEST)')
 
-## make bench         measure unixipc beside the system and other libraries, print tables
+## make check-msrv    compile the library with the oldest Rust version that it supports
+.PHONY: check-msrv
+check-msrv:
+	@scripts/need rustup
+	rustup toolchain install $(msrv) --profile minimal
+	env -u MAKEFLAGS rustup run $(msrv) cargo check --locked --target-dir target/msrv
+msrv := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+## make format        format the Rust, C and C++ files
+.PHONY: format
+format:
+	@scripts/need cargo clang-format git
+	for manifest in Cargo.toml benches/harness/Cargo.toml benches/subjects/iceoryx2/Cargo.toml; do \
+	    cargo fmt --manifest-path $$manifest || exit; \
+	done
+	scripts/c-files | xargs clang-format -i
+
+## make spelling      check the spelling, and search for words of doc/vocabulary.txt
+.PHONY: spelling
+spelling:
+	@scripts/spelling
+
+## make bench         measure unixipc and, for comparison, the system and other libraries.
 ##                      QUICK=1: less than two minutes; ONLY=rate,latency: only these tests;
 ##                      BASE=FILE.csv: compare with an earlier run; see benches/README.md
 .PHONY: bench
@@ -153,7 +179,7 @@ bench: bench-subjects
 bench_harness = $(CARGO) run --quiet --locked --target-dir target/harness \
 	--manifest-path benches/harness/Cargo.toml
 
-# The programs that the harness runs: of those libraries that are there.
+# The programs that the harness runs: one for each library that is installed.
 .PHONY: bench-subjects
 bench-subjects: stage
 	@scripts/need '$(CARGO)' '$(CC)' '$(PKG_CONFIG)'
@@ -161,37 +187,37 @@ bench-subjects: stage
 	    $(MAKE) --no-print-directory -C benches/subjects out=../../$(build)/benches/subjects \
 	    LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
 
-## make bench-deps    say what make bench could compare with; as root on Debian, install it
+## make bench-deps    list the missing libraries for make bench; as root on Debian, install them
 .PHONY: bench-deps
 bench-deps:
 	@status=0; scripts/bench-deps '$(CC)' '$(CXX)' || status=1; \
 	$(MAKE) --no-print-directory bench-subjects ICEORYX2=1 || status=1; exit $$status
 
-## make bench-calls   measure unixipc's calls and objects one by one (QUICK=1: shorter)
+## make bench-calls   measure each call and object of unixipc (QUICK=1: shorter)
 .PHONY: bench-calls
 bench-calls: stage
 	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C benches/calls run \
 	    out=../../$(build)/benches LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
 
-## make check-bench   run the tests of the harness
+## make check-bench   run the tests of the benchmark harness
 .PHONY: check-bench
 check-bench:
 	@scripts/need '$(CARGO)'
 	env -u MAKEFLAGS $(CARGO) test --locked --manifest-path benches/harness/Cargo.toml \
 	    --target-dir target/harness
 
-## make header        make include/unixipc.h, and the golden files of tests/abi, anew from the code
+## make header        generate include/unixipc.h and the golden files of tests/abi from the code
 .PHONY: header
 header:
 	UNIXIPC_BLESS=1 $(CARGO) test --locked --target-dir target --test header -- golden
 	UNIXIPC_BLESS=1 $(CARGO) test --locked --target-dir target --test abi --test package -- golden
 
-## make clean         remove everything that was built
+## make clean         remove all build output
 .PHONY: clean
 clean:
 	rm -rf $(build) target
 
-## make help          this list
+## make help          print this list
 .PHONY: help
 help:
 	@sed -n 's/^## //p' Makefile
