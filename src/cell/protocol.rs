@@ -34,7 +34,7 @@ const ATTEMPTS_MAX: u32 = if cfg!(loom) { 3 } else { 64 };
 /// The header of a slot, before the bytes of the value.
 #[repr(C)]
 pub struct SlotHeader {
-    /// The version of the value, 0 if the slot never had a value, or [`BUSY`].
+    /// The version of the value, 0 if the slot never had a value, or `BUSY`.
     pub version: AtomicU64,
     /// The length of the value.
     pub len: AtomicU64,
