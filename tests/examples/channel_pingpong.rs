@@ -1,0 +1,54 @@
+use crate::support::{child_of, example, fail, said_by, signal, succeed, wait, wait_until_gone};
+use std::process::{Child, Stdio};
+
+pub fn histogram() {
+    for args in [
+        &["--blocking"][..],
+        &["--cores", "0,0", "--size", "100000"],
+        &["--polling"],
+    ] {
+        if args.contains(&"--polling") && std::thread::available_parallelism().unwrap().get() < 2 {
+            fail(example("channel_pingpong").args(args), 1);
+            continue;
+        }
+        let mut command = example("channel_pingpong");
+        let shown = succeed(command.args(args).args(["--count", "5000"]));
+        let counted: u64 = shown
+            .lines()
+            .filter_map(|line| line.split_once(" ns ")?.1.split_whitespace().next())
+            .filter_map(|count| count.parse::<u64>().ok())
+            .sum();
+        assert_eq!(counted, 5000, "{shown}");
+        assert!(
+            shown.contains("###") && shown.contains("99.9 %: "),
+            "{shown}"
+        );
+    }
+}
+
+fn start(mode: &str) -> Child {
+    example("channel_pingpong")
+        .args([mode, "--count", "100000000"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+pub fn killed() {
+    for mode in ["--blocking", "--polling"] {
+        let mut parent = start(mode);
+        signal(child_of(&parent), libc::SIGKILL);
+        assert_eq!(wait(&mut parent).code(), Some(1));
+        let said = said_by(&mut parent);
+        assert!(
+            said.contains("gone") || said.contains("Broken pipe"),
+            "{said}"
+        );
+
+        let mut parent = start(mode);
+        let child = child_of(&parent);
+        signal(parent.id(), libc::SIGKILL);
+        wait(&mut parent);
+        wait_until_gone(child);
+    }
+}

@@ -1,0 +1,126 @@
+//! The programs of c_examples/ as their users run them: with clients and servers, with
+//! wrong arguments, killed at a bad moment. Each test is a process with an IPC namespace
+//! and a folder of its own, in which nothing may be left.
+
+mod channel_cxx;
+mod channel_echo;
+mod channel_pingpong;
+#[path = "../common/mod.rs"]
+mod common;
+mod coprocess;
+mod fd_pass;
+mod fifo_log;
+mod fifo_time;
+mod frame_pipe;
+mod ipc_copy;
+mod lock_crash;
+mod sensor_board;
+mod shm_race;
+mod shm_time;
+mod socketpair_talk;
+mod support;
+mod usage;
+
+use common::isolated::{Test, can_have_own_ipc};
+use common::stage;
+use std::process::{Command, ExitCode};
+use support::succeed;
+
+/// Why a test cannot be run here, if so.
+fn why_not(name: &str) -> Option<&'static str> {
+    let counts = [
+        "shm_time",
+        "shm_race::interrupted",
+        "lock_crash::interrupted",
+        "ipc_copy",
+    ];
+    if name == "ipc_copy::progress_bar" && common::find_tool("script").is_none() {
+        Some("script is missing")
+    } else if name.starts_with("channel_cxx") && common::find_tool("c++").is_none() {
+        Some("c++ is missing")
+    } else if counts.iter().any(|prefix| name.starts_with(prefix)) && !can_have_own_ipc() {
+        Some("needs an IPC namespace of its own")
+    } else {
+        None
+    }
+}
+
+/// What `make demo` runs, with what is looked for in any test here: that it leaves nothing.
+fn demo() {
+    let demo = common::root().join("scripts/demo");
+    let shown = succeed(Command::new(demo).arg(common::root().join("build/examples")));
+    assert!(shown.contains("mechanism"), "{shown}");
+}
+
+fn main() -> ExitCode {
+    if !common::isolated::is_child() {
+        stage::prefix().expect("the examples are built");
+    }
+    let tests = tests![
+        usage::help,
+        usage::unknown_option,
+        usage::too_many_arguments,
+        usage::wrong_values,
+        socketpair_talk::both_sides_speak,
+        fifo_time::each_client_gets_one_date,
+        fifo_time::clients_at_once,
+        fifo_time::cat,
+        fifo_time::client_that_leaves,
+        fifo_time::left_by_a_dead_server,
+        fifo_time::not_a_fifo,
+        fifo_time::no_server,
+        shm_time::clients_see_time_pass,
+        shm_time::second_server,
+        shm_time::left_by_a_dead_server,
+        shm_time::no_server,
+        shm_time::another_kind,
+        shm_race::lock_prevents_torn_reads,
+        shm_race::interrupted,
+        ipc_copy::sizes,
+        ipc_copy::mode_and_link,
+        ipc_copy::bad_arguments,
+        ipc_copy::unreadable,
+        ipc_copy::full_disk,
+        ipc_copy::file_size_limit,
+        ipc_copy::receiver_killed,
+        ipc_copy::sender_killed,
+        ipc_copy::receiver_stopped,
+        ipc_copy::interrupted,
+        ipc_copy::large,
+        ipc_copy::progress_bar,
+        coprocess::sort,
+        coprocess::long_text,
+        coprocess::programs_that_fail,
+        fd_pass::worker_reads_what_it_is_given,
+        fd_pass::missing_file,
+        fifo_log::nothing_is_lost,
+        fifo_log::ends_after_its_writers,
+        fifo_log::foreign_text,
+        lock_crash::owners_killed,
+        lock_crash::interrupted,
+        sensor_board::readers_come_and_go,
+        sensor_board::writer_replaced,
+        sensor_board::demo,
+        channel_pingpong::histogram,
+        channel_pingpong::killed,
+        channel_echo::clients_at_once,
+        channel_echo::clients_killed,
+        channel_echo::clients_that_do_not_play,
+        channel_echo::client_that_pauses,
+        channel_echo::server_killed,
+        channel_echo::abstract_name,
+        frame_pipe::frames_arrive,
+        frame_pipe::viewer_killed,
+        frame_pipe::camera_killed,
+        channel_cxx::sums,
+        demo,
+    ];
+    let tests: Vec<_> = tests
+        .iter()
+        .map(|test| Test {
+            ignored: why_not(test.name),
+            ..*test
+        })
+        .collect();
+    common::isolated::main(tests.leak(), tests![shm_time::other_user])
+}

@@ -1,0 +1,74 @@
+use crate::support::{example, fail, succeed};
+
+const ALL: [&str; 16] = [
+    "socketpair_talk",
+    "fifo_timed",
+    "fifo_timec",
+    "shm_timed",
+    "shm_timec",
+    "shm_race",
+    "ipc_copy",
+    "coprocess",
+    "fd_pass",
+    "fifo_log",
+    "lock_crash",
+    "sensor_board",
+    "channel_pingpong",
+    "channel_echo_server",
+    "channel_echo_client",
+    "frame_pipe",
+];
+
+pub fn help() {
+    for name in ALL {
+        let help = succeed(example(name).arg("--help"));
+        assert!(help.starts_with(&format!("usage: {name}")), "{help}");
+    }
+}
+
+pub fn unknown_option() {
+    for name in ALL {
+        let said = fail(example(name).arg("--nonsense"), 2);
+        assert!(said.contains("usage:"), "{said}");
+    }
+}
+
+pub fn too_many_arguments() {
+    // Those that take any number of words or files have too few without.
+    for name in ALL
+        .into_iter()
+        .filter(|name| !["coprocess", "fd_pass"].contains(name))
+    {
+        fail(example(name).args(["a", "b", "c"]), 2);
+    }
+}
+
+pub fn wrong_values() {
+    fail(example("socketpair_talk").args(["--type", "raw"]), 2);
+    fail(example("ipc_copy").args(["a", "b", "--via", "pigeon"]), 2);
+    for args in [
+        ["--seconds", "0"],
+        ["--seconds", "x"],
+        ["--readers", "0"],
+        ["--readers", "65"],
+    ] {
+        fail(example("shm_race").args(args), 2);
+    }
+    for (name, option, value) in [
+        ("lock_crash", "--rounds", "-1"),
+        ("channel_pingpong", "--size", "7"),
+        ("channel_pingpong", "--count", "0"),
+        ("channel_pingpong", "--cores", "1"),
+        ("channel_pingpong", "--cores", "0,x"),
+        ("channel_echo_client", "--window", "0"),
+        ("channel_echo_client", "--size", "65537"),
+        ("frame_pipe", "--frames", "0"),
+        ("sensor_board", "--readers", "33"),
+        ("sensor_board", "--count", "x"),
+        ("frame_pipe", "--size", "1920"),
+        ("frame_pipe", "--size", "0x1080"),
+    ] {
+        let said = fail(example(name).args([option, value]), 2);
+        assert!(said.contains(option) && said.contains("takes"), "{said}");
+    }
+}
