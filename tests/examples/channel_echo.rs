@@ -1,9 +1,10 @@
-use crate::support::{Server, example, fail, said_by, signal, stat, succeed, wait, wait_until};
+use crate::support::{
+    Server, example, fail, read_all, signal, stat, stderr_of, succeed, wait, wait_until,
+};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr};
 use nix::sys::socket::{connect, send, socket};
 use std::env::temp_dir;
 use std::fs;
-use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +25,7 @@ fn client(args: &[&str]) -> Command {
     command
 }
 
-/// One that talks until it is killed.
+/// A client that sends until it is killed.
 fn start_endless() -> Child {
     client(&["--count", "1000000000000", "--size", "20000"])
         .args(["--window", "1000"])
@@ -40,11 +41,10 @@ fn descriptors(server: &Server) -> usize {
 }
 
 fn end(mut server: Server) {
-    let mut out = server.0.stdout.take().unwrap();
+    let stdout = server.0.stdout.take().unwrap();
     assert!(server.end(libc::SIGTERM).success());
-    let mut said = String::new();
-    out.read_to_string(&mut said).unwrap();
-    assert!(said.ends_with(" 0 clients still there\n"), "{said}");
+    let text = read_all(stdout);
+    assert!(text.ends_with(" 0 clients still connected\n"), "{text}");
     assert!(!path().exists());
 }
 
@@ -71,7 +71,7 @@ pub fn clients_at_once() {
 pub fn clients_killed() {
     let server = start();
     let idle = descriptors(&server);
-    // Four descriptors each.
+    // Each client takes four descriptors.
     for _ in 0..3 {
         let mut clients: Vec<_> = (0..8).map(|_| start_endless()).collect();
         wait_until("all clients", || descriptors(&server) == idle + 8 * 4);
@@ -86,35 +86,35 @@ pub fn clients_killed() {
     end(server);
 }
 
-/// Connects, and says nothing.
-fn knock() -> OwnedFd {
+/// Connects without a handshake.
+fn connect_only() -> OwnedFd {
     let kind = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
     let socket = socket(AddressFamily::Unix, kind.0, kind.1, None).unwrap();
     connect(socket.as_raw_fd(), &UnixAddr::new(&path()).unwrap()).unwrap();
     socket
 }
 
-/// Others that connect and say nothing, or nonsense, and one that reads nothing.
-pub fn clients_that_do_not_play() {
+/// A client without a handshake, one with an invalid handshake, and one that receives nothing.
+pub fn misbehaving_clients() {
     let server = start();
     let idle = descriptors(&server);
-    let silent = knock();
-    let nonsense = knock();
-    send(nonsense.as_raw_fd(), &[b'?'; 1000], MsgFlags::empty()).unwrap();
+    let silent = connect_only();
+    let invalid = connect_only();
+    send(invalid.as_raw_fd(), &[b'?'; 1000], MsgFlags::empty()).unwrap();
     let mut stopped = start_endless();
-    // The one with the nonsense is let go. A silent one takes the socket, and two descriptors for
-    // the event loop.
+    // The server closes the client with the invalid handshake. The silent client takes its socket
+    // and two descriptors for the event loop.
     wait_until("the clients", || descriptors(&server) == idle + 3 + 4);
     signal(stopped.id(), libc::SIGSTOP);
     wait_until("the stop", || stat(stopped.id())[0] == "T");
     succeed(&mut client(&["--count", "1000"]));
 
-    // The server sleeps, although the messages of the one that stopped are unread.
+    // The server sleeps, although it has not read all messages of the stopped client.
     let ticks = || -> u64 {
         let stat = stat(server.0.id());
         stat[11].parse::<u64>().unwrap() + stat[12].parse::<u64>().unwrap()
     };
-    wait_until("the server's rest", || stat(server.0.id())[0] == "S");
+    wait_until("a sleeping server", || stat(server.0.id())[0] == "S");
     let before = ticks();
     std::thread::sleep(Duration::from_millis(500));
     assert!(ticks() - before < 10, "the server is busy");
@@ -122,13 +122,13 @@ pub fn clients_that_do_not_play() {
     signal(stopped.id(), libc::SIGCONT);
     stopped.kill().unwrap();
     wait(&mut stopped);
-    drop((silent, nonsense));
+    drop((silent, invalid));
     wait_until("the clients' end", || descriptors(&server) == idle);
     end(server);
 }
 
-/// A client that stopped goes on where it was.
-pub fn client_that_pauses() {
+/// A client continues after it was stopped.
+pub fn stopped_client() {
     let server = start();
     let mut paused = client(&["--count", "20000", "--size", "20000", "--window", "1000"])
         .stdout(Stdio::null())
@@ -137,7 +137,7 @@ pub fn client_that_pauses() {
     for _ in 0..20 {
         signal(paused.id(), libc::SIGSTOP);
         wait_until("the stop", || ["T", "Z"].contains(&&*stat(paused.id())[0]));
-        wait_until("the server's rest", || stat(server.0.id())[0] == "S");
+        wait_until("a sleeping server", || stat(server.0.id())[0] == "S");
         signal(paused.id(), libc::SIGCONT);
     }
     assert!(wait(&mut paused).success());
@@ -151,19 +151,19 @@ pub fn server_killed() {
     wait_until("the client", || descriptors(&server) == idle + 4);
     server.end(libc::SIGKILL);
     assert_eq!(wait(&mut talking).code(), Some(1));
-    let said = said_by(&mut talking);
-    // It may have been about to connect.
+    let text = stderr_of(&mut talking);
+    // EPIPE: the client was still connecting.
     assert!(
-        said.contains("gone") || said.contains("Broken pipe"),
-        "{said}"
+        text.contains("has ended") || text.contains("Broken pipe"),
+        "{text}"
     );
     assert!(fail(&mut client(&[]), 1).contains("start channel_echo_server first"));
 
-    // What it left is replaced.
+    // The next server replaces the socket of the dead one.
     let server = start();
     succeed(&mut client(&["--count", "1000"]));
-    let said = fail(example("channel_echo_server").arg(path()), 1);
-    assert!(said.contains("Address already in use"), "{said}");
+    let text = fail(example("channel_echo_server").arg(path()), 1);
+    assert!(text.contains("Address already in use"), "{text}");
     succeed(&mut client(&["--count", "1000"]));
     assert!(server.end(libc::SIGINT).success());
 }

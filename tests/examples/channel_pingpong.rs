@@ -1,4 +1,4 @@
-use crate::support::{child_of, example, fail, said_by, signal, succeed, wait, wait_until_gone};
+use crate::support::{child_of, example, fail, signal, stderr_of, succeed, wait, wait_until_gone};
 use std::process::{Child, Stdio};
 
 pub fn histogram() {
@@ -39,10 +39,10 @@ pub fn killed() {
         let mut parent = start(mode);
         signal(child_of(&parent), libc::SIGKILL);
         assert_eq!(wait(&mut parent).code(), Some(1));
-        let said = said_by(&mut parent);
+        let text = stderr_of(&mut parent);
         assert!(
-            said.contains("gone") || said.contains("Broken pipe"),
-            "{said}"
+            text.contains("has ended") || text.contains("Broken pipe"),
+            "{text}"
         );
 
         let mut parent = start(mode);

@@ -7,7 +7,7 @@ pub fn sort() {
     assert_eq!(sorted, "apple\nfig\npear\n");
 }
 
-/// More than fits into both sockets: nobody may wait for the other.
+/// The text is longer than the buffers of both sockets: a deadlock would be possible.
 pub fn long_text() {
     let text = "a line of text, and one more\n".repeat(100_000);
     let mut child = example("coprocess")
@@ -38,7 +38,7 @@ pub fn programs_that_fail() {
         )
         .contains("No such file")
     );
-    // The status is the program's; that it reads nothing is no error of ours.
+    // The exit status is that of the program. It need not read its input.
     fail(example("coprocess").args(["--with", "false", "x"]), 1);
     succeed(example("coprocess").args(["--with", "true", "x"]));
 }

@@ -2,26 +2,29 @@ use crate::support::{Server, example, signal, succeed, wait, wait_until};
 use std::env::temp_dir;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-pub fn nothing_is_lost() {
+fn collector(fifo: &Path, log: impl Into<Stdio>) -> Server {
+    let mut command = example("fifo_log");
+    Server::start(command.arg("collect").arg(fifo).stdout(log))
+}
+
+/// `fifo_log write FIFO`, to which the caller adds lines.
+fn writer(fifo: &Path) -> Command {
+    let mut command = example("fifo_log");
+    command.arg("write").arg(fifo);
+    command
+}
+
+pub fn no_record_is_lost() {
     let fifo = temp_dir().join("fifo");
     let log = temp_dir().join("log");
-    let server = Server::start(
-        example("fifo_log")
-            .arg("collect")
-            .arg(&fifo)
-            .stdout(File::create(&log).unwrap()),
-    );
+    let server = collector(&fifo, File::create(&log).unwrap());
     let mut writers: Vec<_> = (0..10)
-        .map(|writer| {
-            let lines: Vec<_> = (0..200).map(|line| format!("{writer} {line}")).collect();
-            example("fifo_log")
-                .arg("write")
-                .arg(&fifo)
-                .args(lines)
-                .spawn()
-                .unwrap()
+        .map(|number| {
+            let lines: Vec<_> = (0..200).map(|line| format!("{number} {line}")).collect();
+            writer(&fifo).args(lines).spawn().unwrap()
         })
         .collect();
     for writer in &mut writers {
@@ -37,21 +40,11 @@ pub fn nothing_is_lost() {
     fs::remove_file(&log).unwrap();
 }
 
-/// The collector takes what is still sent before it ends.
+/// The collector receives the records of open writers before it exits.
 pub fn ends_after_its_writers() {
     let fifo = temp_dir().join("fifo");
-    let mut server = Server::start(
-        example("fifo_log")
-            .arg("collect")
-            .arg(&fifo)
-            .stdout(Stdio::piped()),
-    );
-    let mut writer = example("fifo_log")
-        .arg("write")
-        .arg(&fifo)
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut server = collector(&fifo, Stdio::piped());
+    let mut writer = writer(&fifo).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = writer.stdin.take().unwrap();
     stdin.write_all(b"early\n").unwrap();
     let mut out = BufReader::new(server.0.stdout.take().unwrap());
@@ -66,26 +59,20 @@ pub fn ends_after_its_writers() {
     assert_eq!(line, "early\nlate\n");
 }
 
-/// Lines that a shell writes, and records, each whole.
-pub fn foreign_text() {
+/// Lines of a shell and records arrive whole and in order.
+pub fn lines_of_a_shell() {
     let fifo = temp_dir().join("fifo");
     let log = temp_dir().join("log");
-    let server = Server::start(
-        example("fifo_log")
-            .arg("collect")
-            .arg(&fifo)
-            .stdout(File::create(&log).unwrap()),
-    );
+    let server = collector(&fifo, File::create(&log).unwrap());
     let mut shell = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
     let mut expected = String::new();
     for number in 0..200 {
-        // More than one write before the collector reads, at times.
         shell
             .write_all(format!("echo {number}\n").as_bytes())
             .unwrap();
         expected += &format!("echo {number}\n");
         if number % 20 == 0 {
-            succeed(example("fifo_log").arg("write").arg(&fifo).arg("a record"));
+            succeed(writer(&fifo).arg("a record"));
             expected += "a record\n";
         }
     }

@@ -54,7 +54,7 @@ pub fn clients_at_once() {
     server.end(libc::SIGINT);
 }
 
-/// A client that reads until the end of the session gets one date too.
+/// A client that reads until the end of the file gets one date too.
 pub fn cat() {
     let server = start();
     for _ in 0..50 {
@@ -64,8 +64,8 @@ pub fn cat() {
     server.end(libc::SIGTERM);
 }
 
-/// A client that opens and leaves without reading must not stop the server.
-pub fn client_that_leaves() {
+/// A client that closes the FIFO without reading does not stop the server.
+pub fn client_that_closes_early() {
     let server = start();
     for _ in 0..20 {
         drop(File::open(path()).unwrap());

@@ -1,4 +1,4 @@
-use crate::support::{child_of, example, said_by, signal, succeed, wait, wait_until_gone};
+use crate::support::{child_of, example, signal, stderr_of, succeed, wait, wait_until_gone};
 use std::process::{Child, Stdio};
 
 pub fn frames_arrive() {
@@ -28,7 +28,7 @@ pub fn viewer_killed() {
     let mut camera = start();
     signal(child_of(&camera), libc::SIGKILL);
     assert_eq!(wait(&mut camera).code(), Some(1));
-    assert!(said_by(&mut camera).contains("the viewer is gone"));
+    assert!(stderr_of(&mut camera).contains("the viewer has ended"));
 }
 
 pub fn camera_killed() {
@@ -37,6 +37,6 @@ pub fn camera_killed() {
     camera.kill().unwrap();
     wait(&mut camera);
     wait_until_gone(viewer);
-    let said = said_by(&mut camera);
-    assert!(said.contains("the camera is gone after"), "{said}");
+    let text = stderr_of(&mut camera);
+    assert!(text.contains("the camera has ended after"), "{text}");
 }

@@ -1,8 +1,8 @@
 use crate::common;
 use crate::common::isolated::{NOBODY, is_root};
 use crate::support::{
-    child_of, example, fail, said_by, signal, stat, succeed, system_v_objects, wait, wait_until,
-    wait_until_gone,
+    child_of, example, fail, make_fifo, signal, stat, stderr_of, succeed, system_v_objects, wait,
+    wait_until, wait_until_gone,
 };
 use std::env::temp_dir;
 use std::fs::{self, File};
@@ -36,7 +36,7 @@ fn clean() {
     }
 }
 
-/// Only these files are in the folder: no part of a copy is left.
+/// Checks that the directory has only these files, and no incomplete copy.
 fn assert_only(names: &[&str]) {
     let mut found: Vec<_> = fs::read_dir(temp_dir())
         .unwrap()
@@ -47,7 +47,7 @@ fn assert_only(names: &[&str]) {
 }
 
 pub fn sizes() {
-    // Around the length of a piece, and several of them.
+    // Around the length of a piece, and several pieces.
     for len in [
         0,
         1,
@@ -94,9 +94,9 @@ pub fn bad_arguments() {
     for via in VIAS {
         assert!(fail(&mut copy(via, &nowhere, &dest()), 1).contains("No such file"));
         assert!(fail(&mut copy(via, &from, &nowhere), 1).contains("No such file"));
-        assert!(fail(&mut copy(via, &temp_dir(), &dest()), 1).contains("is a folder"));
-        assert!(fail(&mut copy(via, &from, &temp_dir()), 1).contains("is a folder"));
-        assert!(fail(&mut copy(via, &from, &from), 1).contains("the file itself"));
+        assert!(fail(&mut copy(via, &temp_dir(), &dest()), 1).contains("is a directory"));
+        assert!(fail(&mut copy(via, &from, &temp_dir()), 1).contains("is a directory"));
+        assert!(fail(&mut copy(via, &from, &from), 1).contains("the same file"));
         assert_only(&["source"]);
     }
     assert_eq!(fs::read(&from).unwrap(), b"x");
@@ -117,19 +117,19 @@ pub fn unreadable() {
     clean();
 }
 
-/// /dev/full answers every write with ENOSPC.
+/// Every write to /dev/full fails with ENOSPC.
 pub fn full_disk() {
     let from = source(&vec![1; 3_000_000]);
     for via in VIAS {
-        let said = fail(&mut copy(via, &from, Path::new("/dev/full")), 1);
-        assert!(said.contains("No space left on device"), "{said}");
+        let text = fail(&mut copy(via, &from, Path::new("/dev/full")), 1);
+        assert!(text.contains("No space left on device"), "{text}");
         assert_eq!(system_v_objects(), 0);
         assert_only(&["source"]);
     }
     clean();
 }
 
-/// On a real file system without room, nothing of the copy stays.
+/// If the file system takes no more data, the incomplete copy is removed.
 pub fn file_size_limit() {
     let from = source(&vec![1; 3_000_000]);
     for via in VIAS {
@@ -146,23 +146,16 @@ pub fn file_size_limit() {
                 Ok(())
             });
         }
-        let said = fail(&mut command, 1);
-        assert!(said.contains("File too large"), "{said}");
+        let text = fail(&mut command, 1);
+        assert!(text.contains("File too large"), "{text}");
         assert_only(&["source"]);
     }
     clean();
 }
 
-/// A source that never ends and can be paused: a FIFO that the test writes to.
+/// Starts a copy of an endless source: a FIFO that the test writes to.
 fn start_endless(via: &str) -> (Child, File) {
-    let from = temp_dir().join("source");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&from)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let from = make_fifo("source");
     let child = copy(via, &from, &dest())
         .stderr(Stdio::piped())
         .spawn()
@@ -176,13 +169,13 @@ pub fn receiver_killed() {
     for via in VIAS {
         let (mut child, mut to) = start_endless(via);
         signal(child_of(&child), libc::SIGKILL);
-        // The sender finds out the next time that it sends.
+        // The sender notices with its next send.
         wait_until("the end of the sender", || {
             let _ = to.write_all(&[7; 1 << 16]);
             child.try_wait().unwrap().is_some()
         });
         assert_eq!(wait(&mut child).code(), Some(1));
-        assert!(said_by(&mut child).contains("killed by signal 9"));
+        assert!(stderr_of(&mut child).contains("killed by signal 9"));
         assert_only(&["source"]);
         assert_eq!(system_v_objects(), 0);
         clean();
@@ -206,7 +199,7 @@ pub fn sender_killed() {
     }
 }
 
-/// That the receiver is stopped for a while is not its end.
+/// A stopped receiver is not taken for a dead one.
 pub fn receiver_stopped() {
     for via in VIAS {
         let (mut child, to) = start_endless(via);
@@ -215,7 +208,11 @@ pub fn receiver_stopped() {
         wait_until("the stop", || stat(receiver)[0] == "T");
         signal(receiver, libc::SIGCONT);
         drop(to);
-        assert!(wait(&mut child).success(), "{via}: {}", said_by(&mut child));
+        assert!(
+            wait(&mut child).success(),
+            "{via}: {}",
+            stderr_of(&mut child)
+        );
         assert_eq!(fs::read(dest()).unwrap().len(), 1 << 20);
         clean();
     }
@@ -237,12 +234,12 @@ pub fn interrupted() {
     }
 }
 
-/// More than 32 bits can count: 4 GiB and 3 bytes, of which the file has no block.
+/// A sparse file of 4 GiB and 3 bytes: its length needs more than 32 bits.
 pub fn large() {
     let from = temp_dir().join("source");
     let len = (4_u64 << 30) + 3;
     File::create(&from).unwrap().set_len(len).unwrap();
-    // To /dev/null: the disk is not what is tested, and 4 GiB of it may not be there.
+    // To /dev/null, because the disk may not have 4 GiB free.
     for via in VIAS {
         let row = succeed(&mut copy(via, &from, Path::new("/dev/null")));
         assert!(row.contains(&format!(" {len} bytes ")), "{row}");

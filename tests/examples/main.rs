@@ -1,6 +1,6 @@
-//! The programs of c_examples/ as their users run them: with clients and servers, with
-//! wrong arguments, killed at a bad moment. Each test is a process with an IPC namespace
-//! and a folder of its own, in which nothing may be left.
+//! Runs the programs of c_examples/ as a user does: with clients and servers, with wrong
+//! arguments, and with processes that are killed. Each test is a process with its own IPC
+//! namespace and directory, and must leave nothing in them.
 
 mod channel_cxx;
 mod channel_echo;
@@ -26,9 +26,9 @@ use common::stage;
 use std::process::{Command, ExitCode};
 use support::succeed;
 
-/// Why a test cannot be run here, if so.
+/// Returns why a test cannot run here, or None.
 fn why_not(name: &str) -> Option<&'static str> {
-    let counts = [
+    let need_own_ipc = [
         "shm_time",
         "shm_race::interrupted",
         "lock_crash::interrupted",
@@ -38,14 +38,14 @@ fn why_not(name: &str) -> Option<&'static str> {
         Some("script is missing")
     } else if name.starts_with("channel_cxx") && common::find_tool("c++").is_none() {
         Some("c++ is missing")
-    } else if counts.iter().any(|prefix| name.starts_with(prefix)) && !can_have_own_ipc() {
+    } else if need_own_ipc.iter().any(|prefix| name.starts_with(prefix)) && !can_have_own_ipc() {
         Some("needs an IPC namespace of its own")
     } else {
         None
     }
 }
 
-/// What `make demo` runs, with what is looked for in any test here: that it leaves nothing.
+/// `make demo` must succeed, and leave nothing behind.
 fn demo() {
     let demo = common::root().join("scripts/demo");
     let shown = succeed(Command::new(demo).arg(common::root().join("build/examples")));
@@ -54,18 +54,19 @@ fn demo() {
 
 fn main() -> ExitCode {
     if !common::isolated::is_child() {
-        stage::prefix().expect("the examples are built");
+        stage::prefix().expect("cannot build the examples");
     }
     let tests = tests![
         usage::help,
         usage::unknown_option,
         usage::too_many_arguments,
+        usage::too_few_arguments,
         usage::wrong_values,
-        socketpair_talk::both_sides_speak,
+        socketpair_talk::both_sides_send,
         fifo_time::each_client_gets_one_date,
         fifo_time::clients_at_once,
         fifo_time::cat,
-        fifo_time::client_that_leaves,
+        fifo_time::client_that_closes_early,
         fifo_time::left_by_a_dead_server,
         fifo_time::not_a_fifo,
         fifo_time::no_server,
@@ -73,7 +74,7 @@ fn main() -> ExitCode {
         shm_time::second_server,
         shm_time::left_by_a_dead_server,
         shm_time::no_server,
-        shm_time::another_kind,
+        shm_time::other_options,
         shm_race::lock_prevents_torn_reads,
         shm_race::interrupted,
         ipc_copy::sizes,
@@ -91,11 +92,11 @@ fn main() -> ExitCode {
         coprocess::sort,
         coprocess::long_text,
         coprocess::programs_that_fail,
-        fd_pass::worker_reads_what_it_is_given,
+        fd_pass::worker_reads_passed_files,
         fd_pass::missing_file,
-        fifo_log::nothing_is_lost,
+        fifo_log::no_record_is_lost,
         fifo_log::ends_after_its_writers,
-        fifo_log::foreign_text,
+        fifo_log::lines_of_a_shell,
         lock_crash::owners_killed,
         lock_crash::interrupted,
         sensor_board::readers_come_and_go,
@@ -105,8 +106,8 @@ fn main() -> ExitCode {
         channel_pingpong::killed,
         channel_echo::clients_at_once,
         channel_echo::clients_killed,
-        channel_echo::clients_that_do_not_play,
-        channel_echo::client_that_pauses,
+        channel_echo::misbehaving_clients,
+        channel_echo::stopped_client,
         channel_echo::server_killed,
         channel_echo::abstract_name,
         frame_pipe::frames_arrive,

@@ -4,28 +4,28 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-fn board(what: &str) -> (Command, String) {
+fn board(command_name: &str) -> (Command, String) {
     let name = format!("/unixipc-test-{}", std::process::id());
     let mut command = example("sensor_board");
-    command.args([what, "--name", &name]);
+    command.args([command_name, "--name", &name]);
     (command, format!("/dev/shm{name}"))
 }
 
-fn is_there() -> bool {
+fn exists() -> bool {
     Path::new(&board("").1).exists()
 }
 
-/// Takes the name away from a writer that a failed test leaves.
-struct Name;
+/// Removes the name if the test fails before a writer has removed it.
+struct Cleanup;
 
-impl Drop for Name {
+impl Drop for Cleanup {
     fn drop(&mut self) {
         let _ = fs::remove_file(board("").1);
     }
 }
 
 pub fn readers_come_and_go() {
-    let _name = Name;
+    let _cleanup = Cleanup;
     let writer = Server::start(&mut board("write").0);
     let args = ["--count", "20", "--every", "5"];
     for _ in 0..3 {
@@ -37,15 +37,15 @@ pub fn readers_come_and_go() {
             last = number;
         }
     }
-    let said = fail(&mut board("write").0, 1);
-    assert!(said.contains("has a writer already"), "{said}");
+    let text = fail(&mut board("write").0, 1);
+    assert!(text.contains("has a writer already"), "{text}");
     assert!(writer.end(libc::SIGTERM).success());
-    assert!(!is_there());
+    assert!(!exists());
 }
 
-/// Its readers go on with the next writer, whether the one before was killed or ended.
+/// A reader continues with the next writer after the first one was killed or has exited.
 pub fn writer_replaced() {
-    let _name = Name;
+    let _cleanup = Cleanup;
     let mut reader = board("read")
         .0
         .args(["--every", "1"])
@@ -59,7 +59,7 @@ pub fn writer_replaced() {
         let pid = format!("writer {},", writer.0.id());
         assert!(lines.any(|line| line.unwrap().starts_with(&pid)));
         writer.end(sig);
-        assert_eq!(is_there(), sig == libc::SIGKILL);
+        assert_eq!(exists(), sig == libc::SIGKILL);
     }
     signal(reader.id(), libc::SIGTERM);
     assert!(lines.all(|line| line.is_ok()));
@@ -67,13 +67,13 @@ pub fn writer_replaced() {
 }
 
 pub fn demo() {
-    let _name = Name;
+    let _cleanup = Cleanup;
     let shown = succeed(&mut board("demo").0);
     assert!(shown.contains("2 writers, 0 torn"), "{shown}");
-    assert!(!is_there());
+    assert!(!exists());
     let mut demo = board("demo").0.stdout(Stdio::null()).spawn().unwrap();
-    wait_until("the board", is_there);
+    wait_until("the board", exists);
     signal(demo.id(), libc::SIGTERM);
     assert_eq!(wait(&mut demo).code(), Some(128 + libc::SIGTERM));
-    assert!(!is_there());
+    assert!(!exists());
 }

@@ -29,10 +29,10 @@ pub fn clients_see_time_pass() {
 
 pub fn second_server() {
     let first = server(&[]);
-    let said = fail(example("shm_timed").arg(temp_dir()), 1);
+    let text = fail(example("shm_timed").arg(temp_dir()), 1);
     assert!(
-        said.contains(&format!("process {} serves", first.0.id())),
-        "{said}"
+        text.contains(&format!("process {} serves", first.0.id())),
+        "{text}"
     );
     assert!(is_date(&succeed(&mut client(&[]))));
     assert!(first.end(libc::SIGTERM).success());
@@ -56,8 +56,8 @@ pub fn no_server() {
     assert!(server.end(libc::SIGTERM).success());
 }
 
-/// What a server left is used by one of another kind.
-pub fn another_kind() {
+/// A server uses the segment of a dead server that had other options.
+pub fn other_options() {
     server(&["--cell"]).end(libc::SIGKILL);
     let second = server(&["--lock"]);
     assert!(fail(&mut client(&["--cell"]), 1).contains("has no cell"));
@@ -70,7 +70,7 @@ pub fn another_kind() {
     assert_eq!(system_v_objects(), 0);
 }
 
-/// Another user's client can read, and cannot write: by the permission bits.
+/// The permissions of the segment let a client of another user read it, but not write to it.
 pub fn other_user() {
     fs::set_permissions(temp_dir(), fs::Permissions::from_mode(0o755)).unwrap();
     let server = server(&[]);

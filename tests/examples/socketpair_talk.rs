@@ -1,10 +1,15 @@
 use crate::support::{example, succeed};
 
-pub fn both_sides_speak() {
+pub fn both_sides_send() {
     for kind in ["stream", "dgram"] {
         let talk = succeed(example("socketpair_talk").args(["--type", kind]));
-        for who in ["parent says", "parent hears", "child  says", "child  hears"] {
-            assert!(talk.contains(who), "{who} is missing from\n{talk}");
+        for line in [
+            "parent sends",
+            "parent receives",
+            "child  sends",
+            "child  receives",
+        ] {
+            assert!(talk.contains(line), "{line} is missing from\n{talk}");
         }
     }
 }
