@@ -12,6 +12,7 @@ mod fd_pass;
 mod fifo_log;
 mod fifo_time;
 mod frame_pipe;
+mod hello;
 mod ipc_copy;
 mod lock_crash;
 mod sensor_board;
@@ -114,6 +115,8 @@ fn main() -> ExitCode {
         frame_pipe::viewer_killed,
         frame_pipe::camera_killed,
         channel_cxx::sums,
+        hello::output,
+        hello::fifo_path,
         demo,
     ];
     let tests: Vec<_> = tests

@@ -44,7 +44,7 @@ pub fn too_many_arguments() {
 }
 
 pub fn too_few_arguments() {
-    for name in ["fd_pass"] {
+    for name in ["fd_pass", "hello_fifo"] {
         let text = fail(&mut example(name), 2);
         assert!(text.contains(&format!("usage: {name}")), "{text}");
     }
