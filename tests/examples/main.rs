@@ -21,6 +21,7 @@ mod shm_time;
 mod socketpair_talk;
 mod support;
 mod usage;
+mod worker_pool;
 
 use common::isolated::{Test, can_have_own_ipc};
 use common::stage;
@@ -117,6 +118,11 @@ fn main() -> ExitCode {
         channel_cxx::sums,
         hello::output,
         hello::fifo_path,
+        worker_pool::counts,
+        worker_pool::files_that_cannot_be_read,
+        worker_pool::worker_killed,
+        worker_pool::every_worker_killed,
+        worker_pool::parent_killed,
         demo,
     ];
     let tests: Vec<_> = tests

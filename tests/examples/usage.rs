@@ -1,6 +1,6 @@
 use crate::support::{example, fail, succeed};
 
-const ALL: [&str; 16] = [
+const ALL: [&str; 17] = [
     "socketpair_talk",
     "fifo_timed",
     "fifo_timec",
@@ -17,6 +17,7 @@ const ALL: [&str; 16] = [
     "channel_echo_server",
     "channel_echo_client",
     "frame_pipe",
+    "worker_pool",
 ];
 
 pub fn help() {
@@ -37,14 +38,14 @@ pub fn too_many_arguments() {
     // These programs take any number of arguments.
     for name in ALL
         .into_iter()
-        .filter(|name| !["coprocess", "fd_pass"].contains(name))
+        .filter(|name| !["coprocess", "fd_pass", "worker_pool"].contains(name))
     {
         fail(example(name).args(["a", "b", "c"]), 2);
     }
 }
 
 pub fn too_few_arguments() {
-    for name in ["fd_pass", "hello_fifo"] {
+    for name in ["fd_pass", "worker_pool", "hello_fifo"] {
         let text = fail(&mut example(name), 2);
         assert!(text.contains(&format!("usage: {name}")), "{text}");
     }
@@ -74,6 +75,8 @@ pub fn wrong_values() {
         ("sensor_board", "--count", "x"),
         ("frame_pipe", "--size", "1920"),
         ("frame_pipe", "--size", "0x1080"),
+        ("worker_pool", "--workers", "65"),
+        ("worker_pool", "--kill-every", "0"),
     ] {
         let text = fail(example(name).args([option, value]), 2);
         assert!(text.contains(option) && text.contains("takes"), "{text}");
