@@ -15,6 +15,7 @@ mod frame_pipe;
 mod hello;
 mod ipc_copy;
 mod lock_crash;
+mod plugin_host;
 mod sensor_board;
 mod shm_race;
 mod shm_time;
@@ -123,6 +124,13 @@ fn main() -> ExitCode {
         worker_pool::worker_killed,
         worker_pool::every_worker_killed,
         worker_pool::parent_killed,
+        plugin_host::replies,
+        plugin_host::late_reply,
+        plugin_host::hanging_plugin,
+        plugin_host::crashing_plugin,
+        plugin_host::plugin_killed,
+        plugin_host::not_a_plugin,
+        plugin_host::host_killed,
         demo,
     ];
     let tests: Vec<_> = tests

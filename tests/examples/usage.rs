@@ -1,6 +1,6 @@
 use crate::support::{example, fail, succeed};
 
-const ALL: [&str; 17] = [
+const ALL: [&str; 19] = [
     "socketpair_talk",
     "fifo_timed",
     "fifo_timec",
@@ -18,6 +18,8 @@ const ALL: [&str; 17] = [
     "channel_echo_client",
     "frame_pipe",
     "worker_pool",
+    "plugin_host",
+    "plugin",
 ];
 
 pub fn help() {
@@ -38,14 +40,14 @@ pub fn too_many_arguments() {
     // These programs take any number of arguments.
     for name in ALL
         .into_iter()
-        .filter(|name| !["coprocess", "fd_pass", "worker_pool"].contains(name))
+        .filter(|name| !["coprocess", "fd_pass", "worker_pool", "plugin_host"].contains(name))
     {
         fail(example(name).args(["a", "b", "c"]), 2);
     }
 }
 
 pub fn too_few_arguments() {
-    for name in ["fd_pass", "worker_pool", "hello_fifo"] {
+    for name in ["fd_pass", "worker_pool", "plugin_host", "hello_fifo"] {
         let text = fail(&mut example(name), 2);
         assert!(text.contains(&format!("usage: {name}")), "{text}");
     }
@@ -77,6 +79,7 @@ pub fn wrong_values() {
         ("frame_pipe", "--size", "0x1080"),
         ("worker_pool", "--workers", "65"),
         ("worker_pool", "--kill-every", "0"),
+        ("plugin_host", "--timeout", "0"),
     ] {
         let text = fail(example(name).args([option, value]), 2);
         assert!(text.contains(option) && text.contains("takes"), "{text}");
