@@ -54,22 +54,24 @@ static void send_and_check(struct ipc_channel *ch, uint64_t count, size_t len, u
 
 static const char usage[] =
     "usage: channel_echo_client [--count N] [--size BYTES] [--window N] PATH\n"
-    "Sends N messages (default 100000) of 8 to " AS_TEXT(MAX_SIZE) " bytes (default 64) to the\n"
-    "server at PATH, and checks the replies. At most --window messages (default 64) are sent\n"
-    "before their replies have arrived.\n";
+    "Sends N messages (default 100000) of 8 to 65536 bytes (default 64) to the server at PATH,\n"
+    "and checks the replies. At most --window messages (default 64) are sent before their\n"
+    "replies have arrived.\n";
 
 int main(int argc, char **argv)
 {
     long count = 100000, size = 64, window = 64;
+    const struct command_option options[] = {
+        {'n', "count", .number = &count, .min = 1, .max = 1000000000000},
+        {'s', "size", .number = &size, .min = sizeof(uint64_t), .max = MAX_SIZE},
+        {'w', "window", .number = &window, .min = 1, .max = 1000000000},
+        {0},
+    };
     const struct command_line line = {
         .usage = usage,
         .min_args = 1,
         .max_args = 1,
-        .options = {
-            {'n', "count", .number = &count, .min = 1, .max = 1000000000000},
-            {'s', "size", .number = &size, .min = sizeof(uint64_t), .max = MAX_SIZE},
-            {'w', "window", .number = &window, .min = 1, .max = 1000000000},
-        },
+        .options = options,
     };
     const char *path = argv[parse_command_line(&line, argc, argv)];
 

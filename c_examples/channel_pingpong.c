@@ -157,16 +157,15 @@ static const char usage[] =
 int main(int argc, char **argv)
 {
     const char *core_list = NULL;
-    const struct command_line line = {
-        .usage = usage,
-        .options = {
-            {'b', "blocking", .flag = &polling, .value = 0},
-            {'p', "polling", .flag = &polling, .value = 1},
-            {'s', "size", .number = &size, .min = sizeof(long), .max = MAX_SIZE},
-            {'n', "count", .number = &count, .min = 1, .max = MAX_COUNT},
-            {'c', "cores", .text = &core_list},
-        },
+    const struct command_option options[] = {
+        {'b', "blocking", .flag = &polling, .value = 0},
+        {'p', "polling", .flag = &polling, .value = 1},
+        {'s', "size", .number = &size, .min = sizeof(long), .max = MAX_SIZE},
+        {'n', "count", .number = &count, .min = 1, .max = MAX_COUNT},
+        {'c', "cores", .text = &core_list},
+        {0},
     };
+    const struct command_line line = {.usage = usage, .options = options};
 
     parse_command_line(&line, argc, argv);
     if (core_list)

@@ -106,10 +106,14 @@ static const char usage[] =
 int main(int argc, char **argv)
 {
     const char *program = "sort";
+    const struct command_option options[] = {
+        {'w', "with", .text = &program},
+        {0},
+    };
     const struct command_line line = {
         .usage = usage,
         .max_args = -1,
-        .options = {{'w', "with", .text = &program}},
+        .options = options,
     };
     int first = parse_command_line(&line, argc, argv);
     char *program_argv[] = {(char *)program, NULL}; /* exec takes no const */

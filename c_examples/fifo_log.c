@@ -124,7 +124,7 @@ static const char usage[] =
     "       fifo_log write FIFO [LINE...]\n"
     "collect prints each record from FIFO as a line, until SIGINT or SIGTERM; then it removes\n"
     "FIFO, waits until its writers have closed it, and exits. write sends each LINE, or else each\n"
-    "line of standard input, as a record of up to " AS_TEXT(IPC_FIFO_RECORD_MAX) " bytes.\n";
+    "line of standard input, as a record of up to 4092 bytes.\n";
 
 int main(int argc, char **argv)
 {

@@ -83,8 +83,8 @@ static void run_viewer(struct ipc_channel *ch, struct frame *own)
 {
     for (long n = 0; n < frames; n++) {
         const void *frame = own;
-        ssize_t len = own ? ipc_channel_recv(ch, own, frame_bytes(), -1)
-                          : ipc_channel_peek(ch, &frame, -1);
+        ssize_t len =
+            own ? ipc_channel_recv(ch, own, frame_bytes(), -1) : ipc_channel_peek(ch, &frame, -1);
         if (len < 0)
             err(1, "viewer");
         if (len == 0)
@@ -98,22 +98,21 @@ static void run_viewer(struct ipc_channel *ch, struct frame *own)
 
 static const char usage[] =
     "usage: frame_pipe [--frames N] [--size WIDTHxHEIGHT] [--copy]\n"
-    "A camera process draws N frames (default 300) of 1920x1080 pixels, and a viewer process checks\n"
-    "each pixel. Prints frames per second. With --copy the processes send and receive copies, for\n"
-    "comparison.\n";
+    "A camera process draws N frames (default 300) of 1920x1080 pixels, and a viewer process\n"
+    "checks each pixel. Prints frames per second. With --copy the processes send and receive\n"
+    "copies, for comparison.\n";
 
 int main(int argc, char **argv)
 {
     int copy = 0;
     const char *size = NULL;
-    const struct command_line line = {
-        .usage = usage,
-        .options = {
-            {'f', "frames", .number = &frames, .min = 1, .max = 1000000000},
-            {'s', "size", .text = &size},
-            {'c', "copy", .flag = &copy, .value = 1},
-        },
+    const struct command_option options[] = {
+        {'f', "frames", .number = &frames, .min = 1, .max = 1000000000},
+        {'s', "size", .text = &size},
+        {'c', "copy", .flag = &copy, .value = 1},
+        {0},
     };
+    const struct command_line line = {.usage = usage, .options = options};
 
     parse_command_line(&line, argc, argv);
     if (size) {

@@ -99,8 +99,8 @@ static void kill_clerk(pid_t clerk)
 
 static void show(const char *when)
 {
-    printf("  %-28s accounts %4d and %4d, together %4d\n", when, bank->account[0],
-           bank->account[1], bank->account[0] + bank->account[1]);
+    printf("  %-28s accounts %4d and %4d, together %4d\n", when, bank->account[0], bank->account[1],
+           bank->account[0] + bank->account[1]);
 }
 
 /* Kills one clerk between the two changes. */
@@ -165,9 +165,10 @@ static void kill_at_random(long rounds, const sigset_t *termination)
         if (sig)
             exit(128 + sig);
     }
-    printf("  %ld clerks killed at random: %ld of them owned the lock; no process hung, and the sum "
-           "was always right\n",
-           rounds, owners);
+    printf(
+        "  %ld clerks killed at random: %ld of them owned the lock; no process hung, and the sum "
+        "was always right\n",
+        rounds, owners);
 }
 
 static const char usage[] =
@@ -179,10 +180,11 @@ int main(int argc, char **argv)
 {
     static const struct lock_type *const types[] = {&mutex_lock, &rwlock_lock, &semlock_lock};
     long rounds = 200;
-    const struct command_line line = {
-        .usage = usage,
-        .options = {{'r', "rounds", .number = &rounds, .min = 0, .max = 1000000}},
+    const struct command_option options[] = {
+        {'r', "rounds", .number = &rounds, .min = 0, .max = 1000000},
+        {0},
     };
+    const struct command_line line = {.usage = usage, .options = options};
 
     parse_command_line(&line, argc, argv);
     /* The program looks for these signals between two rounds, and removes the semaphores before it

@@ -45,15 +45,15 @@ const struct lock_type rwsem_lock = {
     "semaphore lock", rwsem_create, rwsem_rd, rwsem_rdun, rwsem_wr, rwsem_wrun, NULL, rwsem_delete,
 };
 const struct lock_type semlock_lock = {
-    "ipc_semlock",      semlock_create, semlock_rd, semlock_rdun, semlock_wr, semlock_wrun,
-    semlock_consistent, semlock_delete,
+    "ipc_semlock", semlock_create, semlock_rd,         semlock_rdun,
+    semlock_wr,    semlock_wrun,   semlock_consistent, semlock_delete,
 };
 /* A mutex does not distinguish readers from writers. */
 const struct lock_type mutex_lock = {
-    "ipc_mutex",      mutex_create, mutex_acquire, mutex_release, mutex_acquire, mutex_release,
-    mutex_consistent, do_nothing,
+    "ipc_mutex",   mutex_create,  mutex_acquire,    mutex_release,
+    mutex_acquire, mutex_release, mutex_consistent, do_nothing,
 };
 const struct lock_type rwlock_lock = {
-    "ipc_rwlock",      rwlock_create, rwlock_rd, rwlock_rdun, rwlock_wr, rwlock_wrun,
-    rwlock_consistent, do_nothing,
+    "ipc_rwlock", rwlock_create, rwlock_rd,         rwlock_rdun,
+    rwlock_wr,    rwlock_wrun,   rwlock_consistent, do_nothing,
 };

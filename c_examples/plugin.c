@@ -67,9 +67,8 @@ static void serve(struct ipc_channel *ch)
         err(1, "plugin: ipc_channel_recv");
 }
 
-static const char usage[] =
-    "usage: plugin\n"
-    "A plug-in that plugin_host starts.\n";
+static const char usage[] = "usage: plugin\n"
+                            "A plug-in that plugin_host starts.\n";
 
 int main(int argc, char **argv)
 {
@@ -78,8 +77,8 @@ int main(int argc, char **argv)
     struct ipc_channel *ch;
 
     parse_command_line(&line, argc, argv);
-    setrlimit(RLIMIT_CORE, &no_core);        /* the crash is intended */
-    prctl(PR_SET_PDEATHSIG, SIGKILL);        /* a plug-in that hangs must not outlive its host */
+    setrlimit(RLIMIT_CORE, &no_core); /* the crash is intended */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a plug-in that hangs must not outlive its host */
     if (ipc_channel_from_fd(PLUGIN_FD, NULL, 0, 10000, &ch) < 0)
         err(1, "plugin: descriptor %d is not a connection to a host", PLUGIN_FD);
     close(PLUGIN_FD); /* the channel does not use the socket after the handshake */

@@ -152,12 +152,16 @@ static const char usage[] =
 int main(int argc, char **argv)
 {
     long timeout_ms = 1000;
+    const struct command_option options[] = {
+        {'t', "timeout", .number = &timeout_ms, .min = 1, .max = 3600000},
+        {0},
+    };
     const struct command_line line = {
         .usage = usage,
         .min_args = 1,
         .max_args = -1,
         .options_first = 1,
-        .options = {{'t', "timeout", .number = &timeout_ms, .min = 1, .max = 3600000}},
+        .options = options,
     };
     int first = parse_command_line(&line, argc, argv);
     struct plugin plugin = {.program = argv[first++]};

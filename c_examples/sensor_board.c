@@ -183,7 +183,8 @@ static int read_readings(long count, long every_ms)
         if (is_torn(&reading))
             errx(1, "reading %llu is torn", (unsigned long long)reading.number);
         printf("writer %u, reading %8llu, %5.0f us old:", reading.writer,
-               (unsigned long long)reading.number, 1e-3 * (double)(nanoseconds_now() - reading.time));
+               (unsigned long long)reading.number,
+               1e-3 * (double)(nanoseconds_now() - reading.time));
         for (int s = 0; s < SENSORS; s++)
             printf(" %5lld", (long long)reading.value[s]);
         putchar('\n');
@@ -275,25 +276,27 @@ static const char usage[] =
     "usage: sensor_board write [--name /NAME]\n"
     "       sensor_board read [--name /NAME] [--count N] [--every MS]\n"
     "       sensor_board demo [--name /NAME] [--readers N]\n"
-    "write stores the readings of " AS_TEXT(SENSORS) " sensors, " AS_TEXT(RATE) " times a second,\n"
-    "until SIGINT or SIGTERM. read prints N readings (0, the default: until a signal), one every\n"
-    "MS milliseconds (default 500). demo starts a writer and N readers (default 4, at most\n"
-    AS_TEXT(MAX_READERS) "), kills the writer, and starts another one. /NAME is the name of the\n"
-    "shared memory (default: /unixipc-sensor_board-UID, with your user ID).\n";
+    "write stores the readings of 8 sensors, 1000 times a second, until SIGINT or SIGTERM. read\n"
+    "prints N readings (0, the default: until a signal), one every MS milliseconds (default 500).\n"
+    "demo starts a writer and N readers (default 4, at most 32), kills the writer, and starts\n"
+    "another one. /NAME is the name of the shared memory (default: /unixipc-sensor_board-UID,\n"
+    "with your user ID).\n";
 
 int main(int argc, char **argv)
 {
     long count = 0, every_ms = 500, readers = 4;
+    const struct command_option options[] = {
+        {'n', "name", .text = &name},
+        {'c', "count", .number = &count, .min = 0, .max = 1000000000},
+        {'e', "every", .number = &every_ms, .min = 0, .max = 3600000},
+        {'r', "readers", .number = &readers, .min = 1, .max = MAX_READERS},
+        {0},
+    };
     const struct command_line line = {
         .usage = usage,
         .min_args = 1,
         .max_args = 1,
-        .options = {
-            {'n', "name", .text = &name},
-            {'c', "count", .number = &count, .min = 0, .max = 1000000000},
-            {'e', "every", .number = &every_ms, .min = 0, .max = 3600000},
-            {'r', "readers", .number = &readers, .min = 1, .max = MAX_READERS},
-        },
+        .options = options,
     };
 
     snprintf(default_name, sizeof(default_name), "/unixipc-sensor_board-%u", (unsigned)getuid());

@@ -105,13 +105,12 @@ static void create_cell(size_t cell_size)
 
 /* Measures one row of the table: a type of lock, or the cell if type is NULL. Returns 0, or the
  * signal that asks the program to end. */
-static int race(const struct lock_type *type, int readers, double seconds,
-                const sigset_t *signals)
+static int race(const struct lock_type *type, int readers, double seconds, const sigset_t *signals)
 {
     const char *name = type ? type->name : "ipc_cell";
     size_t cell_size = ipc_cell_memory_size(sizeof(shared->value));
-    int id = must(ipc_shmget(IPC_PRIVATE, sizeof(*shared) + cell_size, IPC_CREAT | 0600),
-                  "ipc_shmget");
+    int id =
+        must(ipc_shmget(IPC_PRIVATE, sizeof(*shared) + cell_size, IPC_CREAT | 0600), "ipc_shmget");
     shared = ipc_shmat(id, NULL, 0);
     int attach_error = errno;
     /* After IPC_RMID the segment exists until its last process ends, however it ends. Semaphores
@@ -163,9 +162,9 @@ static int race(const struct lock_type *type, int readers, double seconds,
 
 static const char usage[] =
     "usage: shm_race [--seconds S] [--readers N]\n"
-    "One writer and N readers (default 3, at most " AS_TEXT(MAX_READERS) ") share a value for\n"
-    "S seconds (default 1): without a lock, with each kind of lock, and in a cell. Prints the\n"
-    "number of torn reads and the rates.\n";
+    "One writer and N readers (default 3, at most 64) share a value for S seconds (default 1):\n"
+    "without a lock, with each kind of lock, and in a cell. Prints the number of torn reads and\n"
+    "the rates.\n";
 
 int main(int argc, char **argv)
 {
@@ -174,13 +173,12 @@ int main(int argc, char **argv)
     };
     double seconds = 1;
     long readers = 3;
-    const struct command_line line = {
-        .usage = usage,
-        .options = {
-            {'s', "seconds", .real = &seconds, .max = 3600},
-            {'r', "readers", .number = &readers, .min = 1, .max = MAX_READERS},
-        },
+    const struct command_option options[] = {
+        {'s', "seconds", .real = &seconds, .max = 3600},
+        {'r', "readers", .number = &readers, .min = 1, .max = MAX_READERS},
+        {0},
     };
+    const struct command_line line = {.usage = usage, .options = options};
 
     parse_command_line(&line, argc, argv);
     /* race() waits for these signals, and removes the semaphores before the program exits. */

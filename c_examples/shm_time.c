@@ -7,13 +7,15 @@
 struct shm_time_args shm_time_parse(const char *usage, int argc, char **argv)
 {
     struct shm_time_args args = {.path = "."};
+    const struct command_option options[] = {
+        {'l', "lock", .flag = &args.lock, .value = 1},
+        {'c', "cell", .flag = &args.cell, .value = 1},
+        {0},
+    };
     const struct command_line line = {
         .usage = usage,
         .max_args = 1,
-        .options = {
-            {'l', "lock", .flag = &args.lock, .value = 1},
-            {'c', "cell", .flag = &args.cell, .value = 1},
-        },
+        .options = options,
     };
     int first = parse_command_line(&line, argc, argv);
 

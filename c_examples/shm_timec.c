@@ -44,8 +44,8 @@ static int open_lock(key_t key, const char *path)
 static const char usage[] =
     "usage: shm_timec [--lock | --cell] [FILE]\n"
     "Prints the date and the time from shm_timed, which uses the same FILE (default: the current\n"
-    "directory) as its key. --lock takes the lock of a server that was started with --lock; --cell\n"
-    "loads the date from the cell of a server that was started with --cell.\n";
+    "directory) as its key. --lock takes the lock of a server with --lock, and --cell loads the\n"
+    "date from the cell of a server with --cell.\n";
 
 int main(int argc, char **argv)
 {

@@ -141,7 +141,11 @@ static const char usage[] =
 int main(int argc, char **argv)
 {
     const char *type = NULL;
-    const struct command_line line = {.usage = usage, .options = {{'t', "type", .text = &type}}};
+    const struct command_option options[] = {
+        {'t', "type", .text = &type},
+        {0},
+    };
+    const struct command_line line = {.usage = usage, .options = options};
 
     parse_command_line(&line, argc, argv);
     int stream = !type || strcmp(type, "stream") == 0;

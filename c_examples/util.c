@@ -44,10 +44,12 @@ int parse_command_line(const struct command_line *line, int argc, char **argv)
     char letters[2 * MAX_OPTIONS + 3];
     char *end = letters;
     int count = 0;
+    static const struct command_option no_options[] = {{0}};
+    const struct command_option *options = line->options ? line->options : no_options;
 
     if (line->options_first)
         *end++ = '+';
-    for (const struct command_option *o = line->options; o->name; o++) {
+    for (const struct command_option *o = options; o->name && count < MAX_OPTIONS; o++) {
         names[count++] = (struct option){
             .name = o->name,
             .has_arg = o->flag ? no_argument : required_argument,
@@ -67,7 +69,7 @@ int parse_command_line(const struct command_line *line, int argc, char **argv)
             flush_output();
             exit(0);
         }
-        const struct command_option *o = line->options;
+        const struct command_option *o = options;
         while (o->name && o->letter != c)
             o++;
         if (!o->name)

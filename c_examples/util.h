@@ -6,29 +6,25 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The value of a macro as text, for usage texts. */
-#define AS_TEXT(value)  AS_TEXT_(value)
-#define AS_TEXT_(value) #value
-
 #define MAX_OPTIONS 6
 
 /* An option. Exactly one of flag, number, real and text is set. */
 struct command_option {
     char letter;
     const char *name;
-    int *flag;         /* an option without argument: becomes value */
+    int *flag; /* an option without argument: becomes value */
     int value;
-    long *number;      /* from min to max */
-    double *real;      /* above 0, at most max */
+    long *number; /* from min to max */
+    double *real; /* above 0, at most max */
     const char **text;
     long min, max;
 };
 
 struct command_line {
     const char *usage;
-    int min_args, max_args; /* arguments after the options; max_args -1: any number */
-    int options_first;      /* whatever follows the first argument is not an option */
-    struct command_option options[MAX_OPTIONS + 1]; /* an option without a name ends the list */
+    int min_args, max_args;               /* arguments after the options; max_args -1: any number */
+    int options_first;                    /* 1: no option follows the first argument */
+    const struct command_option *options; /* ends with an option without a name; NULL: none */
 };
 
 /*

@@ -119,8 +119,9 @@ static void start_worker(struct worker *worker)
     worker->ch = ends[0];
     worker->job = NULL;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = worker};
-    must(epoll_ctl(epoll, EPOLL_CTL_ADD, must(ipc_channel_fd(worker->ch), "ipc_channel_fd"), &event),
-         "epoll");
+    must(
+        epoll_ctl(epoll, EPOLL_CTL_ADD, must(ipc_channel_fd(worker->ch), "ipc_channel_fd"), &event),
+        "epoll");
 }
 
 /* Closes the channel of a worker and waits for the worker. Returns its wait status. */
@@ -234,22 +235,23 @@ static int print_results(void)
 
 static const char usage[] =
     "usage: worker_pool [--workers N] [--kill-every N] FILE...\n"
-    "Counts the lines, words and bytes of each FILE with N workers (default 4, at most "
-    AS_TEXT(MAX_WORKERS) ").\n"
+    "Counts the lines, words and bytes of each FILE with N workers (default 4, at most 64).\n"
     "--kill-every kills the worker that gets every Nth job, to show that no job is lost. A job\n"
-    "during which " AS_TEXT(MAX_ATTEMPTS) " workers have died is reported as failed.\n";
+    "during which 3 workers have died is reported as failed.\n";
 
 int main(int argc, char **argv)
 {
     long kill_every = 0;
+    const struct command_option options[] = {
+        {'w', "workers", .number = &nworkers, .min = 1, .max = MAX_WORKERS},
+        {'k', "kill-every", .number = &kill_every, .min = 1, .max = 1000000},
+        {0},
+    };
     const struct command_line line = {
         .usage = usage,
         .min_args = 1,
         .max_args = -1,
-        .options = {
-            {'w', "workers", .number = &nworkers, .min = 1, .max = MAX_WORKERS},
-            {'k', "kill-every", .number = &kill_every, .min = 1, .max = 1000000},
-        },
+        .options = options,
     };
     int first = parse_command_line(&line, argc, argv);
 

@@ -1,4 +1,4 @@
-/* The sender reads the file into the ring of a channel, and the receiver writes the copy from it. */
+/* The sender reads the file into the ring, and the receiver writes the copy from the ring. */
 #include "transport.h"
 
 #include <errno.h>

@@ -26,7 +26,7 @@ static int open_both_ends(const char *path)
     if (receiver_fd < 0 || sender_fd < 0)
         return -1;
     fcntl(receiver_fd, F_SETPIPE_SZ, PIPE_BYTES); /* if it fails, the copy is only slower */
-    return fcntl(receiver_fd, F_SETFL, 0); /* reads block from now on */
+    return fcntl(receiver_fd, F_SETFL, 0);        /* reads block from now on */
 }
 
 static int open_fifo(void)

@@ -320,11 +320,15 @@ static const char usage[] =
 int main(int argc, char **argv)
 {
     const char *mechanism = NULL;
+    const struct command_option options[] = {
+        {'v', "via", .text = &mechanism},
+        {0},
+    };
     const struct command_line line = {
         .usage = usage,
         .min_args = 2,
         .max_args = 2,
-        .options = {{'v', "via", .text = &mechanism}},
+        .options = options,
     };
     int first = parse_command_line(&line, argc, argv);
 

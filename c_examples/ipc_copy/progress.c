@@ -44,8 +44,8 @@ void progress_at(unsigned long long done)
     int n = (int)(share * WIDTH);
     memset(filled, '#', (size_t)n);
     filled[n] = '\0';
-    fprintf(stderr, "\r[%-*s] %3.0f %% %10.1f MB %8.0f MB/s", WIDTH, filled, share * 100,
-            megabytes, rate);
+    fprintf(stderr, "\r[%-*s] %3.0f %% %10.1f MB %8.0f MB/s", WIDTH, filled, share * 100, megabytes,
+            rate);
 }
 
 void progress_end(void)
