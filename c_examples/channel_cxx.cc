@@ -1,5 +1,5 @@
-// channel_cxx: the same header from C++. A channel is kept by a unique_ptr, failures become
-// exceptions, and a child that std::accumulate keeps busy answers with sums.
+// channel_cxx: the same header from C++. A unique_ptr owns a channel, and failures become
+// exceptions. The parent sends numbers, and the child replies with their sum.
 #include <cerrno>
 #include <cstring>
 #include <iostream>
@@ -30,7 +30,7 @@ void send(const Channel &ch, const std::vector<long> &numbers)
         fail("ipc_channel_send");
 }
 
-// Empty at the end of the session.
+// Returns no numbers at the end of the session.
 std::vector<long> receive(const Channel &ch)
 {
     const void *message = nullptr;
@@ -63,7 +63,7 @@ int run()
     if (pid < 0)
         fail("fork");
     if (pid == 0) {
-        ours.reset(); // else the child would not see the parent's end
+        ours.reset(); // otherwise the child would not notice that the parent closes this end
         work(theirs);
         return 0;
     }
@@ -74,10 +74,10 @@ int run()
         send(ours, numbers);
         std::vector<long> sum = receive(ours);
         if (sum.size() != 1)
-            throw std::runtime_error("the child is gone");
+            throw std::runtime_error("the child has ended");
         std::cout << "the sum of 1 to " << n << " is " << sum[0] << '\n';
     }
-    ours.reset(); // the end of the session
+    ours.reset(); // the child receives the end of the session
 
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
@@ -93,7 +93,8 @@ int main(int argc, char **argv)
     if (argc > 1) {
         bool help = std::strcmp(argv[1], "--help") == 0;
         (help ? std::cout : std::cerr) << "usage: channel_cxx\n"
-                                          "Has a child add numbers that a channel carries.\n";
+                                          "A child process adds numbers that it receives over "
+                                          "a channel.\n";
         return help ? 0 : 2;
     }
     try {

@@ -1,79 +1,79 @@
 /*
- * channel_echo_server: sends every message back to its sender, for any number of clients at
- * once, in one thread with epoll. A client that is killed, reads nothing or floods it stops
- * nobody else.
+ * channel_echo_server: sends every message back to its sender. One thread with epoll serves any
+ * number of clients. A client that is killed, receives nothing or floods the server does not
+ * delay the other clients.
  *
- * Edge-triggered, because of clients that send and do not read: while a channel waits for room,
- * its messages stay unread, and its descriptor readable.
+ * The server uses edge-triggered epoll, because a client can send without receiving. While the
+ * ring to such a client is full, its messages stay unread and its descriptor stays readable:
+ * level-triggered epoll would report it again and again.
  */
 #include <err.h>
 #include <errno.h>
-#include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 #include <unixipc.h>
 
-#define EVENTS 64
-#define TURN   64 /* messages of one client before it is the others' turn */
+#include "util.h"
 
-/* What epoll tells apart by address; any other address is a channel's. */
-static char for_listener, for_signal;
+#define EVENTS 64
+#define BATCH  64 /* messages of one client before the server turns to the next client */
+
+/* The user data of an epoll event: one of these addresses, or a channel. */
+static char listener_tag, signal_tag;
 
 static int epoll, listener;
 static int is_listening;
 static unsigned long long clients, echoed;
 
-static int watch(int how, int fd, uint32_t events, void *whose)
+static int watch(int operation, int fd, uint32_t events, void *tag)
 {
-    struct epoll_event event = {.events = events, .data.ptr = whose};
-    return epoll_ctl(epoll, how, fd, &event);
+    struct epoll_event event = {.events = events, .data.ptr = tag};
+    return epoll_ctl(epoll, operation, fd, &event);
 }
 
-static void listen_again(void)
+static void resume_listening(void)
 {
-    if (!is_listening && watch(EPOLL_CTL_ADD, listener, EPOLLIN, &for_listener) < 0)
+    if (!is_listening && watch(EPOLL_CTL_ADD, listener, EPOLLIN, &listener_tag) < 0)
         err(1, "epoll");
     is_listening = 1;
 }
 
-/* No descriptor or memory is left: who waits to be accepted waits until a client goes. */
-static void listen_no_more(void)
+/* The server has no descriptor or memory left. New clients wait until another client ends. */
+static void pause_listening(void)
 {
-    warn("ipc_channel_accept: %llu clients are served", clients);
+    warn("ipc_channel_accept, with %llu clients", clients);
     if (watch(EPOLL_CTL_DEL, listener, 0, NULL) < 0)
         err(1, "epoll");
     is_listening = 0;
 }
 
-static void let_go(struct ipc_channel *ch)
+static void close_client(struct ipc_channel *ch)
 {
-    ipc_channel_close(ch); /* epoll forgets its descriptor too */
+    ipc_channel_close(ch); /* this also removes its descriptor from epoll */
     clients--;
-    listen_again();
+    resume_listening();
 }
 
-/* Echoes the messages that have come. Returns 0 when the client is gone, or has broken the rules. */
+/* Echoes the messages of a client. Returns 0 if the client has ended or violated the protocol. */
 static int echo(struct ipc_channel *ch)
 {
-    for (int i = 0; i < TURN; i++) {
+    for (int i = 0; i < BATCH; i++) {
         const void *message;
         ssize_t len = ipc_channel_peek(ch, &message, 0);
         if (len <= 0)
             return len < 0 && errno == EAGAIN;
-        /* Where there is no room, the message stays, and is seen again when there is. */
+        /* If the ring to the client is full, the message stays. The descriptor becomes readable
+         * when the ring has free space again. */
         if (ipc_channel_send(ch, message, (size_t)len, 0) < 0)
             return errno == EAGAIN;
         if (ipc_channel_release(ch) < 0)
             return 0;
         echoed++;
     }
-    /* There may be more: set anew, epoll looks anew. */
+    /* More messages may be there: EPOLL_CTL_MOD makes epoll report them again. */
     return watch(EPOLL_CTL_MOD, ipc_channel_fd(ch), EPOLLIN | EPOLLET, ch) == 0;
 }
 
@@ -83,65 +83,48 @@ static void accept_clients(void)
         struct ipc_channel *ch;
         if (ipc_channel_accept(listener, NULL, 0, 0, &ch) < 0) {
             if (errno != EAGAIN)
-                listen_no_more();
+                pause_listening();
             return;
         }
         clients++;
         int fd = ipc_channel_fd(ch);
         if (fd < 0 || watch(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, ch) < 0) {
-            warn("a client");
-            let_go(ch);
+            warn("a new client");
+            close_client(ch);
         }
     }
 }
 
-/* A client takes four descriptors: as many as the system lets us have. */
+/* A client takes four descriptors, so the server raises its limit as far as it may. */
 static void raise_limit(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         err(1, "getrlimit");
     limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit); /* more clients: may fail */
+    setrlimit(RLIMIT_NOFILE, &limit); /* if it fails, the server serves fewer clients */
 }
 
-static int ending_signals(void)
-{
-    sigset_t ending;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGHUP);
-    sigprocmask(SIG_BLOCK, &ending, NULL);
-    return signalfd(-1, &ending, SFD_CLOEXEC);
-}
-
-static void usage(FILE *out)
-{
-    fprintf(out, "usage: channel_echo_server PATH\n"
-                 "Sends back what clients (channel_echo_client) send, until SIGINT or SIGTERM.\n"
-                 "PATH is a path, or @NAME for a name outside of the file system.\n");
-}
+static const char usage[] =
+    "usage: channel_echo_server PATH\n"
+    "Sends each message of a client (channel_echo_client) back, until SIGINT or SIGTERM.\n"
+    "PATH is a path, or @NAME for an abstract name outside of the file system.\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
-    int c = getopt_long(argc, argv, "h", options, NULL);
-    if (c != -1 || argc - optind != 1) {
-        usage(c == 'h' ? stdout : stderr);
-        return c == 'h' ? 0 : 2;
-    }
-    const char *path = argv[optind];
+    const struct command_line line = {.usage = usage, .min_args = 1, .max_args = 1};
+    const char *path = argv[parse_command_line(&line, argc, argv)];
 
     raise_limit();
-    int signals = ending_signals();
+    const sigset_t termination = block_termination_signals();
+    int signals = signalfd(-1, &termination, SFD_CLOEXEC);
     epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (signals < 0 || epoll < 0 || watch(EPOLL_CTL_ADD, signals, EPOLLIN, &for_signal) < 0)
+    if (signals < 0 || epoll < 0 || watch(EPOLL_CTL_ADD, signals, EPOLLIN, &signal_tag) < 0)
         err(1, "epoll");
     listener = ipc_channel_listen(path, 0600, 0);
     if (listener < 0)
         err(1, "%s", path);
-    listen_again();
+    resume_listening();
     fprintf(stderr, "channel_echo_server: process %d serves %s\n", (int)getpid(), path);
 
     for (int ended = 0; !ended;) {
@@ -150,18 +133,18 @@ int main(int argc, char **argv)
         if (n < 0 && errno != EINTR)
             err(1, "epoll_wait");
         for (int i = 0; i < n; i++) {
-            void *whose = events[i].data.ptr;
-            if (whose == &for_signal)
+            void *tag = events[i].data.ptr;
+            if (tag == &signal_tag)
                 ended = 1;
-            else if (whose == &for_listener)
+            else if (tag == &listener_tag)
                 accept_clients();
-            else if (!echo(whose))
-                let_go(whose);
+            else if (!echo(tag))
+                close_client(tag);
         }
     }
-    /* The system closes the channels, and their clients receive the end. */
+    /* The kernel closes the channels when this process exits, and each client receives the end. */
     if (path[0] != '@' && unlink(path) < 0)
         err(1, "%s", path);
-    printf("%llu messages echoed, %llu clients still there\n", echoed, clients);
+    printf("%llu messages echoed, %llu clients still connected\n", echoed, clients);
     return 0;
 }

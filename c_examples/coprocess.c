@@ -1,5 +1,5 @@
 /*
- * coprocess: gives text to another program and takes what it makes of it, as in
+ * coprocess: sends text to another program and prints the program's output, as in
  *
  *     coprocess --with sort pear apple fig
  *
@@ -7,15 +7,15 @@
  */
 #include <err.h>
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <unixipc.h>
+
+#include "util.h"
 
 struct text {
     char *data;
@@ -54,18 +54,17 @@ static void read_input(struct text *text)
 }
 
 /*
- * Sends and receives at the same time. Whoever sends all first, and then receives, waits
- * for ever with a program that answers early: its answer fills the socket, so that it stops
- * reading.
+ * Sends and receives at the same time. Sending everything first can deadlock: a program that
+ * writes output early fills the socket, blocks, and no longer reads its input.
  */
-static void converse(int fd, const struct text *input)
+static void exchange(int fd, const struct text *input)
 {
     size_t sent = 0;
     int sending = 1;
 
     for (;;) {
         if (sending && sent == input->len) {
-            /* The program reads the end of its input, and can still answer. */
+            /* The program reads the end of its input, and can still write output. */
             if (shutdown(fd, SHUT_WR) < 0)
                 err(1, "shutdown");
             sending = 0;
@@ -77,11 +76,11 @@ static void converse(int fd, const struct text *input)
             err(1, "poll");
         }
         if (sending && (ready.revents & POLLOUT)) {
-            /* As much as there is room for; sent says how far it came. */
+            /* Sends as much as the socket takes now, and counts it in sent. */
             if (ipc_send_full(fd, input->data, input->len, &sent, 0) < 0 && errno != EAGAIN) {
                 if (errno != EPIPE)
                     err(1, "ipc_send_full");
-                sending = 0; /* the program does not want the rest: head, for instance */
+                sending = 0; /* the program reads no further, as head does */
             }
         }
         if (ready.revents & (POLLIN | POLLHUP)) {
@@ -99,60 +98,46 @@ static void converse(int fd, const struct text *input)
     }
 }
 
-static void usage(FILE *out)
-{
-    fprintf(out, "usage: coprocess [--with PROGRAM] [WORD...]\n"
-                 "Gives the words, a line each, or else standard input to PROGRAM (default:\n"
-                 "sort) and prints what comes back.\n");
-}
+static const char usage[] =
+    "usage: coprocess [--with PROGRAM] [WORD...]\n"
+    "Sends the words, each as a line, to PROGRAM (default: sort), and prints its output. Without\n"
+    "words it sends its standard input.\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"with", required_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},
+    const char *program = "sort";
+    const struct command_option options[] = {
+        {'w', "with", .text = &program},
         {0},
     };
-    char *program[] = {"sort", NULL};
-
-    for (int c; (c = getopt_long(argc, argv, "w:h", options, NULL)) != -1;) {
-        switch (c) {
-        case 'w':
-            program[0] = optarg;
-            break;
-        case 'h':
-            usage(stdout);
-            return 0;
-        default:
-            usage(stderr);
-            return 2;
-        }
-    }
+    const struct command_line line = {
+        .usage = usage,
+        .max_args = -1,
+        .options = options,
+    };
+    int first = parse_command_line(&line, argc, argv);
+    char *program_argv[] = {(char *)program, NULL}; /* exec takes no const */
 
     struct text input = {0};
-    for (int i = optind; i < argc; i++) {
+    for (int i = first; i < argc; i++) {
         append(&input, argv[i], strlen(argv[i]));
         append(&input, "\n", 1);
     }
-    if (optind == argc)
+    if (first == argc)
         read_input(&input);
 
     int fd;
-    signal(SIGCHLD, SIG_DFL); /* were it ignored, nobody could be waited for */
-    pid_t pid = ipc_spawn(program[0], program, NULL, 0, &fd);
+    enable_waitpid();
+    pid_t pid = ipc_spawn(program, program_argv, NULL, 0, &fd);
     if (pid < 0)
-        err(1, "%s", program[0]); /* exec's own error: ENOENT, EACCES */
-    converse(fd, &input);
+        err(1, "%s", program); /* also exec's error: ENOENT, EACCES */
+    exchange(fd, &input);
     close(fd);
     free(input.data);
 
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            err(1, "waitpid");
-    if (fflush(stdout) != 0)
-        err(1, "standard output");
+    int status = wait_for_child(pid);
+    flush_output();
     if (WIFSIGNALED(status))
-        errx(1, "%s was killed by signal %d", program[0], WTERMSIG(status));
+        errx(1, "%s was killed by signal %d", program, WTERMSIG(status));
     return WEXITSTATUS(status);
 }

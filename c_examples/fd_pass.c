@@ -1,34 +1,32 @@
 /*
- * fd_pass: an opener that may open files hands them, open, to a worker that may not.
+ * fd_pass: a process opens files and passes the descriptors to a worker without privileges.
  *
- * The worker gives up its rights, where it has any to give up (run it as root), and only
- * then asks for files: it can read what it is given, and nothing else.
+ * If the program runs as root, the worker drops its privileges before it receives the first
+ * message. It can read the files that it receives, although it could not open them.
  */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <grp.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <unixipc.h>
 
+#include "util.h"
+
 #define NOBODY 65534
 
-static void give_up_rights(void)
+static void drop_privileges(void)
 {
     if (geteuid() != 0)
         return;
     if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
         setresuid(NOBODY, NOBODY, NOBODY) < 0)
-        err(1, "worker: cannot give up its rights");
+        err(1, "worker: cannot drop its privileges");
 }
 
-/* Reads a file of which it knows only the descriptor. */
+/* Counts the lines of a file, for which the worker has only the descriptor. */
 static void report(const char *name, int fd)
 {
     char buffer[65536];
@@ -54,7 +52,7 @@ static void work(int pair)
 {
     char name[4096];
 
-    give_up_rights();
+    drop_privileges();
     for (;;) {
         int fd;
         size_t nfds = 1;
@@ -62,10 +60,10 @@ static void work(int pair)
         if (len < 0)
             err(1, "worker: ipc_msg_recv");
         if (len == 0)
-            return; /* the opener has closed its end */
+            return; /* the parent has closed its end */
         name[len] = '\0';
         if (nfds != 1)
-            errx(1, "worker: %s came without a descriptor", name);
+            errx(1, "worker: %s arrived without a descriptor", name);
 
         int own = open(name, O_RDONLY | O_CLOEXEC);
         if (own < 0)
@@ -79,8 +77,8 @@ static void work(int pair)
     }
 }
 
-/* Sends a file's name, and the file. */
-static int hand_over(int pair, const char *name)
+/* Sends the name of a file with its descriptor. */
+static int pass_file(int pair, const char *name)
 {
     if (strlen(name) >= 4096) {
         warnx("%s: %s", name, strerror(ENAMETOOLONG));
@@ -94,34 +92,26 @@ static int hand_over(int pair, const char *name)
     int ret = ipc_msg_send(pair, name, strlen(name), &fd, 1, -1);
     if (ret < 0)
         warn("ipc_msg_send");
-    close(fd); /* the worker has its own now */
+    close(fd); /* the message holds another descriptor for the worker */
     return ret;
 }
 
-static void usage(FILE *out)
-{
-    fprintf(out, "usage: fd_pass FILE...\n"
-                 "Opens each file and hands it to a worker, which counts its lines. Run as root,\n"
-                 "the worker is nobody and could not open it itself.\n");
-}
+static const char usage[] =
+    "usage: fd_pass FILE...\n"
+    "Opens each file and passes it to a worker, which counts its lines. If the program runs as\n"
+    "root, the worker changes its user ID to 65534 (nobody), and could not open the file itself.\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
-    int c = getopt_long(argc, argv, "h", options, NULL);
-    if (c != -1 || optind == argc) {
-        usage(c == 'h' ? stdout : stderr);
-        return c == 'h' ? 0 : 2;
-    }
+    const struct command_line line = {.usage = usage, .min_args = 1, .max_args = -1};
+    int first = parse_command_line(&line, argc, argv);
 
     int pair[2];
-    /* Messages keep their borders, and the end is seen. */
+    /* SOCK_SEQPACKET preserves message boundaries and reports that the peer has closed. */
     if (ipc_pair_open(SOCK_SEQPACKET, pair) < 0)
         err(1, "ipc_pair_open");
-    signal(SIGCHLD, SIG_DFL); /* were it ignored, nobody could be waited for */
-    pid_t pid = fork();
-    if (pid < 0)
-        err(1, "fork");
+    enable_waitpid();
+    pid_t pid = start_child(0);
     if (pid == 0) {
         close(pair[0]);
         work(pair[1]);
@@ -130,16 +120,11 @@ int main(int argc, char **argv)
     close(pair[1]);
 
     int failed = 0;
-    for (int i = optind; i < argc; i++)
-        if (hand_over(pair[0], argv[i]) < 0)
+    for (int i = first; i < argc; i++)
+        if (pass_file(pair[0], argv[i]) < 0)
             failed = 1;
     close(pair[0]);
 
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            err(1, "waitpid");
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        errx(1, "the worker failed");
+    expect_success(pid, "the worker");
     return failed;
 }

@@ -5,13 +5,12 @@
  *     some_program | fifo_log write FIFO
  *     echo a line >FIFO
  *
- * Records of different writers never mix, and none is lost: a writer waits while the FIFO is
- * full, and the collector, when a signal ends it, first receives the records that are in the FIFO.
- * Lines that a shell writes arrive beside the records.
+ * Records of different writers never mix, and no record is lost: a writer waits while the FIFO is
+ * full, and the collector receives all records before it exits. The collector also accepts lines
+ * of text, so that a shell can write to the FIFO.
  */
 #include <err.h>
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,24 +18,20 @@
 #include <unistd.h>
 #include <unixipc.h>
 
-static volatile sig_atomic_t asked_to_end;
+#include "util.h"
+
+static volatile sig_atomic_t termination_signals; /* the number received */
 
 static void on_signal(int sig)
 {
     (void)sig;
-    asked_to_end++;
+    termination_signals++;
 }
 
-/* A record has no newline; a line of text has its own. */
-static void put_line(const char *line, size_t len, int text)
+/* A line of text ends with a newline, a record does not. */
+static void put_line(const char *line, size_t len, int is_text)
 {
-    if (fwrite(line, 1, len, stdout) != len || (!text && putchar('\n') == EOF))
-        err(1, "standard output");
-}
-
-static void flush(void)
-{
-    if (fflush(stdout) != 0)
+    if (fwrite(line, 1, len, stdout) != len || (!is_text && putchar('\n') == EOF))
         err(1, "standard output");
 }
 
@@ -49,10 +44,10 @@ static int open_for_reading(const char *path, unsigned flags)
 }
 
 /*
- * The end: no new writer finds the FIFO any more, and the descriptor becomes one that is no
- * writer itself, so that the end comes when the last writer has gone.
+ * Begins the last session: removes the name of the FIFO, so that no new writer finds it, and
+ * replaces the persistent descriptor, so that the session ends when the last writer closes.
  */
-static int no_more_writers(const char *path, int fd)
+static int begin_last_session(const char *path, int fd)
 {
     int reader = open_for_reading(path, 0);
     if (ipc_fifo_unlink(path) < 0)
@@ -64,49 +59,49 @@ static int no_more_writers(const char *path, int fd)
 static void collect(const char *path)
 {
     char record[IPC_FIFO_RECORD_MAX];
-    int last_session = 0, text;
+    int is_last_session = 0, is_text;
 
     if (ipc_fifo_create(path, 0622, IPC_FIFO_F_EXIST_OK) < 0)
         err(1, "%s", path);
-    /* Persistent: that no writer is there just now is not the end. */
+    /* Persistent: the session does not end with the last writer. */
     int fd = open_for_reading(path, IPC_FIFO_F_PERSIST);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGHUP, on_signal);
     fprintf(stderr, "fifo_log: process %d serves %s\n", (int)getpid(), path);
 
-    /* A second signal ends it although there are writers. */
-    while (asked_to_end < 2) {
-        if (asked_to_end && !last_session) {
-            fd = no_more_writers(path, fd);
-            last_session = 1;
+    /* A second signal ends the program even if there are writers. */
+    while (termination_signals < 2) {
+        if (termination_signals && !is_last_session) {
+            fd = begin_last_session(path, fd);
+            is_last_session = 1;
         }
-        /* A signal that comes just before the wait does not end it, so no wait is for ever. */
-        ssize_t len = ipc_fifo_recv_any(fd, record, sizeof(record), &text, 200);
+        /* A signal just before the wait does not interrupt it, so the wait has a time-out. */
+        ssize_t len = ipc_fifo_recv_any(fd, record, sizeof(record), &is_text, 200);
         if (len > 0)
-            put_line(record, (size_t)len, text);
+            put_line(record, (size_t)len, is_text);
         else if (len == 0)
             break;
         else if (errno == ETIMEDOUT)
-            flush();
+            flush_output();
         else
             err(1, "%s", path);
     }
     close(fd);
-    flush();
+    flush_output();
 }
 
 static void send_line(int fd, const char *path, const char *line, size_t len)
 {
     if (len == 0)
-        return; /* there is no empty record */
+        return; /* a record cannot be empty */
     if (ipc_fifo_send(fd, line, len, -1) < 0)
         err(1, "%s", path);
 }
 
 static void write_lines(const char *path, int nwords, char **words)
 {
-    /* Waits a while for the collector: the two may start in any order. */
+    /* Collector and writer may start in any order, so the writer waits up to 10 seconds. */
     int fd = ipc_fifo_open(path, IPC_FIFO_F_WRITE, 10000);
     if (fd < 0)
         err(1, "%s", path);
@@ -124,34 +119,29 @@ static void write_lines(const char *path, int nwords, char **words)
     close(fd);
 }
 
-static void usage(FILE *out)
-{
-    fprintf(out,
-            "usage: fifo_log collect FIFO\n"
-            "       fifo_log write FIFO [LINE...]\n"
-            "collect prints what is written to FIFO, a line a record, until SIGINT or SIGTERM;\n"
-            "then it waits for the writers that are there, removes FIFO and ends. write sends\n"
-            "the lines, or else those of standard input, of up to %d bytes each.\n",
-            IPC_FIFO_RECORD_MAX);
-}
+static const char usage[] =
+    "usage: fifo_log collect FIFO\n"
+    "       fifo_log write FIFO [LINE...]\n"
+    "collect prints each record from FIFO as a line, until SIGINT or SIGTERM; then it removes\n"
+    "FIFO, waits until its writers have closed it, and exits. write sends each LINE, or else each\n"
+    "line of standard input, as a record of up to 4092 bytes.\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
-    int c = getopt_long(argc, argv, "+h", options, NULL);
-    if (c != -1) {
-        usage(c == 'h' ? stdout : stderr);
-        return c == 'h' ? 0 : 2;
-    }
-    argc -= optind;
-    argv += optind;
-    if (argc == 2 && strcmp(argv[0], "collect") == 0) {
+    const struct command_line line = {
+        .usage = usage,
+        .min_args = 2,
+        .max_args = -1,
+        .options_first = 1, /* a line may begin with '-' */
+    };
+    int first = parse_command_line(&line, argc, argv);
+    argc -= first;
+    argv += first;
+    if (argc == 2 && strcmp(argv[0], "collect") == 0)
         collect(argv[1]);
-    } else if (argc >= 2 && strcmp(argv[0], "write") == 0) {
+    else if (strcmp(argv[0], "write") == 0)
         write_lines(argv[1], argc - 2, argv + 2);
-    } else {
-        usage(stderr);
-        return 2;
-    }
+    else
+        usage_error(usage);
     return 0;
 }

@@ -4,17 +4,18 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <unixipc.h>
 
+#include "util.h"
+
 /*
- * Reads the server's line. Returns its length, 0 at the end of the session. One read: the
- * line was written as a whole, and two clients that each read it by parts would share it.
+ * Reads the line of the server. Returns its length, or 0 at the end of the session. It uses a
+ * single read: the server wrote the line as a whole, and with several reads each of two clients
+ * could get a part of it.
  */
 static size_t read_line(int fd, const char *path, char *line, size_t cap)
 {
@@ -28,30 +29,20 @@ static size_t read_line(int fd, const char *path, char *line, size_t cap)
         return 0;
     const char *end = memchr(line, '\n', (size_t)n);
     if (!end)
-        errx(1, "%s: the server's answer is not a line", path);
+        errx(1, "%s: the server did not send a line", path);
     return (size_t)(end - line) + 1;
 }
 
-static void usage(FILE *out)
-{
-    fprintf(out, "usage: fifo_timec [FIFO]\n"
-                 "Prints the date and the time that fifo_timed serves on FIFO (default:\n"
-                 "fifo_time in this folder). Waits while the server is busy.\n");
-}
+static const char usage[] =
+    "usage: fifo_timec [FIFO]\n"
+    "Prints the date and the time from the server fifo_timed. FIFO is the path of the server's\n"
+    "FIFO (default: fifo_time). Waits while the server is busy.\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
-    int c = getopt_long(argc, argv, "h", options, NULL);
-    if (c != -1) {
-        usage(c == 'h' ? stdout : stderr);
-        return c == 'h' ? 0 : 2;
-    }
-    if (argc - optind > 1) {
-        usage(stderr);
-        return 2;
-    }
-    const char *path = optind < argc ? argv[optind] : "fifo_time";
+    const struct command_line command_line = {.usage = usage, .max_args = 1};
+    int first = parse_command_line(&command_line, argc, argv);
+    const char *path = first < argc ? argv[first] : "fifo_time";
 
     char line[200];
     size_t len;
@@ -68,10 +59,10 @@ int main(int argc, char **argv)
             errx(1, "%s is not a FIFO", path);
         len = read_line(fd, path, line, sizeof(line));
         close(fd);
-        /* Nothing: another client opened it in the same moment and took the date. */
+        /* Length 0: another client opened the FIFO at the same moment and read the date. */
     } while (len == 0);
 
-    if (fwrite(line, 1, len, stdout) != len || fflush(stdout) != 0)
-        err(1, "standard output");
+    fwrite(line, 1, len, stdout);
+    flush_output();
     return 0;
 }

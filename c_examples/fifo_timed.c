@@ -1,12 +1,11 @@
 /*
- * fifo_timed: a time server on a FIFO. It waits until a client opens the FIFO,
- * sends it the date and the time, closes to end the session, and serves the next.
- * The client is fifo_timec; cat will do too.
+ * fifo_timed: a time server on a FIFO. It waits until a client opens the FIFO, sends the date and
+ * the time, and closes the FIFO to end the session. Then it waits for the next client. The client
+ * is fifo_timec or any program that reads a file, such as cat.
  */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -19,9 +18,11 @@
 #include <unistd.h>
 #include <unixipc.h>
 
+#include "util.h"
+
 static const char *path = "fifo_time";
 
-/* A FIFO's name outlives its server, so the server takes it away. */
+/* The name of a FIFO outlives its processes, so the server removes it. */
 static void remove_fifo(void)
 {
     unlink(path);
@@ -34,8 +35,11 @@ static void on_signal(int sig)
     _exit(0);
 }
 
-/* Reads what nobody has read. Returns 0 where nobody had the FIFO open for writing, else 1. */
-static int read_leftovers(void)
+/*
+ * Reads and discards data that no client has read. Returns 1 if there was any, or if a process has
+ * the FIFO open for writing; otherwise 0.
+ */
+static int discard_unread_data(void)
 {
     char buffer[4096];
     ssize_t n;
@@ -46,12 +50,12 @@ static int read_leftovers(void)
     while ((n = read(fd, buffer, sizeof(buffer))) > 0)
         found = 1;
     close(fd);
-    return found || n < 0; /* EAGAIN: nothing yet, from somebody */
+    return found || n < 0; /* EAGAIN: no data, but a writer exists */
 }
 
 static void create_fifo(void)
 {
-    /* 0644: the server writes, everybody may read. */
+    /* 0644: the user of the server may write, and all users may read. */
     if (ipc_mkfifo(path, 0644) == 0)
         return;
     struct stat st;
@@ -59,10 +63,9 @@ static void create_fifo(void)
         err(1, "%s", path);
     if (lstat(path, &st) < 0 || !S_ISFIFO(st.st_mode))
         errx(1, "%s exists and is not a FIFO", path);
-    /* A server that waits for a client has it open already. */
-    if (read_leftovers())
-        errx(1, "%s is served already", path);
-    fprintf(stderr, "fifo_timed: %s is left from an earlier server: using it\n", path);
+    if (discard_unread_data())
+        errx(1, "%s has a server already", path);
+    fprintf(stderr, "fifo_timed: using %s, which an earlier server has left\n", path);
 }
 
 static void send_date(int fd)
@@ -74,18 +77,18 @@ static void send_date(int fd)
         err(1, "the time");
     size_t len = strftime(line, sizeof(line), "%a %d %b %Y %H:%M:%S %z\n", &local);
 
-    /* So short a write to a FIFO (up to PIPE_BUF bytes) is never split. */
+    /* A write to a FIFO of up to PIPE_BUF bytes is atomic. */
     if (write(fd, line, len) < 0) {
         if (errno != EPIPE)
             err(1, "%s", path);
-        fprintf(stderr, "fifo_timed: the client left before the date was sent\n");
+        fprintf(stderr, "fifo_timed: the client closed the FIFO before the date was sent\n");
     }
 }
 
-/* Nobody is waited for longer than this: a client that stops must not stop the others. */
-#define PATIENCE_MS 1000
+/* How long the server waits for a client: a client that hangs must not stop the server. */
+#define CLIENT_TIMEOUT_MS 1000
 
-/* Reads what has happened to the FIFO so far: the IN_ bits of all events. */
+/* Reads all pending events of the FIFO. Returns their IN_ bits. */
 static uint32_t read_events(int watch)
 {
     _Alignas(struct inotify_event) char buffer[4096];
@@ -103,65 +106,50 @@ static uint32_t read_events(int watch)
 }
 
 /*
- * One session. It ends when the client has closed its end: were the FIFO opened again
- * before that, the old client would still be there and get a second date.
+ * Serves one session. It returns after the client has closed the FIFO: if the server opened the
+ * FIFO again before that, the same client would get a second date.
  */
 static void serve(int fd, int watch)
 {
     struct pollfd poll_fd[2] = {{.fd = fd}, {.fd = watch, .events = POLLIN}};
 
-    read_leftovers(); /* a date that a client did not wait for is not the next one's */
+    discard_unread_data(); /* a date for a client that did not read it */
     read_events(watch);
     send_date(fd);
 
-    /* The client has read the date (an event), or left without it (POLLERR). */
-    if (poll(poll_fd, 2, PATIENCE_MS) < 0)
+    /* Wait until the client reads the date (an event) or closes the FIFO (POLLERR). */
+    if (poll(poll_fd, 2, CLIENT_TIMEOUT_MS) < 0)
         err(1, "poll");
     close(fd); /* the client reads the end of the session */
     if (poll_fd[0].revents & POLLERR)
         return;
     while (!(read_events(watch) & IN_CLOSE_NOWRITE))
-        if (poll(&poll_fd[1], 1, PATIENCE_MS) <= 0)
+        if (poll(&poll_fd[1], 1, CLIENT_TIMEOUT_MS) <= 0)
             return;
 }
 
-static void usage(FILE *out)
-{
-    fprintf(out, "usage: fifo_timed [FIFO]\n"
-                 "Serves the date and the time on FIFO (default: fifo_time in this folder)\n"
-                 "until SIGINT or SIGTERM ends it; then the FIFO is removed.\n");
-}
+static const char usage[] =
+    "usage: fifo_timed [FIFO]\n"
+    "Creates FIFO (default: fifo_time) and sends the date and the time to each client that opens\n"
+    "it, until SIGINT or SIGTERM; then it removes FIFO.\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
-    int c = getopt_long(argc, argv, "h", options, NULL);
-    if (c != -1) {
-        usage(c == 'h' ? stdout : stderr);
-        return c == 'h' ? 0 : 2;
-    }
-    if (argc - optind > 1) {
-        usage(stderr);
-        return 2;
-    }
-    if (optind < argc)
-        path = argv[optind];
+    const struct command_line command_line = {.usage = usage, .max_args = 1};
+    int first = parse_command_line(&command_line, argc, argv);
+    if (first < argc)
+        path = argv[first];
 
-    signal(SIGPIPE, SIG_IGN); /* a client that left is an EPIPE */
+    signal(SIGPIPE, SIG_IGN); /* write() fails with EPIPE after the client has closed the FIFO */
 
-    /* No signal between the making of the FIFO and the readiness to remove it. */
-    sigset_t ending;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGHUP);
-    sigprocmask(SIG_BLOCK, &ending, NULL);
+    /* Signals stay blocked until the handlers that remove the FIFO are installed. */
+    const sigset_t termination = block_termination_signals();
     create_fifo();
     atexit(remove_fifo);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGHUP, on_signal);
-    sigprocmask(SIG_UNBLOCK, &ending, NULL);
+    sigprocmask(SIG_UNBLOCK, &termination, NULL);
 
     int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (watch < 0 || inotify_add_watch(watch, path, IN_ACCESS | IN_CLOSE_NOWRITE) < 0)

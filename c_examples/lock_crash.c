@@ -1,213 +1,110 @@
 /*
- * lock_crash: what happens to a lock whose owner is killed. Two accounts, of which the sum is
- * always the same, stand in shared memory. A clerk moves money from one to the other under a
- * lock, and is killed in the middle. The next one who takes the lock is told, repairs the
- * accounts from the clerk's note, says that they are consistent, and goes on.
+ * lock_crash: kills processes that own a lock, and shows how the next owner continues.
  *
- * Then clerks are killed at any moment, again and again.
+ * Two accounts in shared memory always have the same sum. A clerk process moves money from one
+ * account to the other under a lock, and is killed between the two changes. The next owner of the
+ * lock is told so (IPC_OWNER_DIED). It restores the accounts from the clerk's note, declares them
+ * consistent, and continues.
+ *
+ * After that the program kills one clerk after another at a random moment.
  */
 #include <err.h>
-#include <errno.h>
-#include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <unixipc.h>
 
-#define SUM        1000
-#define MAX_ROUNDS 1000000
+#include "locks.h"
+#include "util.h"
+
+#define SUM 1000
 
 struct bank {
-    struct ipc_mutex mutex;
-    struct ipc_rwlock rwlock;
-    /* volatile: written in this order, so that the note is there before the change. */
+    struct lock_memory lock;
+    /* volatile: the compiler keeps the order of these writes, so the note is complete before an
+     * account changes. */
     volatile int account[2];
     volatile struct {
         int is_valid, account[2];
-    } before; /* the clerk's note: how it was */
+    } note; /* the accounts before the change */
 };
 
 static struct bank *bank;
-static int semlock = -1;
+static struct lock lock;
 
-/* Each call returns 0, IPC_OWNER_DIED or -1. */
-struct lock {
-    const char *name;
-    int (*make)(void);
-    int (*lock)(void);
-    int (*consistent)(void);
-    int (*unlock)(void);
-};
-
-static int mutex_make(void)
+/* A semaphore set exists until a process removes it. */
+static void remove_lock(void)
 {
-    return ipc_mutex_init(&bank->mutex, 0);
+    if (lock.type)
+        lock.type->remove(&lock);
+    lock.type = NULL;
 }
 
-static int mutex_lock(void)
-{
-    return ipc_mutex_lock(&bank->mutex, -1);
-}
-
-static int mutex_consistent(void)
-{
-    return ipc_mutex_consistent(&bank->mutex);
-}
-
-static int mutex_unlock(void)
-{
-    return ipc_mutex_unlock(&bank->mutex);
-}
-
-static int rwlock_make(void)
-{
-    return ipc_rwlock_init(&bank->rwlock, 0);
-}
-
-static int rwlock_lock(void)
-{
-    return ipc_rwlock_wrlock(&bank->rwlock, -1);
-}
-
-static int rwlock_consistent(void)
-{
-    return ipc_rwlock_consistent(&bank->rwlock);
-}
-
-static int rwlock_unlock(void)
-{
-    return ipc_rwlock_wrunlock(&bank->rwlock);
-}
-
-static int semlock_make(void)
-{
-    semlock = ipc_semlock_open(IPC_PRIVATE, IPC_CREAT | 0600);
-    return semlock < 0 ? -1 : 0;
-}
-
-static int semlock_lock(void)
-{
-    return ipc_semlock_wrlock(semlock, -1);
-}
-
-static int semlock_consistent(void)
-{
-    return ipc_semlock_consistent(semlock);
-}
-
-static int semlock_unlock(void)
-{
-    return ipc_semlock_wrunlock(semlock);
-}
-
-static const struct lock locks[] = {
-    {"ipc_mutex", mutex_make, mutex_lock, mutex_consistent, mutex_unlock},
-    {"ipc_rwlock", rwlock_make, rwlock_lock, rwlock_consistent, rwlock_unlock},
-    {"ipc_semlock", semlock_make, semlock_lock, semlock_consistent, semlock_unlock},
-};
-
-/* The semaphores stay in the system until somebody removes them; all else goes with us. */
-static void remove_semlock(void)
-{
-    if (semlock >= 0)
-        ipc_semlock_remove(semlock);
-    semlock = -1;
-}
-
-static int must(int result, const char *what)
-{
-    if (result < 0)
-        err(1, "%s", what);
-    return result;
-}
-
-static int is_right(void)
+static int is_sum_right(void)
 {
     return bank->account[0] + bank->account[1] == SUM;
 }
 
-/* Puts the accounts as they were before the change that was broken off. */
-static void repair(const struct lock *lock)
+/* Undoes the change that the dead owner has begun. */
+static void repair(void)
 {
-    if (bank->before.is_valid) {
+    if (bank->note.is_valid) {
         for (int i = 0; i < 2; i++)
-            bank->account[i] = bank->before.account[i];
-        bank->before.is_valid = 0;
+            bank->account[i] = bank->note.account[i];
+        bank->note.is_valid = 0;
     }
-    must(lock->consistent(), lock->name);
+    must(lock.type->consistent(&lock), lock.type->name);
 }
 
-/* Takes the lock, repairing what a dead owner left. Returns whether there was one. */
-static int take(const struct lock *lock)
+/* Acquires the lock. Returns 1 if the last owner died, after the repair; otherwise 0. */
+static int acquire(void)
 {
-    int died = must(lock->lock(), lock->name) == IPC_OWNER_DIED;
-    if (died)
-        repair(lock);
-    return died;
+    int owner_died = must(lock.type->wrlock(&lock), lock.type->name) == IPC_OWNER_DIED;
+    if (owner_died)
+        repair();
+    return owner_died;
 }
 
-static void stop_here(void)
+static void release(void)
 {
-    for (;;)
-        pause();
+    must(lock.type->wrunlock(&lock), lock.type->name);
 }
 
-/* Moves money, with the lock held. Where stop_at says so, it stops in the middle. */
-static void move(int amount, int stop_at)
+/* Moves money; the caller has the lock. If notify_fd is a descriptor, it writes a byte to it
+ * between the two changes, and waits there to be killed. */
+static void move(int amount, int notify_fd)
 {
     for (int i = 0; i < 2; i++)
-        bank->before.account[i] = bank->account[i];
-    bank->before.is_valid = 1;
+        bank->note.account[i] = bank->account[i];
+    bank->note.is_valid = 1;
     bank->account[0] -= amount;
-    if (stop_at >= 0) {
-        if (write(stop_at, "", 1) != 1)
+    if (notify_fd >= 0) {
+        if (write(notify_fd, "", 1) != 1)
             err(1, "write");
-        stop_here();
+        for (;;)
+            pause();
     }
     bank->account[1] += amount;
-    bank->before.is_valid = 0;
+    bank->note.is_valid = 0;
 }
 
-static pid_t start(void)
+static void kill_clerk(pid_t clerk)
 {
-    fflush(stdout);
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid < 0)
-        err(1, "fork");
-    if (pid == 0) {
-        /* A clerk whose parent is killed would go on for ever. */
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
-    }
-    return pid;
-}
-
-static void kill_and_reap(pid_t pid)
-{
-    int status;
-    kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            err(1, "waitpid");
+    kill(clerk, SIGKILL);
+    int status = wait_for_child(clerk);
     if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-        errx(1, "a clerk ended by itself");
+        errx(1, "a clerk exited before it was killed");
 }
 
 static void show(const char *when)
 {
-    printf("  %-28s accounts %4d and %4d, together %4d\n", when, bank->account[0],
-           bank->account[1], bank->account[0] + bank->account[1]);
+    printf("  %-28s accounts %4d and %4d, together %4d\n", when, bank->account[0], bank->account[1],
+           bank->account[0] + bank->account[1]);
 }
 
-/* One clerk, killed with the lock held and the money between the accounts. */
-static void kill_in_the_middle(const struct lock *lock)
+/* Kills one clerk between the two changes. */
+static void kill_in_the_middle(void)
 {
     int ready[2];
     char byte;
@@ -215,131 +112,102 @@ static void kill_in_the_middle(const struct lock *lock)
     show("before:");
     if (pipe(ready) < 0)
         err(1, "pipe");
-    pid_t clerk = start();
+    pid_t clerk = start_child(SIGKILL);
     if (clerk == 0) {
-        must(lock->lock(), lock->name);
+        acquire();
         move(100, ready[1]);
     }
     close(ready[1]);
     if (read(ready[0], &byte, 1) != 1)
-        errx(1, "a clerk ended by itself");
+        errx(1, "a clerk exited before it was killed");
     close(ready[0]);
-    kill_and_reap(clerk);
-    show("the clerk is killed:");
+    kill_clerk(clerk);
+    show("the clerk has been killed:");
 
-    if (must(lock->lock(), lock->name) != IPC_OWNER_DIED)
-        errx(1, "%s does not tell of its owner's death", lock->name);
-    printf("  the next one gets the lock and is told: IPC_OWNER_DIED\n");
-    repair(lock);
-    show("repaired, consistent:");
-    must(lock->unlock(), lock->name);
-    if (take(lock) || !is_right())
-        errx(1, "%s: it is not over", lock->name);
+    if (must(lock.type->wrlock(&lock), lock.type->name) != IPC_OWNER_DIED)
+        errx(1, "%s did not report the death of its owner", lock.type->name);
+    printf("  the next owner gets the lock and IPC_OWNER_DIED\n");
+    repair();
+    show("repaired and consistent:");
+    release();
+    if (acquire() || !is_sum_right())
+        errx(1, "%s still reports the death, or the accounts are wrong", lock.type->name);
     move(100, -1);
-    must(lock->unlock(), lock->name);
-    show("and goes on:");
+    release();
+    show("after the next change:");
 }
 
-static void work(const struct lock *lock)
+static void run_clerk(void)
 {
     for (int amount = 1;; amount = amount % 50 + 1) {
-        take(lock);
+        acquire();
         move(amount, -1);
         move(-amount, -1);
-        must(lock->unlock(), lock->name);
+        release();
     }
 }
 
-/* Clerks that work without a pause, each killed after a time of its own. */
-static void kill_at_random(const struct lock *lock, long rounds)
+/* Kills clerks that work without a pause, each after a random time. */
+static void kill_at_random(long rounds, const sigset_t *termination)
 {
-    static const struct timespec now = {0};
-    long deaths = 0;
-    sigset_t ending;
+    long owners = 0;
 
-    sigprocmask(SIG_BLOCK, NULL, &ending);
     for (long i = 0; i < rounds; i++) {
-        pid_t clerk = start();
+        pid_t clerk = start_child(SIGKILL);
         if (clerk == 0)
-            work(lock);
-        const struct timespec a_while = {.tv_nsec = 100000 + random() % 900000};
-        nanosleep(&a_while, NULL);
-        kill_and_reap(clerk);
-        deaths += take(lock);
-        if (!is_right())
-            errx(1, "%s: the accounts are wrong", lock->name);
-        must(lock->unlock(), lock->name);
-
-        int sig = sigtimedwait(&ending, NULL, &now);
-        if (sig > 0)
+            run_clerk();
+        int sig = wait_for_signal(termination, 100000 + (uint64_t)random() % 900000);
+        kill_clerk(clerk);
+        owners += acquire();
+        if (!is_sum_right())
+            errx(1, "%s: the accounts are wrong", lock.type->name);
+        release();
+        if (sig)
             exit(128 + sig);
     }
-    printf("  %ld clerks killed at any moment: %ld held the lock, nobody hung, no sum was wrong\n",
-           rounds, deaths);
+    printf(
+        "  %ld clerks killed at random: %ld of them owned the lock; no process hung, and the sum "
+        "was always right\n",
+        rounds, owners);
 }
 
-static void usage(FILE *out)
-{
-    fprintf(out, "usage: lock_crash [--rounds N]\n"
-                 "Kills the owner of a lock in the middle of a change, and shows how the next one\n"
-                 "goes on; then N owners (default 200) at any moment. For each kind of lock.\n");
-}
+static const char usage[] =
+    "usage: lock_crash [--rounds N]\n"
+    "For each kind of robust lock: kills an owner in the middle of a change, shows how the next\n"
+    "owner continues, and then kills N owners (default 200) at random moments.\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"rounds", required_argument, NULL, 'r'},
-        {"help", no_argument, NULL, 'h'},
+    static const struct lock_type *const types[] = {&mutex_lock, &rwlock_lock, &semlock_lock};
+    long rounds = 200;
+    const struct command_option options[] = {
+        {'r', "rounds", .number = &rounds, .min = 0, .max = 1000000},
         {0},
     };
-    long rounds = 200;
-    char *end;
+    const struct command_line line = {.usage = usage, .options = options};
 
-    for (int c; (c = getopt_long(argc, argv, "r:h", options, NULL)) != -1;) {
-        switch (c) {
-        case 'r':
-            rounds = strtol(optarg, &end, 10);
-            if (end == optarg || *end != '\0' || rounds < 0 || rounds > MAX_ROUNDS)
-                errx(2, "--rounds takes a number from 0 to %d", MAX_ROUNDS);
-            break;
-        case 'h':
-            usage(stdout);
-            return 0;
-        default:
-            usage(stderr);
-            return 2;
-        }
-    }
-    if (optind < argc) {
-        usage(stderr);
-        return 2;
-    }
-
-    /* Looked for between two rounds, so that the semaphores are removed before the end. */
-    sigset_t ending;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGHUP);
-    sigprocmask(SIG_BLOCK, &ending, NULL);
-    signal(SIGCHLD, SIG_DFL); /* were it ignored, nobody could be waited for */
-    atexit(remove_semlock);
+    parse_command_line(&line, argc, argv);
+    /* The program looks for these signals between two rounds, and removes the semaphores before it
+     * exits. */
+    const sigset_t termination = block_termination_signals();
+    enable_waitpid();
+    atexit(remove_lock);
 
     struct ipc_shm *shm;
-    if (ipc_shm_create(sizeof(*bank), NULL, 0, &shm) < 0)
-        err(1, "ipc_shm_create");
+    must(ipc_shm_create(sizeof(*bank), NULL, 0, &shm), "ipc_shm_create");
     bank = ipc_shm_addr(shm);
-    for (size_t i = 0; i < sizeof(locks) / sizeof(*locks); i++) {
-        printf("%s:\n", locks[i].name);
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+        lock = (struct lock){.memory = &bank->lock};
+        must(types[i]->create(&lock), types[i]->name);
+        lock.type = types[i];
+        printf("%s:\n", lock.type->name);
         bank->account[0] = SUM;
         bank->account[1] = 0;
-        must(locks[i].make(), locks[i].name);
-        kill_in_the_middle(&locks[i]);
-        kill_at_random(&locks[i], rounds);
-        remove_semlock();
+        kill_in_the_middle();
+        kill_at_random(rounds, &termination);
+        remove_lock();
     }
     ipc_shm_close(shm);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        err(1, "standard output");
+    flush_output();
     return 0;
 }

@@ -9,7 +9,8 @@ int rwsem_open(key_t key, int flags_and_mode)
     return ipc_semget(key, 2, flags_and_mode);
 }
 
-static int all_at_once(int id, struct sembuf *ops, size_t nops)
+/* semop() that continues after a signal handler. */
+static int semop_uninterrupted(int id, struct sembuf *ops, size_t nops)
 {
     int ret;
     do {
@@ -18,36 +19,41 @@ static int all_at_once(int id, struct sembuf *ops, size_t nops)
     return ret;
 }
 
-int rwsem_read_lock(int id)
+/* Decrements a counter. IPC_NOWAIT: unlocking an unlocked lock fails with EAGAIN instead of
+ * waiting forever. */
+static int decrement(int id, unsigned short counter)
+{
+    struct sembuf op = {.sem_num = counter, .sem_op = -1, .sem_flg = SEM_UNDO | IPC_NOWAIT};
+    return semop_uninterrupted(id, &op, 1);
+}
+
+int rwsem_rdlock(int id)
 {
     struct sembuf ops[] = {
         {.sem_num = WRITERS, .sem_op = 0},
         {.sem_num = READERS, .sem_op = 1, .sem_flg = SEM_UNDO},
     };
-    return all_at_once(id, ops, 2);
+    return semop_uninterrupted(id, ops, 2);
 }
 
-int rwsem_read_unlock(int id)
+int rwsem_rdunlock(int id)
 {
-    /* IPC_NOWAIT: to unlock what is not locked is an error (EAGAIN), not a wait for ever. */
-    struct sembuf op = {.sem_num = READERS, .sem_op = -1, .sem_flg = SEM_UNDO | IPC_NOWAIT};
-    return all_at_once(id, &op, 1);
+    return decrement(id, READERS);
 }
 
-int rwsem_write_lock(int id)
+int rwsem_wrlock(int id)
 {
     struct sembuf ops[] = {
         {.sem_num = READERS, .sem_op = 0},
         {.sem_num = WRITERS, .sem_op = 0},
         {.sem_num = WRITERS, .sem_op = 1, .sem_flg = SEM_UNDO},
     };
-    return all_at_once(id, ops, 3);
+    return semop_uninterrupted(id, ops, 3);
 }
 
-int rwsem_write_unlock(int id)
+int rwsem_wrunlock(int id)
 {
-    struct sembuf op = {.sem_num = WRITERS, .sem_op = -1, .sem_flg = SEM_UNDO | IPC_NOWAIT};
-    return all_at_once(id, &op, 1);
+    return decrement(id, WRITERS);
 }
 
 int rwsem_remove(int id)

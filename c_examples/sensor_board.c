@@ -1,26 +1,24 @@
 /*
- * sensor_board: one process measures a thousand times a second, any number of others read the
- * current reading. It is a cell in a region with a name: readers map it read-only, take no lock
- * and never see half a reading, and each may come, go or be killed at any time. So may the
- * writer: the next one goes on with the same cell, and its readers notice only the pause.
+ * sensor_board: one process measures a thousand times a second, and any number of processes read
+ * the current reading. The reading is in a cell in a named region. Readers map the region
+ * read-only, take no lock and never get a torn reading. A reader can start, end or be killed at
+ * any time, and so can the writer: the next writer continues with the same cell, and the readers
+ * only notice a pause.
  *
  *     sensor_board write &
  *     sensor_board read
  */
 #include <err.h>
 #include <errno.h>
-#include <getopt.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <unixipc.h>
+
+#include "util.h"
 
 #define SENSORS     8
 #define RATE        1000
@@ -30,33 +28,17 @@ struct reading {
     uint64_t time; /* nanoseconds of CLOCK_MONOTONIC */
     uint64_t number;
     uint32_t writer;
-    uint32_t is_last; /* the writer has ended in good order, and removed the name */
+    uint32_t is_last; /* the writer has removed the name, and exits */
     int64_t value[SENSORS];
-    int64_t sum; /* of the values: by it a torn reading would be known */
+    int64_t sum; /* of the values; a torn reading would have a wrong sum */
 };
 
 static char default_name[64];
 static const char *name = default_name;
-static sigset_t ending;
+static sigset_t termination;
 
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-/* Waits so long, or until a signal asks to end. Returns that signal, or 0. */
-static int pause_for(uint64_t ns)
-{
-    const struct timespec time = {.tv_sec = (time_t)(ns / 1000000000),
-                                  .tv_nsec = (long)(ns % 1000000000)};
-    int sig = sigtimedwait(&ending, NULL, &time);
-    return sig < 0 ? 0 : sig;
-}
-
-/* Fills in a new region, before anybody else sees it. */
-static int make_cell(void *addr, size_t size, void *arg)
+/* Initialises a new region, before another process can open it. */
+static int init_region(void *addr, size_t size, void *arg)
 {
     struct ipc_cell *cell;
     (void)arg;
@@ -78,14 +60,15 @@ static void close_board(struct board *board)
     *board = (struct board){NULL, NULL};
 }
 
-/* Opens the region, or makes it. The cell has one writer at a time, until it ends or dies. */
+/* Opens or creates the region, and becomes the sole writer of the cell until this process ends. */
 static void become_writer(struct board *board)
 {
     const struct ipc_shm_opts opts = {.mode = 0644, .timeout_ms = 10000};
 
     for (;;) {
-        if (ipc_shm_open_or_create(name, ipc_cell_memory_size(sizeof(struct reading)), make_cell, NULL,
-                                   &opts, sizeof(opts), &board->shm) < 0)
+        size_t size = ipc_cell_memory_size(sizeof(struct reading));
+        if (ipc_shm_open_or_create(name, size, init_region, NULL, &opts, sizeof(opts),
+                                   &board->shm) < 0)
             err(1, "%s", name);
         if (ipc_cell_open(ipc_shm_addr(board->shm), ipc_shm_size(board->shm),
                           IPC_CELL_F_SOLE_WRITER, &board->cell) < 0) {
@@ -98,11 +81,11 @@ static void become_writer(struct board *board)
             err(1, "%s", name);
         if (current)
             return;
-        close_board(board); /* the writer before us has just removed it */
+        close_board(board); /* the previous writer has just removed the name */
     }
 }
 
-/* Where a real sensor would be asked: from -1000 to 1000 and back, at a pace of its own. */
+/* Stands for a real sensor: values from -1000 to 1000 and back, at a rate of the sensor. */
 static int64_t measure(int sensor, uint64_t number)
 {
     return llabs((int64_t)(number * (unsigned)(sensor + 1) % 4000) - 2000) - 1000;
@@ -116,12 +99,12 @@ static int write_readings(void)
 
     become_writer(&board);
     fprintf(stderr, "sensor_board: process %d serves %s\n", (int)getpid(), name);
-    for (uint64_t next = nanoseconds(); !reading.is_last;) {
+    for (uint64_t next = nanoseconds_now(); !reading.is_last;) {
         next += 1000000000 / RATE;
-        uint64_t now = nanoseconds();
-        sig = pause_for(next > now ? next - now : 0);
+        uint64_t now = nanoseconds_now();
+        sig = wait_for_signal(&termination, next > now ? next - now : 0);
 
-        reading.time = nanoseconds();
+        reading.time = nanoseconds_now();
         reading.number++;
         reading.is_last = sig != 0;
         reading.sum = 0;
@@ -146,7 +129,7 @@ static int is_torn(const struct reading *reading)
     return sum != reading->sum;
 }
 
-/* Returns 0 where there is none. */
+/* Opens the region for reading. Returns 0 if it does not exist. */
 static int open_board(struct board *board)
 {
     if (ipc_shm_open(name, IPC_SHM_F_RDONLY, &board->shm) < 0) {
@@ -160,20 +143,20 @@ static int open_board(struct board *board)
     return 1;
 }
 
-/* Waits for a reading after *version. Returns 0 when a signal asked to end. */
+/* Waits for a reading after *version. Returns 0 after a termination signal. */
 static int next_reading(struct board *board, uint64_t *version, struct reading *reading)
 {
-    for (int said = 0;;) {
-        if (pause_for(0))
+    for (int has_warned = 0;;) {
+        if (wait_for_signal(&termination, 0))
             return 0;
         if (!board->cell && !open_board(board)) {
-            if (!said++)
+            if (!has_warned++)
                 fprintf(stderr, "sensor_board: %s has no writer: waiting for one\n", name);
-            if (pause_for(10 * 1000000))
+            if (wait_for_signal(&termination, 10 * 1000000))
                 return 0;
             continue;
         }
-        /* A signal is looked for ten times a second. */
+        /* The time-out lets the loop check for signals ten times a second. */
         if (ipc_cell_wait(board->cell, *version, 100) < 0) {
             if (errno != ETIMEDOUT)
                 err(1, "ipc_cell_wait");
@@ -183,7 +166,7 @@ static int next_reading(struct board *board, uint64_t *version, struct reading *
             err(1, "ipc_cell_load");
         if (!reading->is_last)
             return 1;
-        close_board(board); /* the name is another region's next time */
+        close_board(board); /* the next writer creates another region */
         *version = 0;
     }
 }
@@ -200,20 +183,21 @@ static int read_readings(long count, long every_ms)
         if (is_torn(&reading))
             errx(1, "reading %llu is torn", (unsigned long long)reading.number);
         printf("writer %u, reading %8llu, %5.0f us old:", reading.writer,
-               (unsigned long long)reading.number, 1e-3 * (double)(nanoseconds() - reading.time));
+               (unsigned long long)reading.number,
+               1e-3 * (double)(nanoseconds_now() - reading.time));
         for (int s = 0; s < SENSORS; s++)
             printf(" %5lld", (long long)reading.value[s]);
         putchar('\n');
-        if (fflush(stdout) != 0)
-            err(1, "standard output");
-        if ((count == 0 || i + 1 < count) && pause_for((uint64_t)every_ms * 1000000))
+        flush_output();
+        if ((count == 0 || i + 1 < count) &&
+            wait_for_signal(&termination, (uint64_t)every_ms * 1000000))
             break;
     }
     close_board(&board);
     return 0;
 }
 
-/* What a reader of the demonstration counts, where its parent sees it. */
+/* The counts of a reader of the demonstration, in memory that it shares with its parent. */
 struct counts {
     volatile uint64_t readings, torn, writers;
 };
@@ -234,19 +218,12 @@ static void count_readings(struct counts *counts)
     close_board(&board);
 }
 
-/* Starts a writer, or a reader where it gets counts. */
+/* Starts a reader, or a writer if counts is NULL. */
 static pid_t start(struct counts *counts)
 {
-    fflush(stdout);
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid < 0)
-        err(1, "fork");
+    pid_t pid = start_child(SIGTERM);
     if (pid > 0)
         return pid;
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-        _exit(1);
     if (!counts)
         _exit(write_readings());
     count_readings(counts);
@@ -255,13 +232,11 @@ static pid_t start(struct counts *counts)
 
 static void end(pid_t pid, int sig)
 {
-    int status;
     kill(pid, sig);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            err(1, "waitpid");
-    if (sig != SIGKILL && (!WIFEXITED(status) || WEXITSTATUS(status) != 0))
-        errx(1, "process %d failed", (int)pid);
+    if (sig == SIGKILL)
+        wait_for_child(pid);
+    else
+        expect_success(pid, "a writer or reader");
 }
 
 static int demonstrate(int readers)
@@ -276,98 +251,65 @@ static int demonstrate(int readers)
     pid_t writer = start(NULL);
     for (int i = 0; i < readers; i++)
         reader[i] = start(&counts[i]);
-    /* Half-way the writer is killed, and another one goes on; of the readers the first is too. */
-    if (!(sig = pause_for(700 * 1000000))) {
+    /* Half-way, kill the writer and the first reader, and replace both. */
+    if (!(sig = wait_for_signal(&termination, 700 * 1000000))) {
         end(writer, SIGKILL);
         end(reader[0], SIGKILL);
-        printf("the writer and the first reader are killed\n");
+        printf("the writer and the first reader have been killed\n");
         reader[0] = start(&counts[0]);
         writer = start(NULL);
-        sig = pause_for(700 * 1000000);
+        sig = wait_for_signal(&termination, 700 * 1000000);
     }
     for (int i = 0; i < readers; i++) {
         end(reader[i], SIGTERM);
-        printf("reader %2d: %5llu readings of %llu writers, %llu torn\n", i,
+        printf("reader %2d: %5llu readings from %llu writers, %llu torn\n", i,
                (unsigned long long)counts[i].readings, (unsigned long long)counts[i].writers,
                (unsigned long long)counts[i].torn);
         failed |= counts[i].torn != 0;
     }
     end(writer, SIGTERM);
-    if (fflush(stdout) != 0)
-        err(1, "standard output");
+    flush_output();
     return sig ? 128 + sig : failed;
 }
 
-static void usage(FILE *out)
-{
-    fprintf(out,
-            "usage: sensor_board write [--name /NAME]\n"
-            "       sensor_board read [--name /NAME] [--count N] [--every MS]\n"
-            "       sensor_board demo [--name /NAME] [--readers N]\n"
-            "write keeps %d sensors' readings on the board, %d times a second, until SIGINT or\n"
-            "SIGTERM; read prints N of them (0, the default: until a signal), one each MS\n"
-            "milliseconds (default 500); demo shows a writer that is killed and replaced, and N\n"
-            "readers (default 4, at most %d). The board's name is %s by default.\n",
-            SENSORS, RATE, MAX_READERS, default_name);
-}
-
-static long number(const char *what, const char *text, long least, long most)
-{
-    char *end;
-    errno = 0;
-    long n = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || errno || n < least || n > most)
-        errx(2, "%s takes a number from %ld to %ld", what, least, most);
-    return n;
-}
+static const char usage[] =
+    "usage: sensor_board write [--name /NAME]\n"
+    "       sensor_board read [--name /NAME] [--count N] [--every MS]\n"
+    "       sensor_board demo [--name /NAME] [--readers N]\n"
+    "write stores the readings of 8 sensors, 1000 times a second, until SIGINT or SIGTERM. read\n"
+    "prints N readings (0, the default: until a signal), one every MS milliseconds (default 500).\n"
+    "demo starts a writer and N readers (default 4, at most 32), kills the writer, and starts\n"
+    "another one. /NAME is the name of the shared memory (default: /unixipc-sensor_board-UID,\n"
+    "with your user ID).\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"name", required_argument, NULL, 'n'},    {"count", required_argument, NULL, 'c'},
-        {"every", required_argument, NULL, 'e'},   {"readers", required_argument, NULL, 'r'},
-        {"help", no_argument, NULL, 'h'},          {0},
+    long count = 0, every_ms = 500, readers = 4;
+    const struct command_option options[] = {
+        {'n', "name", .text = &name},
+        {'c', "count", .number = &count, .min = 0, .max = 1000000000},
+        {'e', "every", .number = &every_ms, .min = 0, .max = 3600000},
+        {'r', "readers", .number = &readers, .min = 1, .max = MAX_READERS},
+        {0},
     };
-    long count = 0, every = 500, readers = 4;
+    const struct command_line line = {
+        .usage = usage,
+        .min_args = 1,
+        .max_args = 1,
+        .options = options,
+    };
 
     snprintf(default_name, sizeof(default_name), "/unixipc-sensor_board-%u", (unsigned)getuid());
-    for (int c; (c = getopt_long(argc, argv, "n:c:e:r:h", options, NULL)) != -1;) {
-        switch (c) {
-        case 'n':
-            name = optarg;
-            break;
-        case 'c':
-            count = number("--count", optarg, 0, 1000000000);
-            break;
-        case 'e':
-            every = number("--every", optarg, 0, 3600000);
-            break;
-        case 'r':
-            readers = number("--readers", optarg, 1, MAX_READERS);
-            break;
-        case 'h':
-            usage(stdout);
-            return 0;
-        default:
-            usage(stderr);
-            return 2;
-        }
-    }
-    const char *what = argc - optind == 1 ? argv[optind] : "";
+    const char *command = argv[parse_command_line(&line, argc, argv)];
 
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGHUP);
-    sigprocmask(SIG_BLOCK, &ending, NULL); /* waited for in pause_for() */
-    signal(SIGCHLD, SIG_DFL);              /* were it ignored, nobody could be waited for */
+    termination = block_termination_signals();
+    enable_waitpid();
 
-    if (strcmp(what, "write") == 0)
+    if (strcmp(command, "write") == 0)
         return write_readings();
-    if (strcmp(what, "read") == 0)
-        return read_readings(count, every);
-    if (strcmp(what, "demo") == 0)
+    if (strcmp(command, "read") == 0)
+        return read_readings(count, every_ms);
+    if (strcmp(command, "demo") == 0)
         return demonstrate((int)readers);
-    usage(stderr);
-    return 2;
+    usage_error(usage);
 }

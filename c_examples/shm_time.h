@@ -1,39 +1,30 @@
-/* What shm_timed and shm_timec share. */
+/* The shared memory, the key and the command line of shm_timed and shm_timec. */
 #ifndef SHM_TIME_H
 #define SHM_TIME_H
 
-#include <err.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <sys/types.h>
 #include <unixipc.h>
 
-/* The segment. A server claims it with its process id, from 0 or from a dead one's. */
 struct shm_time {
-    _Atomic pid_t server;
+    _Atomic pid_t server; /* 0: none yet */
     _Atomic int has_date;
     _Atomic int has_cell;
     char date[100];
-    /* With --cell the date is here: ipc_cell_memory_size() of them. */
+    /* The cell that holds the date with --cell. It has shm_time_cell_size() bytes. */
     _Alignas(64) char cell[];
 };
 
-static inline size_t shm_time_cell_bytes(void)
-{
-    return ipc_cell_memory_size(sizeof(((struct shm_time *)0)->date));
-}
+struct shm_time_args {
+    int lock, cell;   /* --lock, --cell */
+    const char *path; /* server and client make the same key from the same path */
+};
 
-static inline size_t shm_time_bytes(void)
-{
-    return sizeof(struct shm_time) + shm_time_cell_bytes();
-}
+struct shm_time_args shm_time_parse(const char *usage, int argc, char **argv);
 
-/* Server and client find each other by the key of a file or folder that both name. */
-static inline key_t shm_time_key(const char *path)
-{
-    key_t key = ipc_ftok(path, 't');
-    if (key == -1)
-        err(1, "%s", path);
-    return key;
-}
+key_t shm_time_key(const char *path);
+size_t shm_time_cell_size(void);
+size_t shm_time_size(void); /* of the segment, with the cell */
 
 #endif

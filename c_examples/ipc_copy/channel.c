@@ -1,14 +1,8 @@
-/*
- * A channel: the file is read right into the ring, and the copy is written right out of it.
- */
+/* The sender reads the file into the ring, and the receiver writes the copy from the ring. */
 #include "transport.h"
 
 #include <errno.h>
 #include <unixipc.h>
-
-/* Messages have borders, and none is empty. So each begins with what it is: the end of the
- * session alone would not tell whether all was sent. */
-enum { DATA = 'd', END = 'e' };
 
 struct message {
     char kind;
@@ -21,7 +15,7 @@ static struct ipc_channel *end[2];
 
 static int open_channel(void)
 {
-    /* Several messages in flight, so that reading and writing go on at the same time. */
+    /* The ring holds several messages, so that the processes read and write at the same time. */
     struct ipc_channel_opts opts = {.send_size = 1024 * 1024, .recv_size = 64 * 1024};
     return ipc_channel_pair(&opts, sizeof(opts), end);
 }
@@ -58,7 +52,7 @@ static ssize_t peek(const void **ret_data)
     if (len < 0)
         return -1;
     if (len == 0) {
-        errno = EPIPE; /* the sender is gone before the last message */
+        errno = EPIPE; /* the sender ended before the end mark */
         return -1;
     }
     const struct message *received = at;
@@ -69,10 +63,6 @@ static ssize_t peek(const void **ret_data)
 static int release(void)
 {
     return ipc_channel_release(end[1]);
-}
-
-static void remove_nothing(void)
-{
 }
 
 const struct transport via_channel = {

@@ -8,9 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../util.h"
+
 extern char **environ;
 
-/* Starts sha256sum with fd as its input; *ret_out reads its output. Returns its pid, or -1. */
+/* Starts sha256sum with fd as its input. *ret_out becomes a descriptor of its output. Returns its
+ * pid, or -1. */
 static pid_t start(int fd, int *ret_out)
 {
     int out[2];
@@ -49,12 +52,7 @@ static int finish(pid_t pid, int out, char ret_hex[DIGEST_HEX + 1])
     ret_hex[len] = '\0';
     close(out);
 
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR) {
-            warn("waitpid");
-            return -1;
-        }
+    int status = wait_for_child(pid);
     if (len == DIGEST_HEX && WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
     warnx("sha256sum failed");

@@ -1,33 +1,18 @@
-/*
- * Nothing is sent but the descriptor of the open file; the receiver reads the file itself.
- */
+/* The sender passes the descriptor of the open file, and the receiver reads the file itself. */
 #include "transport.h"
 
 #include <errno.h>
-#include <unistd.h>
 #include <unixipc.h>
 
-static int pair[2];
-
-static int open_pair(void)
+static int open_seqpacket(void)
 {
-    return ipc_pair_open(SOCK_SEQPACKET, pair);
-}
-
-static void keep_sender(void)
-{
-    close(pair[1]);
-}
-
-static void keep_receiver(void)
-{
-    close(pair[0]);
+    return open_pair(SOCK_SEQPACKET);
 }
 
 static int send_fd(int file)
 {
-    /* A message carries at least a byte. */
-    return ipc_msg_send(pair[0], "f", 1, &file, 1, -1);
+    /* A message has at least one byte. */
+    return ipc_msg_send(sender_fd, "f", 1, &file, 1, -1);
 }
 
 static int recv_fd(void)
@@ -35,7 +20,7 @@ static int recv_fd(void)
     char byte;
     int file;
     size_t nfds = 1;
-    ssize_t len = ipc_msg_recv(pair[1], &byte, 1, &file, &nfds, -1);
+    ssize_t len = ipc_msg_recv(receiver_fd, &byte, 1, &file, &nfds, -1);
     if (len < 0)
         return -1;
     if (len == 0 || nfds == 0) {
@@ -45,15 +30,11 @@ static int recv_fd(void)
     return file;
 }
 
-static void remove_nothing(void)
-{
-}
-
 const struct transport via_fd = {
     .name = "fd",
-    .open = open_pair,
-    .keep_sender = keep_sender,
-    .keep_receiver = keep_receiver,
+    .open = open_seqpacket,
+    .keep_sender = keep_sender_fd,
+    .keep_receiver = keep_receiver_fd,
     .send_fd = send_fd,
     .recv_fd = recv_fd,
     .remove = remove_nothing,

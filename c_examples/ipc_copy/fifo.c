@@ -8,43 +8,43 @@
 #include <unistd.h>
 #include <unixipc.h>
 
-/* More in flight, fewer switches between the processes; the most that everybody may ask for. */
+/* A larger pipe needs fewer context switches. This is the largest that any user may request. */
 #define PIPE_BYTES (1024 * 1024)
 
 static int open_both_ends(const char *path)
 {
     if (ipc_mkfifo(path, 0600) < 0)
         return -1;
-    /* To open one end waits for the other. Here both are opened before fork, the reading end
-     * first and without waiting, so that no partner that dies early can make us hang. */
-    stream_in = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (stream_in >= 0)
-        stream_out = open(path, O_WRONLY | O_CLOEXEC);
+    /* open() waits until the other end is open. This process opens both ends before fork, the read
+     * end first and without blocking, so it cannot hang if the peer dies early. */
+    receiver_fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (receiver_fd >= 0)
+        sender_fd = open(path, O_WRONLY | O_CLOEXEC);
     int error = errno;
-    unlink(path); /* the name has done its work: nothing is left, whatever happens */
+    unlink(path); /* the name is no longer needed, and must not outlive the processes */
     errno = error;
-    if (stream_in < 0 || stream_out < 0)
+    if (receiver_fd < 0 || sender_fd < 0)
         return -1;
-    fcntl(stream_in, F_SETPIPE_SZ, PIPE_BYTES); /* only faster: may fail */
-    return fcntl(stream_in, F_SETFL, 0); /* from here on reads wait */
+    fcntl(receiver_fd, F_SETPIPE_SZ, PIPE_BYTES); /* if it fails, the copy is only slower */
+    return fcntl(receiver_fd, F_SETFL, 0);        /* reads block from now on */
 }
 
 static int open_fifo(void)
 {
     const char *tmp = getenv("TMPDIR");
-    char folder[4000], path[4096];
+    char directory[4000], path[4096];
 
-    if (snprintf(folder, sizeof(folder), "%s/ipc_copy.XXXXXX", tmp ? tmp : "/tmp") >=
-        (int)sizeof(folder)) {
+    if (snprintf(directory, sizeof(directory), "%s/ipc_copy.XXXXXX", tmp ? tmp : "/tmp") >=
+        (int)sizeof(directory)) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    if (!mkdtemp(folder)) /* a folder of our own: nobody else can put a file in our way */
+    if (!mkdtemp(directory)) /* a private directory: other users cannot create files in it */
         return -1;
-    snprintf(path, sizeof(path), "%s/fifo", folder);
+    snprintf(path, sizeof(path), "%s/fifo", directory);
     int ret = open_both_ends(path);
     int error = errno;
-    rmdir(folder);
+    rmdir(directory);
     errno = error;
     return ret;
 }
@@ -52,11 +52,11 @@ static int open_fifo(void)
 const struct transport via_fifo = {
     .name = "fifo",
     .open = open_fifo,
-    .keep_sender = stream_keep_sender,
-    .keep_receiver = stream_keep_receiver,
+    .keep_sender = keep_sender_fd,
+    .keep_receiver = keep_receiver_fd,
     .reserve = stream_reserve,
     .commit = stream_commit,
     .peek = stream_peek,
     .release = stream_release,
-    .remove = stream_remove,
+    .remove = remove_nothing,
 };

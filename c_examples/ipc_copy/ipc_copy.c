@@ -1,13 +1,11 @@
 /*
- * ipc_copy: copies a file through a second process. This process reads it and sends
- * it; a child receives it and writes the copy. The mechanism between them is the
- * user's choice. The copy appears under its name only when it is whole and its
- * digest is that of the original.
+ * ipc_copy: copies a file through a second process, with a mechanism that the user selects. The
+ * parent reads the file and sends it; a child receives it and writes the copy. The copy gets its
+ * name only when it is complete and has the same digest as the original.
  */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../util.h"
 #include "digest.h"
 #include "progress.h"
 #include "transport.h"
@@ -29,7 +28,7 @@ static const struct transport *const transports[] = {
 
 static const struct transport *transport;
 
-/* The copy's name while it is not complete; empty where there is nothing to remove. */
+/* The path of the incomplete copy, or an empty string if there is none. */
 static char part[4096 + 8];
 
 static void clean_up(void)
@@ -47,7 +46,7 @@ static void on_signal(int sig)
     raise(sig);
 }
 
-/* The child ended: wakes this process where it waits for the child. */
+/* The child has ended: make a transport call that waits for the child fail. */
 static void on_child(int sig)
 {
     (void)sig;
@@ -61,13 +60,13 @@ static void handle_signals(void)
     static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
         signal(ending[i], on_signal);
-    signal(SIGPIPE, SIG_IGN); /* EPIPE instead */
-    /* That the child is stopped (Ctrl-Z) is not its end. */
+    signal(SIGPIPE, SIG_IGN); /* write() fails with EPIPE instead */
+    /* SA_NOCLDSTOP: no signal when the child is stopped (Ctrl-Z). */
     struct sigaction child = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP | SA_RESTART};
     sigaction(SIGCHLD, &child, NULL);
 }
 
-/* Ends this process because of what errno says, with nothing left behind. */
+/* Reports errno, removes the incomplete copy and the mechanism, and exits. */
 static _Noreturn void fail(const char *what)
 {
     warn("%s", what);
@@ -88,7 +87,7 @@ static void write_all(int to, const char *dest, const char *data, size_t len)
     }
 }
 
-/* The end of the child. Some file systems tell only now that the disk is full. */
+/* Ends the child. Some file systems report only in close() that the disk is full. */
 static _Noreturn void finish(int to, const char *dest)
 {
     if (close(to) < 0)
@@ -96,7 +95,7 @@ static _Noreturn void finish(int to, const char *dest)
     exit(0);
 }
 
-/* The child, where it is given the file itself. */
+/* The child, if the mechanism passes the open file. */
 static _Noreturn void copy_received_file(int to, const char *dest)
 {
     static char buffer[256 * 1024];
@@ -108,14 +107,14 @@ static _Noreturn void copy_received_file(int to, const char *dest)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            fail("the file that was passed");
+            fail("the received file");
         if (n == 0)
             finish(to, dest);
         write_all(to, dest, buffer, (size_t)n);
     }
 }
 
-/* The child: writes what arrives. */
+/* The child: writes each piece to the copy. */
 static _Noreturn void receive(int to, const char *dest)
 {
     const void *data;
@@ -129,14 +128,14 @@ static _Noreturn void receive(int to, const char *dest)
     if (len < 0) {
         if (errno != EPIPE)
             fail(transport->name);
-        warnx("the sender ended before all was sent");
+        warnx("the sender ended before it had sent everything");
         clean_up();
         exit(1);
     }
     finish(to, dest);
 }
 
-/* This process: sends the file. Returns its length, or -1 where the receiver is gone. */
+/* The parent: sends the file. Returns its length, or -1 if the receiver has ended. */
 static long long send_file(int from, const char *file)
 {
     unsigned long long done = 0;
@@ -164,8 +163,8 @@ static long long send_file(int from, const char *file)
 }
 
 /*
- * This process, where it gives the file itself. Sender and receiver have one open file,
- * so its offset tells how far the receiver is.
+ * The parent, if the mechanism passes the open file. Both processes share the open file
+ * description, so its offset shows the progress of the receiver.
  */
 static long long pass_file(int from, pid_t receiver)
 {
@@ -182,7 +181,7 @@ static long long pass_file(int from, pid_t receiver)
         if (at > 0)
             progress_at((unsigned long long)at);
         ended.si_pid = 0;
-        /* Looks, and leaves the child to receiver_result(). */
+        /* WNOWAIT: receiver_result() reaps the child. */
         if (waitid(P_PID, (id_t)receiver, &ended, WEXITED | WNOHANG | WNOWAIT) < 0)
             fail("waitid");
     } while (ended.si_pid == 0 && (nanosleep(&pause, NULL), 1));
@@ -190,13 +189,10 @@ static long long pass_file(int from, pid_t receiver)
     return end < 0 ? 0 : (long long)end;
 }
 
-/* Waits for the child. Returns 0 if it has done its work, else says why not. */
+/* Waits for the child. Returns 0 if it has succeeded; otherwise -1. */
 static int receiver_result(pid_t pid)
 {
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            fail("waitpid");
+    int status = wait_for_child(pid);
     if (WIFSIGNALED(status))
         warnx("the receiver was killed by signal %d (%s)", WTERMSIG(status),
               strsignal(WTERMSIG(status)));
@@ -204,9 +200,9 @@ static int receiver_result(pid_t pid)
 }
 
 /*
- * Opens what the copy is written to. A regular file is written under another name in the
- * same folder first, with the permissions of the original; anything else (/dev/null) is
- * written to as it is.
+ * Opens the destination. A regular file is written under another name in the same directory
+ * first, with the permissions of the original. Another kind of file (/dev/null) is written
+ * directly; *ret_final becomes NULL then.
  */
 static int open_dest(const char *dest, const struct stat *from, const char **ret_final)
 {
@@ -214,9 +210,9 @@ static int open_dest(const char *dest, const struct stat *from, const char **ret
     *ret_final = NULL;
     if (stat(dest, &st) == 0) {
         if (S_ISDIR(st.st_mode))
-            errx(1, "%s is a folder", dest);
+            errx(1, "%s is a directory", dest);
         if (st.st_dev == from->st_dev && st.st_ino == from->st_ino)
-            errx(1, "%s is the file itself", dest);
+            errx(1, "%s is the same file", dest);
         if (!S_ISREG(st.st_mode)) {
             int fd = open(dest, O_WRONLY | O_CLOEXEC);
             if (fd < 0)
@@ -224,7 +220,7 @@ static int open_dest(const char *dest, const struct stat *from, const char **ret
             return fd;
         }
     }
-    /* A symbolic link stays one: the file that it leads to is replaced. */
+    /* A symbolic link stays, and the file that it refers to is replaced. */
     char *real = realpath(dest, NULL);
     const char *final = real ? real : dest;
     if (snprintf(part, sizeof(part), "%s.XXXXXX", final) >= (int)sizeof(part)) {
@@ -251,7 +247,7 @@ static void copy(const char *file, const char *dest)
     if (from < 0 || fstat(from, &st) < 0)
         err(1, "%s", file);
     if (S_ISDIR(st.st_mode))
-        errx(1, "%s is a folder", file);
+        errx(1, "%s is a directory", file);
 
     const char *final;
     handle_signals();
@@ -259,7 +255,7 @@ static void copy(const char *file, const char *dest)
     if (transport->open() < 0)
         fail(transport->name);
 
-    double begun = seconds_now();
+    double begin = seconds_now();
     progress_begin(S_ISREG(st.st_mode) ? (unsigned long long)st.st_size : 0);
     fflush(stdout);
     pid_t parent = getpid();
@@ -267,14 +263,14 @@ static void copy(const char *file, const char *dest)
     if (pid < 0)
         fail("fork");
     if (pid == 0) {
-        /* Where the sender is killed, the receiver cleans up. */
+        /* If the sender is killed, the receiver gets SIGTERM, and its handler cleans up. */
         signal(SIGCHLD, SIG_DFL);
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent)
             raise(SIGTERM);
         transport->keep_receiver();
         if (transport->recv_fd) {
-            close(from); /* it is passed */
+            close(from); /* the receiver uses the descriptor that the sender passes */
             copy_received_file(to, dest);
         }
         receive(to, dest);
@@ -285,12 +281,12 @@ static void copy(const char *file, const char *dest)
     progress_end();
     if (received < 0 || len < 0) {
         if (received == 0)
-            warnx("the receiver ended before all was sent");
+            warnx("the receiver ended before everything was sent");
         clean_up();
         exit(1);
     }
-    double seconds = seconds_now() - begun;
-    signal(SIGCHLD, SIG_DFL); /* the next child is sha256sum */
+    double seconds = seconds_now() - begin;
+    enable_waitpid(); /* the next children are sha256sum */
 
     const char *check = final ? "not checked: the original is not a regular file"
                               : "not checked: the copy is not a regular file";
@@ -300,7 +296,7 @@ static void copy(const char *file, const char *dest)
         if (copied < 0)
             fail(dest);
         if (digest_two((int[]){from, copied}, hex) < 0 || strcmp(hex[0], hex[1]) != 0) {
-            warnx("%s: the copy could not be shown to be the same (did the file change?)", dest);
+            warnx("%s: the digest of the copy differs or is missing (did the file change?)", dest);
             clean_up();
             exit(1);
         }
@@ -316,47 +312,35 @@ static void copy(const char *file, const char *dest)
         err(1, "standard output");
 }
 
-static void usage(FILE *out)
-{
-    fprintf(out, "usage: ipc_copy FILE DEST --via MECHANISM\n"
-                 "Copies FILE to DEST through a second process, checks the copy's SHA-256 and\n"
-                 "prints the rate. MECHANISM is one of:");
-    for (size_t i = 0; i < TRANSPORTS; i++)
-        fprintf(out, " %s", transports[i]->name);
-    fputc('\n', out);
-}
+static const char usage[] =
+    "usage: ipc_copy FILE DEST --via MECHANISM\n"
+    "Copies FILE to DEST through a second process, compares the SHA-256 of both, and prints the\n"
+    "rate. MECHANISM is socketpair, fifo, shm, message, channel or fd.\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"via", required_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
+    const char *mechanism = NULL;
+    const struct command_option options[] = {
+        {'v', "via", .text = &mechanism},
         {0},
     };
-    for (int c; (c = getopt_long(argc, argv, "v:h", options, NULL)) != -1;) {
-        switch (c) {
-        case 'v':
-            for (size_t i = 0; i < TRANSPORTS; i++)
-                if (strcmp(optarg, transports[i]->name) == 0)
-                    transport = transports[i];
-            if (!transport) {
-                warnx("--via does not know %s", optarg);
-                usage(stderr);
-                return 2;
-            }
-            break;
-        case 'h':
-            usage(stdout);
-            return 0;
-        default:
-            usage(stderr);
-            return 2;
-        }
+    const struct command_line line = {
+        .usage = usage,
+        .min_args = 2,
+        .max_args = 2,
+        .options = options,
+    };
+    int first = parse_command_line(&line, argc, argv);
+
+    if (!mechanism)
+        usage_error(usage);
+    for (size_t i = 0; i < TRANSPORTS; i++)
+        if (strcmp(mechanism, transports[i]->name) == 0)
+            transport = transports[i];
+    if (!transport) {
+        warnx("--via does not take %s", mechanism);
+        usage_error(usage);
     }
-    if (argc - optind != 2 || !transport) {
-        usage(stderr);
-        return 2;
-    }
-    copy(argv[optind], argv[optind + 1]);
+    copy(argv[first], argv[first + 1]);
     return 0;
 }

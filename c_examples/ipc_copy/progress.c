@@ -2,30 +2,24 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../util.h"
+
 #define WIDTH    40
-#define INTERVAL 0.1 /* seconds between two drawings */
+#define INTERVAL 0.1 /* seconds between two updates */
 
 static struct {
     int shown;
     unsigned long long total;
-    double begun, drawn;
+    double begin, drawn;
 } bar;
-
-double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 void progress_begin(unsigned long long total)
 {
     bar.shown = isatty(STDERR_FILENO);
     bar.total = total;
-    bar.begun = bar.drawn = seconds_now();
+    bar.begin = bar.drawn = seconds_now();
 }
 
 void progress_at(unsigned long long done)
@@ -38,20 +32,20 @@ void progress_at(unsigned long long done)
     bar.drawn = now;
 
     double megabytes = (double)done / 1e6;
-    double rate = megabytes / (now - bar.begun);
+    double rate = megabytes / (now - bar.begin);
     if (bar.total == 0) {
         fprintf(stderr, "\r%10.1f MB %8.0f MB/s", megabytes, rate);
         return;
     }
     double share = (double)done / (double)bar.total;
-    if (share > 1) /* the file has grown */
+    if (share > 1) /* the file has grown since the copy began */
         share = 1;
     char filled[WIDTH + 1];
     int n = (int)(share * WIDTH);
     memset(filled, '#', (size_t)n);
     filled[n] = '\0';
-    fprintf(stderr, "\r[%-*s] %3.0f %% %10.1f MB %8.0f MB/s", WIDTH, filled, share * 100,
-            megabytes, rate);
+    fprintf(stderr, "\r[%-*s] %3.0f %% %10.1f MB %8.0f MB/s", WIDTH, filled, share * 100, megabytes,
+            rate);
 }
 
 void progress_end(void)

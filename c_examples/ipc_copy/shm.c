@@ -1,6 +1,6 @@
 /*
- * A row of buffers in shared memory and two semaphores that count the empty and the
- * full ones: the textbook's producer and consumer.
+ * The producer and consumer of the textbooks: a ring of buffers in shared memory, and two
+ * semaphores that count the empty and the full buffers.
  */
 #include "transport.h"
 
@@ -21,14 +21,14 @@ static struct shared {
 static int sems = -1;
 static unsigned next; /* the slot that this side uses next */
 
-static int count(unsigned short semaphore, short by)
+static int add(unsigned short semaphore, short value)
 {
-    struct sembuf op = {.sem_num = semaphore, .sem_op = by};
+    struct sembuf op = {.sem_num = semaphore, .sem_op = value};
     while (ipc_semop(sems, &op, 1) < 0) {
         if (errno == EINTR)
             continue;
         if (errno == EIDRM || errno == EINVAL)
-            errno = EPIPE; /* the partner died, and its death removed the semaphores */
+            errno = EPIPE; /* the peer has ended, and the semaphores were removed after that */
         return -1;
     }
     return 0;
@@ -47,7 +47,7 @@ static int open_shm(void)
         return -1;
     shared = ipc_shmat(id, NULL, 0);
     int error = errno;
-    /* The segment stays until both processes have let it go, and no longer. */
+    /* After IPC_RMID the segment exists until both processes have detached it. */
     ipc_shmctl(id, IPC_RMID, NULL);
     errno = error;
     if (shared == (void *)-1)
@@ -56,7 +56,7 @@ static int open_shm(void)
     sems = ipc_semget(IPC_PRIVATE, 2, IPC_CREAT | 0600);
     if (sems < 0)
         return -1;
-    if (count(EMPTY, SLOTS) < 0) {
+    if (add(EMPTY, SLOTS) < 0) {
         error = errno;
         remove_shm();
         errno = error;
@@ -67,25 +67,25 @@ static int open_shm(void)
 
 static void keep_both(void)
 {
-    /* Both sides have the same memory. */
+    /* Both processes use the same memory. */
 }
 
 static void *reserve(size_t *ret_cap)
 {
     *ret_cap = sizeof(shared->slot[0].data);
-    return count(EMPTY, -1) < 0 ? NULL : shared->slot[next].data;
+    return add(EMPTY, -1) < 0 ? NULL : shared->slot[next].data;
 }
 
 static int commit(size_t len)
 {
     shared->slot[next].len = len;
     next = (next + 1) % SLOTS;
-    return count(FULL, 1); /* a system call orders the memory too */
+    return add(FULL, 1); /* the system call also orders the memory accesses */
 }
 
 static ssize_t peek(const void **ret_data)
 {
-    if (count(FULL, -1) < 0)
+    if (add(FULL, -1) < 0)
         return -1;
     *ret_data = shared->slot[next].data;
     return (ssize_t)shared->slot[next].len;
@@ -94,7 +94,7 @@ static ssize_t peek(const void **ret_data)
 static int release(void)
 {
     next = (next + 1) % SLOTS;
-    return count(EMPTY, 1);
+    return add(EMPTY, 1);
 }
 
 const struct transport via_shm = {

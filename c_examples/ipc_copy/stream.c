@@ -4,24 +4,15 @@
 #include <stdint.h>
 #include <unistd.h>
 
-/* A stream has no borders, so each piece comes after its length. An end of file tells
- * nothing of whether all was sent: the sender may have died. So the last length is 0. */
+#include "transport.h"
+
+/* A stream has no message boundaries, so the length of each piece precedes it. The end of file
+ * does not prove that everything was sent: the sender may have died. So the end mark is a length
+ * of 0. */
 static struct {
     uint32_t len;
     char data[256 * 1024];
 } piece;
-
-int stream_in = -1, stream_out = -1;
-
-void stream_keep_sender(void)
-{
-    close(stream_in);
-}
-
-void stream_keep_receiver(void)
-{
-    close(stream_out);
-}
 
 void *stream_reserve(size_t *ret_cap)
 {
@@ -34,7 +25,7 @@ int stream_commit(size_t len)
     piece.len = (uint32_t)len;
     const char *from = (const char *)&piece;
     for (size_t left = sizeof(piece.len) + len; left > 0;) {
-        ssize_t n = write(stream_out, from, left); /* SIGPIPE is ignored: EPIPE instead */
+        ssize_t n = write(sender_fd, from, left); /* SIGPIPE is ignored */
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
@@ -51,7 +42,7 @@ int stream_commit(size_t len)
 static int read_all(void *to, size_t len)
 {
     for (char *at = to; len > 0;) {
-        ssize_t n = read(stream_in, at, len);
+        ssize_t n = read(receiver_fd, at, len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n == 0 || (n < 0 && errno == ECONNRESET))
@@ -81,9 +72,4 @@ ssize_t stream_peek(const void **ret_data)
 int stream_release(void)
 {
     return 0;
-}
-
-void stream_remove(void)
-{
-    /* The kernel closes the descriptors, and the partner reads the end. */
 }
