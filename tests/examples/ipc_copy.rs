@@ -168,6 +168,8 @@ fn file_size_limit() {
 
 /// Starts a copy of an endless source: a FIFO that the test writes to.
 fn start_endless(via: &str) -> (Child, File) {
+    // A write to a program that has ended must fail, not end this process.
+    common::signals::set_action(libc::SIGPIPE, libc::SIG_IGN, 0);
     let from = make_fifo("source");
     let child = copy(via, &from, &dest())
         .stderr(Stdio::piped())
