@@ -74,7 +74,7 @@ impl Event for ModelEvent {
     }
 }
 
-pub struct Bell {
+pub struct ModelDoorbell {
     /// The processor of the peer's notifier.
     peer_processor: Arc<Processor>,
     kernel: Arc<Kernel>,
@@ -85,7 +85,7 @@ pub struct Bell {
     counts: [AtomicU32; 2],
 }
 
-impl Bell {
+impl ModelDoorbell {
     pub fn new(peer_processor: &Arc<Processor>) -> Self {
         let kernel = Arc::new(Kernel {
             state: Mutex::new(State::default()),
@@ -164,7 +164,7 @@ fn is_readable(state: &State) -> bool {
     state.readable || state.bytes > 0 || state.hung_up
 }
 
-impl Doorbell for Bell {
+impl Doorbell for ModelDoorbell {
     type Deadline = Limit;
 
     fn epoch(&self) -> u32 {

@@ -17,7 +17,7 @@ use crate::shipped::state::{Local, MessageCondition, PeerRing, SpaceCondition, V
 use crate::transport::event_count::{ENDED, Notifier, PeerState};
 use crate::transport::ring::{ALIGN, Consumer, Producer};
 use crate::transport::wait::{Condition, Doorbell, Progress, Role, wait};
-use doorbell::{Bell, Limit};
+use doorbell::{Limit, ModelDoorbell};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
@@ -34,7 +34,7 @@ const MESSAGES: Range<u64> = 0..SLOTS as u64 - 1;
 struct End {
     control: Control,
     local: Local,
-    bell: Bell,
+    bell: ModelDoorbell,
     /// The words of the messages that it sends.
     ring: [UnsafeCell<u64>; SLOTS],
     /// The length field in each slot, if a record begins there. In other slots of a record the
@@ -63,7 +63,7 @@ impl End {
         Self {
             control,
             local: Local::new(),
-            bell: Bell::new(peer_processor),
+            bell: ModelDoorbell::new(peer_processor),
             ring: [(); SLOTS].map(|()| UnsafeCell::new(0)),
             lengths: [(); SLOTS].map(|()| AtomicU32::new(0)),
         }
@@ -91,7 +91,7 @@ impl Channel {
         })
     }
 
-    fn view(&self, end: usize, thread: u64) -> View<'_, Bell> {
+    fn view(&self, end: usize, thread: u64) -> View<'_, ModelDoorbell> {
         View {
             mine: &self.ends[end].control,
             theirs: &self.ends[1 - end].control,
