@@ -156,23 +156,25 @@ fn every_worker_killed() {
     remove(&files);
 }
 
-/// Each worker notices the death of the parent, because its siblings have closed the parent's end
-/// of its channel.
+/// An idle worker notices the death of the parent while a worker that was started later is busy,
+/// because the later one has closed its copies of the parent's ends.
 #[apply(isolated)]
 fn parent_killed() {
-    let fifo = make_fifo("fifo");
-    let mut pool = start(&fifo, &[]);
-    let to = File::create(&fifo).unwrap();
-    let busy = wait_for_reader(&pool, &fifo, 0);
-    wait_until("two workers", || children_of(&pool).len() == 2);
-    let workers = children_of(&pool);
-    let idle = workers.into_iter().find(|worker| *worker != busy).unwrap();
+    let fifos = ["fifo", "second"].map(make_fifo);
+    let mut pool = start(&fifos[0], &fifos[1..]);
+    let [first, second] = [0, 1].map(|job| File::create(&fifos[job]).unwrap());
+    let idle = wait_for_reader(&pool, &fifos[0], 0);
+    let busy = wait_for_reader(&pool, &fifos[1], 0);
+    drop(first);
+    wait_until("the end of the first job", || !has_open(idle, &fifos[0]));
     wait_until("a sleeping worker", || stat(idle)[0] == "S");
     pool.kill().unwrap();
     wait(&mut pool);
     wait_until_gone(idle);
-    // The busy worker notices it after its job.
-    drop(to);
+    // The busy worker notices the death after its job.
+    drop(second);
     wait_until_gone(busy);
-    fs::remove_file(&fifo).unwrap();
+    for fifo in fifos {
+        fs::remove_file(fifo).unwrap();
+    }
 }
