@@ -17,7 +17,7 @@
 
 /* Flags of an input. */
 #define SEQPACKET 1
-#define ENDS 2 /* the peer shuts its direction down after the pieces */
+#define ENDS      2 /* the peer shuts its direction down after the pieces */
 
 #define PIECES_MAX 16
 
@@ -170,8 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     before = open_descriptors();
     parse(data + 1, size - 1);
-    expect(socketpair(AF_UNIX,
-                      (flags & SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0,
+    expect(socketpair(AF_UNIX, (flags & SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0,
                       ends) == 0,
            "socketpair");
     for (size_t i = 0; i < npieces; i++) {

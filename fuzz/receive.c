@@ -22,19 +22,19 @@
 
 #include <unixipc.h>
 
-#define STREAM 1
+#define STREAM    1
 #define SEQPACKET 2
-#define FIFO 3
+#define FIFO      3
 
 /* Flags of an input. */
 #define STAYS_OPEN 1 /* the peer does not close its end */
 #define NO_PACKETS 2 /* a FIFO without packet mode, in which writes can be joined */
-#define NO_FDS 4     /* the receiver passes NULL as the number of descriptors */
+#define NO_FDS     4 /* the receiver passes NULL as the number of descriptors */
 
 #define PIECES_MAX 64
-#define FDS_MAX 3
-#define BYTES_MAX 65536
-#define EMPTY_MAX 16 /* the number of empty packets that a call skips */
+#define FDS_MAX    3
+#define BYTES_MAX  65536
+#define EMPTY_MAX  16 /* the number of empty packets that a call skips */
 
 struct piece {
     const uint8_t *bytes;
@@ -128,8 +128,7 @@ static inline struct expected expect_seqpacket(void)
             piece = &pieces[next_piece++];
         }
         if (piece->len > 0 || !stays_open) {
-            return piece->len > cap ? error(EMSGSIZE)
-                                    : (struct expected){piece->len, piece->bytes};
+            return piece->len > cap ? error(EMSGSIZE) : (struct expected){piece->len, piece->bytes};
         }
         if (empty == EMPTY_MAX) {
             return error(EAGAIN);

@@ -23,10 +23,10 @@
 #include <unistd.h>
 #include <unixipc.h>
 
-#define BENCH_ROUNDS     3
-#define BENCH_BLOCKS     51
-#define BENCH_BLOCK_NS   2e6 /* approximate duration of a block */
-#define BENCH_CACHE_LINE 64
+#define BENCH_ROUNDS       3
+#define BENCH_BLOCKS       51
+#define BENCH_BLOCK_NS     2e6 /* approximate duration of a block */
+#define BENCH_CACHE_LINE   64
 #define BENCH_COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 static inline int bench_blocks(void)
@@ -167,8 +167,8 @@ static inline void bench_pair_block(const void *row, int which, long count)
 }
 
 struct bench_result {
-    double ns[2];  /* time of one operation, in the best round */
-    double ratio;  /* of the best round */
+    double ns[2]; /* time of one operation, in the best round */
+    double ratio; /* of the best round */
     double ratios[BENCH_ROUNDS];
 };
 

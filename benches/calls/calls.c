@@ -1,56 +1,56 @@
 /* calls: the cost of layer 1 compared with the system's own calls. */
 #include "bench.h"
 
-static int set;          /* a semaphore set */
-static char fifo[4096];  /* the name of a FIFO that does not exist yet */
+static int set;         /* a semaphore set */
+static char fifo[4096]; /* the name of a FIFO that does not exist yet */
 static char directory[4000];
 
 /* The operations, by the prefix of their calls: sys_ for the system's, ipc_ for unixipc's. */
-#define OPERATIONS(prefix)                                                                      \
-    static void prefix##socketpair_close(void)                                                  \
-    {                                                                                           \
-        int sv[2];                                                                              \
-        must(prefix##socketpair(AF_UNIX, SOCK_STREAM, 0, sv), "socketpair");                    \
-        close(sv[0]);                                                                           \
-        close(sv[1]);                                                                           \
-    }                                                                                           \
-    static void prefix##shmget_to_rmid(void)                                                    \
-    {                                                                                           \
-        int id = prefix##shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);                           \
-        must(id, "shmget");                                                                     \
-        char *memory = prefix##shmat(id, NULL, 0);                                              \
-        if (memory == (void *)-1)                                                               \
-            err(1, "shmat");                                                                    \
-        *memory = 1;                                                                            \
-        must(prefix##shmdt(memory), "shmdt");                                                   \
-        must(prefix##shmctl(id, IPC_RMID, NULL), "shmctl");                                     \
-    }                                                                                           \
-    static void prefix##semop_pair(void)                                                        \
-    {                                                                                           \
-        struct sembuf up = {.sem_op = 1}, down = {.sem_op = -1};                                \
-        must(prefix##semop(set, &up, 1), "semop");                                              \
-        must(prefix##semop(set, &down, 1), "semop");                                            \
-    }                                                                                           \
-    static void prefix##semop_undo_pair(void)                                                   \
-    {                                                                                           \
-        struct sembuf up = {.sem_op = 1, .sem_flg = SEM_UNDO};                                  \
-        struct sembuf down = {.sem_op = -1, .sem_flg = SEM_UNDO};                               \
-        must(prefix##semop(set, &up, 1), "semop");                                              \
-        must(prefix##semop(set, &down, 1), "semop");                                            \
-    }                                                                                           \
-    static void prefix##semctl_getval(void)                                                     \
-    {                                                                                           \
-        must(prefix##semctl(set, 0, GETVAL), "semctl");                                         \
-    }                                                                                           \
-    static void prefix##mkfifo_unlink(void)                                                     \
-    {                                                                                           \
-        must(prefix##mkfifo(fifo, 0600), "mkfifo");                                             \
-        must(unlink(fifo), "unlink");                                                           \
-    }                                                                                           \
-    static void prefix##ftok_only(void)                                                         \
-    {                                                                                           \
-        if (prefix##ftok(directory, 'b') == -1)                                                 \
-            err(1, "ftok");                                                                     \
+#define OPERATIONS(prefix)                                                   \
+    static void prefix##socketpair_close(void)                               \
+    {                                                                        \
+        int sv[2];                                                           \
+        must(prefix##socketpair(AF_UNIX, SOCK_STREAM, 0, sv), "socketpair"); \
+        close(sv[0]);                                                        \
+        close(sv[1]);                                                        \
+    }                                                                        \
+    static void prefix##shmget_to_rmid(void)                                 \
+    {                                                                        \
+        int id = prefix##shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);        \
+        must(id, "shmget");                                                  \
+        char *memory = prefix##shmat(id, NULL, 0);                           \
+        if (memory == (void *)-1)                                            \
+            err(1, "shmat");                                                 \
+        *memory = 1;                                                         \
+        must(prefix##shmdt(memory), "shmdt");                                \
+        must(prefix##shmctl(id, IPC_RMID, NULL), "shmctl");                  \
+    }                                                                        \
+    static void prefix##semop_pair(void)                                     \
+    {                                                                        \
+        struct sembuf up = {.sem_op = 1}, down = {.sem_op = -1};             \
+        must(prefix##semop(set, &up, 1), "semop");                           \
+        must(prefix##semop(set, &down, 1), "semop");                         \
+    }                                                                        \
+    static void prefix##semop_undo_pair(void)                                \
+    {                                                                        \
+        struct sembuf up = {.sem_op = 1, .sem_flg = SEM_UNDO};               \
+        struct sembuf down = {.sem_op = -1, .sem_flg = SEM_UNDO};            \
+        must(prefix##semop(set, &up, 1), "semop");                           \
+        must(prefix##semop(set, &down, 1), "semop");                         \
+    }                                                                        \
+    static void prefix##semctl_getval(void)                                  \
+    {                                                                        \
+        must(prefix##semctl(set, 0, GETVAL), "semctl");                      \
+    }                                                                        \
+    static void prefix##mkfifo_unlink(void)                                  \
+    {                                                                        \
+        must(prefix##mkfifo(fifo, 0600), "mkfifo");                          \
+        must(unlink(fifo), "unlink");                                        \
+    }                                                                        \
+    static void prefix##ftok_only(void)                                      \
+    {                                                                        \
+        if (prefix##ftok(directory, 'b') == -1)                              \
+            err(1, "ftok");                                                  \
     }
 
 /* Gives the system's calls the prefix sys_, so that a macro of the C library does not interfere. */

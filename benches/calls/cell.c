@@ -17,8 +17,18 @@
 #define LARGE 4096
 
 /* The jobs of the other process. */
-enum job { IDLE, WRITE_CELL, WRITE_WAITABLE, WRITE_SEQLOCK, WRITE_SEMLOCK,
-           READ_CELL, READ_SOLE, READ_WAITABLE, READ_SEQLOCK, JOBS };
+enum job {
+    IDLE,
+    WRITE_CELL,
+    WRITE_WAITABLE,
+    WRITE_SEQLOCK,
+    WRITE_SEMLOCK,
+    READ_CELL,
+    READ_SOLE,
+    READ_WAITABLE,
+    READ_SEQLOCK,
+    JOBS
+};
 
 struct seqlock {
     _Alignas(64) atomic_uint sequence;
@@ -28,7 +38,7 @@ struct seqlock {
 struct shared {
     _Alignas(64) pthread_mutex_t mutex;
     _Alignas(64) _Atomic int job;
-    _Alignas(64) _Atomic long turns[JOBS];   /* how often the other process has done each job */
+    _Alignas(64) _Atomic long turns[JOBS]; /* how often the other process has done each job */
     struct seqlock seqlock;
     _Alignas(64) unsigned char guarded[SMALL];
     _Alignas(4096) unsigned char large[LARGE];
@@ -37,7 +47,7 @@ struct shared {
 static struct shared *shared;
 static struct ipc_cell *cell, *sole, *waitable, *sole_waitable, *for_readers, *large;
 static int semlock;
-static long failed_loads;    /* loads of a cell that returned EAGAIN */
+static long failed_loads; /* loads of a cell that returned EAGAIN */
 static long seqlock_retries;
 static uint64_t in[LARGE / 8], out[LARGE / 8];
 
@@ -64,14 +74,38 @@ static void load_cell(const struct ipc_cell *from)
     check();
 }
 
-static void write_cell(void)     { store_cell(cell); }
-static void write_sole(void)     { store_cell(sole); }
-static void write_waitable(void) { store_cell(waitable); }
-static void write_sole_waitable(void) { store_cell(sole_waitable); }
-static void write_for_readers(void)   { store_cell(for_readers); }
-static void read_cell(void)      { load_cell(cell); }
-static void read_sole(void)      { load_cell(sole); }
-static void read_waitable(void)  { load_cell(waitable); }
+static void write_cell(void)
+{
+    store_cell(cell);
+}
+static void write_sole(void)
+{
+    store_cell(sole);
+}
+static void write_waitable(void)
+{
+    store_cell(waitable);
+}
+static void write_sole_waitable(void)
+{
+    store_cell(sole_waitable);
+}
+static void write_for_readers(void)
+{
+    store_cell(for_readers);
+}
+static void read_cell(void)
+{
+    load_cell(cell);
+}
+static void read_sole(void)
+{
+    load_cell(sole);
+}
+static void read_waitable(void)
+{
+    load_cell(waitable);
+}
 
 static void write_seqlock(void)
 {
@@ -146,21 +180,37 @@ static void (*const jobs[JOBS])(void) = {
 
 struct row {
     const char *name;
-    void (*run[2])(void);  /* the reference, the cell */
-    enum job job[2];       /* the job of the other process during each */
-    long batch[2];         /* the number of calls that count as one operation of a block */
-    double target;         /* the minimum speedup of the cell */
+    void (*run[2])(void); /* the reference, the cell */
+    enum job job[2];      /* the job of the other process during each */
+    long batch[2];        /* the number of calls that count as one operation of a block */
+    double target;        /* the minimum speedup of the cell */
 };
 
 static const struct row rows[] = {
     {"load 64 B / semlock", {read_semlock, read_cell}, {IDLE, IDLE}, {1, 50}, 60},
     {"load 64 B / seqlock", {read_seqlock, read_cell}, {IDLE, IDLE}, {1, 1}, 0},
     {"load 4 KiB / memcpy", {copy_large, read_large}, {IDLE, IDLE}, {1, 1}, 0.7},
-    {"load, one writer / semlock", {read_semlock, read_cell}, {WRITE_SEMLOCK, WRITE_CELL}, {1, 1000}, 500},
-    {"load, one writer / seqlock", {read_seqlock, read_cell}, {WRITE_SEQLOCK, WRITE_CELL}, {1, 1}, 4},
+    {"load, one writer / semlock",
+     {read_semlock, read_cell},
+     {WRITE_SEMLOCK, WRITE_CELL},
+     {1, 1000},
+     500},
+    {"load, one writer / seqlock",
+     {read_seqlock, read_cell},
+     {WRITE_SEQLOCK, WRITE_CELL},
+     {1, 1},
+     4},
     {"  waitable cell", {read_seqlock, read_waitable}, {WRITE_SEQLOCK, WRITE_WAITABLE}, {1, 1}, 0},
-    {"store, one reader / seqlock", {write_seqlock, write_sole}, {READ_SEQLOCK, READ_SOLE}, {1, 1}, 1},
-    {"  not sole / seqlock and mutex", {write_seqlock_locked, write_cell}, {READ_SEQLOCK, READ_CELL}, {1, 1}, 0},
+    {"store, one reader / seqlock",
+     {write_seqlock, write_sole},
+     {READ_SEQLOCK, READ_SOLE},
+     {1, 1},
+     1},
+    {"  not sole / seqlock and mutex",
+     {write_seqlock_locked, write_cell},
+     {READ_SEQLOCK, READ_CELL},
+     {1, 1},
+     0},
     {"  waitable cell", {write_seqlock, write_waitable}, {READ_SEQLOCK, READ_WAITABLE}, {1, 1}, 0},
     {"store, alone / seqlock", {write_seqlock, write_sole}, {IDLE, IDLE}, {1, 1}, 0},
     {"  not sole / seqlock and mutex", {write_seqlock_locked, write_cell}, {IDLE, IDLE}, {1, 1}, 0},
@@ -206,8 +256,7 @@ static struct ipc_cell *make_cell(size_t size, unsigned flags)
 {
     size_t bytes = ipc_cell_memory_size(size);
     struct ipc_cell *new_cell;
-    must(ipc_cell_init(bench_shared_memory(bytes), bytes, size, flags, &new_cell),
-         "ipc_cell_init");
+    must(ipc_cell_init(bench_shared_memory(bytes), bytes, size, flags, &new_cell), "ipc_cell_init");
     return new_cell;
 }
 
@@ -241,8 +290,8 @@ int main(void)
 
     bench_pin(0);
     bench_print_title();
-    printf("\n%-30s %10s %9s %10s %10s %8s %7s    %s\n", "cell / reference", "ref., ns",
-           "cell, ns", "ref./s", "cell/s", "speedup", "target", "speedup of each round");
+    printf("\n%-30s %10s %9s %10s %10s %8s %7s    %s\n", "cell / reference", "ref., ns", "cell, ns",
+           "ref./s", "cell/s", "speedup", "target", "speedup of each round");
     for (size_t i = 0; i < BENCH_COUNT(rows); i++) {
         const struct row *row = &rows[i];
         struct bench_result result = bench_measure(block, row);

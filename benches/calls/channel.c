@@ -50,15 +50,16 @@ static void throughput(void)
         size_t len, ring_size;
         const char *name, *ring_target, *stream_target;
     } sizes[] = {
-        {8, 256 * KIB, "8 B", ">= 0.7", ">= 20"},
-        {64, 256 * KIB, "64 B", ">= 0.7", ">= 20"},
-        {4 * KIB, 256 * KIB, "4 KiB", ">= 0.9", ""},
-        {64 * KIB, 1 * MIB, "64 KiB", ">= 0.9", ""},
+        {8, 256 * KIB, "8 B", ">= 0.7", ">= 20"},    {64, 256 * KIB, "64 B", ">= 0.7", ">= 20"},
+        {4 * KIB, 256 * KIB, "4 KiB", ">= 0.9", ""}, {64 * KIB, 1 * MIB, "64 KiB", ">= 0.9", ""},
         {1 * MIB, 8 * MIB, "1 MiB", ">= 0.9", ""},
     };
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        struct row row = {ONE_WAY, false, sizes[i].len, sizes[i].ring_size,
+        struct row row = {ONE_WAY,
+                          false,
+                          sizes[i].len,
+                          sizes[i].ring_size,
                           {&ring, &channel, &stream, sizes[i].len < MIB ? &fifo : &in_place}};
         struct result result = measure(&row);
         const double *ns = result.ns;
@@ -92,7 +93,10 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } tables[] = {
-        {"latency", latency}, {"throughput", throughput}, {"many", many_channels}, {"costs", costs},
+        {"latency", latency},
+        {"throughput", throughput},
+        {"many", many_channels},
+        {"costs", costs},
     };
 
     struct sigaction action = {.sa_sigaction = on_child,

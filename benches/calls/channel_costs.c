@@ -161,15 +161,15 @@ void costs(void)
     double ours = time_of_connect(accept_channel, connect_channel);
     close(listener);
     address.sun_path[0] = '\0';
-    address_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-                              strlen(address.sun_path + 1));
+    address_len =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(address.sun_path + 1));
     must(listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
     must(bind(listener, (struct sockaddr *)&address, address_len), "bind");
     must(listen(listener, 16), "listen");
     double others = time_of_connect(accept_socket, connect_socket);
     close(listener);
-    printf("  %-38s %8.1f  us (stream socket %.1f us)\n",
-           "connect, accept, message, answer, close", ours, others);
+    printf("  %-38s %8.1f  us (stream socket %.1f us)\n", "connect, accept, message, answer, close",
+           ours, others);
 
     int before = open_descriptors();
     size_t heap = mallinfo2().uordblks;
@@ -177,8 +177,8 @@ void costs(void)
     int after = open_descriptors();
     heap = mallinfo2().uordblks - heap;
     must(ipc_channel_fd(pair[0]), "ipc_channel_fd");
-    printf("  %-38s %8d  per end, %d after ipc_channel_fd\n", "descriptors",
-           (after - before) / 2, (after - before) / 2 + open_descriptors() - after);
+    printf("  %-38s %8d  per end, %d after ipc_channel_fd\n", "descriptors", (after - before) / 2,
+           (after - before) / 2 + open_descriptors() - after);
     printf("  %-38s %8zu  bytes per end\n", "malloc", heap / 2);
     report_memory("new");
     must(ipc_channel_send(pair[0], &before, sizeof(before), 0), "ipc_channel_send");

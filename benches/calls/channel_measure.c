@@ -13,11 +13,13 @@ struct request {
     long count;
 };
 
-static struct shared {
+struct shared {
     _Alignas(128) atomic_uint arrived; /* the barrier before a block */
     _Alignas(128) atomic_uint done;    /* the number of blocks that the other process has done */
     struct ipc_channel_stats stats[TRANSPORTS_MAX]; /* of the other process's ends */
-} *shared;
+};
+
+static struct shared *shared;
 
 static cpu_set_t processors; /* all that may be used */
 

@@ -8,7 +8,7 @@
 
 #include "../ring.h"
 
-#define LONGEST MIB
+#define LONGEST   MIB
 #define WORDS_MAX 64 /* longer payloads are written by memset */
 
 static _Alignas(64) char out[LONGEST], in[LONGEST];
@@ -123,25 +123,25 @@ static inline void bytes_get(size_t len, uint64_t n)
 }
 
 /* Each transport has loops of its own, so that no message is sent through a function pointer. */
-#define LOOPS(name)                                      \
+#define LOOPS(name)                                                       \
     static void name##_loop(enum pattern pattern, long count, size_t len) \
-    {                                                    \
-        if (pattern == PING_PONG && side == 0)              \
-            for (long i = 0; i < count; i++) {           \
-                name##_put(len, (uint64_t)i);            \
-                name##_get(len, (uint64_t)i);            \
-            }                                            \
-        else if (pattern == PING_PONG)                      \
-            for (long i = 0; i < count; i++) {           \
-                name##_get(len, (uint64_t)i);            \
-                name##_put(len, (uint64_t)i);            \
-            }                                            \
-        else if (side == 0)                              \
-            for (long i = 0; i < count; i++)             \
-                name##_put(len, (uint64_t)i);            \
-        else                                             \
-            for (long i = 0; i < count; i++)             \
-                name##_get(len, (uint64_t)i);            \
+    {                                                                     \
+        if (pattern == PING_PONG && side == 0)                            \
+            for (long i = 0; i < count; i++) {                            \
+                name##_put(len, (uint64_t)i);                             \
+                name##_get(len, (uint64_t)i);                             \
+            }                                                             \
+        else if (pattern == PING_PONG)                                    \
+            for (long i = 0; i < count; i++) {                            \
+                name##_get(len, (uint64_t)i);                             \
+                name##_put(len, (uint64_t)i);                             \
+            }                                                             \
+        else if (side == 0)                                               \
+            for (long i = 0; i < count; i++)                              \
+                name##_put(len, (uint64_t)i);                             \
+        else                                                              \
+            for (long i = 0; i < count; i++)                              \
+                name##_get(len, (uint64_t)i);                             \
     }
 
 LOOPS(ring)

@@ -8,13 +8,15 @@
 
 #include "bench.h"
 
-static struct shared {
+struct shared {
     struct ipc_event manual, automatic, there, back;
     struct ipc_cond cond;
     _Alignas(BENCH_CACHE_LINE) sem_t semaphore;
     _Alignas(BENCH_CACHE_LINE) sem_t sem_there;
     _Alignas(BENCH_CACHE_LINE) sem_t sem_back;
-} *shared;
+};
+
+static struct shared *shared;
 
 static void post_and_wait(void)
 {

@@ -4,24 +4,33 @@
 #include "bench.h"
 
 static int plain; /* a semaphore set for plain semop calls */
-static int lock; /* an ipc_semlock */
+static int lock;  /* an ipc_semlock */
 
 /* The same operations as in ipc_semlock, in the same order. */
 enum { READERS, WRITER, WRITER_PENDING, RECOVERY };
 
-#define WAIT_FOR_0(num) {(num), 0, 0}
-#define TRY_FOR_0(num)  {(num), 0, IPC_NOWAIT}
-#define OP(num, change, flags) {(num), (change), (flags)}
+#define WAIT_FOR_0(num) \
+    {                   \
+        (num), 0, 0     \
+    }
+#define TRY_FOR_0(num)       \
+    {                        \
+        (num), 0, IPC_NOWAIT \
+    }
+#define OP(num, change, flags)   \
+    {                            \
+        (num), (change), (flags) \
+    }
 
 static void operate(struct sembuf *ops, size_t count)
 {
     must(semop(plain, ops, count), "semop");
 }
 
-#define OPERATE(...)                                      \
-    do {                                                  \
-        static struct sembuf ops[] = {__VA_ARGS__};       \
-        operate(ops, sizeof(ops) / sizeof(*ops));         \
+#define OPERATE(...)                                \
+    do {                                            \
+        static struct sembuf ops[] = {__VA_ARGS__}; \
+        operate(ops, sizeof(ops) / sizeof(*ops));   \
     } while (0)
 
 static void plain_read(void)

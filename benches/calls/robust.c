@@ -8,7 +8,7 @@
 
 #include "bench.h"
 
-static struct shared {
+struct shared {
     struct ipc_mutex mutex;
     struct ipc_rwlock rwlock;
     struct ipc_cond cond;
@@ -16,7 +16,9 @@ static struct shared {
     _Alignas(BENCH_CACHE_LINE) atomic_int readers; /* as in a lock that counts its readers */
     _Alignas(BENCH_CACHE_LINE) atomic_int arrived; /* the barrier before a block */
     _Alignas(BENCH_CACHE_LINE) long guarded;       /* the data that the locks guard */
-} *shared;
+};
+
+static struct shared *shared;
 
 static int set; /* a semaphore set */
 

@@ -75,7 +75,9 @@ static void plain_recvmsg_control(int fd, size_t len)
 {
     char control[CMSG_SPACE(253 * sizeof(int))];
     struct iovec iov = {in, len};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control,
                          .msg_controllen = sizeof(control)};
     ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
     must(n, "recvmsg");
@@ -173,13 +175,33 @@ struct row {
 static struct row rows[] = {
     {"full, stream, 64 B", 64, {&plain_bytes, &full}, {stream, stream}, {{0}}, {0}},
     {"full, stream, 64 KiB", LARGE, {&plain_bytes, &full}, {stream, stream}, {{0}}, {0}},
-    {"message, seqpacket, 64 B", 64, {&plain_messages, &messages}, {seqpacket, seqpacket}, {{0}}, {0}},
-    {"message, seqpacket, 64 KiB", LARGE, {&plain_messages, &messages}, {seqpacket, seqpacket}, {{0}}, {0}},
-    {"  with a descriptor buffer", 64, {&plain_messages_fds, &messages_fds}, {seqpacket, seqpacket}, {{0}}, {0}},
+    {"message, seqpacket, 64 B",
+     64,
+     {&plain_messages, &messages},
+     {seqpacket, seqpacket},
+     {{0}},
+     {0}},
+    {"message, seqpacket, 64 KiB",
+     LARGE,
+     {&plain_messages, &messages},
+     {seqpacket, seqpacket},
+     {{0}},
+     {0}},
+    {"  with a descriptor buffer",
+     64,
+     {&plain_messages_fds, &messages_fds},
+     {seqpacket, seqpacket},
+     {{0}},
+     {0}},
     {"message, stream, 64 B", 64, {&plain_bytes, &messages}, {stream, stream}, {{0}}, {0}},
     {"message, stream, 64 KiB", LARGE, {&plain_bytes, &messages}, {stream, stream}, {{0}}, {0}},
     {"record, FIFO, 64 B", 64, {&plain_bytes, &records}, {plain_fifo, fifo_ends}, {{0}}, {0}},
-    {"record, FIFO, 4 KB", IPC_FIFO_RECORD_MAX, {&plain_bytes, &records}, {plain_fifo, fifo_ends}, {{0}}, {0}},
+    {"record, FIFO, 4 KB",
+     IPC_FIFO_RECORD_MAX,
+     {&plain_bytes, &records},
+     {plain_fifo, fifo_ends},
+     {{0}},
+     {0}},
 };
 
 static void one_process(const void *of, int which, long count)
@@ -258,8 +280,7 @@ int main(void)
         double mb = 1e3 * (double)rows[i].len;
         printf("%-32s %9.0f %9.0f %8.3f %9.0f %9.0f    %.3f %.3f %.3f\n", rows[i].name,
                1e9 / result.ns[0], 1e9 / result.ns[1], 1 / result.ratio, mb / result.ns[0],
-               mb / result.ns[1], 1 / result.ratios[0], 1 / result.ratios[1],
-               1 / result.ratios[2]);
+               mb / result.ns[1], 1 / result.ratios[0], 1 / result.ratios[1], 1 / result.ratios[2]);
         fflush(stdout);
     }
     return 0;

@@ -14,7 +14,7 @@
 #define TIMEOUT_MS 3000
 #define MANY       100
 
-static struct shared {
+struct shared {
     struct ipc_mutex mutex;
     struct ipc_rwlock rwlock;
     _Alignas(BENCH_CACHE_LINE) pthread_mutex_t robust;
@@ -24,7 +24,9 @@ static struct shared {
     struct {
         _Alignas(BENCH_CACHE_LINE) atomic_long count;
     } reads[MANY];
-} *shared;
+};
+
+static struct shared *shared;
 
 /* The time in `ms` milliseconds. */
 static struct timespec deadline_in(int ms)
@@ -109,8 +111,7 @@ static const struct lock robust = {"C library's robust mutex", robust_lock, robu
 static const struct lock mutex = {"mutex", mutex_lock, mutex_unlock};
 static const struct lock writer = {"rwlock, write", write_lock, write_unlock};
 static const struct lock reader = {"rwlock, read", read_lock, read_unlock};
-static const struct lock libc_reader = {"C library's rwlock", libc_read_lock,
-                                        libc_read_unlock};
+static const struct lock libc_reader = {"C library's rwlock", libc_read_lock, libc_read_unlock};
 
 static void spin(double ns)
 {
@@ -161,8 +162,8 @@ static void print_waits(const struct lock *loop, const struct lock *waiter)
     while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
         ;
     must(sched_setaffinity(0, sizeof(all), &all), "sched_setaffinity");
-    snprintf(name, sizeof(name), "%s%s%s", waiter->name, loop == waiter ? "" : ", loop: ",
-             loop == waiter ? "" : loop->name);
+    snprintf(name, sizeof(name), "%s%s%s", waiter->name,
+             loop == waiter ? "" : ", loop: ", loop == waiter ? "" : loop->name);
     printf("%-46s %9.1f %9.1f %9d\n", name, sum / waits / 1e6, worst / 1e6, timeouts);
     fflush(stdout);
 }

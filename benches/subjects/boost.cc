@@ -104,7 +104,9 @@ struct locks {
     alignas(128) bip::interprocess_mutex mutex;
     alignas(128) bip::interprocess_sharable_mutex sharable;
     alignas(128) bip::interprocess_upgradable_mutex upgradable;
-} *all;
+};
+
+struct locks *all;
 
 void locks_prepare()
 {

@@ -15,12 +15,14 @@
 
 #include "subject.h"
 
-static struct queue {
+struct queue {
     _Alignas(128) queue_mutex mutex;
     queue_cond filled, emptied;
     uint64_t written, read; /* messages */
     size_t slots;
-} *queues[2];
+};
+
+static struct queue *queues[2];
 
 static void queue_prepare(void)
 {

@@ -278,8 +278,8 @@ SUBJECT_LOOP(idle)
 /* --- rows --- */
 
 static const struct subject_transport stream = {stream_prepare, pair_open, bytes_loop, NULL};
-static const struct subject_transport stream_polled = {stream_prepare, polled_pair_open,
-                                                       bytes_loop, NULL};
+static const struct subject_transport stream_polled = {stream_prepare, polled_pair_open, bytes_loop,
+                                                       NULL};
 static const struct subject_transport seqpacket = {seqpacket_prepare, pair_open, packet_loop, NULL};
 static const struct subject_transport seqpacket_polled = {seqpacket_prepare, polled_pair_open,
                                                           packet_loop, NULL};

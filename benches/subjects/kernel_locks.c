@@ -7,13 +7,15 @@
 #include <sys/syscall.h>
 
 /* Each on cache lines of its own. */
-static struct locks {
+struct locks {
     _Alignas(128) uint32_t futex;
     _Alignas(128) pthread_mutex_t plain;
     _Alignas(128) pthread_mutex_t robust;
     _Alignas(128) pthread_rwlock_t rwlock;
     _Alignas(128) uint32_t sequence; /* odd during a write of the value */
-} *locks;
+};
+
+static struct locks *locks;
 
 static uint64_t *word;
 static int semaphores;

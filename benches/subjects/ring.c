@@ -35,9 +35,11 @@ SUBJECT_INLINE void ring_get(size_t len, uint64_t n)
 SUBJECT_LOOP(ring)
 
 /* The message is its number, which differs from the previous one. */
-static struct line {
+struct line {
     _Alignas(128) uint64_t number;
-} *lines;
+};
+
+static struct line *lines;
 
 static void line_prepare(void)
 {

@@ -44,7 +44,7 @@ struct subject_options {
 };
 
 extern struct subject_options subject;
-extern int subject_side; /* 0 in the process that was started, 1 in the other one */
+extern int subject_side;               /* 0 in the process that was started, 1 in the other one */
 extern char *subject_out, *subject_in; /* payload buffers of len bytes; each process has its own */
 
 /* The pattern of a block of messages. SUBJECT_TIMED is ping-pong in which the histogram gets the
@@ -56,7 +56,7 @@ struct subject_transport {
     void (*prepare)(void); /* before the fork */
     void (*open)(void);    /* in both processes, which are pinned and may wait for each other */
     void (*loop)(enum subject_pattern pattern, long count, size_t len, uint64_t first);
-    void (*close)(void);   /* in both processes */
+    void (*close)(void); /* in both processes */
 };
 
 /* An operation that each process repeats until the time has elapsed. */
@@ -116,7 +116,7 @@ void subject_fail_check(const void *payload, size_t len, uint64_t n)
 /* The first word of a payload is the number of the message. In a payload of up to 64 bytes, all
  * other words repeat the number. In a longer one, every other byte is the lowest seven bits of the
  * number. (Eight bits would not work: libqb's ring mistakes four bytes of 0xa1 for a header.) */
-#define SUBJECT_BYTE(n) ((int)((n) & 0x7f))
+#define SUBJECT_BYTE(n) ((int)(0x7f & (n)))
 
 SUBJECT_INLINE void subject_fill(void *payload, size_t len, uint64_t n)
 {
@@ -265,10 +265,10 @@ SUBJECT_INLINE void subject_loop(enum subject_pattern pattern, long count, size_
 }
 
 /* Defines name_loop, which uses name_put and name_get. */
-#define SUBJECT_LOOP(name)                                                                      \
+#define SUBJECT_LOOP(name)                                                                        \
     static void name##_loop(enum subject_pattern pattern, long count, size_t len, uint64_t first) \
-    {                                                                                           \
-        subject_loop(pattern, count, len, first, name##_put, name##_get);                       \
+    {                                                                                             \
+        subject_loop(pattern, count, len, first, name##_put, name##_get);                         \
     }
 
 /* The counters of a process that repeats an operation, on cache lines of their own. */
@@ -297,17 +297,17 @@ SUBJECT_INLINE void subject_repeat(void (*operate)(void))
 }
 
 /* Defines name_repeat, which repeats the function name. */
-#define SUBJECT_REPEAT(name)          \
-    static void name##_repeat(void)   \
-    {                                 \
-        subject_repeat(name);         \
+#define SUBJECT_REPEAT(name)        \
+    static void name##_repeat(void) \
+    {                               \
+        subject_repeat(name);       \
     }
 
 /* Defines an operation that repeats the function name_setup. */
-#define SUBJECT_SETUP_OPERATION(name, prepare)                                   \
-    SUBJECT_REPEAT(name##_setup)                                                 \
-    static const struct subject_operation name##_setup_operation = {             \
-        prepare, name##_setup_repeat, NULL};
+#define SUBJECT_SETUP_OPERATION(name, prepare)                                                    \
+    SUBJECT_REPEAT(name##_setup)                                                                  \
+    static const struct subject_operation name##_setup_operation = {prepare, name##_setup_repeat, \
+                                                                    NULL};
 
 /* Increments the counter under a lock. The engine compares it with the sum of all operations. */
 SUBJECT_INLINE void subject_count(void)
@@ -324,29 +324,39 @@ SUBJECT_INLINE void subject_count_failure(void)
 /* --- rows that belong together --- */
 
 /* The rows of a transport that sleeps. */
-#define SUBJECT_TRANSPORT(variant, title, flags, max_len, transport)             \
-    {variant, "latency-block", title, flags, max_len, &transport, NULL},         \
-    {variant, "rate", title, flags, max_len, &transport, NULL}
+#define SUBJECT_TRANSPORT(variant, title, flags, max_len, transport)     \
+    {variant, "latency-block", title, flags, max_len, &transport, NULL}, \
+    {                                                                    \
+        variant, "rate", title, flags, max_len, &transport, NULL         \
+    }
 
 /* The rows of a transport that spins. */
-#define SUBJECT_SPINNING(variant, title, flags, max_len, transport)              \
-    {variant, "latency-poll", title, flags, max_len, &transport, NULL},          \
-    {variant, "rate", title, flags, max_len, &transport, NULL}
+#define SUBJECT_SPINNING(variant, title, flags, max_len, transport)     \
+    {variant, "latency-poll", title, flags, max_len, &transport, NULL}, \
+    {                                                                   \
+        variant, "rate", title, flags, max_len, &transport, NULL        \
+    }
 
 /* The row of creating, using and removing a mechanism: SUBJECT_SETUP_OPERATION(name) defines it. */
-#define SUBJECT_SETUP(variant, title, flags, max_len, name)                      \
-    {variant, "setup", title, flags, max_len, NULL, &name##_setup_operation}
+#define SUBJECT_SETUP(variant, title, flags, max_len, name)                    \
+    {                                                                          \
+        variant, "setup", title, flags, max_len, NULL, &name##_setup_operation \
+    }
 
 /* The rows of a lock. */
-#define SUBJECT_LOCK(variant, title, flags, operation)                           \
-    {variant, "lock", title, flags, NULL, NULL, &operation},                     \
-    {variant, "lock-contended", title, flags, NULL, NULL, &operation}
+#define SUBJECT_LOCK(variant, title, flags, operation)                  \
+    {variant, "lock", title, flags, NULL, NULL, &operation},            \
+    {                                                                   \
+        variant, "lock-contended", title, flags, NULL, NULL, &operation \
+    }
 
 /* The rows of a shared value. */
-#define SUBJECT_VALUE(variant, title, flags, operation)                          \
-    {variant, "read", title, flags, NULL, NULL, &operation},                     \
-    {variant, "read-written", title, flags, NULL, NULL, &operation},             \
-    {variant, "readers", title, flags, NULL, NULL, &operation}
+#define SUBJECT_VALUE(variant, title, flags, operation)                  \
+    {variant, "read", title, flags, NULL, NULL, &operation},             \
+        {variant, "read-written", title, flags, NULL, NULL, &operation}, \
+    {                                                                    \
+        variant, "readers", title, flags, NULL, NULL, &operation         \
+    }
 
 #ifdef __cplusplus
 }

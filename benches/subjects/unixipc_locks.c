@@ -4,10 +4,12 @@
 #include <unixipc.h>
 
 /* Each on cache lines of its own. */
-static struct locks {
+struct locks {
     _Alignas(128) struct ipc_mutex mutex;
     _Alignas(128) struct ipc_rwlock rwlock;
-} *locks;
+};
+
+static struct locks *locks;
 
 static int semlock;
 static struct ipc_cell *cell;
@@ -63,10 +65,10 @@ SUBJECT_INLINE void lock_must(int result, const char *what)
 }
 
 /* Defines a function that locks or unlocks. The arguments after `name` are the call. */
-#define LOCK_CALL(name, function, ...)                \
-    SUBJECT_INLINE void name(void)                    \
-    {                                                 \
-        lock_must(function(__VA_ARGS__), #function);  \
+#define LOCK_CALL(name, function, ...)               \
+    SUBJECT_INLINE void name(void)                   \
+    {                                                \
+        lock_must(function(__VA_ARGS__), #function); \
     }
 
 LOCK_CALL(mutex_lock, ipc_mutex_lock, &locks->mutex, -1)

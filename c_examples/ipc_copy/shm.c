@@ -11,12 +11,14 @@ enum { EMPTY, FULL };
 
 #define SLOTS 8
 
-static struct shared {
+struct shared {
     struct {
         size_t len;
         char data[256 * 1024];
     } slot[SLOTS];
-} *shared;
+};
+
+static struct shared *shared;
 
 static int sems = -1;
 static unsigned next; /* the slot that this side uses next */

@@ -12,12 +12,14 @@ const int *subject_stop;
 uint64_t *subject_counter;
 
 /* All processes map it. */
-static struct shared {
+struct shared {
     _Alignas(128) uint32_t ready; /* the number of processes that wait for `go` */
     uint32_t go;
     _Alignas(128) int stop;
     _Alignas(128) uint64_t counter;
-} *shared;
+};
+
+static struct shared *shared;
 
 static void start_worker(void (*repeat)(void), struct subject_slot *slot, int cpu)
 {
@@ -81,8 +83,7 @@ static void start_workers(const struct subject_operation *operation, struct subj
             while (!CPU_ISSET(cpu, &allowed_cpus));
         else
             cpu = subject.cpus[i % 2];
-        start_worker(writer && i == workers ? operation->write : operation->repeat, &slots[i],
-                     cpu);
+        start_worker(writer && i == workers ? operation->write : operation->repeat, &slots[i], cpu);
     }
     for (uint32_t seen; (seen = __atomic_load_n(&shared->ready, __ATOMIC_SEQ_CST)) < count;)
         futex_wait(&shared->ready, seen);
@@ -168,7 +169,7 @@ struct result measure_operation(const struct subject_operation *operation, long 
     if (done > 0)
         result.cpu_ns = (uint64_t)((double)used / (double)done * (double)result.messages);
     if (shared->counter != 0 && shared->counter != done)
-        errx(1, "%llu operations under the lock, but the counter is %llu",
-             (unsigned long long)done, (unsigned long long)shared->counter);
+        errx(1, "%llu operations under the lock, but the counter is %llu", (unsigned long long)done,
+             (unsigned long long)shared->counter);
     return result;
 }

@@ -77,11 +77,9 @@ void measure_row(const struct subject_row *row)
             result.messages /= 2;
     } else {
         bool all_cpus = strcmp(test, "readers") == 0;
-        long workers = all_cpus                             ? subject.n
-                       : strcmp(test, "lock-contended") == 0 ? 2
-                                                             : 1;
-        result = measure_operation(row->operation, workers, strcmp(test, "read-written") == 0,
-                                   all_cpus);
+        long workers = all_cpus ? subject.n : strcmp(test, "lock-contended") == 0 ? 2 : 1;
+        result =
+            measure_operation(row->operation, workers, strcmp(test, "read-written") == 0, all_cpus);
     }
     if (result.messages == 0 || result.ns == 0)
         errx(1, "no operation finished in time");

@@ -1,19 +1,21 @@
 /* Measures a transport: messages between two processes, block by block. */
 #include "engine.h"
 
-#define WARM_UP    16  /* messages of the warm-up, if the run has a fixed number of messages */
-#define BLOCKS     17  /* the approximate number of blocks in a run */
+#define WARM_UP    16 /* messages of the warm-up, if the run has a fixed number of messages */
+#define BLOCKS     17 /* the approximate number of blocks in a run */
 #define BLOCKS_MAX 256
 
 int subject_side;
 
 /* The next block, and its times. Both processes map it. */
-static struct shared {
+struct shared {
     enum subject_pattern pattern;
     long count;     /* 0: there are no more blocks */
     uint64_t first; /* the number of the first message */
     uint64_t begin[2], end[2], cpu_ns[2];
-} *shared;
+};
+
+static struct shared *shared;
 
 /* Runs this process's half of a block. Each process stores its own CPU time, because the kernel
  * updates the CPU time of another process only at ticks. It does so after both have finished,
