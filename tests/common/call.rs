@@ -40,7 +40,7 @@ pub fn outcome(call: impl FnOnce() -> ssize_t) -> Outcome {
     Err(failure())
 }
 
-/// Names the case in which a panic happened.
+/// The name of a case, which is printed if the test panics in that case.
 pub struct Case<T: Display>(pub T);
 
 impl<T: Display> Drop for Case<T> {

@@ -64,17 +64,17 @@ impl Child {
     /// Waits for the child, which must exit with 0.
     #[track_caller]
     pub fn join(self) {
-        assert_eq!(self.end(), End::Exit(0), "the end of the child");
+        assert_eq!(self.end(), End::Exit(0), "the exit of the child");
     }
 
-    /// Waits for the child. Its wait status.
+    /// Waits for the end of the child. Returns its wait status.
     pub fn reap(self) -> c_int {
         let status = wait_for(self.0, 0);
         mem::forget(self);
         status
     }
 
-    /// Waits for the end of the child.
+    /// Waits for the end of the child. Returns how it ended.
     pub fn end(self) -> End {
         let status = self.reap();
         if libc::WIFSIGNALED(status) {
@@ -84,15 +84,15 @@ impl Child {
         }
     }
 
-    /// Whether the child has ended; it is not reaped.
+    /// Whether the child has ended. Does not reap it.
     pub fn has_ended(&self) -> bool {
         // SAFETY: all zero bytes are a siginfo.
         let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: the info is ours.
+        // SAFETY: the struct is ours.
         let done = unsafe { libc::waitid(libc::P_PID, self.0 as u32, &mut info, options) };
         assert_eq!(done, 0);
-        // SAFETY: filled in by waitid, or zero.
+        // SAFETY: waitid has filled in the struct, or it is zero.
         unsafe { info.si_pid() != 0 }
     }
 
@@ -134,14 +134,14 @@ fn wait_for(pid: pid_t, options: c_int) -> c_int {
     }
 }
 
-/// Whether a process, or a thread of this one, sleeps in the kernel and can be interrupted.
+/// Whether a process, or a thread of this process, is in interruptible sleep.
 pub fn is_asleep(pid: pid_t) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     // The state follows the name, which is in parentheses.
     stat.rsplit_once(") ").unwrap().1.starts_with('S')
 }
 
-/// Waits until a process, or a thread of this one, sleeps in the kernel.
+/// Waits until a process, or a thread of this process, sleeps in the kernel.
 #[track_caller]
 pub fn wait_asleep(pid: pid_t) {
     wait_until("a sleeping process", || is_asleep(pid));
@@ -182,7 +182,7 @@ where
 }
 
 impl<T> Reporter<T> {
-    /// Waits for the child, which must exit with 0. The outcome that it reported.
+    /// Waits for the child, which must exit with 0. Returns the outcome that it reported.
     #[track_caller]
     pub fn outcome(mut self) -> Result<T, c_int>
     where

@@ -9,30 +9,31 @@ pub const LIMIT: Duration = Duration::from_secs(100);
 /// A time-out, in milliseconds, that expires only if the library fails.
 pub const LONG: i32 = 60_000;
 
-/// Polls a condition until it holds. Panics after a quarter of [`LIMIT`].
+/// Polls a condition until it holds. Panics after a quarter of [`LIMIT`]; `what` names the
+/// condition in the message.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT / 4;
     while !condition() {
-        assert!(Instant::now() < deadline, "never came: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         thread::sleep(Duration::from_micros(200));
     }
 }
 
-/// The result of a closure, and how long it ran.
+/// Runs a closure. Returns its result and the elapsed time.
 pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = run();
     (result, start.elapsed())
 }
 
-/// The result of a closure, and how many milliseconds it ran.
+/// Runs a closure. Returns its result and the elapsed milliseconds.
 pub fn timed_ms<T>(run: impl FnOnce() -> T) -> (T, u128) {
     let (result, took) = timed(run);
     (result, took.as_millis())
 }
 
-/// Nanoseconds of the monotonic clock, which is the same for all processes.
+/// The monotonic clock in nanoseconds. All processes read the same clock.
 pub fn now() -> u64 {
     clock(libc::CLOCK_MONOTONIC).as_nanos() as u64
 }

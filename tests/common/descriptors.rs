@@ -1,4 +1,4 @@
-//! Descriptors: new ones, their number, and their limit.
+//! Descriptors: making them, counting them, and limiting their number.
 
 use crate::call::errno;
 use crate::directory::c_path;
@@ -23,7 +23,7 @@ pub fn open_numbers() -> Vec<c_int> {
         .map(|entry| entry.unwrap().file_name())
         .map(|name| name.to_str().unwrap().parse().unwrap())
         .collect();
-    // The directory that was read had a number too.
+    // The directory itself had a descriptor while it was read.
     // SAFETY: no pointers.
     open.retain(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } != -1);
     open.sort_unstable();
@@ -35,7 +35,7 @@ pub fn descriptors() -> usize {
     open_numbers().len()
 }
 
-/// A limit of the descriptors of this process; dropping it restores the old one.
+/// A limit on this process's descriptors. Dropping it restores the old limit.
 pub struct DescriptorLimit {
     old: u64,
     _gaps: Vec<OwnedFd>,
@@ -70,7 +70,7 @@ pub fn with_room_for<T>(count: u64, run: impl FnOnce() -> T) -> T {
     run()
 }
 
-/// A pipe: the reading end, and the writing end.
+/// A pipe: the read end and the write end.
 pub fn pipe() -> (File, File) {
     let mut fds = [-1; 2];
     // SAFETY: an array of two.
@@ -78,7 +78,7 @@ pub fn pipe() -> (File, File) {
     (own(fds[0]).into(), own(fds[1]).into())
 }
 
-/// A local socket of a type, not connected.
+/// An unconnected local socket.
 pub fn local_socket(socket_type: c_int) -> OwnedFd {
     // SAFETY: no pointers.
     own(unsafe { libc::socket(libc::AF_UNIX, socket_type | libc::SOCK_CLOEXEC, 0) })
@@ -94,12 +94,12 @@ pub fn sockets(socket_type: c_int) -> (OwnedFd, OwnedFd) {
     (own(fds[0]), own(fds[1]))
 }
 
-/// A memory file with this many zero bytes.
+/// A memfd of this size, filled with zeros.
 pub fn memfd(size: usize) -> File {
     memfd_with(size, 0)
 }
 
-/// The same with flags of memfd_create(2).
+/// Like [`memfd`], with flags for memfd_create(2).
 pub fn memfd_with(size: usize, flags: c_uint) -> File {
     // SAFETY: a string.
     let fd = unsafe { libc::memfd_create(c"test".as_ptr(), libc::MFD_CLOEXEC | flags) };
@@ -115,13 +115,13 @@ pub fn plain_open(path: &str, flags: c_int) -> Result<OwnedFd, c_int> {
     if fd == -1 { Err(errno()) } else { Ok(own(fd)) }
 }
 
-/// Polls for POLLIN: the events that poll(2) returns.
+/// Polls a descriptor for POLLIN. Returns its `revents`.
 #[track_caller]
 pub fn poll(fd: c_int, timeout_ms: c_int) -> c_short {
     poll_for(fd, libc::POLLIN, timeout_ms)
 }
 
-/// Polls a descriptor: the events that poll(2) returns.
+/// Polls a descriptor. Returns its `revents`.
 #[track_caller]
 pub fn poll_for(fd: c_int, events: c_short, timeout_ms: c_int) -> c_short {
     let mut poll = libc::pollfd {

@@ -1,4 +1,4 @@
-//! A directory for a test, paths, and mounts.
+//! The working directory of a test, paths, and mounts.
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
@@ -50,15 +50,15 @@ impl Default for WorkingDirectory {
 
 impl Drop for WorkingDirectory {
     fn drop(&mut self) {
-        let up = env::set_current_dir(env::temp_dir());
+        let left = env::set_current_dir(env::temp_dir());
         let removed = fs::remove_dir_all(&self.path);
         if !thread::panicking() {
-            up.and(removed).unwrap();
+            left.and(removed).unwrap();
         }
     }
 }
 
-/// Visits all files below a directory, and gives the owner all rights to its directories.
+/// Visits all files below a directory. Makes each subdirectory accessible to its owner.
 fn walk(directory: &Path, visit: &mut impl FnMut(&Path, &fs::Metadata)) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

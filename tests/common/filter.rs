@@ -1,71 +1,71 @@
-//! Filters on system calls, for what a test cannot bring about otherwise.
+//! Seccomp filters, by which a test makes system calls fail.
 
 use libc::{c_int, c_long, sock_filter};
 use std::io;
 
-/// Lets a system call fail in this process and its children from now on. The number is that
-/// of the machine's own ABI.
+/// Makes a system call fail in this process and its children from now on. The number is the one
+/// of the machine's native ABI.
 pub fn refuse(syscall: c_long, error: c_int) {
-    let [give, allow] = ends(error);
+    let [fail, allow] = returns(error);
     install(&mut [
         load(NUMBER),
         jump(libc::BPF_JEQ, syscall as u32, 0, 1),
-        give,
+        fail,
         allow,
     ]);
 }
 
-/// The same where the low half of an argument passes a test: BPF_JSET (has such a bit) or
-/// BPF_JGT (is more).
+/// Like [`refuse`], but only if the low half of an argument passes a test: BPF_JSET (it has one
+/// of these bits) or BPF_JGT (it is greater).
 pub fn refuse_where(syscall: c_long, argument: u32, test: u32, value: u32, error: c_int) {
-    let [give, allow] = ends(error);
+    let [fail, allow] = returns(error);
     install(&mut [
         load(NUMBER),
         jump(libc::BPF_JEQ, syscall as u32, 0, 3),
         load(ARGUMENTS + 8 * argument),
         jump(test, value, 0, 1),
-        give,
+        fail,
         allow,
     ]);
 }
 
-/// The same where the low half of an argument has none of these bits. With the error 0 the call
-/// does nothing, and gives 0.
+/// Like [`refuse`], but only if the low half of an argument has none of these bits. With the
+/// error 0 the call does nothing, and returns 0.
 pub fn refuse_without(syscall: c_long, argument: u32, bits: u32, error: c_int) {
-    let [give, allow] = ends(error);
+    let [fail, allow] = returns(error);
     install(&mut [
         load(NUMBER),
         jump(libc::BPF_JEQ, syscall as u32, 0, 3),
         load(ARGUMENTS + 8 * argument),
         jump(libc::BPF_JSET, bits, 1, 0),
-        give,
+        fail,
         allow,
     ]);
 }
 
-/// Where a filter finds the number of the call, and the arguments.
+/// The offsets of the call's number and of its arguments in `seccomp_data`.
 const NUMBER: u32 = 0;
 const ARGUMENTS: u32 = 16;
 
-fn step(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
     let code = code as u16;
     sock_filter { code, jt, jf, k }
 }
 
-fn load(place: u32) -> sock_filter {
-    step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, place)
+fn load(offset: u32) -> sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset)
 }
 
-fn jump(test: u32, value: u32, if_so: u8, if_not: u8) -> sock_filter {
-    step(libc::BPF_JMP | libc::BPF_K | test, if_so, if_not, value)
+fn jump(test: u32, value: u32, if_true: u8, if_false: u8) -> sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_K | test, if_true, if_false, value)
 }
 
-fn ends(error: c_int) -> [sock_filter; 2] {
+fn returns(error: c_int) -> [sock_filter; 2] {
     [
         libc::SECCOMP_RET_ERRNO | error as u32,
         libc::SECCOMP_RET_ALLOW,
     ]
-    .map(|action| step(libc::BPF_RET | libc::BPF_K, 0, 0, action))
+    .map(|action| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, action))
 }
 
 fn install(program: &mut [sock_filter]) {

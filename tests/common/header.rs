@@ -1,5 +1,5 @@
-//! What include/unixipc.h says of each function: its prototype, and the errno values
-//! that its comment lists.
+//! The functions of include/unixipc.h: their prototypes, and the errno values that their
+//! comments list.
 
 use crate::root;
 use std::collections::BTreeSet;
@@ -8,12 +8,12 @@ use std::fs;
 /// A function of the header.
 pub struct Function {
     pub name: String,
-    /// In one line, without the semicolon.
+    /// On one line, without the semicolon.
     pub prototype: String,
     pub errnos: BTreeSet<String>,
 }
 
-/// The documented functions, in the header's order.
+/// The documented functions, in the order of the header.
 pub fn functions() -> Vec<Function> {
     let header = fs::read_to_string(root().join("include/unixipc.h")).unwrap();
     let mut functions: Vec<Function> = Vec::new();
@@ -29,7 +29,7 @@ pub fn functions() -> Vec<Function> {
             !["-1 with errno", "NULL with errno:", "0 with errno:"]
                 .iter()
                 .any(|failed| comment.contains(failed)),
-            "the errno values of {name} are not listed as those of others are"
+            "the comment of {name} does not list errno values in the usual form"
         );
         functions.push(Function {
             name: name.into(),
@@ -41,7 +41,7 @@ pub fn functions() -> Vec<Function> {
     functions
 }
 
-/// A declaration in one line, written as every other.
+/// A declaration on one line, with single spaces and without `extern`.
 pub fn one_line(declaration: &str) -> String {
     let words: Vec<&str> = declaration
         .split_whitespace()
@@ -66,8 +66,8 @@ pub fn is_errno(word: &str) -> bool {
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
 }
 
-/// The errors that a comment lists: lines of names and what they mean. Words such as
-/// "ipc_semop's" before them stand for all that an earlier function lists.
+/// The errors that a comment lists: each line has names and their meaning. A word such as
+/// "ipc_semop's" before the list includes the list of that earlier function.
 fn errnos(comment: &str, earlier: &[Function]) -> BTreeSet<String> {
     let lines = comment
         .lines()
@@ -94,7 +94,9 @@ fn errnos(comment: &str, earlier: &[Function]) -> BTreeSet<String> {
                 let other = earlier
                     .iter()
                     .find(|function| function.name == other)
-                    .unwrap_or_else(|| panic!("{other} is not declared before it is referred to"));
+                    .unwrap_or_else(|| {
+                        panic!("{other} is not declared before this reference to it")
+                    });
                 errnos.extend(other.errnos.iter().cloned());
             }
         }

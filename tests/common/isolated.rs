@@ -1,4 +1,4 @@
-//! Tests that each run in a process of their own.
+//! Tests, each of which runs in its own process.
 //!
 //! A test is a function with an attribute, in any file of its suite:
 //!
@@ -35,7 +35,7 @@ pub struct Test {
     pub module: &'static str,
     pub function: &'static str,
     pub run: fn(),
-    /// Why it cannot run here.
+    /// Returns why the test cannot run here, or None.
     pub why_not: fn() -> Option<&'static str>,
 }
 
@@ -74,7 +74,7 @@ macro_rules! isolated {
 pub use crate::isolated;
 
 impl Test {
-    /// Its name: its path without the crate.
+    /// The name of the test: its path without the crate.
     fn name(&self) -> String {
         match self.module.split_once("::") {
             Some((_, module)) => format!("{module}::{}", self.function),
@@ -84,8 +84,8 @@ impl Test {
 }
 
 /// The argument by which the runner calls itself to run one test.
-const ONE: &str = "--isolated";
-/// How long a test may take.
+const RUN_ONE: &str = "--isolated";
+/// The time limit of a test.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The `main` of a suite: runs the tests of all its files.
@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     main_after(|| ())
 }
 
-/// The same for a suite whose tests need a preparation, such as a build.
+/// Like [`main`], for a suite whose tests need a preparation such as a build.
 pub fn main_after(prepare: impl FnOnce()) -> ExitCode {
     if is_child() {
         run_one();
@@ -119,12 +119,12 @@ pub fn main_after(prepare: impl FnOnce()) -> ExitCode {
 
 /// Whether this process runs one test; the runner runs them all.
 pub fn is_child() -> bool {
-    std::env::args_os().nth(1).as_deref() == Some(OsStr::new(ONE))
+    std::env::args_os().nth(1).as_deref() == Some(OsStr::new(RUN_ONE))
 }
 
-/// Runs the test that the arguments name in this process, and checks that it left nothing.
+/// Runs the test that the arguments name in this process. Checks that it leaves nothing behind.
 fn run_one() {
-    let name = std::env::args().nth(2).expect("a test's name");
+    let name = std::env::args().nth(2).expect("the name of a test");
     let test = inventory::iter::<Test>()
         .find(|test| test.name() == name)
         .expect("a test of this suite");
@@ -143,25 +143,28 @@ fn run_one() {
     assert_eq!(
         (child, io::Error::last_os_error().raw_os_error()),
         (-1, Some(libc::ECHILD)),
-        "a child is left"
+        "a child is left behind"
     );
     let left: Vec<_> = fs::read_dir(std::env::temp_dir())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
-    assert!(left.is_empty(), "files are left: {left:?}");
+    assert!(left.is_empty(), "files are left behind: {left:?}");
     if namespace::is_own() {
         let objects = namespace::objects();
-        assert!(objects.is_empty(), "System V objects are left:\n{objects}");
+        assert!(
+            objects.is_empty(),
+            "System V objects are left behind:\n{objects}"
+        );
     }
 }
 
-/// The numbers of this process's open descriptors, and their files.
+/// The open descriptors of this process, and the files to which they refer.
 fn open_descriptors() -> Vec<(String, String)> {
     let mut open: Vec<_> = fs::read_dir("/proc/self/fd")
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        // The descriptor of the directory itself is closed by then.
+        // The descriptor of the directory itself is closed now.
         .filter_map(|path| Some((path.clone(), fs::read_link(path).ok()?)))
         .map(|(path, target)| (path.display().to_string(), target.display().to_string()))
         .collect();
@@ -170,13 +173,13 @@ fn open_descriptors() -> Vec<(String, String)> {
     open
 }
 
-/// Runs one test in a process of its own.
+/// Runs one test in its own process.
 fn spawn(name: &str) -> Result<(), Failed> {
     let directory = tempfile::Builder::new().prefix("unixipc-test-").tempdir()?;
     let output = tempfile::tempfile()?;
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args([ONE, name])
+        .args([RUN_ONE, name])
         .env("TMPDIR", directory.path())
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
@@ -197,13 +200,13 @@ fn spawn(name: &str) -> Result<(), Failed> {
     // SAFETY: no pointers.
     let pidfd = own(unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) } as i32);
     let ended = poll(pidfd.as_raw_fd(), LIMIT.as_millis() as i32) != 0;
-    // All processes of the test's group end with it, even if the test has hung.
+    // Ends all processes of the test's group, even if the test has hung.
     // SAFETY: kill takes no pointers; the group is the child's, which is not reaped yet.
     unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
     let status = child.wait()?;
     let printed = read_all(output)?;
     if !ended {
-        return Err(format!("not done after {LIMIT:?}\n{printed}").into());
+        return Err(format!("timed out after {LIMIT:?}\n{printed}").into());
     }
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),

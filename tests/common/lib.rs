@@ -1,4 +1,4 @@
-//! Helpers of the tests.
+//! Helpers for the tests.
 //!
 //! Each suite (a directory or file of tests/) has its own runner on top of libtest-mimic, because
 //! many tests concern a whole process: its descriptors, its signals, its user. A test that needs

@@ -4,13 +4,13 @@ use crate::clock::wait_until;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::{ptr, slice};
 
-/// A type of which zero bytes are a value, and which several processes may use.
+/// A type that several processes may share, and for which all zero bytes are a valid value.
 ///
 /// # Safety
-/// Both must hold.
+/// Both must be true.
 pub unsafe trait Shareable: Sync {}
 
-// SAFETY: zero bytes are a number, and all access is atomic.
+// SAFETY: zero bytes are a number, and all accesses are atomic.
 unsafe impl Shareable for AtomicU64 {}
 // SAFETY: as above.
 unsafe impl Shareable for std::sync::atomic::AtomicU32 {}
@@ -31,16 +31,16 @@ pub fn shared<T: Shareable>(count: usize) -> &'static [T] {
     // SAFETY: a new mapping.
     let at = unsafe { libc::mmap(ptr::null_mut(), len, access, flags, -1, 0) };
     assert_ne!(at, libc::MAP_FAILED);
-    // SAFETY: it has this length, stays mapped, and zero bytes are a T.
+    // SAFETY: the mapping has this length and stays mapped; zero bytes are a T.
     unsafe { slice::from_raw_parts(at.cast(), count) }
 }
 
-/// Shared numbers.
+/// Shared 64-bit words, all 0.
 pub fn shared_words(count: usize) -> &'static [AtomicU64] {
     shared(count)
 }
 
-/// Shared memory with one value.
+/// One zeroed value in shared memory.
 pub fn shared_one<T: Shareable>() -> &'static T {
     &shared(1)[0]
 }
@@ -62,7 +62,7 @@ impl Counters {
         self.0[index].store(value, SeqCst);
     }
 
-    /// Adds 1. The new value.
+    /// Adds 1. Returns the new value.
     pub fn add(&self, index: usize) -> u64 {
         self.0[index].fetch_add(1, SeqCst) + 1
     }

@@ -1,4 +1,5 @@
-//! IPC namespaces of tests: the kernel removes all objects of a namespace with its last process.
+//! IPC namespaces of tests. When the last process of a namespace ends, the kernel removes all
+//! objects of the namespace.
 
 use std::ffi::CStr;
 use std::io::{self, Write};
@@ -7,16 +8,16 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
 
-/// The variable that says that a test has its own IPC namespace.
+/// The environment variable that is set if the test has its own IPC namespace.
 pub const VARIABLE: &str = "UNIXIPC_TEST_OWN_IPC";
 
-/// Whether this process has an IPC namespace for its test alone.
+/// Whether this process has an IPC namespace that only its test uses.
 pub fn is_own() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 
-/// Whether the system permits an IPC namespace: to root, and to other users where user
-/// namespaces are permitted. Tried once, in a child.
+/// Whether this process may create an IPC namespace: root may, and other users may if user
+/// namespaces are permitted. A child tries it once.
 pub fn is_permitted() -> bool {
     static PERMITTED: OnceLock<bool> = OnceLock::new();
     *PERMITTED.get_or_init(|| {
@@ -33,7 +34,7 @@ pub fn enter() -> io::Result<()> {
     if unsafe { libc::unshare(libc::CLONE_NEWIPC) } == 0 {
         return Ok(());
     }
-    // SAFETY: they take nothing and cannot fail.
+    // SAFETY: the calls take nothing and cannot fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
     // SAFETY: no pointers.
     if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWIPC) } == -1 {
@@ -44,42 +45,42 @@ pub fn enter() -> io::Result<()> {
     map_id(c"/proc/self/gid_map", gid)
 }
 
-/// The System V objects of the namespace, a line each.
+/// The System V objects of the namespace, one per line.
 pub fn objects() -> String {
-    let tables = ["shm", "sem", "msg"].map(|kind| {
-        let table = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap();
+    let tables = ["shm", "sem", "msg"].map(|object_type| {
+        let table = fs::read_to_string(format!("/proc/sysvipc/{object_type}")).unwrap();
         let (_headings, objects) = table.split_once('\n').unwrap();
         objects.to_owned()
     });
     tables.concat()
 }
 
-/// A number of /proc/sys/kernel.
+/// A field of a file in /proc/sys/kernel.
 pub fn kernel_setting(name: &str, field: usize) -> u64 {
     let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap();
     text.split_whitespace().nth(field).unwrap().parse().unwrap()
 }
 
-/// Changes a setting of this process's IPC namespace, which must be its own.
+/// Changes a setting of this process's own IPC namespace.
 pub fn set_kernel_setting(name: &str, value: &str) {
     assert!(is_own());
     fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();
 }
 
-/// A key that has neither a segment nor a set.
+/// A key that no segment and no semaphore set uses.
 pub fn fresh_key() -> libc::key_t {
     let mut key = std::process::id() as libc::key_t;
     loop {
         key = key.wrapping_mul(1_103_515_245).wrapping_add(12345) & i32::MAX;
         // SAFETY: no pointers.
-        let taken = unsafe { libc::shmget(key, 0, 0) != -1 || libc::semget(key, 0, 0) != -1 };
-        if key != libc::IPC_PRIVATE && !taken {
+        let in_use = unsafe { libc::shmget(key, 0, 0) != -1 || libc::semget(key, 0, 0) != -1 };
+        if key != libc::IPC_PRIVATE && !in_use {
             return key;
         }
     }
 }
 
-/// Maps one id to itself, without allocating: this runs between fork and exec.
+/// Maps an id to itself. Runs between fork and exec, so it does not allocate.
 fn map_id(file: &CStr, id: u32) -> io::Result<()> {
     let mut line = [0; 32];
     let mut rest = &mut line[..];

@@ -1,4 +1,4 @@
-//! Conditions of tests, for `#[needs(...)]`: why a test cannot run here, or None.
+//! Conditions for `#[needs(...)]`: each function returns why a test cannot run here, or None.
 
 use crate::sanitizer::Sanitizer;
 use crate::user::{become_nobody, is_root};
@@ -13,14 +13,14 @@ pub fn nothing() -> Option<&'static str> {
     None
 }
 
-/// Root with the right to make namespaces and to become another user, which root in a container
-/// may lack. Tried once, in a child.
+/// Root with the rights to create namespaces and to become another user. Root in a container may
+/// lack them. A child tries it once.
 pub fn root() -> Option<&'static str> {
     static WHY_NOT: OnceLock<Option<&str>> = OnceLock::new();
     *WHY_NOT.get_or_init(|| (!is_full_root()).then_some("needs root"))
 }
 
-/// An IPC namespace for the test alone: it counts the objects, or changes a limit.
+/// An IPC namespace that only this test uses, because the test counts objects or changes a limit.
 pub fn ipc_namespace() -> Option<&'static str> {
     (!namespace::is_permitted()).then_some("needs an IPC namespace")
 }

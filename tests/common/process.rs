@@ -1,9 +1,9 @@
-//! Limits and processors of the calling process.
+//! Attributes of the calling process: limits, processors, umask.
 
 use libc::pid_t;
 use std::mem;
 
-/// Sets a limit of this process. The old one.
+/// Sets a soft limit of this process. Returns the old limit.
 pub fn set_soft_limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -17,7 +17,7 @@ pub fn set_soft_limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
     old
 }
 
-/// Has this process run on one processor.
+/// Keeps the calling thread, and the processes that it forks, on one processor.
 pub fn stay_on(cpu: usize) {
     // SAFETY: all zero bytes are a set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
@@ -46,7 +46,7 @@ pub fn is_me(pid: pid_t) -> bool {
     pid == std::process::id() as pid_t
 }
 
-/// Sets the mask of file modes. The old one.
+/// Sets the file mode creation mask. Returns the old mask.
 pub fn set_umask(mask: libc::mode_t) -> libc::mode_t {
     // SAFETY: no pointers.
     unsafe { libc::umask(mask) }

@@ -1,5 +1,5 @@
-//! The programs of tests/c: building one as a user would, and running it. They exit 0 (passed),
-//! 1 (failed) or 77 (cannot be run here).
+//! Builds the programs of tests/c as a user would, and runs them. Their exit status is 0 (passed),
+//! 1 (failed) or 77 (cannot run here).
 
 use crate::root;
 use crate::stage::{self, Link};
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// Files of tests/c that are not programs to run by themselves.
-const OTHERS: [&str; 3] = ["rename.c", "rename_plain.c", "two_rust.c"];
+/// Files of tests/c that are not stand-alone programs.
+const NOT_RUN: [&str; 3] = ["rename.c", "rename_plain.c", "two_rust.c"];
 pub const WARNINGS: [&str; 5] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"];
-/// How many seconds a program may take.
+/// The time limit of a program, in seconds.
 const LIMIT: &str = "120";
-/// The exit status of a program that cannot be run here.
+/// The exit status of a program that cannot run here.
 pub const CANNOT_RUN: i32 = 77;
 
 /// The programs of tests/c.
@@ -24,7 +24,7 @@ pub fn programs() -> Vec<PathBuf> {
         .expect("tests/c")
         .map(|entry| entry.expect("tests/c").path())
         .filter(|path| matches!(path.extension().and_then(OsStr::to_str), Some("c" | "cpp")))
-        .filter(|path| !OTHERS.iter().any(|other| path.ends_with(other)))
+        .filter(|path| !NOT_RUN.iter().any(|file| path.ends_with(file)))
         .collect();
     programs.sort();
     programs
@@ -38,12 +38,12 @@ pub fn is_cxx(source: &Path) -> bool {
     source.extension() == Some(OsStr::new("cpp"))
 }
 
-/// Compiles a program; `more` are flags beyond those that every program gets.
+/// Compiles a program with the usual flags and `extra_flags`.
 pub fn build(
     source: &Path,
     compiler: &str,
     link: Link,
-    more: &[&str],
+    extra_flags: &[&str],
     binary: &Path,
 ) -> Result<(), Failed> {
     let standard = if is_cxx(source) {
@@ -53,11 +53,11 @@ pub fn build(
     };
     let mut flags = vec![standard, "-gdwarf-4"];
     flags.extend(WARNINGS);
-    flags.extend(more);
+    flags.extend(extra_flags);
     stage::compile(compiler, stage::prefix()?, link, &flags, &[source], binary)
 }
 
-/// Linked as it has to be: one program loads the library by itself.
+/// How a program is linked. dlopen.c loads the library itself.
 pub fn link_of(source: &Path) -> Link {
     if source.ends_with("dlopen.c") {
         Link::Dlopen
@@ -66,7 +66,7 @@ pub fn link_of(source: &Path) -> Link {
     }
 }
 
-/// The variables that the programs expect in their environment.
+/// The environment variables that the programs expect.
 pub fn environment() -> Result<Vec<(&'static str, String)>, Failed> {
     let prefix = stage::prefix()?;
     let version = stage::pkg_config(prefix, &["--modversion"])?.join(" ");
@@ -82,18 +82,18 @@ pub fn path_text(path: &Path) -> Result<String, Failed> {
     Ok(text.into())
 }
 
-/// Runs a command with a time limit, in an IPC namespace of its own where the system
-/// gives one. It fails if it leaves a System V object or a file behind. `prepare` can add to
-/// the command that is started, such as a step between fork and exec.
+/// Runs a command with a time limit, in its own IPC namespace if the system permits one. Fails if
+/// the command leaves a System V object or a file behind. `prepare` may change the command, for
+/// example by a step between fork and exec.
 pub fn run_bounded(
     directory: &Path,
     command: &[String],
     environment: &[(&str, String)],
     prepare: impl FnOnce(&mut Command),
 ) -> Result<Output, Failed> {
-    // The namespace ends with its last process, so the shell lists the objects.
+    // The namespace ends with its last process, so the shell lists the objects before it exits.
     const SCRIPT: &str = "left=$1; shift; \"$@\"; status=$?; \
-        for kind in shm sem msg; do sed 1d /proc/sysvipc/$kind; done >\"$left\"; exit $status";
+        for table in shm sem msg; do sed 1d /proc/sysvipc/$table; done >\"$left\"; exit $status";
     let left = directory.join("left");
     let temporary = directory.join("tmp");
     fs::create_dir_all(&temporary)?;
@@ -117,22 +117,22 @@ pub fn run_bounded(
     }
     let objects = fs::read_to_string(&left)?;
     if namespace.is_some() && !objects.is_empty() {
-        return Err(format!("System V objects are left:\n{objects}").into());
+        return Err(format!("System V objects are left behind:\n{objects}").into());
     }
     if let Some(file) = fs::read_dir(&temporary)?.next() {
-        return Err(format!("a file is left: {:?}", file?.path()).into());
+        return Err(format!("a file is left behind: {:?}", file?.path()).into());
     }
     Ok(output)
 }
 
-/// The command that gives a program its own IPC namespace, if there is one.
+/// The command that runs a program in its own IPC namespace, if one works.
 fn own_ipc() -> Option<&'static [&'static str]> {
     static OWN: OnceLock<Option<&'static [&'static str]>> = OnceLock::new();
     *OWN.get_or_init(|| {
-        let ways: [&[&str]; 2] = [&["unshare", "-i"], &["unshare", "-U", "-r", "-i"]];
-        ways.into_iter().find(|way| {
-            let mut command = Command::new(way[0]);
-            command.args(&way[1..]).arg("true");
+        let commands: [&[&str]; 2] = [&["unshare", "-i"], &["unshare", "-U", "-r", "-i"]];
+        commands.into_iter().find(|words| {
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]).arg("true");
             command.output().is_ok_and(|output| output.status.success())
         })
     })

@@ -1,8 +1,8 @@
-//! Pseudorandom numbers, and the scale of the long tests.
+//! Pseudorandom numbers, and the factor that scales the long tests.
 
 use std::env;
 
-/// Pseudorandom numbers, the same in each run: splitmix64.
+/// A pseudorandom number generator with a fixed seed: splitmix64.
 pub struct Random(pub u64);
 
 impl Random {
@@ -32,19 +32,19 @@ impl Random {
     }
 }
 
-/// Bytes that differ from those of another seed.
+/// Pseudorandom bytes, different for each seed.
 pub fn pattern(len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; len];
     Random(seed).fill(&mut bytes);
     bytes
 }
 
-/// UNIXIPC_TEST_SCALE, by which the long tests multiply their work.
+/// UNIXIPC_TEST_SCALE: the factor by which the long tests multiply their work.
 pub fn scale() -> f64 {
     env::var("UNIXIPC_TEST_SCALE").map_or(1.0, |scale| scale.parse().unwrap())
 }
 
-/// A count that UNIXIPC_TEST_SCALE multiplies.
+/// A count, multiplied by UNIXIPC_TEST_SCALE.
 pub fn scaled(count: u64) -> u64 {
     (count as f64 * scale()).ceil() as u64
 }

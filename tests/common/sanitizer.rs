@@ -1,5 +1,5 @@
-//! Programs under the sanitizers, and the library built for them, of which they then check
-//! each access too.
+//! Builds C programs with a sanitizer, and the library too, so that the sanitizer also checks the
+//! accesses that the library makes.
 
 use crate::{find_tool, root, run, stage};
 use libtest_mimic::Failed;
@@ -18,7 +18,7 @@ pub enum Sanitizer {
 }
 
 impl Sanitizer {
-    /// As both compilers call it.
+    /// The name that both compilers use.
     fn name(self) -> &'static str {
         match self {
             Sanitizer::Address => "address",
@@ -26,36 +26,37 @@ impl Sanitizer {
         }
     }
 
-    /// The sanitizer's run-time library. The compiler's own is taken for the C code too: what
-    /// clang brings along may be too old for what it makes of the library.
+    /// The sanitizer's run-time library. The C code uses the one of the Rust compiler too: clang's
+    /// may be too old for the library's instrumented code.
     fn runtime(self) -> Result<PathBuf, Failed> {
         let output = run(Command::new("rustc").args(["--print", "target-libdir"]))?;
-        let folder = PathBuf::from(String::from_utf8(output.stdout)?.trim());
-        let end = match self {
+        let directory = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+        let suffix = match self {
             Sanitizer::Address => "_rt.asan.a",
             Sanitizer::Thread => "_rt.tsan.a",
         };
-        let found = fs::read_dir(folder)?
+        let found = fs::read_dir(directory)?
             .filter_map(|entry| Some(entry.ok()?.path()))
             .find(|path| {
                 path.as_os_str()
                     .as_encoded_bytes()
-                    .ends_with(end.as_bytes())
+                    .ends_with(suffix.as_bytes())
             });
-        Ok(found.ok_or("the compiler has no such sanitizer")?)
+        Ok(found.ok_or("the Rust compiler has no such sanitizer")?)
     }
 
-    /// Why programs cannot be built with it here, if so.
+    /// Returns why programs cannot be built with the sanitizer here, or None.
     pub fn why_not(self) -> Option<&'static str> {
         if find_tool("clang").is_none() {
             return Some("clang is missing");
         }
         let missing = self.runtime().is_err();
-        missing.then_some("the compiler has no such sanitizer")
+        missing.then_some("the Rust compiler has no such sanitizer")
     }
 
-    /// The library with the sanitizer's checks, and with a copy that they see; built once a
-    /// test process. The compiler has them without being a nightly one only if it is told so.
+    /// The library with the sanitizer's checks. It copies shared memory by atomic accesses, which
+    /// the sanitizer sees. Each test process builds it once. RUSTC_BOOTSTRAP makes the sanitizers
+    /// available in a stable compiler.
     pub fn library(self) -> Result<PathBuf, Failed> {
         static ADDRESS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         static THREAD: OnceLock<Result<PathBuf, String>> = OnceLock::new();
@@ -69,15 +70,15 @@ impl Sanitizer {
     }
 
     fn build(self) -> Result<PathBuf, Failed> {
-        // The standard library is not built with the sanitizer, which is an ABI of its
-        // own to the compiler; what is used of it here does not touch shared memory.
+        // The standard library is built without the sanitizer, which the compiler treats as
+        // another ABI. The parts that are used here do not access shared memory.
         let flags = format!(
             "-Zsanitizer={} -Cunsafe-allow-abi-mismatch=sanitizer --cfg atomic_copy \
              -Cdebug-assertions=on -Coverflow-checks=on",
             self.name()
         );
-        let folder = format!("sanitized/{}", self.name());
-        stage::archive(&folder, &flags, &[("RUSTC_BOOTSTRAP", "1")])
+        let directory = format!("sanitized/{}", self.name());
+        stage::archive(&directory, &flags, &[("RUSTC_BOOTSTRAP", "1")])
     }
 
     /// Compiles a C program and links it with a library.

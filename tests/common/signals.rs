@@ -1,4 +1,4 @@
-//! Signals, their handlers, and timers that send them.
+//! Signals, signal handlers, and a timer that sends signals.
 
 use crate::call::Outcome;
 use crate::child::fork;
@@ -44,13 +44,14 @@ pub fn set_action(signal: c_int, handler: usize, flags: c_int) {
 pub fn action(signal: c_int) -> usize {
     // SAFETY: all zero bytes are a sigaction.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: only reads into our struct.
+    // SAFETY: the call only writes to our struct.
     let done = unsafe { libc::sigaction(signal, ptr::null(), &mut action) };
     assert_eq!(done, 0);
     action.sa_sigaction
 }
 
-/// Sends this process a SIGALRM in each interval; 0 ends it. It replaces the alarm of a child.
+/// Sends SIGALRM to this process at this interval; 0 stops the timer. Replaces the alarm of a
+/// child.
 pub fn storm(microseconds: c_long) {
     let every = libc::timeval {
         tv_sec: microseconds / 1_000_000,
@@ -66,8 +67,8 @@ pub fn storm(microseconds: c_long) {
 }
 
 /// Checks that a signal handler, with and without SA_RESTART, ends a call that waits with
-/// IPC_WAIT_INTR. A handler that runs before the call sleeps does not end it, so the signal is
-/// sent until the child has ended.
+/// IPC_WAIT_INTR. A handler that runs before the call sleeps does not end the call, so the signal
+/// is sent until the child has ended.
 pub fn ends_with_signal(call: impl Fn() -> Outcome) {
     for flags in [0, libc::SA_RESTART] {
         count_signals(flags);

@@ -1,4 +1,5 @@
-//! The installation inside the tree that `make stage` keeps, and programs built against it.
+//! The staged installation that `make stage` keeps in the source tree, and programs built against
+//! it.
 
 use crate::{root, run};
 use libtest_mimic::Failed;
@@ -14,13 +15,13 @@ use std::sync::OnceLock;
 pub enum Link {
     /// With libunixipc.so.
     Shared,
-    /// With libunixipc.a, and with the C library's archive too (`-static`).
+    /// With libunixipc.a and the archive of the C library (`-static`).
     Static,
-    /// With nothing: the program loads it with dlopen.
+    /// Not at all: the program loads it with dlopen.
     Dlopen,
 }
 
-/// The staged prefix, brought up to date once a test process.
+/// The staged prefix. Each test process brings it up to date once.
 pub fn prefix() -> Result<&'static Path, Failed> {
     static DONE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     DONE.get_or_init(|| {
@@ -31,13 +32,17 @@ pub fn prefix() -> Result<&'static Path, Failed> {
     .map_err(|error| error.clone().into())
 }
 
-/// Builds the library as an archive with compiler flags of its own, below a folder of its own.
-/// `more` is for cargo's environment.
-pub fn archive(folder: &str, flags: &str, more: &[(&str, &str)]) -> Result<PathBuf, Failed> {
-    let target = root().join("target").join(folder);
+/// Builds the library as an archive with these compiler flags, below `target/` in this directory.
+/// `environment` is added to cargo's environment.
+pub fn archive(
+    directory: &str,
+    flags: &str,
+    environment: &[(&str, &str)],
+) -> Result<PathBuf, Failed> {
+    let target = root().join("target").join(directory);
     let triple = host()?;
     let mut cargo = Command::new(env!("CARGO"));
-    // With --target the flags are not for build scripts.
+    // With --target, the flags do not apply to build scripts.
     cargo
         .current_dir(root())
         .args(["rustc", "--release", "--locked", "--lib"])
@@ -46,7 +51,7 @@ pub fn archive(folder: &str, flags: &str, more: &[(&str, &str)]) -> Result<PathB
         .arg(&target)
         .env("RUSTFLAGS", flags)
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .envs(more.iter().copied());
+        .envs(environment.iter().copied());
     run(&mut cargo)?;
     Ok(target.join(triple).join("release/libunixipc.a"))
 }
@@ -56,22 +61,22 @@ pub fn make(goals: &[&str]) -> Result<(), Failed> {
     run_locked(make_command().args(goals))
 }
 
-/// make in the source tree, to be run by [`run_locked`].
+/// A make command in the source tree, for [`run_locked`].
 pub fn make_command() -> Command {
     let mut command = Command::new("make");
     command.current_dir(root()).arg("-s");
-    // A make above us must not hand its own variables and job slots down.
+    // Do not inherit the variables and job slots of an outer make.
     for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"] {
         command.env_remove(variable);
     }
     command
 }
 
-/// Runs make, one process at a time: make itself takes no lock.
+/// Runs make, one process at a time, because make itself takes no lock.
 pub fn run_locked(make: &mut Command) -> Result<(), Failed> {
-    let folder = File::open(root())?;
+    let directory = File::open(root())?;
     // SAFETY: flock takes no pointer; the descriptor is open.
-    if unsafe { libc::flock(folder.as_raw_fd(), libc::LOCK_EX) } == -1 {
+    if unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX) } == -1 {
         return Err(std::io::Error::last_os_error().into());
     }
     run(make).map(drop)
@@ -121,7 +126,7 @@ pub fn header_functions() -> Result<BTreeSet<String>, Failed> {
     let header = fs::read_to_string(root().join("include/unixipc.h"))?;
     let mut code = String::new();
     for (i, part) in header.split("/*").enumerate() {
-        // Each part but the first begins with a comment's text.
+        // Each part except the first begins with the text of a comment.
         let (_, rest) = part.split_once("*/").unwrap_or(("", part));
         code += if i == 0 { part } else { rest };
     }
@@ -133,10 +138,10 @@ pub fn header_functions() -> Result<BTreeSet<String>, Failed> {
     Ok(functions.map(String::from).collect())
 }
 
-/// The target for which the compiler builds by default.
+/// The compiler's default target.
 pub fn host() -> Result<String, Failed> {
     let output = run(Command::new("rustc").arg("-vV"))?;
     let text = String::from_utf8(output.stdout)?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.ok_or("rustc names no host")?.into())
+    Ok(host.ok_or("rustc does not print its host")?.into())
 }

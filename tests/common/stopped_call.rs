@@ -1,11 +1,11 @@
-//! System calls of a thread that stop at their entry until another thread lets them continue.
+//! Stops system calls of a thread at their entry until another thread resumes them.
 
 use crate::descriptors::own;
 use libc::{c_int, c_long, sock_filter, sock_fprog};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Receives the stopped calls. When it is dropped, they fail with ENOSYS.
+/// Receives the stopped calls. When this is dropped, they fail with ENOSYS.
 pub struct StoppedCalls(OwnedFd);
 
 /// A call that has stopped.
@@ -13,26 +13,26 @@ pub struct StoppedCalls(OwnedFd);
 pub struct StoppedCall(u64);
 
 impl StoppedCalls {
-    /// From now on each system call of this number that the calling thread makes stops.
+    /// Stops each later system call with this number that the calling thread makes.
     pub fn of_this_thread(syscall: c_long) -> Self {
-        let step = |code: u32, jt, jf, k| sock_filter {
+        let instruction = |code: u32, jt, jf, k| sock_filter {
             code: code as u16,
             jt,
             jf,
             k,
         };
-        let give = libc::BPF_RET | libc::BPF_K;
+        let action = libc::BPF_RET | libc::BPF_K;
         let mut program = [
             // The number of the call is at offset 0.
-            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-            step(
+            instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            instruction(
                 libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
                 0,
                 1,
                 syscall as u32,
             ),
-            step(give, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
-            step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
+            instruction(action, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
+            instruction(action, 0, 0, libc::SECCOMP_RET_ALLOW),
         ];
         let program = sock_fprog {
             len: program.len() as u16,
@@ -48,7 +48,7 @@ impl StoppedCalls {
         Self(own(fd as c_int))
     }
 
-    /// Waits for a call, at most this time.
+    /// Waits for a call until the time-out expires.
     pub fn next(&self, timeout_ms: c_int) -> Option<StoppedCall> {
         let mut poll = libc::pollfd {
             fd: self.0.as_raw_fd(),
@@ -61,10 +61,10 @@ impl StoppedCalls {
         if poll.revents & libc::POLLIN == 0 {
             return None;
         }
-        // SAFETY: all zeros are a notification.
+        // SAFETY: all zero bytes are a notification.
         let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
-        // SAFETY: room for a notification.
+        // SAFETY: the struct is ours.
         let done = unsafe { libc::ioctl(self.0.as_raw_fd(), request, &mut call) };
         assert_eq!(done, 0, "{}", io::Error::last_os_error());
         Some(StoppedCall(call.id))
@@ -72,15 +72,15 @@ impl StoppedCalls {
 
     /// Lets a call continue.
     pub fn resume(&self, call: StoppedCall) {
-        let mut answer = libc::seccomp_notif_resp {
+        let mut response = libc::seccomp_notif_resp {
             id: call.0,
             val: 0,
             error: 0,
             flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
         };
         let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
-        // SAFETY: an answer, ours.
-        let done = unsafe { libc::ioctl(self.0.as_raw_fd(), request, &mut answer) };
+        // SAFETY: the struct is ours.
+        let done = unsafe { libc::ioctl(self.0.as_raw_fd(), request, &mut response) };
         assert_eq!(done, 0, "{}", io::Error::last_os_error());
     }
 }

@@ -1,27 +1,26 @@
-//! The system calls of a child, listed by strace.
+//! Traces the system calls of a child with strace.
 
 use crate::child::fork;
 use crate::clock::wait_until;
 use crate::descriptors::{own, pipe};
-use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-/// A call that nothing else here makes.
+/// The system call of [`marker`], which no other code makes.
 pub const MARKER: &str = "getppid()";
 
-/// Makes the call by which the parts of a trace are told apart.
+/// Makes a system call that separates the parts of a trace.
 pub fn marker() {
     // SAFETY: takes nothing, cannot fail.
     unsafe { libc::getppid() };
 }
 
-/// The name of the system call on a line of strace's; of one that took part of two lines, on
-/// the first.
+/// The name of the system call on a line of strace's output. If a call takes two lines, only the
+/// first has a name.
 pub fn name(line: &str) -> Option<&str> {
-    // With several processes each line begins with its process.
+    // If there are several processes, each line begins with a process id.
     let line = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
     let (name, _) = line.split_once('(')?;
     (!name.is_empty()
@@ -31,15 +30,14 @@ pub fn name(line: &str) -> Option<&str> {
     .then_some(name)
 }
 
-/// What strace writes of a child that runs `run`, and of that one's children.
+/// Runs `run` in a child. Returns what strace prints about the child and its descendants.
 pub fn trace(run: impl FnOnce()) -> String {
-    let (wait, mut go) = pipe();
+    let (mut start, mut starter) = pipe();
     let output = env::temp_dir().join("trace");
-    let gos = go.as_raw_fd();
+    let starter_fd = starter.as_raw_fd();
     let child = fork(move || {
-        drop(own(gos));
-        let mut wait: File = wait;
-        assert_eq!(wait.read(&mut [0; 1]).unwrap(), 1);
+        drop(own(starter_fd));
+        assert_eq!(start.read(&mut [0; 1]).unwrap(), 1);
         run();
     });
     let mut strace = Command::new("strace")
@@ -51,13 +49,13 @@ pub fn trace(run: impl FnOnce()) -> String {
         .spawn()
         .unwrap();
     let status = format!("/proc/{}/status", child.0);
-    wait_until("strace attached", || {
+    wait_until("strace to attach", || {
         assert!(strace.try_wait().unwrap().is_none(), "strace cannot trace");
         !fs::read_to_string(&status)
             .unwrap()
             .contains("TracerPid:\t0\n")
     });
-    go.write_all(b".").unwrap();
+    starter.write_all(b".").unwrap();
     child.join();
     assert!(strace.wait().unwrap().success());
     let trace = fs::read_to_string(&output).unwrap();

@@ -18,8 +18,8 @@ pub fn find_tool(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// A test that needs tools. If some are missing, the test is ignored, under a name that gives
-/// the reason; in CI it fails.
+/// A test that needs tools. If some are missing, the test is ignored, and its name gives the
+/// reason; in CI it fails.
 pub fn trial_with_tools(
     name: impl Into<String>,
     tools: &[&str],
@@ -37,7 +37,7 @@ pub fn trial_with_tools(
     ignored(&name, &format!("missing: {}", missing.join(", ")))
 }
 
-/// A test that cannot run here: ignored, under a name that gives the reason; in CI it fails.
+/// A test that cannot run here: it is ignored, and its name gives the reason; in CI it fails.
 pub fn ignored(name: &str, why: &str) -> Trial {
     let why = why.to_owned();
     let name = format!("{name} ({why})");
@@ -63,29 +63,29 @@ pub fn text(output: &Output) -> String {
         .concat()
 }
 
-/// Compares a generated file with the committed one. With UNIXIPC_BLESS=1 (`make header`) it
-/// replaces the committed one.
-pub fn assert_golden(committed: &Path, made: &str) -> Result<(), Failed> {
+/// Compares a generated text with the committed file. With UNIXIPC_BLESS=1 (`make header`), it
+/// replaces the committed file.
+pub fn assert_golden(committed: &Path, generated: &str) -> Result<(), Failed> {
     let old = std::fs::read_to_string(committed).unwrap_or_default();
-    if old == made {
+    if old == generated {
         return Ok(());
     }
     if env::var_os("UNIXIPC_BLESS").is_some() {
-        std::fs::write(committed, made)?;
+        std::fs::write(committed, generated)?;
         return Ok(());
     }
     let line = old
         .lines()
-        .zip(made.lines())
+        .zip(generated.lines())
         .take_while(|(a, b)| a == b)
         .count();
     Err(format!(
-        "{} differs from what the code gives, from line {} on; `make header` replaces it\n\
-         committed: {:?}\n     made: {:?}",
+        "{} differs from the generated text from line {} on; `make header` replaces it\n\
+         committed: {:?}\ngenerated: {:?}",
         committed.display(),
         line + 1,
         old.lines().nth(line),
-        made.lines().nth(line)
+        generated.lines().nth(line)
     )
     .into())
 }

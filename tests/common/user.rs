@@ -3,16 +3,16 @@
 use crate::child::fork;
 use std::io;
 
-/// The user without rights that tests of root become.
+/// The unprivileged user that tests of root become.
 pub const NOBODY: u32 = 65534;
 
-/// Whether this process is root, at least in its user namespace.
+/// Whether this process is root in its user namespace.
 pub fn is_root() -> bool {
     // SAFETY: takes nothing, cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Gives up all rights of this process.
+/// Makes this process an unprivileged one.
 pub fn become_nobody() -> io::Result<()> {
     let groups = std::ptr::null();
     // SAFETY: no group is read; the other calls take no pointers.
@@ -27,7 +27,7 @@ pub fn become_nobody() -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `run` in a child, as a user without rights.
+/// Runs `run` in a child, as an unprivileged user.
 #[track_caller]
 pub fn as_nobody(run: impl FnOnce()) {
     let child = fork(|| {
