@@ -28,6 +28,12 @@ pub fn stay_on(cpu: usize) {
     assert_eq!(done, 0);
 }
 
+/// Keeps the calling thread, and the processes that it forks, on the processor where it runs.
+pub fn stay_on_this_processor() {
+    // SAFETY: takes nothing.
+    stay_on(unsafe { libc::sched_getcpu() } as usize);
+}
+
 /// The processors that this process may run on.
 pub fn processors() -> Vec<usize> {
     // SAFETY: all zero bytes are a set.

@@ -11,10 +11,10 @@ use unixipc::ffi::cond::*;
 #[apply(isolated)]
 fn arguments() {
     let space = space();
-    let askew = space.cond().wrapping_byte_add(8);
-    let askew_mutex = space.mutex().wrapping_byte_add(8);
+    let misaligned = space.cond().wrapping_byte_add(8);
+    let misaligned_mutex = space.mutex().wrapping_byte_add(8);
     assert_eq!(space.lock(-1), CLEAN);
-    for bad in [ptr::null_mut(), askew] {
+    for bad in [ptr::null_mut(), misaligned] {
         // SAFETY: the calls read through no bad pointer.
         let calls: [&dyn Fn() -> c_int; 3] = [
             &|| unsafe { ipc_cond_init(bad, 0) },
@@ -25,7 +25,7 @@ fn arguments() {
             assert_eq!(outcome(|| call() as isize), Err(EINVAL));
         }
     }
-    for bad in [ptr::null_mut(), askew_mutex] {
+    for bad in [ptr::null_mut(), misaligned_mutex] {
         // SAFETY: the call reads through no bad pointer.
         let waited = outcome(|| unsafe { ipc_cond_wait(space.cond(), bad, -1) } as isize);
         assert_eq!(waited, Err(EINVAL));
@@ -43,7 +43,7 @@ fn arguments() {
     space.cond_words()[1].fetch_add(1, SeqCst);
     assert_eq!(space.wait(-1), Err(ESTALE));
     assert_eq!(space.signal(), Err(ESTALE));
-    // All that time the mutex was this thread's.
+    // This thread still owns the mutex.
     assert_eq!(space.owner(), Ok(thread_id() as usize));
 }
 
@@ -65,22 +65,18 @@ fn time_outs() {
     assert_eq!(space.lock(-1), CLEAN);
     assert_eq!(space.wait(0), Err(EAGAIN));
     assert_eq!(space.owner(), Ok(thread_id() as usize));
-    for timeout in [1, 50, 200] {
-        let (waited, took) = timed_ms(|| space.wait(timeout));
-        assert_eq!(waited, Err(ETIMEDOUT));
+    // The last one exceeds MAX_SLEEP.
+    for timeout in [1, 50, 150] {
+        check_timeout(timeout, |timeout| space.wait(timeout));
         assert_eq!(space.owner(), Ok(thread_id() as usize));
-        let expected = timeout as u128..timeout as u128 + 5000;
-        assert!(expected.contains(&took), "{took} ms");
     }
     count_signals(0);
     storm(500);
-    let (waited, took) = timed_ms(|| space.wait(200));
+    check_timeout(150, |timeout| space.wait(timeout));
     storm(0);
-    assert_eq!(waited, Err(ETIMEDOUT));
-    assert!((200..5000).contains(&took), "{took} ms");
     assert!(handled() > 10);
 
-    // The timeout passes while another process has the mutex: the call still waits for the mutex.
+    // The time-out expires while another process has the mutex: the call still waits for the mutex.
     assert_eq!(space.unlock(), CLEAN);
     let waiter = fork(|| {
         assert_eq!(space.lock(-1), CLEAN);
@@ -93,9 +89,7 @@ fn time_outs() {
     space.wait_for(0, 1);
     assert_eq!(space.lock(LONG), CLEAN);
     let word = &space.mutex_words()[4];
-    wait_until("a waiter that wants the mutex", || {
-        word.load(SeqCst) >> 31 == 1
-    });
+    wait_until("a waiter for the mutex", || word.load(SeqCst) >> 31 == 1);
     space.arrive(1);
     assert_eq!(space.unlock(), CLEAN);
     waiter.join();
@@ -114,34 +108,15 @@ fn interrupted() {
 }
 
 #[apply(isolated)]
-fn mutex_is_free_meanwhile() {
+fn mutex_is_free_during_a_wait() {
     let space = space();
-    let waiter = waiting(space, 0, -1);
+    let waiter = space.cond_waiter(0, -1);
     assert_eq!(space.lock(0), CLEAN);
     assert_eq!(space.signal(), CLEAN); // also with the mutex held
     assert_eq!(space.count(0), 0);
     assert_eq!(space.words[0].fetch_add(1, SeqCst), 0);
     assert_eq!(space.unlock(), CLEAN);
     waiter.join();
-}
-
-/// A child that waits until a word is not 0, and is asleep.
-fn waiting(space: &'static Space, word: usize, timeout: c_int) -> Child {
-    let before = space.count(61);
-    let child = fork(|| {
-        assert_eq!(space.lock(-1), CLEAN);
-        space.arrive(61);
-        while space.count(word) == 0 {
-            assert_eq!(space.wait(timeout), CLEAN);
-        }
-        assert_eq!(space.unlock(), CLEAN);
-    });
-    space.wait_for(61, before + 1);
-    // It has let go of the mutex, and sleeps.
-    assert_eq!(space.lock(LONG), CLEAN);
-    assert_eq!(space.unlock(), CLEAN);
-    child.wait_asleep();
-    child
 }
 
 fn change_and_signal(space: &Space, word: usize) {
@@ -151,12 +126,12 @@ fn change_and_signal(space: &Space, word: usize) {
     assert_eq!(space.signal(), CLEAN);
 }
 
-/// One waiter runs at once; the others find out at their next look that the number has changed,
-/// and then one ends its wait spuriously.
+/// One waiter wakes at once. The others notice at their next check that the sequence number has
+/// changed, and then one of them wakes spuriously.
 #[apply(isolated)]
 fn signal_wakes_one() {
     let space = space();
-    let waiters: Vec<_> = (0..5).map(|_| waiting_for_one(space)).collect();
+    let waiters: Vec<_> = (0..5).map(|_| item_waiter(space)).collect();
     for number in 1..=5 {
         assert_eq!(space.lock(LONG), CLEAN);
         space.arrive(0);
@@ -168,8 +143,8 @@ fn signal_wakes_one() {
     waiters.into_iter().for_each(Child::join);
 }
 
-/// A child that takes one of the items that word 0 counts, and counts it in word 1.
-fn waiting_for_one(space: &'static Space) -> Child {
+/// A child that waits for an item: word 0 counts the items, word 1 the items that were taken.
+fn item_waiter(space: &'static Space) -> Child {
     let child = fork(|| {
         assert_eq!(space.lock(-1), CLEAN);
         while space.count(0) == space.count(1) {
@@ -187,7 +162,7 @@ fn broadcast_wakes_all() {
     let space = space();
     let waiters: Vec<_> = [-1, INTR, LONG, -1, -1]
         .into_iter()
-        .map(|timeout| waiting(space, 0, timeout))
+        .map(|timeout| space.cond_waiter(0, timeout))
         .collect();
     assert_eq!(space.lock(LONG), CLEAN);
     space.arrive(0);
@@ -196,31 +171,23 @@ fn broadcast_wakes_all() {
     waiters.into_iter().for_each(Child::join);
 }
 
-/// The mutex and the condition of a space are in one page: of the waiters of a broadcast all but
-/// one sleep on until the mutex is unlocked. A look of theirs may come between, but not always.
+/// The mutex and the condition of a space are in one page, so a broadcast wakes one waiter and
+/// queues the others at the mutex. A waiter's periodic check can spoil one attempt, but not all.
 #[apply(isolated)]
 fn broadcast_queues_at_the_mutex() {
-    assert!((0..20).any(|_| most_sleep_on()));
+    assert!((0..20).any(|_| broadcast_keeps_most_asleep()));
 }
 
-fn most_sleep_on() -> bool {
+fn broadcast_keeps_most_asleep() -> bool {
     let space = space();
-    let waiters: Vec<_> = (0..5).map(|_| waiting(space, 0, -1)).collect();
-    let wake_ups = |waiter: &Child| {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", waiter.0)).unwrap();
-        let mut lines = status.lines();
-        lines
-            .find(|line| line.starts_with("voluntary"))
-            .unwrap()
-            .to_owned()
-    };
+    let waiters: Vec<_> = (0..5).map(|_| space.cond_waiter(0, -1)).collect();
     assert_eq!(space.lock(LONG), CLEAN);
     space.arrive(0);
-    let before: Vec<_> = waiters.iter().map(wake_ups).collect();
+    let before: Vec<_> = waiters.iter().map(voluntary_switches).collect();
     assert_eq!(space.broadcast(), CLEAN);
-    // Long enough for the others to come to the mutex and sleep there.
+    // Without the queue, the others would wake and sleep again at the mutex in this time.
     thread::sleep(Duration::from_millis(10));
-    let after = waiters.iter().map(wake_ups);
+    let after = waiters.iter().map(voluntary_switches);
     let asleep = before
         .iter()
         .zip(after)
@@ -231,39 +198,34 @@ fn most_sleep_on() -> bool {
     asleep >= 4
 }
 
-/// A signal that finds no waiter makes no system call: also after a wait that a signal has ended,
-/// and after the first signal that finds a wait ended otherwise.
+/// A signal without a waiter makes no system call, also after a wait that a signal ended. After a
+/// wait that ended otherwise, this holds from the second signal on.
 #[apply(isolated)]
 fn without_waiters() {
     let space = space();
-    let waiter = waiting(space, 0, -1);
+    let waiter = space.cond_waiter(0, -1);
     change_and_signal(space, 0);
     waiter.join();
-    no_system_call(space);
+    check_signal_cost(space);
     assert_eq!(space.lock(-1), CLEAN);
     assert_eq!(space.wait(1), Err(ETIMEDOUT));
     assert_eq!(space.unlock(), CLEAN);
-    kill(waiting(space, 1, -1));
+    kill(space.cond_waiter(1, -1));
     assert_eq!(space.signal(), CLEAN);
-    no_system_call(space);
+    check_signal_cost(space);
 }
 
-fn no_system_call(space: &Space) {
-    fork(|| {
-        // SAFETY: no pointers; from here on any other call kills.
-        let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
-        assert_eq!(done, 0);
-        // SAFETY: an object of the space. Nothing may be reported here but by the end.
+fn check_signal_cost(space: &Space) {
+    check_no_system_call(|| {
+        // SAFETY: an object of the space.
         let signalled = unsafe { ipc_cond_signal(space.cond()) };
         // SAFETY: as above.
-        let all = signalled == 0 && unsafe { ipc_cond_broadcast(space.cond()) } == 0;
-        // SAFETY: exit, not exit_group, which the filter does not let through.
-        unsafe { libc::syscall(libc::SYS_exit, if all { 0 } else { 1 }) };
-    })
-    .join();
+        let broadcast = unsafe { ipc_cond_broadcast(space.cond()) };
+        [signalled, broadcast] == [0, 0]
+    });
 }
 
-/// A wait is a cancellation point, at which the thread holds the mutex.
+/// A wait is a cancellation point. A cancelled thread ends while it holds the mutex.
 #[apply(isolated)]
 fn cancelled() {
     unsafe extern "C" {
@@ -289,7 +251,7 @@ fn cancelled() {
             0
         );
         space.wait_for(0, 1);
-        // It has unlocked the mutex, and sleeps.
+        // The mutex is free once the thread waits on the condition.
         assert_eq!(space.lock(LONG), CLEAN);
         assert_eq!(space.unlock(), CLEAN);
         let sleeper = space.count(1) as libc::pid_t;
@@ -301,7 +263,7 @@ fn cancelled() {
         assert_eq!(unsafe { libc::pthread_join(thread, &mut result) }, 0);
         // PTHREAD_CANCELED
         assert_eq!(result.addr(), usize::MAX);
-        // It ended with the mutex.
+        // The thread ended while it held the mutex.
         assert_eq!(space.lock(LONG), DIED);
         assert_eq!(space.consistent(), CLEAN);
         assert_eq!(space.unlock(), CLEAN);
@@ -310,24 +272,23 @@ fn cancelled() {
     assert_eq!(space.lock(0), CLEAN);
 }
 
-/// A signal without a waiter is lost, and does nothing for later waiters.
+/// A signal without a waiter has no effect on later waiters.
 #[apply(isolated)]
-fn signal_to_nobody() {
+fn signal_without_waiter() {
     let space = space();
     for _ in 0..1000 {
         assert_eq!(space.signal(), CLEAN);
     }
     assert_eq!(space.lock(-1), CLEAN);
-    let (waited, took) = timed_ms(|| space.wait(50));
-    assert_eq!(waited, Err(ETIMEDOUT));
-    assert!(took >= 50);
+    check_timeout(50, |timeout| space.wait(timeout));
     assert_eq!(space.unlock(), CLEAN);
-    let waiter = waiting(space, 0, -1);
+    let waiter = space.cond_waiter(0, -1);
     change_and_signal(space, 0);
     waiter.join();
 }
 
-/// IPC_OWNER_DIED comes from the mutex, with it held, and before a timeout that has passed.
+/// A wait that acquires the mutex of a dead owner returns IPC_OWNER_DIED, even if its time-out has
+/// expired.
 #[apply(isolated)]
 fn owner_died() {
     let space = space();
@@ -336,7 +297,7 @@ fn owner_died() {
         space.arrive(0);
         assert_eq!(space.wait(-1), DIED);
         assert_eq!(space.owner(), Ok(thread_id() as usize));
-        // Not repaired: told again, to this one too.
+        // The data is not marked consistent, so each wait reports the death again.
         assert_eq!(space.wait(0), DIED);
         assert_eq!(space.wait(20), DIED);
         assert_eq!(space.owner(), Ok(thread_id() as usize));
@@ -354,13 +315,13 @@ fn owner_died() {
     assert_eq!(space.lock(0), CLEAN);
 }
 
-/// One process makes numbers, three take them: each once, and all.
+/// One process produces numbers, and three consume them: each number once.
 #[apply(isolated)]
 fn producer_and_consumers() {
     let space = space();
     let numbers = scaled(20_000);
-    // Words: 0 how many were made, 1 how many were taken, 2 their sum.
-    const ROOM: u64 = 4;
+    // Words: 0 is the number of produced numbers, 1 that of consumed numbers, 2 the sum of these.
+    const CAPACITY: u64 = 4;
     let consumers = [-1, LONG, INTR].map(|timeout| {
         fork(move || {
             loop {
@@ -382,7 +343,7 @@ fn producer_and_consumers() {
     });
     for number in 0..numbers {
         assert_eq!(space.lock(-1), CLEAN);
-        while space.count(0) - space.count(1) == ROOM {
+        while space.count(0) - space.count(1) == CAPACITY {
             assert_eq!(space.wait(LONG), CLEAN);
         }
         space.words[0].store(number + 1, SeqCst);
@@ -393,7 +354,8 @@ fn producer_and_consumers() {
     assert_eq!(space.count(2), numbers * (numbers - 1) / 2);
 }
 
-/// A filter refuses the calls that count and wake, or move waiters: two steps do the same.
+/// A filter refuses the futex operations that update and wake, or requeue: the library does the
+/// same in two steps.
 #[apply(isolated)]
 fn refused_signal() {
     let space = space();
@@ -409,8 +371,8 @@ fn refused_signal() {
             });
             waiter.wait_asleep();
             fork(|| {
-                // The third bit is in FUTEX_WAKE_OP and FUTEX_CMP_REQUEUE, and in neither
-                // FUTEX_WAIT nor FUTEX_WAKE.
+                // FUTEX_WAKE_OP and FUTEX_CMP_REQUEUE have the third bit; FUTEX_WAIT and FUTEX_WAKE
+                // do not.
                 refuse_where(SYS_futex, 1, BPF_JSET, 4, error);
                 assert_eq!(space.lock(LONG), CLEAN);
                 space.words[0].store(number, SeqCst);
@@ -423,33 +385,22 @@ fn refused_signal() {
     }
 }
 
-/// One that is killed just after it was woken takes no other waiter's wake-up with it.
+/// A waiter that is killed just after its wake-up does not take another waiter's wake-up with it.
 #[apply(isolated)]
 fn killed_waiter() {
     for _ in 0..scaled(30) {
         let space = space();
-        let first = waiting(space, 0, -1);
-        let second = waiting(space, 0, -1);
+        let first = space.cond_waiter(0, -1);
+        let second = space.cond_waiter(0, -1);
         assert_eq!(space.lock(-1), CLEAN);
         space.arrive(0);
         assert_eq!(space.unlock(), CLEAN);
         assert_eq!(space.signal(), CLEAN);
         first.signal(libc::SIGKILL);
         first.reap();
-        // Only the possible death of the owner is told.
-        wait_until("the second one", || {
-            !is_there(&second) || is_zombie(&second)
-        });
+        wait_until("the second waiter", || second.has_ended());
         second.reap();
+        // The first waiter may have died while it owned the mutex.
         assert!(matches!(space.lock(LONG), CLEAN | DIED));
     }
-}
-
-fn is_there(child: &Child) -> bool {
-    std::fs::exists(format!("/proc/{}", child.0)).unwrap()
-}
-
-fn is_zombie(child: &Child) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.0)).unwrap();
-    stat.rsplit_once(") ").unwrap().1.starts_with('Z')
 }

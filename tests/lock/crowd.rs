@@ -1,7 +1,7 @@
-//! Several processes at one lock, killed and started again at random.
+//! Several processes at one lock, killed and restarted at random.
 //!
-//! What the lock guards is two words that belong together, and how often each process has added
-//! to them: so whoever is told that an owner died can repair them.
+//! The lock guards two words, and for each process the number of its increments. Both words equal
+//! the sum of these numbers, so a process that is told of an owner's death can repair them.
 
 use crate::support::*;
 use libc::{EAGAIN, EINTR, ETIMEDOUT, c_int};
@@ -10,47 +10,51 @@ use std::time::{Duration, Instant};
 use std::{array, thread};
 
 const PROCESSES: usize = 6;
-/// Words: two that belong together, which are the sum of those behind them; how often it was
-/// repaired; how often each process was at work; how often each has read.
+/// Indices of words: the guarded pair; the number of repairs; the flag that ends the test; and for
+/// each process, the number of its changes and of its reads.
 const PAIR: [usize; 2] = [0, 1];
 const REPAIRS: usize = 2;
 const STOP: usize = 3;
-const OWN: usize = 10;
-const READ: usize = 20;
+const CHANGES: usize = 10;
+const READS: usize = 20;
 
-fn own_sum(space: &Space) -> u64 {
+fn sum_of_changes(space: &Space) -> u64 {
     (0..PROCESSES)
-        .map(|process| space.count(OWN + process))
+        .map(|process| space.count(CHANGES + process))
         .sum()
 }
 
-/// What the holder finds: whole, or told not to be.
+/// The pair is consistent, unless the lock call has reported a death.
 fn check(space: &Space, held: Outcome) {
     let [a, b] = PAIR.map(|word| space.count(word));
     if held == CLEAN {
-        assert_eq!([a, b], [own_sum(space); 2], "torn, and nobody said so");
+        assert_eq!(
+            [a, b],
+            [sum_of_changes(space); 2],
+            "inconsistent data, and no death reported"
+        );
     }
 }
 
-/// Adds one, in steps between which it can be killed.
+/// Increments the words one by one. The process may be killed between two steps.
 fn change(space: &Space, process: usize, held: Outcome, consistent: fn(&Space) -> Outcome) {
     check(space, held);
     if held == DIED {
         space.arrive(REPAIRS);
         for word in PAIR {
-            space.words[word].store(own_sum(space), SeqCst);
+            space.words[word].store(sum_of_changes(space), SeqCst);
         }
         assert_eq!(consistent(space), CLEAN);
     }
-    space.words[OWN + process].fetch_add(1, SeqCst);
+    space.words[CHANGES + process].fetch_add(1, SeqCst);
     for word in PAIR {
         thread::yield_now();
         space.words[word].fetch_add(1, SeqCst);
     }
 }
 
-/// A lock in each way of waiting; nothing where the time was over.
-fn locked(round: u64, lock: impl Fn(c_int) -> Outcome) -> Option<Outcome> {
+/// Locks with a time-out that depends on the round. None if the call did not get the lock.
+fn try_lock(round: u64, lock: impl Fn(c_int) -> Outcome) -> Option<Outcome> {
     let timeout = [-1, LONG, INTR, 1, 0][round as usize % 5];
     match lock(timeout) {
         Err(EAGAIN) if timeout == 0 => None,
@@ -63,7 +67,7 @@ fn locked(round: u64, lock: impl Fn(c_int) -> Outcome) -> Option<Outcome> {
     }
 }
 
-/// Kills and starts processes at random for a while. How often one was killed.
+/// Kills and restarts processes at random for a while. Returns the number of kills.
 fn storm_of_kills(space: &'static Space, seed: u64, work: fn(&Space, usize)) -> u64 {
     let start = |process| {
         fork(move || {
@@ -75,11 +79,12 @@ fn storm_of_kills(space: &'static Space, seed: u64, work: fn(&Space, usize)) -> 
     let mut random = Random(seed);
     let mut processes: [Child; PROCESSES] = array::from_fn(start);
     let start_time = Instant::now();
-    let least = Duration::from_millis(scaled(2000));
-    // Longer where it has not happened yet that one died with the lock, and was noticed.
-    let most = least + Duration::from_secs(30);
+    let minimum = Duration::from_millis(scaled(2000));
+    // Longer if too few processes have died while they held the lock.
+    let maximum = minimum + Duration::from_secs(30);
     let mut kills = 0;
-    while start_time.elapsed() < least || (space.count(REPAIRS) < 3 && start_time.elapsed() < most)
+    while start_time.elapsed() < minimum
+        || (space.count(REPAIRS) < 3 && start_time.elapsed() < maximum)
     {
         thread::sleep(Duration::from_micros(random.below(3000)));
         let process = random.below(PROCESSES as u64) as usize;
@@ -88,7 +93,7 @@ fn storm_of_kills(space: &'static Space, seed: u64, work: fn(&Space, usize)) -> 
         let status = old.reap();
         assert!(
             libc::WIFSIGNALED(status),
-            "process {process} ended: {status:#x}"
+            "process {process}: status {status:#x}"
         );
         kills += 1;
     }
@@ -100,19 +105,22 @@ fn storm_of_kills(space: &'static Space, seed: u64, work: fn(&Space, usize)) -> 
 fn report(space: &Space, kills: u64) {
     println!(
         "{} changes, {} reads, {kills} kills, {} repairs",
-        own_sum(space),
+        sum_of_changes(space),
         (0..PROCESSES)
-            .map(|process| space.count(READ + process))
+            .map(|process| space.count(READS + process))
             .sum::<u64>(),
         space.count(REPAIRS)
     );
-    assert!(own_sum(space) > 100 && kills > 50);
-    assert!(space.count(REPAIRS) >= 3, "nobody died with the lock");
+    assert!(sum_of_changes(space) > 100 && kills > 50);
+    assert!(
+        space.count(REPAIRS) >= 3,
+        "too few processes died while they held the lock"
+    );
 }
 
-/// Without any death: nobody is told of one, and nothing is torn or lost.
+/// No process dies: no call reports a death, and no change is lost.
 #[apply(isolated)]
-fn nobody_dies() {
+fn without_deaths() {
     let space = space();
     let rounds = scaled(20_000);
     let start = |process: usize| {
@@ -124,7 +132,7 @@ fn nobody_dies() {
                     for word in PAIR {
                         space.words[word].store(space.count(word) + 1, SeqCst);
                     }
-                    space.words[OWN + process].fetch_add(1, SeqCst);
+                    space.words[CHANGES + process].fetch_add(1, SeqCst);
                     assert_eq!(space.wrunlock(), CLEAN);
                 } else {
                     assert_eq!(space.rdlock(-1), CLEAN);
@@ -136,14 +144,16 @@ fn nobody_dies() {
     };
     let processes: [Child; PROCESSES] = array::from_fn(start);
     processes.into_iter().for_each(Child::join);
-    assert_eq!(space.count(PAIR[0]), own_sum(space));
+    assert_eq!(space.count(PAIR[0]), sum_of_changes(space));
 }
 
 #[apply(isolated)]
 fn mutex() {
     let space = space();
     let kills = storm_of_kills(space, 11, |space, process| {
-        if let Some(held) = locked(space.count(OWN + process), |timeout| space.lock(timeout)) {
+        if let Some(held) = try_lock(space.count(CHANGES + process), |timeout| {
+            space.lock(timeout)
+        }) {
             change(space, process, held, Space::consistent);
             assert_eq!(space.unlock(), CLEAN);
         }
@@ -157,26 +167,26 @@ fn mutex() {
 fn rwlock() {
     let space = space();
     let kills = storm_of_kills(space, 12, |space, process| {
-        // Half of the processes write now and then.
-        let reads = space.count(READ + process);
+        // Half of the processes also write.
+        let reads = space.count(READS + process);
         if process < PROCESSES / 2 && reads % 4 == 0 {
-            if let Some(held) = locked(reads / 4, |timeout| space.wrlock(timeout)) {
+            if let Some(held) = try_lock(reads / 4, |timeout| space.wrlock(timeout)) {
                 change(space, process, held, Space::rw_consistent);
                 assert_eq!(space.wrunlock(), CLEAN);
             }
-        } else if let Some(held) = locked(reads, |timeout| space.rdlock(timeout)) {
+        } else if let Some(held) = try_lock(reads, |timeout| space.rdlock(timeout)) {
             check(space, held);
             assert_eq!(space.rdunlock(), CLEAN);
         }
-        space.arrive(READ + process);
+        space.arrive(READS + process);
     });
     let held = space.wrlock(LONG);
     check(space, held);
     report(space, kills);
 }
 
-/// A token goes round: each process waits for its turn, and passes it on. Who dies with it, or
-/// before its turn, is replaced; the turn is never lost.
+/// Each process waits for its turn, and passes the turn on. A process that dies is replaced, so the
+/// turn is never lost.
 #[apply(isolated)]
 fn cond() {
     const TURN: usize = 4;
@@ -186,17 +196,18 @@ fn cond() {
         let repair = |held: Outcome| {
             if held == DIED {
                 for word in PAIR {
-                    space.words[word].store(own_sum(space), SeqCst);
+                    space.words[word].store(sum_of_changes(space), SeqCst);
                 }
                 space.arrive(REPAIRS);
                 assert_eq!(space.consistent(), CLEAN);
-                // In the place of the dead one.
+                // The dead owner may not have signalled.
                 assert_eq!(space.signal(), CLEAN);
             }
         };
         repair(held);
         while space.count(TURN) as usize % PROCESSES != process && space.count(STOP) == 0 {
-            held = space.wait(500);
+            // A signal may wake a process whose turn it is not.
+            held = space.wait(20);
             assert!(matches!(held, CLEAN | DIED | Err(ETIMEDOUT)), "{held:?}");
             repair(held);
         }

@@ -1,6 +1,7 @@
-//! Many processes at a mutex, a reader-writer lock, a condition and an event, which end and stop in every way:
-//! killed, stopped for a while, by an execve of a thread, by an exit after the memory was
-//! unmapped, by the cancellation of a thread. All counts are right, and no wait times out.
+//! Many processes at a mutex, a reader-writer lock, a condition and an event. They are killed or
+//! stopped for a while, or they end by execve in a thread, by an exit after they have unmapped the
+//! memory, or after the cancellation of a thread. All counts are right, and no wait for a lock
+//! times out.
 
 use crate::support::*;
 use libc::{ETIMEDOUT, c_void};
@@ -12,9 +13,9 @@ use std::{array, ptr, thread};
 use unixipc::ffi::event::IPC_EVENT_F_AUTO_RESET;
 
 const PROCESSES: usize = 24;
-/// Words: for each lock two that belong together, which are the sum of its counts; how often data
-/// was repaired; the longest wait, in microseconds; whether to stop; how often the event was set
-/// and consumed; the counts of each process.
+/// Indices of words: the guarded pair of each lock, which equals the sum of its counts; the number
+/// of repairs; the longest wait, in microseconds; the flag that ends the test; the number of sets
+/// of the event and of consumed sets; for each lock, the count of each process.
 const PAIRS: [[usize; 2]; 2] = [[0, 1], [2, 3]];
 const REPAIRS: usize = 4;
 const LONGEST: usize = 5;
@@ -23,7 +24,7 @@ const SETS: usize = 7;
 const CONSUMED: usize = 8;
 const COUNTS: [usize; 2] = [64, 64 + PROCESSES];
 
-/// How a process ends, if it is not killed before.
+/// How a process ends if it is not killed before that.
 #[derive(Clone, Copy)]
 enum End {
     Killed,
@@ -38,14 +39,14 @@ fn sum(space: &Space, lock: usize) -> u64 {
     counts.map(|word| space.count(word)).sum()
 }
 
-/// The owner of a lock checks the data, and repairs it if it is told to.
+/// The owner of a lock checks the data, or repairs it if the lock call reported a death.
 fn check(space: &Space, lock: usize, locked: Outcome, consistent: fn(&Space) -> Outcome) {
-    let right = sum(space, lock);
+    let expected = sum(space, lock);
     match locked {
-        CLEAN => assert_eq!(PAIRS[lock].map(|word| space.count(word)), [right; 2]),
+        CLEAN => assert_eq!(PAIRS[lock].map(|word| space.count(word)), [expected; 2]),
         DIED => {
             for word in PAIRS[lock] {
-                space.words[word].store(right, SeqCst);
+                space.words[word].store(expected, SeqCst);
             }
             space.words[REPAIRS].fetch_add(1, SeqCst);
             assert_eq!(consistent(space), CLEAN);
@@ -69,7 +70,7 @@ fn timed_lock(space: &Space, lock: impl FnOnce() -> Outcome) -> Outcome {
     locked
 }
 
-/// One use of each object.
+/// Uses each object once.
 fn work(space: &Space, process: usize, random: &mut Random) {
     let locked = timed_lock(space, || space.lock(LONG));
     check(space, 0, locked, Space::consistent);
@@ -114,8 +115,8 @@ fn work(space: &Space, process: usize, random: &mut Random) {
     }
 }
 
-/// The thread takes some lock, with which it ends.
-fn take_one(space: &Space, process: usize, random: &mut Random) {
+/// The thread acquires a random lock, and keeps it until it ends.
+fn acquire_one(space: &Space, process: usize, random: &mut Random) {
     match random.below(3) {
         0 => {
             let locked = space.lock(LONG);
@@ -158,12 +159,12 @@ fn run(worker: &Worker, end: End) {
         End::Killed => {}
         End::Exec => thread::scope(|scope| {
             scope.spawn(|| {
-                take_one(space, process, random);
+                acquire_one(space, process, random);
                 panic!("{}", Command::new("sleep").arg("100").exec());
             });
         }),
         End::Unmapped => {
-            take_one(space, process, random);
+            acquire_one(space, process, random);
             space.unmap();
         }
         End::Cancelled => cancel_a_worker(worker, random),
@@ -175,7 +176,7 @@ fn cancel_a_worker(worker: &Worker, random: &mut Random) {
         fn pthread_cancel(thread: libc::pthread_t) -> libc::c_int;
     }
     extern "C" fn run(worker: *mut c_void) -> *mut c_void {
-        // SAFETY: the argument of the thread.
+        // SAFETY: the argument of the thread, which outlives it.
         let worker = unsafe { &*worker.cast::<Worker>() };
         let random = &mut Random(worker.seed + 1);
         while worker.space.count(STOP) == 0 {
@@ -229,13 +230,13 @@ fn in_every_way() {
             let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
             assert!(
                 killed || status == 0,
-                "process {process} ended: {status:#x}"
+                "process {process}: status {status:#x}"
             );
             ends += 1;
         }
     }
     space.arrive(STOP);
-    // Those that are another program by now do not end by themselves.
+    // Processes that have executed another program do not end by themselves.
     drop(children);
     let locked = space.lock(LONG);
     check(space, 0, locked, Space::consistent);

@@ -1,4 +1,4 @@
-//! No waiter starves, and a thread that has stopped holds up the others for a bounded time only.
+//! No waiter starves, and a stopped thread holds up the others only for a bounded time.
 
 use crate::support::*;
 use libc::EAGAIN;
@@ -6,22 +6,23 @@ use std::time::{Duration, Instant};
 
 const STOP: usize = 1;
 
-/// How long a waiter may take beside a loop that holds a lock for 10 ms: it was 3 s and more.
-const PATIENCE: i32 = 2000;
+/// The time-out of a waiter, in milliseconds, while a loop holds the lock for 10 ms at a time.
+/// Without fairness, a wait took 3 s and more.
+const FAIR_WAIT: i32 = 2000;
 
-fn hold(time: Duration) {
+fn spin(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
         std::hint::spin_loop();
     }
 }
 
-/// A child on another processor locks and unlocks in a loop; each wait beside it ends in time.
-fn beside_a_loop(
+/// A child on another processor locks and unlocks in a loop. Each wait for the lock ends in time.
+fn check_fairness(
     lock: fn(&Space, i32) -> Outcome,
     unlock: fn(&Space) -> Outcome,
-    waiter: fn(&Space, i32) -> Outcome,
-    leave: fn(&Space) -> Outcome,
+    wait: fn(&Space, i32) -> Outcome,
+    release: fn(&Space) -> Outcome,
 ) {
     let space = space();
     let cpus = processors();
@@ -30,15 +31,15 @@ fn beside_a_loop(
         while space.count(STOP) == 0 {
             assert_eq!(lock(space, -1), CLEAN);
             space.arrive(0);
-            hold(Duration::from_millis(10));
+            spin(Duration::from_millis(10));
             assert_eq!(unlock(space), CLEAN);
         }
     });
     stay_on(cpus[0]);
     space.wait_for(0, 1);
     for _ in 0..10 {
-        assert_eq!(waiter(space, PATIENCE), CLEAN);
-        assert_eq!(leave(space), CLEAN);
+        assert_eq!(wait(space, FAIR_WAIT), CLEAN);
+        assert_eq!(release(space), CLEAN);
     }
     space.arrive(STOP);
     looping.join();
@@ -46,12 +47,12 @@ fn beside_a_loop(
 
 #[apply(isolated)]
 fn mutex() {
-    beside_a_loop(Space::lock, Space::unlock, Space::lock, Space::unlock);
+    check_fairness(Space::lock, Space::unlock, Space::lock, Space::unlock);
 }
 
 #[apply(isolated)]
 fn reader() {
-    beside_a_loop(
+    check_fairness(
         Space::wrlock,
         Space::wrunlock,
         Space::rdlock,
@@ -61,7 +62,7 @@ fn reader() {
 
 #[apply(isolated)]
 fn writer() {
-    beside_a_loop(
+    check_fairness(
         Space::wrlock,
         Space::wrunlock,
         Space::wrlock,
@@ -69,19 +70,19 @@ fn writer() {
     );
 }
 
-/// A waiter that asked to go first is stopped, or killed: others lock the mutex all the same.
+/// A waiter that has asked to go first is stopped or killed: others can still lock the mutex.
 #[apply(isolated)]
 fn stopped_waiter() {
     for signal in [libc::SIGSTOP, libc::SIGKILL] {
         let space = space();
         assert_eq!(space.lock(-1), CLEAN);
         let waiter = fork(|| assert!(space.lock(-1).is_ok()));
-        // It asks after a millisecond.
-        wait_until("a waiter that asks", || {
+        // The waiter asks after a millisecond.
+        wait_until("the waiter's request", || {
             space.mutex_words()[3].load(std::sync::atomic::Ordering::SeqCst) != 0
         });
         waiter.signal(signal);
-        wait_until("its end", || !is_asleep(waiter.0));
+        wait_until("the stop or end of the waiter", || !is_asleep(waiter.0));
         assert_eq!(space.unlock(), CLEAN);
         for _ in 0..10 {
             assert_eq!(space.lock(LONG), CLEAN);
@@ -91,8 +92,8 @@ fn stopped_waiter() {
     }
 }
 
-/// A writer that waits for a reader bars the way to other readers; one that is stopped meanwhile
-/// does so for half a second only. It goes on when it runs again.
+/// A writer that waits for a reader keeps other readers out. If it is stopped, it does so only for
+/// half a second. When it runs again, it continues to wait and keeps readers out again.
 #[apply(isolated)]
 fn stopped_writer() {
     let space = space();
@@ -103,8 +104,7 @@ fn stopped_writer() {
         assert_eq!(space.wrunlock(), CLEAN);
     });
     writer.wait_asleep();
-    let barred = || fork(|| assert_eq!(space.rdlock(0), Err(EAGAIN))).join();
-    barred();
+    fork(|| assert_eq!(space.rdlock(0), Err(EAGAIN))).join();
     writer.stop();
     let readers = [0; 3].map(|_| {
         fork(|| {
@@ -115,13 +115,13 @@ fn stopped_writer() {
     });
     readers.into_iter().for_each(Child::join);
     writer.signal(libc::SIGCONT);
-    wait_until("the way to be barred", || {
-        let barred = fork(|| {
+    wait_until("the writer to keep readers out", || {
+        let reader = fork(|| {
             if space.rdlock(0) == CLEAN {
                 std::process::exit(1);
             }
         });
-        barred.reap() == 0
+        reader.reap() == 0
     });
     assert_eq!(space.count(0), 0);
     assert_eq!(space.rdunlock(), CLEAN);

@@ -1,4 +1,4 @@
-//! Owners whose end the kernel does not report: a waiter finds out that they no longer exist.
+//! Owners whose end the kernel does not report: a waiter notices that they no longer exist.
 
 use crate::support::*;
 use libc::{EDEADLK, EOPNOTSUPP, EPERM, EXDEV, c_long};
@@ -10,7 +10,8 @@ use std::thread;
 use unixipc::lock::mutex::Mutex;
 use unixipc::lock::rwlock::Rwlock;
 
-/// Each lock: how it is locked, and how another process then waits for it.
+/// For each lock: the call that locks it, the call by which another process waits for it, and the
+/// outcome of that call after the owner's end.
 type Locks = [(fn(&Space) -> Outcome, fn(&Space) -> Outcome, Outcome); 3];
 const LOCKS: Locks = [
     (|space| space.lock(-1), |space| space.lock(LONG), DIED),
@@ -18,8 +19,8 @@ const LOCKS: Locks = [
     (|space| space.rdlock(-1), |space| space.wrlock(LONG), CLEAN),
 ];
 
-/// A thread other than the main one executes a program: the kernel gives it another id before it
-/// looks for its mutexes.
+/// A thread other than the main thread executes a program. The kernel gives the thread another id
+/// before it looks for the thread's mutexes.
 #[apply(isolated)]
 fn exec_by_a_thread() {
     for (lock, wait, found) in LOCKS {
@@ -40,7 +41,7 @@ fn exec_by_a_thread() {
     }
 }
 
-/// Calls that must not wait find out too, when they are made again and again.
+/// Repeated non-blocking calls notice it too.
 #[apply(isolated)]
 fn found_by_polling() {
     let tries: [fn(&Space) -> Outcome; 3] = [
@@ -55,7 +56,7 @@ fn found_by_polling() {
             space.unmap();
         })
         .join();
-        wait_until("the lock", || {
+        wait_until("the lost lock", || {
             let tried = try_lock(space);
             assert!(tried == found || tried == Err(libc::EAGAIN), "{tried:?}");
             tried == found
@@ -63,8 +64,8 @@ fn found_by_polling() {
     }
 }
 
-/// A process removes the mapping while a thread holds a lock, as an exit handler may, and ends. It
-/// is not even waited for.
+/// A process unmaps a lock that it holds, as an exit handler may, and ends. No process has reaped
+/// it yet when another one acquires the lock.
 #[apply(isolated)]
 fn unmapped_at_exit() {
     for (lock, wait, found) in LOCKS {
@@ -80,41 +81,33 @@ fn unmapped_at_exit() {
     }
 }
 
-/// The kernel walks a list of at most 2,048 mutexes.
+/// The kernel walks at most 2,048 mutexes of a dead owner's list.
 #[apply(isolated)]
 fn more_than_the_kernel_finds() {
-    const MANY: usize = 2051;
-    let spaces: Vec<_> = (0..MANY).map(|_| space()).collect();
-    fork(|| {
-        for space in &spaces {
-            assert_eq!(space.lock(-1), CLEAN);
-        }
-    })
-    .join();
-    for space in &spaces {
+    for space in spaces_of_dead_owner(2051) {
         assert_eq!(space.lock(LONG), DIED);
     }
 }
 
-/// The word of a field, of an object that begins at a cache line.
+/// The word of a field. The object begins at a cache line.
 fn field<'a>(words: &'a [AtomicU32], layout: &[(&str, usize)], name: &str) -> &'a AtomicU32 {
     let (_, offset) = layout.iter().find(|(field, _)| *field == name).unwrap();
     let base = if name.starts_with("rest.") { 64 } else { 0 };
     &words[(base + offset) / 4]
 }
 
-fn of_mutex<'a>(space: &'a Space, name: &str) -> &'a AtomicU32 {
+fn mutex_field<'a>(space: &'a Space, name: &str) -> &'a AtomicU32 {
     field(space.mutex_words(), &Mutex::LAYOUT, name)
 }
 
-/// A thread has the id that an earlier owner had, which ended unnoticed.
+/// A thread has the same id as an earlier owner whose end was not noticed.
 #[apply(isolated)]
 fn id_is_used_again() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     fork(|| {
-        // The word that the parent's mutex would have if this thread's id had been its owner's.
-        of_mutex(space, "robust").store(thread_id() as u32, SeqCst);
+        // The word that the mutex would have if its owner had had this thread's id.
+        mutex_field(space, "robust").store(thread_id() as u32, SeqCst);
         assert_eq!(space.unlock(), Err(EPERM));
         assert_eq!(space.lock(0), DIED);
         assert_eq!(space.lock(0), Err(EDEADLK));
@@ -126,7 +119,7 @@ fn id_is_used_again() {
     assert_eq!(space.lock(0), CLEAN);
 }
 
-/// The locks lie in a file that has outlived a boot, and are held by ids that are in use now.
+/// The locks are in a file that existed before the last boot; their owners' ids are in use now.
 #[apply(isolated)]
 fn earlier_boot() {
     let space = space();
@@ -134,9 +127,9 @@ fn earlier_boot() {
     assert_eq!(space.rdlock(-1), CLEAN);
     let change = |words: [&AtomicU32; 2]| words.map(|word| word.fetch_xor(0x5555, SeqCst));
     let rwlock = |name| field(space.rwlock_words(), &Rwlock::LAYOUT, name);
-    change([of_mutex(space, "home"), of_mutex(space, "origin")]);
+    change([mutex_field(space, "home"), mutex_field(space, "origin")]);
     change([rwlock("rest.home"), rwlock("rest.origin")]);
-    let late = [0; 4].map(|_| {
+    let waiters = [0; 4].map(|_| {
         fork(|| {
             let locked = space.lock(LONG);
             assert!(matches!(locked, DIED | CLEAN), "{locked:?}");
@@ -146,15 +139,15 @@ fn earlier_boot() {
             assert_eq!(space.wrunlock(), CLEAN);
         })
     });
-    late.into_iter().for_each(Child::join);
+    waiters.into_iter().for_each(Child::join);
     assert_eq!(space.unlock(), Err(EPERM));
     assert_eq!(space.rdunlock(), Err(EPERM));
     assert_eq!(space.lock(0), CLEAN);
     assert_eq!(space.wrlock(0), CLEAN);
 }
 
-/// In another PID namespace the ids mean other threads. The owner and one that tries are both
-/// number 1 of their own.
+/// In another PID namespace, an id stands for another thread. The owner and the caller have the
+/// same id 1, each in its own namespace.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn other_namespace() {
@@ -200,13 +193,13 @@ fn refused(space: &Space) {
     }
 }
 
-/// The C library takes the child of a bare clone(2) for its parent.
+/// After a raw clone(2), the C library in the child still has the parent's identity.
 #[apply(isolated)]
-fn bare_clone() {
+fn raw_clone() {
     let space = space();
     assert_eq!(space.lock(-1), CLEAN);
     let flags = libc::SIGCHLD as c_long;
-    // SAFETY: like fork, but past the C library; the child only makes calls of the library.
+    // SAFETY: like fork, without the C library; the child only calls functions of unixipc.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     assert_ne!(pid, -1);
     if pid == 0 {
