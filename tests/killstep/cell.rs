@@ -1,60 +1,57 @@
-//! The cell: whoever is killed in it, the last complete value is there, and the next store works.
+//! The cell: whichever process is killed, the last complete value stays, and the next store works.
 
 use crate::check;
 use crate::child::{self, Child};
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
-use crate::message::outcome;
+use crate::support::{DeathNotice, Outcome, outcome};
 use common::isolated::apply;
 use libc::{c_int, c_uint, c_void};
-use std::io::{PipeReader, PipeWriter};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const WAITABLE: c_uint = unixipc::ffi::cell::IPC_CELL_F_WAITABLE;
-const FOR_ALL: c_uint = unixipc::ffi::cell::IPC_CELL_F_WAITABLE_RDONLY;
+const WAITABLE_RDONLY: c_uint = unixipc::ffi::cell::IPC_CELL_F_WAITABLE_RDONLY;
 const RDONLY: c_uint = unixipc::ffi::cell::IPC_CELL_F_RDONLY;
 const SOLE: c_uint = unixipc::ffi::cell::IPC_CELL_F_SOLE_WRITER;
-/// How long a survivor waits, in milliseconds.
+/// The time-out of a survivor's calls, in milliseconds.
 const WAIT: c_int = 4000;
-/// How long the victim waits where it times out: steps are slow.
+/// The time-out of a victim's call that times out, in milliseconds. Single-stepping is slow.
 const SHORT: c_int = 2;
 
-/// Memory with a cell, and a handle to it that all processes have.
+/// Memory with a cell, and a handle to the cell. All processes share both.
 struct Memory {
     at: *mut c_void,
     size: usize,
     cell: *mut c_void,
     close: unsafe extern "C" fn(*mut c_void),
-    /// Says to a survivor whether the victim lives.
-    life: (PipeReader, Option<PipeWriter>),
+    death: DeathNotice,
 }
 
 impl Memory {
-    /// Without a cell.
-    fn bare(library: &Library, value_size: usize) -> Self {
+    /// Memory without a cell.
+    fn uninitialised(library: &Library, value_size: usize) -> Self {
         // SAFETY: takes no pointers.
         let bytes = unsafe { (library.ipc_cell_memory_size)(value_size) };
         let size = bytes.next_multiple_of(4096) + 4096;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-        // SAFETY: a new mapping, where the kernel likes.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let at = unsafe { libc::mmap(ptr::null_mut(), size, access, shared, -1, 0) };
         assert_ne!(at, libc::MAP_FAILED);
-        let (reader, writer) = std::io::pipe().unwrap();
         Self {
             at,
             size,
             cell: ptr::null_mut(),
             close: library.ipc_cell_close,
-            life: (reader, Some(writer)),
+            death: DeathNotice::new(),
         }
     }
 
-    /// With a cell and the value of number 0, which is version 1.
+    /// Memory with a cell. Its value has number 0 and version 1.
     fn with_value(library: &Library, len: usize, flags: c_uint) -> Self {
-        let mut memory = Self::bare(library, len);
+        let mut memory = Self::uninitialised(library, len);
         memory.cell = memory.init(library, len, flags).unwrap();
         assert_eq!(store(library, memory.cell, &value(0, len), 0), Ok(0));
         memory
@@ -62,7 +59,7 @@ impl Memory {
 
     fn init(&self, library: &Library, len: usize, flags: c_uint) -> Result<*mut c_void, c_int> {
         let mut cell = ptr::null_mut();
-        // SAFETY: memory of this size, nobody else's.
+        // SAFETY: memory of this size, which no other process uses yet.
         let ret = unsafe { (library.ipc_cell_init)(self.at, self.size, len, flags, &mut cell) };
         outcome(ret as isize).map(|_| cell)
     }
@@ -74,73 +71,59 @@ impl Memory {
         outcome(ret as isize).map(|_| cell)
     }
 
-    /// A word behind the cell, for the processes of a scenario.
+    /// A word after the cell, by which the processes of a scenario synchronise.
     fn flag(&self) -> &AtomicU32 {
-        // SAFETY: within the last page of the mapping, which the cell does not use.
+        // SAFETY: in the last page of the mapping, which the cell does not use.
         unsafe { &*self.at.byte_add(self.size - 64).cast() }
-    }
-
-    /// Waits, in a survivor that has closed its own end, until the victim is dead.
-    fn wait_for_death(&mut self) -> Verdict {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        match child::read_until(&mut self.life.0, deadline) {
-            Some(_) => Ok(()),
-            None => Err("the victim does not end".into()),
-        }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: NULL or a handle, not closed yet in this process.
+        // SAFETY: NULL, or a handle that this process has not closed yet.
         unsafe { (self.close)(self.cell) };
         // SAFETY: the mapping is ours.
         unsafe { libc::munmap(self.at, self.size) };
     }
 }
 
-/// A value that says by each byte which one it is.
+/// The value with this number: every byte depends on the number.
 fn value(number: u8, len: usize) -> Vec<u8> {
     (0..len)
         .map(|i| number ^ (i as u8).wrapping_mul(37))
         .collect()
 }
 
-fn store(
-    library: &Library,
-    cell: *mut c_void,
-    value: &[u8],
-    timeout: c_int,
-) -> Result<usize, c_int> {
+fn store(library: &Library, cell: *mut c_void, value: &[u8], timeout: c_int) -> Outcome {
     let (at, len) = (value.as_ptr().cast(), value.len());
-    // SAFETY: a handle, a value of so many bytes.
+    // SAFETY: a handle, and a value of this length.
     outcome(unsafe { (library.ipc_cell_store)(cell, at, len, timeout) } as isize)
 }
 
-/// Loads the value: which number it is, and its version.
+/// Loads the value. Returns its number and its version.
 fn load(library: &Library, cell: *mut c_void, len: usize) -> Result<(u8, u64), String> {
-    let (mut room, mut version) = (vec![0xee; len], 0);
-    let at = room.as_mut_ptr().cast();
-    // SAFETY: a handle, room for so many bytes.
-    let got = outcome(unsafe { (library.ipc_cell_load)(cell, at, len, &mut version) });
-    if got != Ok(len) {
-        return Err(format!("ipc_cell_load: {got:?}"));
+    let (mut buffer, mut version) = (vec![0xee; len], 0);
+    let at = buffer.as_mut_ptr().cast();
+    // SAFETY: a handle, and a buffer of this length.
+    let loaded = outcome(unsafe { (library.ipc_cell_load)(cell, at, len, &mut version) });
+    if loaded != Ok(len) {
+        return Err(format!("ipc_cell_load: {loaded:?}"));
     }
-    let number = room[0];
-    if room != value(number, len) {
-        return Err(format!("a torn value, version {version}: {room:02x?}"));
+    let number = buffer[0];
+    if buffer != value(number, len) {
+        return Err(format!("a torn value, version {version}: {buffer:02x?}"));
     }
     Ok((number, version))
 }
 
-fn wait(library: &Library, cell: *mut c_void, seen: u64, timeout: c_int) -> Result<usize, c_int> {
+fn wait(library: &Library, cell: *mut c_void, seen: u64, timeout: c_int) -> Outcome {
     // SAFETY: a handle.
     outcome(unsafe { (library.ipc_cell_wait)(cell, seen, timeout) } as isize)
 }
 
-/// What must hold for everybody, whatever has happened: the value is `expected` (number and
-/// version) or what `or` says, a new reader sees the same, and a store works.
-fn judge(
+/// Checks what must hold in any case: the number and version of the value are `expected` or `or`, a
+/// new reader can load it, and stores work.
+fn check_usable(
     library: &Library,
     memory: &Memory,
     len: usize,
@@ -173,10 +156,10 @@ fn judge(
     Ok(())
 }
 
-/// The victim makes a cell, where there was none or one with a value.
+/// The victim initialises a cell, in memory that has no cell or one with a value.
 struct Init {
     library: Library,
-    over: bool,
+    over_a_cell: bool,
 }
 
 const LEN: usize = 64;
@@ -185,15 +168,15 @@ impl Scenario for Init {
     type State = Memory;
 
     fn set_up(&self) -> Memory {
-        if self.over {
+        if self.over_a_cell {
             Memory::with_value(&self.library, LEN, 0)
         } else {
-            Memory::bare(&self.library, LEN)
+            Memory::uninitialised(&self.library, LEN)
         }
     }
 
     fn become_victim(&self, _: &mut Memory) {
-        let other = Memory::bare(&self.library, LEN);
+        let other = Memory::uninitialised(&self.library, LEN);
         other.init(&self.library, LEN, WAITABLE).unwrap();
     }
 
@@ -203,10 +186,10 @@ impl Scenario for Init {
 
     fn survive(&self, memory: &mut Memory, finished: &Finished) -> Verdict {
         let library = &self.library;
-        // A whole cell or none.
+        // A complete cell or none.
         match memory.open(library, 0) {
             Ok(cell) => match load(library, cell, LEN) {
-                Ok((0, 1)) if self.over && !finished.get() => {}
+                Ok((0, 1)) if self.over_a_cell && !finished.get() => {}
                 Err(why) if why == format!("ipc_cell_load: Err({})", libc::ENODATA) => {}
                 other => return Err(format!("{other:?}")),
             },
@@ -217,7 +200,7 @@ impl Scenario for Init {
             .init(library, LEN, 0)
             .map_err(|errno| format!("ipc_cell_init: errno {errno}"))?;
         match store(library, cell, &value(5, LEN), 0) {
-            Ok(0) => judge(library, memory, LEN, (5, 1), None),
+            Ok(0) => check_usable(library, memory, LEN, (5, 1), None),
             other => Err(format!("ipc_cell_store: {other:?}")),
         }
     }
@@ -230,7 +213,7 @@ fn init() {
         "ipc_cell_init",
         &Init {
             library,
-            over: false,
+            over_a_cell: false,
         },
     );
 }
@@ -242,18 +225,18 @@ fn init_over_another() {
         "ipc_cell_init, over another",
         &Init {
             library,
-            over: true,
+            over_a_cell: true,
         },
     );
 }
 
-/// The victim stores number 2; before, to be ready, number 1. What it stores has been made
-/// before it is stepped.
+/// The victim stores value 2. As a preparation, it stores value 1. Value 2 is computed before the
+/// stepping begins.
 struct Store {
     library: Library,
     value: Vec<u8>,
     flags: c_uint,
-    /// Whether a waiter left its announcement.
+    /// Whether a waiter has left its announcement behind.
     announced: bool,
 }
 
@@ -298,7 +281,7 @@ impl Scenario for Store {
 
     fn survive(&self, memory: &mut Memory, finished: &Finished) -> Verdict {
         let before = (!finished.get()).then_some((1, 2));
-        judge(&self.library, memory, self.value.len(), (2, 3), before)
+        check_usable(&self.library, memory, self.value.len(), (2, 3), before)
     }
 }
 
@@ -319,7 +302,7 @@ fn store_waitable() {
 
 #[apply(scenario)]
 fn store_waitable_by_readers() {
-    Store::check("ipc_cell_store, waitable by readers", LEN, FOR_ALL);
+    Store::check("ipc_cell_store, waitable by readers", LEN, WAITABLE_RDONLY);
 }
 
 #[apply(scenario)]
@@ -345,7 +328,8 @@ fn store_as_sole_writer() {
     Store::check("ipc_cell_store, sole writer", LEN, SOLE);
 }
 
-/// The same while another process waits for the value: it sleeps on only if there is none.
+/// The victim stores while another process waits. That process continues to sleep only if there is
+/// no new value.
 struct StoreToSleeper(Store);
 
 impl Scenario for StoreToSleeper {
@@ -361,7 +345,7 @@ impl Scenario for StoreToSleeper {
         memory.flag().store(1, Ordering::Release);
         let deadline = Instant::now() + Duration::from_secs(10);
         while memory.flag().load(Ordering::Acquire) != 2 {
-            assert!(Instant::now() < deadline, "nobody sleeps");
+            assert!(Instant::now() < deadline, "no process sleeps");
             std::thread::yield_now();
         }
     }
@@ -372,11 +356,11 @@ impl Scenario for StoreToSleeper {
 
     fn survive(&self, memory: &mut Memory, finished: &Finished) -> Verdict {
         let library = &self.0.library;
-        memory.life.1 = None;
+        memory.death.become_survivor();
         let deadline = Instant::now() + Duration::from_secs(10);
         while memory.flag().load(Ordering::Acquire) != 1 {
             if Instant::now() > deadline {
-                return Err("the victim does not begin".into());
+                return Err("the victim does not start".into());
             }
             std::thread::yield_now();
         }
@@ -385,16 +369,16 @@ impl Scenario for StoreToSleeper {
             std::thread::yield_now();
         }
         memory.flag().store(2, Ordering::Release);
-        memory.wait_for_death()?;
+        memory.death.wait()?;
         let (_, version) = load(library, memory.cell, LEN)?;
         if version == 3 {
-            // A newer value: it has been woken, without a store of ours.
+            // There is a newer value: the sleeper must wake without a store of the survivor.
             return match sleeper.wait(Instant::now() + Duration::from_secs(3)) {
-                Some(0) => judge(library, memory, LEN, (2, 3), None),
-                other => Err(format!("the sleeper sleeps on: {other:?}")),
+                Some(0) => check_usable(library, memory, LEN, (2, 3), None),
+                other => Err(format!("the sleeper does not wake: {other:?}")),
             };
         }
-        judge(library, memory, LEN, (1, 2), None)?;
+        check_usable(library, memory, LEN, (1, 2), None)?;
         match sleeper.wait(Instant::now() + Duration::from_secs(3)) {
             Some(0) if !finished.get() => Ok(()),
             other => Err(format!("the sleeper: {other:?}")),
@@ -410,15 +394,15 @@ fn store_to_a_sleeper() {
 
 #[apply(scenario)]
 fn store_to_a_sleeping_reader() {
-    let store = Store::new(LEN, FOR_ALL);
+    let store = Store::new(LEN, WAITABLE_RDONLY);
     check(
         "ipc_cell_store, waitable by readers, a thread waits",
         &StoreToSleeper(store),
     );
 }
 
-/// The victim's store times out, because another process that holds the lock is stopped: one
-/// whose value is a page that it may not read.
+/// The victim's store times out, because a stopped process holds the lock. That process stores from
+/// a page that it may not read, and stops in its SIGSEGV handler.
 struct StoreTimesOut {
     library: Library,
     value: Vec<u8>,
@@ -433,12 +417,12 @@ impl Scenario for StoreTimesOut {
         }
         let memory = Memory::with_value(&self.library, LEN, 0);
         let holder = Child::fork(|| {
-            // SAFETY: the handler does what may be done in one.
+            // SAFETY: the handler is async-signal-safe.
             unsafe { libc::signal(libc::SIGSEGV, stop_here as extern "C" fn(c_int) as usize) };
             let page = child::shared_page();
             // SAFETY: the page is ours.
             unsafe { libc::mprotect(page, 4096, libc::PROT_NONE) };
-            // SAFETY: the handle is open; that the value cannot be read is what is wanted.
+            // SAFETY: the handle is open; the read of the value must fault.
             unsafe { (self.library.ipc_cell_store)(memory.cell, page, LEN, -1) };
         });
         while !holder.is_stopped() {
@@ -448,7 +432,7 @@ impl Scenario for StoreTimesOut {
     }
 
     fn become_victim(&self, (memory, holder): &mut Self::State) {
-        std::mem::forget(holder.take()); // the harness's
+        std::mem::forget(holder.take()); // it belongs to the harness
         let tried = store(&self.library, memory.cell, &self.value, SHORT);
         assert_eq!(tried, Err(libc::ETIMEDOUT));
     }
@@ -459,9 +443,9 @@ impl Scenario for StoreTimesOut {
     }
 
     fn survive(&self, (memory, holder): &mut Self::State, _: &Finished) -> Verdict {
-        // The harness kills the holder as it drops its state.
+        // The harness kills the holder when it drops its state.
         std::mem::forget(holder.take());
-        judge(&self.library, memory, LEN, (0, 1), None)
+        check_usable(&self.library, memory, LEN, (0, 1), None)
     }
 }
 
@@ -474,14 +458,14 @@ fn store_that_times_out() {
     check("ipc_cell_store that times out", &scenario);
 }
 
-/// An operation that reads only: nobody notices its end.
-struct Reader<const SLEEPS: bool> {
+/// A read-only operation. Its interruption has no effect on other processes.
+struct ReadOnly<const SLEEPS: bool> {
     library: Library,
     len: usize,
     operation: fn(&Library, &Memory, &mut [u8]),
 }
 
-impl<const SLEEPS: bool> Reader<SLEEPS> {
+impl<const SLEEPS: bool> ReadOnly<SLEEPS> {
     fn check(what: &str, len: usize, operation: fn(&Library, &Memory, &mut [u8])) {
         let library = library::load();
         let scenario = Self {
@@ -493,7 +477,7 @@ impl<const SLEEPS: bool> Reader<SLEEPS> {
     }
 }
 
-impl<const SLEEPS: bool> Scenario for Reader<SLEEPS> {
+impl<const SLEEPS: bool> Scenario for ReadOnly<SLEEPS> {
     type State = (Memory, Vec<u8>);
     const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
 
@@ -502,41 +486,41 @@ impl<const SLEEPS: bool> Scenario for Reader<SLEEPS> {
         (memory, vec![0; self.len])
     }
 
-    fn become_victim(&self, (memory, room): &mut Self::State) {
+    fn become_victim(&self, (memory, buffer): &mut Self::State) {
         if SLEEPS {
             assert_eq!(wait(&self.library, memory.cell, 1, 0), Err(libc::EAGAIN));
         } else {
-            (self.operation)(&self.library, memory, room);
+            (self.operation)(&self.library, memory, buffer);
         }
     }
 
-    fn operate(&self, (memory, room): &mut Self::State) {
-        (self.operation)(&self.library, memory, room);
+    fn operate(&self, (memory, buffer): &mut Self::State) {
+        (self.operation)(&self.library, memory, buffer);
     }
 
     fn survive(&self, (memory, _): &mut Self::State, _: &Finished) -> Verdict {
-        judge(&self.library, memory, self.len, (0, 1), None)
+        check_usable(&self.library, memory, self.len, (0, 1), None)
     }
 }
 
-fn load_once(library: &Library, memory: &Memory, room: &mut [u8]) {
-    let at = room.as_mut_ptr().cast();
+fn load_once(library: &Library, memory: &Memory, buffer: &mut [u8]) {
+    let at = buffer.as_mut_ptr().cast();
     let mut version = 0;
-    // SAFETY: a handle, room for so many bytes.
-    let len = unsafe { (library.ipc_cell_load)(memory.cell, at, room.len(), &mut version) };
-    assert!(len == room.len() as isize && version == 1);
+    // SAFETY: a handle, and a buffer of this length.
+    let len = unsafe { (library.ipc_cell_load)(memory.cell, at, buffer.len(), &mut version) };
+    assert!(len == buffer.len() as isize && version == 1);
 }
 
 #[apply(scenario)]
 fn open() {
-    Reader::<false>::check("ipc_cell_open", LEN, |library, memory, _| {
+    ReadOnly::<false>::check("ipc_cell_open", LEN, |library, memory, _| {
         memory.open(library, 0).unwrap();
     });
 }
 
 #[apply(scenario)]
 fn close() {
-    Reader::<false>::check(
+    ReadOnly::<false>::check(
         "ipc_cell_open, ipc_cell_close",
         LEN,
         |library, memory, _| {
@@ -549,7 +533,7 @@ fn close() {
 
 #[apply(scenario)]
 fn open_as_sole_writer() {
-    Reader::<false>::check(
+    ReadOnly::<false>::check(
         "ipc_cell_open as sole writer, ipc_cell_close",
         LEN,
         |library, memory, _| {
@@ -562,24 +546,24 @@ fn open_as_sole_writer() {
 
 #[apply(scenario)]
 fn load_short() {
-    Reader::<false>::check("ipc_cell_load", LEN, load_once);
+    ReadOnly::<false>::check("ipc_cell_load", LEN, load_once);
 }
 
 #[apply(scenario)]
 fn load_long() {
-    Reader::<false>::check("ipc_cell_load, 4 KiB", 4096, load_once);
+    ReadOnly::<false>::check("ipc_cell_load, 4 KiB", 4096, load_once);
 }
 
 #[apply(scenario)]
 fn wait_that_sleeps() {
-    Reader::<true>::check("ipc_cell_wait, asleep", LEN, |library, memory, _| {
+    ReadOnly::<true>::check("ipc_cell_wait, asleep", LEN, |library, memory, _| {
         assert_eq!(wait(library, memory.cell, 1, -1), Ok(0));
     });
 }
 
 #[apply(scenario)]
 fn wait_that_times_out() {
-    Reader::<false>::check("ipc_cell_wait that times out", LEN, |library, memory, _| {
+    ReadOnly::<false>::check("ipc_cell_wait that times out", LEN, |library, memory, _| {
         let waited = wait(library, memory.cell, 1, SHORT);
         assert_eq!(waited, Err(libc::ETIMEDOUT));
     });

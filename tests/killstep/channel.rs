@@ -1,10 +1,10 @@
-//! Channels: the sender is killed, or the receiver.
+//! Channels: the sender or the receiver is killed.
 
 use crate::check;
 use crate::child;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
-use crate::message::{content, outcome, sends_until_epipe};
+use crate::support::{Outcome, content, outcome, sends_until_epipe};
 use common::clock::wait_until;
 use common::isolated::apply;
 use libc::{SHUT_RD, SHUT_RDWR, SHUT_WR, c_int};
@@ -18,26 +18,24 @@ use std::time::{Duration, Instant};
 use unixipc::channel::Channel;
 use unixipc::ffi::channel::ipc_channel_opts;
 
-/// What a call returned, or the errno that it set.
-pub type Outcome = Result<usize, c_int>;
 /// A handle.
 pub type Ch = *mut Channel;
 
 /// The smallest ring.
 const RING: u64 = 1 << 16;
-/// A message of which eight fill the ring.
+/// The length of a message of which eight fill the ring.
 const EIGHTH: usize = 8192 - 4;
 pub const SHORT: usize = 100;
-/// Long, and still to be copied step by step.
+/// A long message, which is still copied step by step.
 const LONG: usize = 3000;
-/// More messages than a side publishes before it switches to unfenced.
+/// More messages than a sender publishes with fences before it switches to unfenced.
 const MANY: usize = 80;
-/// The time-out of a survivor's calls: none, because the harness has a limit.
+/// The time-out of a survivor's calls: forever, because the harness has a time limit.
 pub const WAIT: c_int = -1;
 /// The limit of a survivor's other waits.
-pub const SOON: Duration = Duration::from_secs(4);
-/// The time-out that a victim's call reaches: longer than stepping to the sleep takes.
-const BRIEF: c_int = 8;
+pub const TIME_LIMIT: Duration = Duration::from_secs(4);
+/// The time-out of a victim that times out, in milliseconds: longer than stepping to the sleep.
+const SHORT_TIMEOUT: c_int = 8;
 
 /// The calls, and the messages.
 pub struct Calls {
@@ -72,17 +70,17 @@ impl Calls {
     pub fn pair(&self) -> [Ch; 2] {
         let mut ends = [ptr::null_mut(); 2];
         let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
-        // SAFETY: options of this size, and room for two.
+        // SAFETY: options of this size, and an array of two.
         let made = unsafe { (self.library.ipc_channel_pair)(&opts, size, ends.as_mut_ptr()) };
         assert_eq!(outcome(made as isize), Ok(0));
         ends
     }
 
-    pub fn end_over(&self, socket: &OwnedFd, timeout: c_int) -> Result<Ch, c_int> {
+    pub fn over_socket(&self, socket: &OwnedFd, timeout: c_int) -> Result<Ch, c_int> {
         let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
         handle(|ret| {
             let call = self.library.ipc_channel_from_fd;
-            // SAFETY: options of this size, and a place.
+            // SAFETY: options of this size, and an out pointer.
             unsafe { call(socket.as_raw_fd(), &opts, size, timeout, ret) }
         })
     }
@@ -90,7 +88,7 @@ impl Calls {
     pub fn listen(&self, path: &CStr) -> Result<OwnedFd, c_int> {
         // SAFETY: a string.
         let fd = unsafe { (self.library.ipc_channel_listen)(path.as_ptr(), 0o600, 0) };
-        // SAFETY: the library has just made it, for us.
+        // SAFETY: the library has just made it for us.
         outcome(fd as isize).map(|_| unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
@@ -98,7 +96,7 @@ impl Calls {
         let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
         handle(|ret| {
             let call = self.library.ipc_channel_accept;
-            // SAFETY: options of this size, and a place.
+            // SAFETY: options of this size, and an out pointer.
             unsafe { call(listener.as_raw_fd(), &opts, size, timeout, ret) }
         })
     }
@@ -107,7 +105,7 @@ impl Calls {
         let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
         handle(|ret| {
             let call = self.library.ipc_channel_connect;
-            // SAFETY: a string, options of this size, and a place.
+            // SAFETY: a string, options of this size, and an out pointer.
             unsafe { call(path.as_ptr(), &opts, size, timeout, ret) }
         })
     }
@@ -120,17 +118,17 @@ impl Calls {
         outcome(unsafe { call(ch, bytes.as_ptr().cast(), bytes.len(), timeout) } as isize)
     }
 
-    pub fn recv(&self, ch: Ch, room: &mut [u8], timeout: c_int) -> Outcome {
+    pub fn recv(&self, ch: Ch, buffer: &mut [u8], timeout: c_int) -> Outcome {
         let call = self.library.ipc_channel_recv;
-        // SAFETY: an open handle, and the room has this size.
-        outcome(unsafe { call(ch, room.as_mut_ptr().cast(), room.len(), timeout) })
+        // SAFETY: an open handle, and the buffer has this size.
+        outcome(unsafe { call(ch, buffer.as_mut_ptr().cast(), buffer.len(), timeout) })
     }
 
     pub fn reserve(&self, ch: Ch, len: usize) -> *mut u8 {
         // SAFETY: an open handle.
-        let room = unsafe { (self.library.ipc_channel_reserve)(ch, len, -1) };
-        assert!(!room.is_null());
-        room.cast()
+        let reserved = unsafe { (self.library.ipc_channel_reserve)(ch, len, -1) };
+        assert!(!reserved.is_null());
+        reserved.cast()
     }
 
     pub fn commit(&self, ch: Ch, len: usize) {
@@ -145,7 +143,7 @@ impl Calls {
 
     pub fn peek(&self, ch: Ch) -> usize {
         let mut at = ptr::null();
-        // SAFETY: an open handle, and a place.
+        // SAFETY: an open handle, and an out pointer.
         let len = unsafe { (self.library.ipc_channel_peek)(ch, &mut at, -1) };
         assert!(len >= 0 && !at.is_null());
         len as usize
@@ -169,19 +167,19 @@ impl Calls {
     }
 
     pub fn close(&self, ch: Ch) {
-        // SAFETY: an open handle, and this is its last use, or NULL.
+        // SAFETY: NULL, or an open handle that is not used again.
         unsafe { (self.library.ipc_channel_close)(ch) };
     }
 
-    /// A buffer for any message, and one byte.
-    pub fn room(&self) -> Vec<u8> {
+    /// A buffer that is one byte longer than any message.
+    pub fn buffer(&self) -> Vec<u8> {
         let longest = self.messages.iter().map(Vec::len).max();
         vec![0; longest.unwrap_or_default() + 1]
     }
 
-    /// Receives to the end: the messages that were sent before the victim's operation, and the
-    /// `more` messages of the operation, all of them if it finished. They must be whole and in
-    /// order, and the end must be final.
+    /// Receives up to the end: the messages that were sent before the victim's operation, and the
+    /// `more` messages of the operation. All of these must arrive if the operation finished. The
+    /// messages must be complete and in order, and the end must be final.
     pub fn receives(
         &self,
         ch: Ch,
@@ -190,10 +188,10 @@ impl Calls {
         before: usize,
         more: usize,
     ) -> Verdict {
-        let mut room = self.room();
+        let mut buffer = self.buffer();
         let mut count = 0;
         page.waits.store(1, SeqCst);
-        while self.receives_one(ch, &mut room, count)? {
+        while self.receives_one(ch, &mut buffer, count)? {
             count += 1;
             page.received.store(count as u32, SeqCst);
         }
@@ -204,11 +202,11 @@ impl Calls {
         self.has_ended(ch)
     }
 
-    /// Receives the message with this number; false at the end.
-    pub fn receives_one(&self, ch: Ch, room: &mut [u8], number: usize) -> Result<bool, String> {
-        match self.recv(ch, room, WAIT) {
+    /// Receives the message with this number. Returns false at the end.
+    pub fn receives_one(&self, ch: Ch, buffer: &mut [u8], number: usize) -> Result<bool, String> {
+        match self.recv(ch, buffer, WAIT) {
             Ok(0) => Ok(false),
-            Ok(len) if self.messages.get(number).map(Vec::as_slice) == Some(&room[..len]) => {
+            Ok(len) if self.messages.get(number).map(Vec::as_slice) == Some(&buffer[..len]) => {
                 Ok(true)
             }
             Ok(len) => Err(format!("a wrong message {number} of {len} bytes")),
@@ -216,9 +214,9 @@ impl Calls {
         }
     }
 
-    /// The end is final, and sending is `EPIPE`.
+    /// Checks that the end is final, and that a send fails with `EPIPE`.
     pub fn has_ended(&self, ch: Ch) -> Verdict {
-        let again = self.recv(ch, &mut self.room(), WAIT);
+        let again = self.recv(ch, &mut self.buffer(), WAIT);
         if again != Ok(0) {
             return Err(format!("{again:?} after the end"));
         }
@@ -243,17 +241,17 @@ pub struct Page {
     pub survivor: AtomicI32,
     /// The number of messages that the survivor has received.
     pub received: AtomicU32,
-    /// 1 when the survivor only waits in a call from now on.
+    /// 1 when the survivor does nothing but wait in a call.
     pub waits: AtomicU32,
     /// 1 when the victim is about to operate.
-    pub begun: AtomicU32,
+    pub started: AtomicU32,
     /// 1 when the victim has accepted a connection.
     pub accepted: AtomicU32,
 }
 
 impl Page {
     pub fn new() -> &'static Self {
-        // SAFETY: a page of zeros, which are a Page; it stays mapped until `unmap`.
+        // SAFETY: a zeroed page, which stays mapped until `unmap`; zero bytes are a Page.
         unsafe { &*child::shared_page().cast() }
     }
 
@@ -261,25 +259,25 @@ impl Page {
         child::unmap_page(ptr::from_ref(self).cast_mut().cast());
     }
 
-    /// For the victim: waits until the survivor has received this number of messages, and sleeps
-    /// in a call.
+    /// The victim waits until the survivor has received this number of messages and sleeps in a
+    /// call.
     pub fn wait_for_survivor(&self, received: usize) {
-        wait_until("the survivor's sleep", || {
+        wait_until("the survivor to sleep", || {
             self.waits.load(SeqCst) == 1
                 && self.received.load(SeqCst) == received as u32
                 && child::state(self.survivor.load(SeqCst)) == Some('S')
         });
     }
 
-    /// For the survivor: waits until the victim is about to operate, or dead.
-    pub fn wait_for_begin(&self) {
-        wait_until("the victim's begin", || self.begun.load(SeqCst) == 1);
+    /// The survivor waits until the victim is about to operate.
+    pub fn wait_for_start(&self) {
+        wait_until("the victim to start", || self.started.load(SeqCst) == 1);
     }
 
-    /// For the survivor: waits until the victim sleeps inside its operation, or is dead.
+    /// The survivor waits until the victim sleeps in its operation, or is dead.
     pub fn wait_for_victim(&self) {
-        self.wait_for_begin();
-        wait_until("the victim's sleep or end", || {
+        self.wait_for_start();
+        wait_until("the victim to sleep or end", || {
             matches!(
                 child::state(self.victim.load(SeqCst)),
                 None | Some('S' | 'Z')
@@ -287,14 +285,14 @@ impl Page {
         });
     }
 
-    /// For the survivor: waits until the victim has accepted a connection, or is dead.
+    /// The survivor waits until the victim has accepted a connection, or is dead.
     pub fn wait_for_accepted(&self) {
-        wait_until("the victim's accept", || {
-            self.accepted.load(SeqCst) == 1 || self.victim_is_gone()
+        wait_until("the victim to accept", || {
+            self.accepted.load(SeqCst) == 1 || self.victim_is_dead()
         });
     }
 
-    pub fn victim_is_gone(&self) -> bool {
+    pub fn victim_is_dead(&self) -> bool {
         let pid = self.victim.load(SeqCst);
         pid != 0 && matches!(child::state(pid), None | Some('Z'))
     }
@@ -306,7 +304,7 @@ struct Ends {
     victim: Ch,
     survivor: Ch,
     /// The victim's buffer.
-    room: RefCell<Vec<u8>>,
+    buffer: RefCell<Vec<u8>>,
     page: &'static Page,
 }
 
@@ -318,7 +316,7 @@ impl Ends {
             calls,
             victim,
             survivor,
-            room: RefCell::new(calls.room()),
+            buffer: RefCell::new(calls.buffer()),
             page,
         }
     }
@@ -337,14 +335,14 @@ impl Ends {
         assert_eq!(sent, 0);
     }
 
-    /// The survivor has been asleep, and is awake.
-    fn rouse_survivor(&self) {
-        let room = &mut self.calls.room();
-        let slept = self.calls.recv(self.survivor, room, 1);
+    /// Lets the survivor's end sleep once, and wake by its time-out.
+    fn sleep_once(&self) {
+        let buffer = &mut self.calls.buffer();
+        let slept = self.calls.recv(self.survivor, buffer, 1);
         assert_eq!(slept, Err(libc::ETIMEDOUT));
     }
 
-    /// The survivor receives, as [`Calls::receives`].
+    /// The survivor receives: see [`Calls::receives`].
     fn receives(&self, finished: &Finished, before: usize, more: usize) -> Verdict {
         let (calls, page) = (self.calls, self.page);
         calls.receives(self.survivor, page, finished, before, more)
@@ -371,10 +369,10 @@ impl Drop for Ends {
 /// The actions of the processes at both ends of a pair.
 struct Case<const SLEEPS: bool, const CONCURRENT: bool> {
     calls: &'static Calls,
-    /// With both ends in one process.
+    /// Runs in the harness, which has both ends.
     set_up: fn(&Ends),
-    /// The victim's actions before its operation.
-    begin: fn(&Ends),
+    /// The victim's preparation.
+    prepare: fn(&Ends),
     operate: fn(&Ends),
     survive: fn(&Ends, &Finished) -> Verdict,
 }
@@ -393,8 +391,8 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Case<SLEEPS, CONCU
     fn become_victim(&self, ends: &mut Ends) {
         ends.page.victim.store(child::pid(), SeqCst);
         self.calls.close(ends.survivor);
-        (self.begin)(ends);
-        ends.page.begun.store(1, SeqCst);
+        (self.prepare)(ends);
+        ends.page.started.store(1, SeqCst);
     }
 
     fn operate(&self, ends: &mut Ends) {
@@ -410,26 +408,31 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Case<SLEEPS, CONCU
 
 fn nothing(_: &Ends) {}
 
-/// The victim sends its second message. The survivor waits for it or does not.
-fn check_send<const CONCURRENT: bool>(name: &str, len: usize, set_up: fn(&Ends), begin: fn(&Ends)) {
+/// The victim sends its second message.
+fn check_send<const CONCURRENT: bool>(
+    name: &str,
+    len: usize,
+    set_up: fn(&Ends),
+    prepare: fn(&Ends),
+) {
     let case = Case::<false, CONCURRENT> {
         calls: Calls::new(&[SHORT, len]),
         set_up,
-        begin,
+        prepare,
         operate: |ends| ends.send_one(1),
         survive: |ends, finished| ends.receives(finished, 1, 1),
     };
     check(name, &case);
 }
 
-/// The survivor sleeps again when it has received the first message.
+/// The victim sends the first message, and waits until the survivor has received it and sleeps.
 fn send_one_and_wait(ends: &Ends) {
     ends.send(0..1);
     ends.page.wait_for_survivor(1);
 }
 
-fn send_one_to_one_awake(ends: &Ends) {
-    ends.rouse_survivor();
+fn send_one_to_awake_peer(ends: &Ends) {
+    ends.sleep_once();
     ends.send(0..1);
 }
 
@@ -438,7 +441,7 @@ fn send() {
     check_send::<false>(
         "ipc_channel_send, peer awake",
         SHORT,
-        send_one_to_one_awake,
+        send_one_to_awake_peer,
         nothing,
     );
 }
@@ -448,13 +451,13 @@ fn send_long() {
     check_send::<false>(
         "ipc_channel_send, 3 kB",
         LONG,
-        send_one_to_one_awake,
+        send_one_to_awake_peer,
         nothing,
     );
 }
 
 #[apply(scenario)]
-fn send_to_one_asleep() {
+fn send_to_a_sleeper() {
     check_send::<true>(
         "ipc_channel_send, peer asleep",
         SHORT,
@@ -463,19 +466,19 @@ fn send_to_one_asleep() {
     );
 }
 
-/// The victim publishes without fences already.
+/// The victim already publishes without fences.
 fn check_unfenced<const CONCURRENT: bool>(
     name: &str,
-    begin: fn(&Ends),
+    prepare: fn(&Ends),
     survive: fn(&Ends, &Finished) -> Verdict,
 ) {
     let case = Case::<false, CONCURRENT> {
         calls: Calls::new(&[SHORT; MANY + 1]),
         set_up: |ends| {
-            ends.rouse_survivor();
+            ends.sleep_once();
             ends.send(0..MANY);
         },
-        begin,
+        prepare,
         operate: |ends| ends.send_one(MANY),
         survive,
     };
@@ -492,7 +495,7 @@ fn send_unfenced() {
 }
 
 #[apply(scenario)]
-fn send_unfenced_to_one_asleep() {
+fn send_unfenced_to_a_sleeper() {
     check_unfenced::<true>(
         "ipc_channel_send, unfenced, peer asleep",
         |ends| ends.page.wait_for_survivor(MANY),
@@ -500,24 +503,24 @@ fn send_unfenced_to_one_asleep() {
     );
 }
 
-/// The victim switches to unfenced with this message.
+/// The victim switches to unfenced with one of these messages.
 #[apply(scenario)]
-fn send_that_goes_over() {
+fn send_that_switches_to_unfenced() {
     const BEFORE: usize = 64;
     let case = Case::<false, false> {
         calls: Calls::new(&[SHORT; BEFORE + 2]),
         set_up: |ends| {
-            ends.rouse_survivor();
+            ends.sleep_once();
             ends.send(0..BEFORE);
         },
-        begin: nothing,
+        prepare: nothing,
         operate: |ends| ends.send(BEFORE..BEFORE + 2),
         survive: |ends, finished| ends.receives(finished, BEFORE, 2),
     };
     check("ipc_channel_send, switches to unfenced", &case);
 }
 
-/// Messages that fill a ring up to eight bytes, and one that finds no room.
+/// The lengths of messages that fill a ring except eight bytes, and of one that does not fit.
 const FULL: [usize; 9] = [
     EIGHTH,
     EIGHTH,
@@ -535,11 +538,11 @@ fn fill(ends: &Ends) {
 }
 
 #[apply(scenario)]
-fn send_to_a_full_one() {
+fn send_to_a_full_ring() {
     let case = Case::<true, false> {
         calls: Calls::new(&FULL),
         set_up: fill,
-        begin: nothing,
+        prepare: nothing,
         operate: |ends| ends.send_one(8),
         survive: |ends, finished| ends.receives(finished, 8, 0),
     };
@@ -551,14 +554,14 @@ fn send_that_is_woken() {
     let case = Case::<false, true> {
         calls: Calls::new(&FULL),
         set_up: fill,
-        begin: nothing,
+        prepare: nothing,
         operate: |ends| ends.send_one(8),
         survive: |ends, finished| {
             ends.page.wait_for_victim();
             ends.receives(finished, 8, 1)
         },
     };
-    check("ipc_channel_send, ring full, woken for room", &case);
+    check("ipc_channel_send, ring full, woken", &case);
 }
 
 #[apply(scenario)]
@@ -566,9 +569,9 @@ fn send_timed_out() {
     let case = Case::<false, false> {
         calls: Calls::new(&FULL),
         set_up: fill,
-        begin: nothing,
+        prepare: nothing,
         operate: |ends| {
-            let sent = ends.calls.send(ends.victim, 8, BRIEF);
+            let sent = ends.calls.send(ends.victim, 8, SHORT_TIMEOUT);
             assert_eq!(sent, Err(libc::ETIMEDOUT));
         },
         survive: |ends, finished| ends.receives(finished, 8, 0),
@@ -576,11 +579,11 @@ fn send_timed_out() {
     check("ipc_channel_send, ring full, timed out", &case);
 }
 
-/// Fills reserved room byte by byte: each store is a point.
-fn write(room: *mut u8, bytes: &[u8]) {
+/// Fills reserved memory byte by byte: each store is a point.
+fn write(reserved: *mut u8, bytes: &[u8]) {
     for (at, byte) in bytes.iter().enumerate() {
-        // SAFETY: within the room, which is as long.
-        unsafe { room.add(at).write_volatile(*byte) };
+        // SAFETY: the reserved memory is at least this long.
+        unsafe { reserved.add(at).write_volatile(*byte) };
     }
 }
 
@@ -590,11 +593,11 @@ fn reserve_and_commit() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT, 8]),
         set_up: nothing,
-        begin: send_one_and_wait,
+        prepare: send_one_and_wait,
         operate: |ends| {
             let bytes = &ends.calls.messages[1];
-            let room = ends.calls.reserve(ends.victim, 2 * bytes.len());
-            write(room, bytes);
+            let reserved = ends.calls.reserve(ends.victim, 2 * bytes.len());
+            write(reserved, bytes);
             ends.calls.commit(ends.victim, bytes.len());
         },
         survive: |ends, finished| ends.receives(finished, 1, 1),
@@ -607,10 +610,10 @@ fn reserve_and_cancel() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT, 8]),
         set_up: nothing,
-        begin: send_one_and_wait,
+        prepare: send_one_and_wait,
         operate: |ends| {
-            let room = ends.calls.reserve(ends.victim, SHORT);
-            write(room, &[255; 8]);
+            let reserved = ends.calls.reserve(ends.victim, SHORT);
+            write(reserved, &[255; 8]);
             ends.calls.cancel(ends.victim);
             ends.send_one(1);
         },
@@ -626,13 +629,14 @@ fn survivor_sends(ends: &Ends, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// The victim receives a message into room for `cap` bytes.
+/// The victim receives a message into a buffer of `cap` bytes.
 fn victim_receives(ends: &Ends, cap: usize, expected: Outcome) {
-    let room = &mut ends.room.borrow_mut()[..cap];
-    assert_eq!(ends.calls.recv(ends.victim, room, -1), expected);
+    let buffer = &mut ends.buffer.borrow_mut()[..cap];
+    assert_eq!(ends.calls.recv(ends.victim, buffer, -1), expected);
 }
 
-/// The victim sends one message, and receives: the second message that it gets.
+/// As a preparation, the victim sends and receives one message. Its operation receives the second
+/// message.
 fn check_recv<const SLEEPS: bool>(name: &str, len: usize, operate: fn(&Ends)) {
     let case = Case::<SLEEPS, false> {
         calls: Calls::new(&[SHORT, len]),
@@ -641,7 +645,7 @@ fn check_recv<const SLEEPS: bool>(name: &str, len: usize, operate: fn(&Ends)) {
         } else {
             |ends| survivor_sends(ends, 0..2)
         },
-        begin: |ends| {
+        prepare: |ends| {
             ends.send(0..1);
             victim_receives(ends, SHORT, Ok(SHORT));
         },
@@ -676,7 +680,7 @@ fn recv_too_long() {
 }
 
 #[apply(scenario)]
-fn recv_from_an_empty_one() {
+fn recv_from_an_empty_ring() {
     check_recv::<true>("ipc_channel_recv, empty", SHORT, |ends| {
         victim_receives(ends, SHORT, Ok(SHORT));
     });
@@ -686,8 +690,8 @@ fn recv_from_an_empty_one() {
 fn recv_timed_out() {
     check_recv::<false>("ipc_channel_recv, timed out", SHORT, |ends| {
         victim_receives(ends, SHORT, Ok(SHORT));
-        let mut room = [0; SHORT];
-        let result = ends.calls.recv(ends.victim, &mut room, BRIEF);
+        let mut buffer = [0; SHORT];
+        let result = ends.calls.recv(ends.victim, &mut buffer, SHORT_TIMEOUT);
         assert_eq!(result, Err(libc::ETIMEDOUT));
     });
 }
@@ -705,7 +709,7 @@ fn recv_that_is_woken() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT]),
         set_up: nothing,
-        begin: |ends| ends.send(0..1),
+        prepare: |ends| ends.send(0..1),
         operate: |ends| victim_receives(ends, SHORT, Ok(SHORT)),
         survive: |ends, finished| {
             ends.page.wait_for_victim();
@@ -716,8 +720,8 @@ fn recv_that_is_woken() {
     check("ipc_channel_recv, empty, woken", &case);
 }
 
-/// Messages that fill the survivor's ring. It sleeps until half of the ring is free, which the
-/// fifth message brings about.
+/// The lengths of messages that fill the survivor's ring. The survivor sleeps until half of the ring
+/// is free, which happens when the victim has received the fifth message.
 const MORE_THAN_HALF: [usize; 9] = [
     EIGHTH,
     EIGHTH,
@@ -730,11 +734,11 @@ const MORE_THAN_HALF: [usize; 9] = [
     EIGHTH - 8,
 ];
 
-fn check_frees_room(name: &str, operate: fn(&Ends)) {
+fn check_wakes_sender(name: &str, operate: fn(&Ends)) {
     let case = Case::<false, true> {
         calls: Calls::new(&MORE_THAN_HALF),
         set_up: |ends| survivor_sends(ends, 0..9),
-        begin: |ends| {
+        prepare: |ends| {
             ends.page.wait_for_survivor(0);
             for len in &MORE_THAN_HALF[..4] {
                 victim_receives(ends, *len, Ok(*len));
@@ -750,15 +754,15 @@ fn check_frees_room(name: &str, operate: fn(&Ends)) {
 }
 
 #[apply(scenario)]
-fn recv_that_frees_room() {
-    check_frees_room("ipc_channel_recv, wakes a sender", |ends| {
+fn recv_that_wakes_a_sender() {
+    check_wakes_sender("ipc_channel_recv, wakes a sender", |ends| {
         victim_receives(ends, SHORT, Ok(SHORT));
     });
 }
 
 #[apply(scenario)]
-fn release_that_frees_room() {
-    check_frees_room("ipc_channel_release, wakes a sender", |ends| {
+fn release_that_wakes_a_sender() {
+    check_wakes_sender("ipc_channel_release, wakes a sender", |ends| {
         assert_eq!(ends.calls.peek(ends.victim), SHORT);
         ends.calls.release(ends.victim);
     });
@@ -769,7 +773,7 @@ fn check_end(name: &str, operate: fn(&Ends)) {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT]),
         set_up: nothing,
-        begin: send_one_and_wait,
+        prepare: send_one_and_wait,
         operate,
         survive: |ends, finished| ends.receives(finished, 1, 0),
     };
@@ -795,7 +799,7 @@ fn close() {
     check_end("ipc_channel_close", |ends| ends.calls.close(ends.victim));
 }
 
-/// The same, while the survivor waits for room.
+/// The victim shuts down its receiving direction while the survivor waits to send.
 #[apply(scenario)]
 fn shutdown_reading() {
     let case = Case::<false, true> {
@@ -804,12 +808,15 @@ fn shutdown_reading() {
             survivor_sends(ends, 0..8);
             ends.send(8..9);
         },
-        begin: |ends| ends.page.wait_for_survivor(0),
+        prepare: |ends| ends.page.wait_for_survivor(0),
         operate: |ends| ends.calls.shutdown(ends.victim, SHUT_RD),
         survive: |ends, _| {
             ends.sends()?;
             // The victim's only message.
-            match ends.calls.recv(ends.survivor, &mut ends.calls.room(), WAIT) {
+            match ends
+                .calls
+                .recv(ends.survivor, &mut ends.calls.buffer(), WAIT)
+            {
                 Ok(SHORT) => ends.calls.has_ended(ends.survivor),
                 other => Err(format!("{other:?} instead of the message")),
             }
@@ -818,25 +825,25 @@ fn shutdown_reading() {
     check("ipc_channel_shutdown, SHUT_RD", &case);
 }
 
-/// The survivor receives without waiting, and polls its descriptor.
+/// The survivor polls its descriptor, and receives without waiting.
 fn receives_by_polling(ends: &Ends, finished: &Finished, more: usize) -> Verdict {
-    let mut room = ends.calls.room();
+    let mut buffer = ends.calls.buffer();
     let fd = ends.calls.fd(ends.survivor);
-    // SAFETY: the channel's own, which outlives this; it is only polled.
+    // SAFETY: the descriptor belongs to the channel, which outlives this; it is only polled.
     let fd = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + TIME_LIMIT;
     let mut count = 0;
     loop {
-        match ends.calls.recv(ends.survivor, &mut room, 0) {
+        match ends.calls.recv(ends.survivor, &mut buffer, 0) {
             Ok(0) => break,
-            Ok(len) if ends.calls.messages[count] == room[..len] => {
+            Ok(len) if ends.calls.messages[count] == buffer[..len] => {
                 count += 1;
                 ends.page.received.store(count as u32, SeqCst);
             }
             Err(libc::EAGAIN) => {
                 ends.page.waits.store(1, SeqCst);
                 if !child::poll_readable(&*fd, deadline) {
-                    return Err("never readable".into());
+                    return Err("not readable within the time limit".into());
                 }
             }
             other => return Err(format!("message {count}: {other:?}")),
@@ -853,11 +860,11 @@ fn receives_by_polling(ends: &Ends, finished: &Finished, more: usize) -> Verdict
 }
 
 #[apply(scenario)]
-fn send_to_one_that_polls() {
+fn send_to_a_polling_peer() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT; 2]),
         set_up: nothing,
-        begin: send_one_and_wait,
+        prepare: send_one_and_wait,
         operate: |ends| ends.send_one(1),
         survive: |ends, finished| receives_by_polling(ends, finished, 1),
     };
@@ -869,12 +876,12 @@ fn fd() {
     let case = Case::<false, true> {
         calls: Calls::new(&[SHORT]),
         set_up: |ends| survivor_sends(ends, 0..1),
-        begin: send_one_and_wait,
+        prepare: send_one_and_wait,
         operate: |ends| {
             ends.calls.fd(ends.victim);
             victim_receives(ends, SHORT, Ok(SHORT));
-            let mut room = [0; SHORT];
-            let result = ends.calls.recv(ends.victim, &mut room, 0);
+            let mut buffer = [0; SHORT];
+            let result = ends.calls.recv(ends.victim, &mut buffer, 0);
             assert_eq!(result, Err(libc::EAGAIN));
         },
         survive: |ends, finished| receives_by_polling(ends, finished, 0),

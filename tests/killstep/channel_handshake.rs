@@ -1,9 +1,10 @@
-//! Channels: a process is killed while it makes one, in each step of the handshake.
+//! Channels: a process is killed in each step of the handshake.
 
-use crate::channel::{Calls, Ch, Page, SHORT, SOON, WAIT};
+use crate::channel::{Calls, Ch, Page, SHORT, TIME_LIMIT, WAIT};
 use crate::check;
 use crate::child::{self, Child};
 use crate::harness::{End, Finished, Scenario, Verdict};
+use common::directory::c_path;
 use common::isolated::apply;
 use libc::{SHUT_WR, SOCK_STREAM, c_int};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
@@ -19,11 +20,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Two processes that make a channel together.
-struct Meeting {
+/// The state of two processes that establish a channel.
+struct Handshake {
     calls: &'static Calls,
-    /// A socket or a listener.
+    /// The victim's socket or listener.
     victim: Option<OwnedFd>,
+    /// The survivor's socket or listener.
     survivor: Option<OwnedFd>,
     path: CString,
     page: &'static Page,
@@ -31,12 +33,12 @@ struct Meeting {
     channel: Cell<Ch>,
 }
 
-impl Meeting {
+impl Handshake {
     fn listener(&self) -> Option<OwnedFd> {
         Some(self.calls.listen(&self.path).unwrap())
     }
 
-    /// The survivor receives to the end: `more` messages if the victim finished.
+    /// The survivor receives up to the end: `more` messages if the victim finished.
     fn receives(&self, ch: Ch, finished: &Finished, more: usize) -> Verdict {
         self.calls.receives(ch, self.page, finished, 0, more)
     }
@@ -53,21 +55,22 @@ impl Meeting {
         self.page.wait_for_survivor(0);
     }
 
-    /// The victim is dead. These errors are allowed if it did not finish.
-    fn failed(&self, error: c_int, expected: &[c_int], finished: &Finished) -> Verdict {
+    /// Checks the error of a call after the victim's death. An error is allowed only if the victim
+    /// did not finish.
+    fn check_error(&self, error: c_int, expected: &[c_int], finished: &Finished) -> Verdict {
         if finished.get() || !expected.contains(&error) {
             return Err(format!("errno {error}"));
         }
         Ok(())
     }
 
-    /// Other processes can use the path, whatever the victim left there.
+    /// Checks that other processes can use the path, whatever the victim has left there.
     fn works_again(&self) -> Verdict {
         let calls = self.calls;
         let mut listener = calls.listen(&self.path);
-        let deadline = Instant::now() + SOON;
+        let deadline = Instant::now() + TIME_LIMIT;
         while listener.as_ref().err() == Some(&libc::EADDRINUSE) && Instant::now() < deadline {
-            // The harness closes its copy of the victim's listener a little later.
+            // The harness may close its copy of the victim's listener later.
             thread::sleep(Duration::from_micros(200));
             listener = calls.listen(&self.path);
         }
@@ -78,75 +81,71 @@ impl Meeting {
         });
         let accepted = calls.accept(&listener, WAIT);
         let ch = accepted.map_err(|error| format!("accept again: errno {error}"))?;
-        let mut room = calls.room();
-        if !calls.receives_one(ch, &mut room, 0)? {
-            return Err("no message of a second client's".into());
+        let mut buffer = calls.buffer();
+        if !calls.receives_one(ch, &mut buffer, 0)? {
+            return Err("no message from a second client".into());
         }
-        match client.wait(Instant::now() + SOON) {
+        match client.wait(Instant::now() + TIME_LIMIT) {
             Some(0) => Ok(()),
             other => Err(format!("a second client: {other:?}")),
         }
     }
 }
 
-impl Drop for Meeting {
+impl Drop for Handshake {
     fn drop(&mut self) {
         self.page.unmap();
     }
 }
 
-/// The actions of two processes that make a channel.
-struct Meet<const SLEEPS: bool, const CONCURRENT: bool> {
+/// The actions of two processes that establish a channel.
+struct Case<const SLEEPS: bool, const CONCURRENT: bool> {
     calls: &'static Calls,
-    /// Of the listener; removed at the end.
+    /// The listener's path. Drop removes the file.
     path: PathBuf,
-    set_up: fn(&mut Meeting),
-    /// The victim's actions before its operation.
-    begin: fn(&Meeting),
-    operate: fn(&Meeting),
-    survive: fn(&mut Meeting, &Finished) -> Verdict,
+    set_up: fn(&mut Handshake),
+    /// The victim's preparation.
+    prepare: fn(&Handshake),
+    operate: fn(&Handshake),
+    survive: fn(&mut Handshake, &Finished) -> Verdict,
 }
 
-impl<const SLEEPS: bool, const CONCURRENT: bool> Meet<SLEEPS, CONCURRENT> {
+impl<const SLEEPS: bool, const CONCURRENT: bool> Case<SLEEPS, CONCURRENT> {
     fn check(
         name: &str,
-        set_up: fn(&mut Meeting),
-        begin: fn(&Meeting),
-        operate: fn(&Meeting),
-        survive: fn(&mut Meeting, &Finished) -> Verdict,
+        set_up: fn(&mut Handshake),
+        prepare: fn(&Handshake),
+        operate: fn(&Handshake),
+        survive: fn(&mut Handshake, &Finished) -> Verdict,
     ) {
         let calls = Calls::new(&[SHORT]);
         let path = env::temp_dir().join("s");
-        let meet = Self {
+        let case = Self {
             calls,
             path,
             set_up,
-            begin,
+            prepare,
             operate,
             survive,
         };
-        check(name, &meet);
+        check(name, &case);
     }
 }
 
-impl<const SLEEPS: bool, const CONCURRENT: bool> Drop for Meet<SLEEPS, CONCURRENT> {
+impl<const SLEEPS: bool, const CONCURRENT: bool> Drop for Case<SLEEPS, CONCURRENT> {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
-fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_encoded_bytes()).unwrap()
-}
-
-impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Meet<SLEEPS, CONCURRENT> {
-    type State = Meeting;
+impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Case<SLEEPS, CONCURRENT> {
+    type State = Handshake;
     const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
     const CONCURRENT: bool = CONCURRENT;
 
-    fn set_up(&self) -> Meeting {
+    fn set_up(&self) -> Handshake {
         let _ = fs::remove_file(&self.path);
-        let mut meeting = Meeting {
+        let mut handshake = Handshake {
             calls: self.calls,
             victim: None,
             survivor: None,
@@ -154,97 +153,99 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Meet<SLEEPS, CONCU
             page: Page::new(),
             channel: Cell::new(ptr::null_mut()),
         };
-        (self.set_up)(&mut meeting);
-        meeting
+        (self.set_up)(&mut handshake);
+        handshake
     }
 
-    fn become_victim(&self, meeting: &mut Meeting) {
-        meeting.survivor = None;
-        // Runs through most of the code once.
+    fn become_victim(&self, handshake: &mut Handshake) {
+        handshake.survivor = None;
+        // Runs most of the code once.
         let calls = self.calls;
         let [a, b] = calls.pair();
         assert_eq!(calls.send(a, 0, -1), Ok(0));
         assert_eq!(calls.recv(b, &mut [0; SHORT], -1), Ok(SHORT));
         calls.close(a);
         calls.close(b);
-        meeting.page.victim.store(child::pid(), SeqCst);
-        (self.begin)(meeting);
-        meeting.page.begun.store(1, SeqCst);
+        handshake.page.victim.store(child::pid(), SeqCst);
+        (self.prepare)(handshake);
+        handshake.page.started.store(1, SeqCst);
     }
 
-    fn operate(&self, meeting: &mut Meeting) {
-        (self.operate)(meeting);
+    fn operate(&self, handshake: &mut Handshake) {
+        (self.operate)(handshake);
     }
 
-    fn survive(&self, meeting: &mut Meeting, finished: &Finished) -> Verdict {
-        meeting.victim = None;
-        meeting.page.survivor.store(child::pid(), SeqCst);
-        (self.survive)(meeting, finished)
+    fn survive(&self, handshake: &mut Handshake, finished: &Finished) -> Verdict {
+        handshake.victim = None;
+        handshake.page.survivor.store(child::pid(), SeqCst);
+        (self.survive)(handshake, finished)
     }
 }
 
 #[apply(scenario)]
 fn pair() {
-    Meet::<false, false>::check(
+    Case::<false, false>::check(
         "ipc_channel_pair",
         |_| {},
         nothing,
-        |meeting| {
-            meeting.calls.pair();
+        |handshake| {
+            handshake.calls.pair();
         },
-        |meeting, _| meeting.works_again(),
+        |handshake, _| handshake.works_again(),
     );
 }
 
-fn nothing(_: &Meeting) {}
+fn nothing(_: &Handshake) {}
 
-/// The victim makes a channel over its socket, and sends a message.
-fn from_socket(meeting: &Meeting) {
-    let calls = meeting.calls;
+/// The victim establishes a channel over its socket, and sends a message.
+fn from_socket(handshake: &Handshake) {
+    let calls = handshake.calls;
     let ch = calls
-        .end_over(meeting.victim.as_ref().unwrap(), -1)
+        .over_socket(handshake.victim.as_ref().unwrap(), -1)
         .unwrap();
     assert_eq!(calls.send(ch, 0, -1), Ok(0));
 }
 
-/// The survivor does the same, and receives it.
-fn from_other_socket(meeting: &mut Meeting, finished: &Finished) -> Verdict {
-    let socket = meeting.survivor.take().unwrap();
-    match meeting.calls.end_over(&socket, WAIT) {
-        Ok(ch) => meeting.receives(ch, finished, 1),
-        Err(error) => meeting.failed(error, &[libc::EPIPE], finished),
+/// The survivor establishes the channel over its socket, and receives the message.
+fn from_other_socket(handshake: &mut Handshake, finished: &Finished) -> Verdict {
+    let socket = handshake.survivor.take().unwrap();
+    match handshake.calls.over_socket(&socket, WAIT) {
+        Ok(ch) => handshake.receives(ch, finished, 1),
+        Err(error) => handshake.check_error(error, &[libc::EPIPE], finished),
     }
 }
 
-/// Over a stream socket; a listener's sockets preserve message boundaries.
-fn connected(meeting: &mut Meeting) {
+/// Connects the processes by a pair of stream sockets. A listener's sockets are of type
+/// SOCK_SEQPACKET.
+fn socket_pair(handshake: &mut Handshake) {
     let mut fds = [-1; 2];
-    // SAFETY: room for two.
-    let made = unsafe { (meeting.calls.library.ipc_pair_open)(SOCK_STREAM, fds.as_mut_ptr()) };
+    // SAFETY: an array of two.
+    let made = unsafe { (handshake.calls.library.ipc_pair_open)(SOCK_STREAM, fds.as_mut_ptr()) };
     assert_eq!(made, 0);
-    // SAFETY: the library has just made them, for us.
-    [meeting.victim, meeting.survivor] = fds.map(|fd| Some(unsafe { OwnedFd::from_raw_fd(fd) }));
+    // SAFETY: the library has just made them for us.
+    [handshake.victim, handshake.survivor] =
+        fds.map(|fd| Some(unsafe { OwnedFd::from_raw_fd(fd) }));
 }
 
 #[apply(scenario)]
 fn from_fd() {
     let name = "ipc_channel_from_fd, _send";
-    Meet::<false, true>::check(name, connected, nothing, from_socket, from_other_socket);
+    Case::<false, true>::check(name, socket_pair, nothing, from_socket, from_other_socket);
 }
 
 #[apply(scenario)]
 fn from_fd_that_waits() {
     let name = "ipc_channel_from_fd, waits";
-    Meet::<true, false>::check(name, connected, nothing, from_socket, from_other_socket);
+    Case::<true, false>::check(name, socket_pair, nothing, from_socket, from_other_socket);
 }
 
-fn check_listen(name: &str, set_up: fn(&mut Meeting)) {
-    Meet::<false, false>::check(
+fn check_listen(name: &str, set_up: fn(&mut Handshake)) {
+    Case::<false, false>::check(
         name,
         set_up,
         nothing,
-        |meeting| std::mem::forget(meeting.listener()),
-        |meeting, _| meeting.works_again(),
+        |handshake| std::mem::forget(handshake.listener()),
+        |handshake, _| handshake.works_again(),
     );
 }
 
@@ -255,43 +256,43 @@ fn listen() {
 
 #[apply(scenario)]
 fn listen_stale() {
-    check_listen("ipc_channel_listen, stale path", |meeting| {
-        let path = Path::new(meeting.path.to_str().unwrap());
+    check_listen("ipc_channel_listen, stale path", |handshake| {
+        let path = Path::new(handshake.path.to_str().unwrap());
         drop(UnixListener::bind(path).unwrap());
     });
 }
 
 #[apply(scenario)]
 fn listen_abstract() {
-    check_listen("ipc_channel_listen, abstract", |meeting| {
-        // Each process of the test has the name of its scenario's process.
-        meeting.path = CString::new(format!("@unixipc-killstep-{}", child::pid())).unwrap();
+    check_listen("ipc_channel_listen, abstract", |handshake| {
+        // The name is unique for each test process.
+        handshake.path = CString::new(format!("@unixipc-killstep-{}", child::pid())).unwrap();
     });
 }
 
-/// The survivor connects, and receives the message. Then it is the listener itself.
-fn connects(meeting: &mut Meeting, finished: &Finished) -> Verdict {
-    meeting.page.waits.store(1, SeqCst);
-    match meeting.calls.connect(&meeting.path, WAIT) {
-        Ok(ch) => meeting.receives(ch, finished, 1)?,
-        Err(error) => meeting.failed(error, &[libc::EPIPE, libc::ECONNREFUSED], finished)?,
+/// The survivor connects, and receives the message. Then it listens itself.
+fn connects(handshake: &mut Handshake, finished: &Finished) -> Verdict {
+    handshake.page.waits.store(1, SeqCst);
+    match handshake.calls.connect(&handshake.path, WAIT) {
+        Ok(ch) => handshake.receives(ch, finished, 1)?,
+        Err(error) => handshake.check_error(error, &[libc::EPIPE, libc::ECONNREFUSED], finished)?,
     }
-    meeting.works_again()
+    handshake.works_again()
 }
 
-fn accept_and_send(meeting: &Meeting) {
-    let listener = meeting.victim.as_ref().unwrap();
-    let ch = meeting.calls.accept(listener, -1).unwrap();
-    assert_eq!(meeting.calls.send(ch, 0, -1), Ok(0));
+fn accept_and_send(handshake: &Handshake) {
+    let listener = handshake.victim.as_ref().unwrap();
+    let ch = handshake.calls.accept(listener, -1).unwrap();
+    assert_eq!(handshake.calls.send(ch, 0, -1), Ok(0));
 }
 
-/// The hello of the client is there, so the handshake ends in accept.
+/// The client has sent its hello, so accept completes the handshake.
 #[apply(scenario)]
 fn accept() {
-    Meet::<false, true>::check(
+    Case::<false, true>::check(
         "ipc_channel_accept at once, _send",
-        |meeting| meeting.victim = meeting.listener(),
-        Meeting::wait_for_hello,
+        |handshake| handshake.victim = handshake.listener(),
+        Handshake::wait_for_hello,
         accept_and_send,
         connects,
     );
@@ -299,67 +300,67 @@ fn accept() {
 
 #[apply(scenario)]
 fn accept_that_waits() {
-    Meet::<true, false>::check(
+    Case::<true, false>::check(
         "ipc_channel_accept, waits",
-        |meeting| meeting.victim = meeting.listener(),
+        |handshake| handshake.victim = handshake.listener(),
         nothing,
-        |meeting| {
-            let listener = meeting.victim.as_ref().unwrap();
-            meeting.calls.accept(listener, -1).unwrap();
+        |handshake| {
+            let listener = handshake.victim.as_ref().unwrap();
+            handshake.calls.accept(listener, -1).unwrap();
         },
-        |meeting, _| meeting.works_again(),
+        |handshake, _| handshake.works_again(),
     );
 }
 
-/// A listener, and a client that has connected without a hello.
-fn silent_client(meeting: &mut Meeting) {
-    meeting.victim = meeting.listener();
+/// A listener, and a client that has connected but not sent a hello.
+fn silent_client(handshake: &mut Handshake) {
+    handshake.victim = handshake.listener();
     let flags = SockFlag::SOCK_CLOEXEC;
     let client = socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).unwrap();
-    let address = UnixAddr::new(meeting.path.as_c_str()).unwrap();
+    let address = UnixAddr::new(handshake.path.as_c_str()).unwrap();
     socket::connect(client.as_raw_fd(), &address).unwrap();
-    meeting.survivor = Some(client);
+    handshake.survivor = Some(client);
 }
 
 /// The survivor sends its hello, and receives `more` messages.
-fn speaks(meeting: &mut Meeting, finished: &Finished, more: usize) -> Verdict {
-    let socket = meeting.survivor.take().unwrap();
-    meeting.page.waits.store(1, SeqCst);
-    match meeting.calls.end_over(&socket, WAIT) {
-        Ok(ch) => meeting.receives(ch, finished, more)?,
-        Err(error) => meeting.failed(error, &[libc::EPIPE], finished)?,
+fn send_hello(handshake: &mut Handshake, finished: &Finished, more: usize) -> Verdict {
+    let socket = handshake.survivor.take().unwrap();
+    handshake.page.waits.store(1, SeqCst);
+    match handshake.calls.over_socket(&socket, WAIT) {
+        Ok(ch) => handshake.receives(ch, finished, more)?,
+        Err(error) => handshake.check_error(error, &[libc::EPIPE], finished)?,
     }
-    meeting.works_again()
+    handshake.works_again()
 }
 
-/// The hello of the client comes while the first send waits for it.
+/// The client sends its hello while the victim's first send waits for it.
 #[apply(scenario)]
 fn accept_with_a_late_hello() {
-    Meet::<false, true>::check(
+    Case::<false, true>::check(
         "ipc_channel_send, late hello",
         silent_client,
-        Meeting::accept_silent,
-        |meeting| {
-            assert_eq!(meeting.calls.send(meeting.channel.get(), 0, -1), Ok(0));
+        Handshake::accept_silent,
+        |handshake| {
+            assert_eq!(handshake.calls.send(handshake.channel.get(), 0, -1), Ok(0));
         },
-        |meeting, finished| {
-            meeting.page.wait_for_victim();
-            speaks(meeting, finished, 1)
+        |handshake, finished| {
+            handshake.page.wait_for_victim();
+            send_hello(handshake, finished, 1)
         },
     );
 }
 
 #[apply(scenario)]
 fn accept_without_a_hello() {
-    Meet::<false, false>::check(
+    Case::<false, false>::check(
         "ipc_channel_accept, no hello",
         silent_client,
         nothing,
-        Meeting::accept_silent,
-        |meeting, _| {
-            let socket = meeting.survivor.take().unwrap();
-            match meeting.calls.end_over(&socket, WAIT) {
-                Err(libc::EPIPE) => meeting.works_again(),
+        Handshake::accept_silent,
+        |handshake, _| {
+            let socket = handshake.survivor.take().unwrap();
+            match handshake.calls.over_socket(&socket, WAIT) {
+                Err(libc::EPIPE) => handshake.works_again(),
                 other => Err(format!("{:?}", other.map(drop))),
             }
         },
@@ -369,41 +370,41 @@ fn accept_without_a_hello() {
 /// The client sends no hello.
 #[apply(scenario)]
 fn send_without_a_hello() {
-    Meet::<true, false>::check(
+    Case::<true, false>::check(
         "ipc_channel_send, no hello",
         silent_client,
-        Meeting::accept_silent,
-        |meeting| {
-            assert_eq!(meeting.calls.send(meeting.channel.get(), 0, -1), Ok(0));
+        Handshake::accept_silent,
+        |handshake| {
+            assert_eq!(handshake.calls.send(handshake.channel.get(), 0, -1), Ok(0));
         },
-        |meeting, finished| speaks(meeting, finished, 0),
+        |handshake, finished| send_hello(handshake, finished, 0),
     );
 }
 
-/// The victim has accepted the connection before the hello came, and operates after that.
-fn check_before_the_handshake(name: &str, operate: fn(&Meeting), survive: Survive) {
-    Meet::<false, true>::check(
+/// The victim accepts the connection before the client sends its hello, and operates after that.
+fn check_before_the_handshake(name: &str, operate: fn(&Handshake), survive: Survive) {
+    Case::<false, true>::check(
         name,
         silent_client,
-        |meeting| {
-            meeting.accept_silent();
-            meeting.wait_for_hello();
+        |handshake| {
+            handshake.accept_silent();
+            handshake.wait_for_hello();
         },
         operate,
         survive,
     );
 }
 
-type Survive = fn(&mut Meeting, &Finished) -> Verdict;
+type Survive = fn(&mut Handshake, &Finished) -> Verdict;
 
 #[apply(scenario)]
 fn shutdown_before_the_handshake() {
     check_before_the_handshake(
         "ipc_channel_shutdown, before the handshake",
-        |meeting| meeting.calls.shutdown(meeting.channel.get(), SHUT_WR),
-        |meeting, finished| {
-            meeting.page.wait_for_accepted();
-            speaks(meeting, finished, 0)
+        |handshake| handshake.calls.shutdown(handshake.channel.get(), SHUT_WR),
+        |handshake, finished| {
+            handshake.page.wait_for_accepted();
+            send_hello(handshake, finished, 0)
         },
     );
 }
@@ -412,13 +413,13 @@ fn shutdown_before_the_handshake() {
 fn fd_before_the_handshake() {
     check_before_the_handshake(
         "ipc_channel_fd, _send, before the handshake",
-        |meeting| {
-            meeting.calls.fd(meeting.channel.get());
-            assert_eq!(meeting.calls.send(meeting.channel.get(), 0, -1), Ok(0));
+        |handshake| {
+            handshake.calls.fd(handshake.channel.get());
+            assert_eq!(handshake.calls.send(handshake.channel.get(), 0, -1), Ok(0));
         },
-        |meeting, finished| {
-            meeting.page.wait_for_accepted();
-            speaks(meeting, finished, 1)
+        |handshake, finished| {
+            handshake.page.wait_for_accepted();
+            send_hello(handshake, finished, 1)
         },
     );
 }
@@ -427,13 +428,13 @@ fn fd_before_the_handshake() {
 fn close_before_the_handshake() {
     check_before_the_handshake(
         "ipc_channel_close, before the handshake",
-        |meeting| meeting.calls.close(meeting.channel.get()),
-        |meeting, _| {
-            meeting.page.wait_for_accepted();
-            let socket = meeting.survivor.take().unwrap();
-            meeting.page.waits.store(1, SeqCst);
-            match meeting.calls.end_over(&socket, WAIT) {
-                Err(libc::EPIPE) => meeting.works_again(),
+        |handshake| handshake.calls.close(handshake.channel.get()),
+        |handshake, _| {
+            handshake.page.wait_for_accepted();
+            let socket = handshake.survivor.take().unwrap();
+            handshake.page.waits.store(1, SeqCst);
+            match handshake.calls.over_socket(&socket, WAIT) {
+                Err(libc::EPIPE) => handshake.works_again(),
                 other => Err(format!("{:?}", other.map(drop))),
             }
         },
@@ -441,39 +442,39 @@ fn close_before_the_handshake() {
 }
 
 /// The victim connects, and sends a message.
-fn connect_and_send(meeting: &Meeting) {
-    let ch = meeting.calls.connect(&meeting.path, -1).unwrap();
-    assert_eq!(meeting.calls.send(ch, 0, -1), Ok(0));
+fn connect_and_send(handshake: &Handshake) {
+    let ch = handshake.calls.connect(&handshake.path, -1).unwrap();
+    assert_eq!(handshake.calls.send(ch, 0, -1), Ok(0));
 }
 
-/// The survivor accepts until the victim is dead, receives the messages, and listens again.
-fn accepts(meeting: &mut Meeting, finished: &Finished) -> Verdict {
-    let calls = meeting.calls;
-    let listener = meeting.survivor.take().unwrap();
-    let deadline = Instant::now() + SOON;
+/// The survivor accepts until the victim is dead, receives the message, and listens again.
+fn accepts(handshake: &mut Handshake, finished: &Finished) -> Verdict {
+    let calls = handshake.calls;
+    let listener = handshake.survivor.take().unwrap();
+    let deadline = Instant::now() + TIME_LIMIT;
     loop {
-        let is_last = meeting.page.victim_is_gone() || Instant::now() >= deadline;
+        let is_last = handshake.page.victim_is_dead() || Instant::now() >= deadline;
         match calls.accept(&listener, if is_last { 0 } else { 5 }) {
             Ok(ch) => {
-                meeting.receives(ch, finished, 1)?;
+                handshake.receives(ch, finished, 1)?;
                 break;
             }
             Err(libc::ETIMEDOUT) => {}
             Err(error) => {
-                meeting.failed(error, &[libc::EAGAIN, libc::EPIPE], finished)?;
+                handshake.check_error(error, &[libc::EAGAIN, libc::EPIPE], finished)?;
                 break;
             }
         }
     }
     drop(listener);
-    meeting.works_again()
+    handshake.works_again()
 }
 
 #[apply(scenario)]
 fn connect() {
-    Meet::<false, true>::check(
+    Case::<false, true>::check(
         "ipc_channel_connect, _send",
-        |meeting| meeting.survivor = meeting.listener(),
+        |handshake| handshake.survivor = handshake.listener(),
         nothing,
         connect_and_send,
         accepts,
@@ -482,9 +483,9 @@ fn connect() {
 
 #[apply(scenario)]
 fn connect_that_waits() {
-    Meet::<true, false>::check(
+    Case::<true, false>::check(
         "ipc_channel_connect, waits",
-        |meeting| meeting.survivor = meeting.listener(),
+        |handshake| handshake.survivor = handshake.listener(),
         nothing,
         connect_and_send,
         accepts,

@@ -1,4 +1,4 @@
-//! Processes: forking, tracing, waiting with a limit, and leaving none behind.
+//! Processes: fork, trace, wait with a deadline, and reap.
 
 use libc::{c_int, c_long, c_void, pid_t};
 use std::fs;
@@ -8,12 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// The exit status of a survivor that found something wrong.
+/// The exit status of a survivor whose checks failed.
 pub const INCONSISTENT: c_int = 1;
 /// The exit status of a process that panicked.
 const PANICKED: c_int = 101;
 
-/// A forked process; killed and reaped at the latest when this is dropped.
+/// A forked process. Dropping this kills and reaps it.
 pub struct Child {
     pid: pid_t,
     reaped: std::cell::Cell<bool>,
@@ -34,25 +34,24 @@ impl Child {
         }
         let done = catch_unwind(AssertUnwindSafe(|| {
             die_with(parent);
-            fresh_signals();
+            reset_sigpipe();
             work();
         }));
         exit(if done.is_ok() { 0 } else { PANICKED });
     }
 
-    /// The next change of its state; nothing if the deadline comes first.
+    /// Waits for the next change of its state. None if the deadline expires first.
     pub fn wait(&self, deadline: Instant) -> Option<c_int> {
         self.wait_unless(deadline, || false)
     }
 
-    /// The next change of its state; nothing if the deadline comes first, or if `stop` says so,
-    /// which is asked now and then.
+    /// Like [`Self::wait`], but also returns None once `stop`, which is polled, is true.
     pub fn wait_unless(&self, deadline: Instant, stop: impl Fn() -> bool) -> Option<c_int> {
         loop {
             if let Some(status) = self.wait_once(0) {
                 return Some(status);
             }
-            // Interrupted by the timer.
+            // The timer has interrupted the wait.
             if stop() || Instant::now() >= deadline {
                 return None;
             }
@@ -72,12 +71,12 @@ impl Child {
         Some(status)
     }
 
-    /// Lets it run one instruction; `wait` tells when it has.
+    /// Makes it run one instruction. `wait` returns when it has run.
     pub fn step(&self) -> io::Result<()> {
         ptrace(libc::PTRACE_SINGLESTEP, self.pid, 0)
     }
 
-    /// Has the kernel kill it when this process, its tracer, dies.
+    /// Makes the kernel kill it when this process, its tracer, dies.
     pub fn kill_with_tracer(&self) -> io::Result<()> {
         ptrace(
             libc::PTRACE_SETOPTIONS,
@@ -109,14 +108,14 @@ impl Child {
         word & 0xffff == SYSCALL
     }
 
-    /// Whether its next instruction is a system call: not found out here, so that a sample of
-    /// points is a plain one.
+    /// Whether its next instruction is a system call. Not implemented for this architecture, so a
+    /// sample does not contain the points near system calls.
     #[cfg(not(target_arch = "x86_64"))]
     pub fn is_at_system_call(&self) -> bool {
         false
     }
 
-    /// Kills it, whatever it is doing, and waits until it is gone.
+    /// Kills it, and waits until it has ended.
     pub fn kill(&self) {
         if self.reaped.get() {
             return;
@@ -136,9 +135,9 @@ impl Drop for Child {
 }
 
 fn ptrace(request: libc::c_uint, pid: pid_t, data: c_long) -> io::Result<()> {
-    let nowhere = ptr::null_mut::<c_void>();
+    let address = ptr::null_mut::<c_void>();
     // SAFETY: none of the requests made here uses an address.
-    if unsafe { libc::ptrace(request, pid, nowhere, data) } == -1 {
+    if unsafe { libc::ptrace(request, pid, address, data) } == -1 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
@@ -149,7 +148,7 @@ pub fn be_traced() {
     ptrace(libc::PTRACE_TRACEME, 0, 0).expect("PTRACE_TRACEME");
 }
 
-/// Why no process can be single-stepped here, if so.
+/// Returns why processes cannot be single-stepped here, or None.
 pub fn why_no_stepping() -> Option<&'static str> {
     let child = Child::fork(|| {
         be_traced();
@@ -157,12 +156,13 @@ pub fn why_no_stepping() -> Option<&'static str> {
         exit(0);
     });
     let stopped = |status: Option<c_int>| status.is_some_and(|status| libc::WIFSTOPPED(status));
-    let far = Instant::now() + Duration::from_secs(60);
-    let steps = stopped(child.wait(far)) && child.step().is_ok() && stopped(child.wait(far));
-    (!steps).then_some("ptrace is not allowed")
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let can_step =
+        stopped(child.wait(deadline)) && child.step().is_ok() && stopped(child.wait(deadline));
+    (!can_step).then_some("ptrace is not allowed")
 }
 
-/// This process's number.
+/// The id of this process.
 pub fn pid() -> pid_t {
     // SAFETY: takes nothing, cannot fail.
     unsafe { libc::getpid() }
@@ -174,19 +174,19 @@ pub fn signal(pid: pid_t, signal: c_int) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// The letter that /proc has for what a process is doing; nothing if there is none.
+/// The state letter of a process in /proc/pid/stat. None if there is no such process.
 pub fn state(pid: pid_t) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Ends this process, and runs nothing that the harness's process would run at its end.
+/// Ends this process without exit handlers and destructors.
 pub fn exit(status: c_int) -> ! {
     // SAFETY: takes no pointer, does not return.
     unsafe { libc::_exit(status) }
 }
 
-/// Has the kernel kill this process when `parent` dies.
+/// Makes the kernel kill this process when `parent` dies.
 fn die_with(parent: pid_t) {
     // SAFETY: no pointers.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
@@ -196,34 +196,21 @@ fn die_with(parent: pid_t) {
     }
 }
 
-/// Rust's runtime ignores SIGPIPE. Here it must kill a process that gets one.
-fn fresh_signals() {
+/// Restores the default action of SIGPIPE, which Rust's runtime ignores.
+fn reset_sigpipe() {
     // SAFETY: the default action needs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-/// Keeps this process and those that it forks on the CPU where it is.
-pub fn pin_to_one_cpu() {
-    // SAFETY: takes nothing.
-    let cpu = unsafe { libc::sched_getcpu() };
-    // SAFETY: all zero bytes are an empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: changes a set of ours; a CPU beyond it would panic.
-    unsafe { libc::CPU_SET(cpu as usize, &mut set) };
-    // SAFETY: the set is ours, the size its own.
-    let result = unsafe { libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set) };
-    assert_eq!(result, 0, "sched_setaffinity");
-}
-
-/// Makes the processes that a killed child leaves children of this one.
+/// Makes this process the parent of all processes that a killed child leaves behind.
 pub fn adopt_orphans() {
     // SAFETY: no pointers.
     let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
     assert_eq!(result, 0, "PR_SET_CHILD_SUBREAPER");
 }
 
-/// Waits until this process has no child; those that do not end by themselves are an error,
-/// and killed.
+/// Waits until this process has no children. Children that are left at the limit are killed, and
+/// are an error.
 pub fn reap_orphans(limit: Duration) -> Result<(), String> {
     let deadline = Instant::now() + limit;
     let mut left = String::new();
@@ -243,7 +230,7 @@ pub fn reap_orphans(limit: Duration) -> Result<(), String> {
     if left.is_empty() {
         Ok(())
     } else {
-        Err(format!("children stayed: {left}"))
+        Err(format!("children are left: {left}"))
     }
 }
 
@@ -252,7 +239,7 @@ fn children() -> String {
     fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap()
 }
 
-/// Interrupts system calls now and then, so that each wait can look at its deadline.
+/// Interrupts system calls periodically, so that each wait can check its deadline.
 pub struct Timer;
 
 impl Timer {
@@ -277,7 +264,7 @@ impl Timer {
             it_interval: period,
             it_value: period,
         };
-        // SAFETY: the timer is ours; the old one is not asked for.
+        // SAFETY: the timer is ours; a null pointer for the old timer is allowed.
         unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
     }
 }
@@ -291,7 +278,7 @@ impl Drop for Timer {
     }
 }
 
-/// Reads to the end; nothing if the deadline comes first.
+/// Reads to the end of the pipe. None if the deadline expires first.
 pub fn read_until(pipe: &mut io::PipeReader, deadline: Instant) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
@@ -305,7 +292,7 @@ pub fn read_until(pipe: &mut io::PipeReader, deadline: Instant) -> Option<String
     }
 }
 
-/// Waits until there is something to read or the end; false if the deadline comes first.
+/// Waits until a read does not block. False if the deadline expires first.
 pub fn poll_readable(file: &impl AsRawFd, deadline: Instant) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -323,9 +310,9 @@ pub fn poll_readable(file: &impl AsRawFd, deadline: Instant) -> bool {
     }
 }
 
-/// A page that this process and its children share; all zero.
+/// Zeroed memory of [`PAGE`] bytes that this process and its children share.
 pub fn shared_page() -> *mut c_void {
-    // SAFETY: a new mapping, where the kernel likes.
+    // SAFETY: a new mapping at an address that the kernel chooses.
     let page = unsafe {
         libc::mmap(
             ptr::null_mut(),
@@ -340,7 +327,7 @@ pub fn shared_page() -> *mut c_void {
     page
 }
 
-/// The memory that the processes of a scenario share: large enough for two of each lock.
+/// The size of the memory that the processes of a scenario share: enough for two of each lock.
 pub const PAGE: usize = 8 * 4096;
 
 /// Undoes [`shared_page`].

@@ -1,47 +1,42 @@
-//! The event: whichever process is killed in it, a set stays, and other threads are released.
+//! The event: whichever process is killed, a set is kept, and other waiters are released.
 
 use crate::check;
 use crate::child::{self, Child};
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
-use crate::message::outcome;
+use crate::support::{DeathNotice, Outcome, expect, expect_one_of, outcome};
 use common::isolated::apply;
 use libc::{c_int, c_uint};
 use std::cell::UnsafeCell;
-use std::io::{PipeReader, PipeWriter};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use unixipc::ffi::event::{IPC_EVENT_F_AUTO_RESET, IPC_EVENT_F_SET, ipc_event};
 
-/// The value that a call returned, or the errno that it set.
-type Outcome = Result<usize, c_int>;
-
 const DONE: Outcome = Ok(0);
 const AUTO: c_uint = IPC_EVENT_F_AUTO_RESET;
-/// How long a survivor waits, in milliseconds.
+/// The time-out of a survivor's calls, in milliseconds.
 const WAIT: c_int = 4000;
-/// The time-out of a victim that times out: longer than stepping to the sleep takes.
+/// The time-out of a victim that times out, in milliseconds: longer than stepping to the sleep.
 const SHORT: c_int = 8;
 
 /// The shared memory.
 #[repr(C)]
 struct Objects {
     event: UnsafeCell<ipc_event>,
-    /// For the victim to begin with.
+    /// The event for the victim's warm-up.
     other: UnsafeCell<ipc_event>,
-    /// How far the processes have come.
+    /// 1 when the survivor's sleepers sleep.
     progress: AtomicU32,
-    /// How many waits of the sleepers have returned.
+    /// The number of returned waits of the sleepers.
     released: AtomicU32,
-    /// The process that is killed, once it is about to begin.
+    /// The victim's process id, set just before its operation.
     victim: AtomicI32,
 }
 
 struct Shared {
     library: &'static Library,
     at: *mut Objects,
-    /// Closed when the victim is dead.
-    life: (PipeReader, Option<PipeWriter>),
+    death: DeathNotice,
 }
 
 impl Drop for Shared {
@@ -75,7 +70,7 @@ impl Shared {
         unsafe { &*self.at }
     }
 
-    /// Every call once, on the other event.
+    /// Makes every call once, on the other event.
     fn warm_up(&self) {
         let event = self.objects().other.get();
         let library = self.library;
@@ -93,20 +88,20 @@ impl Shared {
         assert_eq!(done, [0, -1, 0, 0, 1, 0]);
     }
 
-    /// The event works, whatever has happened: in the end it is clear.
-    fn judge(&self, flags: c_uint) -> Verdict {
-        expect("a set", self.set(), &[DONE])?;
-        expect("the event", self.is_set(), &[Ok(1)])?;
-        expect("a wait", self.wait(WAIT), &[DONE])?;
+    /// Checks that the event works. In the end it is clear.
+    fn check_usable(&self, flags: c_uint) -> Verdict {
+        expect("a set", self.set(), DONE)?;
+        expect("the event", self.is_set(), Ok(1))?;
+        expect("a wait", self.wait(WAIT), DONE)?;
         if flags & AUTO == 0 {
-            expect("the event", self.is_set(), &[Ok(1)])?;
-            expect("a clear", self.clear(), &[DONE])?;
+            expect("the event", self.is_set(), Ok(1))?;
+            expect("a clear", self.clear(), DONE)?;
         }
-        expect("the event", self.is_set(), &[Ok(0)])?;
-        expect("a wait", self.wait(0), &[Err(libc::EAGAIN)])
+        expect("the event", self.is_set(), Ok(0))?;
+        expect("a wait", self.wait(0), Err(libc::EAGAIN))
     }
 
-    /// A process that waits for the event and counts its release. It is asleep.
+    /// A process that waits for the event, and counts its release. It sleeps when this returns.
     fn sleeper(&self) -> Child {
         let sleeper = Child::fork(|| {
             assert_eq!(self.wait(-1), DONE);
@@ -126,45 +121,27 @@ impl Shared {
         self.is_set() == Ok(1)
     }
 
-    /// Waits until something is so.
-    fn within_seconds(&self, what: &str, so: impl Fn() -> bool) -> Verdict {
-        let far = Instant::now() + Duration::from_secs(3);
-        while !so() {
-            if Instant::now() > far {
-                return Err(format!("{what}: {} released", self.released()));
+    /// Waits until a condition holds, for at most 3 seconds.
+    fn within_seconds(&self, what: &str, condition: impl Fn() -> bool) -> Verdict {
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while !condition() {
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "timed out waiting for {what}: {} released",
+                    self.released()
+                ));
             }
             std::thread::yield_now();
         }
         Ok(())
     }
-
-    fn is_victim_dead(&self) -> bool {
-        child::poll_readable(&self.life.0, Instant::now())
-    }
-
-    /// Waits, in a survivor that has closed its own end, until the victim is dead.
-    fn wait_for_death(&mut self) -> Verdict {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        match child::read_until(&mut self.life.0, deadline) {
-            Some(_) => Ok(()),
-            None => Err("the victim does not end".into()),
-        }
-    }
 }
 
-fn expect(what: &str, found: Outcome, expected: &[Outcome]) -> Verdict {
-    if expected.contains(&found) {
-        Ok(())
-    } else {
-        Err(format!("{what}: {found:?}, not one of {expected:?}"))
-    }
-}
-
-/// A scenario. The survivor gets whether the victim came to its end.
+/// A scenario. The survivor learns whether the victim's operation returned.
 struct Case<const SLEEPS: bool> {
     library: &'static Library,
     flags: c_uint,
-    /// In the victim, before its operation.
+    /// Runs in the victim, before its operation.
     prepare: fn(&Shared),
     operate: fn(&Shared),
     survive: fn(&Shared, bool) -> Verdict,
@@ -188,11 +165,10 @@ impl<const SLEEPS: bool> Scenario for Case<SLEEPS> {
 
     fn set_up(&self) -> Shared {
         const { assert!(size_of::<Objects>() <= 4096) };
-        let (reader, writer) = std::io::pipe().unwrap();
         let shared = Shared {
             library: self.library,
             at: child::shared_page().cast(),
-            life: (reader, Some(writer)),
+            death: DeathNotice::new(),
         };
         assert_eq!(shared.init(self.flags), DONE);
         shared
@@ -209,7 +185,7 @@ impl<const SLEEPS: bool> Scenario for Case<SLEEPS> {
 
     fn survive(&self, shared: &mut Shared, finished: &Finished) -> Verdict {
         (self.survive)(shared, finished.get())?;
-        shared.judge(self.flags)
+        shared.check_usable(self.flags)
     }
 }
 
@@ -217,7 +193,7 @@ impl<const SLEEPS: bool> Scenario for Case<SLEEPS> {
 fn init() {
     let case = Case::<false> {
         prepare: |shared| {
-            // No event: its first word differs.
+            // Overwrites the magic number, so that there is no event.
             // SAFETY: the event of the page, which no other process uses yet.
             unsafe {
                 shared
@@ -234,19 +210,19 @@ fn init() {
             |shared, finished| {
                 let found = shared.is_set();
                 if finished || found != Err(libc::EPROTO) {
-                    expect("a finished event", found, &[Ok(1)])?;
+                    expect("a finished event", found, Ok(1))?;
                 }
-                expect("the init", shared.init(0), &[DONE])
+                expect("the init", shared.init(0), DONE)
             },
         )
     };
     check("ipc_event_init", &case);
 }
 
-/// Set, or not: and set if the call returned.
+/// The event is set if the call returned; otherwise, it may be set.
 fn is_set_after(shared: &Shared, finished: bool) -> Verdict {
     let expected: &[Outcome] = if finished { &[Ok(1)] } else { &[Ok(0), Ok(1)] };
-    expect("the event", shared.is_set(), expected)
+    expect_one_of("the event", shared.is_set(), expected)
 }
 
 fn set_case(flags: c_uint) -> Case<false> {
@@ -281,14 +257,14 @@ fn clear() {
             |shared| assert_eq!(shared.clear(), DONE),
             |shared, finished| {
                 let expected: &[Outcome] = if finished { &[Ok(0)] } else { &[Ok(0), Ok(1)] };
-                expect("the event", shared.is_set(), expected)
+                expect_one_of("the event", shared.is_set(), expected)
             },
         )
     };
     check("ipc_event_clear", &case);
 }
 
-/// The victim consumes the event or not; it is gone if its call returned.
+/// The victim waits for a set event. The event is clear if the call returned.
 #[apply(scenario)]
 fn consume() {
     let case = Case::<false> {
@@ -298,7 +274,7 @@ fn consume() {
             |shared| assert_eq!(shared.wait(-1), DONE),
             |shared, finished| {
                 let expected: &[Outcome] = if finished { &[Ok(0)] } else { &[Ok(0), Ok(1)] };
-                expect("the event", shared.is_set(), expected)
+                expect_one_of("the event", shared.is_set(), expected)
             },
         )
     };
@@ -312,30 +288,29 @@ fn wait_that_is_set() {
         ..Case::new(
             0,
             |shared| assert_eq!(shared.wait(-1), DONE),
-            |shared, _| expect("the event", shared.is_set(), &[Ok(1)]),
+            |shared, _| expect("the event", shared.is_set(), Ok(1)),
         )
     };
     check("ipc_event_wait, set", &case);
 }
 
+fn check_asleep(name: &str, flags: c_uint) {
+    let case = Case::<true>::new(
+        flags,
+        |shared| assert_eq!(shared.wait(-1), DONE),
+        |shared, _| expect("the event", shared.is_set(), Ok(0)),
+    );
+    check(name, &case);
+}
+
 #[apply(scenario)]
 fn wait_asleep() {
-    let case = Case::<true>::new(
-        0,
-        |shared| assert_eq!(shared.wait(-1), DONE),
-        |shared, _| expect("the event", shared.is_set(), &[Ok(0)]),
-    );
-    check("ipc_event_wait, asleep", &case);
+    check_asleep("ipc_event_wait, asleep", 0);
 }
 
 #[apply(scenario)]
 fn wait_asleep_automatic() {
-    let case = Case::<true>::new(
-        AUTO,
-        |shared| assert_eq!(shared.wait(-1), DONE),
-        |shared, _| expect("the event", shared.is_set(), &[Ok(0)]),
-    );
-    check("ipc_event_wait, automatic, asleep", &case);
+    check_asleep("ipc_event_wait, automatic, asleep", AUTO);
 }
 
 #[apply(scenario)]
@@ -343,12 +318,12 @@ fn wait_that_times_out() {
     let case = Case::<false>::new(
         AUTO,
         |shared| assert_eq!(shared.wait(SHORT), Err(libc::ETIMEDOUT)),
-        |shared, _| expect("the event", shared.is_set(), &[Ok(0)]),
+        |shared, _| expect("the event", shared.is_set(), Ok(0)),
     );
     check("ipc_event_wait, ETIMEDOUT", &case);
 }
 
-/// The victim sets the event while two threads sleep. They are released if it is set.
+/// The victim sets the event while two processes sleep. They are released if it is set.
 struct SetToSleepers(Case<false>);
 
 const SLEEPERS: u32 = 2;
@@ -375,30 +350,30 @@ impl Scenario for SetToSleepers {
     }
 
     fn survive(&self, shared: &mut Shared, finished: &Finished) -> Verdict {
-        shared.life.1 = None;
+        shared.death.become_survivor();
         let sleepers: Vec<Child> = (0..SLEEPERS).map(|_| shared.sleeper()).collect();
         shared.objects().progress.store(1, SeqCst);
-        shared.wait_for_death()?;
+        shared.death.wait()?;
 
         if self.0.flags & AUTO != 0 {
-            // The set releases one sleeper, and another set the other.
-            shared.within_seconds("consumed", || !shared.event_is_set())?;
+            // The victim's set releases one sleeper, and another set releases the other.
+            shared.within_seconds("the event to be consumed", || !shared.event_is_set())?;
             if finished.get() {
-                shared.within_seconds("one", || shared.released() == 1)?;
+                shared.within_seconds("one release", || shared.released() == 1)?;
             }
             while shared.released() < SLEEPERS {
-                expect("another set", shared.set(), &[DONE])?;
+                expect("another set", shared.set(), DONE)?;
                 let next = || !shared.event_is_set() || shared.released() == SLEEPERS;
-                shared.within_seconds("the next", next)?;
+                shared.within_seconds("the next release", next)?;
             }
         } else {
             if !shared.event_is_set() {
                 if finished.get() {
                     return Err("the set is lost".into());
                 }
-                expect("a set in its place", shared.set(), &[DONE])?;
+                expect("a replacement set", shared.set(), DONE)?;
             }
-            shared.within_seconds("all", || shared.released() == SLEEPERS)?;
+            shared.within_seconds("all releases", || shared.released() == SLEEPERS)?;
         }
         for sleeper in sleepers {
             match sleeper.wait(Instant::now() + Duration::from_secs(3)) {
@@ -406,8 +381,8 @@ impl Scenario for SetToSleepers {
                 other => return Err(format!("a sleeper: {other:?}")),
             }
         }
-        expect("a clear", shared.clear(), &[DONE])?;
-        shared.judge(self.0.flags)
+        expect("a clear", shared.clear(), DONE)?;
+        shared.check_usable(self.0.flags)
     }
 }
 
@@ -427,8 +402,8 @@ fn set_to_sleepers_automatic() {
     );
 }
 
-/// The victim waits, and the survivor sets the event when it sleeps. Another process waits too: it
-/// gets what the victim does not consume.
+/// The victim waits, and the survivor sets the event while the victim sleeps. Another process waits
+/// too: it consumes the set that the victim does not consume.
 struct WokenWaiter(Case<false>);
 
 impl Scenario for WokenWaiter {
@@ -449,16 +424,16 @@ impl Scenario for WokenWaiter {
     }
 
     fn survive(&self, shared: &mut Shared, finished: &Finished) -> Verdict {
-        shared.life.1 = None;
+        shared.death.become_survivor();
         let victim = || shared.objects().victim.load(SeqCst);
         let is_asleep = || victim() != 0 && child::state(victim()) == Some('S');
         let mut sets = 0;
         let mut other = None;
-        while !shared.is_victim_dead() {
+        while !shared.death.is_victim_dead() {
             if is_asleep() && !shared.event_is_set() {
                 // The victim sleeps first, so that it is woken first.
                 other.get_or_insert_with(|| shared.sleeper());
-                expect("a set", shared.set(), &[DONE])?;
+                expect("a set", shared.set(), DONE)?;
                 sets += 1;
             }
             std::thread::yield_now();
@@ -467,23 +442,27 @@ impl Scenario for WokenWaiter {
         shared.within_seconds("a set that the victim left", || {
             shared.released() == 1 || !shared.event_is_set()
         })?;
-        // Of an event that the other one has just consumed the count comes late.
-        let left = || shared.released() + u32::from(shared.event_is_set());
+        // The other process consumes an event before it counts its release.
+        let unconsumed = || shared.released() + u32::from(shared.event_is_set());
         if finished.get() {
-            shared.within_seconds("consumed by the victim", || left() + 1 == sets)?;
+            shared.within_seconds("the count without the victim's set", || {
+                unconsumed() + 1 == sets
+            })?;
         } else {
-            shared.within_seconds("consumed once", || (left()..=left() + 1).contains(&sets))?;
+            shared.within_seconds("each set to be counted once", || {
+                (unconsumed()..=unconsumed() + 1).contains(&sets)
+            })?;
         }
         while shared.released() == 0 {
-            expect("another set", shared.set(), &[DONE])?;
-            shared.within_seconds("the other", || shared.released() == 1)?;
+            expect("another set", shared.set(), DONE)?;
+            shared.within_seconds("the other waiter", || shared.released() == 1)?;
         }
         match other.wait(Instant::now() + Duration::from_secs(3)) {
             Some(0) => {}
-            status => return Err(format!("the other: {status:?}")),
+            status => return Err(format!("the other waiter: {status:?}")),
         }
-        expect("a clear", shared.clear(), &[DONE])?;
-        shared.judge(self.0.flags)
+        expect("a clear", shared.clear(), DONE)?;
+        shared.check_usable(self.0.flags)
     }
 }
 
@@ -492,7 +471,7 @@ fn wait_that_is_woken() {
     let case = Case::new(
         AUTO,
         |shared| assert_eq!(shared.wait(-1), DONE),
-        |_, _| Ok(()), // not asked
+        |_, _| Ok(()), // not called
     );
     check("ipc_event_wait, automatic, woken", &WokenWaiter(case));
 }

@@ -1,9 +1,10 @@
-//! FIFOs and records: the writer is killed, the reader, or whoever creates or opens one.
+//! FIFOs and records: the writer is killed, or the reader, or a process that creates or opens a
+//! FIFO.
 
 use crate::check;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
-use crate::message::{content, outcome};
+use crate::support::{content, expect, outcome};
 use common::isolated::apply;
 use libc::{c_int, c_uint, mode_t};
 use std::ffi::CString;
@@ -18,13 +19,13 @@ const READ: c_uint = unixipc::ffi::fifo::IPC_FIFO_F_READ;
 const WRITE: c_uint = unixipc::ffi::fifo::IPC_FIFO_F_WRITE;
 const PERSIST: c_uint = unixipc::ffi::fifo::IPC_FIFO_F_PERSIST;
 const EXIST_OK: c_uint = unixipc::ffi::fifo::IPC_FIFO_F_EXIST_OK;
-/// More than any umask leaves.
+/// A mode that the umask restricts.
 const MODE: mode_t = 0o666;
 const LEN: usize = 1000;
-/// How long a survivor waits, in milliseconds.
+/// The time-out of a survivor's calls, in milliseconds.
 const WAIT: c_int = 4000;
 
-/// A path in the test's own folder; what is there is removed at the end.
+/// A path in the test's directory. Drop removes the file.
 struct Name {
     path: PathBuf,
     c_path: CString,
@@ -65,7 +66,7 @@ fn make(library: &Library, name: &Name, mode: mode_t, flags: c_uint) -> isize {
 fn open(library: &Library, name: &Name, flags: c_uint, timeout: c_int) -> Result<OwnedFd, c_int> {
     // SAFETY: a string.
     let fd = unsafe { (library.ipc_fifo_open)(name.c_path.as_ptr(), flags, timeout) };
-    // SAFETY: the library just opened it, for us.
+    // SAFETY: the library has just opened it for us.
     outcome(fd as isize).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as c_int) })
 }
 
@@ -81,7 +82,7 @@ fn send_record(library: &Library, fd: &OwnedFd, record: &[u8], timeout: c_int) -
     sent as isize
 }
 
-/// Receives a whole record of the given numbers, and says which; nothing at the end.
+/// Receives a whole record that has one of these numbers. Returns its number, or None at the end.
 fn recv(
     library: &Library,
     fd: &OwnedFd,
@@ -94,7 +95,7 @@ fn recv(
             .into_iter()
             .find(|number| record[..len] == content(*number, LEN)[..])
             .map(Some)
-            .ok_or_else(|| format!("a record of {len} bytes that nobody should have sent")),
+            .ok_or_else(|| format!("an unexpected record of {len} bytes")),
     }
 }
 
@@ -104,37 +105,29 @@ fn recv_into(
     record: &mut [u8],
     timeout: c_int,
 ) -> Result<usize, c_int> {
-    let (to, cap) = (record.as_mut_ptr().cast(), record.len());
-    // SAFETY: the room has so many bytes.
-    outcome(unsafe { (library.ipc_fifo_recv)(fd.as_raw_fd(), to, cap, timeout) })
+    let (at, cap) = (record.as_mut_ptr().cast(), record.len());
+    // SAFETY: the record has this length.
+    outcome(unsafe { (library.ipc_fifo_recv)(fd.as_raw_fd(), at, cap, timeout) })
 }
 
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Verdict {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(format!("{what}: {found:?} instead of {expected:?}"))
-    }
-}
-
-/// The victim creates a FIFO, under a umask, and where there may be one of another mode.
+/// The victim creates a FIFO under a umask. A FIFO of another mode may exist already.
 struct Create {
     library: Library,
     name: Name,
-    over: Option<mode_t>,
+    existing: Option<mode_t>,
 }
 
 impl Create {
-    fn check(what: &str, over: Option<mode_t>) {
+    fn check(what: &str, existing: Option<mode_t>) {
         let scenario = Self {
             library: library::load(),
             name: Name::new("create"),
-            over,
+            existing,
         };
         check(what, &scenario);
     }
 
-    /// Creates it, or gives it the mode.
+    /// Creates the FIFO, or changes the mode of the existing one.
     fn create(&self) -> isize {
         make(&self.library, &self.name, MODE, EXIST_OK)
     }
@@ -145,14 +138,14 @@ impl Scenario for Create {
 
     fn set_up(&self) {
         self.name.remove();
-        if let Some(mode) = self.over {
+        if let Some(mode) = self.existing {
             assert_eq!(make(&self.library, &self.name, mode, 0), 0);
         }
     }
 
     fn become_victim(&self, (): &mut ()) {
         let other = Name::new("other");
-        restrict();
+        set_umask();
         assert_eq!(make(&self.library, &other, MODE, EXIST_OK), 0);
     }
 
@@ -161,23 +154,23 @@ impl Scenario for Create {
     }
 
     fn survive(&self, (): &mut (), finished: &Finished) -> Verdict {
-        // Before the next one has been at it: never more than asked for.
-        let early = self.name.mode();
+        // Before the next create: never more permissions than requested.
+        let mode_before = self.name.mode();
         if finished.get() {
-            expect("the mode after the end", early, Some(MODE))?;
+            expect("the mode after the create", mode_before, Some(MODE))?;
         }
-        let allowed = MODE | self.over.unwrap_or(0);
-        if let Some(mode) = early.filter(|mode| mode & !allowed != 0) {
+        let allowed = MODE | self.existing.unwrap_or(0);
+        if let Some(mode) = mode_before.filter(|mode| mode & !allowed != 0) {
             return Err(format!("mode {mode:o}"));
         }
-        restrict();
+        set_umask();
         expect("the next create", self.create(), 0)?;
         expect("the mode", self.name.mode(), Some(MODE))
     }
 }
 
-/// Sets a umask that takes something from [`MODE`].
-fn restrict() {
+/// Sets a umask that restricts [`MODE`].
+fn set_umask() {
     // SAFETY: takes no pointer.
     unsafe { libc::umask(0o077) };
 }
@@ -246,7 +239,7 @@ fn unlink() {
     check("ipc_fifo_unlink", &scenario);
 }
 
-/// The victim opens a FIFO: it waits for the other side for ever, or finds it there.
+/// The victim opens a FIFO: it waits forever for the other side, or the other side is open.
 struct Open<const SLEEPS: bool> {
     library: Library,
     name: Name,
@@ -269,7 +262,8 @@ impl<const SLEEPS: bool> Open<SLEEPS> {
 }
 
 impl<const SLEEPS: bool> Scenario for Open<SLEEPS> {
-    /// What lets the victim's open succeed: it is the victim's own, and dies with it.
+    /// The peer that lets the victim's open succeed. The victim opens it, so it ends with the
+    /// victim.
     type State = Option<OwnedFd>;
     const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
 
@@ -279,28 +273,24 @@ impl<const SLEEPS: bool> Scenario for Open<SLEEPS> {
         None
     }
 
-    fn become_victim(&self, partner: &mut Option<OwnedFd>) {
+    fn become_victim(&self, peer: &mut Option<OwnedFd>) {
         if SLEEPS {
             assert_eq!(self.open(self.flags, 0).unwrap_err(), libc::EAGAIN);
         } else {
-            *partner = Some(self.open(READ | PERSIST, 0).unwrap());
+            *peer = Some(self.open(READ | PERSIST, 0).unwrap());
             drop(self.open(self.flags, -1).unwrap());
         }
     }
 
     fn operate(&self, _: &mut Option<OwnedFd>) {
-        // Not closed: that would be the victim's next operation.
+        // Not closed, because that would be another operation of the victim.
         std::mem::forget(self.open(self.flags, -1).unwrap());
     }
 
     fn survive(&self, _: &mut Option<OwnedFd>, _: &Finished) -> Verdict {
-        // The dead one is no partner.
+        // The dead victim is not a peer.
         for flags in [READ, WRITE] {
-            expect(
-                "a partner",
-                self.open(flags, 0).map(drop),
-                Err(libc::EAGAIN),
-            )?;
+            expect("a peer", self.open(flags, 0).map(drop), Err(libc::EAGAIN))?;
         }
         let errno = |error: c_int| format!("ipc_fifo_open: errno {error}");
         let reader = self.open(READ | PERSIST, WAIT).map_err(errno)?;
@@ -330,10 +320,10 @@ fn open_writer() {
     Open::<false>::check("ipc_fifo_open, writer", WRITE);
 }
 
-/// The victim opens a FIFO for reading, finds no writer, and leaves.
-struct Leave(Open<false>);
+/// The victim opens a FIFO for reading without waiting, and there is no writer.
+struct OpenFails(Open<false>);
 
-impl Scenario for Leave {
+impl Scenario for OpenFails {
     type State = Option<OwnedFd>;
 
     fn set_up(&self) -> Option<OwnedFd> {
@@ -354,37 +344,37 @@ impl Scenario for Leave {
 }
 
 #[apply(scenario)]
-fn open_reader_that_leaves() {
-    let scenario = Leave(Open {
+fn open_reader_without_a_writer() {
+    let scenario = OpenFails(Open {
         library: library::load(),
-        name: Name::new("leave"),
+        name: Name::new("fails"),
         flags: READ,
     });
-    check("ipc_fifo_open, reader that leaves", &scenario);
+    check("ipc_fifo_open, reader, EAGAIN", &scenario);
 }
 
-/// A FIFO with a reader and a writer for each side. Numbers of records: 0 is what the victim
-/// sends or receives before its operation, 1 what it does in it, 2 and 3 are the survivor's.
+/// A FIFO with the survivor's reader and writer, and the victim's descriptor. The victim sends or
+/// receives record 0 before its operation, and record 1 in it. The survivor uses records 2 and 3.
 struct Sides {
     reader: Option<OwnedFd>,
     writer: Option<OwnedFd>,
-    other: Option<OwnedFd>,
+    victim: Option<OwnedFd>,
     _name: Name,
 }
 
 impl Sides {
-    fn open(library: &Library, other: c_uint) -> Self {
+    fn open(library: &Library, victim: c_uint) -> Self {
         let name = Name::new("records");
         assert_eq!(make(library, &name, MODE, 0), 0);
-        // Only while there is a persistent reader does each side find the other.
-        let both = open(library, &name, READ | PERSIST, 0).unwrap();
+        // Each side can be opened without waiting while there is a persistent reader.
+        let persistent = open(library, &name, READ | PERSIST, 0).unwrap();
         let sides = Self {
             writer: open(library, &name, WRITE, 0).ok(),
             reader: open(library, &name, READ, 0).ok(),
-            other: open(library, &name, other, 0).ok(),
+            victim: open(library, &name, victim, 0).ok(),
             _name: name,
         };
-        drop(both);
+        drop(persistent);
         sides
     }
 
@@ -396,8 +386,8 @@ impl Sides {
         self.writer.as_ref().unwrap()
     }
 
-    fn other(&self) -> &OwnedFd {
-        self.other.as_ref().unwrap()
+    fn victim(&self) -> &OwnedFd {
+        self.victim.as_ref().unwrap()
     }
 
     /// Closes the survivor's descriptors.
@@ -407,7 +397,7 @@ impl Sides {
     }
 }
 
-/// The victim sends a record to a reader; the survivor is that reader, and another writer.
+/// The victim sends a record. The survivor is the reader, and another writer.
 struct Send<const SLEEPS: bool> {
     library: Library,
     record: Vec<u8>,
@@ -419,30 +409,30 @@ impl<const SLEEPS: bool> Scenario for Send<SLEEPS> {
 
     fn set_up(&self) -> Sides {
         let sides = Sides::open(&self.library, WRITE);
-        // Record 2 until it is full.
+        // Record 2, until the FIFO is full.
         while SLEEPS && send(&self.library, sides.writer(), 2, 0) == 0 {}
         sides
     }
 
     fn become_victim(&self, sides: &mut Sides) {
         sides.become_victim();
-        let sent = send(&self.library, sides.other(), 0, 0);
+        let sent = send(&self.library, sides.victim(), 0, 0);
         assert_eq!(sent, if SLEEPS { -1 } else { 0 });
     }
 
     fn operate(&self, sides: &mut Sides) {
         assert_eq!(
-            send_record(&self.library, sides.other(), &self.record, -1),
+            send_record(&self.library, sides.victim(), &self.record, -1),
             0
         );
     }
 
     fn survive(&self, sides: &mut Sides, finished: &Finished) -> Verdict {
-        sides.other = None;
+        sides.victim = None;
         let library = &self.library;
         let mut received = [0; 4];
         if SLEEPS {
-            // Room for one more.
+            // Free space for one record.
             recv(library, sides.reader(), [2])?;
         }
         expect("ipc_fifo_send", send(library, sides.writer(), 3, WAIT), 0)?;
@@ -451,7 +441,7 @@ impl<const SLEEPS: bool> Scenario for Send<SLEEPS> {
             received[number] += 1;
         }
         if SLEEPS {
-            // Killed while it waited: nothing of it.
+            // The victim is killed while it waits: nothing of its record is sent.
             return expect(
                 "records 0, 1, 3",
                 [received[0], received[1], received[3]],
@@ -460,7 +450,7 @@ impl<const SLEEPS: bool> Scenario for Send<SLEEPS> {
         }
         let least = usize::from(finished.get());
         if received[0] != 1 || !(least..=1).contains(&received[1]) || received[3] != 1 {
-            return Err(format!("received each number so often: {received:?}"));
+            return Err(format!("the numbers of received records: {received:?}"));
         }
         Ok(())
     }
@@ -476,7 +466,7 @@ fn send_a_record() {
 }
 
 #[apply(scenario)]
-fn send_to_a_full_one() {
+fn send_to_a_full_fifo() {
     let scenario = Send::<true> {
         library: library::load(),
         record: content(1, LEN),
@@ -484,10 +474,10 @@ fn send_to_a_full_one() {
     check("ipc_fifo_send, full", &scenario);
 }
 
-/// The victim receives a record; the survivor is another reader, and the writer.
+/// The victim receives a record. The survivor is another reader, and the writer.
 struct Recv<const SLEEPS: bool> {
     library: Library,
-    /// By ipc_fifo_recv_any.
+    /// Whether it calls ipc_fifo_recv_any.
     any: bool,
 }
 
@@ -506,24 +496,24 @@ impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
 
     fn become_victim(&self, sides: &mut Sides) {
         sides.become_victim();
-        assert_eq!(recv(&self.library, sides.other(), [0]), Ok(Some(0)));
+        assert_eq!(recv(&self.library, sides.victim(), [0]), Ok(Some(0)));
     }
 
     fn operate(&self, sides: &mut Sides) {
         let mut record = [0; LEN];
-        let got = if self.any {
-            let (fd, at) = (sides.other().as_raw_fd(), record.as_mut_ptr().cast());
-            let text = std::ptr::null_mut();
-            // SAFETY: the room has so many bytes.
-            outcome(unsafe { (self.library.ipc_fifo_recv_any)(fd, at, LEN, text, -1) })
+        let received = if self.any {
+            let (fd, at) = (sides.victim().as_raw_fd(), record.as_mut_ptr().cast());
+            let ret_is_text = std::ptr::null_mut();
+            // SAFETY: the record has this length.
+            outcome(unsafe { (self.library.ipc_fifo_recv_any)(fd, at, LEN, ret_is_text, -1) })
         } else {
-            recv_into(&self.library, sides.other(), &mut record, -1)
+            recv_into(&self.library, sides.victim(), &mut record, -1)
         };
-        assert_eq!(got, Ok(LEN));
+        assert_eq!(received, Ok(LEN));
     }
 
     fn survive(&self, sides: &mut Sides, finished: &Finished) -> Verdict {
-        sides.other = None;
+        sides.victim = None;
         let library = &self.library;
         expect("ipc_fifo_send", send(library, sides.writer(), 3, WAIT), 0)?;
         sides.writer = None;
@@ -531,7 +521,7 @@ impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
         while let Some(number) = recv(library, sides.reader(), 1..4)? {
             received.push(number);
         }
-        // The record of the dead one is gone with it, or there; all others are.
+        // The victim's record may be lost with it; all others are received.
         let without: &[usize] = if SLEEPS { &[3] } else { &[2, 3] };
         if received == without || (!SLEEPS && !finished.get() && received == [1, 2, 3]) {
             return Ok(());
@@ -553,7 +543,7 @@ fn recv_a_record_or_text() {
 }
 
 #[apply(scenario)]
-fn recv_from_an_empty_one() {
+fn recv_from_an_empty_fifo() {
     let (library, any) = (library::load(), false);
     check("ipc_fifo_recv, empty", &Recv::<true> { library, any });
 }

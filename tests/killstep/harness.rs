@@ -1,19 +1,20 @@
-//! Kills a process after each instruction of an operation in turn, and looks at what that
-//! does to another one.
+//! Kills a process after each instruction of an operation in turn, and checks the effect on another
+//! process.
 //!
-//! A point is one run: a scenario's state is set up, a forked victim is single-stepped so many
-//! instructions into its operation and killed, and a forked survivor then does its own
-//! operation in a bounded time, and judges what it found. All run on one CPU: a step costs half
-//! as much then, and the kernel switches between them in the same way each time.
+//! A point is one run. The harness sets up the state of the scenario, single-steps a forked victim
+//! up to an instruction of its operation, and kills it. A forked survivor then performs its own
+//! operation in a bounded time, and checks the result. All processes run on one CPU: this halves
+//! the cost of a step, and makes the kernel switch between them in the same way each time.
 
 use crate::child::{self, Child};
+use common::process::stay_on_this_processor;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a survivor found.
+/// The result of a survivor's checks.
 pub type Verdict = Result<(), String>;
 
 /// How the victim's operation ends.
@@ -21,35 +22,35 @@ pub type Verdict = Result<(), String>;
 pub enum End {
     /// It returns.
     Returns,
-    /// It sleeps in the kernel, for ever; there it is killed for the last time.
+    /// It sleeps in the kernel forever, and is killed there at the last point.
     Sleeps,
 }
 
-/// An operation that is cut short, and another one that has to live with that.
+/// An operation that is interrupted by a kill, and another one that must work nevertheless.
 pub trait Scenario {
-    /// What both processes have: descriptors, memory, paths. Dropped in the harness.
+    /// The resources of both processes: descriptors, memory, paths. The harness drops them.
     type State;
 
     /// How the operation ends.
     const END: End = End::Returns;
-    /// Whether the survivor is at work already while the victim is stepped.
+    /// Whether the survivor runs while the victim is stepped.
     const CONCURRENT: bool = false;
-    /// How long the survivor may take after the victim's death.
+    /// The survivor's time limit after the victim's death.
     const LIMIT: Duration = Duration::from_secs(5);
 
-    /// Makes what both processes will have. In the harness, for each point anew.
+    /// Makes the resources of both processes. Runs in the harness, once for each point.
     fn set_up(&self) -> Self::State;
-    /// Makes a process the victim: it closes what is not its own, and does the operation once,
-    /// so that memory is touched and nothing is left to be resolved.
+    /// Makes this process the victim. It closes the survivor's resources, and performs the
+    /// operation once, so that its memory is mapped and its symbols are resolved.
     fn become_victim(&self, state: &mut Self::State);
     /// The operation that is stepped through.
     fn operate(&self, state: &mut Self::State);
-    /// What the survivor does, and finds. `finished` says, once the victim is dead, whether it
-    /// had come to the end of its operation.
+    /// Runs in the survivor: performs its operation, and checks the result. Once the victim is
+    /// dead, `finished` says whether its operation had returned.
     fn survive(&self, state: &mut Self::State, finished: &Finished) -> Verdict;
 }
 
-/// Whether the victim came to its end: in memory that all processes share.
+/// Whether the victim's operation returned. The flag is in memory that all processes share.
 pub struct Finished(*mut AtomicBool);
 
 impl Finished {
@@ -57,7 +58,7 @@ impl Finished {
         Self(child::shared_page().cast())
     }
 
-    /// True if the victim's operation had returned before it was killed.
+    /// True if the victim's operation had returned before the kill.
     pub fn get(&self) -> bool {
         self.shared().load(Ordering::Acquire)
     }
@@ -67,7 +68,7 @@ impl Finished {
     }
 
     fn shared(&self) -> &AtomicBool {
-        // SAFETY: the page stays mapped as long as self; a zero byte is `false`.
+        // SAFETY: the page stays mapped as long as self exists; a zero byte is `false`.
         unsafe { &*self.0 }
     }
 }
@@ -78,10 +79,10 @@ impl Drop for Finished {
     }
 }
 
-/// What the points of a scenario came to.
+/// The outcomes of all points of a scenario.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// How many instructions the operation has.
+    /// The number of instructions of the operation.
     pub instructions: usize,
     pub points: usize,
     pub survived: usize,
@@ -138,7 +139,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// What became of the survivor.
+/// How the survivor ended.
 enum Outcome {
     Survived,
     Inconsistent(String),
@@ -146,30 +147,30 @@ enum Outcome {
     Crashed(String),
 }
 
-/// How far a victim came.
+/// How far a victim has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reached {
-    /// So many instructions into the operation.
+    /// An instruction inside the operation.
     Inside,
     /// The end of the operation.
     End,
 }
 
-/// How many points an operation may have before a sample of them is taken.
-const EVERY: usize = 600;
-/// How many points such a sample has, besides those at system calls.
+/// If an operation has more instructions than this, only a sample of them are points.
+const EXHAUSTIVE_MAX: usize = 600;
+/// The number of points of a sample, not counting those near system calls.
 const SAMPLE: usize = 150;
-/// How many instructions before and after a system call are points in a sample too.
+/// A sample also contains this number of instructions before and after each system call.
 const AROUND: usize = 3;
-/// More instructions than any operation has.
+/// An upper limit of an operation's instructions.
 const STEPS_MAX: usize = 200_000;
-/// How long a victim may take.
+/// The time limit of a victim.
 const VICTIM_LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs a scenario. An error says that it was not carried out: that the victim died by itself
-/// or did not come to its end.
+/// Runs a scenario. Returns an error if the victim dies by itself or does not reach the end of its
+/// operation.
 pub fn run<S: Scenario>(scenario: &S) -> Result<Report, String> {
-    child::pin_to_one_cpu();
+    stay_on_this_processor();
     child::adopt_orphans();
     let _timer = child::Timer::start();
     let trace = trace(scenario)?;
@@ -184,9 +185,10 @@ pub fn run<S: Scenario>(scenario: &S) -> Result<Report, String> {
     Ok(report)
 }
 
-/// A victim's way from the beginning to the end.
+/// An uninterrupted run of a victim.
 struct Trace {
     instructions: usize,
+    /// The number of instructions before each system call.
     system_calls: Vec<usize>,
 }
 
@@ -216,7 +218,7 @@ fn trace<S: Scenario>(scenario: &S) -> Result<Trace, String> {
     victim.child.kill();
     drop(survivor);
     drop(state);
-    // What it leaves is for the points to judge.
+    // Left-over processes are checked at the points.
     let _ = child::reap_orphans(S::LIMIT);
     if trace.instructions == 0 {
         return Err("the operation has no instructions".into());
@@ -224,38 +226,35 @@ fn trace<S: Scenario>(scenario: &S) -> Result<Trace, String> {
     Ok(trace)
 }
 
-/// All points, or where these are too many, a sample and whatever is close to a system call.
+/// All points; if there are too many, a sample and the points near system calls.
 fn points(trace: &Trace) -> Vec<usize> {
-    // One more than it took: an end that comes a little later another time is met too.
+    // One more than in the trace, because another run may take an instruction more.
     let last = trace.instructions + 1;
-    let stride = if last <= EVERY * scale() {
+    let stride = if last <= scaled(EXHAUSTIVE_MAX) {
         1
     } else {
-        last.div_ceil(SAMPLE * scale())
+        last.div_ceil(scaled(SAMPLE))
     };
-    let around = |point: usize| {
+    let is_near_system_call = |point: usize| {
         trace
             .system_calls
             .iter()
             .any(|call| point.abs_diff(*call) <= AROUND)
     };
     (0..=last)
-        .filter(|point| point % stride == 0 || *point == last || around(*point))
+        .filter(|point| point % stride == 0 || *point == last || is_near_system_call(*point))
         .collect()
 }
 
-/// UNIXIPC_TEST_SCALE: how much longer than by default the tests may take.
-pub fn scale() -> usize {
-    std::env::var("UNIXIPC_TEST_SCALE")
-        .ok()
-        .and_then(|scale| scale.parse().ok())
-        .unwrap_or(1)
+/// A number of points, multiplied by UNIXIPC_TEST_SCALE.
+fn scaled(points: usize) -> usize {
+    common::random::scaled(points as u64) as usize
 }
 
 fn run_point<S: Scenario>(scenario: &S, steps: usize) -> Result<Outcome, String> {
     let finished = Finished::new();
     let mut state = scenario.set_up();
-    let before = S::CONCURRENT.then(|| Survivor::start(scenario, &mut state, &finished));
+    let concurrent = S::CONCURRENT.then(|| Survivor::start(scenario, &mut state, &finished));
     let mut victim = Victim::start(scenario, &mut state)?;
     let mut reached = Reached::Inside;
     for _ in 0..steps {
@@ -266,8 +265,8 @@ fn run_point<S: Scenario>(scenario: &S, steps: usize) -> Result<Outcome, String>
     }
     finished.set(reached == Reached::End && S::END == End::Returns);
     victim.child.kill();
-    let survivor = before.unwrap_or_else(|| Survivor::start(scenario, &mut state, &finished));
-    // Whoever waits for the end of a descriptor shall not wait for the harness.
+    let survivor = concurrent.unwrap_or_else(|| Survivor::start(scenario, &mut state, &finished));
+    // A process that waits for a descriptor to be closed must not wait for the harness's copy.
     drop(state);
     let outcome = survivor.outcome(S::LIMIT);
     let orphans = child::reap_orphans(S::LIMIT);
@@ -277,9 +276,9 @@ fn run_point<S: Scenario>(scenario: &S, steps: usize) -> Result<Outcome, String>
     })
 }
 
-/// The signal by which a victim says that its operation begins.
+/// The signal that a victim sends to itself before its operation.
 const BEGIN: i32 = libc::SIGSTOP;
-/// The signal by which it says that its operation has ended.
+/// The signal that a victim sends to itself after its operation.
 const FINISHED: i32 = libc::SIGUSR2;
 
 struct Victim {
@@ -303,7 +302,7 @@ impl Victim {
         };
         match victim.child.wait(victim.deadline) {
             Some(status) if stopped_by(status) == Some(BEGIN) => {}
-            other => return Err(format!("the victim did not begin: {}", describe(other))),
+            other => return Err(format!("the victim did not start: {}", describe(other))),
         }
         victim
             .child
@@ -312,13 +311,13 @@ impl Victim {
         Ok(victim)
     }
 
-    /// One instruction further.
+    /// Steps one instruction.
     fn step(&mut self, end: End) -> Result<Reached, String> {
         loop {
             self.child
                 .step()
                 .map_err(|error| format!("PTRACE_SINGLESTEP: {error}"))?;
-            // Asked once: a sleep that is a nap may be over the next time.
+            // The result is kept, because a short sleep may have ended at the next check.
             let asleep = Cell::new(false);
             let status = self.child.wait_unless(self.deadline, || {
                 asleep.set(end == End::Sleeps && self.child.sleeps());
@@ -326,14 +325,11 @@ impl Victim {
             });
             return match (status, status.and_then(stopped_by)) {
                 (_, Some(libc::SIGTRAP)) => Ok(Reached::Inside),
-                // A child of its own has ended: nothing has been done yet.
+                // A child of the victim has ended; no instruction has run yet.
                 (_, Some(libc::SIGCHLD)) => continue,
                 (_, Some(FINISHED)) if end == End::Returns => Ok(Reached::End),
                 (None, _) if asleep.get() => Ok(Reached::End),
-                _ => Err(format!(
-                    "the victim did not come to its end: {}",
-                    describe(status)
-                )),
+                _ => Err(format!("the victim did not finish: {}", describe(status))),
             };
         }
     }
@@ -352,31 +348,31 @@ fn describe(status: Option<i32>) -> String {
         Some(status) if libc::WIFSIGNALED(status) => {
             format!("it was killed by signal {}", libc::WTERMSIG(status))
         }
-        Some(status) => format!("it got signal {}", libc::WSTOPSIG(status)),
+        Some(status) => format!("it received signal {}", libc::WSTOPSIG(status)),
     }
 }
 
 struct Survivor {
     child: Child,
-    words: io::PipeReader,
+    message: io::PipeReader,
 }
 
 impl Survivor {
     fn start<S: Scenario>(scenario: &S, state: &mut S::State, finished: &Finished) -> Self {
-        let (words, mut say) = io::pipe().unwrap();
+        let (message, mut writer) = io::pipe().unwrap();
         let child = Child::fork(move || match scenario.survive(state, finished) {
             Ok(()) => {}
             Err(why) => {
-                io::Write::write_all(&mut say, why.as_bytes()).unwrap();
+                io::Write::write_all(&mut writer, why.as_bytes()).unwrap();
                 child::exit(child::INCONSISTENT);
             }
         });
-        Self { child, words }
+        Self { child, message }
     }
 
     fn outcome(mut self, limit: Duration) -> Outcome {
-        // The pipe ends with the survivor.
-        let Some(why) = child::read_until(&mut self.words, Instant::now() + limit) else {
+        // The pipe ends when the survivor ends.
+        let Some(why) = child::read_until(&mut self.message, Instant::now() + limit) else {
             return Outcome::Hung; // drop kills it
         };
         match self.child.wait(Instant::now() + limit) {

@@ -1,5 +1,5 @@
-//! The library that is installed, loaded with every symbol resolved: what is stepped through
-//! is what ships, and not a debug build of it.
+//! Loads the installed library with all symbols resolved, so that the scenarios step through the
+//! code that ships and not through a debug build.
 
 use common::{root, stage};
 use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, pid_t, size_t, ssize_t};
@@ -16,12 +16,12 @@ use unixipc::ffi::shm::ipc_shm_opts;
 use unixipc::ffi::spawn::ipc_spawn_opts;
 use unixipc::shm::Shm;
 
-/// What fills in a region.
+/// The callback that initialises a region.
 pub type Init = unsafe extern "C" fn(*mut c_void, size_t, *mut c_void) -> c_int;
 
 macro_rules! library {
     ($($name:ident($($arg:ty),*) -> $ret:ty;)*) => {
-        /// The functions under their own names.
+        /// The functions of the library, by name.
         pub struct Library {
             $(pub $name: unsafe extern "C" fn($($arg),*) -> $ret,)*
         }
@@ -31,7 +31,7 @@ macro_rules! library {
                 Self {$(
                     $name: {
                         let address = symbol(handle, concat!(stringify!($name), "\0"));
-                        // SAFETY: the header declares the function so.
+                        // SAFETY: the header declares the function with this type.
                         unsafe {
                             mem::transmute::<*mut c_void, unsafe extern "C" fn($($arg),*) -> $ret>(
                                 address,
@@ -133,7 +133,7 @@ pub fn build() -> Result<(), Failed> {
     stage::make(&["stage"])
 }
 
-/// Loads the installed library, for the rest of the process.
+/// Loads the installed library. It stays loaded until the process ends.
 pub fn load() -> Library {
     let path = root().join("build/stage/lib/libunixipc.so");
     let name = CString::new(path.into_os_string().into_encoded_bytes()).unwrap();

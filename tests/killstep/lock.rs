@@ -1,10 +1,10 @@
-//! Locks in shared memory: the owner is killed, a reader, a writer, a waiter or a signaller.
+//! Locks in shared memory: an owner, a reader, a writer, a waiter or a signaller is killed.
 
 use crate::check;
 use crate::child;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
-use crate::message::outcome;
+use crate::support::{Outcome, expect, expect_one_of, outcome};
 use common::isolated::apply;
 use libc::c_int;
 use std::cell::UnsafeCell;
@@ -16,33 +16,30 @@ use unixipc::ffi::mutex::{IPC_MUTEX_F_PRIO_INHERIT, ipc_mutex};
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 use unixipc::ffi::rwlock::ipc_rwlock;
 
-/// The value that a call returned, or the errno that it set.
-type Outcome = Result<usize, c_int>;
-
 const CLEAN: Outcome = Ok(0);
 const DIED: Outcome = Ok(IPC_OWNER_DIED as usize);
-/// How long a survivor waits, in milliseconds.
+/// The time-out of a survivor's calls, in milliseconds.
 const WAIT: c_int = 4000;
-/// The timeout of a victim that times out: longer than stepping to the sleep takes.
+/// The time-out of a victim that times out, in milliseconds: longer than stepping to the sleep.
 const SHORT: c_int = 8;
 
-/// The shared memory: the objects, and two words that belong together.
+/// The shared memory: the objects, and a pair of words that must be equal.
 #[repr(C)]
 struct Objects {
     mutex: UnsafeCell<ipc_mutex>,
     rwlock: UnsafeCell<ipc_rwlock>,
     cond: UnsafeCell<ipc_cond>,
     pair: [AtomicU64; 2],
-    /// How far the processes have come.
+    /// 1 when the survivor is about to wait, 2 when the victim has signalled.
     progress: AtomicU64,
 }
 
-/// The objects of the test, and some for the victim to begin with.
+/// The objects of the test, and others for the victim's warm-up.
 struct Shared {
     library: &'static Library,
     at: *mut [Objects; 2],
-    /// The harness's step after the victim's death.
-    let_go: fn(&Calls),
+    /// The harness's action after the victim's death.
+    release: fn(&Calls),
 }
 
 impl Shared {
@@ -61,7 +58,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        (self.let_go)(&self.calls());
+        (self.release)(&self.calls());
         child::unmap_page(self.at.cast());
     }
 }
@@ -103,7 +100,7 @@ impl Calls {
         outcome(unsafe { (self.library.ipc_mutex_init)(self.objects.mutex.get(), 0) } as isize)
     }
 
-    /// In the place of the mutex, one with priority inheritance.
+    /// Initialises the mutex again, with priority inheritance.
     fn inheriting_mutex_init(&self) {
         let (mutex, flags) = (self.objects.mutex.get(), IPC_MUTEX_F_PRIO_INHERIT);
         // SAFETY: an object of the page.
@@ -133,7 +130,7 @@ impl Calls {
         assert_eq!(self.cond_init(), CLEAN);
     }
 
-    /// Everything once, in a single process.
+    /// Makes every call once, in one process.
     fn warm_up(&self) {
         self.init();
         assert_eq!(self.lock(-1), CLEAN);
@@ -149,14 +146,14 @@ impl Calls {
         self.write();
     }
 
-    /// Two words, one after the other.
+    /// Increments the two words, one after the other.
     fn write(&self) {
         for word in &self.objects.pair {
             word.fetch_add(1, SeqCst);
         }
     }
 
-    /// The two words are the same, except to a caller that was told.
+    /// The two words are equal, unless the lock call has reported a death.
     fn read(&self, held: Outcome) -> Verdict {
         let [a, b] = self.objects.pair.each_ref().map(|word| word.load(SeqCst));
         match held {
@@ -169,38 +166,38 @@ impl Calls {
     /// Locks the mutex twice, and repairs the guarded data in between.
     fn use_mutex(&self, expected: &[Outcome]) -> Verdict {
         let held = self.lock(WAIT);
-        expect("the mutex", held, expected)?;
+        expect_one_of("the mutex", held, expected)?;
         self.read(held)?;
         if held == DIED {
-            expect("the unlock", self.unlock(), &[CLEAN])?;
-            expect("the mutex, not repaired", self.lock(WAIT), &[DIED])?;
+            expect("the unlock", self.unlock(), CLEAN)?;
+            expect("the mutex, not repaired", self.lock(WAIT), DIED)?;
         }
         self.repair();
-        expect("consistent", self.consistent(), &[CLEAN])?;
-        expect("the unlock", self.unlock(), &[CLEAN])?;
-        expect("the next lock", self.lock(WAIT), &[CLEAN])?;
-        expect("the unlock", self.unlock(), &[CLEAN])
+        expect("consistent", self.consistent(), CLEAN)?;
+        expect("the unlock", self.unlock(), CLEAN)?;
+        expect("the next lock", self.lock(WAIT), CLEAN)?;
+        expect("the unlock", self.unlock(), CLEAN)
     }
 
     /// Locks for reading and writing, and repairs.
     fn use_rwlock(&self, expected: &[Outcome]) -> Verdict {
         let held = self.rdlock(WAIT);
-        expect("the lock for reading", held, expected)?;
+        expect_one_of("the lock for reading", held, expected)?;
         self.read(held)?;
-        expect("the unlock", self.rdunlock(), &[CLEAN])?;
-        expect("the lock for writing", self.wrlock(WAIT), &[held])?;
+        expect("the unlock", self.rdunlock(), CLEAN)?;
+        expect("the lock for writing", self.wrlock(WAIT), held)?;
         self.repair();
-        expect("consistent", self.rw_consistent(), &[CLEAN])?;
-        expect("the unlock", self.wrunlock(), &[CLEAN])?;
-        // As many readers as there can be: no slot is lost.
+        expect("consistent", self.rw_consistent(), CLEAN)?;
+        expect("the unlock", self.wrunlock(), CLEAN)?;
+        // The maximum of readers: no slot is lost.
         for _ in 0..unixipc::lock::rwlock::READERS_MAX {
-            expect("each slot", self.rdlock(0), &[CLEAN])?;
+            expect("each slot", self.rdlock(0), CLEAN)?;
         }
         for _ in 0..unixipc::lock::rwlock::READERS_MAX {
-            expect("the unlock", self.rdunlock(), &[CLEAN])?;
+            expect("the unlock", self.rdunlock(), CLEAN)?;
         }
-        expect("the lock for writing", self.wrlock(0), &[CLEAN])?;
-        expect("the unlock", self.wrunlock(), &[CLEAN])
+        expect("the lock for writing", self.wrlock(0), CLEAN)?;
+        expect("the unlock", self.wrunlock(), CLEAN)
     }
 
     fn repair(&self) {
@@ -209,45 +206,37 @@ impl Calls {
         }
     }
 
-    /// Waits a little, and signals; the mutex is free.
+    /// Uses the mutex, waits on the condition until a time-out, and signals.
     fn use_cond(&self, expected: &[Outcome]) -> Verdict {
         self.use_mutex(expected)?;
-        expect("the mutex", self.lock(WAIT), &[CLEAN])?;
-        expect("the wait", self.wait(1), &[Err(libc::ETIMEDOUT)])?;
-        expect("the unlock", self.unlock(), &[CLEAN])?;
-        expect("the signal", self.signal(), &[CLEAN])
+        expect("the mutex", self.lock(WAIT), CLEAN)?;
+        expect("the wait", self.wait(1), Err(libc::ETIMEDOUT))?;
+        expect("the unlock", self.unlock(), CLEAN)?;
+        expect("the signal", self.signal(), CLEAN)
     }
 }
 
-fn expect(what: &str, found: Outcome, expected: &[Outcome]) -> Verdict {
-    if expected.contains(&found) {
-        Ok(())
-    } else {
-        Err(format!("{what}: {found:?}, not one of {expected:?}"))
-    }
-}
-
-/// Another process locks and dies.
+/// Another process locks, and ends without an unlock.
 fn die_with(lock: impl FnOnce() -> Outcome) {
     let child = child::Child::fork(|| {
         assert_eq!(lock(), CLEAN);
         child::exit(0);
     });
-    let far = Instant::now() + Duration::from_secs(20);
-    assert_eq!(child.wait(far), Some(0));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    assert_eq!(child.wait(deadline), Some(0));
 }
 
-/// A scenario. All but the operation may be left as it is.
+/// A scenario. By default, only the operation and the survivor do anything.
 struct Case<const SLEEPS: bool> {
     library: &'static Library,
-    /// In the harness, when the objects are made: it may take a lock.
+    /// Runs in the harness, after the objects are initialised. It may acquire a lock.
     arrange: fn(&Calls),
-    /// In the harness when the victim is dead: it gives the lock up.
-    let_go: fn(&Calls),
-    /// In the victim, before its operation.
+    /// Runs in the harness after the victim's death. It releases the lock.
+    release: fn(&Calls),
+    /// Runs in the victim, before its operation.
     prepare: fn(&Calls),
     operate: fn(&Calls),
-    /// In the survivor; whether the victim came to its end.
+    /// Runs in the survivor. The flag says whether the victim's operation returned.
     survive: fn(&Calls, bool) -> Verdict,
 }
 
@@ -256,7 +245,7 @@ impl<const SLEEPS: bool> Case<SLEEPS> {
         Self {
             library: Box::leak(Box::new(library::load())),
             arrange: |_| {},
-            let_go: |_| {},
+            release: |_| {},
             prepare: |_| {},
             operate,
             survive,
@@ -273,7 +262,7 @@ impl<const SLEEPS: bool> Scenario for Case<SLEEPS> {
         let shared = Shared {
             library: self.library,
             at: child::shared_page().cast(),
-            let_go: self.let_go,
+            release: self.release,
         };
         let calls = shared.calls();
         calls.init();
@@ -295,29 +284,29 @@ impl<const SLEEPS: bool> Scenario for Case<SLEEPS> {
     }
 }
 
-/// The result of a lock that the victim has taken: it died with it, or before it had it.
-fn taken(finished: bool) -> &'static [Outcome] {
+/// The outcomes of a lock call after the victim has been killed while it acquired the lock.
+fn after_acquire(finished: bool) -> &'static [Outcome] {
     if finished { &[DIED] } else { &[CLEAN, DIED] }
 }
 
-/// The result of a lock that the victim has given up.
-fn given_up(finished: bool) -> &'static [Outcome] {
+/// The outcomes of a lock call after the victim has been killed while it released the lock.
+fn after_release(finished: bool) -> &'static [Outcome] {
     if finished { &[CLEAN] } else { &[CLEAN, DIED] }
 }
 
-/// The memory holds no object: its first word differs. The rest of it is an object that was locked
-/// by a dead process, and would be seen if a new one were said to be finished too early.
-fn spoil<T>(object: &UnsafeCell<T>) {
+/// Overwrites the magic number, so that the memory holds no object. The rest is still an object
+/// that a dead process has locked. This would show if an init set the magic number too early.
+fn overwrite_magic<T>(object: &UnsafeCell<T>) {
     // SAFETY: the shared page, which no other process uses yet.
     unsafe { object.get().cast::<u8>().write_bytes(0xa5, 8) };
 }
 
-/// An object that is not made yet is none; made by the next one it is.
-fn made(found: Outcome, finished: bool, init: impl Fn() -> Outcome) -> Verdict {
+/// An object whose init was interrupted is no object, and can be initialised again.
+fn check_init(found: Outcome, finished: bool, init: impl Fn() -> Outcome) -> Verdict {
     if finished || found != Err(libc::EPROTO) {
-        expect("a finished object", found, &[CLEAN])?;
+        expect("a finished object", found, CLEAN)?;
     }
-    expect("the init", init(), &[CLEAN])
+    expect("the init", init(), CLEAN)
 }
 
 #[apply(scenario)]
@@ -325,13 +314,13 @@ fn mutex_init() {
     let case = Case::<false> {
         arrange: |calls| {
             dead_owner(calls);
-            spoil(&calls.objects.mutex);
+            overwrite_magic(&calls.objects.mutex);
         },
         ..Case::new(
             |calls| assert_eq!(calls.mutex_init(), CLEAN),
             |calls, finished| {
                 calls.repair();
-                made(calls.lock(0), finished, || calls.mutex_init())?;
+                check_init(calls.lock(0), finished, || calls.mutex_init())?;
                 calls.use_mutex(&[CLEAN])
             },
         )
@@ -343,7 +332,7 @@ fn mutex_init() {
 fn mutex_lock() {
     let case = Case::<false>::new(
         |calls| assert_eq!(calls.lock(-1), CLEAN),
-        |calls, finished| calls.use_mutex(taken(finished)),
+        |calls, finished| calls.use_mutex(after_acquire(finished)),
     );
     check("ipc_mutex_lock", &case);
 }
@@ -356,7 +345,7 @@ fn mutex_lock_write_unlock() {
             calls.write();
             assert_eq!(calls.unlock(), CLEAN);
         },
-        |calls, finished| calls.use_mutex(given_up(finished)),
+        |calls, finished| calls.use_mutex(after_release(finished)),
     );
     check("ipc_mutex_lock, two words, ipc_mutex_unlock", &case);
 }
@@ -367,46 +356,47 @@ fn mutex_unlock() {
         prepare: |calls| assert_eq!(calls.lock(-1), CLEAN),
         ..Case::new(
             |calls| assert_eq!(calls.unlock(), CLEAN),
-            |calls, finished| calls.use_mutex(given_up(finished)),
+            |calls, finished| calls.use_mutex(after_release(finished)),
         )
     };
     check("ipc_mutex_unlock", &case);
 }
 
 /// The harness holds the mutex until the victim is dead.
-fn busy<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
+fn locked_by_harness<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
     Case {
         arrange: |calls| assert_eq!(calls.lock(0), CLEAN),
-        let_go: |calls| assert_eq!(calls.unlock(), CLEAN),
+        release: |calls| assert_eq!(calls.unlock(), CLEAN),
         ..Case::new(operate, |calls, _| calls.use_mutex(&[CLEAN]))
     }
 }
 
 #[apply(scenario)]
 fn mutex_that_is_busy() {
-    let case = busy::<false>(|calls| assert_eq!(calls.lock(0), Err(libc::EAGAIN)));
+    let case = locked_by_harness::<false>(|calls| assert_eq!(calls.lock(0), Err(libc::EAGAIN)));
     check("ipc_mutex_lock, EAGAIN", &case);
 }
 
 #[apply(scenario)]
 fn mutex_timed_out() {
-    let case = busy::<false>(|calls| assert_eq!(calls.lock(SHORT), Err(libc::ETIMEDOUT)));
+    let case =
+        locked_by_harness::<false>(|calls| assert_eq!(calls.lock(SHORT), Err(libc::ETIMEDOUT)));
     check("ipc_mutex_lock, ETIMEDOUT", &case);
 }
 
 #[apply(scenario)]
 fn mutex_asleep() {
-    let case = busy::<true>(|calls| assert_eq!(calls.lock(-1), CLEAN));
+    let case = locked_by_harness::<true>(|calls| assert_eq!(calls.lock(-1), CLEAN));
     check("ipc_mutex_lock, asleep", &case);
 }
 
 #[apply(scenario)]
 fn mutex_asleep_until_signal() {
-    let case = busy::<true>(|calls| assert_eq!(calls.lock(IPC_WAIT_INTR), CLEAN));
+    let case = locked_by_harness::<true>(|calls| assert_eq!(calls.lock(IPC_WAIT_INTR), CLEAN));
     check("ipc_mutex_lock, asleep until a signal", &case);
 }
 
-/// The owner before the victim has died, in the middle of changing the guarded data.
+/// The previous owner has died while it changed the guarded data.
 fn dead_owner(calls: &Calls) {
     die_with(|| {
         let locked = calls.lock(-1);
@@ -436,7 +426,7 @@ fn mutex_that_inherits() {
                 assert_eq!(calls.lock(-1), CLEAN);
                 assert_eq!(calls.unlock(), CLEAN);
             },
-            |calls, finished| calls.use_mutex(given_up(finished)),
+            |calls, finished| calls.use_mutex(after_release(finished)),
         )
     };
     check(
@@ -450,7 +440,7 @@ fn mutex_consistent() {
     let case = Case::<false> {
         arrange: dead_owner,
         prepare: |calls| assert_eq!(calls.lock(-1), DIED),
-        // It dies with the mutex, whatever it said.
+        // The victim dies while it owns the mutex, even if it has marked the data consistent.
         ..Case::new(
             |calls| assert_eq!(calls.consistent(), CLEAN),
             |calls, _| calls.use_mutex(&[DIED]),
@@ -470,7 +460,7 @@ fn mutex_repair_and_unlock() {
                 assert_eq!(calls.consistent(), CLEAN);
                 assert_eq!(calls.unlock(), CLEAN);
             },
-            |calls, finished| calls.use_mutex(given_up(finished)),
+            |calls, finished| calls.use_mutex(after_release(finished)),
         )
     };
     check("repair, ipc_mutex_consistent, ipc_mutex_unlock", &case);
@@ -481,13 +471,13 @@ fn rwlock_init() {
     let case = Case::<false> {
         arrange: |calls| {
             dead_writer(calls);
-            spoil(&calls.objects.rwlock);
+            overwrite_magic(&calls.objects.rwlock);
         },
         ..Case::new(
             |calls| assert_eq!(calls.rwlock_init(), CLEAN),
             |calls, finished| {
                 calls.repair();
-                made(calls.wrlock(0), finished, || calls.rwlock_init())?;
+                check_init(calls.wrlock(0), finished, || calls.rwlock_init())?;
                 calls.use_rwlock(&[CLEAN])
             },
         )
@@ -516,24 +506,25 @@ fn rwlock_rdunlock() {
     check("ipc_rwlock_rdunlock", &case);
 }
 
-/// The harness writes until the victim is dead.
-fn written<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
+/// The harness holds the write lock until the victim is dead.
+fn write_locked_by_harness<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
     Case {
         arrange: |calls| assert_eq!(calls.wrlock(0), CLEAN),
-        let_go: |calls| assert_eq!(calls.wrunlock(), CLEAN),
+        release: |calls| assert_eq!(calls.wrunlock(), CLEAN),
         ..Case::new(operate, |calls, _| calls.use_rwlock(&[CLEAN]))
     }
 }
 
 #[apply(scenario)]
 fn rwlock_rdlock_that_is_busy() {
-    let case = written::<false>(|calls| assert_eq!(calls.rdlock(0), Err(libc::EAGAIN)));
+    let case =
+        write_locked_by_harness::<false>(|calls| assert_eq!(calls.rdlock(0), Err(libc::EAGAIN)));
     check("ipc_rwlock_rdlock, EAGAIN", &case);
 }
 
 #[apply(scenario)]
 fn rwlock_rdlock_asleep() {
-    let case = written::<true>(|calls| assert_eq!(calls.rdlock(-1), CLEAN));
+    let case = write_locked_by_harness::<true>(|calls| assert_eq!(calls.rdlock(-1), CLEAN));
     check("ipc_rwlock_rdlock, asleep", &case);
 }
 
@@ -541,7 +532,7 @@ fn rwlock_rdlock_asleep() {
 fn rwlock_wrlock() {
     let case = Case::<false>::new(
         |calls| assert_eq!(calls.wrlock(-1), CLEAN),
-        |calls, finished| calls.use_rwlock(taken(finished)),
+        |calls, finished| calls.use_rwlock(after_acquire(finished)),
     );
     check("ipc_rwlock_wrlock", &case);
 }
@@ -554,7 +545,7 @@ fn rwlock_wrlock_write_unlock() {
             calls.write();
             assert_eq!(calls.wrunlock(), CLEAN);
         },
-        |calls, finished| calls.use_rwlock(given_up(finished)),
+        |calls, finished| calls.use_rwlock(after_release(finished)),
     );
     check("ipc_rwlock_wrlock, two words, ipc_rwlock_wrunlock", &case);
 }
@@ -565,24 +556,24 @@ fn rwlock_wrunlock() {
         prepare: |calls| assert_eq!(calls.wrlock(-1), CLEAN),
         ..Case::new(
             |calls| assert_eq!(calls.wrunlock(), CLEAN),
-            |calls, finished| calls.use_rwlock(given_up(finished)),
+            |calls, finished| calls.use_rwlock(after_release(finished)),
         )
     };
     check("ipc_rwlock_wrunlock", &case);
 }
 
-/// The harness reads until the victim is dead.
-fn read<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
+/// The harness holds a read lock until the victim is dead.
+fn read_locked_by_harness<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
     Case {
         arrange: |calls| assert_eq!(calls.rdlock(0), CLEAN),
-        let_go: |calls| assert_eq!(calls.rdunlock(), CLEAN),
+        release: |calls| assert_eq!(calls.rdunlock(), CLEAN),
         ..Case::new(operate, |calls, _| {
-            // A writer that is dead or gave up keeps no process out.
-            expect("another reader", calls.rdlock(WAIT), &[CLEAN])?;
-            expect("its unlock", calls.rdunlock(), &[CLEAN])?;
-            // When the harness has let go, all slots are free.
-            expect("a writer", calls.wrlock(WAIT), &[CLEAN])?;
-            expect("its unlock", calls.wrunlock(), &[CLEAN])?;
+            // A writer that is dead or has timed out does not keep other processes out.
+            expect("another reader", calls.rdlock(WAIT), CLEAN)?;
+            expect("its unlock", calls.rdunlock(), CLEAN)?;
+            // After the harness has unlocked, all slots are free.
+            expect("a writer", calls.wrlock(WAIT), CLEAN)?;
+            expect("its unlock", calls.wrunlock(), CLEAN)?;
             calls.use_rwlock(&[CLEAN])
         })
     }
@@ -590,17 +581,19 @@ fn read<const SLEEPS: bool>(operate: fn(&Calls)) -> Case<SLEEPS> {
 
 #[apply(scenario)]
 fn rwlock_wrlock_timed_out() {
-    let case = read::<false>(|calls| assert_eq!(calls.wrlock(SHORT), Err(libc::ETIMEDOUT)));
+    let case = read_locked_by_harness::<false>(|calls| {
+        assert_eq!(calls.wrlock(SHORT), Err(libc::ETIMEDOUT))
+    });
     check("ipc_rwlock_wrlock, ETIMEDOUT", &case);
 }
 
 #[apply(scenario)]
 fn rwlock_wrlock_asleep() {
-    let case = read::<true>(|calls| assert_eq!(calls.wrlock(-1), CLEAN));
+    let case = read_locked_by_harness::<true>(|calls| assert_eq!(calls.wrlock(-1), CLEAN));
     check("ipc_rwlock_wrlock, asleep", &case);
 }
 
-/// The writer before the victim has died, in the middle of changing the guarded data.
+/// The previous writer has died while it changed the guarded data.
 fn dead_writer(calls: &Calls) {
     die_with(|| {
         let locked = calls.wrlock(-1);
@@ -644,7 +637,7 @@ fn rwlock_repair_and_unlock() {
                 assert_eq!(calls.rw_consistent(), CLEAN);
                 assert_eq!(calls.wrunlock(), CLEAN);
             },
-            |calls, finished| calls.use_rwlock(given_up(finished)),
+            |calls, finished| calls.use_rwlock(after_release(finished)),
         )
     };
     check("repair, ipc_rwlock_consistent, ipc_rwlock_wrunlock", &case);
@@ -653,11 +646,11 @@ fn rwlock_repair_and_unlock() {
 #[apply(scenario)]
 fn cond_init() {
     let case = Case::<false> {
-        arrange: |calls| spoil(&calls.objects.cond),
+        arrange: |calls| overwrite_magic(&calls.objects.cond),
         ..Case::new(
             |calls| assert_eq!(calls.cond_init(), CLEAN),
             |calls, finished| {
-                made(calls.signal(), finished, || calls.cond_init())?;
+                check_init(calls.signal(), finished, || calls.cond_init())?;
                 calls.use_cond(&[CLEAN])
             },
         )
@@ -683,14 +676,14 @@ fn cond_wait_timed_out() {
         prepare: |calls| assert_eq!(calls.lock(-1), CLEAN),
         ..Case::new(
             |calls| assert_eq!(calls.wait(SHORT), Err(libc::ETIMEDOUT)),
-            |calls, finished| calls.use_cond(taken(finished)),
+            |calls, finished| calls.use_cond(after_acquire(finished)),
         )
     };
     check("ipc_cond_wait, ETIMEDOUT", &case);
 }
 
-/// The victim signals; the survivor waits for that already. Where the victim has not come to
-/// its end, the harness signals in its place.
+/// The victim signals while the survivor waits. If the victim does not finish, the harness signals
+/// instead.
 struct Signal(Case<false>);
 
 impl Scenario for Signal {
@@ -707,7 +700,7 @@ impl Scenario for Signal {
         while calls.objects.progress.load(SeqCst) == 0 {
             std::thread::yield_now();
         }
-        // Once it is free, the survivor waits.
+        // The mutex is free once the survivor waits.
         assert_eq!(calls.lock(WAIT), CLEAN);
         assert_eq!(calls.unlock(), CLEAN);
     }
@@ -718,15 +711,15 @@ impl Scenario for Signal {
 
     fn survive(&self, shared: &mut Shared, _: &Finished) -> Verdict {
         let calls = shared.calls();
-        expect("the mutex", calls.lock(WAIT), &[CLEAN])?;
+        expect("the mutex", calls.lock(WAIT), CLEAN)?;
         calls.objects.progress.store(1, SeqCst);
         let begin = Instant::now();
-        expect("the wait", calls.wait(WAIT), &[CLEAN])?;
-        // Counted but not woken is found out at the end of the time.
+        expect("the wait", calls.wait(WAIT), CLEAN)?;
+        // A waiter that is not woken notices a counted signal only when its time-out expires.
         if begin.elapsed() > Duration::from_millis(WAIT as u64 / 2) {
-            return Err("a signal that woke nobody".into());
+            return Err("a signal did not wake the waiter".into());
         }
-        expect("the unlock", calls.unlock(), &[CLEAN])?;
+        expect("the unlock", calls.unlock(), CLEAN)?;
         calls.use_mutex(&[CLEAN])
     }
 }
@@ -749,12 +742,12 @@ fn cond_broadcast() {
 
 fn check_signal(what: &str, signal: fn(&Calls)) {
     let case = Case {
-        let_go: |calls| {
+        release: |calls| {
             if calls.objects.progress.load(SeqCst) < 2 {
                 assert_eq!(calls.signal(), CLEAN);
             }
         },
-        ..Case::new(signal, |_, _| Ok(())) // not asked
+        ..Case::new(signal, |_, _| Ok(())) // not called
     };
     check(what, &Signal(case));
 }

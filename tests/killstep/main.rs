@@ -1,6 +1,6 @@
-//! Killed at any instruction: every operation that touches what processes share is
-//! single-stepped, its process is killed after each instruction in turn, and another process
-//! has to go on. [`harness`] does it; the other modules say what is done and what must hold.
+//! Kills a process at every instruction of every operation on shared objects: [`harness`]
+//! single-steps the process, kills it after each instruction in turn, and lets another process
+//! continue. The other modules define the operations and the conditions that must hold.
 
 /// Makes a function a test that single-steps: `#[apply(scenario)]`.
 macro_rules! scenario {
@@ -27,6 +27,7 @@ mod self_test;
 mod semlock;
 mod shm;
 mod spawn;
+mod support;
 
 use common::isolated;
 use harness::{Report, Scenario};
@@ -35,7 +36,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Where the scenarios' processes note their lines of the table that is printed at the end.
+/// The environment variable with the path of the file to which the processes of the scenarios add
+/// their lines. The lines are printed at the end.
 const TABLE: &str = "UNIXIPC_KILLSTEP_TABLE";
 
 fn main() -> ExitCode {
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
         return isolated::main();
     }
     let table = tempfile::NamedTempFile::new().expect("a temporary file");
-    // SAFETY: this process has one thread yet.
+    // SAFETY: this process still has one thread.
     unsafe { std::env::set_var(TABLE, table.path()) };
     let code = isolated::main_after(|| library::build().expect("make stage"));
     let lines = fs::read_to_string(table.path()).expect("the table");
@@ -53,12 +55,12 @@ fn main() -> ExitCode {
     code
 }
 
-/// Runs a scenario in which every point has to be survived.
+/// Runs a scenario. The survivor must pass at every point.
 fn check<S: Scenario>(name: &str, scenario: &S) {
     let begin = Instant::now();
     let report = harness::run(scenario).unwrap_or_else(|error| panic!("{name}: {error}"));
     let line = format!("{report}  {:7.1}  {name}", begin.elapsed().as_secs_f64());
-    note(&line);
+    add_line(&line);
     assert!(
         report.points > 0 && report.survived == report.points,
         "{}\n{line}\n{:#?}",
@@ -68,7 +70,7 @@ fn check<S: Scenario>(name: &str, scenario: &S) {
 }
 
 /// Adds a line to the table.
-fn note(line: &str) {
+fn add_line(line: &str) {
     if let Some(path) = std::env::var_os(TABLE) {
         let mut table = OpenOptions::new().append(true).open(path).unwrap();
         table.write_all(format!("{line}\n").as_bytes()).unwrap();

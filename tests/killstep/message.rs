@@ -4,6 +4,7 @@ use crate::check;
 use crate::child;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
+use crate::support::{content, outcome, sends_until_epipe};
 use common::isolated::apply;
 use libc::{SOCK_SEQPACKET, SOCK_STREAM, c_int};
 use std::io;
@@ -11,39 +12,20 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// Longer than what a socket takes at once, and short enough for two of them to fit into it.
+/// Longer than a single write to a socket, and short enough that a socket holds two messages.
 const LONG: usize = 50_000;
-/// Longer than what a socket holds, so that the sender has to wait.
-const TOO_MUCH: usize = 400_000;
+/// Longer than a socket's buffer, so that the sender must wait.
+const OVERSIZED: usize = 400_000;
 const SHORT: usize = 100;
-/// The number of descriptors that go with a message.
+/// The number of descriptors of a message.
 const FDS: usize = 3;
-/// How long a survivor waits for one message, in milliseconds.
+/// The time-out of a survivor's calls, in milliseconds.
 const WAIT: c_int = 4000;
-/// How long it waits for the end of what has to end at once.
-const SOON: Duration = Duration::from_secs(4);
+/// The time limit for an end that must come at once.
+const TIME_LIMIT: Duration = Duration::from_secs(4);
 
-/// A byte of the message with this number.
-pub fn byte(number: usize, at: usize) -> u8 {
-    (number * 89 + at * 7 + at / 251) as u8
-}
-
-/// The message with this number.
-pub fn content(number: usize, len: usize) -> Vec<u8> {
-    (0..len).map(|at| byte(number, at)).collect()
-}
-
-/// What the call that just returned `result` means.
-pub fn outcome(result: isize) -> Result<usize, c_int> {
-    usize::try_from(result).map_err(|_| {
-        io::Error::last_os_error()
-            .raw_os_error()
-            .unwrap_or_default()
-    })
-}
-
-/// A pair of descriptors, and a pipe whose writing end is passed with messages: it ends when
-/// nobody has any of them.
+/// A pair of sockets, and a pipe whose write end is passed with messages. The pipe ends when no
+/// process has the write end.
 pub struct Pair {
     victim: Option<OwnedFd>,
     survivor: Option<OwnedFd>,
@@ -53,14 +35,14 @@ pub struct Pair {
 }
 
 impl Pair {
-    fn open(library: &Library, kind: c_int, len: usize) -> Self {
+    fn open(library: &Library, socket_type: c_int, len: usize) -> Self {
         let mut ends = [-1; 2];
-        // SAFETY: room for two descriptors.
+        // SAFETY: an array of two descriptors.
         assert_eq!(
-            unsafe { (library.ipc_pair_open)(kind, ends.as_mut_ptr()) },
+            unsafe { (library.ipc_pair_open)(socket_type, ends.as_mut_ptr()) },
             0
         );
-        // SAFETY: the library just made them, for us.
+        // SAFETY: the library has just made them for us.
         let [victim, survivor] = ends.map(|fd| Some(unsafe { OwnedFd::from_raw_fd(fd) }));
         let (pipe, passed) = io::pipe().unwrap();
         Self {
@@ -72,8 +54,8 @@ impl Pair {
         }
     }
 
-    /// The end of the process that calls.
-    fn mine(&self) -> c_int {
+    /// The calling process's end.
+    fn own_end(&self) -> c_int {
         let end = self.victim.as_ref().or(self.survivor.as_ref());
         end.unwrap().as_raw_fd()
     }
@@ -83,7 +65,7 @@ impl Pair {
         self.pipe = None;
     }
 
-    /// Without the other's end, and without what the other passes unless it is to be passed here.
+    /// Closes the victim's end, and unless this process passes descriptors, the passed descriptor.
     fn become_survivor(&mut self, passes: bool) {
         self.victim = None;
         if !passes {
@@ -91,35 +73,39 @@ impl Pair {
         }
     }
 
-    /// True once nobody holds what was passed.
-    fn nothing_is_held(&mut self) -> bool {
+    /// Whether no process holds a passed descriptor.
+    fn passed_descriptors_are_closed(&mut self) -> bool {
         self.passed = None;
         let pipe = self.pipe.take().unwrap();
-        child::poll_readable(&pipe, Instant::now() + SOON)
+        child::poll_readable(&pipe, Instant::now() + TIME_LIMIT)
     }
 }
 
-/// What a call sends and receives.
+/// The message of a scenario.
 #[derive(Clone, Copy)]
 struct Message {
-    kind: c_int,
+    socket_type: c_int,
     len: usize,
     nfds: usize,
 }
 
 impl Message {
-    const fn new(kind: c_int, len: usize, nfds: usize) -> Self {
-        Self { kind, len, nfds }
+    const fn new(socket_type: c_int, len: usize, nfds: usize) -> Self {
+        Self {
+            socket_type,
+            len,
+            nfds,
+        }
     }
 
     /// Sends these bytes.
     fn send(&self, library: &Library, pair: &Pair, bytes: &[u8], timeout: c_int) -> isize {
         let fd = pair.passed.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         let fds = [fd; FDS];
-        // SAFETY: the lengths are theirs.
+        // SAFETY: the bytes and the array have these lengths.
         let result = unsafe {
             (library.ipc_msg_send)(
-                pair.mine(),
+                pair.own_end(),
                 bytes.as_ptr().cast(),
                 bytes.len(),
                 fds.as_ptr(),
@@ -130,8 +116,8 @@ impl Message {
         result as isize
     }
 
-    /// Receives into the buffer, of which `cap` bytes are to be used, and closes the
-    /// descriptors that come; how many they were.
+    /// Receives into the first `cap` bytes of the buffer, and closes the received descriptors.
+    /// Returns the call's result and the number of descriptors.
     fn recv(
         &self,
         library: &Library,
@@ -142,7 +128,7 @@ impl Message {
         let mut fds = [-1; FDS + 1];
         let (len, nfds) = self.recv_only(library, pair, cap, &mut fds, timeout);
         for fd in &fds[..nfds] {
-            // SAFETY: the library just stored it, for us.
+            // SAFETY: the library has just stored it for us.
             drop(unsafe { OwnedFd::from_raw_fd(*fd) });
         }
         (len, nfds)
@@ -158,18 +144,18 @@ impl Message {
         timeout: c_int,
     ) -> (isize, usize) {
         let mut nfds = if self.nfds == 0 { 0 } else { fds.len() };
-        let room = if self.nfds == 0 {
+        let ret_fds = if self.nfds == 0 {
             ptr::null_mut()
         } else {
             fds.as_mut_ptr()
         };
-        // SAFETY: the buffer has at least cap bytes, the array nfds places.
+        // SAFETY: the buffer has at least cap bytes, the array nfds elements.
         let len = unsafe {
             (library.ipc_msg_recv)(
-                pair.mine(),
+                pair.own_end(),
                 pair.buffer.as_mut_ptr().cast(),
                 cap,
-                room,
+                ret_fds,
                 &mut nfds,
                 timeout,
             )
@@ -207,7 +193,7 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Send<SLEEPS, CONCU
     const CONCURRENT: bool = CONCURRENT;
 
     fn set_up(&self) -> Pair {
-        Pair::open(&self.library, self.message.kind, self.message.len)
+        Pair::open(&self.library, self.message.socket_type, self.message.len)
     }
 
     fn become_victim(&self, pair: &mut Pair) {
@@ -228,9 +214,9 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Send<SLEEPS, CONCU
             let (result, nfds) = message.recv(&self.library, pair, cap, WAIT);
             match outcome(result) {
                 Ok(0) => break,
-                Err(libc::EPROTO) if message.kind == SOCK_STREAM => {
+                Err(libc::EPROTO) if message.socket_type == SOCK_STREAM => {
                     if finished.get() {
-                        return Err("EPROTO, though the sender had finished".into());
+                        return Err("EPROTO, although the sender had finished".into());
                     }
                     break;
                 }
@@ -246,7 +232,7 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Send<SLEEPS, CONCU
                 }
             }
         }
-        // It is the end, and stays it.
+        // The end is final.
         let (again, _) = message.recv(&self.library, pair, message.len, WAIT);
         if again != 0 {
             return Err(format!("{again} after the end"));
@@ -255,8 +241,8 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Send<SLEEPS, CONCU
         if received < least || received > 2 {
             return Err(format!("{received} messages, at least {least} were sent"));
         }
-        if !pair.nothing_is_held() {
-            return Err("a passed descriptor is still open somewhere".into());
+        if !pair.passed_descriptors_are_closed() {
+            return Err("a passed descriptor is still open".into());
         }
         Ok(())
     }
@@ -275,13 +261,13 @@ fn send_on_stream_with_descriptors() {
 
 #[apply(scenario)]
 fn send_on_stream_in_pieces() {
-    let message = Message::new(SOCK_STREAM, TOO_MUCH, FDS);
+    let message = Message::new(SOCK_STREAM, OVERSIZED, FDS);
     Send::<false, true>::check("ipc_msg_send, stream, in pieces, reader at work", message);
 }
 
 #[apply(scenario)]
 fn send_on_stream_that_is_full() {
-    let message = Message::new(SOCK_STREAM, TOO_MUCH, FDS);
+    let message = Message::new(SOCK_STREAM, OVERSIZED, FDS);
     Send::<true, false>::check("ipc_msg_send, stream, in pieces, full", message);
 }
 
@@ -301,7 +287,7 @@ fn send_on_seqpacket_with_descriptors() {
 struct Recv<const SLEEPS: bool> {
     library: Library,
     message: Message,
-    /// How much room the second one finds.
+    /// The buffer size for the second message.
     cap: usize,
 }
 
@@ -324,8 +310,8 @@ impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
     const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
 
     fn set_up(&self) -> Pair {
-        let mut pair = Pair::open(&self.library, self.message.kind, self.message.len);
-        // What the victim receives is there already.
+        let mut pair = Pair::open(&self.library, self.message.socket_type, self.message.len);
+        // The messages that the victim receives are already in the socket.
         let victim = pair.victim.take();
         let messages = if SLEEPS { 1 } else { 2 };
         for _ in 0..messages {
@@ -353,24 +339,11 @@ impl<const SLEEPS: bool> Scenario for Recv<SLEEPS> {
     fn survive(&self, pair: &mut Pair, _: &Finished) -> Verdict {
         pair.become_survivor(true);
         sends_until_epipe(|| self.message.send(&self.library, pair, &pair.buffer, WAIT))?;
-        if !pair.nothing_is_held() {
-            return Err("a passed descriptor is still open somewhere".into());
+        if !pair.passed_descriptors_are_closed() {
+            return Err("a passed descriptor is still open".into());
         }
         Ok(())
     }
-}
-
-/// A sender to a receiver that is dead, or dies at once: nothing but success and `EPIPE`.
-pub fn sends_until_epipe(send: impl Fn() -> isize) -> Verdict {
-    let deadline = Instant::now() + SOON;
-    while Instant::now() < deadline {
-        match outcome(send()) {
-            Err(libc::EPIPE) => return Ok(()),
-            Err(error) => return Err(format!("errno {error}")),
-            Ok(_) => {}
-        }
-    }
-    Err("no EPIPE".into())
 }
 
 #[apply(scenario)]
@@ -418,7 +391,7 @@ fn recv_on_seqpacket_with_descriptors() {
     Recv::<false>::check("ipc_msg_recv, seqpacket, with descriptors", message, SHORT);
 }
 
-/// The victim sends bytes, twice.
+/// The victim sends bytes twice.
 struct SendFull<const CONCURRENT: bool> {
     library: Library,
     bytes: Vec<u8>,
@@ -435,8 +408,8 @@ impl<const CONCURRENT: bool> SendFull<CONCURRENT> {
 
     fn send(&self, pair: &Pair) -> isize {
         let (bytes, len) = (self.bytes.as_ptr().cast(), self.bytes.len());
-        // SAFETY: the length is theirs.
-        unsafe { (self.library.ipc_send_full)(pair.mine(), bytes, len, ptr::null_mut(), -1) }
+        // SAFETY: the bytes have this length.
+        unsafe { (self.library.ipc_send_full)(pair.own_end(), bytes, len, ptr::null_mut(), -1) }
     }
 }
 
@@ -459,17 +432,17 @@ impl<const CONCURRENT: bool> Scenario for SendFull<CONCURRENT> {
 
     fn survive(&self, pair: &mut Pair, finished: &Finished) -> Verdict {
         pair.become_survivor(false);
-        // Room for more than is sent: what comes then is what there is until the end.
+        // The buffer is larger than the sent bytes, so the call receives up to the end.
         let expected = [&self.bytes[..], &self.bytes[..]].concat();
-        let mut room = vec![0; expected.len() + 1];
-        let to = room.as_mut_ptr().cast();
-        // SAFETY: the room has as many bytes as are said.
+        let mut buffer = vec![0; expected.len() + 1];
+        let at = buffer.as_mut_ptr().cast();
+        // SAFETY: the buffer has this length.
         let result = unsafe {
-            (self.library.ipc_recv_full)(pair.mine(), to, room.len(), ptr::null_mut(), WAIT)
+            (self.library.ipc_recv_full)(pair.own_end(), at, buffer.len(), ptr::null_mut(), WAIT)
         };
         let received = outcome(result).map_err(|error| format!("errno {error}"))?;
         let least = self.bytes.len() * if finished.get() { 2 } else { 1 };
-        if received < least || expected.get(..received) != Some(&room[..received]) {
+        if received < least || expected.get(..received) != Some(&buffer[..received]) {
             return Err(format!(
                 "{received} bytes, or wrong ones; at least {least} were sent"
             ));
@@ -485,7 +458,7 @@ fn send_full() {
 
 #[apply(scenario)]
 fn send_full_in_pieces() {
-    SendFull::<true>::check("ipc_send_full, in pieces, reader at work", TOO_MUCH);
+    SendFull::<true>::check("ipc_send_full, in pieces, reader at work", OVERSIZED);
 }
 
 /// The victim receives bytes.
@@ -495,10 +468,10 @@ struct RecvFull {
 
 impl RecvFull {
     fn recv(&self, pair: &mut Pair) -> isize {
-        let fd = pair.mine();
-        let to = pair.buffer.as_mut_ptr().cast();
+        let fd = pair.own_end();
+        let at = pair.buffer.as_mut_ptr().cast();
         // SAFETY: the buffer has this length.
-        unsafe { (self.library.ipc_recv_full)(fd, to, SHORT, ptr::null_mut(), -1) }
+        unsafe { (self.library.ipc_recv_full)(fd, at, SHORT, ptr::null_mut(), -1) }
     }
 }
 
@@ -534,7 +507,7 @@ impl RecvFull {
     fn send(&self, pair: &Pair) -> isize {
         let bytes = pair.buffer.as_ptr().cast();
         // SAFETY: the buffer has this length.
-        unsafe { (self.library.ipc_send_full)(pair.mine(), bytes, SHORT, ptr::null_mut(), WAIT) }
+        unsafe { (self.library.ipc_send_full)(pair.own_end(), bytes, SHORT, ptr::null_mut(), WAIT) }
     }
 }
 

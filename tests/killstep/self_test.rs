@@ -1,4 +1,4 @@
-//! What the harness must not take for a survival.
+//! Failures that the harness must detect.
 
 use crate::child;
 use crate::harness::{self, Finished, Report, Scenario, Verdict};
@@ -9,10 +9,10 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Long enough to be scheduled, short enough to be waited for at many points.
+/// Long enough for the survivor to be scheduled, and short enough to wait for at many points.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A page that is unmapped at the end.
+/// A shared page that drop unmaps.
 struct Page(*mut c_void);
 
 impl Page {
@@ -28,7 +28,14 @@ impl Drop for Page {
 }
 
 fn report<S: Scenario>(scenario: &S) -> Report {
-    harness::run(scenario).expect("the scenario can be carried out")
+    harness::run(scenario).expect("the victim finishes")
+}
+
+/// The report contains survivals and failures of one kind, which are counted by `failed`.
+#[track_caller]
+fn check_counts(report: &Report, failed: usize) {
+    assert!(failed > 0 && report.survived > 0, "{report:#?}");
+    assert_eq!(failed + report.survived, report.points, "{report:#?}");
 }
 
 /// A process-shared mutex that is not robust.
@@ -82,16 +89,15 @@ impl Scenario for PlainMutex {
 #[apply(scenario)]
 fn plain_mutex_hangs() {
     let report = report(&PlainMutex);
-    assert!(report.hung > 0 && report.survived > 0, "{report:#?}");
-    assert_eq!(report.hung + report.survived, report.points, "{report:#?}");
+    check_counts(&report, report.hung);
 }
 
-/// Two words that belong together, and nothing that keeps them so.
+/// Two words that must be equal, without any protection.
 struct TwoWords;
 
 impl TwoWords {
     fn words(page: &Page) -> &[AtomicU64; 2] {
-        // SAFETY: the page is mapped and zeroed, and nobody uses it otherwise.
+        // SAFETY: the page is mapped and zeroed, and has no other use.
         unsafe { &*page.0.cast() }
     }
 
@@ -122,7 +128,7 @@ impl Scenario for TwoWords {
             .each_ref()
             .map(|w| w.load(Ordering::Relaxed));
         if finished.get() && (a, b) != (2, 2) {
-            return Err(format!("finished, and yet {a} and {b}"));
+            return Err(format!("finished, but the words are {a} and {b}"));
         }
         if a == b {
             Ok(())
@@ -135,15 +141,7 @@ impl Scenario for TwoWords {
 #[apply(scenario)]
 fn two_words_are_torn() {
     let report = report(&TwoWords);
-    assert!(
-        report.inconsistent > 0 && report.survived > 0,
-        "{report:#?}"
-    );
-    assert_eq!(
-        report.inconsistent + report.survived,
-        report.points,
-        "{report:#?}"
-    );
+    check_counts(&report, report.inconsistent);
     assert!(
         report
             .failures
@@ -153,7 +151,7 @@ fn two_words_are_torn() {
     );
 }
 
-/// An operation on a page, and a survivor that goes by what it finds there.
+/// An operation on a page, and a survivor that checks the page.
 struct Simple {
     operate: fn(&Page),
     survive: fn(&Page) -> Verdict,
@@ -189,19 +187,14 @@ fn crash_of_the_survivor() {
             Ok(())
         },
     });
-    assert!(report.crashed > 0 && report.survived > 0, "{report:#?}");
-    assert_eq!(
-        report.crashed + report.survived,
-        report.points,
-        "{report:#?}"
-    );
+    check_counts(&report, report.crashed);
 }
 
 #[apply(scenario)]
-fn orphan_is_seen() {
+fn orphan_is_detected() {
     let report = report(&Simple {
         operate: |_| {
-            // A child that stays, and does not die with its parent.
+            // A child that does not end when its parent dies.
             // SAFETY: only pause is called in the child.
             if unsafe { libc::fork() } == 0 {
                 loop {
@@ -212,44 +205,35 @@ fn orphan_is_seen() {
         },
         survive: |_| Ok(()),
     });
-    assert!(
-        report.inconsistent > 0 && report.survived > 0,
-        "{report:#?}"
-    );
-    assert_eq!(
-        report.inconsistent + report.survived,
-        report.points,
-        "{report:#?}"
-    );
+    check_counts(&report, report.inconsistent);
 }
 
-fn not_carried_out(operate: fn(&Page)) -> String {
+fn run_error(operate: fn(&Page)) -> String {
     let error = harness::run(&Simple {
         operate,
         survive: |_| Ok(()),
     })
-    .expect_err("the victim does not come to its end");
-    let none = child::reap_orphans(Duration::ZERO);
-    assert_eq!(none, Ok(()));
+    .expect_err("the victim does not finish");
+    assert_eq!(child::reap_orphans(Duration::ZERO), Ok(()));
     error
 }
 
 #[apply(scenario)]
 fn victim_that_dies() {
-    let error = not_carried_out(|_| child::exit(0));
+    let error = run_error(|_| child::exit(0));
     assert!(error.ends_with("it exited with status 0"), "{error}");
-    let error = not_carried_out(|_| child::signal(child::pid(), libc::SIGTERM));
-    assert!(error.ends_with("it got signal 15"), "{error}");
-    let error = not_carried_out(|_| {
-        // SAFETY: none: it is meant to be killed for it.
+    let error = run_error(|_| child::signal(child::pid(), libc::SIGTERM));
+    assert!(error.ends_with("it received signal 15"), "{error}");
+    let error = run_error(|_| {
+        // SAFETY: none; the write is meant to kill the process.
         unsafe { ptr::null_mut::<u8>().write_volatile(1) };
     });
-    assert!(error.ends_with("it got signal 11"), "{error}");
+    assert!(error.ends_with("it received signal 11"), "{error}");
 }
 
 #[apply(scenario)]
 fn victim_that_loops() {
-    let error = not_carried_out(|page| {
+    let error = run_error(|page| {
         while TwoWords::words(page)[0].load(Ordering::Relaxed) == 0 {
             std::hint::spin_loop();
         }
@@ -262,7 +246,7 @@ fn victim_that_loops() {
 
 #[apply(scenario)]
 fn victim_that_sleeps() {
-    let error = not_carried_out(|_| {
+    let error = run_error(|_| {
         // SAFETY: takes nothing.
         unsafe { libc::pause() };
     });

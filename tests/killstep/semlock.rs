@@ -1,51 +1,50 @@
-//! The semaphore lock: a process is killed that opens it, takes it, waits for it, gives it back,
-//! repairs the data it guards, or removes it.
+//! The semaphore lock: a process is killed that opens, locks, waits for, unlocks, repairs or removes
+//! it.
 
 use crate::check;
 use crate::child::{self, Child};
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
-use crate::message::outcome;
+use crate::support::{Outcome, expect, outcome};
 use common::isolated::apply;
 use libc::{c_int, key_t};
 use std::cell::Cell;
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use unixipc::ffi::lock::IPC_OWNER_DIED;
 
-/// How long a survivor waits, in milliseconds.
+/// The time-out of a survivor's calls, in milliseconds.
 const WAIT: c_int = 4000;
 const CREATE: c_int = libc::IPC_CREAT | 0o600;
-/// A lock that is held.
-const CLEAN: Locked = Ok(0);
-const DIED: Locked = Ok(IPC_OWNER_DIED as usize);
+/// The lock is acquired, and its data is consistent.
+const CLEAN: Outcome = Ok(0);
+/// The lock is acquired, and a writer has died.
+const DIED: Outcome = Ok(IPC_OWNER_DIED as usize);
 
-type Locked = Result<usize, c_int>;
-
-/// The start of a point's name.
+/// The state of the lock before the victim's operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Before {
+enum InitialState {
     /// There is no lock.
     Nothing,
     Free,
-    /// A writer has died with it.
-    Marked,
-    /// Another process reads; it dies after the victim.
-    Read,
-    /// Another process writes; it dies after the victim.
-    Written,
+    /// A writer has died while it held the lock.
+    OwnerDied,
+    /// Another process holds a read lock, and dies after the victim.
+    ReadLocked,
+    /// Another process holds the write lock, and dies after the victim.
+    WriteLocked,
 }
 
 struct Semlock<const SLEEPS: bool> {
     library: Library,
     key: key_t,
     id: Cell<c_int>,
-    /// Two words that the lock keeps the same, in a page that all processes share.
+    /// Two words that the lock guards and that must be equal, in a page that all processes share.
     words: *mut [AtomicU64; 2],
-    before: Before,
-    /// The victim's preparation, and the call in which it is killed.
-    first: fn(&Self),
+    initial: InitialState,
+    /// The victim's preparation.
+    prepare: fn(&Self),
+    /// The call in which the victim is killed.
     operate: fn(&Self),
     survive: fn(&Self, finished: bool) -> Verdict,
 }
@@ -53,19 +52,19 @@ struct Semlock<const SLEEPS: bool> {
 impl<const SLEEPS: bool> Semlock<SLEEPS> {
     fn check(
         name: &str,
-        before: Before,
-        first: fn(&Self),
+        initial: InitialState,
+        prepare: fn(&Self),
         operate: fn(&Self),
         survive: fn(&Self, bool) -> Verdict,
     ) {
         let scenario = Self {
             library: library::load(),
-            // In a namespace of the test's own, or at least no other test's.
+            // No other test uses this key, even without an own namespace.
             key: 0x5e3a_0000 ^ child::pid(),
             id: Cell::new(-1),
             words: child::shared_page().cast(),
-            before,
-            first,
+            initial,
+            prepare,
             operate,
             survive,
         };
@@ -73,11 +72,11 @@ impl<const SLEEPS: bool> Semlock<SLEEPS> {
     }
 
     fn words(&self) -> &[AtomicU64; 2] {
-        // SAFETY: the page stays mapped as long as self; zeros are such words.
+        // SAFETY: the page stays mapped as long as self exists; zero bytes are words.
         unsafe { &*self.words }
     }
 
-    fn torn(&self) -> bool {
+    fn is_torn(&self) -> bool {
         let [a, b] = self.words().each_ref().map(|word| word.load(Relaxed));
         a != b
     }
@@ -93,37 +92,37 @@ impl<const SLEEPS: bool> Semlock<SLEEPS> {
         b.store(a.load(Relaxed), Relaxed);
     }
 
-    fn open(&self, flags: c_int) -> Locked {
+    fn open(&self, flags: c_int) -> Outcome {
         // SAFETY: no pointers.
         outcome(unsafe { (self.library.ipc_semlock_open)(self.key, flags) } as isize)
     }
 
-    fn rdlock(&self, timeout_ms: c_int) -> Locked {
+    fn rdlock(&self, timeout_ms: c_int) -> Outcome {
         // SAFETY: no pointers.
         outcome(unsafe { (self.library.ipc_semlock_rdlock)(self.id.get(), timeout_ms) } as isize)
     }
 
-    fn wrlock(&self, timeout_ms: c_int) -> Locked {
+    fn wrlock(&self, timeout_ms: c_int) -> Outcome {
         // SAFETY: no pointers.
         outcome(unsafe { (self.library.ipc_semlock_wrlock)(self.id.get(), timeout_ms) } as isize)
     }
 
-    fn rdunlock(&self) -> Locked {
+    fn rdunlock(&self) -> Outcome {
         // SAFETY: no pointers.
         outcome(unsafe { (self.library.ipc_semlock_rdunlock)(self.id.get()) } as isize)
     }
 
-    fn wrunlock(&self) -> Locked {
+    fn wrunlock(&self) -> Outcome {
         // SAFETY: no pointers.
         outcome(unsafe { (self.library.ipc_semlock_wrunlock)(self.id.get()) } as isize)
     }
 
-    fn consistent(&self) -> Locked {
+    fn consistent(&self) -> Outcome {
         // SAFETY: no pointers.
         outcome(unsafe { (self.library.ipc_semlock_consistent)(self.id.get()) } as isize)
     }
 
-    fn remove(&self) -> Locked {
+    fn remove(&self) -> Outcome {
         // SAFETY: no pointers.
         outcome(unsafe { (self.library.ipc_semlock_remove)(self.id.get()) } as isize)
     }
@@ -133,7 +132,7 @@ impl<const SLEEPS: bool> Semlock<SLEEPS> {
         unsafe { libc::semctl(self.id.get(), num, libc::GETVAL) }
     }
 
-    /// Removes the lock of the point before.
+    /// Removes the lock of the previous point.
     fn clear(&self) {
         if let Ok(id) = self.open(0) {
             self.id.set(id as c_int);
@@ -144,14 +143,14 @@ impl<const SLEEPS: bool> Semlock<SLEEPS> {
         }
     }
 
-    /// Another process takes the lock, and holds it until it dies.
+    /// Another process acquires the lock, and holds it until it dies.
     fn holder(&self) -> Child {
-        let (locked, num) = match self.before {
-            Before::Read => (Self::rdlock as fn(&Self, c_int) -> Locked, 0),
-            _ => (Self::wrlock as fn(&Self, c_int) -> Locked, 1),
+        let (lock, num) = match self.initial {
+            InitialState::ReadLocked => (Self::rdlock as fn(&Self, c_int) -> Outcome, 0),
+            _ => (Self::wrlock as fn(&Self, c_int) -> Outcome, 1),
         };
         let child = Child::fork(|| {
-            assert_eq!(locked(self, 0), CLEAN);
+            assert_eq!(lock(self, 0), CLEAN);
             loop {
                 // SAFETY: takes nothing.
                 unsafe { libc::pause() };
@@ -168,15 +167,15 @@ impl<const SLEEPS: bool> Semlock<SLEEPS> {
         child
     }
 
-    /// Readers and a writer that comes after them all work, and say the same of what the lock
-    /// guards; the writer repairs it if need be, and everything is as in a new lock.
-    fn use_it(&self, allowed: &[Locked]) -> Verdict {
+    /// Checks that a read lock and a write lock work, and report the same state. The writer repairs
+    /// the data if necessary. After that, the lock is like a new one.
+    fn check_usable(&self, allowed: &[Outcome]) -> Verdict {
         let read = self.rdlock(WAIT);
         if !allowed.contains(&read) {
             return Err(format!("rdlock: {read:?} instead of {allowed:?}"));
         }
-        if self.torn() && read == CLEAN {
-            return Err("torn, and nobody is told".into());
+        if self.is_torn() && read == CLEAN {
+            return Err("inconsistent data, and no death reported".into());
         }
         expect("rdunlock", self.rdunlock(), Ok(0))?;
         expect("wrlock after rdlock", self.wrlock(WAIT), read)?;
@@ -185,7 +184,7 @@ impl<const SLEEPS: bool> Semlock<SLEEPS> {
             expect("consistent", self.consistent(), Ok(0))?;
         }
         expect("wrunlock", self.wrunlock(), Ok(0))?;
-        expect("wrlock after all", self.wrlock(WAIT), CLEAN)?;
+        expect("the last wrlock", self.wrlock(WAIT), CLEAN)?;
         expect("wrunlock", self.wrunlock(), Ok(0))?;
         expect(
             "the values",
@@ -203,19 +202,19 @@ impl<const SLEEPS: bool> Drop for Semlock<SLEEPS> {
 }
 
 impl<const SLEEPS: bool> Scenario for Semlock<SLEEPS> {
-    /// Dropped, and with that killed, when the survivor is at work.
+    /// The holder of the lock. The harness drops it, which kills it, while the survivor runs.
     type State = Option<Child>;
     const END: End = if SLEEPS { End::Sleeps } else { End::Returns };
 
     fn set_up(&self) -> Option<Child> {
         self.clear();
-        if self.before == Before::Nothing {
+        if self.initial == InitialState::Nothing {
             return None;
         }
         self.id.set(self.open(CREATE).unwrap() as c_int);
-        match self.before {
-            Before::Read | Before::Written => Some(self.holder()),
-            Before::Marked => {
+        match self.initial {
+            InitialState::ReadLocked | InitialState::WriteLocked => Some(self.holder()),
+            InitialState::OwnerDied => {
                 drop(self.holder());
                 self.words()[0].store(1, Relaxed);
                 None
@@ -225,7 +224,7 @@ impl<const SLEEPS: bool> Scenario for Semlock<SLEEPS> {
     }
 
     fn become_victim(&self, _: &mut Option<Child>) {
-        (self.first)(self);
+        (self.prepare)(self);
     }
 
     fn operate(&self, _: &mut Option<Child>) {
@@ -234,14 +233,6 @@ impl<const SLEEPS: bool> Scenario for Semlock<SLEEPS> {
 
     fn survive(&self, _: &mut Option<Child>, finished: &Finished) -> Verdict {
         (self.survive)(self, finished.get())
-    }
-}
-
-fn expect<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Verdict {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(format!("{what}: {found:?} instead of {expected:?}"))
     }
 }
 
@@ -255,43 +246,44 @@ fn write_and_unlock<const SLEEPS: bool>(lock: &Semlock<SLEEPS>) {
     assert_eq!(lock.wrunlock(), Ok(0));
 }
 
-/// Whether the victim died with the write lock, if it did not come to its end, is not known.
-fn either(finished: bool, at_the_end: Locked) -> &'static [Locked] {
-    match (finished, at_the_end) {
+/// The outcomes of a lock call: `when_finished` if the victim's call returned. Otherwise the victim
+/// may or may not have died as the owner.
+fn outcomes(finished: bool, when_finished: Outcome) -> &'static [Outcome] {
+    match (finished, when_finished) {
         (false, _) => &[CLEAN, DIED],
         (true, CLEAN) => &[CLEAN],
         (true, _) => &[DIED],
     }
 }
 
-/// Opens the existing lock, and uses it.
-fn opens<const SLEEPS: bool>(lock: &Semlock<SLEEPS>, _: bool) -> Verdict {
+/// The survivor opens the lock, and uses it.
+fn open_and_check<const SLEEPS: bool>(lock: &Semlock<SLEEPS>, _: bool) -> Verdict {
     let id = lock
         .open(CREATE)
         .map_err(|error| format!("errno {error}"))?;
     lock.id.set(id as c_int);
-    lock.use_it(&[CLEAN])
+    lock.check_usable(&[CLEAN])
 }
 
 #[apply(scenario)]
 fn open_that_creates() {
     Semlock::<false>::check(
         "ipc_semlock_open, creating",
-        Before::Nothing,
+        InitialState::Nothing,
         |lock| assert_eq!(lock.open(0), Err(libc::ENOENT)),
         |lock| assert!(lock.open(CREATE).is_ok()),
-        opens,
+        open_and_check,
     );
 }
 
 #[apply(scenario)]
-fn open_an_existing_one() {
+fn open_an_existing_lock() {
     Semlock::<false>::check(
         "ipc_semlock_open, existing",
-        Before::Free,
+        InitialState::Free,
         |lock| assert!(lock.open(CREATE).is_ok()),
         |lock| assert!(lock.open(CREATE).is_ok()),
-        opens,
+        open_and_check,
     );
 }
 
@@ -299,24 +291,24 @@ fn open_an_existing_one() {
 fn rdlock() {
     Semlock::<false>::check(
         "ipc_semlock_rdlock",
-        Before::Free,
+        InitialState::Free,
         read_and_unlock,
         |lock| assert_eq!(lock.rdlock(-1), CLEAN),
-        |lock, _| lock.use_it(&[CLEAN]),
+        |lock, _| lock.check_usable(&[CLEAN]),
     );
 }
 
 #[apply(scenario)]
-fn rdlock_that_is_told() {
+fn rdlock_after_owner_died() {
     Semlock::<false>::check(
         "ipc_semlock_rdlock, owner died",
-        Before::Marked,
+        InitialState::OwnerDied,
         |lock| {
             assert_eq!(lock.rdlock(-1), DIED);
             assert_eq!(lock.rdunlock(), Ok(0));
         },
         |lock| assert_eq!(lock.rdlock(-1), DIED),
-        |lock, _| lock.use_it(&[DIED]),
+        |lock, _| lock.check_usable(&[DIED]),
     );
 }
 
@@ -324,10 +316,10 @@ fn rdlock_that_is_told() {
 fn rdlock_that_waits() {
     Semlock::<true>::check(
         "ipc_semlock_rdlock, waits",
-        Before::Written,
+        InitialState::WriteLocked,
         |lock| assert_eq!(lock.rdlock(0), Err(libc::EAGAIN)),
         |lock| assert_eq!(lock.rdlock(-1), CLEAN),
-        |lock, _| lock.use_it(&[DIED]),
+        |lock, _| lock.check_usable(&[DIED]),
     );
 }
 
@@ -335,13 +327,13 @@ fn rdlock_that_waits() {
 fn rdunlock() {
     Semlock::<false>::check(
         "ipc_semlock_rdunlock",
-        Before::Free,
+        InitialState::Free,
         |lock| {
             read_and_unlock(lock);
             assert_eq!(lock.rdlock(-1), CLEAN);
         },
         |lock| assert_eq!(lock.rdunlock(), Ok(0)),
-        |lock, _| lock.use_it(&[CLEAN]),
+        |lock, _| lock.check_usable(&[CLEAN]),
     );
 }
 
@@ -349,24 +341,24 @@ fn rdunlock() {
 fn wrlock() {
     Semlock::<false>::check(
         "ipc_semlock_wrlock",
-        Before::Free,
+        InitialState::Free,
         write_and_unlock,
         |lock| assert_eq!(lock.wrlock(-1), CLEAN),
-        |lock, finished| lock.use_it(either(finished, DIED)),
+        |lock, finished| lock.check_usable(outcomes(finished, DIED)),
     );
 }
 
 #[apply(scenario)]
-fn wrlock_that_is_told() {
+fn wrlock_after_owner_died() {
     Semlock::<false>::check(
         "ipc_semlock_wrlock, owner died",
-        Before::Marked,
+        InitialState::OwnerDied,
         |lock| {
             assert_eq!(lock.wrlock(-1), DIED);
             assert_eq!(lock.wrunlock(), Ok(0));
         },
         |lock| assert_eq!(lock.wrlock(-1), DIED),
-        |lock, _| lock.use_it(&[DIED]),
+        |lock, _| lock.check_usable(&[DIED]),
     );
 }
 
@@ -374,10 +366,10 @@ fn wrlock_that_is_told() {
 fn wrlock_that_times_out() {
     Semlock::<false>::check(
         "ipc_semlock_wrlock, times out",
-        Before::Read,
+        InitialState::ReadLocked,
         |lock| assert_eq!(lock.wrlock(1), Err(libc::ETIMEDOUT)),
         |lock| assert_eq!(lock.wrlock(1), Err(libc::ETIMEDOUT)),
-        |lock, _| lock.use_it(&[CLEAN]),
+        |lock, _| lock.check_usable(&[CLEAN]),
     );
 }
 
@@ -385,10 +377,10 @@ fn wrlock_that_times_out() {
 fn wrlock_that_waits_for_a_reader() {
     Semlock::<true>::check(
         "ipc_semlock_wrlock, waits for a reader",
-        Before::Read,
+        InitialState::ReadLocked,
         |lock| assert_eq!(lock.wrlock(1), Err(libc::ETIMEDOUT)),
         |lock| assert_eq!(lock.wrlock(-1), CLEAN),
-        |lock, _| lock.use_it(&[CLEAN]),
+        |lock, _| lock.check_usable(&[CLEAN]),
     );
 }
 
@@ -396,10 +388,10 @@ fn wrlock_that_waits_for_a_reader() {
 fn wrlock_that_waits_for_a_writer() {
     Semlock::<true>::check(
         "ipc_semlock_wrlock, waits for a writer",
-        Before::Written,
+        InitialState::WriteLocked,
         |lock| assert_eq!(lock.wrlock(1), Err(libc::ETIMEDOUT)),
         |lock| assert_eq!(lock.wrlock(-1), CLEAN),
-        |lock, _| lock.use_it(&[DIED]),
+        |lock, _| lock.check_usable(&[DIED]),
     );
 }
 
@@ -407,13 +399,13 @@ fn wrlock_that_waits_for_a_writer() {
 fn wrunlock() {
     Semlock::<false>::check(
         "ipc_semlock_wrunlock",
-        Before::Free,
+        InitialState::Free,
         |lock| {
             write_and_unlock(lock);
             assert_eq!(lock.wrlock(-1), CLEAN);
         },
         |lock| assert_eq!(lock.wrunlock(), Ok(0)),
-        |lock, finished| lock.use_it(either(finished, CLEAN)),
+        |lock, finished| lock.check_usable(outcomes(finished, CLEAN)),
     );
 }
 
@@ -421,7 +413,7 @@ fn wrunlock() {
 fn wrunlock_without_repair() {
     Semlock::<false>::check(
         "ipc_semlock_wrunlock, not repaired",
-        Before::Marked,
+        InitialState::OwnerDied,
         |lock| {
             for _ in 0..2 {
                 assert_eq!(lock.wrlock(-1), DIED);
@@ -430,23 +422,23 @@ fn wrunlock_without_repair() {
             assert_eq!(lock.wrlock(-1), DIED);
         },
         |lock| assert_eq!(lock.wrunlock(), Ok(0)),
-        |lock, _| lock.use_it(&[DIED]),
+        |lock, _| lock.check_usable(&[DIED]),
     );
 }
 
-/// Takes the lock, changes the guarded data, and gives it back.
+/// Acquires the lock, changes the guarded data, and releases the lock.
 #[apply(scenario)]
 fn write_section() {
     Semlock::<false>::check(
         "ipc_semlock_wrlock, change, wrunlock",
-        Before::Free,
+        InitialState::Free,
         write_and_unlock,
         |lock| {
             assert_eq!(lock.wrlock(-1), CLEAN);
             lock.change();
             assert_eq!(lock.wrunlock(), Ok(0));
         },
-        |lock, finished| lock.use_it(either(finished, CLEAN)),
+        |lock, finished| lock.check_usable(outcomes(finished, CLEAN)),
     );
 }
 
@@ -454,23 +446,23 @@ fn write_section() {
 fn consistent() {
     Semlock::<false>::check(
         "ipc_semlock_consistent",
-        Before::Marked,
+        InitialState::OwnerDied,
         |lock| {
             assert_eq!(lock.consistent(), Err(libc::EPERM));
             assert_eq!(lock.wrlock(-1), DIED);
         },
         |lock| assert_eq!(lock.consistent(), Ok(0)),
-        // The victim dies with the lock in any case.
-        |lock, _| lock.use_it(&[DIED]),
+        // The victim dies as the owner in any case.
+        |lock, _| lock.check_usable(&[DIED]),
     );
 }
 
-/// Repairs the guarded data, says so, and gives the lock back.
+/// Repairs the guarded data, marks it consistent, and releases the lock.
 #[apply(scenario)]
 fn repair_section() {
     Semlock::<false>::check(
         "ipc_semlock_consistent, wrunlock, after a repair",
-        Before::Marked,
+        InitialState::OwnerDied,
         |lock| {
             assert_eq!(lock.wrlock(-1), DIED);
             assert_eq!(lock.wrunlock(), Ok(0));
@@ -481,13 +473,7 @@ fn repair_section() {
             assert_eq!(lock.consistent(), Ok(0));
             assert_eq!(lock.wrunlock(), Ok(0));
         },
-        |lock, finished| {
-            lock.use_it(if finished {
-                &[CLEAN]
-            } else {
-                either(false, CLEAN)
-            })
-        },
+        |lock, finished| lock.check_usable(outcomes(finished, CLEAN)),
     );
 }
 
@@ -495,7 +481,7 @@ fn repair_section() {
 fn remove() {
     Semlock::<false>::check(
         "ipc_semlock_remove",
-        Before::Free,
+        InitialState::Free,
         |lock| {
             let id = lock.id.replace(-1);
             assert_eq!(lock.remove(), Err(libc::EINVAL));
@@ -511,7 +497,7 @@ fn remove() {
             let id = lock.open(CREATE | libc::IPC_EXCL);
             lock.id
                 .set(id.map_err(|error| format!("errno {error}"))? as c_int);
-            lock.use_it(&[CLEAN])
+            lock.check_usable(&[CLEAN])
         },
     );
 }

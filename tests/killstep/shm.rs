@@ -1,4 +1,4 @@
-//! Regions: a process that makes, names, opens, replaces, removes or closes one is killed.
+//! Regions: a process is killed that creates, publishes, opens, replaces, unlinks or closes one.
 
 use crate::check;
 use crate::child::Child;
@@ -15,22 +15,22 @@ use unixipc::ffi::shm::{
 };
 use unixipc::shm::Shm;
 
-/// Small, because its initialisation is stepped through too.
+/// Small, because the victim is also stepped through the initialisation.
 const SIZE: usize = 64;
-/// The bytes with which a region's maker fills it.
+/// The byte with which each creator fills a region.
 const SET_UP: u8 = 1;
 const VICTIM: u8 = 2;
 const SURVIVOR: u8 = 3;
 
 type Handle = Result<*mut Shm, String>;
 
-/// The calls, and the names that they are for.
+/// The calls, and the names of their regions.
 struct Calls {
     library: Library,
     prefix: String,
-    /// The name that a scenario is about.
+    /// The name of the region that is tested.
     name: CString,
-    /// The name with which a victim practises.
+    /// The name for a victim's warm-up.
     other: CString,
 }
 
@@ -46,7 +46,7 @@ impl Calls {
         }
     }
 
-    /// The names of regions.
+    /// The names of the existing regions.
     fn names(&self) -> Vec<String> {
         let strip = |file: String| Some(file.strip_prefix(&self.prefix)?.to_string());
         files().filter_map(strip).collect()
@@ -76,14 +76,14 @@ impl Calls {
         };
         let opts_size = size_of_val(&opts);
         self.handle("ipc_shm_create", |ret| {
-            // SAFETY: options of this size, and a place.
+            // SAFETY: options of this size, and an out pointer.
             unsafe { (self.library.ipc_shm_create)(SIZE, &opts, opts_size, ret) }
         })
     }
 
     fn open(&self, name: &CStr) -> Handle {
         self.handle("ipc_shm_open", |ret| {
-            // SAFETY: a string and a place.
+            // SAFETY: a string and an out pointer.
             unsafe { (self.library.ipc_shm_open)(name.as_ptr(), 0, ret) }
         })
     }
@@ -94,12 +94,12 @@ impl Calls {
 
     fn open_or_create_with(&self, name: &CStr, byte: u8, opts: &ipc_shm_opts) -> Handle {
         unsafe extern "C" fn init(addr: *mut c_void, size: size_t, arg: *mut c_void) -> c_int {
-            // One by one: each instruction is a point.
+            // Word by word, because each instruction is a point.
             let words: *mut u64 = addr.cast();
             let value = u64::from_ne_bytes([arg.addr() as u8; 8]);
             let mut at = 0;
             while at < size / 8 {
-                // SAFETY: within the region, aligned.
+                // SAFETY: in the region, and aligned.
                 let word = unsafe { words.add(at) };
                 // SAFETY: as above.
                 unsafe { word.write_volatile(value) };
@@ -109,7 +109,7 @@ impl Calls {
         }
         let arg = ptr::without_provenance_mut(byte.into());
         self.handle("ipc_shm_open_or_create", |ret| {
-            // SAFETY: a string, a function, options of this size, a place.
+            // SAFETY: a string, a function, options of this size, and an out pointer.
             unsafe {
                 (self.library.ipc_shm_open_or_create)(
                     name.as_ptr(),
@@ -128,14 +128,14 @@ impl Calls {
         // SAFETY: an open handle.
         let fd = unsafe { (self.library.ipc_shm_fd)(shm) };
         self.handle("ipc_shm_from_fd", |ret| {
-            // SAFETY: a place.
+            // SAFETY: an out pointer.
             unsafe { (self.library.ipc_shm_from_fd)(fd, 0, ret) }
         })
     }
 
     fn attach(&self, key: key_t) -> Handle {
         self.handle("ipc_shm_attach", |ret| {
-            // SAFETY: a place.
+            // SAFETY: an out pointer.
             unsafe { (self.library.ipc_shm_attach)(key, SIZE, libc::IPC_CREAT | 0o600, ret) }
         })
     }
@@ -151,7 +151,7 @@ impl Calls {
     }
 
     fn close(&self, shm: *mut Shm) {
-        // SAFETY: an open handle, no longer used.
+        // SAFETY: an open handle that is not used again.
         unsafe { (self.library.ipc_shm_close)(shm) };
     }
 
@@ -166,24 +166,26 @@ impl Calls {
     }
 
     fn fill(&self, shm: *mut Shm, byte: u8) {
-        // SAFETY: as many bytes are there while the handle is open.
+        // SAFETY: the region has this size while the handle is open.
         unsafe { self.address(shm).write_bytes(byte, self.size(shm)) };
     }
 
-    /// A region is whole, and was filled with one of these.
+    /// Checks that a region is complete, and filled with one of these bytes.
     fn check(&self, shm: *mut Shm, bytes: &[u8]) -> Verdict {
-        // SAFETY: as many bytes are there while the handle is open; no process writes meanwhile.
+        // SAFETY: the region has this size while the handle is open; no process writes to it now.
         let found = unsafe { slice::from_raw_parts(self.address(shm), self.size(shm)) };
         let byte = found[0];
         if found.len() == SIZE && bytes.contains(&byte) && found.iter().all(|b| *b == byte) {
             Ok(())
         } else {
             let len = found.len();
-            Err(format!("{len} bytes of {byte} and others, not {bytes:?}"))
+            Err(format!(
+                "{len} bytes, {byte} first, not only one of {bytes:?}"
+            ))
         }
     }
 
-    /// Only these names exist.
+    /// Checks that only these names exist.
     fn check_names(&self, expected: &[&str]) -> Verdict {
         let found = self.names();
         if found == expected {
@@ -193,8 +195,8 @@ impl Calls {
         }
     }
 
-    /// A region of this name, filled in.
-    fn make_named(&self, name: &CStr) -> *mut Shm {
+    /// Publishes a new region under this name.
+    fn create_named(&self, name: &CStr) -> *mut Shm {
         let shm = self.create(PUBLISH).unwrap();
         self.fill(shm, SET_UP);
         assert_eq!(self.publish(shm, name), 0);
@@ -213,7 +215,7 @@ impl Drop for Calls {
     }
 }
 
-/// A region that all processes inherit, closed in the harness at the end.
+/// A region that all processes inherit. The harness closes it at the end.
 struct Inherited<'a> {
     calls: &'a Calls,
     shm: *mut Shm,
@@ -225,7 +227,7 @@ impl Drop for Inherited<'_> {
     }
 }
 
-/// The victim makes a region.
+/// The victim creates a region.
 struct Create {
     calls: Calls,
     flags: c_uint,
@@ -273,7 +275,7 @@ fn create_to_publish() {
     check_create("ipc_shm_create, PUBLISH", PUBLISH);
 }
 
-/// The victim gives a region its name.
+/// The victim publishes a region.
 struct Publish<'a>(&'a Calls);
 
 impl<'a> Scenario for Publish<'a> {
@@ -287,7 +289,7 @@ impl<'a> Scenario for Publish<'a> {
     }
 
     fn become_victim(&self, _: &mut Inherited<'a>) {
-        self.0.close(self.0.make_named(&self.0.other));
+        self.0.close(self.0.create_named(&self.0.other));
         assert_eq!(self.0.unlink(&self.0.other), 0);
     }
 
@@ -298,7 +300,7 @@ impl<'a> Scenario for Publish<'a> {
     fn survive(&self, region: &mut Inherited<'a>, finished: &Finished) -> Verdict {
         if self.0.publish(region.shm, &self.0.name) == 0 {
             if finished.get() {
-                return Err("it has no name".into());
+                return Err("the published region has no name".into());
             }
         } else if self.0.names() != ["name"] {
             return Err("ipc_shm_publish".into());
@@ -312,7 +314,7 @@ fn publish() {
     check("ipc_shm_publish", &Publish(&Calls::new()));
 }
 
-/// The victim opens an existing region by its name, with one call or the other.
+/// The victim opens an existing region by its name.
 struct Open<'a> {
     calls: &'a Calls,
     or_create: bool,
@@ -333,7 +335,7 @@ impl<'a> Scenario for Open<'a> {
 
     fn set_up(&self) -> Inherited<'a> {
         self.calls.clear();
-        let shm = self.calls.make_named(&self.calls.name);
+        let shm = self.calls.create_named(&self.calls.name);
         Inherited {
             calls: self.calls,
             shm,
@@ -378,7 +380,7 @@ fn open_or_create_opens() {
     check_open("ipc_shm_open_or_create, opens", true);
 }
 
-/// The victim makes the region; it is killed inside init too.
+/// The victim creates the region. It is also killed in the init callback.
 struct OpenOrCreate(Calls);
 
 impl Scenario for OpenOrCreate {
@@ -399,13 +401,13 @@ impl Scenario for OpenOrCreate {
     }
 
     fn survive(&self, (): &mut (), finished: &Finished) -> Verdict {
-        let early = self.0.names();
+        let names = self.0.names();
         let shm = self.0.open_or_create(&self.0.name, SURVIVOR)?;
-        let by = if early.is_empty() { SURVIVOR } else { VICTIM };
-        if finished.get() && by != VICTIM {
-            return Err("it was not published".into());
+        let filled_by = if names.is_empty() { SURVIVOR } else { VICTIM };
+        if finished.get() && filled_by != VICTIM {
+            return Err("the region was not published".into());
         }
-        self.0.check(shm, &[by])?;
+        self.0.check(shm, &[filled_by])?;
         self.0.check_names(&["name"])
     }
 }
@@ -418,7 +420,7 @@ fn open_or_create_creates() {
     );
 }
 
-/// The region of the name is of another layout, and the victim replaces it.
+/// The existing region has another layout, and the victim replaces it.
 struct ReplaceStale(Calls);
 
 impl ReplaceStale {
@@ -461,17 +463,17 @@ impl Scenario for ReplaceStale {
 
     fn survive(&self, (): &mut (), finished: &Finished) -> Verdict {
         if !self.0.names().is_empty() {
-            // One or the other, and complete.
+            // The old region or the new one, and complete.
             let shm = self.0.open(&self.0.name)?;
             self.0.check(shm, &[SET_UP, VICTIM])?;
         }
         let shm = self.open(SURVIVOR, 2)?;
-        let by: &[u8] = if finished.get() {
+        let filled_by: &[u8] = if finished.get() {
             &[VICTIM]
         } else {
             &[VICTIM, SURVIVOR]
         };
-        self.0.check(shm, by)?;
+        self.0.check(shm, filled_by)?;
         self.0.check_names(&["name"])
     }
 }
@@ -484,25 +486,25 @@ fn open_or_create_replaces() {
     );
 }
 
-/// The victim is the only user of a transient region. Its operation:
+/// The operation of a victim that is the only user of a transient region.
 #[derive(Clone, Copy, PartialEq)]
 enum LastUser {
-    /// It makes the region, in place of a dead one.
-    Makes,
-    /// It publishes the region, in place of a dead one.
+    /// Creates the region, and replaces one without users.
+    Creates,
+    /// Publishes the region, and replaces one without users.
     Publishes,
-    /// It closes the region.
+    /// Closes the region.
     Closes,
 }
 
 /// Once the victim is dead, its region has no user, and no process sees the content again.
 struct Transient {
     calls: Calls,
-    what: LastUser,
+    last_user: LastUser,
 }
 
 impl Transient {
-    fn make(&self, name: &CStr, byte: u8) -> Handle {
+    fn create(&self, name: &CStr, byte: u8) -> Handle {
         let opts = ipc_shm_opts {
             flags: TRANSIENT,
             ..ipc_shm_opts::default()
@@ -525,7 +527,7 @@ impl Scenario for Transient {
         self.calls.clear();
         // The process ends without closing the region, so its name stays.
         let child = Child::fork(|| {
-            self.make(&self.calls.name, SET_UP).unwrap();
+            self.create(&self.calls.name, SET_UP).unwrap();
         });
         assert_eq!(child.wait(Instant::now() + Self::LIMIT), Some(0));
         ptr::null_mut()
@@ -533,18 +535,18 @@ impl Scenario for Transient {
 
     fn become_victim(&self, shm: &mut *mut Shm) {
         self.calls
-            .close(self.make(&self.calls.other, SET_UP).unwrap());
+            .close(self.create(&self.calls.other, SET_UP).unwrap());
         self.calls.close(self.publish(&self.calls.other));
         self.calls
-            .close(self.make(&self.calls.other, VICTIM).unwrap());
-        if self.what == LastUser::Closes {
-            *shm = self.make(&self.calls.name, VICTIM).unwrap();
+            .close(self.create(&self.calls.other, VICTIM).unwrap());
+        if self.last_user == LastUser::Closes {
+            *shm = self.create(&self.calls.name, VICTIM).unwrap();
         }
     }
 
     fn operate(&self, shm: &mut *mut Shm) {
-        match self.what {
-            LastUser::Makes => drop(self.make(&self.calls.name, VICTIM).unwrap()),
+        match self.last_user {
+            LastUser::Creates => drop(self.create(&self.calls.name, VICTIM).unwrap()),
             LastUser::Publishes => drop(self.publish(&self.calls.name)),
             LastUser::Closes => self.calls.close(*shm),
         }
@@ -554,7 +556,7 @@ impl Scenario for Transient {
         if self.calls.open(&self.calls.name).is_ok() {
             return Err("a region without users was opened".into());
         }
-        let shm = self.make(&self.calls.name, SURVIVOR)?;
+        let shm = self.create(&self.calls.name, SURVIVOR)?;
         self.calls.check(shm, &[SURVIVOR])?;
         self.calls
             .check(self.calls.open(&self.calls.name)?, &[SURVIVOR])?;
@@ -565,14 +567,14 @@ impl Scenario for Transient {
 fn check_transient(what: &str, last_user: LastUser) {
     let scenario = Transient {
         calls: Calls::new(),
-        what: last_user,
+        last_user,
     };
     check(what, &scenario);
 }
 
 #[apply(scenario)]
-fn transient_makes() {
-    check_transient("ipc_shm_open_or_create, TRANSIENT", LastUser::Makes);
+fn transient_creates() {
+    check_transient("ipc_shm_open_or_create, TRANSIENT", LastUser::Creates);
 }
 
 #[apply(scenario)]
@@ -622,7 +624,7 @@ fn transient_opens() {
     check("ipc_shm_open, TRANSIENT", &OpenTransient(&Calls::new()));
 }
 
-/// The victim removes a name.
+/// The victim unlinks a name.
 struct Unlink<'a>(&'a Calls);
 
 impl<'a> Scenario for Unlink<'a> {
@@ -630,12 +632,12 @@ impl<'a> Scenario for Unlink<'a> {
 
     fn set_up(&self) -> Inherited<'a> {
         self.0.clear();
-        let shm = self.0.make_named(&self.0.name);
+        let shm = self.0.create_named(&self.0.name);
         Inherited { calls: self.0, shm }
     }
 
     fn become_victim(&self, _: &mut Inherited<'a>) {
-        self.0.close(self.0.make_named(&self.0.other));
+        self.0.close(self.0.create_named(&self.0.other));
         assert_eq!(self.0.unlink(&self.0.other), 0);
     }
 
@@ -645,11 +647,11 @@ impl<'a> Scenario for Unlink<'a> {
 
     fn survive(&self, region: &mut Inherited<'a>, finished: &Finished) -> Verdict {
         self.0.check(region.shm, &[SET_UP])?;
-        let there = !self.0.names().is_empty();
-        if there && finished.get() {
-            return Err("it has its name".into());
+        let exists = !self.0.names().is_empty();
+        if exists && finished.get() {
+            return Err("the unlinked region still has its name".into());
         }
-        if there != (self.0.unlink(&self.0.name) == 0) {
+        if exists != (self.0.unlink(&self.0.name) == 0) {
             return Err("ipc_shm_unlink".into());
         }
         self.0.check_names(&[])?;
@@ -723,7 +725,7 @@ fn close() {
     check_sealed("ipc_shm_close", true);
 }
 
-/// The victim makes a System V segment.
+/// The victim creates a System V segment.
 struct Attach {
     calls: Calls,
     key: key_t,
@@ -778,7 +780,7 @@ impl Scenario for Attach {
 fn attach() {
     let scenario = Attach {
         calls: Calls::new(),
-        // Each test has an IPC namespace of its own where that is possible.
+        // Each test has its own IPC namespace where that is possible.
         key: 0x7566_0000 ^ std::process::id() as key_t,
     };
     check("ipc_shm_attach", &scenario);

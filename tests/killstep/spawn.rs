@@ -1,4 +1,4 @@
-//! Children: whoever starts one is killed, and nothing stays of either.
+//! Child processes: the parent is killed, and leaves no child and no descriptor behind.
 
 use crate::check;
 use crate::child;
@@ -15,13 +15,12 @@ use std::time::{Duration, Instant};
 use unixipc::ffi::spawn::ipc_spawn_opts;
 use unixipc::spawn::SpawnFd;
 
-/// How long what has to end at once may take: exec included, while other tests run.
-const SOON: Duration = Duration::from_secs(4);
-/// A number that the pair's end has in the child besides standard input and output.
+/// The time limit for the end of the child: it includes exec, while other tests run.
+const TIME_LIMIT: Duration = Duration::from_secs(4);
+/// The number of the passed descriptor in the child.
 const IN_CHILD: c_int = 5;
 
-/// A pipe of which the child gets the writing end. It ends when the child is gone, and the
-/// victim.
+/// A pipe. The victim and the child have the write end, so it ends when both have ended.
 struct Pipe {
     read: Option<io::PipeReader>,
     write: Option<io::PipeWriter>,
@@ -54,7 +53,7 @@ impl Spawn {
         if pid == -1 {
             return Err(());
         }
-        // SAFETY: the library just made it, for us.
+        // SAFETY: the library has just made it for us.
         Ok((pid, unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 }
@@ -82,7 +81,7 @@ impl Scenario for Spawn {
     }
 
     fn operate(&self, pipe: &mut Pipe) {
-        // What comes of it is kept: to close it would be the victim's next operation.
+        // Not closed, because that would be another operation of the victim.
         let spawned = mem::ManuallyDrop::new(self.spawn(pipe));
         assert_eq!(spawned.is_ok(), self.exists);
     }
@@ -90,10 +89,10 @@ impl Scenario for Spawn {
     fn survive(&self, pipe: &mut Pipe, _: &Finished) -> Verdict {
         pipe.write = None;
         let read = pipe.read.take().unwrap();
-        if !child::poll_readable(&read, Instant::now() + SOON) {
-            return Err("somebody still has the descriptor that was passed to the child".into());
+        if !child::poll_readable(&read, Instant::now() + TIME_LIMIT) {
+            return Err("a process still has the descriptor that was passed to the child".into());
         }
-        // That no child is left, the harness sees itself.
+        // The harness checks that no child is left.
         Ok(())
     }
 }
