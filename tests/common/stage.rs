@@ -72,7 +72,7 @@ pub fn make_command() -> Command {
     command
 }
 
-/// Runs make, one process at a time, because make itself takes no lock.
+/// Runs make under a lock on the source tree, because make itself takes none.
 pub fn run_locked(make: &mut Command) -> Result<(), Failed> {
     let directory = File::open(root())?;
     // SAFETY: flock takes no pointer; the descriptor is open.

@@ -1,7 +1,7 @@
 //! Several processes at one lock, killed and restarted at random.
 //!
 //! The lock guards two words, and for each process the number of its increments. Both words equal
-//! the sum of these numbers, so a process that is told of an owner's death can repair them.
+//! the sum of these numbers, so a process that learns of an owner's death can repair them.
 
 use crate::support::*;
 use libc::{EAGAIN, EINTR, ETIMEDOUT, c_int};
