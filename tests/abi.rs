@@ -1,5 +1,5 @@
-//! What the installed library promises to the linker, the loader and to programs that
-//! were built before: tests/abi/ has it written down, `make header` writes it anew.
+//! The installed library's promises to the linker, the loader and existing programs. The golden
+//! files are in tests/abi/; `make header` replaces them.
 
 use common::{assert_golden, root, run, stage, text, trial_with_tools};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use tempfile::TempDir;
 
-/// The shared library's size without its symbols may not be larger.
+/// The maximum size of the stripped shared library.
 const SIZE_LIMIT: u64 = 300 * 1024;
 
 fn main() -> ExitCode {
@@ -18,19 +18,16 @@ fn main() -> ExitCode {
         trial_with_tools(name, &["make", "cc", "readelf"], run)
     };
     let trials = vec![
-        trial("golden: symbols.txt lists what is exported", exports),
-        trial(
-            "static library defines the same names and no other",
-            archive,
-        ),
-        trial("header declares what is exported", header),
+        trial("golden: symbols.txt lists the exported symbols", exports),
+        trial("static library defines exactly the same names", archive),
+        trial("header declares exactly the exported functions", header),
         trial("dynamic section", dynamic_section),
         trial("segments", segments),
-        trial("undefined symbols are the C library's", undefined),
-        trial("mode of the files", modes),
+        trial("undefined symbols are those of the C library", undefined),
+        trial("file modes", modes),
         trial_with_tools("size", &["make", "cc", "strip"], size),
         Trial::test(
-            "golden: layouts.txt has what lies in shared memory",
+            "golden: layouts.txt lists the layouts in shared memory",
             layouts,
         ),
         types_trial(),
@@ -51,7 +48,7 @@ fn readelf(args: &[&str], file: &Path) -> Result<String, Failed> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A line of readelf's symbol tables.
+/// A line of a symbol table that readelf prints.
 struct Symbol {
     name: String,
     version: String,
@@ -59,7 +56,7 @@ struct Symbol {
     section: String,
 }
 
-/// The symbols of a table that are not local.
+/// The global and weak symbols of a table.
 fn symbols(table: &str, file: &Path) -> Result<Vec<Symbol>, Failed> {
     let printed = readelf(&[table], file)?;
     let mut symbols = Vec::new();
@@ -78,15 +75,15 @@ fn symbols(table: &str, file: &Path) -> Result<Vec<Symbol>, Failed> {
         });
     }
     if symbols.is_empty() {
-        return Err(format!("no symbols were found:\n{printed}").into());
+        return Err(format!("no symbols:\n{printed}").into());
     }
     Ok(symbols)
 }
 
-/// The names that the shared library exports, with their versions.
+/// The symbols that the shared library exports.
 fn exported() -> Result<Vec<Symbol>, Failed> {
     let mut symbols = symbols("--dyn-syms", &shared_library()?)?;
-    // A version is a symbol too, with no section.
+    // A version is also a symbol; it has no section.
     symbols.retain(|symbol| symbol.section != "UND" && symbol.section != "ABS");
     Ok(symbols)
 }
@@ -100,7 +97,8 @@ fn exports() -> Result<(), Failed> {
     assert_golden(&golden("symbols.txt"), &lines.concat())
 }
 
-/// Sizes, alignments and offsets: processes with different versions of the library share these.
+/// Compares sizes, alignments and offsets: processes with different versions of the library share
+/// the objects.
 fn layouts() -> Result<(), Failed> {
     use unixipc::ffi::{cond::ipc_cond, event::ipc_event, mutex::ipc_mutex, rwlock::ipc_rwlock};
     use unixipc::shm::trailer;
@@ -172,7 +170,7 @@ fn compare(
     Err(format!("only {one}: {only_one:?}\nonly {two}: {only_two:?}").into())
 }
 
-/// The values of one kind of entry of the dynamic section.
+/// The values of the entries with this tag in the dynamic section.
 fn entries(section: &str, tag: &str) -> Vec<String> {
     section
         .lines()
@@ -203,10 +201,13 @@ fn dynamic_section() -> Result<(), Failed> {
             .iter()
             .any(|start| name.starts_with(start))
     };
-    expect(needed.iter().all(is_libc), "it needs more than libc")?;
+    expect(
+        needed.iter().all(is_libc),
+        "a needed library other than libc",
+    )?;
     expect(
         needed.iter().any(|name| name.starts_with("libc.")),
-        "it needs no libc",
+        "libc is not needed",
     )?;
     expect(
         entries(&section, "FLAGS").concat().contains("BIND_NOW"),
@@ -229,18 +230,23 @@ fn segments() -> Result<(), Failed> {
         .filter(|fields| fields.len() >= 8 && fields[1].starts_with("0x"))
         .map(|fields| (fields[0], fields[6..fields.len() - 1].concat()))
         .collect();
-    let stack = segments.iter().find(|(kind, _)| *kind == "GNU_STACK");
+    let stack = segments
+        .iter()
+        .find(|(segment_type, _)| *segment_type == "GNU_STACK");
     if stack.is_none_or(|(_, flags)| flags != "RW") {
-        return Err(format!("the stack would be executable:\n{printed}").into());
+        return Err(format!("the stack is executable:\n{printed}").into());
     }
-    if !segments.iter().any(|(kind, _)| *kind == "GNU_RELRO") {
+    if !segments
+        .iter()
+        .any(|(segment_type, _)| *segment_type == "GNU_RELRO")
+    {
         return Err(format!("no GNU_RELRO:\n{printed}").into());
     }
     if segments
         .iter()
         .any(|(_, flags)| flags.contains('W') && flags.contains('E'))
     {
-        return Err(format!("writable and executable:\n{printed}").into());
+        return Err(format!("a segment is writable and executable:\n{printed}").into());
     }
     Ok(())
 }
@@ -248,17 +254,17 @@ fn segments() -> Result<(), Failed> {
 fn undefined() -> Result<(), Failed> {
     let library = shared_library()?;
     let needed = entries(&readelf(&["--dynamic"], &library)?, "NEEDED");
-    // musl has no versions; there the loader is the judge.
+    // musl has no symbol versions; only the loader can check the symbols.
     let is_glibc = needed.iter().any(|name| name == "libc.so.6");
     for symbol in symbols("--dyn-syms", &library)? {
         if symbol.section != "UND" || symbol.version.starts_with("GLIBC_") {
             continue;
         }
-        // What the compiler's start files look for and need not find.
+        // The compiler's start files refer to these, and do not require them.
         let optional = symbol.binding == "WEAK"
             && (symbol.name.starts_with("_ITM_") || symbol.name == "__gmon_start__");
         if !optional && (is_glibc || !symbol.version.is_empty()) {
-            return Err(format!("{} {}", symbol.name, symbol.version).into());
+            return Err(format!("undefined: {} {}", symbol.name, symbol.version).into());
         }
     }
     Ok(())
@@ -276,34 +282,34 @@ fn modes() -> Result<(), Failed> {
 }
 
 fn size() -> Result<(), Failed> {
-    let folder = TempDir::new()?;
-    let stripped = folder.path().join("stripped.so");
+    let directory = TempDir::new()?;
+    let stripped = directory.path().join("stripped.so");
     run(Command::new("strip")
         .arg("-o")
         .arg(&stripped)
         .arg(shared_library()?))?;
     let size = fs::metadata(&stripped)?.len();
     if size > SIZE_LIMIT {
-        return Err(format!("{size} bytes are more than {SIZE_LIMIT}").into());
+        return Err(format!("{size} bytes, more than {SIZE_LIMIT}").into());
     }
     Ok(())
 }
 
-/// The comparison of types, on the architecture of the committed description.
+/// The comparison of types. It runs only on the architecture of the committed description.
 fn types_trial() -> Trial {
-    let name = "golden: unixipc.abi has the types of the functions";
+    let name = "golden: unixipc.abi describes the types of the functions";
     let tools = ["make", "cc", "abidw", "abidiff"];
     if cfg!(target_arch = "x86_64") {
         trial_with_tools(name, &tools, types)
     } else {
-        Trial::test(format!("{name} (which is x86-64's)"), || Ok(())).with_ignored_flag(true)
+        Trial::test(format!("{name} (x86-64 only)"), || Ok(())).with_ignored_flag(true)
     }
 }
 
-/// Compares types with abidiff, from the debug information that Rust writes.
+/// Compares types with abidiff, which reads the debug information.
 fn types() -> Result<(), Failed> {
-    let folder = TempDir::new()?;
-    let library = debug_library(folder.path())?;
+    let directory = TempDir::new()?;
+    let library = debug_library(directory.path())?;
     let committed = golden("unixipc.abi");
     let bless = std::env::var_os("UNIXIPC_BLESS").is_some();
     if bless && !committed.exists() {
@@ -313,13 +319,13 @@ fn types() -> Result<(), Failed> {
         .arg(&committed)
         .arg(&library)
         .output()?;
-    // A description that abidiff cannot parse has no types, and so no differences.
+    // If abidiff cannot parse the description, it finds no types and so no differences.
     let is_parsed = output.stderr.is_empty();
     match output.status.code() {
         Some(0) if is_parsed => Ok(()),
         _ if bless => describe(&library, &committed),
         _ => Err(format!(
-            "the ABI is not that of {}; `make header` makes that anew\n{}\n{}",
+            "the ABI differs from {}; `make header` replaces it\n{}\n{}",
             committed.display(),
             output.status,
             text(&output)
@@ -328,9 +334,9 @@ fn types() -> Result<(), Failed> {
     }
 }
 
-/// Links the library from an archive with debug information, which the one that is
-/// installed does not have. The archive is kept below target/.
-fn debug_library(folder: &Path) -> Result<PathBuf, Failed> {
+/// Links the library from an archive with debug information, which the installed library does not
+/// have. The archive is kept below target/.
+fn debug_library(directory: &Path) -> Result<PathBuf, Failed> {
     let target = root().join("target/abi-debug");
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     run(Command::new(cargo)
@@ -348,7 +354,7 @@ fn debug_library(folder: &Path) -> Result<PathBuf, Failed> {
         .arg("--target-dir")
         .arg(&target))?;
     let map = root().join("packaging/unixipc.map");
-    let library = folder.join("libunixipc.so");
+    let library = directory.join("libunixipc.so");
     let mut command = Command::new("cc");
     command
         .args(["-shared", "-static-libgcc", "-Wl,--gc-sections", "-o"])
@@ -368,8 +374,8 @@ fn debug_library(folder: &Path) -> Result<PathBuf, Failed> {
     Ok(library)
 }
 
-/// Writes the library's description, without what changes from one machine and one
-/// compiler to the next: paths, hashes, and the parts of other crates, which are empty.
+/// Writes the description of the library, without parts that depend on the machine or compiler:
+/// paths, hashes, and the empty parts of other crates.
 fn describe(library: &Path, file: &Path) -> Result<(), Failed> {
     let output = run(Command::new("abidw")
         .args(["--no-corpus-path", "--no-comp-dir-path", "--no-show-locs"])
@@ -392,7 +398,7 @@ fn describe(library: &Path, file: &Path) -> Result<(), Failed> {
                 .split_once(" path='")
                 .ok_or("an abi-instr without path")?;
             let (_, rest) = path.split_once('\'').ok_or("a path that does not end")?;
-            // Any path, but not one twice: abidiff ends itself then.
+            // The path is arbitrary but unique, because abidiff aborts on a duplicate.
             units += 1;
             kept += &format!("{start} path='{units}'{rest}");
         } else {

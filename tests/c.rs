@@ -1,5 +1,5 @@
-//! The C and C++ programs of tests/c: each is compiled as a user would, in several
-//! ways, and run. They exit 0 (passed), 1 (failed) or 77 (cannot be run here).
+//! The C and C++ programs of tests/c. Each is compiled as a user would compile it, in several ways,
+//! and run. The exit status is 0 (passed), 1 (failed) or 77 (cannot run here).
 
 use common::programs::{
     self, CANNOT_RUN, WARNINGS, is_cxx, path_text, programs, run_bounded, tests_c,
@@ -19,7 +19,7 @@ const COMPILERS: [(&str, &str); 2] = [("gcc", "g++"), ("clang", "clang++")];
 
 /// How a program is built and run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+enum Mode {
     Shared,
     Static,
     Valgrind,
@@ -31,10 +31,10 @@ fn main() -> ExitCode {
     for source in programs() {
         for (c, cxx) in COMPILERS {
             let compiler = if is_cxx(&source) { cxx } else { c };
-            for how in [How::Shared, How::Static, How::Valgrind, How::Sanitized] {
-                // A static program has no dlopen to speak of.
-                if how != How::Static || !source.ends_with("dlopen.c") {
-                    trials.push(program(source.clone(), compiler, how));
+            for mode in [Mode::Shared, Mode::Static, Mode::Valgrind, Mode::Sanitized] {
+                // A static program cannot use dlopen.
+                if mode != Mode::Static || !source.ends_with("dlopen.c") {
+                    trials.push(program(source.clone(), compiler, mode));
                 }
             }
         }
@@ -48,46 +48,46 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// A program compiled and run in one way.
-fn program(source: PathBuf, compiler: &'static str, how: How) -> Trial {
+/// A test that compiles and runs a program.
+fn program(source: PathBuf, compiler: &'static str, mode: Mode) -> Trial {
     let file = source.file_name().unwrap_or_default().to_string_lossy();
-    let name = format!("{file}, {compiler}, {how:?}").to_lowercase();
+    let name = format!("{file}, {compiler}, {mode:?}").to_lowercase();
     let mut tools = vec![compiler, "pkg-config", "timeout"];
-    if how == How::Valgrind {
+    if mode == Mode::Valgrind {
         tools.push("valgrind");
     }
-    // One that cannot be run here says so only when it runs.
+    // A program finds out only when it runs whether it can run here.
     if tools.iter().all(|tool| find_tool(tool).is_some()) {
-        Trial::ignorable_test(name, move || build_and_run(&source, compiler, how))
+        Trial::ignorable_test(name, move || build_and_run(&source, compiler, mode))
     } else {
         trial_with_tools(name, &tools, || Ok(()))
     }
 }
 
-fn build_and_run(source: &Path, compiler: &str, how: How) -> Result<Completion, Failed> {
-    let folder = TempDir::new()?;
-    let link = match how {
-        How::Static => Link::Static,
+fn build_and_run(source: &Path, compiler: &str, mode: Mode) -> Result<Completion, Failed> {
+    let directory = TempDir::new()?;
+    let link = match mode {
+        Mode::Static => Link::Static,
         _ => programs::link_of(source),
     };
     let sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-    let more: &[&str] = match how {
-        How::Sanitized => &sanitizers,
+    let extra_flags: &[&str] = match mode {
+        Mode::Sanitized => &sanitizers,
         _ => &[],
     };
-    let binary = folder.path().join("program");
-    programs::build(source, compiler, link, more, &binary)?;
+    let binary = directory.path().join("program");
+    programs::build(source, compiler, link, extra_flags, &binary)?;
 
     let mut command = Vec::new();
-    if how == How::Valgrind {
-        command.extend(valgrind(folder.path(), link));
+    if mode == Mode::Valgrind {
+        command.extend(valgrind(directory.path(), link));
     }
     command.push(path_text(&binary)?);
     let environment = programs::environment()?;
-    let output = run_bounded(folder.path(), &command, &environment, |_| {})?;
+    let output = run_bounded(directory.path(), &command, &environment, |_| {})?;
     match output.status.code() {
-        Some(0) if how == How::Valgrind => {
-            judge_valgrind(folder.path()).map(|()| Completion::Completed)
+        Some(0) if mode == Mode::Valgrind => {
+            check_valgrind_logs(directory.path()).map(|()| Completion::Completed)
         }
         Some(0) => Ok(Completion::Completed),
         Some(CANNOT_RUN) if std::env::var_os("CI").is_none() => {
@@ -97,16 +97,16 @@ fn build_and_run(source: &Path, compiler: &str, how: How) -> Result<Completion, 
             "{}\n{}{}",
             output.status,
             text(&output),
-            valgrind_logs(folder.path())?
+            valgrind_logs(directory.path())?
         )
         .into()),
     }
 }
 
-/// The command that a program runs under.
-fn valgrind(folder: &Path, link: Link) -> Vec<String> {
-    let log = format!("--log-file={}/valgrind.%p", folder.display());
-    // The loader keeps some memory of a library that is never unloaded; it stays reachable.
+/// The valgrind command, to which the program is appended.
+fn valgrind(directory: &Path, link: Link) -> Vec<String> {
+    let log = format!("--log-file={}/valgrind.%p", directory.display());
+    // The loader keeps some reachable memory for a library that is never unloaded.
     let leaks = match link {
         Link::Dlopen => "--errors-for-leak-kinds=definite,indirect,possible",
         _ => "--errors-for-leak-kinds=all",
@@ -119,7 +119,7 @@ fn valgrind(folder: &Path, link: Link) -> Vec<String> {
         leaks,
         "--track-fds=yes",
         "--trace-children=yes",
-        // The tests concern no programs of the system.
+        // Programs of the system are not tested.
         "--trace-children-skip=/bin/*,/usr/bin/*",
         "--vgdb=no",
         &log,
@@ -128,10 +128,10 @@ fn valgrind(folder: &Path, link: Link) -> Vec<String> {
     .to_vec()
 }
 
-/// What valgrind wrote of the program and of its children.
-fn valgrind_logs(folder: &Path) -> Result<String, Failed> {
+/// The logs of valgrind about the program and its children.
+fn valgrind_logs(directory: &Path) -> Result<String, Failed> {
     let mut logs = String::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.file_stem() == Some(OsStr::new("valgrind")) {
             logs += &fs::read_to_string(path)?;
@@ -140,15 +140,15 @@ fn valgrind_logs(folder: &Path) -> Result<String, Failed> {
     Ok(logs)
 }
 
-/// An error ends in the program's exit status; an open descriptor is only written down.
-fn judge_valgrind(folder: &Path) -> Result<(), Failed> {
-    let logs = valgrind_logs(folder)?;
+/// Looks for open descriptors, which valgrind only logs. Errors change the exit status.
+fn check_valgrind_logs(directory: &Path) -> Result<(), Failed> {
+    let logs = valgrind_logs(directory)?;
     let lines: Vec<&str> = logs.lines().collect();
     let leaked = lines
         .windows(2)
         .find(|pair| pair[0].contains("== Open ") && !pair[1].contains("<inherited from parent>"));
     if !logs.contains("FILE DESCRIPTORS:") {
-        return Err(format!("valgrind tells nothing of descriptors:\n{logs}").into());
+        return Err(format!("valgrind does not report descriptors:\n{logs}").into());
     }
     match leaked {
         Some(lines) => Err(format!("a descriptor is left open: {}\n{logs}", lines[0]).into()),
@@ -156,29 +156,25 @@ fn judge_valgrind(folder: &Path) -> Result<(), Failed> {
     }
 }
 
-/// Two static libraries that are written in Rust, in one program.
+/// Tests that link two static Rust libraries into one program.
 fn two_rust(compiler: &'static str) -> Vec<Trial> {
     let mut trials = Vec::new();
     for unixipc_first in [true, false] {
         for is_static in [false, true] {
-            let first = if unixipc_first {
-                "unixipc"
-            } else {
-                "the other"
-            };
+            let first = if unixipc_first { "unixipc" } else { "other" };
             let libc = if is_static { "static" } else { "shared" };
             trials.push(trial_with_tools(
                 format!("two_rust.c, {compiler}, {first} first, libc {libc}"),
                 &[compiler, "pkg-config", "timeout", "rustc"],
                 move || {
-                    let folder = TempDir::new()?;
-                    let other = other_rust(folder.path())?;
+                    let directory = TempDir::new()?;
+                    let other = other_rust(directory.path())?;
                     let prefix = stage::prefix()?;
                     let mut archives = [prefix.join("lib/libunixipc.a"), other];
                     if !unixipc_first {
                         archives.reverse();
                     }
-                    let binary = folder.path().join("program");
+                    let binary = directory.path().join("program");
                     let mut command = Command::new(compiler);
                     command
                         .args(["-std=c11"])
@@ -193,7 +189,7 @@ fn two_rust(compiler: &'static str) -> Vec<Trial> {
                     }
                     run(&mut command)?;
                     expect_success(run_bounded(
-                        folder.path(),
+                        directory.path(),
                         &[path_text(&binary)?],
                         &[],
                         |_| {},
@@ -205,9 +201,9 @@ fn two_rust(compiler: &'static str) -> Vec<Trial> {
     trials
 }
 
-/// Another static library that is written in Rust, and brings the standard library too.
-fn other_rust(folder: &Path) -> Result<PathBuf, Failed> {
-    let source = folder.join("other.rs");
+/// Another static Rust library, which also contains the standard library.
+fn other_rust(directory: &Path) -> Result<PathBuf, Failed> {
+    let source = directory.join("other.rs");
     fs::write(
         &source,
         r#"
@@ -219,7 +215,7 @@ fn other_rust(folder: &Path) -> Result<PathBuf, Failed> {
         }
         "#,
     )?;
-    let library = folder.join("libother.a");
+    let library = directory.join("libother.a");
     run(Command::new("rustc")
         .args(["--crate-type", "staticlib", "--edition", "2024", "-o"])
         .args([&library, &source]))?;
@@ -234,7 +230,7 @@ fn expect_success(output: Output) -> Result<(), Failed> {
     }
 }
 
-/// The system's names that rename.c takes over.
+/// The system functions that rename.c replaces.
 const ALL_CALLS: [&str; 11] = [
     "ftok",
     "mkfifo",
@@ -262,26 +258,31 @@ const PERL_CALLS: [&str; 10] = [
     "socketpair",
 ];
 
-/// A C program that is pointed at unixipc by renaming.
+/// A C program whose library calls rename.c redirects to unixipc.
 fn renamed_c(compiler: &'static str) -> Trial {
     trial_with_tools(
         format!("rename.c preloaded into a C program, {compiler}"),
         &[compiler, "pkg-config", "timeout"],
         move || {
-            let folder = TempDir::new()?;
-            let binary = folder.path().join("plain");
+            let directory = TempDir::new()?;
+            let binary = directory.path().join("plain");
             run(Command::new(compiler)
                 .args(["-std=c11"])
                 .args(WARNINGS)
                 .arg(tests_c().join("rename_plain.c"))
                 .arg("-o")
                 .arg(&binary))?;
-            renamed(folder.path(), compiler, &[path_text(&binary)?], &ALL_CALLS)
+            renamed(
+                directory.path(),
+                compiler,
+                &[path_text(&binary)?],
+                &ALL_CALLS,
+            )
         },
     )
 }
 
-/// The same for a script in another language.
+/// The same test for a script in another language.
 fn renamed_script(
     interpreter: &'static str,
     script: &'static str,
@@ -291,22 +292,22 @@ fn renamed_script(
         format!("rename.c preloaded into {interpreter}"),
         &["cc", "pkg-config", "timeout", interpreter],
         move || {
-            let folder = TempDir::new()?;
+            let directory = TempDir::new()?;
             let script = path_text(&tests_c().join(script))?;
-            renamed(folder.path(), "cc", &[interpreter.into(), script], calls)
+            renamed(directory.path(), "cc", &[interpreter.into(), script], calls)
         },
     )
 }
 
-/// Runs a command with rename.c preloaded and without: it prints the same, and did
-/// make `calls` through it.
+/// Runs a command without and with rename.c preloaded. The output must be the same, and `calls` must
+/// have gone through rename.c.
 fn renamed(
-    folder: &Path,
+    directory: &Path,
     compiler: &str,
     command: &[String],
     calls: &[&str],
 ) -> Result<(), Failed> {
-    let shim = folder.join("rename.so");
+    let shim = directory.join("rename.so");
     let mut flags = vec!["-std=c11", "-shared", "-fPIC"];
     flags.extend(WARNINGS);
     stage::compile(
@@ -317,22 +318,22 @@ fn renamed(
         &[&tests_c().join("rename.c")],
         &shim,
     )?;
-    let log = folder.join("calls");
+    let log = directory.join("calls");
     let mut printed = Vec::new();
     for preload in [String::new(), path_text(&shim)?] {
-        // Only the program itself gets the shim, not the shell and timeout.
+        // Preloads into the program only, not into the shell and timeout.
         let mut words = vec![
             "env".into(),
             format!("LD_PRELOAD={preload}"),
             format!("RENAME_LOG={}", log.display()),
         ];
         words.extend(command.iter().cloned());
-        words.push(path_text(&folder.join("tmp/fifo"))?);
-        let output = run_bounded(folder, &words, &[], |_| {})?;
+        words.push(path_text(&directory.join("tmp/fifo"))?);
+        let output = run_bounded(directory, &words, &[], |_| {})?;
         printed.push(text(&output));
         expect_success(output)?;
         if preload.is_empty() && log.exists() {
-            return Err("it was preloaded already".into());
+            return Err("rename.c was already preloaded".into());
         }
     }
     if printed[0] != printed[1] {
@@ -341,7 +342,7 @@ fn renamed(
     let log = fs::read_to_string(log)?;
     let made: BTreeSet<&str> = log.lines().filter_map(|l| l.split(' ').next()).collect();
     if made != calls.iter().copied().collect() {
-        return Err(format!("not the calls that were to be made: {made:?}").into());
+        return Err(format!("unexpected calls: {made:?}").into());
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! The programs of tests/c under system call filters. Each call that the library can do without
-//! is refused, with `ENOSYS` and with `EPERM`: alone, and all of them together. The programs
-//! must pass all the same.
+//! Runs the programs of tests/c under seccomp filters. A filter refuses a system call that the
+//! library does not require, or all of these calls, with `ENOSYS` or `EPERM`. The programs must still
+//! pass.
 
 use common::filter::{refuse, refuse_where};
 use common::programs::{self, CANNOT_RUN};
@@ -14,19 +14,19 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
-/// A system call that the library can do without.
+/// A system call that the library does not require.
 struct Optional {
     name: &'static str,
     number: c_long,
-    /// An argument and bits in it; without them the call is not refused.
-    only_with: Option<(u32, u32)>,
+    /// The index of an argument, and bits: the call is refused only if the argument has these bits.
+    refused_bits: Option<(u32, u32)>,
 }
 
 const fn always(name: &'static str, number: c_long) -> Optional {
     Optional {
         name,
         number,
-        only_with: None,
+        refused_bits: None,
     }
 }
 
@@ -49,18 +49,18 @@ const OPTIONAL: [Optional; 14] = [
     Optional {
         name: "linkat with AT_EMPTY_PATH",
         number: libc::SYS_linkat,
-        only_with: Some((4, libc::AT_EMPTY_PATH as u32)),
+        refused_bits: Some((4, libc::AT_EMPTY_PATH as u32)),
     },
     Optional {
         name: "memfd_create with MFD_NOEXEC_SEAL",
         number: libc::SYS_memfd_create,
-        only_with: Some((1, MFD_NOEXEC_SEAL)),
+        refused_bits: Some((1, MFD_NOEXEC_SEAL)),
     },
 ];
 
 impl Optional {
     fn refuse(&self, error: c_int) {
-        match self.only_with {
+        match self.refused_bits {
             None => refuse(self.number, error),
             Some((argument, bits)) => {
                 refuse_where(self.number, argument, BPF_JSET, bits, error);
@@ -69,7 +69,7 @@ impl Optional {
     }
 }
 
-/// The programs, compiled once for all tests.
+/// The compiled programs, which all tests share.
 struct Binaries {
     _directory: TempDir,
     paths: Vec<PathBuf>,
@@ -97,7 +97,7 @@ impl Binaries {
     }
 }
 
-/// What the tests share.
+/// The programs, or the error of the build.
 type Shared = Arc<OnceLock<Result<Binaries, String>>>;
 
 fn main() -> ExitCode {
@@ -116,7 +116,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// Runs each program in a process that has called `filter`.
+/// A test that runs each program in a process that has called `filter`.
 fn trial(name: String, shared: &Shared, filter: impl Fn() + Copy + Send + Sync + 'static) -> Trial {
     let shared = shared.clone();
     let tools = ["cc", "c++", "pkg-config", "timeout"];
@@ -140,7 +140,7 @@ fn trial(name: String, shared: &Shared, filter: impl Fn() + Copy + Send + Sync +
     })
 }
 
-/// Runs one program. One that cannot be run here fails in CI only.
+/// Runs one program. If it cannot run here, this fails in CI only.
 fn run(program: &Path, filter: impl Fn() + Send + Sync + 'static) -> Result<(), Failed> {
     let directory = TempDir::new()?;
     let command = [programs::path_text(program)?];
@@ -150,7 +150,7 @@ fn run(program: &Path, filter: impl Fn() + Send + Sync + 'static) -> Result<(), 
             filter();
             Ok(())
         };
-        // SAFETY: the child makes system calls only, unless it panics; then it ends.
+        // SAFETY: the child only makes system calls; if it panics, it ends.
         unsafe { command.pre_exec(install) };
     })?;
     match output.status.code() {

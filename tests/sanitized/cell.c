@@ -1,13 +1,13 @@
 /*
- * A hostile neighbour: processes that can write to a cell's memory scribble over all of it at
- * full speed, while this one opens, loads and waits. It may get errors, and values of a right
- * length; it may not crash, hang, or touch anything outside the memory.
+ * Hostile writers: processes overwrite a cell's memory at full speed, while this process opens,
+ * loads and waits. The calls may fail, or return values of a valid length. They must not crash,
+ * hang, or access anything outside the memory.
  *
  *     cell VALUE_SIZE SECONDS
  *
- * The cell ends where a page begins that cannot be touched; so does what is before its first
- * page. What is before the cell in that page is poisoned, and every buffer is exactly as long as
- * is said, for AddressSanitizer.
+ * An inaccessible page precedes the cell's first page, and another one begins where the cell ends.
+ * For AddressSanitizer, the bytes before the cell in its first page are poisoned, and every buffer
+ * has exactly the size that is passed to the library.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -30,9 +30,9 @@
 #include <unixipc.h>
 
 #define PAGE 4096
-#define NEIGHBOURS 2
+#define WRITERS 2
 
-/* Where the layout has what a neighbour aims at. */
+/* The offsets of the fields that the writers attack. */
 enum { SLOTS_AT = 12, SIZE_AT = 16, STRIDE_AT = 24, PUBLISHED_AT = 64, LOCK_AT = 128, SLOT_AT = 256 };
 
 static size_t value_size, bytes, stride;
@@ -55,7 +55,7 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* The memory of a file between two pages that cannot be touched, at the end of its pages. */
+/* Maps a file between two inaccessible pages. Returns a cell's memory at the end of the mapping. */
 static unsigned char *map(int fd, int protection)
 {
     size_t inner = (bytes + PAGE - 1) / PAGE * PAGE;
@@ -68,16 +68,16 @@ static unsigned char *map(int fd, int protection)
     return (unsigned char *)outer + PAGE + inner - bytes;
 }
 
-/* A number that somebody did not think of. */
+/* A number that code may fail to expect. */
 static uint64_t adversarial(void)
 {
-    static const uint64_t odd[] = {
+    static const uint64_t boundary_values[] = {
         0, 1, 2, 15, 16, 17, 63, 64, 65, 255, 4096, 0x7fffffff, 0x80000000u, 0xffffffffu, 0x100000000u,
         0x7fffffffffffffffu, 0x8000000000000000u, 0xfffffffffffffff0u, 0xffffffffffffffffu,
     };
     switch (next() % 4) {
     case 0:
-        return odd[next() % (sizeof(odd) / sizeof(*odd))];
+        return boundary_values[next() % (sizeof(boundary_values) / sizeof(*boundary_values))];
     case 1:
         return value_size + next() % 3 - 1;
     case 2:
@@ -102,53 +102,53 @@ static unsigned char *slot(unsigned char *mem, uint64_t version)
     return mem + SLOT_AT + (version & (slots - 1)) * stride;
 }
 
-/* A version that is really there, or was, with a length. */
-static void plausible(unsigned char *mem, uint64_t version, uint64_t len)
+/* Publishes a slot with a version and a length. */
+static void publish(unsigned char *mem, uint64_t version, uint64_t len)
 {
     put64(slot(mem, version) + 8, len);
     put64(slot(mem, version), version);
     put32(mem + PUBLISHED_AT, (uint32_t)version);
 }
 
-/* Writes over all of it, for ever; right is what a cell with a value looks like. */
-__attribute__((noreturn)) static void scribble(unsigned char *mem, const unsigned char *right, uint64_t start)
+/* Overwrites the memory forever. valid is a copy of a cell with a value. */
+__attribute__((noreturn)) static void overwrite(unsigned char *mem, const unsigned char *valid, uint64_t start)
 {
     seed = start;
     for (;;) {
         uint64_t version = 1 + next() % 64;
         switch (next() % 8) {
-        case 0: /* a cell again, so that it can be opened */
-            memcpy(mem, right, SLOT_AT + 2 * stride);
+        case 0: /* a valid cell, so that it can be opened */
+            memcpy(mem, valid, SLOT_AT + 2 * stride);
             break;
         case 1: /* noise over everything */
             for (size_t i = 0; i + 8 <= bytes; i += 8 * (1 + next() % 16))
                 put64(mem + i, next());
             break;
-        case 2: /* a cell with one odd number */
-            memcpy(mem, right, SLOT_AT + 2 * stride);
+        case 2: /* a valid cell except for one field */
+            memcpy(mem, valid, SLOT_AT + 2 * stride);
             put64(mem + 8 * (next() % 4), adversarial());
             break;
-        case 3: /* a header that says more than there is */
-            memcpy(mem, right, SLOT_AT);
+        case 3: /* a header with sizes that exceed the memory */
+            memcpy(mem, valid, SLOT_AT);
             put32(mem + SLOTS_AT, 1u << (next() % 32));
             put64(mem + STRIDE_AT, 64 * (next() >> (next() % 64)));
             put64(mem + SIZE_AT, next() % 2 ? adversarial() : stride - 64);
             break;
-        case 4: /* values that always change under the reader */
+        case 4: /* values that change while a reader copies them */
             for (int i = 0; i < 2000; i++, version++)
-                plausible(mem, version, 1 + next() % value_size);
+                publish(mem, version, 1 + next() % value_size);
             break;
-        case 5: /* values of odd lengths */
+        case 5: /* values of invalid lengths */
             for (int i = 0; i < 200; i++)
-                plausible(mem, version + next() % 4, adversarial());
+                publish(mem, version + next() % 4, adversarial());
             break;
-        case 6: /* the published word and the versions apart from each other */
+        case 6: /* versions that do not match the published word */
             for (int i = 0; i < 2000; i++) {
                 put32(mem + PUBLISHED_AT, (uint32_t)adversarial());
                 put64(slot(mem, next()), adversarial());
             }
             break;
-        default: /* waking who sleeps, for nothing and for something */
+        default: /* wake-ups, with and without a new value */
             for (int i = 0; i < 20; i++) {
                 put32(mem + PUBLISHED_AT, (uint32_t)(next() % 3));
                 syscall(SYS_futex, mem + PUBLISHED_AT, FUTEX_WAKE, 1 << 30);
@@ -164,19 +164,19 @@ static const int allowed[CALLS][6] = {
     [LOAD] = {EPROTO, EAGAIN, ENODATA, EMSGSIZE},
     [WAIT] = {EPROTO, EAGAIN, ETIMEDOUT, EOPNOTSUPP},
 };
-static long good[CALLS], bad[CALLS];
+static long succeeded[CALLS], failed[CALLS];
 
-/* Counts a result, which must be one of those that may be. */
-static int judge(enum call call, long result, double begin, double limit)
+/* Checks and counts a result. Returns whether the call succeeded. */
+static int check(enum call call, long result, double begin, double limit)
 {
     int error = errno;
     if (now() - begin > limit)
         errx(1, "%s took %.3f s", names[call], now() - begin);
     if (result >= 0) {
-        good[call]++;
+        succeeded[call]++;
         return 1;
     }
-    bad[call]++;
+    failed[call]++;
     for (int i = 0; i < 6; i++)
         if (allowed[call][i] == error)
             return 0;
@@ -184,7 +184,7 @@ static int judge(enum call call, long result, double begin, double limit)
     err(1, "%s", names[call]);
 }
 
-/* Does everything once with a handle. */
+/* Loads and waits once. */
 static void use(struct ipc_cell *cell, int wait_ms)
 {
     size_t size = ipc_cell_value_size(cell);
@@ -200,20 +200,20 @@ static void use(struct ipc_cell *cell, int wait_ms)
         err(1, "malloc");
     double begin = now();
     ssize_t len = ipc_cell_load(cell, buffer, cap, &version);
-    if (judge(LOAD, len, begin, 20) && (len == 0 || (size_t)len > cap || (size_t)len > size))
-        errx(1, "a value of %zd bytes in a buffer of %zu", len, cap);
+    if (check(LOAD, len, begin, 20) && (len == 0 || (size_t)len > cap || (size_t)len > size))
+        errx(1, "a value of %zd bytes in a buffer of %zu bytes", len, cap);
     free(buffer);
 
     begin = now();
-    judge(WAIT, ipc_cell_wait(cell, next() % 2 ? version : adversarial(), wait_ms), begin, 20);
+    check(WAIT, ipc_cell_wait(cell, next() % 2 ? version : adversarial(), wait_ms), begin, 20);
 }
 
-static struct ipc_cell *open_anew(const unsigned char *mem, unsigned flags)
+static struct ipc_cell *open_cell(const unsigned char *mem, unsigned flags)
 {
     struct ipc_cell *cell = NULL;
     double begin = now();
     int ret = ipc_cell_open(mem, bytes, flags, &cell);
-    if (!judge(OPEN, ret, begin, 20))
+    if (!check(OPEN, ret, begin, 20))
         return NULL;
     if (ipc_cell_value_size(cell) == 0 || ipc_cell_value_size(cell) > bytes)
         errx(1, "a cell of %zu bytes", ipc_cell_value_size(cell));
@@ -235,30 +235,30 @@ int main(int argc, char **argv)
     unsigned char *readable = map(fd, PROT_READ);
 
     struct ipc_cell *first, *opened[2];
-    unsigned char *value = calloc(1, value_size), *right = malloc(bytes);
-    if (!value || !right)
+    unsigned char *value = calloc(1, value_size), *valid = malloc(bytes);
+    if (!value || !valid)
         err(1, "malloc");
-    /* Both ways in which waiting threads are woken. */
+    /* Tests both ways of waking waiters. */
     unsigned flags = value_size < 1000 ? IPC_CELL_F_WAITABLE : IPC_CELL_F_WAITABLE_RDONLY;
     if (ipc_cell_init(writable, bytes, value_size, flags, &first) < 0)
         err(1, "ipc_cell_init");
     if (ipc_cell_store(first, value, value_size, 0) < 0)
         err(1, "ipc_cell_store");
-    memcpy(right, writable, bytes);
-    memcpy(&slots, right + SLOTS_AT, sizeof(slots));
-    memcpy(&stride, right + STRIDE_AT, sizeof(stride));
-    opened[0] = open_anew(readable, IPC_CELL_F_RDONLY);
-    opened[1] = open_anew(writable, 0);
+    memcpy(valid, writable, bytes);
+    memcpy(&slots, valid + SLOTS_AT, sizeof(slots));
+    memcpy(&stride, valid + STRIDE_AT, sizeof(stride));
+    opened[0] = open_cell(readable, IPC_CELL_F_RDONLY);
+    opened[1] = open_cell(writable, 0);
 
-    pid_t parent = getpid(), neighbours[NEIGHBOURS];
-    for (int i = 0; i < NEIGHBOURS; i++) {
-        neighbours[i] = fork();
-        if (neighbours[i] < 0)
+    pid_t parent = getpid(), writers[WRITERS];
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = fork();
+        if (writers[i] < 0)
             err(1, "fork");
-        if (neighbours[i] == 0) {
+        if (writers[i] == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             if (getppid() == parent)
-                scribble(writable, right, (uint64_t)i << 32);
+                overwrite(writable, valid, (uint64_t)i << 32);
             _exit(1);
         }
     }
@@ -271,7 +271,7 @@ int main(int argc, char **argv)
                 use(opened[i], 0);
             use(opened[i], 1 + (int)(next() % 3));
             for (int turn = 0; turn < 20; turn++) {
-                struct ipc_cell *again = open_anew(i ? writable : readable, i ? 0 : IPC_CELL_F_RDONLY);
+                struct ipc_cell *again = open_cell(i ? writable : readable, i ? 0 : IPC_CELL_F_RDONLY);
                 if (again)
                     use(again, (int)(next() % 2));
                 ipc_cell_close(again);
@@ -279,21 +279,21 @@ int main(int argc, char **argv)
         }
     }
 
-    for (int i = 0; i < NEIGHBOURS; i++) {
-        if (waitpid(neighbours[i], NULL, WNOHANG) != 0)
-            errx(1, "a neighbour has ended");
-        kill(neighbours[i], SIGKILL);
-        waitpid(neighbours[i], NULL, 0);
+    for (int i = 0; i < WRITERS; i++) {
+        if (waitpid(writers[i], NULL, WNOHANG) != 0)
+            errx(1, "a hostile writer has ended");
+        kill(writers[i], SIGKILL);
+        waitpid(writers[i], NULL, 0);
     }
     for (int call = 0; call < CALLS; call++) {
-        printf("%s: %ld good, %ld refused\n", names[call], good[call], bad[call]);
-        if (good[call] < 10 || bad[call] < 10)
-            errx(1, "the neighbours were too kind, or too rough");
+        printf("%s: %ld succeeded, %ld failed\n", names[call], succeeded[call], failed[call]);
+        if (succeeded[call] < 10 || failed[call] < 10)
+            errx(1, "too few calls succeeded or failed");
     }
     ipc_cell_close(first);
     ipc_cell_close(opened[0]);
     ipc_cell_close(opened[1]);
     free(value);
-    free(right);
+    free(valid);
     return 0;
 }

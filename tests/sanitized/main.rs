@@ -1,34 +1,34 @@
 //! Objects in shared memory under the sanitizers, in C programs.
 //!
-//! cell.c is a hostile neighbour and its victim: processes that scribble over all of a cell's
-//! memory, at full speed, while another one uses it, under AddressSanitizer and between pages
-//! that cannot be touched. It is linked with the library that is installed, and with one in
-//! which every access is checked by the sanitizer as well. threads.c has threads that share a
-//! cell, under ThreadSanitizer. UNIXIPC_TEST_SCALE multiplies what they do.
+//! In cell.c, hostile processes overwrite a cell's memory at full speed while another process uses
+//! the cell. It runs under AddressSanitizer, and the memory is between inaccessible pages. It is
+//! linked with the installed library, and with a library in which the sanitizer checks every
+//! access. In threads.c, threads share a cell under ThreadSanitizer. UNIXIPC_TEST_SCALE multiplies
+//! the work of both.
 
+use common::random::scale;
 use common::sanitizer::Sanitizer;
-use common::{root, run, stage};
+use common::{root, run, stage, tools};
 use libtest_mimic::{Arguments, Failed, Trial};
-use std::env;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// How long a victim stands its neighbours.
+/// The duration of the attack.
 const SECONDS: f64 = 3.0;
-/// How often each thread stores.
+/// The number of stores of each thread.
 const STORES: f64 = 20_000.0;
-/// Short values, which are copied in place; longer ones; more than a page.
+/// Short values, which inlined code copies; longer values; and more than a page.
 const SIZES: [usize; 4] = [1, 64, 1000, 100_000];
 
-/// Builds a program of this folder, and runs it.
+/// Builds a program of this directory, and runs it.
 fn program(
     sanitizer: Sanitizer,
     source: &str,
     library: &Path,
     args: [String; 2],
 ) -> Result<(), Failed> {
-    let folder = tempfile::Builder::new().prefix("unixipc-test-").tempdir()?;
-    let program = folder.path().join("program");
+    let directory = tempfile::Builder::new().prefix("unixipc-test-").tempdir()?;
+    let program = directory.path().join("program");
     let source = root().join("tests/sanitized").join(source);
     sanitizer.compile(&source, &[], library, &program)?;
     let limit = (120.0 * scale()).to_string();
@@ -52,12 +52,11 @@ fn main() -> ExitCode {
             };
             trials.push(match why_not {
                 None => Trial::test(name, move || test(size)),
-                Some(why) => Trial::test(format!("{name} ({why})"), move || Err(why.into()))
-                    .with_ignored_flag(env::var_os("CI").is_none()),
+                Some(why) => tools::ignored(&name, why),
             });
         };
     for size in SIZES {
-        let name = format!("hostile neighbour, cell of {size} bytes");
+        let name = format!("hostile writers, cell of {size} bytes");
         add(
             Sanitizer::Address,
             format!("{name}, as installed"),
@@ -80,11 +79,6 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn scale() -> f64 {
-    let scale = env::var("UNIXIPC_TEST_SCALE").ok();
-    scale.and_then(|scale| scale.parse().ok()).unwrap_or(1.0)
-}
-
 fn installed(size: usize) -> Result<(), Failed> {
     let library = stage::prefix()?.join("lib/libunixipc.a");
     hostile(&library, size)
@@ -100,7 +94,7 @@ fn hostile(library: &Path, size: usize) -> Result<(), Failed> {
 }
 
 fn threads(size: usize) -> Result<(), Failed> {
-    // As many bytes with large values as with small ones.
+    // Fewer stores of large values, so that the number of bytes is similar.
     let stores = (STORES * scale() / (1.0 + size as f64 / 1000.0)).ceil();
     let library = Sanitizer::Thread.library()?;
     let args = [size.to_string(), stores.to_string()];

@@ -1,6 +1,6 @@
 /*
- * Several threads at one cell, under ThreadSanitizer: each access to the shared memory has to
- * be an atomic one, and every value whole.
+ * Several threads use one cell, under ThreadSanitizer: each access to the shared memory must be
+ * atomic, and no value may be torn.
  *
  *     threads VALUE_SIZE STORES
  */
