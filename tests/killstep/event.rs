@@ -248,37 +248,30 @@ fn set_after_a_waiter() {
     check("ipc_event_set, automatic, after a waiter", &case);
 }
 
-#[apply(scenario)]
-fn clear() {
+/// The event is set before the call. It is clear if the call returned; otherwise, it may be clear.
+fn check_cleared(name: &str, flags: c_uint, operate: fn(&Shared)) {
     let case = Case::<false> {
         prepare: |shared| assert_eq!(shared.set(), DONE),
-        ..Case::new(
-            0,
-            |shared| assert_eq!(shared.clear(), DONE),
-            |shared, finished| {
-                let expected: &[Outcome] = if finished { &[Ok(0)] } else { &[Ok(0), Ok(1)] };
-                expect_one_of("the event", shared.is_set(), expected)
-            },
-        )
+        ..Case::new(flags, operate, |shared, finished| {
+            let expected: &[Outcome] = if finished { &[Ok(0)] } else { &[Ok(0), Ok(1)] };
+            expect_one_of("the event", shared.is_set(), expected)
+        })
     };
-    check("ipc_event_clear", &case);
+    check(name, &case);
 }
 
-/// The victim waits for a set event. The event is clear if the call returned.
+#[apply(scenario)]
+fn clear() {
+    check_cleared("ipc_event_clear", 0, |shared| {
+        assert_eq!(shared.clear(), DONE);
+    });
+}
+
 #[apply(scenario)]
 fn consume() {
-    let case = Case::<false> {
-        prepare: |shared| assert_eq!(shared.set(), DONE),
-        ..Case::new(
-            AUTO,
-            |shared| assert_eq!(shared.wait(-1), DONE),
-            |shared, finished| {
-                let expected: &[Outcome] = if finished { &[Ok(0)] } else { &[Ok(0), Ok(1)] };
-                expect_one_of("the event", shared.is_set(), expected)
-            },
-        )
-    };
-    check("ipc_event_wait, automatic, set", &case);
+    check_cleared("ipc_event_wait, automatic, set", AUTO, |shared| {
+        assert_eq!(shared.wait(-1), DONE);
+    });
 }
 
 #[apply(scenario)]
