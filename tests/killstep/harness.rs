@@ -35,6 +35,8 @@ pub trait Scenario {
     const END: End = End::Returns;
     /// Whether the survivor runs while the victim is stepped.
     const CONCURRENT: bool = false;
+    /// The victim's time limit.
+    const VICTIM_LIMIT: Duration = Duration::from_secs(30);
     /// The survivor's time limit after the victim's death.
     const LIMIT: Duration = Duration::from_secs(5);
 
@@ -164,9 +166,6 @@ const SAMPLE: usize = 150;
 const AROUND: usize = 3;
 /// An upper limit of an operation's instructions.
 const STEPS_MAX: usize = 200_000;
-/// The time limit of a victim.
-const VICTIM_LIMIT: Duration = Duration::from_secs(30);
-
 /// Runs a scenario. Returns an error if the victim dies by itself or does not reach the end of its
 /// operation.
 pub fn run<S: Scenario>(scenario: &S) -> Result<Report, String> {
@@ -298,7 +297,7 @@ impl Victim {
         });
         let victim = Self {
             child,
-            deadline: Instant::now() + VICTIM_LIMIT,
+            deadline: Instant::now() + S::VICTIM_LIMIT,
         };
         match victim.child.wait(victim.deadline) {
             Some(status) if stopped_by(status) == Some(BEGIN) => {}
@@ -341,7 +340,7 @@ fn stopped_by(status: i32) -> Option<i32> {
 
 fn describe(status: Option<i32>) -> String {
     match status {
-        None => format!("nothing happened for {VICTIM_LIMIT:?}"),
+        None => "nothing happened until the time limit".into(),
         Some(status) if libc::WIFEXITED(status) => {
             format!("it exited with status {}", libc::WEXITSTATUS(status))
         }

@@ -208,12 +208,31 @@ fn orphan_is_detected() {
     check_counts(&report, report.inconsistent);
 }
 
+/// A victim that does not finish its operation.
+struct Unfinished(fn(&Page));
+
+impl Scenario for Unfinished {
+    type State = Page;
+    const VICTIM_LIMIT: Duration = Duration::from_secs(5);
+
+    fn set_up(&self) -> Page {
+        Page::new()
+    }
+
+    fn become_victim(&self, _: &mut Page) {}
+
+    fn operate(&self, page: &mut Page) {
+        (self.0)(page);
+    }
+
+    fn survive(&self, _: &mut Page, _: &Finished) -> Verdict {
+        Ok(())
+    }
+}
+
+/// The error of a scenario whose victim does not finish.
 fn run_error(operate: fn(&Page)) -> String {
-    let error = harness::run(&Simple {
-        operate,
-        survive: |_| Ok(()),
-    })
-    .expect_err("the victim does not finish");
+    let error = harness::run(&Unfinished(operate)).expect_err("the victim does not finish");
     assert_eq!(child::reap_orphans(Duration::ZERO), Ok(()));
     error
 }
