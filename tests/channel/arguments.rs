@@ -1,5 +1,6 @@
-//! Arguments that the calls refuse, options, and output structures.
+//! Invalid arguments, options, and output structures.
 
+use crate::peer::{abstract_name, silent_client};
 use crate::support::*;
 use libc::{EBADF, EBUSY, EINVAL, EMSGSIZE, c_int};
 use std::ptr::{null, null_mut};
@@ -10,47 +11,48 @@ use unixipc::pair::Cred;
 const SIZE: usize = size_of::<ipc_channel_opts>();
 const CRED_SIZE: usize = size_of::<Cred>();
 const STATS_SIZE: usize = size_of::<ipc_channel_stats>();
-const REFUSED: Outcome = Err(EINVAL);
+const INVALID: Outcome = Err(EINVAL);
 
 #[apply(isolated)]
 fn null_pointers() {
     let (a, _b) = pair();
     let mut bytes = [0u8; STATS_SIZE];
     let at = bytes.as_mut_ptr().cast();
-    let call = |call: &dyn Fn() -> c_int| assert_eq!(outcome(|| call() as isize), REFUSED);
+    let assert_invalid =
+        |call: &dyn Fn() -> c_int| assert_eq!(outcome(|| call() as isize), INVALID);
     // SAFETY: NULL is refused; the other pointers are valid.
     unsafe {
-        call(&|| ipc_channel_pair(null(), 0, null_mut()));
-        call(&|| ipc_channel_from_fd(0, null(), 0, 0, null_mut()));
-        call(&|| ipc_channel_listen(null(), 0o600, 0));
-        call(&|| ipc_channel_accept(0, null(), 0, 0, null_mut()));
-        call(&|| ipc_channel_connect(c"x".as_ptr(), null(), 0, 0, null_mut()));
-        call(&|| ipc_channel_connect(null(), null(), 0, 0, &mut null_mut()));
-        call(&|| ipc_channel_send(null_mut(), at, 1, 0));
-        call(&|| ipc_channel_send(a.0, null(), 1, 0));
-        call(&|| ipc_channel_send(a.0, null(), 0, 0));
-        call(&|| ipc_channel_recv(null_mut(), at, 1, 0) as c_int);
-        call(&|| ipc_channel_recv(a.0, null_mut(), 1, 0) as c_int);
-        call(&|| ipc_channel_recv(a.0, null_mut(), 0, 0) as c_int);
-        call(&|| ipc_channel_commit(null_mut(), 1));
-        call(&|| ipc_channel_cancel(null_mut()));
-        call(&|| ipc_channel_peek(null_mut(), &mut null(), 0) as c_int);
-        call(&|| ipc_channel_peek(a.0, null_mut(), 0) as c_int);
-        call(&|| ipc_channel_release(null_mut()));
-        call(&|| ipc_channel_shutdown(null_mut(), libc::SHUT_RD));
-        call(&|| ipc_channel_fd(null_mut()));
-        call(&|| ipc_channel_peer_cred(null(), at.cast(), CRED_SIZE));
-        call(&|| ipc_channel_peer_cred(a.0, null_mut(), CRED_SIZE));
-        call(&|| ipc_channel_stats(null(), at.cast(), STATS_SIZE));
-        call(&|| ipc_channel_stats(a.0, null_mut(), STATS_SIZE));
+        assert_invalid(&|| ipc_channel_pair(null(), 0, null_mut()));
+        assert_invalid(&|| ipc_channel_from_fd(0, null(), 0, 0, null_mut()));
+        assert_invalid(&|| ipc_channel_listen(null(), 0o600, 0));
+        assert_invalid(&|| ipc_channel_accept(0, null(), 0, 0, null_mut()));
+        assert_invalid(&|| ipc_channel_connect(c"x".as_ptr(), null(), 0, 0, null_mut()));
+        assert_invalid(&|| ipc_channel_connect(null(), null(), 0, 0, &mut null_mut()));
+        assert_invalid(&|| ipc_channel_send(null_mut(), at, 1, 0));
+        assert_invalid(&|| ipc_channel_send(a.0, null(), 1, 0));
+        assert_invalid(&|| ipc_channel_send(a.0, null(), 0, 0));
+        assert_invalid(&|| ipc_channel_recv(null_mut(), at, 1, 0) as c_int);
+        assert_invalid(&|| ipc_channel_recv(a.0, null_mut(), 1, 0) as c_int);
+        assert_invalid(&|| ipc_channel_recv(a.0, null_mut(), 0, 0) as c_int);
+        assert_invalid(&|| ipc_channel_commit(null_mut(), 1));
+        assert_invalid(&|| ipc_channel_cancel(null_mut()));
+        assert_invalid(&|| ipc_channel_peek(null_mut(), &mut null(), 0) as c_int);
+        assert_invalid(&|| ipc_channel_peek(a.0, null_mut(), 0) as c_int);
+        assert_invalid(&|| ipc_channel_release(null_mut()));
+        assert_invalid(&|| ipc_channel_shutdown(null_mut(), libc::SHUT_RD));
+        assert_invalid(&|| ipc_channel_fd(null_mut()));
+        assert_invalid(&|| ipc_channel_peer_cred(null(), at.cast(), CRED_SIZE));
+        assert_invalid(&|| ipc_channel_peer_cred(a.0, null_mut(), CRED_SIZE));
+        assert_invalid(&|| ipc_channel_stats(null(), at.cast(), STATS_SIZE));
+        assert_invalid(&|| ipc_channel_stats(a.0, null_mut(), STATS_SIZE));
         ipc_channel_close(null_mut());
     }
-    let none = End(null_mut());
-    assert_eq!(none.reserve(1, 0).unwrap_err(), EINVAL);
+    let null_end = End(null_mut());
+    assert_eq!(null_end.reserve(1, 0).unwrap_err(), EINVAL);
     set_errno(SENTINEL);
-    assert_eq!(none.max(), 0);
+    assert_eq!(null_end.max(), 0);
     assert_eq!(failure(), EINVAL);
-    assert_eq!(a.recv(0), Err(libc::EAGAIN)); // it still works
+    assert_eq!(a.recv(0), Err(libc::EAGAIN)); // the end still works
 }
 
 #[apply(isolated)]
@@ -59,7 +61,7 @@ fn lengths() {
     let max = a.max();
     let bytes = vec![1; max + 1];
     assert_eq!(max, SMALL_RING - 12);
-    assert_eq!(a.send(&[], 0), REFUSED);
+    assert_eq!(a.send(&[], 0), INVALID);
     assert_eq!(a.send(&bytes, 0), Err(EMSGSIZE));
     for len in [isize::MAX as usize, usize::MAX / 2 + 2, usize::MAX] {
         let at = bytes.as_ptr().cast_mut().cast();
@@ -70,34 +72,33 @@ fn lengths() {
     assert_eq!(a.reserve(max + 1, 0).unwrap_err(), EMSGSIZE);
     assert_eq!(
         b.recv_raw(bytes.as_ptr().cast_mut().cast(), 0, 0),
-        REFUSED,
-        "no room at all"
+        INVALID,
+        "a buffer of 0 bytes"
     );
     assert_eq!(b.peek(0).unwrap_err(), libc::EAGAIN, "nothing was sent");
-    // The longest that can be always fits into an empty ring, wherever that begins.
+    // The longest message fits into an empty ring, whatever the position in the ring.
     for len in [1, max, 3, max, max - 1, max, 8, max] {
         assert_eq!(a.send(&bytes[..len], 0), DONE, "{len}");
-        assert_eq!(b.recv_cap(max, 0).map(|got| got.len()), Ok(len));
+        assert_eq!(b.recv_cap(max, 0).map(|message| message.len()), Ok(len));
     }
 }
 
 #[apply(isolated)]
-fn time_outs_that_are_none() {
+fn invalid_time_outs() {
     let (a, b) = pair();
     let (one, _two) = sockets(libc::SOCK_STREAM);
-    let name = format!("@unixipc-test-arguments-{}", std::process::id());
+    let name = abstract_name();
     let listener = listen(&name);
     for timeout_ms in [-3, -1000, c_int::MIN] {
-        assert_eq!(a.send(b"x", timeout_ms), REFUSED);
+        assert_eq!(a.send(b"x", timeout_ms), INVALID);
         assert_eq!(a.reserve(1, timeout_ms).unwrap_err(), EINVAL);
         assert_eq!(b.recv(timeout_ms), Err(EINVAL));
         assert_eq!(b.peek(timeout_ms).unwrap_err(), EINVAL);
         assert_eq!(from_fd(&one, timeout_ms).unwrap_err(), EINVAL);
         assert_eq!(accept(&listener, timeout_ms).unwrap_err(), EINVAL);
-        let connected = connect(&name, timeout_ms);
-        assert_eq!(connected.unwrap_err(), EINVAL);
+        assert_eq!(connect(&name, timeout_ms).unwrap_err(), EINVAL);
     }
-    assert_eq!(a.cancel(), REFUSED, "nothing is reserved");
+    assert_eq!(a.cancel(), INVALID, "nothing is reserved");
     assert_eq!(b.recv(0), Err(libc::EAGAIN), "nothing was sent");
     assert_eq!(accept(&listener, 0).unwrap_err(), libc::EAGAIN);
 }
@@ -105,84 +106,78 @@ fn time_outs_that_are_none() {
 #[apply(isolated)]
 fn out_of_order() {
     let (a, b) = pair();
-    assert_eq!(a.commit(1), REFUSED);
-    assert_eq!(a.cancel(), REFUSED);
-    assert_eq!(b.release(), REFUSED);
+    assert_eq!(a.commit(1), INVALID);
+    assert_eq!(a.cancel(), INVALID);
+    assert_eq!(b.release(), INVALID);
     a.reserve(100, 0).unwrap();
     for len in [0, 101, usize::MAX] {
-        assert_eq!(a.commit(len), REFUSED, "{len}");
+        assert_eq!(a.commit(len), INVALID, "{len}");
     }
     assert_eq!(a.send(b"x", -1), Err(EBUSY));
     assert_eq!(a.reserve(1, -1).unwrap_err(), EBUSY);
     assert_eq!(a.commit(100), DONE);
-    assert_eq!(a.commit(1), REFUSED);
+    assert_eq!(a.commit(1), INVALID);
     b.peek(0).unwrap();
     assert_eq!(b.release(), DONE);
-    assert_eq!(b.release(), REFUSED);
+    assert_eq!(b.release(), INVALID);
     assert_eq!(a.send(b"x", 0), DONE);
     b.peek(0).unwrap();
     assert_eq!(b.recv(0).unwrap(), b"x");
-    assert_eq!(b.release(), REFUSED, "it has been received");
+    assert_eq!(b.release(), INVALID, "the message was received");
     for how in [-1, 3, c_int::MAX, c_int::MIN] {
-        assert_eq!(a.shutdown(how), REFUSED);
+        assert_eq!(a.shutdown(how), INVALID);
     }
     assert_eq!(a.send(b"y", 0), DONE);
     assert_eq!(b.recv(0).unwrap(), b"y");
 }
 
-/// Each call that takes options, with these: pair, from_fd, accept, connect.
+/// Passes these options to each call that takes options: pair, from_fd, accept and connect.
 fn with_options(opts: *const ipc_channel_opts, size: usize) -> [Result<(), c_int>; 4] {
-    let name = format!("@unixipc-test-options-{}", std::process::id());
+    let name = abstract_name();
     let listener = listen(&name);
-    // A client to accept.
-    let client = local_socket(libc::SOCK_SEQPACKET);
-    let address = nix::sys::socket::UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
-    nix::sys::socket::connect(client.as_raw_fd(), &address).unwrap();
+    let _client = silent_client(&name);
     let name = std::ffi::CString::new(name).unwrap();
     let (one, two) = sockets(libc::SOCK_SEQPACKET);
-    let other = std::thread::spawn(move || from_fd(&two, 200).map(drop));
-    // SAFETY: options of that size, places and strings.
-    let tried = unsafe {
+    let peer = std::thread::spawn(move || from_fd(&two, 200).map(drop));
+    // SAFETY: options of this size, out pointers and strings.
+    let results = unsafe {
         [
             try_pair(opts, size).map(drop),
-            got(|ch| ipc_channel_from_fd(one.as_raw_fd(), opts, size, 2000, ch)).map(drop),
-            got(|ch| ipc_channel_accept(listener.as_raw_fd(), opts, size, 2000, ch)).map(drop),
-            // No process accepts; the options are checked before the call would wait.
-            got(|ch| ipc_channel_connect(name.as_ptr(), opts, size, 0, ch))
+            end_from(|ch| ipc_channel_from_fd(one.as_raw_fd(), opts, size, 2000, ch)).map(drop),
+            end_from(|ch| ipc_channel_accept(listener.as_raw_fd(), opts, size, 2000, ch)).map(drop),
+            // No process accepts this client. The call checks the options before it waits.
+            end_from(|ch| ipc_channel_connect(name.as_ptr(), opts, size, 0, ch))
                 .map(drop)
-                .or_else(|error| {
-                    if error == libc::EAGAIN {
-                        Ok(())
-                    } else {
-                        Err(error)
-                    }
+                .or_else(|error| match error {
+                    libc::EAGAIN => Ok(()),
+                    _ => Err(error),
                 }),
         ]
     };
     drop(one);
-    let _ = other.join().unwrap();
-    tried
+    let _ = peer.join().unwrap();
+    results
 }
 
-const ALL_WELL: [Result<(), c_int>; 4] = [Ok(()); 4];
+const ALL_OK: [Result<(), c_int>; 4] = [Ok(()); 4];
 
 #[apply(isolated)]
 fn options() {
     let with = |opts: ipc_channel_opts| with_options(&opts, SIZE);
-    let refused = [Err(EINVAL); 4];
-    assert_eq!(with(DEFAULTS), ALL_WELL);
-    assert_eq!(with_options(null(), 0), ALL_WELL);
+    let invalid = [Err(EINVAL); 4];
+    assert_eq!(with(DEFAULTS), ALL_OK);
+    assert_eq!(with_options(null(), 0), ALL_OK);
     assert_eq!(
         with_options(null(), usize::MAX),
-        ALL_WELL,
-        "NULL has no size"
+        ALL_OK,
+        "the size of NULL is ignored"
     );
     for bit in 3..32 {
         let flags = 1 << bit;
-        assert_eq!(with(ipc_channel_opts { flags, ..DEFAULTS }), refused);
+        assert_eq!(with(ipc_channel_opts { flags, ..DEFAULTS }), invalid);
     }
     for flags in [IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_NO_SPIN] {
-        assert_eq!(with(ipc_channel_opts { flags, ..SMALL }), ALL_WELL);
+        assert_eq!(with(ipc_channel_opts { flags, ..SMALL }), ALL_OK);
     }
     for spin_us in [1, 1_000_000] {
         assert_eq!(
@@ -190,10 +185,10 @@ fn options() {
                 spin_us,
                 ..DEFAULTS
             }),
-            ALL_WELL
+            ALL_OK
         );
-        let spin_us_and_not = ipc_channel_opts { spin_us, ..NO_SPIN };
-        assert_eq!(with(spin_us_and_not), refused);
+        let contradiction = ipc_channel_opts { spin_us, ..NO_SPIN };
+        assert_eq!(with(contradiction), invalid);
     }
     for spin_us in [1_000_001, u32::MAX] {
         assert_eq!(
@@ -201,44 +196,43 @@ fn options() {
                 spin_us,
                 ..DEFAULTS
             }),
-            refused
+            invalid
         );
     }
-    let over = (1u64 << 40) + 1;
-    for too_large in [over, u64::MAX / 2, u64::MAX] {
-        let send_size = too_large;
+    let too_large = (1u64 << 40) + 1;
+    for send_size in [too_large, u64::MAX / 2, u64::MAX] {
         assert_eq!(
             with(ipc_channel_opts {
                 send_size,
                 ..DEFAULTS
             }),
-            refused
+            invalid
         );
     }
-    // Messages are not longer than 2^32 - 2 bytes, whatever the rings.
+    // The longest message has 2^32 - 2 bytes, whatever the sizes of the rings.
     for message_max in [u32::MAX.into(), 1 << 40, (1 << 40) + 1, u64::MAX] {
         assert_eq!(
             with(ipc_channel_opts {
                 message_max,
                 ..DEFAULTS
             }),
-            refused
+            invalid
         );
     }
-    // Elsewhere the peer says it.
+    // In the other calls the peer chooses the size of the ring from which this side receives.
     let recv_size = 1;
-    let given = with(ipc_channel_opts {
+    let results = with(ipc_channel_opts {
         recv_size,
         ..DEFAULTS
     });
-    assert_eq!(given, [Ok(()), Err(EINVAL), Err(EINVAL), Err(EINVAL)]);
-    let recv_size = over;
+    assert_eq!(results, [Ok(()), Err(EINVAL), Err(EINVAL), Err(EINVAL)]);
+    let recv_size = too_large;
     assert_eq!(
         with(ipc_channel_opts {
             recv_size,
             ..DEFAULTS
         }),
-        refused
+        invalid
     );
 }
 
@@ -256,18 +250,22 @@ fn sizes_of_options() {
     for size in [SIZE + 1, SIZE + 8, 4096] {
         assert_eq!(
             with_options(&raw const longer.known, size),
-            ALL_WELL,
+            ALL_OK,
             "{size}"
         );
     }
-    let big = [Err(libc::E2BIG); 4];
+    let too_big = [Err(libc::E2BIG); 4];
     for size in [4097, usize::MAX] {
-        assert_eq!(with_options(&raw const longer.known, size), big, "{size}");
+        assert_eq!(
+            with_options(&raw const longer.known, size),
+            too_big,
+            "{size}"
+        );
     }
     longer.new[7] = 1;
-    assert_eq!(with_options(&raw const longer.known, SIZE + 7), ALL_WELL);
-    assert_eq!(with_options(&raw const longer.known, SIZE + 8), big);
-    // No version is smaller than the first one; 8 is the size of a pointer.
+    assert_eq!(with_options(&raw const longer.known, SIZE + 7), ALL_OK);
+    assert_eq!(with_options(&raw const longer.known, SIZE + 8), too_big);
+    // Smaller than the first version of the structure; 8 is the size of a pointer.
     for size in [0, 1, 8, 16, 32, SIZE - 1] {
         let too_small = [Err(EINVAL); 4];
         assert_eq!(with_options(&DEFAULTS, size), too_small, "{size}");
@@ -316,29 +314,30 @@ fn structures() {
     let cred = a.cred();
     assert_eq!(cred, Cred::own());
     assert_eq!(b.cred(), Cred::own());
-    // SAFETY: numbers without padding.
+    // SAFETY: the structure has no padding.
     let whole: [u8; CRED_SIZE] = unsafe { mem::transmute(cred) };
-    // SAFETY: an end, and room for the size.
+    // SAFETY: an open end, and a buffer of at least this size.
     let cred_of = |at, size| unsafe { ipc_channel_peer_cred(a.0, at, size) };
     check_sizes(&whole, |at, size| cred_of(at.cast(), size));
-    // SAFETY: numbers without padding.
+    // SAFETY: the structure has no padding.
     let whole: [u8; STATS_SIZE] = unsafe { mem::transmute(a.stats()) };
     assert_eq!((whole[0], whole[8]), (1, 100));
-    // SAFETY: an end, and room for the size.
+    // SAFETY: an open end, and a buffer of at least this size.
     let stats_of = |at, size| unsafe { ipc_channel_stats(a.0, at, size) };
     check_sizes(&whole, |at, size| stats_of(at.cast(), size));
 }
 
-/// A size below the first version's is refused; bytes that the library does not know become 0.
+/// Checks that a size below that of the first version is EINVAL, and that the bytes behind the known
+/// structure become 0.
 fn check_sizes(whole: &[u8], call: impl Fn(*mut u8, usize) -> c_int) {
     for size in 0..100 {
         let mut bytes = [0xaa; 101];
-        let got = outcome(|| call(bytes.as_mut_ptr(), size) as isize);
+        let done = outcome(|| call(bytes.as_mut_ptr(), size) as isize);
         let written = if size < whole.len() {
-            assert_eq!(got, REFUSED, "{size}");
+            assert_eq!(done, INVALID, "{size}");
             0
         } else {
-            assert_eq!(got, DONE, "{size}");
+            assert_eq!(done, DONE, "{size}");
             assert_eq!(bytes[..whole.len()], *whole);
             assert!(bytes[whole.len()..size].iter().all(|byte| *byte == 0));
             size
@@ -348,27 +347,28 @@ fn check_sizes(whole: &[u8], call: impl Fn(*mut u8, usize) -> c_int) {
 }
 
 #[apply(isolated)]
-fn descriptors_that_are_none() {
+fn invalid_descriptors() {
     for fd in [-1, -2, c_int::MIN, 1000, c_int::MAX] {
         assert_eq!(from_fd_with(fd, &DEFAULTS, 0).unwrap_err(), EBADF, "{fd}");
-        // SAFETY: no options, and a place.
-        let accepted = got(|ch| unsafe { ipc_channel_accept(fd, null(), 0, 0, ch) });
+        // SAFETY: no options, and an out pointer.
+        let accepted = end_from(|ch| unsafe { ipc_channel_accept(fd, null(), 0, 0, ch) });
         assert_eq!(accepted.unwrap_err(), EBADF, "{fd}");
     }
     let (read, _write) = pipe();
     assert_eq!(from_fd(&read, 0).unwrap_err(), libc::ENOTSOCK);
     let read = read.into();
     assert_eq!(accept(&read, 0).unwrap_err(), libc::ENOTSOCK);
-    for kind in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
-        assert_eq!(from_fd(&local_socket(kind), 0).unwrap_err(), libc::ENOTCONN);
-        // Neither of these listens.
-        assert_eq!(accept(&local_socket(kind), 0).unwrap_err(), EINVAL);
-        let (one, _two) = sockets(kind);
+    for socket_type in SOCKET_TYPES {
+        let unconnected = local_socket(socket_type);
+        assert_eq!(from_fd(&unconnected, 0).unwrap_err(), libc::ENOTCONN);
+        // Neither of these sockets listens.
+        assert_eq!(accept(&unconnected, 0).unwrap_err(), EINVAL);
+        let (one, _two) = sockets(socket_type);
         assert_eq!(accept(&one, 0).unwrap_err(), EINVAL);
     }
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let there = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    assert_eq!(from_fd(&there, 0).unwrap_err(), libc::EOPNOTSUPP);
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    assert_eq!(from_fd(&client, 0).unwrap_err(), libc::EOPNOTSUPP);
     let accepted = accept(&listener.into(), LONG);
     assert_eq!(accepted.unwrap_err(), libc::EOPNOTSUPP);
 }

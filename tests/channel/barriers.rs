@@ -1,27 +1,16 @@
-//! A system that gives barriers when the channel is made, and later gives none.
+//! membarrier(2) works when the channel is made, and is refused later.
 
 use crate::support::*;
 use common::filter::refuse;
-use libc::{EAGAIN, EPERM, ETIMEDOUT, POLLIN, SYS_membarrier};
+use libc::{EAGAIN, EPERM, ETIMEDOUT, SYS_membarrier};
 use std::thread;
 use std::time::Duration;
 
-/// Whether the descriptor is readable.
-fn is_readable(end: &End) -> bool {
-    let mut fd = libc::pollfd {
-        fd: end.fd().unwrap(),
-        events: POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one descriptor.
-    unsafe { libc::poll(&mut fd, 1, 0) == 1 }
-}
-
-/// Nothing is lost, and time-outs and signals are what they were.
+/// No message is lost, and time-outs and signals work as before.
 #[apply(isolated)]
-fn no_more() {
+fn refused_later() {
     let (a, b) = pair();
-    // From some number on, if nobody sleeps, a sender does without fences.
+    // After some messages without a sleep, the sender omits the fences.
     for _ in 0..300 {
         assert_eq!(a.send(b"x", 0), DONE);
         assert_eq!(b.recv(0).unwrap(), b"x");
@@ -29,10 +18,10 @@ fn no_more() {
     refuse(SYS_membarrier, EPERM);
 
     assert_eq!(b.recv(0), Err(EAGAIN));
-    let (got, ms) = timed_ms(|| b.recv(30));
-    assert_eq!(got, Err(ETIMEDOUT));
+    let (received, ms) = timed_ms(|| b.recv(30));
+    assert_eq!(received, Err(ETIMEDOUT));
     assert!((30..5000).contains(&ms), "{ms} ms");
-    ends_with_signal(|| b.recv(INTR).map(|got| got.len()));
+    ends_with_signal(|| b.recv(INTR).map(|message| message.len()));
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..20 {
@@ -50,7 +39,7 @@ fn no_more() {
         assert_eq!(a.send(b"x", 0), DONE);
         assert_eq!(b.recv(0).unwrap(), b"x");
     }
-    // Who may not be rung for is told to look again.
+    // The sender may omit the wake-up, so the descriptor stays readable and the receiver tries again.
     assert_eq!(b.recv(0), Err(EAGAIN));
     assert!(is_readable(&b));
     assert_eq!(a.send(b"x", 0), DONE);

@@ -23,7 +23,7 @@ fn blocking_listener(name: &str) -> OwnedFd {
     listener
 }
 
-/// Takes a client from the queue before another acceptor does.
+/// Accepts the queued client first.
 type Rival = fn(&OwnedFd);
 
 fn accept_directly(listener: &OwnedFd) {
@@ -34,7 +34,7 @@ fn accept_with_the_library(listener: &OwnedFd) {
     drop(accept(listener, 0).unwrap());
 }
 
-/// Accepts as an application does.
+/// Calls accept4(2).
 fn accept4(listener: &OwnedFd) -> c_int {
     let (fd, no_address) = (listener.as_raw_fd(), std::ptr::null_mut());
     // SAFETY: no address is stored.
@@ -69,15 +69,15 @@ fn accept_too_late(name: &str, listener: &OwnedFd, timeout_ms: c_int, rival: Riv
             let _next = silent_client(name);
             drop(calls);
             let accepted = acceptor.join().unwrap();
-            panic!("blocked until another client came: {accepted:?}");
+            panic!("the call blocked until another client connected: {accepted:?}");
         }
-        assert!(stopped > 0, "no accept4");
+        assert!(stopped > 0, "the call did not use accept4");
         acceptor.join().unwrap().unwrap_err()
     })
 }
 
 #[apply(isolated)]
-fn another_acceptor_is_faster() {
+fn another_acceptor_comes_first() {
     let name = abstract_name();
     let rivals: [(&str, Rival); 2] = [
         ("accept4", accept_directly),

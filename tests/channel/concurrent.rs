@@ -1,44 +1,40 @@
-//! Threads that wait on one end: a shutdown or an invalid peer ends their waits at once, and no
-//! wake-up of one of them is lost to another one.
+//! Two threads wait on one end. A shutdown or an invalid peer ends both waits at once, and no
+//! thread takes a wake-up that another thread needs.
 
 use crate::event_loop::{Poller, SOON, TRIGGERS, Trigger, pause};
+use crate::peer::{abstract_name, silent_client};
 use crate::support::*;
 use libc::{EAGAIN, EPIPE, EPROTO, ETIMEDOUT, SHUT_RD, SHUT_RDWR, SHUT_WR, c_int};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-/// The time in which a wait must end that something has ended.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// The time in which a wait must end after the event that ends it.
+const LIMIT: Duration = Duration::from_secs(2);
 
-/// The result of a thread, which must end at once.
+/// The result of a thread, which must end within [`LIMIT`].
 #[track_caller]
-fn ended<T>(thread: ScopedJoinHandle<T>, since: Instant) -> T {
+fn join_soon<T>(thread: ScopedJoinHandle<T>, since: Instant) -> T {
     let result = thread.join().unwrap();
     let took = since.elapsed();
-    assert!(took < AT_ONCE, "{took:?}");
+    assert!(took < LIMIT, "{took:?}");
     result
 }
 
-/// A thread that makes a call on an end. The caller waits until it sleeps, if `asleep`.
-fn waiting<'a>(
-    scope: &'a thread::Scope<'a, '_>,
+/// Starts a thread that makes a call. If `asleep`, waits until the thread sleeps.
+fn spawn_waiter<'a>(
+    scope: &'a Scope<'a, '_>,
     asleep: bool,
     call: impl FnOnce() -> Outcome + Send + 'a,
 ) -> ScopedJoinHandle<'a, Outcome> {
-    let tid: &Counters = Box::leak(Box::new(Counters::new()));
-    let thread = scope.spawn(move || {
-        tid.set(0, thread_id());
-        call()
-    });
-    tid.wait_for(0, 1);
+    let (thread, tid) = spawn_call(scope, call);
     if asleep {
-        wait_thread_asleep(tid.get(0));
+        wait_thread_asleep(tid);
     }
     thread
 }
 
-/// Two threads of the process wait on an end, in either order, or are about to; a third one shuts
-/// it down.
+/// Two threads wait on an end or are about to wait, in either order. A third thread shuts the end
+/// down.
 #[apply(isolated)]
 fn shutdown_ends_both() {
     let mut random = Random(1);
@@ -46,14 +42,11 @@ fn shutdown_ends_both() {
         for round in 0..scaled(200) {
             let (polled, asleep) = (round % 2 == 0, round / 2 % 2 == 0);
             let _case = Case(format!("{how}, polled: {polled}, asleep: {asleep}"));
-            let (a, b) = small();
-            if polled {
-                a.fd().unwrap();
-            }
-            a.fill(1000);
+            let (a, b) = full_pair(polled);
             thread::scope(|scope| {
-                let receive = || waiting(scope, asleep, || a.recv(LONG).map(|got| got.len()));
-                let send = || waiting(scope, asleep, || a.send(&[0; 1000], LONG));
+                let receive =
+                    || spawn_waiter(scope, asleep, || a.recv(LONG).map(|message| message.len()));
+                let send = || spawn_waiter(scope, asleep, || a.send(&[0; 1000], LONG));
                 let (receiver, sender) = if round / 4 % 2 == 0 {
                     let receiver = receive();
                     (receiver, send())
@@ -65,27 +58,27 @@ fn shutdown_ends_both() {
                 let since = Instant::now();
                 assert_eq!(a.shutdown(how), DONE);
                 if how != SHUT_WR {
-                    assert_eq!(ended(receiver, since), Ok(0));
+                    assert_eq!(join_soon(receiver, since), Ok(0));
                 } else {
                     assert_eq!(b.send(b"message", 0), DONE);
-                    assert_eq!(ended(receiver, since), Ok(7));
+                    assert_eq!(join_soon(receiver, since), Ok(7));
                 }
                 if how != SHUT_RD {
-                    assert_eq!(ended(sender, since), Err(EPIPE));
+                    assert_eq!(join_soon(sender, since), Err(EPIPE));
                 } else {
                     b.drain();
-                    assert_eq!(ended(sender, since), DONE);
+                    assert_eq!(join_soon(sender, since), DONE);
                 }
             });
         }
     }
 }
 
-/// The same while both wait for the handshake, which a silent client does not complete.
+/// Both threads wait for the handshake, because the client has not sent its hello.
 #[apply(isolated)]
 fn shutdown_ends_both_in_the_handshake() {
     for polled in [false, true] {
-        let name = format!("@unixipc-test-concurrent-{}", std::process::id());
+        let name = abstract_name();
         let listener = listen(&name);
         let _client = silent_client(&name);
         let a = accept(&listener, LONG).unwrap();
@@ -93,28 +86,18 @@ fn shutdown_ends_both_in_the_handshake() {
             a.fd().unwrap();
         }
         thread::scope(|scope| {
-            let receiver = waiting(scope, true, || a.recv(LONG).map(|got| got.len()));
-            let sender = waiting(scope, true, || a.send(b"x", LONG));
+            let receiver = spawn_waiter(scope, true, || a.recv(LONG).map(|message| message.len()));
+            let sender = spawn_waiter(scope, true, || a.send(b"x", LONG));
             let since = Instant::now();
             assert_eq!(a.shutdown(SHUT_RDWR), DONE);
-            assert_eq!(ended(receiver, since), Ok(0));
-            assert_eq!(ended(sender, since), Err(EPIPE));
+            assert_eq!(join_soon(receiver, since), Ok(0));
+            assert_eq!(join_soon(sender, since), Err(EPIPE));
         });
     }
 }
 
-/// A socket that is connected to a listener, and says nothing.
-fn silent_client(name: &str) -> std::os::fd::OwnedFd {
-    use nix::sys::socket::{UnixAddr, connect};
-    use std::os::fd::AsRawFd;
-    let client = local_socket(libc::SOCK_SEQPACKET);
-    let address = UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
-    connect(client.as_raw_fd(), &address).unwrap();
-    client
-}
-
-/// The mapping that has an address: where it begins, its offset in the file, and the file.
-struct Mapped {
+/// A mapping: its address range, its offset in the file, and the file's inode.
+struct Mapping {
     begin: usize,
     end: usize,
     offset: usize,
@@ -122,7 +105,7 @@ struct Mapped {
 }
 
 /// The writable shared mappings of this process.
-fn shared_mappings() -> Vec<Mapped> {
+fn shared_mappings() -> Vec<Mapping> {
     let hex = |digits: &str| usize::from_str_radix(digits, 16).unwrap();
     std::fs::read_to_string("/proc/self/maps")
         .unwrap()
@@ -131,7 +114,7 @@ fn shared_mappings() -> Vec<Mapped> {
         .filter(|fields| fields[1] == "rw-s")
         .map(|fields| {
             let (begin, end) = fields[0].split_once('-').unwrap();
-            Mapped {
+            Mapping {
                 begin: hex(begin),
                 end: hex(end),
                 offset: hex(fields[2]),
@@ -141,43 +124,43 @@ fn shared_mappings() -> Vec<Mapped> {
         .collect()
 }
 
-/// Overwrites the length of the message that this end would send next, as an invalid peer does.
-fn lie_about_a_message(end: &End) {
+/// Writes an invalid length in front of the message that this end would send next.
+fn write_invalid_length(end: &End) {
     let at = end.reserve(8, 0).unwrap().as_mut_ptr();
-    // SAFETY: the length precedes the message, in the same line of the ring.
+    // SAFETY: the length precedes the message, in the mapped ring.
     unsafe { at.sub(8).cast::<u64>().write_volatile(u64::MAX) };
     assert_eq!(end.cancel(), DONE);
 }
 
-/// Overwrites the position up to which this end has received, as an invalid peer does.
-fn lie_about_room(end: &End) {
+/// Writes an invalid head, which is the position up to which this end has received.
+fn write_invalid_head(end: &End) {
     const HEAD: usize = 128;
     let message = end.reserve(8, 0).unwrap().as_mut_ptr().expose_provenance();
     assert_eq!(end.cancel(), DONE);
-    let all = shared_mappings();
-    let ring = all.iter().find(|it| (it.begin..it.end).contains(&message));
+    let mappings = shared_mappings();
+    let ring = mappings
+        .iter()
+        .find(|mapping| (mapping.begin..mapping.end).contains(&message));
     let inode = &ring.unwrap().inode;
-    let control = all.iter().find(|it| it.inode == *inode && it.offset == 0);
+    let control = mappings
+        .iter()
+        .find(|mapping| mapping.inode == *inode && mapping.offset == 0);
     let head = std::ptr::with_exposed_provenance_mut::<u64>(control.unwrap().begin + HEAD);
     // SAFETY: the control words of the end, which are mapped as long as it is open.
     unsafe { head.write_volatile(1 << 40) };
 }
 
-/// The peer breaks the protocol, and one of two waiting threads finds it: both end with EPROTO,
-/// and the descriptor is readable.
+/// The peer violates the protocol, and one of two waiting threads detects it. Both calls fail with
+/// EPROTO, and the descriptor is readable.
 #[apply(isolated)]
 fn invalid_peer_ends_both() {
     for polled in [false, true] {
-        for in_messages in [false, true] {
-            let _case = Case(format!("polled: {polled}, in messages: {in_messages}"));
-            let (a, b) = small();
-            if polled {
-                a.fd().unwrap();
-            }
-            a.fill(1000);
-            let (receive_ms, send_ms) = if in_messages { (20, LONG) } else { (LONG, 20) };
-            // The thread with the short time-out looks at the peer's memory in each call.
-            let again = |call: &dyn Fn() -> Outcome| {
+        for in_length in [false, true] {
+            let _case = Case(format!("polled: {polled}, in a length: {in_length}"));
+            let (a, b) = full_pair(polled);
+            let (receive_ms, send_ms) = if in_length { (20, LONG) } else { (LONG, 20) };
+            // The thread with the short time-out reads the peer's memory in each call.
+            let repeat = |call: &dyn Fn() -> Outcome| {
                 loop {
                     match call() {
                         Err(ETIMEDOUT) => {}
@@ -186,18 +169,18 @@ fn invalid_peer_ends_both() {
                 }
             };
             thread::scope(|scope| {
-                let receiver = waiting(scope, true, || {
-                    again(&|| a.recv(receive_ms).map(|got| got.len()))
+                let receiver = spawn_waiter(scope, true, || {
+                    repeat(&|| a.recv(receive_ms).map(|message| message.len()))
                 });
-                let sender = waiting(scope, true, || again(&|| a.send(&[0; 1000], send_ms)));
+                let sender = spawn_waiter(scope, true, || repeat(&|| a.send(&[0; 1000], send_ms)));
                 let since = Instant::now();
-                if in_messages {
-                    lie_about_a_message(&b);
+                if in_length {
+                    write_invalid_length(&b);
                 } else {
-                    lie_about_room(&b);
+                    write_invalid_head(&b);
                 }
-                assert_eq!(ended(receiver, since), Err(EPROTO));
-                assert_eq!(ended(sender, since), Err(EPROTO));
+                assert_eq!(join_soon(receiver, since), Err(EPROTO));
+                assert_eq!(join_soon(sender, since), Err(EPROTO));
             });
             assert_eq!(a.recv(0), Err(EPROTO));
             assert_eq!(a.send(b"x", 0), Err(EPROTO));
@@ -206,8 +189,8 @@ fn invalid_peer_ends_both() {
     }
 }
 
-/// One thread of each end is an event loop that receives; the other one sends, and waits for room
-/// in the call.
+/// On each end, one thread is an event loop that receives. The other thread sends, and the call waits
+/// for room.
 #[apply(isolated)]
 fn receiver_polls_sender_waits() {
     for trigger in TRIGGERS {
@@ -215,8 +198,8 @@ fn receiver_polls_sender_waits() {
     }
 }
 
-/// One thread of each end is an event loop that sends, and polls for room; the other one receives,
-/// and waits for a message in the call.
+/// On each end, one thread is an event loop that sends and polls for room. The other thread receives,
+/// and the call waits for a message.
 #[apply(isolated)]
 fn sender_polls_receiver_waits() {
     for trigger in TRIGGERS {
@@ -240,7 +223,7 @@ fn exchange(trigger: Trigger, receiver_polls: bool) {
     });
 }
 
-/// A pause that is long at times: the other threads come to sleep.
+/// A short pause, and seldom a long one, in which the other threads begin to sleep.
 fn long_pause(random: &mut Random) {
     pause(random, 300);
     if random.below(500) == 0 {
@@ -248,7 +231,7 @@ fn long_pause(random: &mut Random) {
     }
 }
 
-/// The time-out of a call that waits, and of a poll.
+/// The time-out of a blocking call, and of poll.
 const WAIT: c_int = 2 * SOON;
 
 fn send_all(end: &End, count: u64, seed: u64, polls: Option<Trigger>) {

@@ -1,42 +1,44 @@
 //! The costs of a channel: system calls, descriptors, memory.
 
-use crate::handshake::{overheard, overheard_with, say};
+use crate::handshake::{captured_hello, captured_hello_with, send_with_fds};
+use crate::peer::{abstract_name, silent_client};
 use crate::support::*;
 use common::strace::{MARKER, marker, name, trace};
 use libc::{EAGAIN, EFBIG, EMFILE, ETIMEDOUT, SOCK_SEQPACKET};
 use std::os::fd::AsRawFd;
-use std::{fs, process, ptr, thread};
+use std::{fs, ptr, thread};
 use unixipc::ffi::channel::*;
 
-/// Fewer messages than a sender sends before it checks that its peer is alive.
+/// The number of messages of a burst, after which the sender does not yet check that its peer is
+/// alive.
 const BURST: usize = 60;
 
-/// How often a call that finds nothing checks that, in nanoseconds.
+/// The interval at which calls that find nothing check that the peer is alive, in nanoseconds.
 const LIVENESS_INTERVAL: u64 = 20_000;
 
-/// A message of which a ring holds a few.
+/// A message of such a length that a ring holds only a few.
 static LONG_MESSAGE: [u8; 60_000] = [7; 60_000];
 
-/// Calls at two ends.
-type Between = fn(&End, &End);
+/// Calls on two ends.
+type Calls = fn(&End, &End);
 
-/// Calls that need no system call while the peer is awake.
-const WITHOUT: [(&str, Between); 5] = [
+/// Calls that make no system call while the peer is awake, except [`FINDS_NOTHING`].
+const WITHOUT_SYSTEM_CALL: [(&str, Calls); 5] = [
     ("send and recv, one by one", |a, b| {
         for timeout_ms in [-1, 0, 10, INTR] {
             for len in [1, 64, 5000] {
                 a.send(&[7; 5000][..len], timeout_ms).unwrap();
-                let mut room = [0u8; 5000];
-                let at = room.as_mut_ptr().cast();
+                let mut buffer = [0u8; 5000];
+                let at = buffer.as_mut_ptr().cast();
                 assert_eq!(b.recv_raw(at, 5000, timeout_ms), Ok(len));
             }
         }
     }),
     ("send and recv, a burst", |a, b| {
         (0..BURST).for_each(|_| assert_eq!(a.send(&[7; 64], -1), DONE));
-        let mut room = [0u8; 64];
+        let mut buffer = [0u8; 64];
         for _ in 0..BURST {
-            assert_eq!(b.recv_raw(room.as_mut_ptr().cast(), 64, -1), Ok(64));
+            assert_eq!(b.recv_raw(buffer.as_mut_ptr().cast(), 64, -1), Ok(64));
         }
     }),
     ("reserve, commit, peek and release", |a, b| {
@@ -58,8 +60,8 @@ const WITHOUT: [(&str, Between); 5] = [
     }),
     (FINDS_NOTHING, |a, b| {
         let receive = || {
-            let mut room = [0u8; LONG_MESSAGE.len()];
-            b.recv_raw(room.as_mut_ptr().cast(), room.len(), 0)
+            let mut buffer = [0u8; LONG_MESSAGE.len()];
+            b.recv_raw(buffer.as_mut_ptr().cast(), buffer.len(), 0)
         };
         for _ in 0..40 {
             assert_eq!(receive(), Err(EAGAIN));
@@ -72,23 +74,23 @@ const WITHOUT: [(&str, Between); 5] = [
     }),
 ];
 
-/// The calls that ask the kernel, now and then, whether the peer is alive.
+/// The calls that check from time to time that the peer is alive, by poll(2).
 const FINDS_NOTHING: &str = "recv and send that find nothing";
 
 #[apply(isolated)]
 #[needs(needs::strace)]
 fn no_system_calls() {
     let (a, b) = pair();
-    let awake = || {
-        // The receiver of the first message counts as asleep.
+    let wake_both = || {
+        // Before its first receive the receiver counts as asleep.
         a.send(b"x", 0).unwrap();
         b.recv(0).unwrap();
         assert_eq!(b.recv(0), Err(EAGAIN));
     };
     let took = Counters::new();
     let trace = trace(|| {
-        awake();
-        for (at, (_, run)) in WITHOUT.iter().enumerate() {
+        wake_both();
+        for (at, (_, run)) in WITHOUT_SYSTEM_CALL.iter().enumerate() {
             marker();
             let start = now();
             (0..20).for_each(|_| run(&a, &b));
@@ -100,12 +102,12 @@ fn no_system_calls() {
         .split(MARKER)
         .map(|phase| phase.lines().filter_map(name).collect())
         .collect();
-    assert_eq!(phases.len(), WITHOUT.len() + 2, "{trace}");
-    for (at, (what, _)) in WITHOUT.iter().enumerate() {
-        // Each phase ends with the call of its marker, which the split has cut off.
+    assert_eq!(phases.len(), WITHOUT_SYSTEM_CALL.len() + 2, "{trace}");
+    for (at, (what, _)) in WITHOUT_SYSTEM_CALL.iter().enumerate() {
+        // The split has removed the marker call, which ends each phase.
         let phase = &phases[at + 1];
         println!("{what}: {} system calls", phase.len());
-        // One for each direction, whose intervals are independent.
+        // Each direction has its own interval.
         let most = match *what {
             FINDS_NOTHING => 2 * (took.get(at) / LIVENESS_INTERVAL + 1),
             _ => 0,
@@ -115,7 +117,7 @@ fn no_system_calls() {
     }
 }
 
-/// Two busy processes: one sends as fast as it can, the other works a little for each message.
+/// Two busy processes: one sends as fast as possible, the other does some work for each message.
 #[apply(isolated)]
 #[needs(needs::strace)]
 fn streaming() {
@@ -124,13 +126,12 @@ fn streaming() {
     let shared = Counters::new();
     let trace = trace(|| {
         let receiver = fork(|| {
-            // SAFETY: inherited, and not used here.
-            unsafe { ipc_channel_close(a.0) };
+            close_copy(&a);
             shared.set(0, 1);
             for number in 0..messages {
-                let mut room = [0u64; 8];
-                assert_eq!(b.recv_raw(room.as_mut_ptr().cast(), 64, -1), Ok(64));
-                assert_eq!(room[0], number);
+                let mut buffer = [0u64; 8];
+                assert_eq!(b.recv_raw(buffer.as_mut_ptr().cast(), 64, -1), Ok(64));
+                assert_eq!(buffer[0], number);
                 (0..100).for_each(|_| std::hint::spin_loop());
             }
             marker();
@@ -147,7 +148,7 @@ fn streaming() {
         shared.set(2, stats.wakes);
         receiver.join();
     });
-    // From the sender's first marker to the last marker of both.
+    // The calls from the sender's first marker to the last marker of either process.
     let calls: Vec<&str> = trace.lines().filter_map(name).collect();
     let markers: Vec<usize> = (0..calls.len())
         .filter(|at| calls[*at] == "getppid")
@@ -155,22 +156,23 @@ fn streaming() {
     assert_eq!(markers.len(), 3, "{trace}");
     let calls = &calls[markers[0]..markers[2]];
     let count = calls.len() as u64 - 2;
-    let mut kinds = std::collections::BTreeMap::new();
+    let mut by_name = std::collections::BTreeMap::new();
     for call in calls {
-        *kinds.entry(*call).or_insert(0u64) += 1;
+        *by_name.entry(*call).or_insert(0u64) += 1;
     }
-    println!("{kinds:?}");
+    println!("{by_name:?}");
     let [sleeps, wakes] = [1, 2].map(|at| shared.get(at));
     println!(
-        "{messages} messages: {count} system calls; the sender slept {sleeps} times, woke {wakes}"
+        "{messages} messages: {count} system calls; {sleeps} sleeps and {wakes} wake-ups by the sender"
     );
-    // The sender checks a receiver that has read nothing of 64 messages.
-    let asked = *kinds.get("poll").unwrap_or(&0);
-    assert!(asked <= messages / 64, "{asked} times asked");
-    // The number depends on the load of the machine, but is far below that of the messages.
-    assert!((count - asked) * 10 < messages, "{count} system calls");
+    // The sender checks that the receiver is alive if it has received nothing of 64 messages.
+    let checks = *by_name.get("poll").unwrap_or(&0);
+    assert!(checks <= messages / 64, "{checks} checks");
+    // The number depends on the load of the machine, but is much smaller than that of the messages.
+    assert!((count - checks) * 10 < messages, "{count} system calls");
 }
 
+/// The descriptors that have been opened since `before`. Checks that they are close-on-exec.
 fn new_numbers(before: &[i32]) -> Vec<i32> {
     let mut now = open_numbers();
     now.retain(|fd| !before.contains(fd));
@@ -185,7 +187,7 @@ fn new_numbers(before: &[i32]) -> Vec<i32> {
     now
 }
 
-/// The number of descriptors; an executed program inherits none.
+/// The number of descriptors of a channel. An executed program inherits none of them.
 #[apply(isolated)]
 fn descriptors() {
     let before = open_numbers();
@@ -193,12 +195,12 @@ fn descriptors() {
     assert_eq!(new_numbers(&before).len(), 4, "two for each end");
     a.fd().unwrap();
     assert_eq!(new_numbers(&before).len(), 6, "two more");
-    // The only thread of a process sleeps without another one.
+    // In a process with one thread, sleeping needs no further descriptor.
     assert_eq!(a.recv(1), Err(ETIMEDOUT));
     assert_eq!(new_numbers(&before).len(), 6);
     drop((a, b));
     assert_eq!(open_numbers(), before);
-    let name = format!("@unixipc-test-{}", process::id());
+    let name = abstract_name();
     let listener = listen(&name);
     assert_eq!(new_numbers(&before).len(), 1);
     let child = fork(|| {
@@ -211,16 +213,15 @@ fn descriptors() {
     let accepted = new_numbers(&before).len();
     assert!(
         (1 + 1..=1 + 2).contains(&accepted),
-        "{accepted}: the socket, or what replaces it"
+        "{accepted}: the socket, or the two that replace it"
     );
     assert_eq!(end.send(b"x", LONG), DONE);
     assert_eq!(new_numbers(&before).len(), 1 + 2);
     child.join();
     drop((end, listener));
     assert_eq!(open_numbers(), before);
-    // In a process with several threads each direction that has slept needs one more.
-    let (a, b) = small();
-    a.fill(1000);
+    // In a process with several threads, each direction that has slept needs one more.
+    let (a, b) = full_pair(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..2 {
@@ -237,56 +238,59 @@ fn descriptors() {
     assert_eq!(open_numbers(), before);
 }
 
-/// Calls `make` with room for no descriptor, then for one, and so on until it succeeds. Returns the
-/// number that it needs. `prepare` runs without a limit.
+/// Calls `make` while the process can open no descriptor, then one, and so on until it succeeds.
+/// Returns the number that it needs. `prepare` runs without a limit.
 #[track_caller]
-fn with_few<T>(what: &str, prepare: impl Fn() -> T, make: impl Fn(&T) -> Result<(), i32>) -> u64 {
-    for room in 0..20 {
+fn needed_descriptors<T>(
+    what: &str,
+    prepare: impl Fn() -> T,
+    make: impl Fn(&T) -> Result<(), i32>,
+) -> u64 {
+    for available in 0..20 {
         let before = open_numbers();
         let prepared = prepare();
         let between = open_numbers();
-        let made = with_room_for(room, || make(&prepared));
+        let made = with_room_for(available, || make(&prepared));
         if made.is_err() {
-            assert_eq!(open_numbers(), between, "{what}, room for {room}");
+            assert_eq!(open_numbers(), between, "{what}, {available} available");
         }
         drop(prepared);
-        assert_eq!(open_numbers(), before, "{what}, room for {room}");
+        assert_eq!(open_numbers(), before, "{what}, {available} available");
         match made {
             Ok(()) => {
-                println!("{what} needs room for {room} descriptors");
-                return room;
+                println!("{what} needs {available} descriptors");
+                return available;
             }
-            Err(error) => assert_eq!(error, EMFILE, "{what}, room for {room}"),
+            Err(error) => assert_eq!(error, EMFILE, "{what}, {available} available"),
         }
     }
-    panic!("{what}: not with 20 either")
+    panic!("{what} fails with 20 descriptors too")
 }
 
 #[apply(isolated)]
 fn few_descriptors() {
-    let name = format!("@unixipc-test-{}", process::id());
-    let hello = overheard();
+    let name = abstract_name();
+    let hello = captured_hello();
     let fds = hello.raw_fds();
     let needs = [
-        with_few("pair", || (), |()| try_pair(ptr::null(), 0).map(drop)),
-        with_few("fd", pair, |(a, _)| a.fd().map(drop)),
-        with_few("listen", || (), |()| listen_with(&name, 0, 0).map(drop)),
-        with_few(
+        needed_descriptors("pair", || (), |()| try_pair(ptr::null(), 0).map(drop)),
+        needed_descriptors("fd", pair, |(a, _)| a.fd().map(drop)),
+        needed_descriptors("listen", || (), |()| listen_with(&name, 0, 0).map(drop)),
+        needed_descriptors(
             "from_fd",
             || {
                 let (one, two) = sockets(SOCK_SEQPACKET);
-                say(&two, &hello.bytes, &fds);
+                send_with_fds(&two, &hello.bytes, &fds);
                 (one, two)
             },
             |(one, _)| from_fd(one, 0).map(drop),
         ),
     ];
-    // A pair makes each side's memory and pipe, and keeps no descriptor of the memory. `from_fd`
-    // has its copy of the socket, its own memory and pipe, and the two of the hello.
+    // A pair makes the memory and pipe of each side, and keeps no descriptor of the memory. `from_fd`
+    // has its copy of the socket, its own memory and pipe, and the two descriptors of the hello.
     assert_eq!(needs, [5, 2, 1, 6]);
-    // A failed accept takes no connection, but each attempt has a client of its own.
     let path = std::env::temp_dir().join("s").to_str().unwrap().to_owned();
-    let needs = with_few(
+    let needs = needed_descriptors(
         "listen, at a path",
         || (),
         |()| listen_with(&path, 0o600, 0).map(drop),
@@ -296,66 +300,65 @@ fn few_descriptors() {
         "the directory, the lock file, and the attempt to connect"
     );
     fs::remove_file(&path).unwrap();
-    let connected = |speaks: bool| {
+    // A failed accept leaves the client in the queue, but each attempt gets its own client.
+    let connected = |hello_sent: bool| {
         let listener = listen(&name);
-        let client = local_socket(SOCK_SEQPACKET);
-        let address = nix::sys::socket::UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
-        nix::sys::socket::connect(client.as_raw_fd(), &address).unwrap();
-        if speaks {
-            say(&client, &hello.bytes, &fds);
+        let client = silent_client(&name);
+        if hello_sent {
+            send_with_fds(&client, &hello.bytes, &fds);
         }
         (listener, client)
     };
-    // It does not take a client whose handshake it may be unable to end.
-    for speaks in [true, false] {
-        let needs = with_few(
+    // The call does not accept a client unless it could complete the handshake.
+    for hello_sent in [true, false] {
+        let needs = needed_descriptors(
             "accept",
-            || connected(speaks),
+            || connected(hello_sent),
             |(listener, _)| accept(listener, 0).map(drop),
         );
-        assert_eq!(needs, 5, "speaks: {speaks}");
+        assert_eq!(needs, 5, "hello_sent: {hello_sent}");
     }
-    // The first call ends the handshake if accept has not: it needs the peer's two, and then its
-    // own memory and pipe beside the peer's pipe.
-    for (speaks, expected) in [(true, 0), (false, 4)] {
+    // The first call completes the handshake if accept has not. It needs the peer's two descriptors,
+    // and then its own memory and pipe beside the peer's pipe.
+    for (hello_sent, expected) in [(true, 0), (false, 4)] {
         let accepted = || {
-            let (listener, client) = connected(speaks);
+            let (listener, client) = connected(hello_sent);
             let end = accept(&listener, 0).unwrap();
-            if !speaks {
-                say(&client, &hello.bytes, &fds);
+            if !hello_sent {
+                send_with_fds(&client, &hello.bytes, &fds);
             }
             (end, client)
         };
-        let needs = with_few("the first call", accepted, |(end, _)| match end.recv(0) {
+        let needs = needed_descriptors("the first call", accepted, |(end, _)| match end.recv(0) {
             Err(EAGAIN) => Ok(()),
             other => other.map(drop),
         });
-        assert_eq!(needs, expected, "speaks: {speaks}");
+        assert_eq!(needs, expected, "hello_sent: {hello_sent}");
     }
     // Connecting to a server that accepts every client.
-    let (listener, client) = (listen(&name), Counters::new());
+    let (listener, done) = (listen(&name), Counters::new());
     let server = fork(|| {
-        while client.get(0) == 0 {
+        while done.get(0) == 0 {
             if let Ok(end) = accept(&listener, 50) {
                 let _ = end.recv(LONG);
             }
         }
     });
-    with_few("connect", || (), |()| connect(&name, LONG).map(drop));
-    client.set(0, 1);
+    needed_descriptors("connect", || (), |()| connect(&name, LONG).map(drop));
+    done.set(0, 1);
     server.join();
 }
 
-/// The sum of a field of /proc/self/smaps over this process's mappings of channels, in bytes.
-fn resident(what: &str) -> usize {
+/// The sum of a field of /proc/self/smaps over the mappings of channels, in bytes.
+fn sum_of_field(field: &str) -> usize {
     let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
-    let mut of_channel = false;
+    let mut is_channel = false;
     let mut sum = 0;
     for line in smaps.lines() {
         let first = line.split_whitespace().next().unwrap();
         if !first.ends_with(':') {
-            of_channel = line.contains("/memfd:");
-        } else if of_channel && first == what {
+            is_channel = line.contains("/memfd:");
+        } else if is_channel && first == field {
             sum += line
                 .split_whitespace()
                 .nth(1)
@@ -375,11 +378,12 @@ fn mappings() -> usize {
         .count()
 }
 
-/// An idle channel takes little memory, and a used one its rings. Closing frees all of it.
+/// An idle channel uses few pages, and the pages of the rings are allocated when they are used. Closing
+/// the channel frees all of them.
 #[apply(isolated)]
 fn memory() {
     let (a, b) = pair();
-    let idle = resident("Rss:");
+    let idle = sum_of_field("Rss:");
     println!(
         "an idle pair: {idle} bytes resident in {} mappings",
         mappings()
@@ -387,7 +391,7 @@ fn memory() {
     assert!(idle <= 2 * 3 * 4096, "{idle}");
     assert_eq!(a.send(b"x", 0), DONE);
     assert_eq!(b.recv(0).unwrap(), b"x");
-    let used = resident("Rss:");
+    let used = sum_of_field("Rss:");
     println!("after a message: {used}");
     assert!(used <= 2 * 6 * 4096, "{used}");
     drop((a, b));
@@ -401,15 +405,19 @@ fn memory() {
             drop((b, a));
         }
     }
-    assert_eq!((mappings(), resident("Rss:")), (before, 0));
-    // With the flag, all of each own ring at once.
+    assert_eq!((mappings(), sum_of_field("Rss:")), (before, 0));
+    // The flag allocates all pages of each end's own ring.
     let rings = 2 * SMALL_RING;
     let flags = IPC_CHANNEL_F_PREFAULT;
     let (_a, _b) = pair_with(&ipc_channel_opts { flags, ..SMALL });
-    assert!(resident("Rss:") >= rings + 2 * 4096, "{}", resident("Rss:"));
+    assert!(
+        sum_of_field("Rss:") >= rings + 2 * 4096,
+        "{}",
+        sum_of_field("Rss:")
+    );
 }
 
-/// Locked memory, and the errors of a process that may not lock enough.
+/// Locked memory, and the errors of a process whose limit of locked memory is too low.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn locked_memory() {
@@ -418,7 +426,7 @@ fn locked_memory() {
         ..SMALL
     };
     let (a, b) = pair_with(&opts);
-    let locked = resident("Locked:");
+    let locked = sum_of_field("Locked:");
     assert!(locked >= 2 * SMALL_RING, "{locked}");
     assert_eq!(a.send(b"x", 0), DONE);
     assert_eq!(b.recv(0).unwrap(), b"x");
@@ -436,8 +444,8 @@ fn locked_memory() {
     .join();
 }
 
-/// After mlockall each mapping counts, and the limit is too low for the own ring or for the peer's.
-/// The error is not EAGAIN, which an event loop would take for a reason to try again.
+/// After mlockall(2) the kernel locks each new mapping, and the limit is too low for this side's ring
+/// or for the peer's. The error is not EAGAIN, after which an event loop would try again.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn all_memory_locked() {
@@ -446,27 +454,27 @@ fn all_memory_locked() {
         ..DEFAULTS
     };
     let (one, two) = sockets(SOCK_SEQPACKET);
-    let hello = overheard_with(&large);
-    say(&one, &hello.bytes, &hello.raw_fds());
+    let hello = captured_hello_with(&large);
+    send_with_fds(&one, &hello.bytes, &hello.raw_fds());
     fork(|| {
         common::user::become_nobody().unwrap();
         set_soft_limit(libc::RLIMIT_MEMLOCK, 2 << 20);
         // SAFETY: no pointers.
         assert_eq!(unsafe { libc::mlockall(libc::MCL_FUTURE) }, 0);
-        let own = try_pair(&large, size_of::<ipc_channel_opts>()).map(drop);
-        let the_others = from_fd_with(two.as_raw_fd(), &SMALL, 0).map(drop);
+        let own_ring = try_pair(&large, size_of::<ipc_channel_opts>()).map(drop);
+        let peers_ring = from_fd_with(two.as_raw_fd(), &SMALL, 0).map(drop);
         // SAFETY: no pointers.
         assert_eq!(unsafe { libc::munlockall() }, 0);
-        assert_eq!(own, Err(libc::ENOMEM));
-        assert_eq!(the_others, Err(libc::ENOMEM));
+        assert_eq!(own_ring, Err(libc::ENOMEM));
+        assert_eq!(peers_ring, Err(libc::ENOMEM));
     })
     .join();
 }
 
-/// The limits of the address space and of the file size: an error, no signal, and no leak.
+/// The limits of the address space and of the file size cause an error, but no signal and no leak.
 #[apply(isolated)]
 fn limits() {
-    drop(pair()); // the process itself has its memory now
+    drop(pair()); // the allocator has mapped its memory now
     for (limit, value, error) in [
         (libc::RLIMIT_FSIZE, 4096, EFBIG),
         (libc::RLIMIT_AS, 0, libc::ENOMEM),

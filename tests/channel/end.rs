@@ -1,4 +1,5 @@
-//! The end of the other side, however it comes; and what fork does.
+//! One side closes, exits, dies or shuts down, and the other side detects it; and ends that are
+//! inherited by fork.
 
 use crate::support::*;
 use libc::{EAGAIN, EPIPE, c_int};
@@ -6,10 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 use std::{process, thread};
-use unixipc::ffi::channel::*;
+use unixipc::ffi::channel::ipc_channel_opts;
 
-/// An end, and a child that has the other one alone.
-fn partner(opts: &ipc_channel_opts, run: impl FnOnce(&End)) -> (End, Child) {
+/// An end, and a child that alone has the other end.
+fn spawn_peer(opts: &ipc_channel_opts, run: impl FnOnce(&End)) -> (End, Child) {
     let (a, b) = pair_with(opts);
     let child = fork(|| {
         close_copy(&a);
@@ -18,106 +19,103 @@ fn partner(opts: &ipc_channel_opts, run: impl FnOnce(&End)) -> (End, Child) {
     (a, child)
 }
 
-/// Closes what a child has inherited; its copy is not dropped.
-pub fn close_copy(end: &End) {
-    // SAFETY: an end of this process's, which is not used any more.
-    unsafe { ipc_channel_close(end.0) };
-}
-
-/// What ends an end.
+/// An action of the peer that ends its side.
 type Ending = fn(&End);
 
-/// The ways to go; each notes the time first.
+/// The ways in which a peer can end its side.
 const WAYS: [(&str, Ending); 5] = [
     ("close", |end| {
         close_copy(end);
-        thread::sleep(Duration::from_secs(20)); // or until it is killed
+        sleep_forever()
     }),
     ("exit", |_| process::exit(0)),
-    ("SIGKILL", |_| {
-        // SAFETY: no pointers.
-        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    }),
+    ("SIGKILL", |_| kill_this_process()),
     ("exec", |_| {
         let error = Command::new("sleep").arg("20").exec();
         panic!("{error}");
     }),
     ("shutdown", |end| {
         assert_eq!(end.shutdown(libc::SHUT_RDWR), DONE);
-        thread::sleep(Duration::from_secs(20));
+        sleep_forever()
     }),
 ];
 
-/// What a blocked side may take to know of the end. The promise is 10 ms; a machine that is
-/// busy with other things gets more.
-const KNOWN_WITHIN_MS: u64 = 1000;
+/// The time within which a blocked call must detect the peer's end. The library promises 10 ms; this
+/// limit allows for a busy machine.
+const LIMIT_MS: u64 = 1000;
 
-/// One side is blocked in a call, the other one goes; nobody reaps it.
-fn known_while_blocked(what: &str, prepare: fn(&End), call: fn(&End) -> Outcome, end: Outcome) {
+/// One side is blocked in a call while the other side ends. If the peer exits, it is not reaped
+/// before the call returns.
+fn check_blocked_call(what: &str, prepare: fn(&End), call: fn(&End) -> Outcome, expected: Outcome) {
     let me = process::id() as libc::pid_t;
     for polled in [false, true] {
-        for (way, go) in WAYS {
+        for (way, end) in WAYS {
             let _case = Case(format!("{what}, {way}, polled: {polled}"));
             let shared = Counters::new();
-            let (a, child) = partner(&SMALL, |b| {
+            let (a, child) = spawn_peer(&SMALL, |b| {
                 shared.wait_for(0, 1);
                 // The parent's next sleep is that in the call.
                 thread::sleep(Duration::from_millis(20));
                 wait_until("a blocked parent", || is_asleep(me));
                 shared.set(1, now());
-                go(b);
+                end(b);
             });
             if polled {
                 a.fd().unwrap();
             }
             prepare(&a);
             shared.set(0, 1);
-            let got = call(&a);
+            let result = call(&a);
             let took = (now() - shared.get(1)) / 1000;
-            assert_ne!(shared.get(1), 0, "it came back before the end");
-            assert_eq!(got, end);
-            println!("{what}, {way}, polled: {polled}: known after {took} us");
-            assert!(took < KNOWN_WITHIN_MS * 1000, "{took} us");
-            assert_eq!(call(&a), end, "and it stays so");
+            assert_ne!(shared.get(1), 0, "the call returned before the peer ended");
+            assert_eq!(result, expected);
+            println!("{what}, {way}, polled: {polled}: detected after {took} us");
+            assert!(took < LIMIT_MS * 1000, "{took} us");
+            assert_eq!(call(&a), expected, "a second call");
             drop(child); // kills and reaps it
-            assert_eq!(call(&a), end, "and after that");
+            assert_eq!(call(&a), expected, "a call after the peer was reaped");
         }
     }
 }
 
 #[apply(isolated)]
-fn known_in_recv() {
-    known_while_blocked("recv", |_| (), |a| a.recv(-1).map(|got| got.len()), Ok(0));
+fn detected_in_recv() {
+    check_blocked_call(
+        "recv",
+        |_| (),
+        |a| a.recv(-1).map(|message| message.len()),
+        Ok(0),
+    );
 }
 
 #[apply(isolated)]
-fn known_in_peek_with_time_out() {
-    known_while_blocked("peek", |_| (), |a| a.peek(LONG).map(<[u8]>::len), Ok(0));
+fn detected_in_peek_with_time_out() {
+    check_blocked_call("peek", |_| (), |a| a.peek(LONG).map(<[u8]>::len), Ok(0));
 }
 
 #[apply(isolated)]
-fn known_in_send() {
+fn detected_in_send() {
     let fill = |a: &End| assert!(a.fill(1000) > 0);
-    known_while_blocked("send", fill, |a| a.send(&[0; 1000], -1), Err(EPIPE));
+    check_blocked_call("send", fill, |a| a.send(&[0; 1000], -1), Err(EPIPE));
 }
 
 #[apply(isolated)]
-fn known_in_reserve_with_time_out() {
+fn detected_in_reserve_with_time_out() {
     let fill = |a: &End| assert!(a.fill(1000) > 0);
-    let reserve = |a: &End| a.reserve(1000, LONG).map(|got| got.len());
-    known_while_blocked("reserve", fill, reserve, Err(EPIPE));
+    let reserve = |a: &End| a.reserve(1000, LONG).map(|message| message.len());
+    check_blocked_call("reserve", fill, reserve, Err(EPIPE));
 }
 
-/// Without waiting it is known too: at once by a receive, after at most 64 messages by a send.
+/// Calls that do not wait detect the end too: a receive at once, a send after at most 64 messages.
 #[apply(isolated)]
-fn known_without_waiting() {
-    for (way, go) in WAYS {
+fn detected_without_waiting() {
+    for (way, end) in WAYS {
         let _case = Case(way);
         let shared = Counters::new();
-        let (a, child) = partner(&SMALL, |b| {
-            assert_eq!(b.recv(LONG).unwrap(), b"go"); // it has been awake
+        let (a, child) = spawn_peer(&SMALL, |b| {
+            assert_eq!(b.recv(LONG).unwrap(), b"go"); // this side counts as awake
             shared.set(0, 1);
-            go(b);
+            end(b);
         });
         assert_eq!(a.send(b"go", 0), DONE);
         shared.wait_for(0, 1);
@@ -132,7 +130,7 @@ fn known_without_waiting() {
                 Ok(_) => None,
                 Err(error) => Some((count, error)),
             })
-            .expect("an error of 1000 messages");
+            .expect("none of 1000 messages failed");
         println!("{way}: EPIPE after {} messages", sent.0);
         assert!(sent.0 <= 64 && sent.1 == EPIPE, "{sent:?}");
         for timeout_ms in [-1, 0, 10] {
@@ -144,7 +142,7 @@ fn known_without_waiting() {
     }
 }
 
-/// Sends in two steps, of which either may tell of the end.
+/// Sends in two steps. Either can report the peer's end.
 fn reserve_and_commit(end: &End, timeout_ms: c_int) -> Outcome {
     end.reserve(1, timeout_ms)?;
     end.commit(1)
@@ -158,15 +156,15 @@ fn wait_dead(child: &Child) {
     });
 }
 
-/// The sender finds it out by itself, if nothing else does: nothing is received meanwhile.
+/// A sender detects the end although this side receives nothing.
 #[apply(isolated)]
 fn sender_alone() {
-    // Never looked at: the first message tells.
+    // The peer has never received, so it counts as asleep, and the first send detects its end.
     for way in [
         &WAYS[0], // close
         &WAYS[2], // SIGKILL
     ] {
-        let (a, child) = partner(&SMALL, way.1);
+        let (a, child) = spawn_peer(&SMALL, way.1);
         if way.0 == "SIGKILL" {
             wait_dead(&child);
             assert_eq!(a.send(b"x", 0), Err(EPIPE), "{}", way.0);
@@ -177,9 +175,9 @@ fn sender_alone() {
         assert_eq!(a.send(b"x", 0), Err(EPIPE), "{}", way.0);
         drop(child);
     }
-    // Awake until it was killed: 64 messages of which nothing is received tell.
+    // The peer was awake when it was killed. The sender checks after 64 messages without a receive.
     let shared = Counters::new();
-    let (a, child) = partner(&DEFAULTS, |b| {
+    let (a, child) = spawn_peer(&DEFAULTS, |b| {
         assert_eq!(b.recv(LONG).unwrap(), b"go");
         shared.set(0, 1);
         loop {
@@ -196,16 +194,13 @@ fn sender_alone() {
     drop(child);
 }
 
-/// With a full ring a send without time says so too, and no SIGPIPE comes.
+/// With a full ring a send that does not wait detects the end too, and causes no SIGPIPE.
 #[apply(isolated)]
 fn full_ring() {
     for polled in [false, true] {
-        let (a, child) = partner(&SMALL, |b| {
+        let (a, child) = spawn_peer(&SMALL, |b| {
             b.recv(0).unwrap_err();
-            loop {
-                // SAFETY: takes nothing.
-                unsafe { libc::pause() };
-            }
+            sleep_forever()
         });
         child.wait_asleep();
         if polled {
@@ -227,20 +222,20 @@ fn full_ring() {
     }
 }
 
-/// What was sent before the end is received, and then the end.
+/// Messages that were sent before the end are received before it.
 #[apply(isolated)]
 fn drained_first() {
-    for (way, go) in WAYS {
+    for (way, end) in WAYS {
         for count in [1, 63, 64, 65, 500] {
             let _case = Case(format!("{way}, {count} messages"));
-            let (a, child) = partner(&SMALL, |b| {
+            let (a, child) = spawn_peer(&SMALL, |b| {
                 for number in 0..count {
                     assert_eq!(b.send(&pattern(100, number), 0), DONE);
                 }
-                go(b);
+                end(b);
             });
             if count == 63 {
-                // Long after the end.
+                // Receive when the peer has ended.
                 match way {
                     "exit" | "SIGKILL" => wait_dead(&child),
                     _ => child.wait_asleep(),
@@ -258,23 +253,25 @@ fn drained_first() {
     }
 }
 
-/// Killed with something reserved, or something shown: neither is sent, nor lost.
+/// The peer is killed while it has a reserved message and a peeked one. The reserved message is not
+/// sent, and the messages that were sent are received.
 #[apply(isolated)]
-fn killed_half_way() {
-    let (a, child) = partner(&SMALL, |b| {
+fn killed_between_calls() {
+    let (a, child) = spawn_peer(&SMALL, |b| {
         assert_eq!(b.send(b"whole", 0), DONE);
         b.reserve(1000, 0).unwrap().fill(1);
         b.peek(LONG).unwrap();
         WAYS[2].1(b);
     });
-    assert_eq!(a.send(b"shown", 0), DONE);
+    assert_eq!(a.send(b"peeked", 0), DONE);
     assert_eq!(a.recv(LONG).unwrap(), b"whole");
     assert_eq!(a.recv(LONG), Ok(vec![]));
     assert_eq!(a.send(b"x", LONG).and(a.send(b"x", LONG)), Err(EPIPE));
     drop(child);
 }
 
-/// Each of both processes uses one end, the child's child too; and each learns of the end.
+/// A process uses one end, and the child of its child the other end. The grandchild detects that the
+/// process has closed its end.
 #[apply(isolated)]
 fn across_fork() {
     let (a, b) = pair();
@@ -298,9 +295,9 @@ fn across_fork() {
     child.join();
 }
 
-/// Both ends and their messages, made before a fork, are the child's as they were.
+/// A child inherits an end with its queued and peeked messages.
 #[apply(isolated)]
-fn half_used_before_fork() {
+fn used_before_fork() {
     let (a, b) = small();
     assert_eq!(a.send(b"one", 0), DONE);
     assert_eq!(a.send(b"two", 0), DONE);
@@ -321,9 +318,9 @@ fn half_used_before_fork() {
     child.join();
 }
 
-/// Closing a copy that a child has inherited, or its death, ends nothing.
+/// If a child closes its inherited copies of both ends, exits or is killed, the channel stays usable.
 #[apply(isolated)]
-fn copies_that_are_closed() {
+fn closed_copies() {
     let (a, b) = small();
     for how in 0..3 {
         for _ in 0..50 {
@@ -345,9 +342,9 @@ fn copies_that_are_closed() {
     }
 }
 
-/// The same while the owner sleeps: it goes on sleeping, and is woken by a message.
+/// The same while the owner sleeps: it continues to sleep, and a message wakes it.
 #[apply(isolated)]
-fn copies_that_are_closed_meanwhile() {
+fn closed_copies_of_a_sleeper() {
     let (a, b) = small();
     let receiver = fork(|| {
         close_copy(&b);
@@ -366,9 +363,10 @@ fn copies_that_are_closed_meanwhile() {
     receiver.join();
 }
 
-/// While somebody has the end the other side is not told of its end, and then it is.
+/// While one of two processes still has an end, the peer does not detect an end. It does when the last
+/// process has closed it.
 #[apply(isolated)]
-fn last_one_ends() {
+fn last_copy_ends() {
     let (a, b) = pair();
     let (wait, go) = pipe();
     let child = fork(|| {
@@ -382,9 +380,9 @@ fn last_one_ends() {
     child.join();
 }
 
-/// What each kind of shutdown ends: how; whether this side's sending, its receiving, the
-/// other's sending, the other's receiving.
-const HOWS: [(c_int, [bool; 4]); 3] = [
+/// The effect of each shutdown: whether it ends this side's sending, its receiving, the peer's
+/// sending, and the peer's receiving.
+const SHUTDOWNS: [(c_int, [bool; 4]); 3] = [
     (libc::SHUT_RD, [false, true, true, false]),
     (libc::SHUT_WR, [true, false, false, true]),
     (libc::SHUT_RDWR, [true, true, true, true]),
@@ -392,7 +390,7 @@ const HOWS: [(c_int, [bool; 4]); 3] = [
 
 #[apply(isolated)]
 fn shutdown() {
-    for (how, over) in HOWS {
+    for (how, ended) in SHUTDOWNS {
         for polled in [false, true] {
             for asleep in [false, true] {
                 let _case = Case(format!("{how}, polled: {polled}, asleep: {asleep}"));
@@ -402,7 +400,7 @@ fn shutdown() {
                     b.fd().unwrap();
                 }
                 if asleep {
-                    // Each has looked for something in vain.
+                    // Each has waited for a message.
                     assert_eq!(a.recv(1), Err(libc::ETIMEDOUT));
                     assert_eq!(b.recv(1), Err(libc::ETIMEDOUT));
                 }
@@ -417,22 +415,28 @@ fn shutdown() {
                     assert_eq!(reserve_and_commit(end, 0), first);
                     first
                 });
-                let expected = |over| if over { Err(EPIPE) } else { DONE };
-                assert_eq!(sends, [expected(over[0]), expected(over[2])]);
-                for (end, over, other_over) in [(&a, over[1], over[2]), (&b, over[3], over[0])] {
+                let expected = |ended| if ended { Err(EPIPE) } else { DONE };
+                assert_eq!(sends, [expected(ended[0]), expected(ended[2])]);
+                for (end, receiving_ended, peer_sending_ended) in
+                    [(&a, ended[1], ended[2]), (&b, ended[3], ended[0])]
+                {
                     for number in 0..200u32 {
-                        assert_eq!(end.recv(0).unwrap(), number.to_le_bytes(), "what is there");
+                        assert_eq!(end.recv(0).unwrap(), number.to_le_bytes());
                     }
-                    if !other_over {
+                    if !peer_sending_ended {
                         for _ in 0..2 {
                             assert_eq!(end.recv(0).unwrap(), b"after");
                         }
                         assert_eq!(end.recv(0).unwrap().len(), 1);
-                    } else if over && end.recv(0) != Ok(vec![]) {
-                        // What was sent before the end was noticed: no more than that.
+                    } else if receiving_ended && end.recv(0) != Ok(vec![]) {
+                        // At most one message that the peer sent before it detected the end.
                         assert_eq!(end.recv(0), Ok(vec![]));
                     }
-                    let nothing = if over { Ok(vec![]) } else { Err(EAGAIN) };
+                    let nothing = if receiving_ended {
+                        Ok(vec![])
+                    } else {
+                        Err(EAGAIN)
+                    };
                     assert_eq!(end.recv(0), nothing);
                     assert_eq!(end.recv(0), nothing);
                 }
@@ -441,7 +445,7 @@ fn shutdown() {
     }
 }
 
-/// For all processes that have the end, and known by a child that is asleep.
+/// A shutdown in a child applies to all processes that have the end, and wakes a sleeping receiver.
 #[apply(isolated)]
 fn shutdown_in_a_child() {
     let (a, b) = small();
@@ -451,11 +455,11 @@ fn shutdown_in_a_child() {
     sleeper.join();
     assert_eq!(b.recv(0), Ok(vec![]));
     assert_eq!(a.send(b"x", 0), Err(EPIPE));
-    assert_eq!(b.send(b"back", 0), DONE, "the other direction goes on");
+    assert_eq!(b.send(b"back", 0), DONE, "the other direction stays open");
     assert_eq!(a.recv(0).unwrap(), b"back");
 }
 
-/// What was reserved before is not sent any more.
+/// A message that was reserved before the shutdown is no longer sent.
 #[apply(isolated)]
 fn shutdown_before_commit() {
     for how in [libc::SHUT_WR, libc::SHUT_RDWR] {

@@ -1,4 +1,4 @@
-//! Event loops that watch one end, and their helper threads.
+//! An event loop that watches one end, and what the tests of event loops share.
 
 use crate::support::*;
 use libc::c_int;
@@ -42,7 +42,7 @@ impl Poller {
         Self(epoll)
     }
 
-    /// Whether the descriptor is readable, or becomes it in time.
+    /// Whether the descriptor is readable, or becomes readable within the time-out.
     #[track_caller]
     pub fn is_ready(&self, timeout_ms: c_int) -> bool {
         let timeout = EpollTimeout::try_from(timeout_ms).unwrap();
@@ -50,7 +50,7 @@ impl Poller {
     }
 }
 
-/// Sets a flag when dropped, so that the helper threads of a failed test end too.
+/// Sets a flag when dropped, so that a failed test ends its helper threads.
 pub struct StopOnDrop<'a>(pub &'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {

@@ -1,6 +1,6 @@
 //! The first calls on an accepted channel, which complete the handshake.
 
-use crate::handshake::say;
+use crate::handshake::send_with_fds;
 use crate::peer::*;
 use crate::support::*;
 use libc::{EAGAIN, EMFILE, EPIPE, EPROTO, ESTALE, ETIMEDOUT, c_int};
@@ -12,7 +12,7 @@ use unixipc::ffi::channel::*;
 #[track_caller]
 fn assert_completes(server: &End, client: &OwnedFd) {
     assert_eq!(server.recv(0), Err(EAGAIN));
-    assert_hears_hello(client);
+    assert_received_hello(client);
 }
 
 /// The server sends nothing before the client's hello. The descriptor reports the hello, and the
@@ -24,7 +24,7 @@ fn hello_wakes_the_event_loop() {
     for _ in 0..20 {
         let (server, client) = silent_pair(&listener, &name, &DEFAULTS);
         assert!(!is_readable(&server));
-        assert_hears_nothing(&client);
+        assert_received_nothing(&client);
         thread::scope(|scope| {
             let connecting = scope.spawn(|| from_fd(&client, LONG));
             assert_eq!(poll(server.fd().unwrap(), LONG), libc::POLLIN);
@@ -33,15 +33,15 @@ fn hello_wakes_the_event_loop() {
             let end = connecting.join().unwrap().unwrap();
             assert_eq!(server.recv(0), Err(EAGAIN));
             assert!(!is_readable(&server));
-            talk(&server, &end);
+            exchange(&server, &end);
         });
     }
     // The same with a client that does not use the library.
     let (server, client) = silent_pair(&listener, &name, &DEFAULTS);
     assert!(!is_readable(&server));
     let peer = Peer::new(RING);
-    peer.greet(&client);
-    assert_hears_nothing(&client);
+    peer.send_hello(&client);
+    assert_received_nothing(&client);
     assert!(is_readable(&server));
     assert_completes(&server, &client);
     assert!(!is_readable(&server));
@@ -54,9 +54,9 @@ fn accept_answers_at_once() {
     let listener = listen(&name);
     let client = silent_client(&name);
     let peer = Peer::new(RING);
-    peer.greet(&client);
+    peer.send_hello(&client);
     let server = accept(&listener, 0).unwrap();
-    assert_hears_hello(&client);
+    assert_received_hello(&client);
     assert_eq!(server.send(b"x", 0), DONE);
     // The client's connect returns while the server makes no further call.
     let connected = Counters::new();
@@ -83,12 +83,12 @@ fn assert_fails(server: &End, client: &OwnedFd, error: c_int) {
         assert_eq!(server.reserve(1, 0).unwrap_err(), error);
         assert!(is_readable(server));
     }
-    assert_hears_nothing(client);
+    assert_received_nothing(client);
 }
 
-/// Hellos that are wrong, of another version, or sent in parts.
+/// Hellos that are invalid, have another version, or arrive in parts.
 #[apply(isolated)]
-fn wrong_hellos() {
+fn invalid_hellos() {
     let name = abstract_name();
     let listener = listen(&name);
     let peer = Peer::new(RING);
@@ -100,53 +100,62 @@ fn wrong_hellos() {
     };
     let (old, new) = (with_version(VERSION - 1), with_version(VERSION + 1));
     let high = with_version(VERSION + 0x100);
-    let kept = peer.kept_fd();
     let cases: [(&str, &[u8], &[c_int], c_int); 14] = [
-        ("version 1", &old, &fds, ESTALE),
-        ("version 3", &new, &fds, ESTALE),
-        ("version 258", &high, &fds, ESTALE),
+        ("an older version", &old, &fds, ESTALE),
+        ("a newer version", &new, &fds, ESTALE),
+        ("a version above 255", &high, &fds, ESTALE),
         ("another protocol", b"GET / HTTP/1.1\r\n\r\n", &[], EPROTO),
         ("zeros", &[0; 64], &fds, EPROTO),
-        ("a byte", &hello[..1], &[], EPROTO),
-        ("half of it", &hello[..32], &fds, EPROTO),
-        ("all but a byte", &hello[..63], &fds, EPROTO),
+        ("one byte", &hello[..1], &[], EPROTO),
+        ("half of the hello", &hello[..32], &fds, EPROTO),
+        ("all bytes but one", &hello[..63], &fds, EPROTO),
         ("no descriptor", &hello, &[], EPROTO),
         ("one descriptor", &hello, &[memory], EPROTO),
-        ("three", &hello, &[memory, pipe, pipe], EPROTO),
-        ("exchanged", &hello, &[pipe, memory], EPROTO),
-        ("the pipe's write end", &hello, &[memory, kept], EPROTO),
+        ("three descriptors", &hello, &[memory, pipe, pipe], EPROTO),
+        (
+            "the descriptors in the wrong order",
+            &hello,
+            &[pipe, memory],
+            EPROTO,
+        ),
+        (
+            "the pipe's write end",
+            &hello,
+            &[memory, peer.write_end()],
+            EPROTO,
+        ),
         ("the memory twice", &hello, &[memory, memory], EPROTO),
     ];
     for (what, bytes, fds, error) in cases {
         let _case = Case(what);
         let (server, client) = silent_pair(&listener, &name, &DEFAULTS);
         assert!(!is_readable(&server));
-        say(&client, bytes, fds);
+        send_with_fds(&client, bytes, fds);
         assert_fails(&server, &client, error);
-        // The rest of it does not help.
+        // The channel stays unusable when the rest of the hello arrives.
         if bytes.len() < 64 {
-            say_more(&client, &hello[bytes.len()..]);
+            try_send(&client, &hello[bytes.len()..]);
             assert_fails(&server, &client, error);
         }
     }
 }
 
 /// Sends bytes to a server that may have closed the socket.
-fn say_more(client: &OwnedFd, bytes: &[u8]) {
+fn try_send(client: &OwnedFd, bytes: &[u8]) {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     let (at, len) = (bytes.as_ptr().cast(), bytes.len());
     // SAFETY: the slice with its length.
     unsafe { libc::send(client.as_raw_fd(), at, len, flags) };
 }
 
-/// The same on a stream, where the kernel does not keep the parts apart.
+/// A partial hello on a stream socket, on which the kernel preserves no message boundaries.
 #[apply(isolated)]
 fn partial_hello_on_a_stream() {
     let peer = Peer::new(RING);
     let hello = peer.hello();
     for len in [1, 4, 32, 63] {
         let (one, two) = sockets(libc::SOCK_STREAM);
-        say(&two, &hello[..len], &peer.fds());
+        send_with_fds(&two, &hello[..len], &peer.fds());
         assert_eq!(from_fd(&one, LONG).unwrap_err(), EPROTO, "{len} bytes");
     }
 }
@@ -156,15 +165,15 @@ fn partial_hello_on_a_stream() {
 fn clients_that_close() {
     let name = abstract_name();
     let listener = listen(&name);
-    for (greets, polled) in [(false, false), (false, true), (true, false), (true, true)] {
-        let _case = Case(format!("hello: {greets}, polled: {polled}"));
+    for (sends_hello, polled) in [(false, false), (false, true), (true, false), (true, true)] {
+        let _case = Case(format!("hello: {sends_hello}, polled: {polled}"));
         let (server, client) = silent_pair(&listener, &name, &DEFAULTS);
         if polled {
             assert!(!is_readable(&server));
         }
         let peer = Peer::new(RING);
-        if greets {
-            peer.greet(&client);
+        if sends_hello {
+            peer.send_hello(&client);
         }
         drop((client, peer));
         if polled {
@@ -180,10 +189,10 @@ fn clients_that_close() {
             assert!(is_readable(&server));
         }
     }
-    // One that dies after the answer.
+    // The client closes after the server's answer.
     let (server, client) = silent_pair(&listener, &name, &DEFAULTS);
     let peer = Peer::new(RING);
-    peer.greet(&client);
+    peer.send_hello(&client);
     assert_completes(&server, &client);
     drop((client, peer));
     assert_eq!(server.recv(-1), Ok(vec![]));
@@ -214,10 +223,11 @@ fn killed_client() {
 
 type Call = fn(&End) -> Result<(), c_int>;
 
-/// A first call without room for the descriptors fails, and takes nothing from the socket.
+/// A first call fails if the process can open too few descriptors, and leaves the hello in the
+/// socket.
 #[apply(isolated)]
 fn few_descriptors() {
-    /// What the first call needs beside the socket.
+    /// The number of descriptors that the first call needs beside the socket.
     const NEEDED: u64 = 4;
     let name = abstract_name();
     let listener = listen(&name);
@@ -237,23 +247,23 @@ fn few_descriptors() {
                 server.fd().unwrap();
             }
             let peer = Peer::new(RING);
-            peer.greet(&client);
+            peer.send_hello(&client);
             let before = open_numbers();
             let needed = (0..=NEEDED)
-                .find(|room| {
-                    let done = with_room_for(*room, || call(&server));
+                .find(|available| {
+                    let done = with_room_for(*available, || call(&server));
                     if done == Err(EMFILE) {
                         assert_eq!(open_numbers(), before);
-                        assert_hears_nothing(&client);
+                        assert_received_nothing(&client);
                         assert!(!polled || is_readable(&server));
                         return false;
                     }
-                    assert_eq!(done, Ok(()), "room for {room}");
+                    assert_eq!(done, Ok(()), "{available} descriptors available");
                     true
                 })
-                .expect("a handshake that needs no more descriptors");
+                .expect("the handshake needs more descriptors");
             assert!(needed >= 2, "{needed} descriptors are too few");
-            assert_hears_hello(&client);
+            assert_received_hello(&client);
         }
     }
     // The same with a client that waits in from_fd.
@@ -268,12 +278,12 @@ fn few_descriptors() {
         assert_eq!(server.send(b"first", 0), DONE);
         let end = connecting.join().unwrap().unwrap();
         assert_eq!(end.recv(0).unwrap(), b"first");
-        talk(&end, &server);
+        exchange(&end, &server);
     });
 }
 
-/// Flags concern the ring of this side: a client with a large ring of which no page is allocated
-/// costs the server neither time nor memory.
+/// The flags of the options apply to the ring of this side only. A client whose large ring has no
+/// allocated page costs the server neither time nor memory.
 #[track_caller]
 fn receive_from_sparse_ring(flags: u32) {
     let name = abstract_name();
@@ -285,14 +295,14 @@ fn receive_from_sparse_ring(flags: u32) {
     };
     let (server, client) = silent_pair(&listener, &name, &opts);
     let peer = Peer::new(1 << 30);
-    peer.greet(&client);
+    peer.send_hello(&client);
     let (received, ms) = timed_ms(|| server.recv(10));
     assert_eq!(received, Err(ETIMEDOUT));
     assert!(ms < 5000, "{ms} ms");
-    // A page, or a huge one, wherever the server has read.
+    // Each read of the server can allocate a page or a huge page.
     let allocated = peer.allocated();
     assert!(allocated <= 8 << 20, "{allocated} bytes");
-    assert_hears_hello(&client);
+    assert_received_hello(&client);
 }
 
 #[apply(isolated)]
@@ -303,12 +313,12 @@ fn sparse_ring() {
 
 #[apply(isolated)]
 #[needs(needs::root)]
-fn sparse_ring_and_lock() {
+fn sparse_ring_with_lock() {
     receive_from_sparse_ring(IPC_CHANNEL_F_LOCK);
     receive_from_sparse_ring(IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_PREFAULT);
 }
 
-/// The largest ring of a client: 16 MiB, unless recv_size_max says otherwise.
+/// The largest ring of a client is 16 MiB, unless the option recv_size_max is set.
 #[apply(isolated)]
 fn largest_ring() {
     let name = abstract_name();
@@ -329,11 +339,11 @@ fn largest_ring() {
         };
         let (server, client) = silent_pair(&listener, &name, &opts);
         let peer = Peer::new(ring);
-        peer.greet(&client);
+        peer.send_hello(&client);
         assert_eq!(server.recv(0), Err(answer));
         match answer {
-            EPROTO => assert_hears_nothing(&client),
-            _ => assert_hears_hello(&client),
+            EPROTO => assert_received_nothing(&client),
+            _ => assert_received_hello(&client),
         }
     }
 }

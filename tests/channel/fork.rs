@@ -1,26 +1,13 @@
-//! fork(2) while another thread makes a channel, or completes its handshake.
+//! fork(2) while another thread makes a channel or completes its handshake.
 
-use crate::end::close_copy;
 use crate::event_loop::SOON;
 use crate::fork_points::fork_at_each_call;
+use crate::peer::abstract_name;
 use crate::support::*;
 use libc::{EAGAIN, EBUSY, EPIPE, ETIMEDOUT, SOCK_SEQPACKET, c_int};
 
-/// A name for a listener of this process, which no other test has.
-fn name() -> String {
-    format!("@unixipc-test-fork-{}", std::process::id())
-}
-
-/// Waits for signals until this process is killed.
-fn stay() {
-    loop {
-        // SAFETY: takes nothing.
-        unsafe { libc::pause() };
-    }
-}
-
-/// The peer in a process of its own: it makes its end, exchanges a message with the other one and
-/// closes when slot 0 of `shared` says so.
+/// The peer, in a process of its own: it makes its end, exchanges a message with the other end, and
+/// closes its end when slot 0 of `shared` is 1.
 fn peer(shared: &Counters, make: impl FnOnce() -> Result<End, c_int>) {
     let end = make().unwrap();
     assert_eq!(end.send(b"x", LONG), DONE);
@@ -29,9 +16,9 @@ fn peer(shared: &Counters, make: impl FnOnce() -> Result<End, c_int>) {
     drop(end);
 }
 
-/// Makes an end while the process is forked at each system call. The children stay alive, and
-/// still the peer's end is noticed at once.
-fn end_is_not_hidden(
+/// Makes an end while the process is forked at each system call. Although the children stay alive,
+/// the end detects at once that the peer has closed.
+fn check_peer_close(
     shared: &Counters,
     peer: Child,
     make: impl FnOnce() -> Result<End, c_int> + Send,
@@ -42,11 +29,11 @@ fn end_is_not_hidden(
         assert_eq!(end.send(b"y", LONG), DONE);
         end
     };
-    let (end, children) = fork_at_each_call(exchange, |_| stay());
+    let (end, children) = fork_at_each_call(exchange, |_| sleep_forever());
     println!("{} children", children.len());
     shared.set(0, 1);
     peer.join();
-    assert_eq!(end.recv(SOON), Ok(vec![]), "the end of the peer");
+    assert_eq!(end.recv(SOON), Ok(vec![]), "the peer has closed");
     assert_eq!(poll(end.fd().unwrap(), SOON), libc::POLLIN);
     assert_eq!(end.send(b"x", 0), Err(EPIPE));
     drop(children);
@@ -55,40 +42,40 @@ fn end_is_not_hidden(
 #[apply(isolated)]
 #[needs(crate::fork_points::why_not)]
 fn during_accept() {
-    let (name, shared) = (name(), Counters::new());
+    let (name, shared) = (abstract_name(), Counters::new());
     let listener = listen(&name);
     let client = fork(|| peer(&shared, || connect(&name, LONG)));
-    end_is_not_hidden(&shared, client, || accept(&listener, LONG));
+    check_peer_close(&shared, client, || accept(&listener, LONG));
 }
 
 #[apply(isolated)]
 #[needs(crate::fork_points::why_not)]
 fn during_connect() {
-    let (name, shared) = (name(), Counters::new());
+    let (name, shared) = (abstract_name(), Counters::new());
     let listener = listen(&name);
     let server = fork(|| peer(&shared, || accept(&listener, LONG)));
     drop(listener);
-    end_is_not_hidden(&shared, server, || connect(&name, LONG));
+    check_peer_close(&shared, server, || connect(&name, LONG));
 }
 
 #[apply(isolated)]
 #[needs(crate::fork_points::why_not)]
 fn during_from_fd() {
-    let (mine, others) = sockets(SOCK_SEQPACKET);
+    let (socket, peer_socket) = sockets(SOCK_SEQPACKET);
     let shared = Counters::new();
-    let other = fork(|| {
-        // SAFETY: inherited, and not used here; the copy of its owner is never dropped.
-        unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(&mine)) };
-        peer(&shared, || from_fd(&others, LONG));
+    let child = fork(|| {
+        // SAFETY: a copy that this process has inherited; it does not drop the owner.
+        unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(&socket)) };
+        peer(&shared, || from_fd(&peer_socket, LONG));
     });
-    drop(others);
-    end_is_not_hidden(&shared, other, move || from_fd(&mine, LONG));
+    drop(peer_socket);
+    check_peer_close(&shared, child, move || from_fd(&socket, LONG));
 }
 
 /// A call on an end.
 type Operation = fn(&End) -> Outcome;
 
-/// The calls that a child makes on the end that it has inherited.
+/// The calls that a child makes on its inherited end.
 const OPERATIONS: [(&str, Operation); 6] = [
     ("fd", |end| end.fd().map(|_| 0)),
     ("recv(0)", |end| end.recv(0).map(|_| 0)),
@@ -98,8 +85,8 @@ const OPERATIONS: [(&str, Operation); 6] = [
     ("shutdown", |end| end.shutdown(libc::SHUT_RD)),
 ];
 
-/// A call of another thread completes the handshake of an accepted end while the process is
-/// forked at each system call. In the children no call on that end hangs.
+/// A call in another thread completes the handshake of an accepted end while the process is forked
+/// at each system call. No call on that end hangs in the children.
 #[apply(isolated)]
 #[needs(crate::fork_points::why_not)]
 fn during_handshake() {
@@ -110,13 +97,13 @@ fn during_handshake() {
     for (what, call) in calls {
         for (first, (first_operation, _)) in OPERATIONS.iter().enumerate() {
             let _case = Case(format!("handshake in {what}, {first_operation} first"));
-            handshake_is_not_held(call, first);
+            check_handshake(call, first);
         }
     }
 }
 
-fn handshake_is_not_held(call: Operation, first: usize) {
-    let (name, shared) = (name(), Counters::new());
+fn check_handshake(call: Operation, first: usize) {
+    let (name, shared) = (abstract_name(), Counters::new());
     let listener = listen(&name);
     let client = fork(|| {
         let end = connect(&name, LONG).unwrap();
@@ -127,12 +114,11 @@ fn handshake_is_not_held(call: Operation, first: usize) {
     });
     let end = accept(&listener, LONG).unwrap();
     shared.wait_for(1, 1);
-    // A child begins when the handshake is complete, so that it does not take part in it. Slot
-    // 10 + its number holds the operation that it has come to.
+    // A child begins after the handshake, so that it does not take part in it. Slot 10 + its number
+    // holds the operation that it makes.
     let child = |number: usize| {
         shared.wait_for(0, 1);
-        // SAFETY: no pointers; it ends a child that hangs.
-        unsafe { libc::alarm(10) };
+        set_alarm(10); // ends a child that hangs
         for at in 0..OPERATIONS.len() {
             let which = (first + at) % OPERATIONS.len();
             shared.set(10 + number, which as u64 + 1);
@@ -153,7 +139,7 @@ fn handshake_is_not_held(call: Operation, first: usize) {
         let status = child.reap();
         let last = shared.get(10 + number) as usize;
         let last = last.checked_sub(1).map(|at| OPERATIONS[at].0);
-        assert_eq!(status, 0, "child {number}, which was in {last:?}");
+        assert_eq!(status, 0, "child {number}, in {last:?}");
     }
     shared.set(0, 2);
     client.join();

@@ -1,9 +1,8 @@
 //! Forks at each system call that a thread makes.
 //!
-//! The descriptors of a process change in system calls only, so these are all the moments at
-//! which a fork in another thread can copy a different set of them. A seccomp filter of the
-//! thread reports each call before it begins (seccomp_unotify(2)), and the thread stays stopped
-//! there until the fork is done.
+//! The descriptors of a process change only in system calls, so a fork in another thread can copy a
+//! different set of descriptors only between two of them. A seccomp filter of the thread reports each
+//! call before it begins (seccomp_unotify(2)), and the thread stays stopped until the fork is done.
 
 use crate::support::*;
 use libc::{c_int, c_long, sock_filter};
@@ -11,8 +10,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::{hint, io, mem, ptr, thread};
 
-/// Calls that are not reported: they change no descriptor, and glibc makes them with a lock of
-/// malloc held, which fork(2) of another thread needs, or at the end of a thread.
+/// Calls that are not reported. They change no descriptor. glibc makes them at the end of a thread,
+/// or while it holds a lock of malloc, which fork(2) in another thread needs.
 const UNREPORTED: [c_long; 11] = [
     libc::SYS_mmap,
     libc::SYS_munmap,
@@ -27,17 +26,17 @@ const UNREPORTED: [c_long; 11] = [
     libc::SYS_exit_group,
 ];
 
-/// Why the system cannot do this, if it cannot.
+/// Why the system cannot report system calls, or None.
 pub fn why_not() -> Option<&'static str> {
     let mut sizes = [0u16; 3];
     let operation = libc::SECCOMP_GET_NOTIF_SIZES;
-    // SAFETY: the call fills three 16-bit numbers.
+    // SAFETY: the call stores three 16-bit numbers.
     let done = unsafe { libc::syscall(libc::SYS_seccomp, operation, 0, sizes.as_mut_ptr()) };
     (done == -1).then_some("no seccomp user notification")
 }
 
-/// Runs `run` in another thread, and forks before each system call that it makes; each child runs
-/// `child` with its number. At least one child is forked.
+/// Runs `run` in another thread, and forks before each system call that the thread makes. Each child
+/// runs `child` with its number. Panics if the thread makes no system call.
 pub fn fork_at_each_call<T: Send>(
     run: impl FnOnce() -> T + Send,
     child: impl Fn(usize),
@@ -46,7 +45,7 @@ pub fn fork_at_each_call<T: Send>(
     let mut children = Vec::new();
     let result = thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            // From here on each call waits for the other thread.
+            // From now on each system call waits for the other thread.
             listener.store(report_calls(), SeqCst);
             let result = run();
             finished.store(true, SeqCst);
@@ -84,7 +83,7 @@ fn end_with_parent() {
     assert_eq!(done, 0);
 }
 
-/// Has the calling thread's system calls reported from now on; the descriptor that reports them.
+/// Reports the calling thread's system calls from now on. Returns the descriptor that reports them.
 fn report_calls() -> c_int {
     let step = |code: u32, jt, k| sock_filter {
         code: code as u16,
@@ -116,16 +115,16 @@ fn report_calls() -> c_int {
     // SAFETY: the program is ours, and the kernel copies it.
     let fd = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, ptr::from_ref(&program)) };
     if fd == -1 {
-        // Not by panicking alone: the other thread waits for a descriptor.
+        // A panic does not suffice: the other thread waits for the descriptor.
         eprintln!("seccomp: {}", io::Error::last_os_error());
         std::process::abort();
     }
     fd as c_int
 }
 
-/// Waits for the thread's next call; its id.
+/// Waits for the thread's next call. Returns its id.
 fn next_call(listener: &OwnedFd) -> u64 {
-    // SAFETY: all zero bytes are such a structure, and the kernel demands them.
+    // SAFETY: all zero bytes are a valid value, and the kernel requires them.
     let mut call: libc::seccomp_notif = unsafe { mem::zeroed() };
     let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
     // SAFETY: the structure is ours.
@@ -136,7 +135,7 @@ fn next_call(listener: &OwnedFd) -> u64 {
 
 /// Lets the thread make its call.
 fn resume(listener: &OwnedFd, call: u64) {
-    // SAFETY: all zero bytes are such a structure.
+    // SAFETY: all zero bytes are a valid value.
     let mut answer: libc::seccomp_notif_resp = unsafe { mem::zeroed() };
     answer.id = call;
     answer.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;

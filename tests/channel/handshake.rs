@@ -1,5 +1,6 @@
-//! ipc_channel_from_fd: the handshake, with a peer of the same kind and with others.
+//! ipc_channel_from_fd: the handshake with another end, and with peers that do not use the library.
 
+use crate::peer::{SEALS, sealed_memfd};
 use crate::support::*;
 use libc::{EAGAIN, EPIPE, EPROTO, ESTALE, ETIMEDOUT, SOCK_SEQPACKET, SOCK_STREAM, c_int};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
@@ -9,7 +10,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use unixipc::ffi::channel::*;
 
-const KINDS: [c_int; 2] = [SOCK_STREAM, SOCK_SEQPACKET];
 const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
 
 /// A hello: the bytes that a side sends, with its descriptors.
@@ -19,9 +19,9 @@ pub struct Hello {
     pub fds: Vec<OwnedFd>,
 }
 
-/// Sends any bytes and descriptors.
+/// Sends bytes with descriptors.
 #[track_caller]
-pub fn say(socket: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
+pub fn send_with_fds(socket: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
     let rights = [ControlMessage::ScmRights(fds)];
     let control = if fds.is_empty() { &[][..] } else { &rights[..] };
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
@@ -32,34 +32,35 @@ pub fn say(socket: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
 
 /// Receives a hello.
 #[track_caller]
-pub fn hear(socket: &OwnedFd) -> Hello {
+pub fn recv_hello(socket: &OwnedFd) -> Hello {
     let mut bytes = [0; 64];
     let mut parts = [IoSliceMut::new(&mut bytes)];
     let mut control = nix::cmsg_space!([c_int; 4]);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let fd = socket.as_raw_fd();
-    let got = recvmsg::<()>(fd, &mut parts, Some(&mut control), flags).unwrap();
+    let received = recvmsg::<()>(fd, &mut parts, Some(&mut control), flags).unwrap();
     let mut fds = Vec::new();
-    for message in got.cmsgs().unwrap() {
+    for message in received.cmsgs().unwrap() {
         if let ControlMessageOwned::ScmRights(numbers) = message {
             fds.extend(numbers.into_iter().map(own));
         }
     }
-    assert_eq!(got.bytes, 64);
+    assert_eq!(received.bytes, 64);
     Hello { bytes, fds }
 }
 
-/// The hello of a real end. The end is gone afterwards, but its memory stays.
-pub fn overheard() -> Hello {
-    overheard_with(&DEFAULTS)
+/// The hello of an end that the library makes. The end is closed, but the hello's descriptors are
+/// open.
+pub fn captured_hello() -> Hello {
+    captured_hello_with(&DEFAULTS)
 }
 
 /// The same for an end with these options.
-pub fn overheard_with(opts: &ipc_channel_opts) -> Hello {
+pub fn captured_hello_with(opts: &ipc_channel_opts) -> Hello {
     let (one, two) = sockets(SOCK_SEQPACKET);
     let made = from_fd_with(one.as_raw_fd(), opts, 0);
     assert_eq!(made.unwrap_err(), EAGAIN);
-    hear(&two)
+    recv_hello(&two)
 }
 
 impl Hello {
@@ -68,9 +69,9 @@ impl Hello {
     }
 }
 
-/// Both ends exchange messages, in two processes; the sockets are closed first.
+/// Two processes make the ends, close the sockets, and exchange messages.
 #[track_caller]
-fn converse(one: OwnedFd, two: OwnedFd) {
+fn check_two_processes(one: OwnedFd, two: OwnedFd) {
     let (mut one, mut two) = (Some(one), Some(two));
     let child = fork(|| {
         drop(one.take());
@@ -94,31 +95,35 @@ fn converse(one: OwnedFd, two: OwnedFd) {
 }
 
 #[apply(isolated)]
-fn kinds_of_sockets() {
-    for kind in KINDS {
-        let (one, two) = sockets(kind);
-        converse(one, two);
-        let (one, two) = sockets(kind | libc::SOCK_NONBLOCK);
-        converse(one, two);
+fn socket_types() {
+    for socket_type in SOCKET_TYPES {
+        let (one, two) = sockets(socket_type);
+        check_two_processes(one, two);
+        let (one, two) = sockets(socket_type | libc::SOCK_NONBLOCK);
+        check_two_processes(one, two);
         let mut fds = [-1; 2];
         // SAFETY: an array of two.
         assert_eq!(
-            unsafe { unixipc::ffi::pair::ipc_pair_open(kind, fds.as_mut_ptr()) },
+            unsafe { unixipc::ffi::pair::ipc_pair_open(socket_type, fds.as_mut_ptr()) },
             0
         );
-        converse(own(fds[0]), own(fds[1]));
+        check_two_processes(own(fds[0]), own(fds[1]));
     }
-    // A socket that was made by connecting.
+    // Sockets that were made by connect(2) and accept(2).
     let path = std::env::temp_dir().join("s");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let one = std::os::unix::net::UnixStream::connect(&path).unwrap();
     let (two, _) = listener.accept().unwrap();
-    converse(one.into(), two.into());
+    check_two_processes(one.into(), two.into());
     std::fs::remove_file(path).unwrap();
 }
 
-/// Both ends in one process, made by two threads; the sockets stay open.
-fn both(one: &OwnedFd, two: &OwnedFd, opts: [&ipc_channel_opts; 2]) -> [Result<End, c_int>; 2] {
+/// Makes both ends in one process, in two threads. The sockets stay open.
+fn make_both(
+    one: &OwnedFd,
+    two: &OwnedFd,
+    opts: [&ipc_channel_opts; 2],
+) -> [Result<End, c_int>; 2] {
     thread::scope(|scope| {
         let other = scope.spawn(|| from_fd_with(two.as_raw_fd(), opts[1], LONG));
         [
@@ -129,18 +134,18 @@ fn both(one: &OwnedFd, two: &OwnedFd, opts: [&ipc_channel_opts; 2]) -> [Result<E
 }
 
 #[apply(isolated)]
-fn socket_stays_the_callers() {
-    for kind in KINDS {
-        let (one, two) = sockets(kind);
-        let [a, b] = both(&one, &two, [&DEFAULTS; 2]).map(Result::unwrap);
-        // It is unchanged, and may carry anything.
-        say(&one, b"something else", &[]);
-        let mut room = [0; 64];
-        // SAFETY: room for 64 bytes.
-        let got = unsafe { libc::recv(two.as_raw_fd(), room.as_mut_ptr().cast(), 64, 0) };
-        assert_eq!(&room[..got as usize], b"something else");
-        // Even for a second channel: both sides took only the hello.
-        let [c, d] = both(&one, &two, [&DEFAULTS; 2]).map(Result::unwrap);
+fn socket_stays_usable() {
+    for socket_type in SOCKET_TYPES {
+        let (one, two) = sockets(socket_type);
+        let [a, b] = make_both(&one, &two, [&DEFAULTS; 2]).map(Result::unwrap);
+        // The socket is unchanged, and can carry other data.
+        send_with_fds(&one, b"something else", &[]);
+        let mut buffer = [0; 64];
+        // SAFETY: a buffer of 64 bytes.
+        let len = unsafe { libc::recv(two.as_raw_fd(), buffer.as_mut_ptr().cast(), 64, 0) };
+        assert_eq!(&buffer[..len as usize], b"something else");
+        // It can even carry a second handshake, because both sides have read the hello only.
+        let [c, d] = make_both(&one, &two, [&DEFAULTS; 2]).map(Result::unwrap);
         drop((one, two));
         for (from, to) in [(&a, &b), (&d, &c)] {
             assert_eq!(from.send(b"x", 0), DONE);
@@ -158,22 +163,22 @@ fn sizes() {
     };
     let (one, two) = sockets(SOCK_STREAM);
     let opts = [&sized(1 << 20, 0), &sized(1, 1 << 20)];
-    let [a, b] = both(&one, &two, opts).map(Result::unwrap);
+    let [a, b] = make_both(&one, &two, opts).map(Result::unwrap);
     assert_eq!((a.max(), b.max()), ((1 << 20) - 12, SMALL_RING - 12));
     let message = pattern(a.max(), 1);
     assert_eq!(a.send(&message, 0), DONE);
     assert_eq!(b.peek(0).unwrap(), message);
     assert_eq!(b.send(&message[..b.max()], 0), DONE);
     assert_eq!(a.peek(0).unwrap(), &message[..b.max()]);
-    // The largest ring that is accepted by default.
+    // The largest ring that an end accepts by default.
     let (one, two) = sockets(SOCK_STREAM);
-    let ends = both(&one, &two, [&sized(16 << 20, 0), &DEFAULTS]);
+    let ends = make_both(&one, &two, [&sized(16 << 20, 0), &DEFAULTS]);
     assert!(ends.iter().all(Result::is_ok));
-    // Larger than the other side accepts, by its options or by default. The side with that ring
-    // has received a valid hello, and finds its peer gone.
-    for (size, most) in [((1 << 20) + 1, 1 << 20), ((16 << 20) + 1, 0), (1 << 31, 0)] {
+    // The ring is larger than the peer accepts, by its options or by default. The side with that ring
+    // has received a valid hello, and then detects that its peer has closed.
+    for (size, recv_size_max) in [((1 << 20) + 1, 1 << 20), ((16 << 20) + 1, 0), (1 << 31, 0)] {
         let (one, two) = sockets(SOCK_STREAM);
-        let [a, b] = both(&one, &two, [&sized(size, 0), &sized(1, most)]);
+        let [a, b] = make_both(&one, &two, [&sized(size, 0), &sized(1, recv_size_max)]);
         assert_eq!(b.unwrap_err(), EPROTO);
         let a = a.unwrap();
         assert_eq!(a.recv(LONG), Ok(vec![]));
@@ -183,25 +188,25 @@ fn sizes() {
 
 #[apply(isolated)]
 fn time_outs() {
-    for kind in KINDS {
-        // The other side exists, and sends nothing.
-        let silent = || sockets(kind);
+    for socket_type in SOCKET_TYPES {
+        // A peer that sends nothing.
+        let silent = || sockets(socket_type);
         let (one, two) = silent();
         assert_eq!(from_fd(&one, 0).unwrap_err(), EAGAIN);
-        // The peer may have received the hello of an end that does not exist: both sides notice.
+        // The peer may have received the hello of an end that was not made. Both sides detect this.
         assert_eq!(from_fd(&one, 0).unwrap_err(), EPIPE);
-        assert_eq!(hear(&two).fds.len(), 2);
+        assert_eq!(recv_hello(&two).fds.len(), 2);
         assert_eq!(from_fd(&two, 0).unwrap_err(), EPIPE);
         let (one, _two) = silent();
-        let (got, ms) = timed_ms(|| from_fd(&one, 30));
-        assert_eq!(got.unwrap_err(), ETIMEDOUT);
+        let (made, ms) = timed_ms(|| from_fd(&one, 30));
+        assert_eq!(made.unwrap_err(), ETIMEDOUT);
         assert!((30..5000).contains(&ms), "{ms} ms");
         let (one, _two) = silent();
         count_signals(0);
         storm(500);
-        let (got, ms) = timed_ms(|| from_fd(&one, 60));
+        let (made, ms) = timed_ms(|| from_fd(&one, 60));
         storm(0);
-        assert_eq!(got.unwrap_err(), ETIMEDOUT);
+        assert_eq!(made.unwrap_err(), ETIMEDOUT);
         assert!((60..5000).contains(&ms), "{ms} ms");
         ends_with_signal(|| {
             let (one, _two) = silent();
@@ -211,54 +216,47 @@ fn time_outs() {
 }
 
 #[apply(isolated)]
-fn partner_goes() {
-    for kind in KINDS {
-        let (one, two) = sockets(kind);
+fn peer_closes() {
+    for socket_type in SOCKET_TYPES {
+        let (one, two) = sockets(socket_type);
         drop(two);
         assert_eq!(from_fd(&one, -1).unwrap_err(), EPIPE);
-        // While this side waits for it.
-        let (one, two) = sockets(kind);
-        let (tids, mut two) = (Counters::new(), Some(two));
+        // The peer closes while this side waits.
+        let (one, two) = sockets(socket_type);
         thread::scope(|scope| {
-            let waiter = scope.spawn(|| {
-                tids.set(0, thread_id());
-                from_fd(&one, LONG).unwrap_err()
-            });
-            tids.wait_for(0, 1);
-            wait_thread_asleep(tids.get(0));
-            drop(two.take());
-            let error = waiter.join().unwrap();
-            assert_eq!(error, EPIPE);
+            let (waiter, _) = spawn_sleeper(scope, || from_fd(&one, LONG).unwrap_err());
+            drop(two);
+            assert_eq!(waiter.join().unwrap(), EPIPE);
         });
-        // After a part of its hello.
-        let (one, two) = sockets(kind);
-        let hello = overheard();
-        say(&two, &hello.bytes[..32], &hello.raw_fds());
+        // The peer closes, or ends its sending, after a part of its hello.
+        let (one, two) = sockets(socket_type);
+        let hello = captured_hello();
+        send_with_fds(&two, &hello.bytes[..32], &hello.raw_fds());
         drop(two);
         assert_eq!(from_fd(&one, -1).unwrap_err(), EPIPE);
-        let (one, two) = sockets(kind);
-        say(&two, &hello.bytes[..32], &hello.raw_fds());
+        let (one, two) = sockets(socket_type);
+        send_with_fds(&two, &hello.bytes[..32], &hello.raw_fds());
         nix::sys::socket::shutdown(two.as_raw_fd(), nix::sys::socket::Shutdown::Write).unwrap();
         assert_eq!(from_fd(&one, -1).unwrap_err(), EPROTO);
     }
 }
 
-/// The result of a side whose peer has sent this.
+/// The result of ipc_channel_from_fd if the peer has sent these bytes and descriptors.
 #[track_caller]
-fn answer(kind: c_int, bytes: &[u8], fds: &[c_int]) -> Result<(), c_int> {
-    let (one, two) = sockets(kind);
-    say(&two, bytes, fds);
+fn answer(socket_type: c_int, bytes: &[u8], fds: &[c_int]) -> Result<(), c_int> {
+    let (one, two) = sockets(socket_type);
+    send_with_fds(&two, bytes, fds);
     from_fd(&one, 0).map(drop)
 }
 
-/// Each byte of a hello, changed: another version is ESTALE, unknown flags are ignored, everything
-/// else is EPROTO.
+/// Changes each byte of a hello: another version is ESTALE, unknown flags are ignored, and each other
+/// change is EPROTO.
 #[apply(isolated)]
-fn every_byte() {
-    let hello = overheard();
+fn changed_bytes() {
+    let hello = captured_hello();
     let fds = hello.raw_fds();
-    for kind in KINDS {
-        assert_eq!(answer(kind, &hello.bytes, &fds), Ok(()));
+    for socket_type in SOCKET_TYPES {
+        assert_eq!(answer(socket_type, &hello.bytes, &fds), Ok(()));
         for at in 0..64 {
             for change in [1, 0x40, 0xff] {
                 let mut bytes = hello.bytes;
@@ -268,7 +266,11 @@ fn every_byte() {
                     6 | 7 => Ok(()),
                     _ => Err(EPROTO),
                 };
-                assert_eq!(answer(kind, &bytes, &fds), expected, "byte {at} ^ {change}");
+                assert_eq!(
+                    answer(socket_type, &bytes, &fds),
+                    expected,
+                    "byte {at} ^ {change}"
+                );
             }
         }
         for size in [
@@ -284,7 +286,7 @@ fn every_byte() {
         ] {
             let mut bytes = hello.bytes;
             bytes[8..16].copy_from_slice(&size.to_le_bytes());
-            assert_eq!(answer(kind, &bytes, &fds), Err(EPROTO), "{size}");
+            assert_eq!(answer(socket_type, &bytes, &fds), Err(EPROTO), "{size}");
         }
     }
     let mut random = Random(1);
@@ -297,24 +299,18 @@ fn every_byte() {
 /// The size of the memory of an end with the default ring.
 const MEMORY: u64 = (64 << 10) + (256 << 10);
 
-/// Descriptors of the wrong kind, or the wrong number of them.
+/// Descriptors of the wrong type, in the wrong order, or too few or too many.
 #[apply(isolated)]
-fn wrong_descriptors() {
-    let hello = overheard();
-    let [memory, bell]: [c_int; 2] = hello.raw_fds().try_into().unwrap();
+fn invalid_descriptors() {
+    let hello = captured_hello();
+    let [memory, pipe_end]: [c_int; 2] = hello.raw_fds().try_into().unwrap();
     let file = tempfile::tempfile().unwrap();
     file.set_len(MEMORY).unwrap();
     let null: OwnedFd = File::open("/dev/null").unwrap().into();
-    let unsealed = memfd(MEMORY, &[]);
-    let half_sealed = memfd(MEMORY, &[libc::F_SEAL_SHRINK, libc::F_SEAL_GROW]);
-    let all = [
-        libc::F_SEAL_SHRINK,
-        libc::F_SEAL_GROW,
-        libc::F_SEAL_FUTURE_WRITE,
-        libc::F_SEAL_SEAL,
-    ];
-    let short = memfd(65536, &all);
-    let longer = memfd(MEMORY + 4096, &all);
+    let unsealed = sealed_memfd(MEMORY, 0);
+    let half_sealed = sealed_memfd(MEMORY, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW);
+    let short = sealed_memfd(65536, SEALS);
+    let longer = sealed_memfd(MEMORY + 4096, SEALS);
     let (read, write) = pipe();
     let path = std::env::temp_dir().join("fifo");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -322,17 +318,20 @@ fn wrong_descriptors() {
     std::fs::remove_file(path).unwrap();
     let (socket, _other) = sockets(SOCK_STREAM);
     let sets: [(&str, Vec<c_int>); 16] = [
-        ("none", vec![]),
+        ("no descriptor", vec![]),
         ("the memory alone", vec![memory]),
-        ("the pipe alone", vec![bell]),
-        ("three", vec![memory, bell, bell]),
-        ("swapped", vec![bell, memory]),
-        ("a file", vec![file.as_raw_fd(), bell]),
-        ("/dev/null", vec![null.as_raw_fd(), bell]),
-        ("memory without seals", vec![unsealed.as_raw_fd(), bell]),
-        ("memory with two seals", vec![half_sealed.as_raw_fd(), bell]),
-        ("short memory", vec![short.as_raw_fd(), bell]),
-        ("longer memory", vec![longer.as_raw_fd(), bell]),
+        ("the pipe alone", vec![pipe_end]),
+        ("three descriptors", vec![memory, pipe_end, pipe_end]),
+        ("swapped", vec![pipe_end, memory]),
+        ("a file", vec![file.as_raw_fd(), pipe_end]),
+        ("/dev/null", vec![null.as_raw_fd(), pipe_end]),
+        ("memory without seals", vec![unsealed.as_raw_fd(), pipe_end]),
+        (
+            "memory with two seals",
+            vec![half_sealed.as_raw_fd(), pipe_end],
+        ),
+        ("short memory", vec![short.as_raw_fd(), pipe_end]),
+        ("longer memory", vec![longer.as_raw_fd(), pipe_end]),
         ("the write end of a pipe", vec![memory, write.as_raw_fd()]),
         ("both ends of a pipe", vec![memory, both_ways.as_raw_fd()]),
         ("a socket for the pipe", vec![memory, socket.as_raw_fd()]),
@@ -340,72 +339,60 @@ fn wrong_descriptors() {
         ("a file for the pipe", vec![memory, file.as_raw_fd()]),
     ];
     let before = open_numbers();
-    for kind in KINDS {
+    for socket_type in SOCKET_TYPES {
         for (what, fds) in &sets {
-            let answered = answer(kind, &hello.bytes, fds);
-            assert_eq!(answered, Err(EPROTO), "{what}");
+            let result = answer(socket_type, &hello.bytes, fds);
+            assert_eq!(result, Err(EPROTO), "{what}");
             assert_eq!(open_numbers(), before, "{what}: descriptors are left");
         }
-        // The read end of any pipe will do.
+        // The read end of any pipe is valid.
         assert_eq!(
-            answer(kind, &hello.bytes, &[memory, read.as_raw_fd()]),
+            answer(socket_type, &hello.bytes, &[memory, read.as_raw_fd()]),
             Ok(())
         );
     }
-    let exactly = memfd(MEMORY, &all);
+    let exact = sealed_memfd(MEMORY, SEALS);
     assert_eq!(
-        answer(SOCK_STREAM, &hello.bytes, &[exactly.as_raw_fd(), bell]),
+        answer(SOCK_STREAM, &hello.bytes, &[exact.as_raw_fd(), pipe_end]),
         Ok(())
     );
 }
 
-fn memfd(size: u64, seals: &[c_int]) -> OwnedFd {
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // SAFETY: a string.
-    let fd = own(unsafe { libc::memfd_create(c"test".as_ptr(), flags) });
-    let file = File::from(fd);
-    file.set_len(size).unwrap();
-    for seal in seals {
-        // SAFETY: no pointers.
-        assert_eq!(
-            unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, *seal) },
-            0
-        );
-    }
-    file.into()
-}
-
-/// Hellos that are too long or come in parts.
+/// Hellos that are too long or arrive in parts.
 #[apply(isolated)]
-fn wrong_lengths() {
-    let hello = overheard();
+fn invalid_lengths() {
+    let hello = captured_hello();
     let fds = hello.raw_fds();
     let mut longer = hello.bytes.to_vec();
     longer.push(0);
     assert_eq!(answer(SOCK_SEQPACKET, &longer, &fds), Err(EPROTO));
-    assert_eq!(answer(SOCK_STREAM, &longer, &fds), Ok(()), "the rest stays");
-    // The descriptors with the second part, or with both.
+    assert_eq!(
+        answer(SOCK_STREAM, &longer, &fds),
+        Ok(()),
+        "the rest stays in the socket"
+    );
+    // The descriptors arrive with the second part, or with both parts.
     let (one, two) = sockets(SOCK_SEQPACKET);
-    say(&two, &hello.bytes[..1], &[]);
-    say(&two, &hello.bytes[1..], &fds);
+    send_with_fds(&two, &hello.bytes[..1], &[]);
+    send_with_fds(&two, &hello.bytes[1..], &fds);
     assert_eq!(from_fd(&one, 0).unwrap_err(), EPROTO);
     let (one, two) = sockets(SOCK_STREAM);
-    say(&two, &hello.bytes[..10], &fds);
-    say(&two, &hello.bytes[10..], &fds);
+    send_with_fds(&two, &hello.bytes[..10], &fds);
+    send_with_fds(&two, &hello.bytes[10..], &fds);
     assert_eq!(from_fd(&one, 0).unwrap_err(), EPROTO);
-    // It does not wait for the rest of a first part.
-    for kind in KINDS {
+    // The call does not wait for the rest of a partial hello.
+    for socket_type in SOCKET_TYPES {
         for len in [1, 32, 63] {
-            assert_eq!(answer(kind, &hello.bytes[..len], &fds), Err(EPROTO));
-            let (one, two) = sockets(kind);
-            say(&two, &hello.bytes[..len], &fds);
+            assert_eq!(answer(socket_type, &hello.bytes[..len], &fds), Err(EPROTO));
+            let (one, two) = sockets(socket_type);
+            send_with_fds(&two, &hello.bytes[..len], &fds);
             assert_eq!(from_fd(&one, LONG).unwrap_err(), EPROTO);
             drop(two);
         }
     }
 }
 
-/// The socket is full of something else.
+/// The socket's send buffer is full of other data.
 #[apply(isolated)]
 fn full_socket() {
     let (one, _two) = sockets(SOCK_STREAM);
@@ -418,17 +405,17 @@ fn full_socket() {
     assert_eq!(from_fd(&one, 20).unwrap_err(), EPROTO);
 }
 
-/// A third side passes both hellos on: the two ends then exchange messages without it. It must
-/// pass on a whole hello at once.
+/// A third process forwards both hellos, and the two ends then exchange messages without it. It must
+/// forward each hello as a whole.
 #[apply(isolated)]
-fn byte_by_byte() {
+fn forwarded_hellos() {
     let (one, one_far) = sockets(SOCK_STREAM);
     thread::scope(|scope| {
         let end = scope.spawn(|| from_fd(&one, LONG).unwrap_err());
-        let hello = hear(&one_far);
-        say(&one_far, &hello.bytes[..1], &hello.raw_fds());
+        let hello = recv_hello(&one_far);
+        send_with_fds(&one_far, &hello.bytes[..1], &hello.raw_fds());
         assert_eq!(end.join().unwrap(), EPROTO);
-        // The failed side has ended the connection.
+        // The failed side has shut the socket down.
         let more = nix::sys::socket::send(one_far.as_raw_fd(), &hello.bytes[1..2], NO_SIGNAL);
         assert_eq!(more, Err(nix::Error::EPIPE));
     });
@@ -438,8 +425,8 @@ fn byte_by_byte() {
         let a = scope.spawn(|| from_fd(&one, LONG).unwrap());
         let b = scope.spawn(|| from_fd(&two, LONG).unwrap());
         for (from, to) in [(&one_far, &two_far), (&two_far, &one_far)] {
-            let hello = hear(from);
-            say(to, &hello.bytes, &hello.raw_fds());
+            let hello = recv_hello(from);
+            send_with_fds(to, &hello.bytes, &hello.raw_fds());
         }
         let (a, b) = (a.join().unwrap(), b.join().unwrap());
         assert_eq!(a.send(b"there", 0), DONE);
@@ -451,11 +438,11 @@ fn byte_by_byte() {
     });
 }
 
-/// The descriptor of the peer's memory allows reading only, and no change of its size.
+/// The peer's memory can be read only, and its size cannot be changed.
 #[apply(isolated)]
-fn memory_of_the_other() {
-    let hello = overheard();
-    let [memory, _bell] = &hello.fds[..] else {
+fn memory_of_the_peer() {
+    let hello = captured_hello();
+    let [memory, _pipe] = &hello.fds[..] else {
         panic!("{hello:?}")
     };
     let fd = memory.as_raw_fd();
@@ -466,10 +453,10 @@ fn memory_of_the_other() {
             return Err(failure());
         }
         // SAFETY: the mapping that was just made.
-        let later = unsafe { libc::mprotect(at, 4096, libc::PROT_READ | libc::PROT_WRITE) };
+        let made_writable = unsafe { libc::mprotect(at, 4096, libc::PROT_READ | libc::PROT_WRITE) };
         // SAFETY: as above; it is not used.
         unsafe { libc::munmap(at, 4096) };
-        Ok(later)
+        Ok(made_writable)
     };
     assert_eq!(
         map(fd, libc::PROT_READ | libc::PROT_WRITE),
@@ -491,17 +478,17 @@ fn memory_of_the_other() {
             Err(libc::EPERM)
         );
     }
-    // Nor after opening it again.
-    let again = File::options()
+    // The same for a descriptor that is opened through /proc.
+    let reopened = File::options()
         .write(true)
         .read(true)
         .open(format!("/proc/self/fd/{fd}"));
-    if let Ok(mut again) = again {
+    if let Ok(mut reopened) = reopened {
         assert_eq!(
-            map(again.as_raw_fd(), libc::PROT_WRITE | libc::PROT_READ),
+            map(reopened.as_raw_fd(), libc::PROT_WRITE | libc::PROT_READ),
             Err(libc::EPERM)
         );
-        assert!(again.write(b"x").is_err());
-        assert!(again.set_len(0).is_err());
+        assert!(reopened.write(b"x").is_err());
+        assert!(reopened.set_len(0).is_err());
     }
 }

@@ -1,15 +1,14 @@
 //! The lock that ipc_channel_listen takes on its path ([`NameLock`]).
 
-use crate::listen::Folder;
 use crate::support::*;
 use common::filter::refuse;
 use common::user::become_nobody;
 use libc::{EACCES, EADDRINUSE, EAGAIN, EEXIST, EISDIR, ENOENT, EPERM, c_int, c_void};
 use std::ffi::CString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::{mem, ptr, thread};
 use unixipc::deadline::Deadline;
@@ -18,8 +17,8 @@ use unixipc::name_lock::NameLock;
 /// The lock file of the path "s".
 const LOCK: &str = ".s.lock";
 
-/// Less than the time for which a listener waits for the lock, in milliseconds.
-const AT_ONCE: u64 = 500;
+/// The limit for a call that does not wait for the lock, in milliseconds.
+const NO_WAIT_MS: u128 = 500;
 
 #[track_caller]
 fn flock(file: &File, operation: c_int) {
@@ -28,34 +27,31 @@ fn flock(file: &File, operation: c_int) {
     assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }
 
-/// Listens at "s" without delay, and leaves no lock file.
+/// Checks that listening at "s" succeeds without a wait, and leaves no lock file.
 #[track_caller]
-fn listens_at_once() -> OwnedFd {
+fn assert_listens() -> OwnedFd {
     let (listener, ms) = timed_ms(|| listen("s"));
-    assert!(ms < AT_ONCE as _, "{ms} ms");
-    assert!(!fs::exists(LOCK).unwrap(), "the lock file stays");
+    assert!(ms < NO_WAIT_MS, "{ms} ms");
+    assert!(!fs::exists(LOCK).unwrap(), "the lock file is left");
     listener
 }
 
-/// Fails to listen at "s", after it has waited for the lock.
+/// Checks that listening at "s" fails after it has waited for the lock.
 #[track_caller]
-fn waits_and_fails(error: c_int) {
+fn assert_waits_and_fails(error: c_int) {
     let (listener, ms) = timed_ms(|| listen_with("s", 0o600, 0));
     assert_eq!(listener.unwrap_err(), error);
     assert!((900..5000).contains(&ms), "{ms} ms");
     assert!(!fs::exists("s").unwrap());
 }
 
-/// A child that has run `begin`, and keeps its result until it is killed.
-fn holder<T>(begin: impl FnOnce() -> T) -> Child {
+/// A child that has run `acquire`, and holds the result until it is killed.
+fn fork_holder<T>(acquire: impl FnOnce() -> T) -> Child {
     let (mut ready, mut go) = pipe();
     let child = fork(|| {
-        let _held = begin();
+        let _held = acquire();
         go.write_all(b".").unwrap();
-        loop {
-            // SAFETY: takes nothing.
-            unsafe { libc::pause() };
-        }
+        sleep_forever()
     });
     drop(go);
     ready.read_exact(&mut [0]).unwrap();
@@ -68,46 +64,46 @@ fn create_lock_file(path: &str) -> File {
     options.open(path).unwrap()
 }
 
-/// A lock on the directory is of no consequence, the listener's own or another process's.
+/// A flock(2) lock on the directory has no effect, whether this process or another one holds it.
 #[apply(isolated)]
 fn locks_on_the_directory() {
-    let _folder = Folder::new();
-    let child = holder(|| {
+    let _directory = WorkingDirectory::new();
+    let child = fork_holder(|| {
         let directory = File::open(".").unwrap();
         flock(&directory, libc::LOCK_EX);
         directory
     });
-    drop(listens_at_once());
+    drop(assert_listens());
     drop(child);
     let directory = File::open(".").unwrap();
     for operation in [libc::LOCK_SH, libc::LOCK_EX] {
         flock(&directory, operation);
-        drop(listens_at_once());
+        drop(assert_listens());
     }
 }
 
 #[apply(isolated)]
 fn held_by_a_stopped_process() {
-    let _folder = Folder::new();
-    let child = holder(|| {
+    let _directory = WorkingDirectory::new();
+    let child = fork_holder(|| {
         let file = create_lock_file(LOCK);
         flock(&file, libc::LOCK_EX);
         file
     });
     child.stop();
-    waits_and_fails(EADDRINUSE);
+    assert_waits_and_fails(EADDRINUSE);
     // Another name has another lock.
     let (_, ms) = timed_ms(|| listen("t"));
-    assert!(ms < AT_ONCE as _, "{ms} ms");
+    assert!(ms < NO_WAIT_MS, "{ms} ms");
     drop(child);
-    drop(listens_at_once());
+    drop(assert_listens());
 }
 
-/// A file with a lease lets open(2) wait, but not the listener.
+/// open(2) waits for a file with a lease. ipc_channel_listen waits no longer than for the lock.
 #[apply(isolated)]
 fn leased_file() {
-    let _folder = Folder::new();
-    let child = holder(|| {
+    let _directory = WorkingDirectory::new();
+    let child = fork_holder(|| {
         let file = create_lock_file(LOCK);
         // SAFETY: no handler is installed.
         unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
@@ -116,23 +112,23 @@ fn leased_file() {
         assert_eq!(leased, 0, "{}", io::Error::last_os_error());
         file
     });
-    waits_and_fails(EADDRINUSE);
+    assert_waits_and_fails(EADDRINUSE);
     drop(child);
-    drop(listens_at_once());
+    drop(assert_listens());
 }
 
-/// A lock file without an owner is taken over and removed.
+/// A lock file that no process has locked is used and removed.
 #[apply(isolated)]
 fn leftover_file() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     for content in ["", "content"] {
         for _ in 0..3 {
             fs::write(LOCK, content).unwrap();
-            drop(listens_at_once());
+            drop(assert_listens());
         }
     }
-    // A call that fails leaves no file either.
-    let _listener = listens_at_once();
+    // A call that fails leaves no lock file either.
+    let _listener = assert_listens();
     assert_eq!(listen_with("s", 0o600, 0).unwrap_err(), EADDRINUSE);
     fs::create_dir("d").unwrap();
     assert_eq!(listen_with("d", 0o600, 0).unwrap_err(), EADDRINUSE);
@@ -142,10 +138,10 @@ fn leftover_file() {
     assert_eq!(names, ["d", "s"]);
 }
 
-/// Something else at the lock file's name is refused, and stays as it is.
+/// A file of another type at the lock file's path is EEXIST, and is left unchanged.
 #[apply(isolated)]
-fn other_files() {
-    let _folder = Folder::new();
+fn other_file_types() {
+    let _directory = WorkingDirectory::new();
     fs::write("target", "content").unwrap();
     let cases: [(&str, fn()); 6] = [
         ("symbolic link", || symlink("target", LOCK).unwrap()),
@@ -163,7 +159,7 @@ fn other_files() {
         let before = fs::symlink_metadata(LOCK).unwrap();
         let (listener, ms) = timed_ms(|| listen_with("s", 0o600, 0));
         assert_eq!(listener.unwrap_err(), EEXIST);
-        assert!(ms < AT_ONCE as _, "{ms} ms");
+        assert!(ms < NO_WAIT_MS, "{ms} ms");
         let after = fs::symlink_metadata(LOCK).unwrap();
         assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()));
         assert!(!fs::exists("s").unwrap());
@@ -177,34 +173,32 @@ fn other_files() {
     assert_eq!(fs::read_to_string("target").unwrap(), "content");
 }
 
-/// A hard link to another file is locked and removed; the other file stays as it is.
+/// A hard link to another file is locked and removed. The other file is unchanged.
 #[apply(isolated)]
 fn hard_link() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     fs::write("target", "content").unwrap();
-    fs::set_permissions("target", Permissions::from_mode(0o400)).unwrap();
+    set_mode("target", 0o400);
     let before = fs::metadata("target").unwrap();
     fs::hard_link("target", LOCK).unwrap();
-    drop(listens_at_once());
+    drop(assert_listens());
     let after = fs::metadata("target").unwrap();
     assert_eq!((after.mode(), after.nlink()), (before.mode(), 1));
     assert_eq!(fs::read_to_string("target").unwrap(), "content");
 }
 
-/// Children that another thread forks at any moment have copies of the descriptors.
+/// Another thread forks at random moments. The children have copies of the descriptors, and the lock
+/// is released nevertheless.
 #[apply(isolated)]
 fn fork_in_another_thread() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     let children = thread::scope(|scope| {
         let forker = scope.spawn(|| {
             (0..100)
                 .map(|_| {
                     // SAFETY: the child makes system calls only.
                     match unsafe { libc::fork() } {
-                        0 => loop {
-                            // SAFETY: takes nothing.
-                            unsafe { libc::pause() };
-                        },
+                        0 => sleep_forever(),
                         pid => Child(pid),
                     }
                 })
@@ -212,27 +206,27 @@ fn fork_in_another_thread() {
         });
         let mut number = 0;
         while !forker.is_finished() {
-            // A new name each time: the children have the listeners too.
+            // A new name each time, because the children have the listeners too.
             let (_, ms) = timed_ms(|| listen(&format!("s{number}")));
-            assert!(ms < AT_ONCE as _, "{ms} ms");
+            assert!(ms < NO_WAIT_MS, "{ms} ms");
             number += 1;
         }
         forker.join().unwrap()
     });
     drop(children);
-    // The same, with a child that has the lock's descriptor for certain.
+    // The same with a child that certainly has a copy of the lock's descriptor.
     fs::write(LOCK, "").unwrap();
     let lock = name_lock("s", 0).unwrap();
-    let child = holder(|| ());
+    let child = fork_holder(|| ());
     drop(lock);
-    drop(listens_at_once());
+    drop(assert_listens());
     drop(child);
 }
 
-/// Many processes start at one dead path: one of them listens there, each time.
+/// Many processes listen at one stale path at the same time. In each round one of them succeeds.
 #[apply(isolated)]
-fn crowd() {
-    let _folder = Folder::new();
+fn many_processes() {
+    let _directory = WorkingDirectory::new();
     drop(listen("s"));
     for round in 0..scaled(20) {
         let shared = Counters::new();
@@ -253,7 +247,9 @@ fn crowd() {
         let count = children.len() as u64;
         shared.wait_for(0, count);
         shared.set(1, 1);
-        wait_until("all have tried", || shared.get(2) + shared.get(3) == count);
+        wait_until("the end of all attempts", || {
+            shared.get(2) + shared.get(3) == count
+        });
         assert_eq!(shared.get(2), 1, "listeners, in round {round}");
         assert!(!fs::exists(LOCK).unwrap());
         shared.set(4, 1);
@@ -261,24 +257,24 @@ fn crowd() {
     }
 }
 
-/// One process at a time has the lock, though each removes the file.
+/// Only one process at a time holds the lock, although each one removes the file.
 #[apply(isolated)]
 fn mutual_exclusion() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     let shared = Counters::new();
     let rounds = scaled(2000);
     let children: Vec<Child> = (0..4)
         .map(|_| {
             fork(|| {
                 for _ in 0..rounds {
-                    // Many attempts, so that some of them open the file just before its removal.
+                    // Frequent attempts, so that some open the file just before its removal.
                     let lock = loop {
                         match name_lock("s", 0) {
                             Err(EAGAIN) => {}
                             lock => break lock.unwrap(),
                         }
                     };
-                    assert_eq!(shared.add(0), 1, "another process has the lock too");
+                    assert_eq!(shared.add(0), 1, "another process holds the lock too");
                     let end = now() + 20_000;
                     while now() < end {
                         std::hint::spin_loop();
@@ -295,10 +291,10 @@ fn mutual_exclusion() {
     assert!(!fs::exists(LOCK).unwrap());
 }
 
-/// Whatever a killed listener has left, the next one replaces it.
+/// The next listener replaces the files of a listener that was killed.
 #[apply(isolated)]
-fn killed_at_any_moment() {
-    let _folder = Folder::new();
+fn killed_at_random_moments() {
+    let _directory = WorkingDirectory::new();
     let mut random = Random(7);
     let mut lock_files = 0;
     for _ in 0..scaled(300) {
@@ -316,7 +312,7 @@ fn killed_at_any_moment() {
         }
         drop(child);
         lock_files += u64::from(fs::exists(LOCK).unwrap());
-        drop(listens_at_once());
+        drop(assert_listens());
     }
     println!("{lock_files} lock files were left behind");
 }
@@ -326,11 +322,12 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
 
-/// A pending cancellation takes effect at the first cancellation point.
+/// Calls ipc_channel_listen while a cancellation of the thread is pending, which takes effect at the
+/// first cancellation point.
 extern "C-unwind" fn listen_while_cancelled(result: *mut c_void) -> *mut c_void {
     let path = c"s".as_ptr();
     let mut state = -1;
-    // SAFETY: the thread itself; the string and the result outlive the call.
+    // SAFETY: the thread cancels itself; the string and the result outlive the call.
     unsafe {
         pthread_cancel(libc::pthread_self());
         let fd = unixipc::ffi::channel::ipc_channel_listen(path, 0o600, 0);
@@ -340,16 +337,16 @@ extern "C-unwind" fn listen_while_cancelled(result: *mut c_void) -> *mut c_void 
     ptr::null_mut()
 }
 
-/// The call is not a cancellation point, and leaves the state as it was.
+/// The call is not a cancellation point, and restores the thread's cancellation state.
 #[apply(isolated)]
 fn cancelled() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     type Start = extern "C" fn(*mut c_void) -> *mut c_void;
     drop(listen("s"));
     let mut result = [-1; 2];
-    // SAFETY: all zeros are a thread's id.
+    // SAFETY: all zero bytes are a valid value.
     let mut thread = unsafe { mem::zeroed() };
-    // SAFETY: both are functions of one pointer, and a Rust function may be called as either.
+    // SAFETY: the two types differ only in whether a panic may leave the function.
     let start: Start = unsafe { mem::transmute(listen_while_cancelled as *const ()) };
     let at = (&raw mut result).cast();
     // SAFETY: the thread ends before the result is used here.
@@ -359,14 +356,14 @@ fn cancelled() {
     }
     let [fd, state] = result;
     drop(own(fd));
-    assert_eq!(state, 0, "the thread can be cancelled again");
-    drop(listens_at_once());
+    assert_eq!(state, 0, "the cancellation state must be enabled");
+    drop(assert_listens());
 }
 
-/// A path that is too long for a socket, by way of a descriptor of its directory.
+/// A path that is too long for a socket address is reached through a descriptor of its directory.
 #[apply(isolated)]
 fn long_directory() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     let long = "x".repeat(200);
     fs::create_dir(&long).unwrap();
     let mut options = OpenOptions::new();
@@ -380,7 +377,7 @@ fn long_directory() {
         let end = connect(&path, LONG).unwrap();
         assert_eq!(end.send(b"message", LONG), DONE);
     });
-    // The attempt to listen has left a client that is dead.
+    // The second call to listen has left a client that has closed its connection.
     let received = loop {
         let received = accept(&listener, LONG).unwrap().recv(LONG).unwrap();
         if !received.is_empty() {
@@ -396,17 +393,15 @@ fn long_directory() {
     );
 }
 
-/// Filters of system calls that do not know fchmodat2(2), or the chmod(2) by which a C library
-/// does without it.
+/// A seccomp filter refuses fchmodat2(2), and chmod(2), which a C library uses in its place.
 #[apply(isolated)]
 fn refused_chmod() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     const FCHMODAT2: libc::c_long = 452;
     refuse(FCHMODAT2, EPERM);
     #[cfg(target_arch = "x86_64")]
     refuse(libc::SYS_chmod, EPERM);
-    // SAFETY: no pointers.
-    unsafe { libc::umask(0o077) };
+    set_umask(0o077);
     let _listener = listen_with("s", 0o666, 0).unwrap();
     let mode = fs::symlink_metadata("s").unwrap().mode();
     assert_eq!(mode & 0o7777, 0o666);
@@ -418,10 +413,10 @@ fn name_lock(path: &str, timeout_ms: c_int) -> Result<NameLock, c_int> {
     NameLock::acquire(&path, wait).map_err(|error| error.0)
 }
 
-/// Each name up to NAME_MAX has a lock of its own.
+/// Each name of up to NAME_MAX bytes has its own lock.
 #[apply(isolated)]
 fn long_names() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     let mut locks = Vec::new();
     for len in [1, 2, 248, 249, 250, 254, 255] {
         for last in ["x", "y"] {
@@ -439,7 +434,7 @@ fn long_names() {
 
 #[apply(isolated)]
 fn paths_without_a_name() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     for path in ["/", "..", "./.."] {
         assert_eq!(name_lock(path, 0).err(), Some(EISDIR), "{path}");
         assert_eq!(listen_with(path, 0o600, 0).unwrap_err(), EADDRINUSE);
@@ -451,33 +446,33 @@ fn paths_without_a_name() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn another_users_file() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     share_directory(0o1777);
     drop(create_lock_file(LOCK));
     fork(|| {
         become_nobody().unwrap();
-        waits_and_fails(EACCES);
+        assert_waits_and_fails(EACCES);
     })
     .join();
-    // Root opens it all the same.
-    drop(listens_at_once());
+    // Root can open the file.
+    drop(assert_listens());
 }
 
-/// In a directory with the sticky bit. The lock is released nevertheless, and also from a child
-/// that has a copy of the descriptor.
+/// In a directory with the sticky bit the file cannot be removed. The lock is released nevertheless,
+/// even if a child has a copy of the descriptor.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn file_that_cannot_be_removed() {
-    let _folder = Folder::new();
+    let _directory = WorkingDirectory::new();
     share_directory(0o1777);
     drop(create_lock_file(LOCK));
-    fs::set_permissions(LOCK, Permissions::from_mode(0o666)).unwrap();
+    set_mode(LOCK, 0o666);
     fork(|| {
         become_nobody().unwrap();
         for _ in 0..3 {
             let lock = name_lock("s", 0).unwrap();
             assert_eq!(name_lock("s", 0).err(), Some(EAGAIN));
-            let _child = holder(|| ());
+            let _child = fork_holder(|| ());
             drop(lock);
             drop(name_lock("s", 0).unwrap());
         }
@@ -486,9 +481,8 @@ fn file_that_cannot_be_removed() {
     assert!(fs::exists(LOCK).unwrap());
 }
 
-/// Lets every user into the test's directory, which gets this mode.
-fn share_directory(mode: u32) {
-    let above = std::env::temp_dir();
-    fs::set_permissions(above, Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(".", Permissions::from_mode(mode)).unwrap();
+/// Sets the mode of the working directory, and lets all users reach it.
+pub fn share_directory(mode: u32) {
+    set_mode(std::env::temp_dir(), 0o755);
+    set_mode(".", mode);
 }

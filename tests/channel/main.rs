@@ -1,12 +1,13 @@
 //! Channels, as include/unixipc.h describes them.
 //!
-//! UNIXIPC_TEST_SCALE multiplies how much the tests with many messages do.
+//! UNIXIPC_TEST_SCALE multiplies the number of messages and of rounds in the long tests.
 
 mod accept;
 mod arguments;
 mod barriers;
 mod blocking;
 mod concurrent;
+mod connections;
 mod cost;
 mod end;
 mod event_loop;
@@ -19,9 +20,13 @@ mod listen_lock;
 mod message;
 mod peer;
 mod poll;
+mod poll_epoll;
+mod poll_room;
+mod poll_threads;
 mod priority;
 mod readiness;
 mod retry;
+mod silent_client;
 mod storm;
 mod support;
 mod threads;

@@ -1,54 +1,57 @@
-//! The other end of a handshake, made by hand: its memory, its pipe and its hello.
+//! A peer that is made without the library; clients that are silent; and set-up of connections.
 
-use crate::handshake::{hear, say};
+use crate::handshake::{recv_hello, send_with_fds};
 use crate::support::*;
-use libc::{SOCK_SEQPACKET, c_int};
-use nix::sys::socket::{self, UnixAddr};
+use libc::{EAGAIN, SOCK_SEQPACKET, c_int};
+use nix::sys::socket::{self, Backlog, UnixAddr};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::process;
+use std::{process, thread};
 
 /// The version of the protocol that the library speaks.
 pub const VERSION: u16 = 2;
-/// Bytes of control words before the ring.
+/// The size of the control words, which precede the ring.
 const CONTROL: u64 = 65536;
 /// The same as SMALL_RING.
 pub const RING: u64 = SMALL_RING as u64;
+
+/// The seals that the memory of an end must have.
+pub const SEALS: c_int =
+    libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_SEAL;
+
+/// A memory file with this size and these seals.
+pub fn sealed_memfd(size: u64, seals: c_int) -> File {
+    let file = memfd_with(size as usize, libc::MFD_ALLOW_SEALING);
+    // SAFETY: no pointers.
+    let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
+    assert_eq!(done, 0);
+    file
+}
 
 /// The memory and the pipe of a peer.
 pub struct Peer {
     memory: File,
     ring_size: u64,
-    /// The end that goes with the hello.
-    given: File,
-    /// The end that the peer keeps. While it is open, the peer is alive.
-    kept: File,
+    /// The read end, which the hello carries.
+    read_end: File,
+    /// The write end, which the peer keeps. While it is open, the peer is alive.
+    write_end: File,
 }
 
 impl Peer {
     /// A peer with a ring of this size, of which no page is allocated.
     pub fn new(ring_size: u64) -> Self {
-        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        // SAFETY: a string.
-        let memory = own(unsafe { libc::memfd_create(c"peer".as_ptr(), flags) });
-        let memory = File::from(memory);
-        memory.set_len(CONTROL + ring_size).unwrap();
-        let seals =
-            libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_SEAL;
-        // SAFETY: no pointers.
-        let sealed = unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_ADD_SEALS, seals) };
-        assert_eq!(sealed, 0);
-        let (given, kept) = pipe();
+        let (read_end, write_end) = pipe();
         Self {
-            memory,
+            memory: sealed_memfd(CONTROL + ring_size, SEALS),
             ring_size,
-            given,
-            kept,
+            read_end,
+            write_end,
         }
     }
 
-    /// The 64 bytes of its hello.
+    /// The bytes of its hello.
     pub fn hello(&self) -> [u8; 64] {
         let mut bytes = [0; 64];
         bytes[..4].copy_from_slice(b"uich");
@@ -59,55 +62,62 @@ impl Peer {
 
     /// The descriptors of its hello.
     pub fn fds(&self) -> [c_int; 2] {
-        [self.memory.as_raw_fd(), self.given.as_raw_fd()]
+        [self.memory.as_raw_fd(), self.read_end.as_raw_fd()]
     }
 
-    /// The end of the pipe that must not go with a hello.
-    pub fn kept_fd(&self) -> c_int {
-        self.kept.as_raw_fd()
+    /// The write end of its pipe, which a hello must not carry.
+    pub fn write_end(&self) -> c_int {
+        self.write_end.as_raw_fd()
     }
 
     /// Sends the hello.
     #[track_caller]
-    pub fn greet(&self, socket: &OwnedFd) {
-        say(socket, &self.hello(), &self.fds());
+    pub fn send_hello(&self, socket: &OwnedFd) {
+        send_with_fds(socket, &self.hello(), &self.fds());
     }
 
-    /// How many bytes of its memory are allocated.
+    /// The number of bytes of its memory that are allocated.
     pub fn allocated(&self) -> u64 {
         self.memory.metadata().unwrap().blocks() * 512
     }
 }
 
-/// A name for a listener, in no file system.
+/// An abstract name for a listener, unique to this process.
 pub fn abstract_name() -> String {
     format!("@unixipc-test-{}", process::id())
 }
 
-/// Connects, and sends nothing.
+/// The address of a path, or of an abstract name that begins with `@`.
+pub fn address(path: &str) -> UnixAddr {
+    match path.strip_prefix('@') {
+        Some(name) => UnixAddr::new_abstract(name.as_bytes()).unwrap(),
+        None => UnixAddr::new(path).unwrap(),
+    }
+}
+
+/// A client that has connected, and has sent nothing.
 #[track_caller]
-pub fn silent_client(name: &str) -> OwnedFd {
+pub fn silent_client(path: &str) -> OwnedFd {
     let client = local_socket(SOCK_SEQPACKET);
-    let address = UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
-    socket::connect(client.as_raw_fd(), &address).unwrap();
+    socket::connect(client.as_raw_fd(), &address(path)).unwrap();
     client
 }
 
 /// Checks that a client has received nothing.
 #[track_caller]
-pub fn assert_hears_nothing(client: &OwnedFd) {
+pub fn assert_received_nothing(client: &OwnedFd) {
     let mut byte = 0u8;
     let flags = libc::MSG_DONTWAIT;
-    // SAFETY: room for one byte.
-    let got = unsafe { libc::recv(client.as_raw_fd(), (&raw mut byte).cast(), 1, flags) };
-    assert!(got <= 0, "the server has sent something");
+    // SAFETY: a buffer of one byte.
+    let received = unsafe { libc::recv(client.as_raw_fd(), (&raw mut byte).cast(), 1, flags) };
+    assert!(received <= 0, "the server has sent something");
 }
 
 /// Checks that a client has received the server's hello.
 #[track_caller]
-pub fn assert_hears_hello(client: &OwnedFd) {
+pub fn assert_received_hello(client: &OwnedFd) {
     assert_ne!(poll(client.as_raw_fd(), 0) & libc::POLLIN, 0, "no hello");
-    let hello = hear(client);
+    let hello = recv_hello(client);
     assert_eq!(&hello.bytes[..4], b"uich");
     assert_eq!(hello.bytes[4..6], VERSION.to_le_bytes());
     assert_eq!(hello.fds.len(), 2);
@@ -121,11 +131,13 @@ pub fn accept_with(
     timeout_ms: c_int,
 ) -> Result<End, c_int> {
     let (fd, size) = (listener.as_raw_fd(), size_of_val(opts));
-    // SAFETY: options of that size, and a place.
-    got(|ch| unsafe { unixipc::ffi::channel::ipc_channel_accept(fd, opts, size, timeout_ms, ch) })
+    // SAFETY: options of this size, and an out pointer.
+    end_from(|ch| unsafe {
+        unixipc::ffi::channel::ipc_channel_accept(fd, opts, size, timeout_ms, ch)
+    })
 }
 
-/// An accepted channel, and its client that has sent nothing yet.
+/// An accepted channel, and its client, which has sent nothing.
 #[track_caller]
 pub fn silent_pair(
     listener: &OwnedFd,
@@ -136,11 +148,62 @@ pub fn silent_pair(
     (accept_with(listener, opts, 0).unwrap(), client)
 }
 
-/// Sends a message each way.
+/// Sends messages in both directions.
 #[track_caller]
-pub fn talk(a: &End, b: &End) {
-    for (from, to) in [(a, b), (b, a)] {
+pub fn exchange(a: &End, b: &End) {
+    for (from, to) in [(a, b), (b, a), (a, b)] {
         assert_eq!(from.send(b"message", LONG), DONE);
         assert_eq!(to.recv(LONG).unwrap(), b"message");
+    }
+}
+
+/// Both ends of a new connection: the server's and the client's.
+#[track_caller]
+pub fn connected_pair(listener: &OwnedFd, path: &str) -> (End, End) {
+    thread::scope(|scope| {
+        let client = scope.spawn(|| connect(path, LONG).unwrap());
+        let server = accept(listener, LONG).unwrap();
+        answer_until_finished(&server, &client);
+        (server, client.join().unwrap())
+    })
+}
+
+/// Receives on the server's end until the client has completed its handshake.
+#[track_caller]
+fn answer_until_finished(server: &End, client: &thread::ScopedJoinHandle<End>) {
+    wait_until("the end of the handshake", || {
+        assert_eq!(server.recv(0), Err(EAGAIN));
+        client.is_finished()
+    });
+}
+
+/// Completes the handshake of a silent client with the server's end. Returns the client's end.
+#[track_caller]
+pub fn finish_handshake(client: &impl AsRawFd, server: &End) -> End {
+    let client = client.as_raw_fd();
+    thread::scope(|scope| {
+        let end = scope.spawn(move || from_fd(&client, LONG).unwrap());
+        answer_until_finished(server, &end);
+        end.join().unwrap()
+    })
+}
+
+/// A listener whose queue is full with one client, and that client.
+pub fn full_listener(path: &str) -> (OwnedFd, OwnedFd) {
+    let listener = local_socket(SOCK_SEQPACKET);
+    socket::bind(listener.as_raw_fd(), &address(path)).unwrap();
+    socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let queued = silent_client(path);
+    (listener, queued)
+}
+
+/// Accepts the queued clients, which have closed their connections.
+#[track_caller]
+pub fn drain_closed_clients(listener: &OwnedFd) {
+    loop {
+        match accept(listener, 0) {
+            Ok(end) => assert_eq!(end.recv(0), Ok(vec![])),
+            Err(error) => return assert_eq!(error, EAGAIN),
+        }
     }
 }

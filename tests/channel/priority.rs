@@ -1,37 +1,13 @@
-//! Waiting beside a thread that does not run, and on a processor that is busy with other work.
+//! Waiting beside a thread that does not run, and on a processor that other threads keep busy.
 
 use crate::event_loop::{SOON, StopOnDrop};
 use crate::support::*;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{mem, thread};
 
-/// The processors that this process may use.
-fn processors() -> Vec<usize> {
-    // SAFETY: all zero bytes are a set.
-    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: a set of ours, and its size.
-    let done = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) };
-    assert_eq!(done, 0);
-    (0..libc::CPU_SETSIZE as usize)
-        // SAFETY: a set of ours, which has a bit for each of these numbers.
-        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
-        .collect()
-}
-
-/// Keeps the calling thread on a processor.
-fn stay_on(cpu: usize) {
-    // SAFETY: all zero bytes are a set.
-    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: a set of ours.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: a set of ours, and its size.
-    let done = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
-    assert_eq!(done, 0);
-}
-
-/// Has the calling thread run only when its processor has nothing else to do.
+/// Gives the calling thread the policy SCHED_IDLE: it runs only when its processor is idle.
 fn run_when_idle() {
     let param = libc::sched_param { sched_priority: 0 };
     // SAFETY: a structure of ours.
@@ -39,17 +15,17 @@ fn run_when_idle() {
     assert_eq!(done, 0);
 }
 
-/// Whether threads stay in the handler of SIGUSR2.
+/// Whether the handler of SIGUSR2 must not return.
 static HELD: AtomicBool = AtomicBool::new(false);
-/// The number of threads in it.
+/// The number of threads in that handler.
 static IN_HANDLER: AtomicU64 = AtomicU64::new(0);
 
-/// Keeps the threads that get SIGUSR2 in their handler until it is dropped.
+/// Holds each thread that receives SIGUSR2 in its signal handler until the value is dropped.
 struct Held;
 
 impl Held {
     fn new() -> Self {
-        extern "C" fn stay(_: libc::c_int) {
+        extern "C" fn hold(_: libc::c_int) {
             IN_HANDLER.fetch_add(1, SeqCst);
             while HELD.load(SeqCst) {
                 // SAFETY: no pointers.
@@ -57,12 +33,12 @@ impl Held {
             }
             IN_HANDLER.fetch_sub(1, SeqCst);
         }
-        // SAFETY: all zero bytes are a sigaction.
-        let mut action: libc::sigaction = unsafe { mem::zeroed() };
-        action.sa_sigaction = stay as extern "C" fn(libc::c_int) as usize;
-        // SAFETY: the action is ours; the handler makes async-signal-safe calls only.
-        let done = unsafe { libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()) };
-        assert_eq!(done, 0);
+        // The handler makes only async-signal-safe calls.
+        set_action(
+            libc::SIGUSR2,
+            hold as extern "C" fn(libc::c_int) as usize,
+            0,
+        );
         HELD.store(true, SeqCst);
         Self
     }
@@ -82,8 +58,8 @@ impl Drop for Held {
     }
 }
 
-/// Two threads wait on one end, and the one that began first is stopped in a signal handler. The
-/// other one is woken all the same: no thread depends on another one to be woken.
+/// Two threads wait on one end, and a signal handler stops the thread that began first. The other
+/// thread is woken nevertheless: its wake-up does not depend on the first thread.
 #[apply(isolated)]
 fn beside_a_stopped_thread() {
     for polled in [false, true] {
@@ -91,21 +67,15 @@ fn beside_a_stopped_thread() {
             let _case = Case(format!(
                 "polled: {polled}, the receiver stops: {receiver_stops}"
             ));
-            let (a, b) = small();
-            if polled {
-                a.fd().unwrap();
-            }
-            a.fill(1000);
-            let tids = Counters::new();
-            let start = |receives: bool| {
-                tids.set(usize::from(receives), thread_id());
+            let (a, b) = full_pair(polled);
+            let call = |receives: bool| {
                 let timeout_ms = if receives == receiver_stops {
                     LONG
                 } else {
                     SOON
                 };
                 if receives {
-                    a.recv(timeout_ms).map(|got| got.len())
+                    a.recv(timeout_ms).map(|message| message.len())
                 } else {
                     a.send(&[0; 1000], timeout_ms)
                 }
@@ -119,20 +89,18 @@ fn beside_a_stopped_thread() {
             };
             let results = thread::scope(|scope| {
                 let [first, second] = [receiver_stops, !receiver_stops].map(|receives| {
-                    let thread = scope.spawn(move || start(receives));
-                    tids.wait_for(usize::from(receives), 1);
-                    wait_thread_asleep(tids.get(usize::from(receives)));
-                    (thread, receives)
+                    let (thread, tid) = spawn_sleeper(scope, move || call(receives));
+                    (thread, tid, receives)
                 });
                 let held = Held::new();
-                held.stop(tids.get(usize::from(first.1)));
+                held.stop(first.1);
                 let since = Instant::now();
-                wake(second.1);
+                wake(second.2);
                 let second = second.0.join().unwrap();
                 let took = since.elapsed();
                 assert!(took < Duration::from_millis(SOON as u64 / 2), "{took:?}");
                 drop(held);
-                wake(first.1);
+                wake(first.2);
                 (first.0.join().unwrap(), second)
             });
             let [first, second] = if receiver_stops { [7, 0] } else { [0, 7] };
@@ -141,7 +109,7 @@ fn beside_a_stopped_thread() {
     }
 }
 
-/// Shuts an end down when dropped, so that the threads of a failed test end too.
+/// Shuts an end down when dropped, so that a failed test ends its helper threads.
 struct ShutdownOnDrop<'a>(&'a End);
 
 impl Drop for ShutdownOnDrop<'_> {
@@ -150,27 +118,30 @@ impl Drop for ShutdownOnDrop<'_> {
     }
 }
 
-/// Two threads wait on one end: one for a message, with SCHED_IDLE; one for room, with the normal
-/// policy. Other threads keep their processor busy. The thread that waits for room does not depend
-/// on the other one to be woken: with that, it would wait until the scheduler runs the other one.
-/// It is woken as fast as if it waited alone.
+/// Two threads wait on one end: one for a message, with SCHED_IDLE, and one for room, with the normal
+/// policy. Other threads keep their processor busy. The thread that waits for room is woken as fast as
+/// if it waited alone. If its wake-up depended on the other thread, it would wait until the scheduler
+/// runs that thread.
 #[apply(isolated)]
 fn no_priority_inversion() {
     for polled in [false, true] {
         let _case = Case(format!("polled: {polled}"));
         let alone = median_delay(polled, false);
-        let beside = median_delay(polled, true);
-        println!("polled: {polled}: median delay {beside:?}, without a receiver {alone:?}");
+        let with_receiver = median_delay(polled, true);
+        println!("polled: {polled}: median delay {with_receiver:?}, without a receiver {alone:?}");
         let limit = 3 * alone.max(Duration::from_millis(5));
-        assert!(beside < limit, "{beside:?}; without a receiver {alone:?}");
+        assert!(
+            with_receiver < limit,
+            "{with_receiver:?}; without a receiver {alone:?}"
+        );
     }
 }
 
-/// The number of threads that keep the processor busy. With one, SCHED_IDLE makes little difference.
+/// The number of threads that keep the processor busy. With one thread, SCHED_IDLE has little effect.
 const BUSY: usize = 3;
 
-/// The median time between the moment at which the peer makes room and the return of the send
-/// that waits for it, with or without a thread that receives on the same end.
+/// The median time from the moment at which the peer frees room to the return of the send that waits
+/// for it, with or without a thread that receives on the same end.
 fn median_delay(polled: bool, with_receiver: bool) -> Duration {
     const ROUNDS: usize = 21;
     let all = processors();
@@ -180,13 +151,13 @@ fn median_delay(polled: bool, with_receiver: bool) -> Duration {
         a.fd().unwrap();
     }
     let (stop, is_busy) = (AtomicBool::new(false), AtomicBool::new(false));
-    let turns = [const { AtomicU64::new(0) }; BUSY];
+    let iterations = [const { AtomicU64::new(0) }; BUSY];
     let tids = Counters::new();
     let returned = AtomicU64::new(0);
     let mut delays = Vec::new();
     thread::scope(|scope| {
-        // Slots of `tids`: the receiver, the sender, the rounds in which the ring is full, and
-        // the rounds that may begin.
+        // Slots of `tids`: the receiver's id, the sender's id, the last round in which the ring was
+        // full, and the last round that may begin.
         if with_receiver {
             scope.spawn(|| {
                 stay_on(cpu);
@@ -206,15 +177,15 @@ fn median_delay(polled: bool, with_receiver: bool) -> Duration {
                 returned.store(now(), SeqCst);
             }
         });
-        // Busy while a delay is measured; between that, the receiver can go back to sleep.
-        for turns in &turns {
+        // These threads are busy while a delay is measured. In between the receiver can sleep again.
+        for iterations in &iterations {
             let (stop, is_busy) = (&stop, &is_busy);
             scope.spawn(move || {
                 stay_on(cpu);
                 while !stop.load(SeqCst) {
                     thread::sleep(Duration::from_millis(1));
                     while is_busy.load(SeqCst) && !stop.load(SeqCst) {
-                        turns.fetch_add(1, SeqCst);
+                        iterations.fetch_add(1, SeqCst);
                         spin_loop();
                     }
                 }
@@ -236,25 +207,25 @@ fn median_delay(polled: bool, with_receiver: bool) -> Duration {
             wait_thread_asleep(tids.get(1));
             receiver_sleeps();
             returned.store(0, SeqCst);
-            let before: Vec<u64> = turns.iter().map(|turns| turns.load(SeqCst)).collect();
+            let before: Vec<u64> = iterations.iter().map(|count| count.load(SeqCst)).collect();
             is_busy.store(true, SeqCst);
             wait_until("a busy processor", || {
-                let mut all = before.iter().zip(&turns);
-                all.all(|(before, turns)| turns.load(SeqCst) > before + 10_000)
+                let mut pairs = before.iter().zip(&iterations);
+                pairs.all(|(before, count)| count.load(SeqCst) > before + 10_000)
             });
-            let room_since = now();
+            let freed_at = now();
             b.drain();
             wait_until("the end of a send", || returned.load(SeqCst) != 0);
             is_busy.store(false, SeqCst);
-            delays.push(returned.load(SeqCst).saturating_sub(room_since));
+            delays.push(returned.load(SeqCst).saturating_sub(freed_at));
         }
     });
     delays.sort_unstable();
     Duration::from_nanos(delays[ROUNDS / 2])
 }
 
-/// Both sides run on one processor: however long a call may spin, it does not while the peer
-/// needs that processor. Each message would cost it that time.
+/// Both sides run on one processor. Whatever spin time the options allow, a call does not spin while
+/// the peer needs that processor, or each message would cost the spin time.
 #[apply(isolated)]
 fn no_spinning_on_one_processor() {
     const ROUNDS: u64 = 500;
@@ -266,7 +237,7 @@ fn no_spinning_on_one_processor() {
     stay_on(processors()[0]);
     let shared = Counters::new();
     let child = fork(|| {
-        crate::end::close_copy(&a);
+        close_copy(&a);
         let before = cpu_time();
         for _ in 0..ROUNDS {
             let message = b.recv(LONG).unwrap();
@@ -282,11 +253,8 @@ fn no_spinning_on_one_processor() {
     }
     let used = cpu_time() - before;
     child.join();
-    let others = Duration::from_nanos(shared.get(0));
-    let each = (used + others) / ROUNDS as u32;
-    println!("{each:?} of processor time for a round trip");
-    assert!(
-        each < SPIN / 2,
-        "{each:?} of processor time for a round trip"
-    );
+    let used_by_child = Duration::from_nanos(shared.get(0));
+    let round_trip = (used + used_by_child) / ROUNDS as u32;
+    println!("{round_trip:?} of processor time for a round trip");
+    assert!(round_trip < SPIN / 2, "{round_trip:?}");
 }

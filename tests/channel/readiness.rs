@@ -1,5 +1,5 @@
-//! Readiness of the descriptor of ipc_channel_fd: no wake-up is lost, and none repeats without
-//! end. Each test runs level-triggered and edge-triggered where both make sense.
+//! Readiness of the descriptor of ipc_channel_fd: no wake-up is lost, and none repeats without end.
+//! The tests use level-triggered and edge-triggered epoll where both make sense.
 
 use crate::event_loop::{Poller, SOON, StopOnDrop, TRIGGERS, Trigger, pause};
 use crate::support::*;
@@ -8,8 +8,11 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 
-/// An end whose user polls and whose last send was refused; the event loop has received until
-/// EAGAIN, and knows that the descriptor is not readable.
+/// The longest random pause, in iterations of a spin loop (about 0.2 ms).
+const MAX_SPINS: u64 = 5000;
+
+/// An end that is watched by an event loop, and whose last send was refused. The event loop has
+/// received until EAGAIN, and the descriptor is not readable.
 fn refused(len: usize, trigger: Trigger) -> (End, End, Poller) {
     let (a, b) = small();
     let poller = Poller::new(&a, trigger);
@@ -26,7 +29,7 @@ fn refused(len: usize, trigger: Trigger) -> (End, End, Poller) {
     (a, b, poller)
 }
 
-/// The peer's action while the second send waits.
+/// How much the peer receives while the second send waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PeerReads {
     Nothing,
@@ -35,8 +38,8 @@ enum PeerReads {
     Everything,
 }
 
-/// A send was refused. Then a second send waits, and succeeds or times out: the descriptor must
-/// still report the room for the first one.
+/// After a refused send, a second send waits, and succeeds or times out. The descriptor must still
+/// report room for the first one.
 #[apply(isolated)]
 fn second_send_waits() {
     const LENGTHS: [(usize, usize); 5] =
@@ -66,8 +69,9 @@ fn second_send(
     let (a, b, poller) = refused(first, trigger);
     let tid = Counters::new();
     let timeout_ms = match peer_reads {
+        PeerReads::Nothing => 10,
+        PeerReads::Little => 100,
         PeerReads::Everything => LONG,
-        _ => 100,
     };
     let send = || {
         tid.set(0, thread_id());
@@ -75,6 +79,9 @@ fn second_send(
     };
     let sent = thread::scope(|scope| {
         let peer = scope.spawn(|| {
+            if peer_reads == PeerReads::Nothing {
+                return;
+            }
             tid.wait_for(0, 1);
             wait_thread_asleep(tid.get(0));
             match peer_reads {
@@ -102,13 +109,12 @@ fn second_send(
         PeerReads::Everything => assert_eq!(sent, DONE),
     }
     b.drain();
-    assert!(poller.is_ready(SOON), "the event loop is not told of room");
+    assert!(poller.is_ready(SOON), "room is not signalled");
     assert_eq!(a.send(&vec![0; first], 0), DONE);
 }
 
-/// One thread sends, and polls for room; another one receives on the same end at the same time,
-/// with short time-outs or without waiting. The receiving thread never takes the wake-up that is
-/// for the sending one.
+/// One thread sends, and polls for room. At the same time another thread receives on the same end,
+/// with short time-outs or without waiting. The receiving thread must not take the sender's wake-up.
 #[apply(isolated)]
 fn sender_polls_beside_receiver() {
     for trigger in TRIGGERS {
@@ -132,7 +138,7 @@ fn sender_beside_receiver(trigger: Trigger, timeout_ms: c_int) {
                 assert_eq!(a.recv(timeout_ms), Err(nothing));
             }
         });
-        // The peer reads everything once in each round.
+        // The peer receives everything once in each round.
         scope.spawn(|| {
             let mut random = Random(1);
             let mut round = 0;
@@ -142,7 +148,7 @@ fn sender_beside_receiver(trigger: Trigger, timeout_ms: c_int) {
                     continue;
                 }
                 round += 1;
-                pause(&mut random, 20_000);
+                pause(&mut random, MAX_SPINS);
                 b.drain();
                 round_read.store(round, SeqCst);
             }
@@ -151,27 +157,27 @@ fn sender_beside_receiver(trigger: Trigger, timeout_ms: c_int) {
         for round in 1..=scaled(500) {
             a.fill(1000);
             round_begun.store(round, SeqCst);
-            pause(&mut random, 20_000);
+            pause(&mut random, MAX_SPINS);
             assert!(poller.is_ready(SOON), "round {round}");
             while round_read.load(SeqCst) != round {
                 thread::yield_now();
             }
             assert_eq!(a.send(&[0; 1000], 0), DONE, "round {round}");
-            b_has_read_all(&a, &b);
+            receive_rest(&a, &b);
         }
     });
 }
 
-/// Leaves the ring empty for the next round. The peer's thread waits for that round.
-fn b_has_read_all(a: &End, b: &End) {
+/// Empties the ring for the next round. The peer's thread waits for that round.
+fn receive_rest(a: &End, b: &End) {
     let sent = a.stats().sent_messages;
     b.drain();
     assert_eq!(b.stats().received_messages, sent);
 }
 
-/// The peer ends its receiving at any moment: before a refused send, between it and the receive
-/// that finds nothing, or later; it may have sent and read messages before. The event loop always
-/// learns of it.
+/// The peer ends its receiving at a random moment: before a refused send, between that send and the
+/// receive that finds nothing, or later. It may have sent and received messages before. The event loop
+/// is always notified.
 #[apply(isolated)]
 fn peer_ends_receiving() {
     for trigger in TRIGGERS {
@@ -181,7 +187,8 @@ fn peer_ends_receiving() {
             let (a, b) = small();
             let poller = Poller::new(&a, trigger);
             a.fill(1000);
-            let (before, reads, sends) = (random.below(20_000), random.below(100), random.below(3));
+            let (before, reads, sends) =
+                (random.below(MAX_SPINS), random.below(100), random.below(3));
             let begun = AtomicBool::new(false);
             thread::scope(|scope| {
                 scope.spawn(|| {
@@ -196,7 +203,7 @@ fn peer_ends_receiving() {
                 while !begun.load(SeqCst) {
                     spin_loop();
                 }
-                pause(&mut random, 20_000);
+                pause(&mut random, MAX_SPINS);
                 let mut wake_ups = 0;
                 loop {
                     match a.send(&[0; 1000], 0) {
@@ -215,7 +222,7 @@ fn peer_ends_receiving() {
     }
 }
 
-/// The peer closes at any moment; an event loop that receives until EAGAIN learns of it, with and
+/// The peer closes at a random moment. An event loop that receives until EAGAIN is notified, with and
 /// without a refused send.
 #[apply(isolated)]
 fn peer_closes() {
@@ -230,7 +237,7 @@ fn peer_closes() {
                 a.fill(1000);
                 assert_eq!(a.recv(0), Err(EAGAIN));
             }
-            let (messages, before) = (random.below(3), random.below(20_000));
+            let (messages, before) = (random.below(3), random.below(MAX_SPINS));
             thread::scope(|scope| {
                 scope.spawn(move || {
                     for _ in 0..messages {
@@ -244,7 +251,7 @@ fn peer_closes() {
                 'events: loop {
                     wake_ups += 1;
                     assert!(wake_ups <= 20, "{wake_ups} wake-ups");
-                    pause(&mut random, 40_000);
+                    pause(&mut random, 2 * MAX_SPINS);
                     assert!(poller.is_ready(SOON), "the end is not signalled");
                     loop {
                         match a.recv(0) {
@@ -266,14 +273,14 @@ fn peer_closes() {
     }
 }
 
-/// How the receiving ends in the next test.
+/// An action that ends the receiving of the first end.
 type EndReceiving = fn(&End, &End);
 
-/// Receiving has ended, and a send was refused: the descriptor becomes readable again when there
-/// is room or the peer is gone, and not before.
+/// After receiving has ended and a send was refused, the descriptor becomes readable when there is room
+/// or the peer closes, and not before.
 #[apply(isolated)]
 fn half_closed() {
-    let ways: [(&str, EndReceiving); 2] = [
+    let actions: [(&str, EndReceiving); 2] = [
         ("the peer's SHUT_WR", |_, b| {
             b.shutdown(SHUT_WR).unwrap();
         }),
@@ -282,11 +289,11 @@ fn half_closed() {
         }),
     ];
     for trigger in TRIGGERS {
-        for (way, end_receiving) in ways {
+        for (what, end_receiving) in actions {
             for send_first in [true, false] {
                 for peer_closes in [false, true] {
                     let _case = Case(format!(
-                        "{trigger}, {way}, the loop sends first: {send_first}, \
+                        "{trigger}, {what}, the loop sends first: {send_first}, \
                          the peer closes: {peer_closes}"
                     ));
                     let (a, b) = small();
@@ -322,9 +329,8 @@ fn half_closed() {
     }
 }
 
-/// An event loop whose send was refused never sends again. It is told of room once, and twice at
-/// the most; after that the descriptor is not readable, and a peer that goes on reading does not
-/// change that.
+/// An event loop whose send was refused never sends again. The descriptor reports room once or twice.
+/// After that it is not readable, even while the peer continues to receive.
 #[apply(isolated)]
 fn best_effort_sender() {
     for slowly in [false, true] {
@@ -363,8 +369,8 @@ fn best_effort_sender() {
     }
 }
 
-/// The first send on an end takes nothing from the event loop: a message that came before it keeps
-/// the descriptor readable until a receive finds nothing.
+/// The first send on an end does not clear the readiness: an earlier message keeps the descriptor
+/// readable until a receive finds nothing.
 #[apply(isolated)]
 fn first_send() {
     let (a, b) = small();
@@ -373,14 +379,14 @@ fn first_send() {
     assert_eq!(b.recv(0).unwrap(), b"one");
     assert_eq!(b.send(b"answer", 0), DONE);
     assert_eq!(a.send(b"two", 0), DONE);
-    assert_eq!(crate::support::poll(fd, 0), libc::POLLIN);
+    assert_eq!(poll(fd, 0), libc::POLLIN);
     assert_eq!(b.recv(0).unwrap(), b"two");
     assert_eq!(b.recv(0), Err(EAGAIN));
-    assert_eq!(crate::support::poll(fd, 0), 0);
+    assert_eq!(poll(fd, 0), 0);
 }
 
-/// A refused send notices the peer's death, even if an unread message keeps the descriptor readable:
-/// an edge-triggered event loop may have had its event.
+/// A refused send detects the peer's death even if an unread message keeps the descriptor readable,
+/// because an edge-triggered event loop may already have received its event.
 #[apply(isolated)]
 fn refused_send_notices_death() {
     let (a, b) = small();

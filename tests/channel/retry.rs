@@ -1,15 +1,13 @@
 //! ipc_channel_from_fd on a socket over which an earlier call has failed.
 
-use crate::peer::talk;
+use crate::peer::exchange;
 use crate::support::*;
-use libc::{EAGAIN, EPIPE, ETIMEDOUT, SOCK_SEQPACKET, SOCK_STREAM, c_int};
+use libc::{EAGAIN, EPIPE, ETIMEDOUT, c_int};
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-const KINDS: [c_int; 2] = [SOCK_STREAM, SOCK_SEQPACKET];
-
-/// Checks that the peer's attempt fails, or gives an end that reports the end at once.
+/// Checks that the peer's attempt fails, or makes an end that detects at once that its peer is closed.
 #[track_caller]
 fn assert_unconnected(made: Result<End, c_int>) {
     match made {
@@ -35,13 +33,13 @@ fn assert_shut_down(one: &OwnedFd, two: &OwnedFd) {
     assert_eq!(from_fd(one, 0).unwrap_err(), EPIPE);
 }
 
-/// The first attempt came too early for the peer.
+/// The first attempt timed out before the peer's attempt.
 #[apply(isolated)]
 fn after_a_time_out() {
-    for kind in KINDS {
+    for socket_type in SOCKET_TYPES {
         for (timeout_ms, error) in [(0, EAGAIN), (100, ETIMEDOUT)] {
-            let _case = Case(format!("kind {kind}, {timeout_ms} ms"));
-            let (one, two) = sockets(kind);
+            let _case = Case(format!("type {socket_type}, {timeout_ms} ms"));
+            let (one, two) = sockets(socket_type);
             assert_eq!(from_fd(&one, timeout_ms).unwrap_err(), error);
             assert_shut_down(&one, &two);
         }
@@ -51,9 +49,9 @@ fn after_a_time_out() {
 /// The first attempt was interrupted by a signal.
 #[apply(isolated)]
 fn after_a_signal() {
-    for kind in KINDS {
-        let _case = Case(format!("kind {kind}"));
-        let (one, two) = sockets(kind);
+    for socket_type in SOCKET_TYPES {
+        let _case = Case(format!("type {socket_type}"));
+        let (one, two) = sockets(socket_type);
         count_signals(0);
         let child = fork(|| {
             assert_eq!(from_fd(&one, INTR).unwrap_err(), libc::EINTR);
@@ -65,15 +63,15 @@ fn after_a_signal() {
     }
 }
 
-/// One side retries while the other side makes its attempt. Either the two ends are connected with
-/// each other, or neither side takes its end for a connected one.
+/// One side retries while the other side makes its attempt. Either the two ends are connected, or each
+/// side detects that they are not.
 #[apply(isolated)]
 fn beside_an_attempt_of_the_peer() {
     let mut random = Random(3);
     let mut connected = 0;
     for round in 0..scaled(200) {
         let _case = Case(format!("round {round}"));
-        let (one, two) = sockets(KINDS[round as usize % 2]);
+        let (one, two) = sockets(SOCKET_TYPES[round as usize % 2]);
         let timeout_ms = (round / 2 % 2) as c_int;
         let mut pause = || Duration::from_micros(random.below(1000));
         let (before_one, before_two) = (pause(), pause());
@@ -92,7 +90,7 @@ fn beside_an_attempt_of_the_peer() {
             let peer = peer.join().unwrap();
             match made {
                 Ok(end) => {
-                    talk(&end, &peer.unwrap());
+                    exchange(&end, &peer.unwrap());
                     connected += 1;
                 }
                 Err(error) => {

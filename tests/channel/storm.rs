@@ -1,16 +1,16 @@
-//! Many messages, in both directions, under time-outs and signals; and processes that are
-//! killed in the midst of them.
+//! Many messages in both directions, with random time-outs and frequent signals; and processes that
+//! are killed at random moments.
 
+use crate::peer::abstract_name;
 use crate::support::*;
 use libc::{EAGAIN, EINTR, EPIPE, ETIMEDOUT, c_int};
-use std::{process, thread};
-use unixipc::ffi::channel::*;
+use std::thread;
 
-/// The longest message here.
+/// The length of the longest message.
 const LONGEST: usize = 200_000;
 
-/// How long message `number` of a direction is: mostly short.
-fn length(random: &mut Random) -> usize {
+/// A random length, mostly short.
+fn random_length(random: &mut Random) -> usize {
     let limit = match random.below(4096) {
         0 => LONGEST,
         1..64 => 5000,
@@ -19,7 +19,7 @@ fn length(random: &mut Random) -> usize {
     1 + random.below(limit as u64) as usize
 }
 
-/// The bytes of a message, which follow from a number; a checksum of all of them would say less.
+/// Fills a message with bytes that depend on a seed.
 fn fill(bytes: &mut [u8], seed: u64) {
     let mut word = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for chunk in bytes.chunks_mut(8) {
@@ -28,8 +28,8 @@ fn fill(bytes: &mut [u8], seed: u64) {
     }
 }
 
-/// Any time-out: none, short, or for ever.
-fn any_time(random: &mut Random) -> c_int {
+/// A random time-out: 0, short, or without a limit.
+fn random_timeout(random: &mut Random) -> c_int {
     match random.below(8) {
         0..3 => 0,
         3 => 1,
@@ -39,15 +39,15 @@ fn any_time(random: &mut Random) -> c_int {
     }
 }
 
-/// Repeats a call under another time-out each time, as long as that is what ended it.
+/// Repeats a call with random time-outs until it succeeds. It may only fail because of its time-out.
 #[track_caller]
 fn until_done(random: &mut Random, mut call: impl FnMut(c_int) -> Outcome) -> usize {
     loop {
-        let timeout_ms = any_time(random);
+        let timeout_ms = random_timeout(random);
         match (call(timeout_ms), timeout_ms) {
             (Ok(len), _) => return len,
             (Err(EAGAIN), 0) | (Err(ETIMEDOUT), 1..) | (Err(EINTR), INTR) => {}
-            (Err(error), _) => panic!("errno {error} under {timeout_ms}"),
+            (Err(error), _) => panic!("errno {error}, time-out {timeout_ms}"),
         }
     }
 }
@@ -56,7 +56,7 @@ fn send_all(end: &End, direction: u64, count: u64) {
     let (mut lengths, mut random) = (Random(direction), Random(direction + 100));
     let mut message = vec![0; LONGEST];
     for number in 0..count {
-        let len = length(&mut lengths);
+        let len = random_length(&mut lengths);
         fill(&mut message[..len], number ^ direction << 60);
         until_done(&mut random, |timeout_ms| {
             if number % 4 > 0 {
@@ -73,42 +73,44 @@ fn recv_all(end: &End, direction: u64, count: u64) {
     let (mut lengths, mut random) = (Random(direction), Random(direction + 200));
     let (mut expected, mut message) = (vec![0; LONGEST], vec![0; LONGEST]);
     for number in 0..count {
-        let len = length(&mut lengths);
+        let len = random_length(&mut lengths);
         fill(&mut expected[..len], number ^ direction << 60);
-        let got = until_done(&mut random, |timeout_ms| {
+        let received = until_done(&mut random, |timeout_ms| {
             if number % 4 > 1 {
                 return end.recv_raw(message.as_mut_ptr().cast(), LONGEST, timeout_ms);
             }
-            let shown = end.peek(timeout_ms)?;
-            message[..shown.len()].copy_from_slice(shown);
-            let len = shown.len();
+            let peeked = end.peek(timeout_ms)?;
+            message[..peeked.len()].copy_from_slice(peeked);
+            let len = peeked.len();
             end.release().map(|_| len)
         });
-        assert_eq!(got, len, "message {number}");
+        assert_eq!(received, len, "message {number}");
         assert!(message[..len] == expected[..len], "message {number}");
     }
 }
 
-/// Each process has a thread that sends and one that receives; one of the processes under a
-/// storm of signals.
+/// Each of two processes has a thread that sends and a thread that receives. One process receives
+/// frequent signals.
 #[apply(isolated)]
 fn many_messages() {
     let count = scaled(500_000);
     let (a, b) = pair();
     count_signals(0);
     let child = fork(|| {
-        // SAFETY: no pointers; it takes the place of a limit that may be too short.
-        unsafe { libc::alarm(0) };
-        // SAFETY: inherited, and not used here.
-        unsafe { ipc_channel_close(a.0) };
+        set_alarm(0); // the time limit of `fork` may be too short
+        close_copy(&a);
         storm(2000);
         both_ways(&b, 2, 1, count);
         storm(0);
-        println!("the child: {}", told(&b));
+        println!("the child: {}", statistics(&b));
     });
     drop(b);
     both_ways(&a, 1, 2, count);
-    println!("{} messages in both directions: {}", 2 * count, told(&a));
+    println!(
+        "{} messages in both directions: {}",
+        2 * count,
+        statistics(&a)
+    );
     let stats = a.stats();
     assert_eq!(
         (stats.sent_messages, stats.received_messages),
@@ -125,20 +127,20 @@ fn both_ways(end: &End, out: u64, back: u64, count: u64) {
     });
 }
 
-fn told(end: &End) -> String {
+fn statistics(end: &End) -> String {
     let stats = end.stats();
     let (sleeps, wakes, full) = (stats.sleeps, stats.wakes, stats.full);
-    format!("slept {sleeps} times, woke {wakes}, found it full {full}")
+    format!("{sleeps} sleeps, {wakes} wake-ups, {full} times full")
 }
 
-/// A sender is killed at any time, and the next one connects: all that it had sent is there,
-/// whole and in order, and then comes the end.
+/// A sender is killed at a random moment, and then another sender connects. The receiver receives all
+/// messages of the killed sender, whole and in order, and then the end.
 #[apply(isolated)]
 fn killed_and_reconnected() {
-    let name = format!("@unixipc-test-{}", process::id());
+    let name = abstract_name();
     let listener = listen(&name);
     let mut random = Random(5);
-    let mut all = 0;
+    let mut total = 0;
     for round in 0..scaled(60) {
         let shared = Counters::new();
         let child = fork(|| {
@@ -165,7 +167,7 @@ fn killed_and_reconnected() {
         let mut expected = [0; 1000];
         let mut received = 0;
         loop {
-            // It may also be waiting for room when it is killed.
+            // In every third round the sender may be waiting for room when it is killed.
             if round % 3 > 0 && received == kill_at || round % 3 == 0 && shared.get(0) > 300 {
                 if let Some(child) = child.take() {
                     kill(child);
@@ -180,7 +182,10 @@ fn killed_and_reconnected() {
             assert!(message == *expected, "message {received} of round {round}");
             received += 1;
         }
-        assert!(child.is_none(), "the end before it was killed");
+        assert!(
+            child.is_none(),
+            "the end arrived before the sender was killed"
+        );
         let sent = shared.get(0);
         assert!(
             (sent..=sent + 1).contains(&received),
@@ -190,28 +195,27 @@ fn killed_and_reconnected() {
             server.send(b"x", LONG).and(server.send(b"x", LONG)),
             Err(EPIPE)
         );
-        all += received;
+        total += received;
     }
-    println!("{all} messages");
+    println!("{total} messages");
 }
 
-/// A receiver is killed at any time, also while the sender waits for room: the sender learns of
-/// it, and goes on with the next one.
+/// A receiver is killed at a random moment, also while the sender waits for room. The sender detects
+/// it, and the next receiver connects.
 #[apply(isolated)]
 fn killed_receivers() {
-    let name = format!("@unixipc-test-{}", process::id());
+    let name = abstract_name();
     let listener = listen(&name);
     let mut random = Random(6);
     for _ in 0..scaled(60) {
-        let last = random.below(3000);
+        let count = random.below(3000);
         let child = fork(|| {
             let end = connect(&name, LONG).unwrap();
-            for number in 0..last {
+            for number in 0..count {
                 let message = end.recv(LONG).unwrap();
                 assert_eq!(message[..8], number.to_le_bytes());
             }
-            // SAFETY: no pointers.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            kill_this_process();
         });
         let server = accept(&listener, LONG).unwrap();
         let error = (0u64..)

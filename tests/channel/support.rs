@@ -1,15 +1,17 @@
-//! The calls in Rust's types.
+//! Typed wrappers of the channel functions, and set-up that several tests share.
 
 pub use common::prelude::*;
 use libc::{c_int, c_void, mode_t};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc;
+use std::thread::{Scope, ScopedJoinHandle};
 use std::{mem, ptr, slice};
 use unixipc::channel::Channel;
 use unixipc::ffi::channel::*;
 use unixipc::pair::Cred;
 
-/// The outcome of a call that succeeds and returns no number.
+/// The outcome of a successful call that returns 0.
 pub const DONE: Outcome = Ok(0);
 
 pub const INTR: c_int = unixipc::ffi::pair::IPC_WAIT_INTR;
@@ -28,7 +30,7 @@ pub const DEFAULTS: ipc_channel_opts = ipc_channel_opts {
     message_max: 0,
 };
 
-/// Rings as small as they can be.
+/// The smallest rings.
 pub const SMALL: ipc_channel_opts = ipc_channel_opts {
     send_size: 1,
     ..DEFAULTS
@@ -48,7 +50,7 @@ unsafe impl Sync for End {}
 
 impl Drop for End {
     fn drop(&mut self) {
-        // SAFETY: an end, which nobody uses any more.
+        // SAFETY: an open end, and this is its last use.
         unsafe { ipc_channel_close(self.0) };
     }
 }
@@ -61,71 +63,75 @@ impl End {
 
     #[track_caller]
     pub fn send_raw(&self, at: *const c_void, len: usize, timeout_ms: c_int) -> Outcome {
-        // SAFETY: an end; what the pointer reaches is the test's.
+        // SAFETY: an open end; the caller passes a buffer of this length.
         outcome(|| unsafe { ipc_channel_send(self.0, at, len, timeout_ms) } as isize)
     }
 
     #[track_caller]
     pub fn recv_raw(&self, at: *mut c_void, cap: usize, timeout_ms: c_int) -> Outcome {
-        // SAFETY: an end; what the pointer reaches is the test's.
+        // SAFETY: an open end; the caller passes a buffer of this length.
         outcome(|| unsafe { ipc_channel_recv(self.0, at, cap, timeout_ms) })
     }
 
-    /// Receives into a buffer that is large enough for the tests' shorter messages; nothing may
-    /// be written behind `cap`, nor on failure.
+    /// Receives into a buffer of `cap` bytes. Checks that the call writes the message only, and
+    /// nothing on failure.
     #[track_caller]
     pub fn recv_cap(&self, cap: usize, timeout_ms: c_int) -> Result<Vec<u8>, c_int> {
-        let mut room = vec![0xa5; cap + 16];
-        let got = self.recv_raw(room.as_mut_ptr().cast(), cap, timeout_ms);
-        let len = *got.as_ref().unwrap_or(&0);
+        const UNTOUCHED: u8 = 0xa5;
+        let mut buffer = vec![UNTOUCHED; cap + 16];
+        let received = self.recv_raw(buffer.as_mut_ptr().cast(), cap, timeout_ms);
+        let len = *received.as_ref().unwrap_or(&0);
+        // Comparing the bytes with their neighbours is fast even without optimisation.
+        let rest = &buffer[len..];
         assert!(
-            room[len..].iter().all(|byte| *byte == 0xa5),
-            "what was not to be written"
+            rest[0] == UNTOUCHED && rest[1..] == rest[..rest.len() - 1],
+            "bytes behind the message were written"
         );
-        room.truncate(len);
-        got.map(|_| room)
+        buffer.truncate(len);
+        received.map(|_| buffer)
     }
 
+    /// Receives a message of up to 4096 bytes.
     #[track_caller]
     pub fn recv(&self, timeout_ms: c_int) -> Result<Vec<u8>, c_int> {
         self.recv_cap(4096, timeout_ms)
     }
 
     #[track_caller]
-    #[allow(clippy::mut_from_ref)] // room in the ring, of which there is one at a time
+    #[allow(clippy::mut_from_ref)] // an end has at most one reservation
     pub fn reserve(&self, len: usize, timeout_ms: c_int) -> Result<&mut [u8], c_int> {
         set_errno(SENTINEL);
-        // SAFETY: an end.
+        // SAFETY: an open end.
         let at = unsafe { ipc_channel_reserve(self.0, len, timeout_ms) };
         if at.is_null() {
             return Err(failure());
         }
         assert_eq!(at.addr() % 8, 0, "alignment");
-        // SAFETY: the room that was promised, until it is committed.
+        // SAFETY: the library has reserved this memory until it is committed or cancelled.
         Ok(unsafe { slice::from_raw_parts_mut(at.cast(), len) })
     }
 
     #[track_caller]
     pub fn commit(&self, len: usize) -> Outcome {
-        // SAFETY: an end.
+        // SAFETY: an open end.
         outcome(|| unsafe { ipc_channel_commit(self.0, len) } as isize)
     }
 
     #[track_caller]
     pub fn cancel(&self) -> Outcome {
-        // SAFETY: an end.
+        // SAFETY: an open end.
         outcome(|| unsafe { ipc_channel_cancel(self.0) } as isize)
     }
 
-    /// The message where it is; empty at the end.
+    /// The next message, in the ring. An empty slice means the end of the messages.
     #[track_caller]
     pub fn peek(&self, timeout_ms: c_int) -> Result<&[u8], c_int> {
         let untouched: *const c_void = ptr::dangling();
         let mut at = untouched;
-        // SAFETY: an end, and a place.
+        // SAFETY: an open end, and an out pointer.
         let len = outcome(|| unsafe { ipc_channel_peek(self.0, &mut at, timeout_ms) });
         if !matches!(len, Ok(1..)) {
-            assert_eq!(at, untouched, "ret_buf without a message");
+            assert_eq!(at, untouched, "ret_buf must be unchanged");
             return len.map(|_| &[][..]);
         }
         assert_eq!(at.addr() % 8, 0, "alignment");
@@ -135,51 +141,51 @@ impl End {
 
     #[track_caller]
     pub fn release(&self) -> Outcome {
-        // SAFETY: an end.
+        // SAFETY: an open end.
         outcome(|| unsafe { ipc_channel_release(self.0) } as isize)
     }
 
     #[track_caller]
     pub fn shutdown(&self, how: c_int) -> Outcome {
-        // SAFETY: an end.
+        // SAFETY: an open end.
         outcome(|| unsafe { ipc_channel_shutdown(self.0, how) } as isize)
     }
 
-    /// The descriptor, which stays the channel's.
+    /// The descriptor, which the channel owns.
     #[track_caller]
     pub fn fd(&self) -> Result<c_int, c_int> {
-        // SAFETY: an end.
+        // SAFETY: an open end.
         outcome(|| unsafe { ipc_channel_fd(self.0) } as isize).map(|fd| fd as c_int)
     }
 
     pub fn max(&self) -> usize {
-        // SAFETY: an end.
+        // SAFETY: an open end.
         unsafe { ipc_channel_max(self.0) }
     }
 
     #[track_caller]
     pub fn cred(&self) -> Cred {
-        // SAFETY: all zero bytes are one.
+        // SAFETY: all zero bytes are a valid value.
         let mut cred: Cred = unsafe { mem::zeroed() };
         let size = size_of::<Cred>();
-        // SAFETY: an end, and a place of that size.
-        let got = outcome(|| unsafe { ipc_channel_peer_cred(self.0, &mut cred, size) } as isize);
-        assert_eq!(got, DONE);
+        // SAFETY: an open end, and a structure of this size.
+        let done = outcome(|| unsafe { ipc_channel_peer_cred(self.0, &mut cred, size) } as isize);
+        assert_eq!(done, DONE);
         cred
     }
 
     #[track_caller]
     pub fn stats(&self) -> ipc_channel_stats {
-        // SAFETY: all zero bytes are such numbers.
+        // SAFETY: all zero bytes are a valid value.
         let mut stats: ipc_channel_stats = unsafe { mem::zeroed() };
         let size = size_of::<ipc_channel_stats>();
-        // SAFETY: an end, and a place of that size.
-        let got = outcome(|| unsafe { ipc_channel_stats(self.0, &mut stats, size) } as isize);
-        assert_eq!(got, DONE);
+        // SAFETY: an open end, and a structure of this size.
+        let done = outcome(|| unsafe { ipc_channel_stats(self.0, &mut stats, size) } as isize);
+        assert_eq!(done, DONE);
         stats
     }
 
-    /// Sends messages of `len` bytes until there is no room.
+    /// Sends messages of `len` bytes until the ring is full. Returns their number.
     #[track_caller]
     pub fn fill(&self, len: usize) -> u64 {
         let bytes = vec![b'f'; len];
@@ -195,24 +201,24 @@ impl End {
         }
     }
 
-    /// Receives until nothing is there; how many messages.
+    /// Receives until the ring is empty. Returns the number of messages.
     #[track_caller]
     pub fn drain(&self) -> u64 {
-        let mut got = 0;
-        let mut room = vec![0u8; self.max().max(1 << 20)];
+        let mut received = 0;
+        let mut buffer = vec![0u8; self.max().max(1 << 20)];
         loop {
-            match self.recv_raw(room.as_mut_ptr().cast(), room.len(), 0) {
-                Ok(0) | Err(libc::EAGAIN) => return got,
-                Ok(_) => got += 1,
+            match self.recv_raw(buffer.as_mut_ptr().cast(), buffer.len(), 0) {
+                Ok(0) | Err(libc::EAGAIN) => return received,
+                Ok(_) => received += 1,
                 Err(error) => panic!("errno {error}"),
             }
         }
     }
 }
 
-/// An end that a call gives, whose place is untouched on failure.
+/// The end that a call stores in its out pointer, which must be unchanged on failure.
 #[track_caller]
-pub fn got(call: impl FnOnce(*mut *mut Channel) -> c_int) -> Result<End, c_int> {
+pub fn end_from(call: impl FnOnce(*mut *mut Channel) -> c_int) -> Result<End, c_int> {
     let untouched = ptr::dangling_mut();
     let mut ch = untouched;
     let done = outcome(|| call(&mut ch) as isize);
@@ -224,7 +230,7 @@ pub fn got(call: impl FnOnce(*mut *mut Channel) -> c_int) -> Result<End, c_int> 
 pub fn try_pair(opts: *const ipc_channel_opts, size: usize) -> Result<(End, End), c_int> {
     let untouched = ptr::dangling_mut();
     let mut ends = [untouched; 2];
-    // SAFETY: options of that size, and an array of two.
+    // SAFETY: options of this size, and an array of two.
     let done = outcome(|| unsafe { ipc_channel_pair(opts, size, ends.as_mut_ptr()) } as isize);
     assert!(ends.iter().all(|end| (*end != untouched) == done.is_ok()));
     done.map(|_| (End(ends[0]), End(ends[1])))
@@ -240,7 +246,7 @@ pub fn pair() -> (End, End) {
     try_pair(ptr::null(), 0).unwrap()
 }
 
-/// Rings as small as they can be, and whoever waits sleeps at once.
+/// A pair with the smallest rings, whose calls sleep without spinning.
 #[track_caller]
 pub fn small() -> (End, End) {
     pair_with(&ipc_channel_opts {
@@ -249,12 +255,30 @@ pub fn small() -> (End, End) {
     })
 }
 
+/// A pair of [`small`] in which the ring of the first end is full. If `polled`, that end has a
+/// descriptor.
+#[track_caller]
+pub fn full_pair(polled: bool) -> (End, End) {
+    let (a, b) = small();
+    if polled {
+        a.fd().unwrap();
+    }
+    a.fill(1000);
+    (a, b)
+}
+
+/// Closes the copy of an end that this process has inherited by fork. The owner must not be dropped.
+pub fn close_copy(end: &End) {
+    // SAFETY: an open end, and this is its last use in this process.
+    unsafe { ipc_channel_close(end.0) };
+}
+
 const SIZE: usize = size_of::<ipc_channel_opts>();
 
 #[track_caller]
 pub fn from_fd_with(sock: c_int, opts: &ipc_channel_opts, timeout_ms: c_int) -> Result<End, c_int> {
-    // SAFETY: options of that size, and a place.
-    got(|ch| unsafe { ipc_channel_from_fd(sock, opts, SIZE, timeout_ms, ch) })
+    // SAFETY: options of this size, and an out pointer.
+    end_from(|ch| unsafe { ipc_channel_from_fd(sock, opts, SIZE, timeout_ms, ch) })
 }
 
 #[track_caller]
@@ -278,17 +302,18 @@ pub fn listen(path: &str) -> OwnedFd {
 #[track_caller]
 pub fn accept(listener: &OwnedFd, timeout_ms: c_int) -> Result<End, c_int> {
     let fd = listener.as_raw_fd();
-    // SAFETY: no options, and a place.
-    got(|ch| unsafe { ipc_channel_accept(fd, ptr::null(), 0, timeout_ms, ch) })
+    // SAFETY: no options, and an out pointer.
+    end_from(|ch| unsafe { ipc_channel_accept(fd, ptr::null(), 0, timeout_ms, ch) })
 }
 
 #[track_caller]
 pub fn connect(path: &str, timeout_ms: c_int) -> Result<End, c_int> {
     let path = CString::new(path).unwrap();
-    // SAFETY: a string, no options, and a place.
-    got(|ch| unsafe { ipc_channel_connect(path.as_ptr(), ptr::null(), 0, timeout_ms, ch) })
+    // SAFETY: a string, no options, and an out pointer.
+    end_from(|ch| unsafe { ipc_channel_connect(path.as_ptr(), ptr::null(), 0, timeout_ms, ch) })
 }
 
+/// Whether poll(2) reports the end's descriptor as readable.
 #[track_caller]
 pub fn is_readable(end: &End) -> bool {
     match poll(end.fd().unwrap(), 0) {
@@ -298,8 +323,50 @@ pub fn is_readable(end: &End) -> bool {
     }
 }
 
-/// Waits until the thread of this process with this id sleeps.
+/// The types of sockets over which ipc_channel_from_fd works.
+pub const SOCKET_TYPES: [c_int; 2] = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
+
+/// Waits until a thread of this process sleeps.
 #[track_caller]
 pub fn wait_thread_asleep(tid: u64) {
     wait_asleep(tid as libc::pid_t);
+}
+
+/// Starts a thread that makes a call. Returns the thread and its id.
+pub fn spawn_call<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    call: impl FnOnce() -> T + Send + 'scope,
+) -> (ScopedJoinHandle<'scope, T>, u64) {
+    let (sender, receiver) = mpsc::channel();
+    let thread = scope.spawn(move || {
+        sender.send(thread_id()).unwrap();
+        call()
+    });
+    (thread, receiver.recv().unwrap())
+}
+
+/// Starts a thread that makes a blocking call, and waits until the thread sleeps in it. Returns the
+/// thread and its id.
+#[track_caller]
+pub fn spawn_sleeper<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    call: impl FnOnce() -> T + Send + 'scope,
+) -> (ScopedJoinHandle<'scope, T>, u64) {
+    let (thread, tid) = spawn_call(scope, call);
+    wait_thread_asleep(tid);
+    (thread, tid)
+}
+
+/// Sleeps until this process is killed.
+pub fn sleep_forever() -> ! {
+    loop {
+        // SAFETY: takes nothing.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Kills this process, as another process can at any time.
+pub fn kill_this_process() {
+    // SAFETY: no pointers.
+    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
 }

@@ -1,8 +1,8 @@
-//! Two threads at one end, and a third one that ends their waiting.
+//! Two threads use one end, and another thread ends their waits.
 
 use crate::support::*;
 use libc::{EPIPE, SHUT_RD, SHUT_RDWR, SHUT_WR};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 /// Each end has a thread that sends and one that receives.
@@ -32,105 +32,100 @@ fn both_directions() {
     });
 }
 
-/// Two threads that wait at one end: one for a message, one for room.
-fn two_waiting<'a>(
-    scope: &'a thread::Scope<'a, '_>,
+/// Starts two threads that wait on one end: one for a message, one for room.
+fn spawn_two<'a>(
+    scope: &'a Scope<'a, '_>,
     end: &'a End,
     timeout_ms: i32,
-) -> [thread::ScopedJoinHandle<'a, Outcome>; 2] {
-    two_with_ids(scope, end, timeout_ms).map(|(thread, _)| thread)
+) -> [ScopedJoinHandle<'a, Outcome>; 2] {
+    spawn_two_with_ids(scope, end, timeout_ms).map(|(thread, _)| thread)
 }
 
-/// The same with their ids.
-fn two_with_ids<'a>(
-    scope: &'a thread::Scope<'a, '_>,
+/// The same with the ids of the threads.
+fn spawn_two_with_ids<'a>(
+    scope: &'a Scope<'a, '_>,
     end: &'a End,
     timeout_ms: i32,
-) -> [(thread::ScopedJoinHandle<'a, Outcome>, u64); 2] {
-    let tids: &Counters = Box::leak(Box::new(Counters::new()));
-    let receiver = scope.spawn(move || {
-        tids.set(0, thread_id());
-        end.recv(timeout_ms).map(|got| got.len())
-    });
-    let sender = scope.spawn(move || {
-        tids.set(1, thread_id());
-        end.send(&[1; 1000], timeout_ms)
-    });
-    for at in [0, 1] {
-        tids.wait_for(at, 1);
-        wait_thread_asleep(tids.get(at));
+) -> [(ScopedJoinHandle<'a, Outcome>, u64); 2] {
+    let threads = [
+        spawn_call(scope, move || {
+            end.recv(timeout_ms).map(|message| message.len())
+        }),
+        spawn_call(scope, move || end.send(&[1; 1000], timeout_ms)),
+    ];
+    for (_, tid) in &threads {
+        wait_thread_asleep(*tid);
     }
-    [(receiver, tids.get(0)), (sender, tids.get(1))]
+    threads
 }
 
-/// Each is woken by what it waits for, in either order, whichever of them sleeps first.
+/// Sends a message, which ends the wait of the receiver.
+#[track_caller]
+fn wake_receiver(peer: &End, receiver: ScopedJoinHandle<Outcome>) {
+    assert_eq!(peer.send(b"message", 0), DONE);
+    assert_eq!(receiver.join().unwrap(), Ok(7));
+}
+
+/// Empties the ring, which ends the wait of the sender.
+#[track_caller]
+fn wake_sender(peer: &End, sender: ScopedJoinHandle<Outcome>) {
+    peer.drain();
+    assert_eq!(sender.join().unwrap(), DONE);
+}
+
+/// Each of two waiting threads is woken by the event for which it waits, in either order.
 #[apply(isolated)]
 fn both_wait() {
     for polled in [false, true] {
         for round in 0..100 {
-            let (a, b) = small();
-            if polled {
-                a.fd().unwrap();
-            }
-            a.fill(1000);
+            let (a, b) = full_pair(polled);
             thread::scope(|scope| {
-                let [receiver, sender] = two_waiting(scope, &a, LONG);
+                let [receiver, sender] = spawn_two(scope, &a, LONG);
                 if round % 2 == 0 {
-                    assert_eq!(b.send(b"message", 0), DONE);
-                    assert_eq!(receiver.join().unwrap(), Ok(7));
+                    wake_receiver(&b, receiver);
                     assert!(!sender.is_finished());
-                    b.drain();
-                    assert_eq!(sender.join().unwrap(), DONE);
+                    wake_sender(&b, sender);
                 } else {
-                    b.drain();
-                    assert_eq!(sender.join().unwrap(), DONE);
+                    wake_sender(&b, sender);
                     assert!(!receiver.is_finished());
-                    assert_eq!(b.send(b"message", 0), DONE);
-                    assert_eq!(receiver.join().unwrap(), Ok(7));
+                    wake_receiver(&b, receiver);
                 }
             });
         }
     }
 }
 
-/// A time-out of one of two that wait leaves the other one waiting, and able to be woken.
+/// If one of two waiting threads times out, the other thread continues to wait and can be woken.
 #[apply(isolated)]
 fn one_times_out() {
     for first_receives in [false, true] {
-        let (a, b) = small();
-        a.fill(1000);
+        let (a, b) = full_pair(false);
         let (receive, send) = if first_receives {
             (50, LONG)
         } else {
             (LONG, 50)
         };
         thread::scope(|scope| {
-            let receiver = scope.spawn(|| a.recv(receive).map(|got| got.len()));
+            let receiver = scope.spawn(|| a.recv(receive).map(|message| message.len()));
             let sender = scope.spawn(|| a.send(&[1; 1000], send));
             if first_receives {
                 assert_eq!(receiver.join().unwrap(), Err(libc::ETIMEDOUT));
-                b.drain();
-                assert_eq!(sender.join().unwrap(), DONE);
+                wake_sender(&b, sender);
             } else {
                 assert_eq!(sender.join().unwrap(), Err(libc::ETIMEDOUT));
-                assert_eq!(b.send(b"message", 0), DONE);
-                assert_eq!(receiver.join().unwrap(), Ok(7));
+                wake_receiver(&b, receiver);
             }
         });
     }
 }
 
-/// Both learn of the other side's end.
+/// Both waits end when the peer closes.
 #[apply(isolated)]
-fn end_while_both_wait() {
+fn peer_closes_while_both_wait() {
     for polled in [false, true] {
-        let (a, b) = small();
-        if polled {
-            a.fd().unwrap();
-        }
-        a.fill(1000);
+        let (a, b) = full_pair(polled);
         thread::scope(|scope| {
-            let [receiver, sender] = two_waiting(scope, &a, -1);
+            let [receiver, sender] = spawn_two(scope, &a, -1);
             drop(b);
             assert_eq!(receiver.join().unwrap(), Ok(0));
             assert_eq!(sender.join().unwrap(), Err(EPIPE));
@@ -138,30 +133,24 @@ fn end_while_both_wait() {
     }
 }
 
-/// A shutdown in a third thread ends the waiting that it is about.
+/// A shutdown in a third thread ends the waits in the directions that it shuts down.
 #[apply(isolated)]
-fn shutdown_ends_waiting() {
+fn shutdown_ends_waits() {
     for polled in [false, true] {
         for how in [SHUT_RD, SHUT_WR, SHUT_RDWR] {
             let _case = Case(format!("{how}, polled: {polled}"));
-            let (a, b) = small();
-            if polled {
-                a.fd().unwrap();
-            }
-            a.fill(1000);
+            let (a, b) = full_pair(polled);
             thread::scope(|scope| {
-                let [receiver, sender] = two_waiting(scope, &a, LONG);
+                let [receiver, sender] = spawn_two(scope, &a, LONG);
                 assert_eq!(a.shutdown(how), DONE);
                 if how == SHUT_WR {
                     assert_eq!(sender.join().unwrap(), Err(EPIPE));
                     assert!(!receiver.is_finished());
-                    assert_eq!(b.send(b"message", 0), DONE);
-                    assert_eq!(receiver.join().unwrap(), Ok(7));
+                    wake_receiver(&b, receiver);
                 } else if how == SHUT_RD {
                     assert_eq!(receiver.join().unwrap(), Ok(0));
                     assert!(!sender.is_finished());
-                    b.drain();
-                    assert_eq!(sender.join().unwrap(), DONE);
+                    wake_sender(&b, sender);
                 } else {
                     assert_eq!(receiver.join().unwrap(), Ok(0));
                     assert_eq!(sender.join().unwrap(), Err(EPIPE));
@@ -171,33 +160,32 @@ fn shutdown_ends_waiting() {
     }
 }
 
-/// A shutdown of the other side ends what waits for it here.
+/// A shutdown by the peer ends the waits that depend on the peer.
 #[apply(isolated)]
-fn shutdown_of_the_other_side() {
+fn shutdown_by_the_peer() {
     for how in [SHUT_RD, SHUT_WR, SHUT_RDWR] {
-        let (a, b) = small();
-        a.fill(1000);
+        let (a, b) = full_pair(false);
         thread::scope(|scope| {
-            let [receiver, sender] = two_waiting(scope, &a, LONG);
+            let [receiver, sender] = spawn_two(scope, &a, LONG);
             assert_eq!(b.shutdown(how), DONE);
             if how != SHUT_RD {
                 assert_eq!(receiver.join().unwrap(), Ok(0));
             } else {
                 assert_eq!(sender.join().unwrap(), Err(EPIPE));
             }
-            // And the rest.
+            // Ends the other wait.
             assert_eq!(b.shutdown(SHUT_RDWR), DONE);
         });
     }
 }
 
-/// A shutdown while messages are under way: whenever it comes, nobody waits for ever, and
-/// nothing is received out of order.
+/// A shutdown at a random moment while messages are sent: no thread waits forever, and the messages
+/// arrive in order.
 #[apply(isolated)]
-fn shutdown_at_any_time() {
+fn shutdown_at_random_moments() {
     for round in 0..300u64 {
         let (a, b) = small();
-        let sent = thread::scope(|scope| {
+        let (sent, received) = thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 (0u64..)
                     .take_while(|number| a.send(&number.to_le_bytes(), LONG) == DONE)
@@ -206,8 +194,8 @@ fn shutdown_at_any_time() {
             let receiver = scope.spawn(|| {
                 for number in 0u64.. {
                     match b.recv(LONG).unwrap() {
-                        got if got.is_empty() => return number,
-                        got => assert_eq!(got, number.to_le_bytes()),
+                        message if message.is_empty() => return number,
+                        message => assert_eq!(message, number.to_le_bytes()),
                     }
                 }
                 0
@@ -221,31 +209,28 @@ fn shutdown_at_any_time() {
             } else {
                 assert_eq!(b.shutdown(SHUT_RD), DONE);
             }
-            let (sent, received) = (sender.join().unwrap(), receiver.join().unwrap());
-            (sent, received)
+            (sender.join().unwrap(), receiver.join().unwrap())
         });
         if round % 2 == 0 {
-            // One that came into the ring while the shutdown did may be received or not.
-            assert!(sent.1 <= sent.0 + 1, "{sent:?}");
+            // A message that was sent during the shutdown may be received although its send failed.
+            assert!(received <= sent + 1, "{sent} sent, {received} received");
         }
     }
 }
 
-/// A signal handler ends the wait of the thread that it ran in, whichever of both that is, and
-/// of no other.
+/// A signal handler ends the wait of the thread in which it ran, and not that of the other thread.
 #[apply(isolated)]
 fn interrupted() {
     for flags in [0, libc::SA_RESTART] {
         count_signals(flags);
         for which in [0, 1] {
-            let (a, b) = small();
-            a.fill(1000);
+            let (a, b) = full_pair(false);
             thread::scope(|scope| {
-                let mut both = Vec::from(two_with_ids(scope, &a, INTR));
+                let mut both = Vec::from(spawn_two_with_ids(scope, &a, INTR));
                 let (waiter, tid) = both.remove(which);
                 let (other, _) = both.remove(0);
                 wait_until("the end of a thread", || {
-                    // SAFETY: no pointers; a thread of this process, or none any more.
+                    // SAFETY: no pointers. If the thread has ended, the call fails.
                     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGUSR1) };
                     thread::sleep(Duration::from_millis(2));
                     waiter.is_finished()
@@ -260,7 +245,7 @@ fn interrupted() {
     }
 }
 
-/// What was sent just before the end is received before it, however close they are.
+/// A message that was sent just before a shutdown is received before the end.
 #[apply(isolated)]
 fn message_before_the_end() {
     let mut random = Random(3);
@@ -270,7 +255,7 @@ fn message_before_the_end() {
             let receiver = scope.spawn(|| {
                 loop {
                     let message = b.recv(LONG).unwrap();
-                    assert!(!message.is_empty(), "the end came first, round {round}");
+                    assert!(!message.is_empty(), "the end arrived first, round {round}");
                     if message == b"last" {
                         break;
                     }

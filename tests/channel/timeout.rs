@@ -1,37 +1,39 @@
 //! Time-outs, signals, and waiting for room.
 
-use crate::end::close_copy;
 use crate::support::*;
 use libc::{EAGAIN, EPIPE, ETIMEDOUT, c_int};
 use std::time::Duration;
 use std::{fs, thread};
 use unixipc::ffi::channel::*;
 
-/// A call that has to wait: for a message, or for room.
-type Waiting<'a> = (&'static str, Box<dyn Fn(c_int) -> Outcome + 'a>);
+/// A call that waits for a message or for room, with its name.
+type BlockingCall<'a> = (&'static str, Box<dyn Fn(c_int) -> Outcome + 'a>);
 
-/// An end of which nothing comes, and which has no room.
-fn stuck(opts: &ipc_channel_opts) -> (End, End) {
+/// A pair whose first end has no message to receive and no room to send.
+fn blocked_pair(opts: &ipc_channel_opts) -> (End, End) {
     let (a, b) = pair_with(opts);
     a.fill(1000);
     a.fill(1);
     (a, b)
 }
 
-fn waits(a: &End) -> [Waiting<'_>; 4] {
+fn blocking_calls(a: &End) -> [BlockingCall<'_>; 4] {
     [
-        ("recv", Box::new(|t| a.recv(t).map(|got| got.len()))),
-        ("peek", Box::new(|t| a.peek(t).map(<[u8]>::len))),
-        ("send", Box::new(|t| a.send(b"one more", t))),
+        (
+            "recv",
+            Box::new(|ms| a.recv(ms).map(|message| message.len())),
+        ),
+        ("peek", Box::new(|ms| a.peek(ms).map(<[u8]>::len))),
+        ("send", Box::new(|ms| a.send(b"one more", ms))),
         (
             "reserve",
-            Box::new(|t| a.reserve(8, t).map(|got| got.len())),
+            Box::new(|ms| a.reserve(8, ms).map(|buffer| buffer.len())),
         ),
     ]
 }
 
-/// Ends of each kind that waits in another way, all of them stuck.
-fn kinds_of_ends() -> [(&'static str, End, End); 4] {
+/// A blocked pair for each way in which a call can wait.
+fn blocked_pairs() -> [(&'static str, End, End); 4] {
     let spinning = ipc_channel_opts {
         spin_us: 2000,
         ..SMALL
@@ -40,14 +42,14 @@ fn kinds_of_ends() -> [(&'static str, End, End); 4] {
         flags: IPC_CHANNEL_F_NO_SPIN,
         ..SMALL
     };
-    let kinds = [
+    let variants = [
         ("by default", SMALL, false),
         ("spinning", spinning, false),
         ("not spinning", no_spin, false),
         ("polled", no_spin, true),
     ];
-    kinds.map(|(name, opts, polled)| {
-        let (a, b) = stuck(&opts);
+    variants.map(|(name, opts, polled)| {
+        let (a, b) = blocked_pair(&opts);
         if polled {
             a.fd().unwrap();
         }
@@ -56,13 +58,13 @@ fn kinds_of_ends() -> [(&'static str, End, End); 4] {
 }
 
 #[apply(isolated)]
-fn not_at_all() {
-    for (kind, a, _b) in kinds_of_ends() {
-        for (what, call) in waits(&a) {
-            let _case = Case(format!("{what}, {kind}"));
+fn no_wait() {
+    for (variant, a, _b) in blocked_pairs() {
+        for (what, call) in blocking_calls(&a) {
+            let _case = Case(format!("{what}, {variant}"));
             for _ in 0..200 {
-                let (got, ms) = timed_ms(|| call(0));
-                assert_eq!(got, Err(EAGAIN));
+                let (result, ms) = timed_ms(|| call(0));
+                assert_eq!(result, Err(EAGAIN));
                 assert!(ms < 1000);
             }
         }
@@ -70,24 +72,24 @@ fn not_at_all() {
 }
 
 #[apply(isolated)]
-fn for_a_while() {
-    for (kind, a, _b) in kinds_of_ends() {
-        for (what, call) in waits(&a) {
-            let _case = Case(format!("{what}, {kind}"));
+fn expired() {
+    for (variant, a, _b) in blocked_pairs() {
+        for (what, call) in blocking_calls(&a) {
+            let _case = Case(format!("{what}, {variant}"));
             for timeout_ms in [1, 30] {
-                let (got, ms) = timed_ms(|| call(timeout_ms));
-                assert_eq!(got, Err(ETIMEDOUT));
+                let (result, ms) = timed_ms(|| call(timeout_ms));
+                assert_eq!(result, Err(ETIMEDOUT));
                 assert!((timeout_ms as u128..5000).contains(&ms), "{ms} ms");
             }
         }
     }
 }
 
-/// One that waits takes part in nothing: no core is burnt, and nothing wakes it now and then.
+/// A waiting call uses no processor time, and does not wake periodically.
 #[apply(isolated)]
 fn no_periodic_wake_ups() {
-    let (a, _b) = stuck(&SMALL);
-    for (what, call) in waits(&a) {
+    let (a, _b) = blocked_pair(&SMALL);
+    for (what, call) in blocking_calls(&a) {
         let switches = || {
             // SAFETY: all zero bytes are an rusage.
             let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -98,40 +100,40 @@ fn no_periodic_wake_ups() {
         let (before, sleeps) = (switches(), a.stats().sleeps);
         assert_eq!(call(300), Err(ETIMEDOUT));
         let slept = switches() - before;
-        assert!(slept <= 2, "{what}: it slept {slept} times in 300 ms");
+        assert!(slept <= 2, "{what}: {slept} sleeps in 300 ms");
         assert_eq!(a.stats().sleeps - sleeps, 1, "{what}");
     }
 }
 
 #[apply(isolated)]
 fn interrupted() {
-    for (kind, a, _b) in kinds_of_ends() {
-        for (what, call) in waits(&a) {
-            let _case = Case(format!("{what}, {kind}"));
+    for (variant, a, _b) in blocked_pairs() {
+        for (what, call) in blocking_calls(&a) {
+            let _case = Case(format!("{what}, {variant}"));
             ends_with_signal(|| call(INTR));
         }
     }
 }
 
-/// Neither shorter nor longer for signals, and no EINTR.
+/// Frequent signals neither shorten nor lengthen a time-out, and cause no EINTR.
 #[apply(isolated)]
-fn under_a_storm() {
+fn expired_under_signals() {
     count_signals(0);
-    for (kind, a, _b) in kinds_of_ends() {
-        for (what, call) in waits(&a) {
-            let _case = Case(format!("{what}, {kind}"));
+    for (variant, a, _b) in blocked_pairs() {
+        for (what, call) in blocking_calls(&a) {
+            let _case = Case(format!("{what}, {variant}"));
             let before = handled();
             storm(500);
-            let (got, ms) = timed_ms(|| call(60));
+            let (result, ms) = timed_ms(|| call(60));
             storm(0);
-            assert_eq!(got, Err(ETIMEDOUT));
+            assert_eq!(result, Err(ETIMEDOUT));
             assert!((60..5000).contains(&ms), "{ms} ms");
             assert!(handled() > before, "no signals");
         }
     }
 }
 
-/// Sends a child that sleeps one signal after the other, each when it has handled the last.
+/// Sends signals to a sleeping child. Sends each one after the child has handled the one before.
 fn interrupt(child: &Child) {
     for _ in 0..20 {
         child.wait_asleep();
@@ -144,13 +146,13 @@ fn interrupt(child: &Child) {
     child.wait_asleep();
 }
 
-/// For ever, whatever signals come, with and without SA_RESTART.
+/// Signals do not end a wait without a time limit, with and without SA_RESTART.
 #[apply(isolated)]
-fn for_ever_under_a_storm() {
+fn forever_under_signals() {
     for flags in [0, libc::SA_RESTART] {
         count_signals(flags);
-        for (kind, a, b) in kinds_of_ends() {
-            let _case = Case(format!("{kind}, {flags:#x}"));
+        for (variant, a, b) in blocked_pairs() {
+            let _case = Case(format!("{variant}, {flags:#x}"));
             let shared = Counters::new();
             let child = fork(|| {
                 assert_eq!(a.recv(-1).unwrap(), b"late");
@@ -172,9 +174,9 @@ fn for_ever_under_a_storm() {
 }
 
 #[apply(isolated)]
-fn until_there_is_something() {
+fn woken() {
     for opts in [SMALL, NO_SPIN] {
-        let (a, b) = stuck(&opts);
+        let (a, b) = blocked_pair(&opts);
         let shared = Counters::new();
         let child = fork(|| {
             assert_eq!(a.recv(LONG).unwrap(), b"first");
@@ -182,7 +184,7 @@ fn until_there_is_something() {
             assert_eq!(a.peek(LONG).unwrap(), b"second");
             shared.set(0, 2);
             assert_eq!(a.send(b"room", LONG), DONE);
-            shared.wait_for(1, 1); // all is received
+            shared.wait_for(1, 1); // the parent has received everything
             a.fill(1000);
             shared.set(0, 3);
             a.reserve(2000, LONG).unwrap();
@@ -210,7 +212,7 @@ fn until_there_is_something() {
 
 #[apply(isolated)]
 fn stopped_and_continued() {
-    let (a, b) = stuck(&NO_SPIN);
+    let (a, b) = blocked_pair(&NO_SPIN);
     let child = fork(|| assert_eq!(a.recv(INTR).unwrap(), b"x"));
     child.wait_asleep();
     child.stop();
@@ -222,7 +224,7 @@ fn stopped_and_continued() {
     child.join();
 }
 
-/// A sender that is faster than its receiver waits; nothing is dropped, nothing comes twice.
+/// A sender that is faster than its receiver waits. Each message is received once.
 #[apply(isolated)]
 fn back_pressure() {
     let (a, b) = small();
@@ -239,7 +241,7 @@ fn back_pressure() {
         assert!(a.stats().full >= 10, "{} times full", a.stats().full);
         assert!(a.stats().sleeps >= 1);
     });
-    // It has filled the ring, and waits.
+    // The child has filled the ring, and waits.
     child.wait_asleep();
     for number in 0..COUNT {
         let message = pattern(1 + (number as usize * 37) % 3000, number);
@@ -252,53 +254,50 @@ fn back_pressure() {
     assert_eq!(b.recv(0), Err(EAGAIN));
 }
 
-/// A sender is woken when half of the ring is free; before it gives up it looks whether that what
-/// is free is enough.
+/// A waiting sender is woken when half of the ring is free. When its time-out expires, it first checks
+/// whether the free room suffices.
 #[apply(isolated)]
-fn room_at_last() {
+fn room_when_the_time_out_expires() {
     for polled in [false, true] {
         let (a, b) = small();
         if polled {
             a.fd().unwrap();
         }
         a.fill(8000);
-        let receiver = thread::scope(|scope| {
+        let sent = thread::scope(|scope| {
             let sender = scope.spawn(|| a.send(&[0; 8000], 300));
             wait_until("a sender that sleeps", || a.stats().sleeps > 0);
             b.recv_cap(8000, 0).unwrap();
             sender.join().unwrap()
         });
-        assert_eq!(receiver, DONE);
-        assert_eq!(b.stats().wakes, 0, "it was not woken");
+        assert_eq!(sent, DONE);
+        assert_eq!(b.stats().wakes, 0, "the sender was woken");
     }
 }
 
-/// Who looks for a second before it sleeps heeds its time and the end of the other side too.
+/// A call that may spin for a second obeys its time-out, and detects the peer's death while it spins.
 #[apply(isolated)]
-fn looking_for_long() {
+fn long_spin() {
     let opts = ipc_channel_opts {
         spin_us: 1_000_000,
         ..SMALL
     };
     type Call = fn(&End, c_int) -> Outcome;
     let calls: [(Call, Outcome); 2] = [
-        (|end, ms| end.recv(ms).map(|got| got.len()), Ok(0)),
+        (|end, ms| end.recv(ms).map(|message| message.len()), Ok(0)),
         (|end, ms| end.send(&[0; 1000], ms), Err(EPIPE)),
     ];
     for (call, at_end) in calls {
         let (a, b) = pair_with(&opts);
         a.fill(1000);
-        let (got, ms) = timed_ms(|| call(&a, 10));
-        assert_eq!(got, Err(ETIMEDOUT));
+        let (result, ms) = timed_ms(|| call(&a, 10));
+        assert_eq!(result, Err(ETIMEDOUT));
         assert!((10..900).contains(&ms), "{ms} ms");
         let shared = Counters::new();
         let child = fork(|| {
             close_copy(&a);
             shared.set(0, 1);
-            loop {
-                // SAFETY: takes nothing.
-                unsafe { libc::pause() };
-            }
+            sleep_forever()
         });
         drop(b);
         shared.wait_for(0, 1);
@@ -306,14 +305,14 @@ fn looking_for_long() {
             let caller = scope.spawn(|| timed_ms(|| call(&a, LONG)));
             thread::sleep(Duration::from_millis(20));
             child.signal(libc::SIGKILL);
-            let (got, ms) = caller.join().unwrap();
-            assert_eq!(got, at_end);
+            let (result, ms) = caller.join().unwrap();
+            assert_eq!(result, at_end);
             assert!(ms < 900, "{ms} ms");
         });
     }
 }
 
-/// A message as long as can be waits until the ring is empty, however it becomes empty.
+/// The longest message waits until the ring is empty, whatever the lengths of the messages in it.
 #[apply(isolated)]
 fn room_for_the_longest() {
     for len in [1, 100, 3000, 40_000] {
@@ -330,20 +329,19 @@ fn room_for_the_longest() {
     }
 }
 
-/// The time-out is of the whole call, also where the call is woken often, and each time too
-/// early.
+/// The time-out applies to the whole call, even if the call is woken often before there is enough room.
 #[apply(isolated)]
 fn woken_too_early() {
     let (a, b) = small();
     let filled = a.fill(100);
-    let everything = vec![0; a.max()];
+    let longest = vec![0; a.max()];
     for _ in 0..filled / 2 {
         b.recv(0).unwrap();
     }
-    let woken = thread::scope(|scope| {
+    let wakes = thread::scope(|scope| {
         let waiter = scope.spawn(|| {
-            let (got, ms) = timed_ms(|| a.send(&everything, 200));
-            assert_eq!(got, Err(ETIMEDOUT));
+            let (sent, ms) = timed_ms(|| a.send(&longest, 200));
+            assert_eq!(sent, Err(ETIMEDOUT));
             assert!((200..5000).contains(&ms), "{ms} ms");
         });
         for _ in 1..filled / 2 {
@@ -356,5 +354,5 @@ fn woken_too_early() {
         waiter.join().unwrap();
         b.stats().wakes
     });
-    assert!(woken >= 10, "woken {woken} times");
+    assert!(wakes >= 10, "{wakes} wake-ups");
 }

@@ -1,13 +1,13 @@
-//! Two processes that use the same end after fork(2), by mistake: the one that comes too late gets
-//! EBUSY, and nothing is lost.
+//! Two processes use the same end after fork(2), which is a mistake. Calls of the second process fail
+//! with EBUSY, and no message is lost.
 
 use crate::event_loop::pause;
 use crate::support::*;
 use libc::{EAGAIN, EBUSY, SIGCONT};
 use std::collections::BTreeMap;
 
-/// Another process has sent on this end since the fork: sending fails at once, in each way, and
-/// nothing is lost.
+/// If another process has sent on this end since the fork, each sending call fails at once, and no
+/// message is lost.
 #[apply(isolated)]
 fn two_senders_in_turn() {
     let (a, b) = small();
@@ -22,7 +22,7 @@ fn two_senders_in_turn() {
         shared.wait_for(0, 3);
         a.fill(1000);
     });
-    let is_refused = || {
+    let assert_refused = || {
         for timeout_ms in [0, 20, LONG] {
             assert_eq!(a.send(b"from the parent", timeout_ms), Err(EBUSY));
             assert_eq!(a.send(&[0; 1000], timeout_ms), Err(EBUSY));
@@ -32,25 +32,25 @@ fn two_senders_in_turn() {
     for round in 1..=2 {
         shared.set(0, round);
         shared.wait_for(1, round);
-        is_refused();
+        assert_refused();
     }
     for message in [&b"before the fork"[..], b"first", b"again"] {
         assert_eq!(b.recv(0).unwrap(), message);
     }
     assert_eq!(b.recv(0), Err(EAGAIN));
-    // In a full ring too.
+    // The ring is full.
     shared.set(0, 3);
     child.join();
-    is_refused();
+    assert_refused();
     assert!(b.drain() > 0);
-    is_refused();
+    assert_refused();
     assert_eq!(b.recv(0), Err(EAGAIN));
-    // The other direction is not concerned.
+    // The other direction still works.
     assert_eq!(b.send(b"back", 0), DONE);
     assert_eq!(a.recv(0).unwrap(), b"back");
 }
 
-/// A message was reserved, and another process has sent on this end since.
+/// Another process has sent on this end after this process has reserved a message.
 #[apply(isolated)]
 fn sent_since_reserved() {
     let (a, b) = small();
@@ -65,10 +65,10 @@ fn sent_since_reserved() {
     assert_eq!(b.recv(0), Err(EAGAIN));
 }
 
-/// The number of messages that each process sends in the next test.
+/// The number of messages in each round.
 const COUNT: u64 = 50;
 
-/// The bytes of a message by its sender and its number.
+/// The bytes of a message, which contain its sender and its number.
 fn message(sender: u64, number: u64) -> Vec<u8> {
     let mut bytes = pattern(16 + (number as usize * 31) % 200, sender << 32 | number);
     bytes[..8].copy_from_slice(&sender.to_le_bytes());
@@ -76,7 +76,7 @@ fn message(sender: u64, number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The sender and the number of a message, all of whose bytes are checked.
+/// The sender and the number of a message. Checks all its bytes.
 fn parse(bytes: &[u8]) -> (u64, u64) {
     let word = |at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     let (sender, number) = (word(0), word(8));
@@ -84,8 +84,16 @@ fn parse(bytes: &[u8]) -> (u64, u64) {
     (sender, number)
 }
 
-/// Two processes send on the same end at the same time: each message that was sent arrives once,
-/// whole and in its sender's order.
+/// Counts this process in slot 0 of `shared`, and spins until both processes are ready.
+fn start_together(shared: &Counters) {
+    shared.add(0);
+    while shared.get(0) < 2 {
+        std::hint::spin_loop();
+    }
+}
+
+/// Two processes send on the same end at the same time. Each message that was sent arrives once, whole
+/// and in the order of its sender.
 #[apply(isolated)]
 fn two_senders_at_once() {
     let mut refused = 0;
@@ -96,10 +104,7 @@ fn two_senders_at_once() {
         let senders = [0, 1].map(|sender| {
             fork(|| {
                 let mut random = Random(round * 2 + sender);
-                shared.add(0);
-                while shared.get(0) < 2 {
-                    std::hint::spin_loop();
-                }
+                start_together(&shared);
                 for number in 0..COUNT {
                     match a.send(&message(sender, number), 0) {
                         Ok(_) => shared.set(10 + sender as usize, number + 1),
@@ -128,7 +133,7 @@ fn two_senders_at_once() {
             }
         }
         for (sender, received) in received.iter().enumerate() {
-            // A sender that was refused once is refused from then on.
+            // After its first refused send, each later send of that process is refused too.
             let sent = shared.get(10 + sender);
             assert_eq!(
                 *received,
@@ -141,7 +146,7 @@ fn two_senders_at_once() {
     assert!(refused > 0);
 }
 
-/// Another process has received on this end since the fork: receiving fails at once, in each way.
+/// If another process has received on this end since the fork, each receiving call fails at once.
 #[apply(isolated)]
 fn two_receivers_in_turn() {
     let (a, b) = small();
@@ -168,7 +173,7 @@ fn two_receivers_in_turn() {
             assert_eq!(b.recv(timeout_ms), Err(EBUSY));
             assert_eq!(b.peek(timeout_ms), Err(EBUSY));
         }
-        // Otherwise the child would receive a message for the second time.
+        // A release that succeeded would let the child receive a message twice.
         let released = b.release();
         assert!(
             matches!(released, Err(EBUSY | libc::EINVAL)),
@@ -177,13 +182,13 @@ fn two_receivers_in_turn() {
     }
     assert_eq!(a.send(b"the last one", 0), DONE);
     child.join();
-    // The other direction is not concerned.
+    // The other direction still works.
     assert_eq!(b.send(b"back", 0), DONE);
     assert_eq!(a.recv(0).unwrap(), b"back");
 }
 
-/// Two processes receive on the same end at the same time: no message is lost, and none is
-/// received by one of them after the other one had received it.
+/// Two processes receive on the same end at the same time. No message is lost, and no process receives
+/// a message that the other process had received before.
 #[apply(isolated)]
 fn two_receivers_at_once() {
     let mut refused = 0;
@@ -194,15 +199,12 @@ fn two_receivers_at_once() {
             assert_eq!(a.send(&message(0, number), 0), DONE);
         }
         let shared = Counters::new();
-        // The slots of a message: the time before it was received, and after.
+        // Two slots for each message: the times before and after it was received.
         let slots = |receiver: u64, number: u64| 10 + (receiver * COUNT + number) as usize * 2;
         let receivers = [0, 1].map(|receiver| {
             fork(|| {
                 let mut random = Random(round * 2 + receiver);
-                shared.add(0);
-                while shared.get(0) < 2 {
-                    std::hint::spin_loop();
-                }
+                start_together(&shared);
                 loop {
                     let before = now();
                     match b.recv(0) {
@@ -228,7 +230,7 @@ fn two_receivers_at_once() {
         });
         receivers.into_iter().for_each(Child::join);
         refused += shared.get(1);
-        let mut twice = BTreeMap::new();
+        let mut received_twice = BTreeMap::new();
         for number in 0..COUNT {
             let [one, two] = [0, 1].map(|receiver| {
                 let at = slots(receiver, number);
@@ -238,29 +240,26 @@ fn two_receivers_at_once() {
             if one.0 != 0 && two.0 != 0 {
                 let overlap = one.0 <= two.1 && two.0 <= one.1;
                 assert!(overlap, "message {number} was received twice");
-                twice.insert(number, (one, two));
+                received_twice.insert(number, (one, two));
             }
         }
-        if !twice.is_empty() {
-            println!("received by both at the same time: {twice:?}");
+        if !received_twice.is_empty() {
+            println!("received by both at the same time: {received_twice:?}");
         }
     }
     println!("{refused} receivers refused");
     assert!(refused > 0);
 }
 
-/// The other process receives between peek and release.
+/// The other process receives between peek and release of this process.
 #[apply(isolated)]
-fn receiver_with_message() {
+fn receive_after_peek() {
     for releases in [true, false] {
         let (a, b) = small();
         a.fill(1000);
         b.peek(0).unwrap();
-        let drains = || {
-            b.drain();
-        };
-        fork(drains).join();
-        // The sender has more in the ring than would fit if the cursor moved back.
+        fork(|| assert!(b.drain() > 0)).join();
+        // The ring now holds more than would fit if the cursor moved back.
         a.fill(1000);
         if releases {
             assert_eq!(b.release(), Err(EBUSY));
@@ -270,7 +269,7 @@ fn receiver_with_message() {
     }
 }
 
-/// The other process sends while this one waits for room.
+/// The other process sends while this process waits for room.
 #[apply(isolated)]
 fn waiting_sender() {
     let (a, b) = small();
@@ -286,11 +285,11 @@ fn waiting_sender() {
     assert_eq!(b.recv(0), Err(EAGAIN));
 }
 
-/// The other process receives while this one waits for a message.
+/// The other process receives while this process waits for a message.
 #[apply(isolated)]
 fn waiting_receiver() {
     let (a, b) = small();
-    // Before the fork, so that both processes continue a session.
+    // A message before the fork, so that both processes continue a session.
     assert_eq!(a.send(b"before", 0), DONE);
     assert_eq!(b.recv(0).unwrap(), b"before");
     let waiter = fork(|| assert_eq!(b.recv(LONG), Err(EBUSY)));
