@@ -1,18 +1,18 @@
 /*
- * A channel whose other side is hostile.
+ * Channels whose peers are hostile.
  *
- * This process, the victim, runs all calls of a channel, with the library built for
- * AddressSanitizer. Its mappings have inaccessible pages on both sides, and the unused parts of
- * the control pages are poisoned. Two children hold the other ends, made by hand (peer.h): one
- * connects to the victim, the other accepts the victim's connections. They write anything into
- * everything that they can write: words, lengths, messages, pipes. The victim may get the errors
- * that the header names. It must not crash or access memory out of bounds, no call may outlast its
- * time-out, and no descriptor or mapping may stay.
+ * This process, the victim, makes all calls of a channel. Its library is built for
+ * AddressSanitizer. Inaccessible pages surround its mappings, and the unused parts of the control
+ * pages are poisoned. Two children are the peers, which do not use the library (peer.h). One
+ * connects to the victim, the other accepts the victim's connections. They write random values
+ * into all that they can write: control words, lengths, messages and pipes. The victim's calls may
+ * fail as the header describes. The victim must not crash or access memory out of bounds, no call
+ * may outlast its time-out, and no descriptor or mapping may be left.
  *
  *     channel SECONDS SEED KERNEL
  *
- * KERNEL is 0 for this kernel, 1 for one without RWF_NOSIGNAL (before Linux 6.18), and 2 for one
- * without RWF_NOWAIT on pipes too (before 6.5).
+ * KERNEL is 0 for this kernel, 1 to simulate a kernel without RWF_NOSIGNAL (before Linux 6.18),
+ * and 2 to simulate a kernel that also lacks RWF_NOWAIT on pipes (before Linux 6.5).
  */
 #define _GNU_SOURCE
 #include <linux/filter.h>
@@ -32,8 +32,8 @@
 
 #include "peer.h"
 
-/* How long a call may take beyond its time-out on a busy machine, in ns. */
-#define PATIENCE 4000000000
+/* The time by which a call may exceed its time-out on a busy machine, in nanoseconds. */
+#define TOLERANCE_NS 4000000000
 
 static uint64_t now(void)
 {
@@ -55,7 +55,7 @@ struct mapping {
 };
 
 static struct mapping mappings[MAPPINGS];
-static int guarded; /* the number of all mappings so far */
+static int guarded; /* the number of mappings that were made with guard pages */
 
 void *__real_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset);
 int __real_munmap(void *at, size_t len);
@@ -87,19 +87,19 @@ void *__wrap_mmap(void *at, size_t len, int protection, int flags, int fd, off_t
         }
         return mapped;
     }
-    uint8_t *room = __real_mmap(NULL, len + 2 * GUARD, PROT_NONE, flags, fd, offset);
+    uint8_t *reserved = __real_mmap(NULL, len + 2 * GUARD, PROT_NONE, flags, fd, offset);
 
-    if (room == MAP_FAILED) {
-        return room;
+    if (reserved == MAP_FAILED) {
+        return reserved;
     }
     for (int i = 0; i < MAPPINGS; i++) {
         if (mappings[i].at == NULL) {
-            mappings[i] = (struct mapping){room + GUARD, len};
+            mappings[i] = (struct mapping){reserved + GUARD, len};
             guarded++;
-            return room + GUARD;
+            return reserved + GUARD;
         }
     }
-    fail("mappings stayed");
+    fail("mappings are left");
     return MAP_FAILED;
 }
 
@@ -107,26 +107,27 @@ int __wrap_munmap(void *at, size_t len)
 {
     for (int i = 0; i < MAPPINGS; i++) {
         if (mappings[i].at == at) {
-            expect(mappings[i].len == len, "a part of a mapping is unmapped");
+            expect(mappings[i].len == len, "part of a mapping was unmapped");
             mappings[i].at = NULL;
             __asan_unpoison_memory_region(at, len);
             return __real_munmap((uint8_t *)at - GUARD, len + 2 * GUARD);
         }
     }
-    return __real_munmap(at, len); /* the hostile side's */
+    return __real_munmap(at, len); /* a mapping of a hostile peer */
 }
 
 /* ------------------------------------------------------------------------- older kernels */
 
-/* Makes pwritev2 and preadv2 fail as in older kernels, in this process and its children. */
-static void older_kernel(unsigned refused)
+/* Makes pwritev2 and preadv2 fail with these flags, as in older kernels, in this process and its
+ * children. */
+static void simulate_older_kernel(unsigned refused_flags)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwritev2, 1, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_preadv2, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[5])),
-        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, refused, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, refused_flags, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -136,12 +137,12 @@ static void older_kernel(unsigned refused)
     expect(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "seccomp");
 }
 
-/* ----------------------------------------------------------------------- the hostile side */
+/* --------------------------------------------------------------------- the hostile peers */
 
 static struct sockaddr_un address; /* of the victim's listener */
 static socklen_t address_len;
 
-/* A value near the right one, or at an edge, or any. */
+/* A value near the right one, at a boundary, or random. */
 static uint64_t bad_cursor(uint64_t right, uint64_t *random)
 {
     static const uint64_t steps[] = {
@@ -176,8 +177,8 @@ static uint32_t bad_length(uint64_t *random)
     return lengths[next_random(random) % (sizeof(lengths) / sizeof(lengths[0]))];
 }
 
-/* Sends a message of this length, as the protocol says, if there is room. */
-static void send_well(struct peer *peer, uint64_t *tail, uint32_t len)
+/* Sends a message of this length, as the protocol requires, if there is room. */
+static void send_valid(struct peer *peer, uint64_t *tail, uint32_t len)
 {
     uint64_t head = get64(peer->victims, HEAD);
 
@@ -186,7 +187,7 @@ static void send_well(struct peer *peer, uint64_t *tail, uint32_t len)
     }
 }
 
-/* Replaces a descriptor of a pipe by one of another mode. */
+/* Opens a pipe again with other flags, and replaces its descriptor. */
 static void reopen(int *fd, int flags)
 {
     char path[64];
@@ -209,25 +210,25 @@ static void wake(const struct peer *peer)
     }
 }
 
-/* Takes everything out of a pipe, through its nonblocking read end. */
+/* Empties a pipe through its nonblocking read end. */
 static void drain(int read_end)
 {
-    char drained[256];
+    char buffer[256];
 
-    while (read_end >= 0 && read(read_end, drained, sizeof(drained)) > 0) {
+    while (read_end >= 0 && read(read_end, buffer, sizeof(buffer)) > 0) {
     }
 }
 
-/* Writes into a pipe until it is full, through a nonblocking write end. */
+/* Fills a pipe through its nonblocking write end. */
 static void fill(const struct peer *peer, int write_end)
 {
     while (write_end >= 0 && write(write_end, peer->own, CONTROL_SIZE) > 0) {
     }
 }
 
-/* Kinds of actions. A connection uses some of them. */
+/* Actions, as flags. Each connection uses a random subset of them. */
 enum {
-    WELL = 1,
+    VALID = 1,
     CURSORS = 2,
     LENGTHS = 4,
     WORDS = 8,
@@ -241,7 +242,7 @@ enum {
 static void act_on_pipes(struct peer *peer, uint64_t chance)
 {
     switch (chance % 8) {
-    case 0: /* the victim has the same description */
+    case 0: /* the victim shares this file description */
         fcntl(peer->read_end, F_SETFL, 0);
         break;
     case 1:
@@ -255,13 +256,13 @@ static void act_on_pipes(struct peer *peer, uint64_t chance)
     case 3:
         fill(peer, peer->waker);
         break;
-    case 4: /* packets */
+    case 4: /* packet mode */
         fcntl(peer->waker, F_SETFL, O_NONBLOCK | (chance & 1 << 20 ? O_DIRECT : 0));
         break;
     case 5:
         fcntl(chance & 1 << 20 ? peer->read_end : peer->bell, F_SETPIPE_SZ, 4096);
         break;
-    case 6: { /* fills the pipe that the victim writes to */
+    case 6: { /* fills the pipe into which the victim writes */
         char path[64];
 
         snprintf(path, sizeof(path), "/proc/self/fd/%d", peer->bell);
@@ -276,7 +277,7 @@ static void act_on_pipes(struct peer *peer, uint64_t chance)
     }
 }
 
-static void end_something(struct peer *peer, uint64_t chance)
+static void close_at_random(struct peer *peer, uint64_t chance)
 {
     switch (chance % 4096) {
     case 0:
@@ -288,7 +289,7 @@ static void end_something(struct peer *peer, uint64_t chance)
     case 2:
         close_if_open(&peer->read_end);
         break;
-    case 3: /* from now on it does not see the victim's end */
+    case 3: /* from now on this peer cannot detect that the victim closes */
         reopen(&peer->bell, O_RDWR | O_NONBLOCK);
         break;
     case 4:
@@ -304,18 +305,18 @@ static void end_something(struct peer *peer, uint64_t chance)
     }
 }
 
-static void act(struct peer *peer, unsigned kind, uint64_t *tail, uint64_t *random)
+static void act(struct peer *peer, unsigned action, uint64_t *tail, uint64_t *random)
 {
     static const size_t words[] = {TAIL_UNFENCED, SENDING_ENDED, HEAD_UNFENCED, RECEIVING_ENDED,
                                    RECEIVER,      SENDER,     PROCESSOR};
     static uint32_t sleep = 1;
     uint64_t chance = next_random(random);
 
-    switch (kind) {
-    case WELL:
+    switch (action) {
+    case VALID:
         /* Receives everything, sends, and announces a sleep. */
         set64(peer, HEAD, get64(peer->victims, TAIL));
-        send_well(peer, tail, 1 + chance % 5000);
+        send_valid(peer, tail, 1 + chance % 5000);
         set32(peer, chance & 1 << 20 ? RECEIVER : SENDER, sleep += 2);
         wake(peer);
         break;
@@ -327,8 +328,8 @@ static void act(struct peer *peer, unsigned kind, uint64_t *tail, uint64_t *rand
         }
         break;
     case LENGTHS:
-        /* Of the message that the victim is about to receive, or of another. */
-        send_well(peer, tail, 1 + chance % 64);
+        /* The length of the message that the victim receives next, or of the message after it. */
+        send_valid(peer, tail, 1 + chance % 64);
         set32(peer, place(get64(peer->victims, HEAD) + chance % 4 / 3 * 8), bad_length(random));
         break;
     case WORDS:
@@ -352,7 +353,7 @@ static void act(struct peer *peer, unsigned kind, uint64_t *tail, uint64_t *rand
         drain(peer->bell);
         break;
     case ENDS:
-        end_something(peer, chance);
+        close_at_random(peer, chance);
         break;
     default:
         break;
@@ -360,7 +361,7 @@ static void act(struct peer *peer, unsigned kind, uint64_t *tail, uint64_t *rand
 }
 
 /* Whether the victim has closed its end. */
-static int is_gone(const struct peer *peer)
+static int has_closed(const struct peer *peer)
 {
     struct pollfd bell = {.fd = peer->bell, .events = 0};
 
@@ -368,19 +369,19 @@ static int is_gone(const struct peer *peer)
 }
 
 /* Sends a hello whose second descriptor is not the read end of a pipe. */
-static int say_with_another_pipe(const struct peer *peer, int sock, uint64_t chance)
+static void send_invalid_descriptor(const struct peer *peer, int sock, uint64_t chance)
 {
     uint8_t hello[HELLO_LEN];
     int fds[2] = {peer->memory, peer->waker};
-    int made = -1;
+    int opened = -1;
 
     switch (chance % 5) {
     case 0:
-        made = dup(peer->read_end);
-        reopen(&made, O_RDWR);
+        opened = dup(peer->read_end);
+        reopen(&opened, O_RDWR);
         break;
     case 1:
-        made = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        opened = open("/dev/null", O_RDONLY | O_CLOEXEC);
         break;
     case 2:
         fds[1] = sock;
@@ -391,17 +392,16 @@ static int say_with_another_pipe(const struct peer *peer, int sock, uint64_t cha
     default:
         break;
     }
-    if (made >= 0) {
-        fds[1] = made;
+    if (opened >= 0) {
+        fds[1] = opened;
     }
     hello_bytes(hello, 1);
-    ssize_t sent = send_with(sock, hello, HELLO_LEN, fds, 2);
-    close_if_open(&made);
-    return sent == HELLO_LEN;
+    send_with(sock, hello, HELLO_LEN, fds, 2);
+    close_if_open(&opened);
 }
 
-/* Another process keeps the write end for a while, beyond this one's death. */
-static void keep_elsewhere(void)
+/* Forks a process that holds copies of the pipe's ends for 30 ms, even if this process dies. */
+static void fork_holder(void)
 {
     pid_t pid = fork();
 
@@ -412,28 +412,28 @@ static void keep_elsewhere(void)
     }
 }
 
-/* The handshake. The side that connects speaks first, or should. Returns 0 if there is nothing
- * to attack. */
-static int meet(struct peer *peer, int sock, int connects, uint64_t *random)
+/* Makes the handshake. The side that connects must send its hello first; this peer sometimes
+ * violates that. Returns 0 if there is no session to attack. */
+static int handshake(struct peer *peer, int sock, int connects, uint64_t *random)
 {
     uint64_t chance = next_random(random);
-    int speaks_first = connects || chance % 4 == 0;
+    int sends_first = connects || chance % 4 == 0;
 
-    if (!speaks_first && !peer_hear(peer, sock)) {
+    if (!sends_first && !peer_hear(peer, sock)) {
         return 0;
     }
     if (chance >> 8 & 1) {
         poll(NULL, 0, chance >> 16 & 3); /* a late hello */
     }
     if ((chance >> 32) % 16 == 0) {
-        say_with_another_pipe(peer, sock, chance >> 40);
+        send_invalid_descriptor(peer, sock, chance >> 40);
         return 0;
     }
-    if (!peer_say(peer, sock, chance >> 9 & 1) || (speaks_first && !peer_hear(peer, sock))) {
+    if (!peer_say(peer, sock, chance >> 9 & 1) || (sends_first && !peer_hear(peer, sock))) {
         return 0;
     }
     if ((chance >> 32) % 16 == 1) {
-        keep_elsewhere();
+        fork_holder();
     }
     return 1;
 }
@@ -442,33 +442,34 @@ static void attack(int sock, int connects, uint64_t *random)
 {
     struct peer peer;
     uint64_t tail = 0, end = now() + 300000000;
-    unsigned kinds = 1 + next_random(random) % ALL;
-    int seldom = next_random(random) % 4 == 0; /* so that the victim gets further */
+    unsigned actions = 1 + next_random(random) % ALL;
+    int mostly_valid = next_random(random) % 4 == 0; /* such a session lasts longer */
 
     peer_make(&peer);
-    if (!meet(&peer, sock, connects, random)) {
+    if (!handshake(&peer, sock, connects, random)) {
         peer_close(&peer);
         return;
     }
     fcntl(peer.bell, F_SETFL, O_NONBLOCK);
     for (unsigned i = 1;; i++) {
-        unsigned kind = 1u << next_random(random) % 8;
+        unsigned action = 1u << next_random(random) % 8;
 
-        if (seldom && kind != WELL && i % 64 != 0) {
-            kind = WELL;
+        if (mostly_valid && action != VALID && i % 64 != 0) {
+            action = VALID;
         }
-        if (kind & (kinds | (seldom ? WELL : 0))) {
-            act(&peer, kind, &tail, random);
+        if (action & (actions | (mostly_valid ? VALID : 0))) {
+            act(&peer, action, &tail, random);
         }
-        if (i % 256 == 0 && (is_gone(&peer) || now() > end)) {
+        if (i % 256 == 0 && (has_closed(&peer) || now() > end)) {
             break;
         }
     }
     peer_close(&peer);
 }
 
-/* Attacks the connections of a listener, or those to the victim's. */
-__attribute__((noreturn)) static void hostile(int listener, uint64_t seed)
+/* Accepts connections from a listener and attacks them, or, without a listener, connects to the
+ * victim and attacks these connections. */
+__attribute__((noreturn)) static void run_hostile(int listener, uint64_t seed)
 {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_IGN);
@@ -493,10 +494,11 @@ __attribute__((noreturn)) static void hostile(int listener, uint64_t seed)
 /* ------------------------------------------------------------------------------ the victim */
 
 struct counts {
-    uint64_t calls, sent, received, shown, eproto, epipe, waited;
+    uint64_t calls, sent, received, peeked, eproto, epipe, timed_out;
 };
 
-struct side {
+/* A thread of the victim, which sends, receives or both. */
+struct user {
     struct ipc_channel *ch;
     uint64_t random;
     uint64_t calls;
@@ -504,82 +506,83 @@ struct side {
     int sends, receives;
 };
 
-/* Checks the result of a call and its time. */
-static void ended(struct side *side, uint64_t since, int failed, int timeout_ms, int mask_busy,
+/* Checks the result of a call and its duration. `misuse`: the call may also fail because of its
+ * arguments or the state of the channel. */
+static void check(struct user *user, uint64_t since, int failed, int timeout_ms, int misuse,
                   const char *what)
 {
     int error = errno;
     uint64_t time = now() - since;
 
-    if (time > PATIENCE + (uint64_t)timeout_ms * 1000000) {
+    if (time > TOLERANCE_NS + (uint64_t)timeout_ms * 1000000) {
         fprintf(stderr, "%s took %.3f s\n", what, time * 1e-9);
         fail("a call outlasted its time-out");
     }
     if (!failed) {
         return;
     }
-    side->counts.eproto += error == EPROTO;
-    side->counts.epipe += error == EPIPE;
-    side->counts.waited += error == ETIMEDOUT;
+    user->counts.eproto += error == EPROTO;
+    user->counts.epipe += error == EPIPE;
+    user->counts.timed_out += error == ETIMEDOUT;
     int known = error == EPROTO || error == EPIPE ||
                 (error == EAGAIN && timeout_ms == 0) || (error == ETIMEDOUT && timeout_ms > 0) ||
-                (mask_busy && (error == EINVAL || error == EMSGSIZE || error == EBUSY));
+                (misuse && (error == EINVAL || error == EMSGSIZE || error == EBUSY));
     errno = error;
     expect(known, what);
 }
 
 static volatile uint8_t sink;
 
-static void read_all(const uint8_t *at, size_t len)
+static void read_bytes(const uint8_t *at, size_t len)
 {
     for (size_t i = 0; i < len; i += i + 64 < len ? 64 : 1) {
         sink = at[i];
     }
 }
 
-static void sending_call(struct side *side, int timeout_ms)
+static void sending_call(struct user *user, int timeout_ms)
 {
-    size_t max = ipc_channel_max(side->ch);
-    uint64_t chance = next_random(&side->random);
+    size_t max = ipc_channel_max(user->ch);
+    uint64_t chance = next_random(&user->random);
     size_t len = chance % 8 == 0 ? max - chance % 16 % 3 : 1 + chance % 3000;
     uint64_t since = now();
 
     expect(max == RING_SIZE - 12, "the longest message");
     if (chance >> 32 & 1) {
-        /* Exactly as large, so that the sanitizer notices one byte too many. */
+        /* A buffer of this length, so that the sanitizer detects an access behind it. */
         uint8_t *bytes = malloc(len);
 
         expect(bytes != NULL, "malloc");
         memset(bytes, (int)len, len);
-        int result = ipc_channel_send(side->ch, bytes, len, timeout_ms);
-        ended(side, since, result != 0, timeout_ms, 0, "ipc_channel_send");
-        side->counts.sent += result == 0;
+        int result = ipc_channel_send(user->ch, bytes, len, timeout_ms);
+        check(user, since, result != 0, timeout_ms, 0, "ipc_channel_send");
+        user->counts.sent += result == 0;
         free(bytes);
         return;
     }
-    uint8_t *room = ipc_channel_reserve(side->ch, len, timeout_ms);
+    uint8_t *reserved = ipc_channel_reserve(user->ch, len, timeout_ms);
 
-    ended(side, since, room == NULL, timeout_ms, 0, "ipc_channel_reserve");
-    if (room == NULL) {
+    check(user, since, reserved == NULL, timeout_ms, 0, "ipc_channel_reserve");
+    if (reserved == NULL) {
         return;
     }
-    memset(room, 0x55, len);
+    memset(reserved, 0x55, len);
     since = now();
     if (chance >> 33 & 1) {
-        expect(ipc_channel_send(side->ch, "x", 1, 0) == -1, "a send while something is reserved");
-        ended(side, since, 1, 0, 1, "ipc_channel_send while something is reserved");
+        expect(ipc_channel_send(user->ch, "x", 1, 0) == -1, "a send during a reservation");
+        check(user, since, 1, 0, 1, "ipc_channel_send during a reservation");
     }
     since = now();
-    int result = chance >> 34 & 3 ? ipc_channel_commit(side->ch, 1 + chance % len)
-                                  : ipc_channel_cancel(side->ch);
-    ended(side, since, result != 0, 0, 0, "ipc_channel_commit");
-    side->counts.sent += result == 0;
+    int result = chance >> 34 & 3 ? ipc_channel_commit(user->ch, 1 + chance % len)
+                                  : ipc_channel_cancel(user->ch);
+    check(user, since, result != 0, 0, 0, "ipc_channel_commit");
+    user->counts.sent += result == 0;
 }
 
-static void receiving_call(struct side *side, int timeout_ms)
+static void receiving_call(struct user *user, int timeout_ms)
 {
     static const size_t caps[] = {1, 64, 4096, RING_SIZE, 16 * RING_SIZE};
-    uint64_t chance = next_random(&side->random);
+    uint64_t chance = next_random(&user->random);
     size_t cap = caps[chance % 5];
     uint64_t since = now();
     ssize_t len;
@@ -587,82 +590,83 @@ static void receiving_call(struct side *side, int timeout_ms)
     switch (chance >> 32 & 3) {
     case 0: {
         const void *at = NULL;
-        len = ipc_channel_peek(side->ch, &at, timeout_ms);
-        ended(side, since, len < 0, timeout_ms, 0, "ipc_channel_peek");
+        len = ipc_channel_peek(user->ch, &at, timeout_ms);
+        check(user, since, len < 0, timeout_ms, 0, "ipc_channel_peek");
         if (len > 0) {
             expect(len <= RING_SIZE - 12, "a message that is longer than the ring");
             expect(((uintptr_t)at & 7) == 0, "a message that is not aligned");
-            read_all(at, len);
-            side->counts.shown++;
+            read_bytes(at, len);
+            user->counts.peeked++;
         }
         break;
     }
     case 1:
-        len = ipc_channel_release(side->ch);
-        ended(side, since, len < 0, 0, 1, "ipc_channel_release");
+        len = ipc_channel_release(user->ch);
+        check(user, since, len < 0, 0, 1, "ipc_channel_release");
         break;
     default: {
-        uint8_t *room = malloc(cap);
+        uint8_t *buffer = malloc(cap);
 
-        expect(room != NULL, "malloc");
-        len = ipc_channel_recv(side->ch, room, cap, timeout_ms);
-        ended(side, since, len < 0, timeout_ms, 1, "ipc_channel_recv");
+        expect(buffer != NULL, "malloc");
+        len = ipc_channel_recv(user->ch, buffer, cap, timeout_ms);
+        check(user, since, len < 0, timeout_ms, 1, "ipc_channel_recv");
         if (len > 0) {
-            expect((size_t)len <= cap && len <= RING_SIZE - 12, "more than there is room for");
-            read_all(room, len);
-            side->counts.received++;
+            expect((size_t)len <= cap && len <= RING_SIZE - 12,
+                   "a message that is longer than the buffer");
+            read_bytes(buffer, len);
+            user->counts.received++;
         }
-        free(room);
+        free(buffer);
         break;
     }
     }
 }
 
-static void other_call(struct side *side)
+static void other_call(struct user *user)
 {
-    uint64_t chance = next_random(&side->random);
+    uint64_t chance = next_random(&user->random);
     struct ipc_channel_stats stats;
     struct ipc_cred cred;
 
     switch (chance % 256) {
     case 0:
-        expect(ipc_channel_shutdown(side->ch, chance >> 32 & 1 ? SHUT_RD : SHUT_WR) == 0,
+        expect(ipc_channel_shutdown(user->ch, chance >> 32 & 1 ? SHUT_RD : SHUT_WR) == 0,
                "ipc_channel_shutdown");
         break;
     case 1:
     case 2: {
-        struct pollfd ready = {.fd = ipc_channel_fd(side->ch), .events = POLLIN};
+        struct pollfd ready = {.fd = ipc_channel_fd(user->ch), .events = POLLIN};
         expect(ready.fd >= 0, "ipc_channel_fd");
         expect(poll(&ready, 1, chance >> 32 & 1) >= 0, "poll");
         break;
     }
     case 3:
-        expect(ipc_channel_stats(side->ch, &stats, sizeof(stats)) == 0, "ipc_channel_stats");
-        expect(ipc_channel_peer_cred(side->ch, &cred, sizeof(cred)) == 0, "ipc_channel_peer_cred");
+        expect(ipc_channel_stats(user->ch, &stats, sizeof(stats)) == 0, "ipc_channel_stats");
+        expect(ipc_channel_peer_cred(user->ch, &cred, sizeof(cred)) == 0, "ipc_channel_peer_cred");
         break;
     default:
         break;
     }
 }
 
-static void *calls(void *data)
+static void *make_calls(void *data)
 {
-    struct side *side = data;
-    uint64_t broken = 0;
+    struct user *user = data;
+    uint64_t failures = 0;
 
-    for (uint64_t i = 0; i < side->calls && broken < 40; i++) {
+    for (uint64_t i = 0; i < user->calls && failures < 40; i++) {
         static const int timeouts[] = {0, 0, 0, 0, 0, 1, 2, 7};
-        int timeout_ms = timeouts[next_random(&side->random) % 8];
-        uint64_t bad = side->counts.eproto + side->counts.epipe;
+        int timeout_ms = timeouts[next_random(&user->random) % 8];
+        uint64_t failed_before = user->counts.eproto + user->counts.epipe;
 
-        side->counts.calls++;
-        if (side->sends && (!side->receives || next_random(&side->random) & 1)) {
-            sending_call(side, timeout_ms);
+        user->counts.calls++;
+        if (user->sends && (!user->receives || next_random(&user->random) & 1)) {
+            sending_call(user, timeout_ms);
         } else {
-            receiving_call(side, timeout_ms);
+            receiving_call(user, timeout_ms);
         }
-        other_call(side);
-        broken += side->counts.eproto + side->counts.epipe - bad;
+        other_call(user);
+        failures += user->counts.eproto + user->counts.epipe - failed_before;
     }
     return NULL;
 }
@@ -672,29 +676,29 @@ static void add(struct counts *sum, const struct counts *more)
     sum->calls += more->calls;
     sum->sent += more->sent;
     sum->received += more->received;
-    sum->shown += more->shown;
+    sum->peeked += more->peeked;
     sum->eproto += more->eproto;
     sum->epipe += more->epipe;
-    sum->waited += more->waited;
+    sum->timed_out += more->timed_out;
 }
 
-/* One connection, used by one thread or by two. */
-static void suffer(struct ipc_channel *ch, uint64_t *random, struct counts *sum)
+/* Uses one connection in one thread or in two. */
+static void use_channel(struct ipc_channel *ch, uint64_t *random, struct counts *sum)
 {
-    struct side first = {.ch = ch, .random = next_random(random), .calls = 400, .sends = 1};
-    struct side second = first;
-    int two = next_random(random) % 2;
+    struct user first = {.ch = ch, .random = next_random(random), .calls = 400, .sends = 1};
+    struct user second = first;
+    int two_threads = next_random(random) % 2;
     pthread_t thread;
 
-    first.receives = !two;
+    first.receives = !two_threads;
     second.random = next_random(random);
     second.sends = 0;
     second.receives = 1;
-    if (two) {
-        expect(pthread_create(&thread, NULL, calls, &second) == 0, "pthread_create");
+    if (two_threads) {
+        expect(pthread_create(&thread, NULL, make_calls, &second) == 0, "pthread_create");
     }
-    calls(&first);
-    if (two) {
+    make_calls(&first);
+    if (two_threads) {
         expect(pthread_join(thread, NULL) == 0, "pthread_join");
         add(sum, &second.counts);
     }
@@ -711,21 +715,22 @@ static int open_descriptors(void)
     return count;
 }
 
-/* Starts a child that attacks the connections of `theirs`, or those to `mine` if that is -1. */
-static pid_t start_hostile(uint64_t seed, int mine, int theirs)
+/* Starts a child that attacks the connections of `peer_listener`, or, if that is -1, connects to
+ * the victim. The child closes `victim_listener`. */
+static pid_t start_hostile(uint64_t seed, int victim_listener, int peer_listener)
 {
     pid_t pid = fork();
 
     expect(pid >= 0, "fork");
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(mine);
-        hostile(theirs, seed);
+        close(victim_listener);
+        run_hostile(peer_listener, seed);
     }
     return pid;
 }
 
-/* The name of one of the two listeners, and its address. */
+/* Stores the name of a listener in `name`, and its address in `address`. */
 static void name_listener(char name[64], const char *whose)
 {
     snprintf(name, 64, "@unixipc-hostile-%s-%d", whose, getpid());
@@ -742,21 +747,21 @@ int main(int argc, char **argv)
     int kernel = atoi(argv[3]);
     struct counts sum = {0};
     uint64_t connections = 0, refused = 0;
-    char mine[64], theirs[64];
-    int listeners[2]; /* the victim's, and that of a hostile child */
+    char victim_name[64], peer_name[64];
+    int listeners[2]; /* the victim's listener, and that of a hostile child */
     pid_t pids[2];
 
     alarm(strtoul(argv[1], NULL, 10) + 60);
     if (kernel > 0) {
-        older_kernel(kernel == 1 ? 0x100 : 0x100 | RWF_NOWAIT);
+        simulate_older_kernel(kernel == 1 ? 0x100 : 0x100 | RWF_NOWAIT);
     }
     int before = open_descriptors();
-    name_listener(theirs, "theirs");
+    name_listener(peer_name, "peer");
     listeners[1] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     expect(bind(listeners[1], (struct sockaddr *)&address, address_len) == 0, "bind");
     expect(listen(listeners[1], 1) == 0, "listen");
-    name_listener(mine, "mine");
-    listeners[0] = ipc_channel_listen(mine, 0600, 0);
+    name_listener(victim_name, "victim");
+    listeners[0] = ipc_channel_listen(victim_name, 0600, 0);
     expect(listeners[0] >= 0, "ipc_channel_listen");
     for (int i = 0; i < 2; i++) {
         pids[i] = start_hostile(next_random(&random), listeners[0], i ? listeners[1] : -1);
@@ -766,10 +771,10 @@ int main(int argc, char **argv)
     for (unsigned connects = 0; now() < end; connects ^= 1) {
         struct ipc_channel *ch;
         uint64_t since = now();
-        int made = connects ? ipc_channel_connect(theirs, &opts, sizeof(opts), 500, &ch)
+        int made = connects ? ipc_channel_connect(peer_name, &opts, sizeof(opts), 500, &ch)
                             : ipc_channel_accept(listeners[0], &opts, sizeof(opts), 500, &ch);
 
-        expect(now() - since < PATIENCE + 500000000, "a connection that outlasts its time-out");
+        expect(now() - since < TOLERANCE_NS + 500000000, "a connection attempt was too slow");
         if (made == -1) {
             expect(errno == ETIMEDOUT || errno == EPIPE || (connects && errno == EPROTO),
                    connects ? "ipc_channel_connect" : "ipc_channel_accept");
@@ -780,7 +785,7 @@ int main(int argc, char **argv)
             }
             continue;
         }
-        suffer(ch, &random, &sum);
+        use_channel(ch, &random, &sum);
         ipc_channel_close(ch);
         connections++;
     }
@@ -790,16 +795,16 @@ int main(int argc, char **argv)
         close(listeners[i]);
     }
     for (int i = 0; i < MAPPINGS; i++) {
-        expect(mappings[i].at == NULL, "a mapping stayed");
+        expect(mappings[i].at == NULL, "a mapping is left");
     }
-    expect(open_descriptors() == before, "a descriptor stayed open");
-    printf("connections %llu refused %llu calls %llu sent %llu received %llu shown %llu "
+    expect(open_descriptors() == before, "a descriptor is left");
+    printf("connections %llu refused %llu calls %llu sent %llu received %llu peeked %llu "
            "eproto %llu epipe %llu timed-out %llu guarded %d\n",
            (unsigned long long)connections, (unsigned long long)refused,
            (unsigned long long)sum.calls, (unsigned long long)sum.sent,
-           (unsigned long long)sum.received, (unsigned long long)sum.shown,
+           (unsigned long long)sum.received, (unsigned long long)sum.peeked,
            (unsigned long long)sum.eproto, (unsigned long long)sum.epipe,
-           (unsigned long long)sum.waited, guarded);
+           (unsigned long long)sum.timed_out, guarded);
     expect(guarded >= (int)connections, "mappings without guards");
     return 0;
 }

@@ -1,4 +1,4 @@
-//! The descriptors that come with a hello.
+//! The descriptors that a hello carries.
 
 use crate::support::*;
 use common::descriptors::pipe;
@@ -7,9 +7,9 @@ use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// A file on a disk, of the right size.
-fn on_disk(folder: &str) -> OwnedFd {
-    let file = open_file(folder, O_TMPFILE | O_RDWR);
+/// A file of the right size in a directory.
+fn file_in(directory: &str) -> OwnedFd {
+    let file = open_file(directory, O_TMPFILE | O_RDWR);
     // SAFETY: no pointers.
     assert_eq!(
         unsafe { ftruncate(file.as_raw_fd(), (CONTROL + RING) as i64) },
@@ -18,16 +18,18 @@ fn on_disk(folder: &str) -> OwnedFd {
     file
 }
 
+/// One end of a pair of stream sockets.
 fn socket_end() -> OwnedFd {
-    sockets(Way::Stream).0
+    sockets(Transport::Stream).0
 }
 
-fn event() -> OwnedFd {
+fn event_descriptor() -> OwnedFd {
     // SAFETY: no pointers.
     own(unsafe { eventfd(0, EFD_CLOEXEC) })
 }
 
-fn huge() -> OwnedFd {
+/// A sealed memory file with huge pages.
+fn huge_memory() -> OwnedFd {
     let flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB;
     // SAFETY: a string.
     let fd = own(unsafe { memfd_create(c"unixipc-test".as_ptr(), flags) });
@@ -39,18 +41,18 @@ fn huge() -> OwnedFd {
 }
 
 #[apply(isolated)]
-fn memories() {
-    // Without one of the seals, or without all.
+fn memory_descriptors() {
+    // Without one of the seals, or without several.
     let all = [F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_FUTURE_WRITE, F_SEAL_SEAL];
     for missing in all {
-        let pieces = |_: Way| {
+        let pieces = |_: Transport| {
             whole(
                 hello(RING),
                 memory_of(CONTROL + RING, SEALS & !missing),
                 read_end(),
             )
         };
-        tell(
+        check_hello(
             &format!("without seal {missing:#x}"),
             pieces,
             false,
@@ -58,36 +60,37 @@ fn memories() {
         );
     }
     for seals in [0, F_SEAL_SHRINK, F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL] {
-        let pieces = |_: Way| whole(hello(RING), memory_of(CONTROL + RING, seals), read_end());
-        tell(&format!("seals {seals:#x}"), pieces, false, Err(EPROTO));
+        let pieces =
+            |_: Transport| whole(hello(RING), memory_of(CONTROL + RING, seals), read_end());
+        check_hello(&format!("seals {seals:#x}"), pieces, false, Err(EPROTO));
     }
-    let disk = std::env::temp_dir();
-    let disk = disk.to_str().unwrap();
+    let directory = std::env::temp_dir();
+    let directory = directory.to_str().unwrap();
     type Make<'a> = &'a dyn Fn() -> OwnedFd;
     let others: [(&str, Make); 12] = [
-        ("file", &|| on_disk(disk)),
-        ("tmpfs", &|| on_disk("/dev/shm")),
-        ("hugetlb", &huge),
+        ("file", &|| file_in(directory)),
+        ("tmpfs", &|| file_in("/dev/shm")),
+        ("hugetlb", &huge_memory),
         ("directory", &|| open_file("/", O_RDONLY)),
         ("zero", &|| open_file("/dev/zero", O_RDWR)),
         ("proc", &|| open_file("/proc/self/stat", O_RDONLY)),
         ("pipe", &read_end),
         ("socket", &socket_end),
-        ("event", &event),
+        ("event", &event_descriptor),
         ("epoll", &|| own(unsafe { epoll_create1(EPOLL_CLOEXEC) })),
         // The right memory, with descriptors that cannot be mapped for reading.
         ("path", &|| reopen(&memory(), O_PATH)),
         ("write-only", &|| reopen(&memory(), O_WRONLY)),
     ];
     for (what, make) in others {
-        tell(
+        check_hello(
             what,
             |_| whole(hello(RING), make(), read_end()),
             false,
             Err(EPROTO),
         );
     }
-    tell(
+    check_hello(
         "read-only",
         |_| whole(hello(RING), reopen(&memory(), O_RDONLY), read_end()),
         false,
@@ -96,19 +99,19 @@ fn memories() {
 }
 
 #[apply(isolated)]
-fn pipes() {
-    let disk = std::env::temp_dir();
-    let disk = disk.to_str().unwrap();
+fn pipe_descriptors() {
+    let directory = std::env::temp_dir();
+    let directory = directory.to_str().unwrap();
     type Make<'a> = &'a dyn Fn() -> OwnedFd;
     let others: [(&str, Make); 13] = [
         ("write end", &|| pipe().1.into()),
         ("both ends", &|| reopen(&read_end(), O_RDWR)),
         ("path", &|| reopen(&read_end(), O_PATH)),
-        ("named, both ends", &|| fifo(O_RDWR)),
-        ("file", &|| on_disk(disk)),
+        ("a FIFO, both ends", &|| fifo(O_RDWR)),
+        ("file", &|| file_in(directory)),
         ("memory", &memory),
         ("socket", &socket_end),
-        ("event", &event),
+        ("event", &event_descriptor),
         ("epoll", &|| own(unsafe { epoll_create1(EPOLL_CLOEXEC) })),
         ("null, read-only", &|| open_file("/dev/null", O_RDONLY)),
         ("null", &|| open_file("/dev/null", O_RDWR)),
@@ -116,27 +119,27 @@ fn pipes() {
         ("proc", &|| open_file("/proc/self/stat", O_RDONLY)),
     ];
     for (what, make) in others {
-        let pieces = |_: Way| whole(hello(RING), memory(), make());
-        tell(what, pieces, false, Err(EPROTO));
+        let pieces = |_: Transport| whole(hello(RING), memory(), make());
+        check_hello(what, pieces, false, Err(EPROTO));
     }
-    let swapped = |_: Way| whole(hello(RING), read_end(), memory());
-    tell("swapped", swapped, false, Err(EPROTO));
+    let swapped = |_: Transport| whole(hello(RING), read_end(), memory());
+    check_hello("swapped", swapped, false, Err(EPROTO));
     let twice = |make: fn() -> OwnedFd| {
-        move |_: Way| {
+        move |_: Transport| {
             let fd = make();
             whole(hello(RING), fd.try_clone().unwrap(), fd)
         }
     };
-    tell("the memory twice", twice(memory), false, Err(EPROTO));
-    tell("the pipe twice", twice(read_end), false, Err(EPROTO));
-    let nonblocking = |_: Way| {
+    check_hello("the memory twice", twice(memory), false, Err(EPROTO));
+    check_hello("the pipe twice", twice(read_end), false, Err(EPROTO));
+    let nonblocking = |_: Transport| {
         let fd = reopen(&read_end(), O_RDONLY | O_NONBLOCK);
         whole(hello(RING), memory(), fd)
     };
-    tell("nonblocking", nonblocking, false, Ok(()));
+    check_hello("nonblocking", nonblocking, false, Ok(()));
 }
 
-/// A named pipe, whose name is removed.
+/// A FIFO whose path is removed.
 fn fifo(flags: c_int) -> OwnedFd {
     let path = std::env::temp_dir().join("fifo");
     let path = path.to_str().unwrap();
@@ -151,60 +154,57 @@ fn fifo(flags: c_int) -> OwnedFd {
 #[apply(isolated)]
 fn counts() {
     for count in [0, 1, 3, 4, 16, 252, 253] {
-        let pieces = |_: Way| {
+        let pieces = |_: Transport| {
             let fds = (0..count).map(|i| if i == 0 { memory() } else { read_end() });
             vec![Piece(hello(RING), fds.collect())]
         };
-        tell(&format!("{count} descriptors"), pieces, false, Err(EPROTO));
+        check_hello(&format!("{count} descriptors"), pieces, false, Err(EPROTO));
     }
 }
 
-/// A victim that has no room for the descriptors.
+/// Repeats `attempt` while this process can open no descriptor, then one, and so on until it succeeds.
+/// It must fail with EMFILE, and leave no descriptor or mapping.
+fn check_few_descriptors(attempt: impl Fn(u64) -> Option<c_int>) {
+    let mut refused = 0;
+    for available in 0.. {
+        let before = (open_numbers(), mappings());
+        let error = attempt(available);
+        close_write_ends();
+        assert_eq!((open_numbers(), mappings()), before);
+        match error {
+            None => break,
+            Some(error) => assert_eq!(error, EMFILE),
+        }
+        refused += 1;
+    }
+    assert!(refused >= 4, "{refused}");
+}
+
+/// The victim can open too few descriptors.
 #[apply(isolated)]
 fn few_descriptors() {
-    let mut refused = 0;
-    for room in 0.. {
-        let before = (open_numbers(), mappings());
-        let (mine, theirs) = sockets(Way::Stream);
+    check_few_descriptors(|available| {
+        let (peer_socket, socket) = sockets(Transport::Stream);
         let piece = Piece(hello(RING), vec![memory(), read_end()]);
-        assert_eq!(send_piece(&mine, &piece), Ok(64));
+        assert_eq!(send_piece(&peer_socket, &piece), Ok(64));
         drop(piece);
-        let error = with_room_for(room, || from_fd(&theirs, 0)).err();
-        drop((mine, theirs));
-        close_write_ends();
-        assert_eq!((open_numbers(), mappings()), before);
-        match error {
-            None => break,
-            Some(error) => assert_eq!(error, EMFILE),
-        }
-        refused += 1;
-    }
-    assert!(refused >= 4, "{refused}");
+        with_room_for(available, || from_fd(&socket, 0)).err()
+    });
 }
 
-/// The same for a listener: the client stays in the queue.
+/// The same for a listener, which leaves the client in its queue.
 #[apply(isolated)]
 fn few_descriptors_to_accept() {
-    let mut refused = 0;
-    for room in 0.. {
-        let before = (open_numbers(), mappings());
-        let (mine, listener) = sockets(Way::Accept);
+    check_few_descriptors(|available| {
+        let (peer_socket, listener) = sockets(Transport::Accept);
         let piece = Piece(hello(RING), vec![memory(), read_end()]);
-        assert_eq!(send_piece(&mine, &piece), Ok(64));
+        assert_eq!(send_piece(&peer_socket, &piece), Ok(64));
         drop(piece);
-        let result = with_room_for(room, || accept_from(&listener, 0));
+        let result = with_room_for(available, || accept_from(&listener, 0));
         let error = result.as_ref().err().copied();
         let ch = result.or_else(|_| accept_from(&listener, 0)).unwrap();
-        assert!(hear(&mine).is_ok());
+        assert!(recv_hello(&peer_socket).is_ok());
         assert_eq!(ch.send(b"x", 0), Ok(0));
-        drop((mine, listener, ch));
-        close_write_ends();
-        assert_eq!((open_numbers(), mappings()), before);
-        match error {
-            None => break,
-            Some(error) => assert_eq!(error, EMFILE),
-        }
-        refused += 1;
-    }
-    assert!(refused >= 4, "{refused}");
+        error
+    });
 }

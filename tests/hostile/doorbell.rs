@@ -1,5 +1,6 @@
-//! Peers that misuse the pipes.
+//! Peers that misuse the pipes that serve as doorbells.
 
+use crate::peer::*;
 use crate::support::*;
 use common::child::fork;
 use common::filter;
@@ -9,23 +10,24 @@ use std::time::{Duration, Instant};
 
 const RECEIVER: usize = 256;
 
-/// Sets the flags of a description.
+/// Sets the status flags of an open file description.
 fn set_flags(fd: &OwnedFd, flags: c_int) {
     // SAFETY: no pointers.
     assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_SETFL, flags) }, 0);
 }
 
-/// Writes until the pipe is full.
+/// Fills a pipe.
 fn fill(write_end: &OwnedFd) {
     set_flags(write_end, O_NONBLOCK);
     let bytes = [0u8; 4096];
     let fd = write_end.as_raw_fd();
+    // SAFETY: the buffer, with its length.
     let write = || outcome(|| unsafe { write(fd, bytes.as_ptr().cast(), bytes.len()) });
     while write().is_ok() {}
     assert_eq!(write(), Err(EAGAIN));
 }
 
-/// Takes everything out of a pipe.
+/// Empties a pipe.
 fn drain(read_end: &OwnedFd) {
     let mut bytes = [0u8; 4096];
     let fd = read_end.as_raw_fd();
@@ -33,13 +35,11 @@ fn drain(read_end: &OwnedFd) {
     while unsafe { read(fd, bytes.as_mut_ptr().cast(), bytes.len()) } > 0 {}
 }
 
-/// A peer that wakes this side, changes the mode of the description that both share, and takes the
-/// wake-ups back, all the time.
+/// A peer that repeatedly wakes this side, makes the shared file description nonblocking, and reads the
+/// wake-ups from the pipe.
 fn steal(peer: &Peer) -> Child {
     fork(|| {
-        // SAFETY: no pointers.
-        let die = unsafe { prctl(PR_SET_PDEATHSIG, SIGKILL) };
-        assert_eq!(die, 0);
+        end_with_parent();
         set_flags(&peer.write_end, O_NONBLOCK);
         loop {
             let fd = peer.write_end.as_raw_fd();
@@ -67,7 +67,7 @@ fn check_stolen_wake_ups(polled: bool) {
     }
     thief.signal(SIGKILL);
     thief.reap();
-    // Its death is noticed in a sleep without a time limit.
+    // A call without a time limit detects the peer's death.
     assert_eq!(channel.recv(&mut [0; 8], -1), Ok(0));
     assert_eq!(channel.send(b"x", -1), Err(EPIPE));
 }
@@ -78,18 +78,18 @@ fn stolen_wake_ups() {
     check_stolen_wake_ups(true);
 }
 
-/// On a kernel that cannot read a pipe without waiting by preadv2.
+/// On kernels before Linux 6.5, preadv2(2) cannot read a pipe without waiting.
 #[apply(isolated)]
-fn stolen_wake_ups_before_6_5() {
+fn stolen_wake_ups_without_preadv2() {
     filter::refuse(SYS_preadv2, EOPNOTSUPP);
     check_stolen_wake_ups(false);
     check_stolen_wake_ups(true);
 }
 
-/// A peer that wakes this side once a call, and takes the byte back a little later: perhaps after
-/// this side has found the pipe readable, and before it reads.
+/// A peer that wakes this side in each call, and reads the byte back after a random delay. This can fall
+/// between this side's poll, which finds the pipe readable, and its read.
 fn check_stolen_before_read(before_calls: fn()) {
-    /// The offset of the number of calls that have returned. The library does not use that word.
+    /// The offset of the number of finished calls, in a word that the library does not use.
     const CALLS_DONE: usize = 4096;
     let calls = scaled(4000) as u32;
     let (channel, peer) = channel();
@@ -116,10 +116,10 @@ fn check_stolen_before_read(before_calls: fn()) {
         memory,
         write_end,
         read_end,
-        bell,
+        doorbell,
     } = peer;
-    // The thief's failure ends a call that hangs.
-    drop((write_end, read_end, bell));
+    // If the thief fails, its death ends a call that hangs.
+    drop((write_end, read_end, doorbell));
     before_calls();
     for call in 1..=calls {
         assert_eq!(channel.recv(&mut [0; 8], 1), Err(ETIMEDOUT));
@@ -134,11 +134,11 @@ fn stolen_before_read() {
 }
 
 #[apply(isolated)]
-fn stolen_before_read_before_6_5() {
+fn stolen_before_read_without_preadv2() {
     check_stolen_before_read(|| filter::refuse(SYS_preadv2, EOPNOTSUPP));
 }
 
-/// This side sleeps without a time limit while its pipe is made nonblocking.
+/// The peer makes the pipe nonblocking while this side sleeps without a time limit.
 #[apply(isolated)]
 fn nonblocking_while_asleep() {
     for flags in [O_NONBLOCK, 0] {
@@ -147,14 +147,13 @@ fn nonblocking_while_asleep() {
         // SAFETY: takes nothing.
         let parent = unsafe { getpid() };
         let child = fork(|| {
-            let asleep = || is_asleep(parent);
             for flags in [O_NONBLOCK, 0, O_NONBLOCK] {
-                wait_until("a sleep", asleep);
+                wait_asleep(parent);
                 set_flags(&peer.read_end, flags);
                 let fd = peer.write_end.as_raw_fd();
                 // SAFETY: one byte.
                 assert_eq!(unsafe { write(fd, [0u8].as_ptr().cast(), 1) }, 1);
-                wait_until("no wake-up", || !unread(&peer.read_end));
+                wait_until("an empty pipe", || !has_unread_bytes(&peer.read_end));
             }
         });
         drop(peer);
@@ -163,22 +162,21 @@ fn nonblocking_while_asleep() {
     }
 }
 
-fn unread(fd: &OwnedFd) -> bool {
+/// Whether a pipe holds unread bytes.
+fn has_unread_bytes(fd: &OwnedFd) -> bool {
     let mut count: c_int = 0;
     // SAFETY: one number.
     assert_eq!(unsafe { ioctl(fd.as_raw_fd(), FIONREAD, &mut count) }, 0);
     count > 0
 }
 
-/// Another process keeps the write end: the peer's death goes unnoticed, but no call outlasts its
-/// time-out.
+/// Another process has a copy of the write end. The peer's death is not detected, but no call outlasts
+/// its time-out.
 #[apply(isolated)]
-fn write_end_elsewhere() {
+fn write_end_in_another_process() {
     let (channel, peer) = channel();
     let keeper = fork(|| {
-        // SAFETY: no pointers.
-        let die = unsafe { prctl(PR_SET_PDEATHSIG, SIGKILL) };
-        assert_eq!(die, 0);
+        end_with_parent();
         loop {
             // SAFETY: takes nothing.
             unsafe { pause() };
@@ -200,16 +198,16 @@ fn write_end_elsewhere() {
 /// Both pipes are full.
 #[apply(isolated)]
 fn full_pipes() {
-    // Its receiver announces a sleep, so it must be woken.
+    // The peer's receiver counts as asleep, so a send must wake it.
     let (channel, peer) = channel();
     peer.memory.set32(RECEIVER, 1);
-    fill(&reopen(&peer.bell, O_WRONLY));
+    fill(&reopen(&peer.doorbell, O_WRONLY));
     fill(&peer.write_end);
     assert_eq!(channel.send(b"x", -1), Ok(0));
     assert_eq!(channel.recv(&mut [0; 8], 0), Err(EAGAIN));
     assert_eq!(channel.recv(&mut [0; 8], 50), Err(ETIMEDOUT));
     fill(&peer.write_end);
-    // A poller finds the pipe empty at some time.
+    // After enough receives the pipe is empty, and the descriptor is not readable.
     let calls = (0..65536).find(|_| {
         let is_readable = channel.is_readable();
         assert_eq!(channel.recv(&mut [0; 8], 0), Err(EAGAIN));
@@ -220,14 +218,14 @@ fn full_pipes() {
     assert_eq!(channel.recv(&mut [0; 8], -1), Ok(0));
 }
 
-/// The peer closes its pipe, and opens it again by the read end: the end remains.
+/// The peer closes its pipe, and opens it again through the read end. The channel stays closed.
 #[apply(isolated)]
 fn reopened() {
     let (channel, peer) = channel();
     let Peer {
         write_end,
         read_end,
-        bell: _bell,
+        doorbell: _doorbell,
         memory: _memory,
     } = peer;
     drop(write_end);

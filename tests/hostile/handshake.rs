@@ -1,28 +1,28 @@
-//! The bytes of a hello, and how they arrive.
+//! Valid and invalid hellos, which arrive at once or in pieces.
 
 use crate::support::*;
 use libc::*;
 use std::os::fd::AsRawFd;
 
-/// The tests speak the protocol. Otherwise the other cases would prove nothing.
+/// Valid hellos. Without them the other tests would prove nothing.
 #[apply(isolated)]
-fn well() {
-    tell(
-        "as it should be",
+fn valid_hellos() {
+    check_hello(
+        "a valid hello",
         |_| whole(hello(RING), memory(), read_end()),
         false,
         Ok(()),
     );
-    let larger = |_: Way| {
+    let larger = |_: Transport| {
         whole(
             hello(4 * RING),
             memory_of(CONTROL + 4 * RING, SEALS),
             read_end(),
         )
     };
-    tell("the largest ring", larger, false, Ok(()));
+    check_hello("the largest ring", larger, false, Ok(()));
     // Flags that this version ignores.
-    tell(
+    check_hello(
         "flags",
         |_| {
             let mut bytes = hello(RING);
@@ -35,9 +35,9 @@ fn well() {
 }
 
 #[apply(isolated)]
-fn words() {
+fn invalid_bytes() {
     let with = |at: usize, value: u8| {
-        move |_: Way| {
+        move |_: Transport| {
             let mut bytes = hello(RING);
             bytes[at] = value;
             whole(bytes, memory(), read_end())
@@ -45,17 +45,17 @@ fn words() {
     };
     for at in 0..4 {
         for value in [0, b'u' ^ 0x20, 0xff] {
-            tell("letters", with(at, value), false, Err(EPROTO));
+            check_hello("magic", with(at, value), false, Err(EPROTO));
         }
     }
     for (at, value) in [(4, 0), (4, 1), (4, 3), (4, 0xff), (5, 1), (5, 0xff)] {
-        tell("version", with(at, value), false, Err(ESTALE));
+        check_hello("version", with(at, value), false, Err(ESTALE));
     }
     for at in 16..64 {
-        tell("reserved", with(at, 1), false, Err(EPROTO));
+        check_hello("reserved", with(at, 1), false, Err(EPROTO));
     }
-    let nonsense = |_: Way| whole(vec![0xff; 64], memory(), read_end());
-    tell("nonsense", nonsense, false, Err(EPROTO));
+    let all_ones = |_: Transport| whole(vec![0xff; 64], memory(), read_end());
+    check_hello("all ones", all_ones, false, Err(EPROTO));
 }
 
 #[apply(isolated)]
@@ -65,17 +65,18 @@ fn sizes() {
         .chain((41..64).map(|bit| 1 << bit))
         .chain([u64::MAX, u64::MAX - 4095, u64::MAX / 2]);
     for size in refused {
-        // With memory of that size, if that is possible.
-        let real = CONTROL.saturating_add(size).min(1 << 40);
-        let pieces = |_: Way| whole(hello(size), memory_of(real, SEALS), read_end());
-        tell(&format!("ring of {size}"), pieces, false, Err(EPROTO));
+        // With memory of that size, if the kernel permits it.
+        let memory_size = CONTROL.saturating_add(size).min(1 << 40);
+        let pieces = |_: Transport| whole(hello(size), memory_of(memory_size, SEALS), read_end());
+        check_hello(&format!("ring of {size}"), pieces, false, Err(EPROTO));
     }
     // Valid, but larger than recv_size_max.
     for size in [8 * RING, 1 << 30, 1 << 40] {
-        let pieces = |_: Way| whole(hello(size), memory_of(CONTROL + size, SEALS), read_end());
-        tell(&format!("ring of {size}"), pieces, false, Err(EPROTO));
+        let pieces =
+            |_: Transport| whole(hello(size), memory_of(CONTROL + size, SEALS), read_end());
+        check_hello(&format!("ring of {size}"), pieces, false, Err(EPROTO));
     }
-    // Memory of another size than the hello says.
+    // The size of the memory does not match the hello.
     for size in [
         0,
         1,
@@ -85,16 +86,16 @@ fn sizes() {
         CONTROL + RING + 1,
         CONTROL + 2 * RING,
     ] {
-        let pieces = |_: Way| whole(hello(RING), memory_of(size, SEALS), read_end());
-        tell(&format!("memory of {size}"), pieces, false, Err(EPROTO));
+        let pieces = |_: Transport| whole(hello(RING), memory_of(size, SEALS), read_end());
+        check_hello(&format!("memory of {size}"), pieces, false, Err(EPROTO));
     }
 }
 
-/// A hello arrives whole, or it is refused.
+/// A hello that arrives in pieces is refused.
 #[apply(isolated)]
 fn pieces() {
     for first in 1..64 {
-        let cut = |_: Way| {
+        let cut = |_: Transport| {
             let mut bytes = hello(RING);
             let rest = bytes.split_off(first);
             vec![
@@ -102,104 +103,112 @@ fn pieces() {
                 Piece(rest, Vec::new()),
             ]
         };
-        tell(&format!("cut at {first}"), cut, false, Err(EPROTO));
+        check_hello(&format!("cut at {first}"), cut, false, Err(EPROTO));
     }
-    let bytewise = |_: Way| {
+    let bytewise = |_: Transport| {
         let mut fds = vec![memory(), read_end()];
         let piece = |byte| Piece(vec![byte], std::mem::take(&mut fds));
         hello(RING).into_iter().map(piece).collect()
     };
-    tell("byte by byte", bytewise, false, Err(EPROTO));
-    let late = |_: Way| {
+    check_hello("one byte at a time", bytewise, false, Err(EPROTO));
+    let late = |_: Transport| {
         vec![
             Piece(hello(RING)[..8].to_vec(), Vec::new()),
             Piece(hello(RING)[8..].to_vec(), vec![memory(), read_end()]),
         ]
     };
-    // A stream joins bytes without descriptors and the bytes behind them.
+    // A stream joins bytes without descriptors and the bytes that follow them.
     let what = "descriptors with the second piece";
-    tell_by(&[Way::Stream], what, late, false, Ok(()));
-    let others = [Way::SeqPacket, Way::Accept];
-    tell_by(&others, what, late, false, Err(EPROTO));
-    let apart = |_: Way| {
+    check_hello_over(&[Transport::Stream], what, late, false, Ok(()));
+    let others = [Transport::SeqPacket, Transport::Accept];
+    check_hello_over(&others, what, late, false, Err(EPROTO));
+    let apart = |_: Transport| {
         vec![
             Piece(hello(RING)[..8].to_vec(), vec![memory()]),
             Piece(hello(RING)[8..].to_vec(), vec![read_end()]),
         ]
     };
-    tell("one each", apart, false, Err(EPROTO));
-    let twice = |_: Way| {
+    check_hello("one descriptor with each piece", apart, false, Err(EPROTO));
+    let twice = |_: Transport| {
         vec![
             Piece(hello(RING)[..8].to_vec(), vec![memory(), read_end()]),
             Piece(hello(RING)[8..].to_vec(), vec![memory(), read_end()]),
         ]
     };
-    tell("both twice", twice, false, Err(EPROTO));
-    let again = |_: Way| {
+    check_hello(
+        "both descriptors with each piece",
+        twice,
+        false,
+        Err(EPROTO),
+    );
+    let again = |_: Transport| {
         let mut pieces = whole(hello(RING), memory(), read_end());
         pieces.append(&mut whole(hello(RING), memory(), read_end()));
         pieces
     };
-    tell("two hellos", again, false, Ok(()));
+    check_hello("two hellos", again, false, Ok(()));
 }
 
-/// An empty message counts as the end. Its descriptors do not stay.
+/// An empty message counts as the end of the connection. Its descriptors are closed.
 #[apply(isolated)]
 fn empty_message() {
-    let empty = |_: Way| vec![Piece(Vec::new(), vec![memory(), read_end()])];
-    let ways = [Way::SeqPacket, Way::Accept];
-    tell_by(&ways, "empty", empty, false, Err(EPIPE));
+    let empty = |_: Transport| vec![Piece(Vec::new(), vec![memory(), read_end()])];
+    let transports = [Transport::SeqPacket, Transport::Accept];
+    check_hello_over(&transports, "empty", empty, false, Err(EPIPE));
 }
 
-/// On a stream, the bytes behind the hello do not belong to it.
+/// On a stream, the bytes that follow the hello stay in the socket.
 #[apply(isolated)]
-fn longer() {
+fn longer_hellos() {
     for more in [1, 64, 5000] {
         let _case = Case(more);
-        let longer = |_: Way| {
+        let longer = |_: Transport| {
             let mut bytes = hello(RING);
             bytes.resize(64 + more, 0x77);
             vec![Piece(bytes, vec![memory(), read_end()])]
         };
-        let (mine, theirs) = sockets(Way::Stream);
-        assert_eq!(send_piece(&mine, &longer(Way::Stream)[0]), Ok(64 + more));
-        drop(from_fd(&theirs, 0).unwrap());
+        let (peer_socket, socket) = sockets(Transport::Stream);
+        assert_eq!(
+            send_piece(&peer_socket, &longer(Transport::Stream)[0]),
+            Ok(64 + more)
+        );
+        drop(from_fd(&socket, 0).unwrap());
         let mut rest = vec![0; more + 1];
         // SAFETY: the slice, with its length.
-        let read = unsafe { read(theirs.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len()) };
-        assert_eq!(read, more as isize, "the rest stays queued");
-        drop((mine, theirs));
+        let read = unsafe { read(socket.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len()) };
+        assert_eq!(read, more as isize, "the bytes that follow the hello");
+        drop((peer_socket, socket));
         close_write_ends();
-        let others = [Way::SeqPacket, Way::Accept];
-        tell_by(&others, &format!("{more} more"), longer, false, Err(EPROTO));
+        let others = [Transport::SeqPacket, Transport::Accept];
+        check_hello_over(&others, &format!("{more} more"), longer, false, Err(EPROTO));
     }
 }
 
 #[apply(isolated)]
-fn ends() {
-    tell("nothing", |_| Vec::new(), false, Err(ETIMEDOUT));
-    tell("gone", |_| Vec::new(), true, Err(EPIPE));
+fn missing_hellos() {
+    check_hello("nothing", |_| Vec::new(), false, Err(ETIMEDOUT));
+    check_hello("closed", |_| Vec::new(), true, Err(EPIPE));
     for len in [1, 4, 16, 63] {
         for ends in [false, true] {
             let part = || hello(RING)[..len].to_vec();
-            let with = |_: Way| vec![Piece(part(), vec![memory(), read_end()])];
+            let with = |_: Transport| vec![Piece(part(), vec![memory(), read_end()])];
             let what = format!("{len} bytes, ends: {ends}");
-            tell(&what, with, ends, Err(EPROTO));
-            let bare = |_: Way| vec![Piece(part(), Vec::new())];
-            tell(&format!("bare {what}"), bare, ends, Err(EPROTO));
+            check_hello(&what, with, ends, Err(EPROTO));
+            let bare = |_: Transport| vec![Piece(part(), Vec::new())];
+            check_hello(&format!("bare {what}"), bare, ends, Err(EPROTO));
         }
     }
 }
 
-/// A client that says nothing costs a socket, and nothing more after it has gone.
+/// A client that sends nothing costs the server a socket, which is closed with the channel.
 #[apply(isolated)]
 fn silent_clients() {
     let before = (open_numbers(), mappings());
-    let (_silent, listener) = sockets(Way::Accept);
+    let (client, listener) = sockets(Transport::Accept);
     let ch = accept_from(&listener, -1).unwrap();
     assert_eq!(ch.recv(&mut [0], 5), Err(ETIMEDOUT));
     assert_eq!(mappings(), before.1);
-    drop(_silent);
+    drop(client);
     assert_eq!(ch.recv(&mut [0], -1), Ok(0));
     assert_eq!(ch.send(b"x", -1), Err(EPIPE));
     drop((ch, listener));

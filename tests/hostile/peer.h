@@ -1,6 +1,6 @@
 /*
- * The other end of a channel, made by hand: its memory, its pipe and its part of the handshake,
- * with plain system calls and without the library.
+ * A peer of a channel that is made with system calls and without the library: its memory, its pipe
+ * and its side of the handshake.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -22,10 +22,10 @@
 #define RING_SIZE 65536
 #define MEMORY_SIZE (CONTROL_SIZE + RING_SIZE)
 
-/* Of linux/fcntl.h, which does not go with fcntl.h. */
+/* From linux/fcntl.h, which conflicts with fcntl.h. */
 #define SEAL_FUTURE_WRITE 0x10
 
-/* The offsets of the words of an end. */
+/* The offsets of an end's control words in its memory. */
 enum word {
     TAIL = 0,
     TAIL_UNFENCED = 8,
@@ -41,12 +41,12 @@ enum word {
 };
 
 struct peer {
-    uint8_t *own;           /* MEMORY_SIZE bytes, which the victim can read */
-    const uint8_t *victims; /* as many, which only the victim can write; NULL before it is known */
-    int memory;             /* the descriptor of own */
+    uint8_t *own;           /* the peer's memory: MEMORY_SIZE bytes, which the victim can read */
+    const uint8_t *victims; /* the victim's memory, of the same size; NULL before its hello */
+    int memory;             /* the descriptor of `own` */
     int waker;              /* the write end of the pipe that wakes the victim */
-    int read_end;           /* its read end, whose description the victim shares */
-    int bell;               /* the read end of the victim's pipe; -1 before it is known */
+    int read_end;           /* its read end; the victim shares the file description */
+    int bell;               /* the read end of the victim's pipe; -1 before its hello */
 };
 
 static void fail(const char *what)
@@ -92,20 +92,21 @@ static inline void set32(struct peer *peer, size_t at, uint32_t value)
     atomic_store((_Atomic uint32_t *)(void *)(peer->own + at), value);
 }
 
-/* The offset of the length field at a cursor (which is rounded down to a multiple of 8). The message
- * follows it. */
+/* The offset of the length field at a cursor, which is rounded down to a multiple of 8. The
+ * message follows the length. */
 static inline size_t place(uint64_t cursor)
 {
     return CONTROL_SIZE + 4 + (cursor & (RING_SIZE - 8));
 }
 
-/* The number of bytes that a message takes in the ring. */
+/* The number of bytes that a message occupies in the ring. */
 static inline uint64_t record_size(uint64_t len)
 {
     return (len + 4 + 7) & ~(uint64_t)7;
 }
 
-/* Publishes a message of this length at a cursor, as the protocol says. Returns the next cursor. */
+/* Publishes a message of this length at a cursor, as the protocol requires. Returns the next
+ * cursor. */
 static inline uint64_t publish(struct peer *peer, uint64_t cursor, uint32_t len)
 {
     uint64_t next = cursor + record_size(len);
@@ -168,7 +169,7 @@ static inline void hello_bytes(uint8_t bytes[HELLO_LEN], int membarrier)
     bytes[10] = RING_SIZE >> 16;
 }
 
-/* Receives the victim's hello. Returns 0 if none comes within five seconds. */
+/* Receives the victim's hello. Returns 0 if none arrives within five seconds. */
 static inline int peer_hear(struct peer *peer, int sock)
 {
     union {

@@ -1,9 +1,10 @@
-//! Peers that violate the protocol after a correct handshake, in ways that need no race.
+//! Peers that violate the protocol after a valid handshake, without a race.
 
+use crate::peer::*;
 use crate::support::*;
 use common::child::fork;
 use libc::*;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use unixipc::ffi::channel::*;
@@ -12,41 +13,31 @@ const HEAD: usize = 128;
 const RECEIVER: usize = 256;
 const FIRST_LENGTH: usize = CONTROL as usize + 4;
 
-fn unread(sock: &OwnedFd) -> bool {
-    let mut ready = pollfd {
-        fd: sock.as_raw_fd(),
-        events: POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one pollfd.
-    unsafe { libc::poll(&mut ready, 1, 0) == 1 }
-}
-
-/// The peer sends the channel's own hello back: the channel receives its own messages.
+/// The peer sends the channel's own hello back, so the channel receives its own messages.
 #[apply(isolated)]
 fn reflection() {
-    let (mine, theirs) = sockets(Way::SeqPacket);
+    let (peer_socket, socket) = sockets(Transport::SeqPacket);
     let child = fork(|| {
-        wait_until("a hello", || unread(&mine));
-        let (bytes, fds) = hear(&mine).unwrap();
-        assert_eq!(send_piece(&mine, &Piece(bytes, fds.into())), Ok(64));
+        assert_ne!(common::descriptors::poll(peer_socket.as_raw_fd(), LONG), 0);
+        let (bytes, fds) = recv_hello(&peer_socket).unwrap();
+        assert_eq!(send_piece(&peer_socket, &Piece(bytes, fds.into())), Ok(64));
     });
-    let ch = from_fd(&theirs, 5000).unwrap();
+    let ch = from_fd(&socket, 5000).unwrap();
     child.join();
     for len in [1, 4000, RING as usize - 12, 3] {
         let message = vec![len as u8; len];
         assert_eq!(ch.send(&message, 0), Ok(0));
-        let mut room = vec![0; len];
-        assert_eq!(ch.recv(&mut room, 0), Ok(len));
-        assert_eq!(room, message);
+        let mut buffer = vec![0; len];
+        assert_eq!(ch.recv(&mut buffer, 0), Ok(len));
+        assert_eq!(buffer, message);
     }
     assert_eq!(ch.recv(&mut [0], 10), Err(ETIMEDOUT));
 }
 
-/// A peer that has received a message, and died or ended before it was woken for it. Sending the
-/// message succeeds, sending the next one fails.
+/// The peer receives a message, and then dies or ends its receiving before the sender wakes it. Sending
+/// that message succeeds, and sending the next one fails.
 #[apply(isolated)]
-fn received_and_gone() {
+fn received_and_died() {
     const ASLEEP: u32 = 1;
     const ENDED: u32 = u32::MAX - 1;
     const RECORD: u64 = 16;
@@ -63,46 +54,47 @@ fn received_and_gone() {
     }
 }
 
-/// A violation of the protocol in one direction ends both.
+/// After a violation of the protocol in one direction, calls in both directions fail.
 #[apply(isolated)]
-fn broken_for_both_directions() {
+fn violation_ends_both_directions() {
     let (channel, peer) = channel();
     peer.memory.set32(FIRST_LENGTH, u32::MAX);
-    assert_eq!(channel.send(b"well so far", 0), Ok(0));
+    assert_eq!(channel.send(b"valid", 0), Ok(0));
     // SAFETY: a channel.
     assert!(!unsafe { ipc_channel_reserve(channel.0, 8, 0) }.is_null());
     assert_eq!(channel.recv(&mut [0; 8], 0), Err(EPROTO));
     // SAFETY: a channel.
     let committed = outcome(|| unsafe { ipc_channel_commit(channel.0, 8) } as isize);
     assert_eq!(committed, Err(EPROTO));
-    check_broken(&channel);
+    check_poisoned(&channel);
 }
 
-fn check_broken(channel: &Channel) {
+/// Checks that each call fails with EPROTO.
+fn check_poisoned(channel: &Channel) {
     for timeout_ms in [0, 10, -1] {
         assert_eq!(channel.send(b"x", timeout_ms), Err(EPROTO));
         assert_eq!(channel.recv(&mut [0; 8], timeout_ms), Err(EPROTO));
     }
 }
 
-/// A head beyond the tail.
+/// The peer writes a head that is beyond the tail.
 #[apply(isolated)]
 fn head_beyond_tail() {
-    for late in [false, true] {
+    for after_send in [false, true] {
         let (channel, peer) = channel();
-        if late {
+        if after_send {
             assert_eq!(channel.send(b"x", 0), Ok(0));
         }
         peer.memory.set64(HEAD, 1 << 40);
         let sent = (0..10_000).find_map(|_| channel.send(b"x", 0).err());
         assert_eq!(sent, Some(EPROTO));
-        check_broken(&channel);
+        check_poisoned(&channel);
     }
 }
 
-/// Another thread that waits is woken, and reports the violation instead of an end.
+/// If one thread detects a violation, another waiting thread is woken, and its call fails with EPROTO.
 #[apply(isolated)]
-fn broken_while_another_waits() {
+fn violation_wakes_another_thread() {
     for polled in [false, true] {
         let (channel, peer) = channel();
         peer.memory.set64(HEAD, 1 << 40);
@@ -118,11 +110,11 @@ fn broken_while_another_waits() {
                 let mut buffer = [0u8; 8];
                 let ch = ptr::with_exposed_provenance_mut(at);
                 let buffer = buffer.as_mut_ptr().cast();
-                // SAFETY: the channel, which outlives the thread, and a buffer of eight bytes.
+                // SAFETY: the channel outlives the thread; the buffer has eight bytes.
                 outcome(|| unsafe { ipc_channel_recv(ch, buffer, 8, 5000) })
             });
             wait_until("a thread", || tid.load(SeqCst) != 0);
-            wait_until("a thread asleep", || is_asleep(tid.load(SeqCst)));
+            wait_asleep(tid.load(SeqCst));
             let sent = (0..10_000).find_map(|_| channel.send(b"x", 0).err());
             assert_eq!(sent, Some(EPROTO));
             assert_eq!(receiver.join().unwrap(), Err(EPROTO));
@@ -131,10 +123,10 @@ fn broken_while_another_waits() {
     }
 }
 
-/// A peer that publishes without fences although that was not agreed, on a system without barriers:
-/// its flag does not make the descriptor readable.
+/// The peer claims to omit its fences although membarrier(2) was refused, so the handshake did not allow
+/// it. The flags do not make the descriptor readable.
 #[apply(isolated)]
-fn unfenced_unasked() {
+fn unfenced_without_membarrier() {
     const TAIL_UNFENCED: usize = 8;
     const HEAD_UNFENCED: usize = 136;
     common::filter::refuse(SYS_membarrier, EPERM);
@@ -146,6 +138,6 @@ fn unfenced_unasked() {
     while channel.send(&[0; 1000], 0).is_ok() {}
     for _ in 0..3 {
         assert_eq!(channel.recv(&mut [0; 8], 0), Err(EAGAIN));
-        assert!(!channel.is_readable(), "woken spuriously");
+        assert!(!channel.is_readable(), "spuriously readable");
     }
 }

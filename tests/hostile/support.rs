@@ -1,24 +1,33 @@
-//! A hostile peer, made by hand: what it sends during the handshake, and how the library answers.
+//! The handshake with a hostile peer: the bytes and descriptors that it sends, and checks of the library's answer.
 
 use common::descriptors::pipe;
 pub use common::prelude::*;
+
 use libc::*;
+
 use std::ffi::CString;
+
 use std::fs;
+
 use std::os::fd::{AsRawFd, OwnedFd};
+
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
 use std::sync::{Mutex, PoisonError};
+
 use unixipc::ffi::channel::*;
 
 pub const CONTROL: u64 = 65536;
+
 pub const RING: u64 = 65536;
+
 const F_SEAL_FUTURE_WRITE: c_int = 0x10;
+
 pub const SEALS: c_int = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 
-/// How the hello reaches the channel.
+/// How a hello reaches the library.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Way {
+pub enum Transport {
     /// `ipc_channel_from_fd` over a stream.
     Stream,
     /// `ipc_channel_from_fd` over a socket that preserves message boundaries.
@@ -26,9 +35,10 @@ pub enum Way {
     /// `ipc_channel_accept`.
     Accept,
 }
-const WAYS: [Way; 3] = [Way::Stream, Way::SeqPacket, Way::Accept];
 
-/// Bytes, and descriptors with them.
+const TRANSPORTS: [Transport; 3] = [Transport::Stream, Transport::SeqPacket, Transport::Accept];
+
+/// Bytes that are sent at once, with descriptors.
 pub struct Piece(pub Vec<u8>, pub Vec<OwnedFd>);
 
 /// The library's end.
@@ -36,7 +46,7 @@ pub struct Channel(pub *mut unixipc::channel::Channel);
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        // SAFETY: a channel that only this owns.
+        // SAFETY: an open channel, and this is its last use.
         unsafe { ipc_channel_close(self.0) };
     }
 }
@@ -55,16 +65,10 @@ impl Channel {
     }
 
     pub fn is_readable(&self) -> bool {
-        // SAFETY: a channel.
+        // SAFETY: an open channel.
         let fd = unsafe { ipc_channel_fd(self.0) };
         assert!(fd >= 0);
-        let mut ready = pollfd {
-            fd,
-            events: POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one pollfd.
-        unsafe { libc::poll(&mut ready, 1, 0) == 1 }
+        common::descriptors::poll(fd, 0) != 0
     }
 }
 
@@ -80,7 +84,7 @@ pub fn from_fd(sock: &OwnedFd, timeout_ms: c_int) -> Result<Channel, c_int> {
     let mut ch = ptr::null_mut();
     let (opts, size) = (opts(), size_of::<ipc_channel_opts>());
     let sock = sock.as_raw_fd();
-    // SAFETY: the structure with its size, and a place for the handle.
+    // SAFETY: the structure with its size, and an out pointer.
     outcome(|| unsafe { ipc_channel_from_fd(sock, &opts, size, timeout_ms, &mut ch) } as isize)
         .map(|_| Channel(ch))
 }
@@ -89,11 +93,12 @@ pub fn accept_from(listener: &OwnedFd, timeout_ms: c_int) -> Result<Channel, c_i
     let mut ch = ptr::null_mut();
     let (opts, size) = (opts(), size_of::<ipc_channel_opts>());
     let fd = listener.as_raw_fd();
-    // SAFETY: the structure with its size, and a place for the handle.
+    // SAFETY: the structure with its size, and an out pointer.
     outcome(|| unsafe { ipc_channel_accept(fd, &opts, size, timeout_ms, &mut ch) } as isize)
         .map(|_| Channel(ch))
 }
 
+/// The bytes of a hello that announces a ring of this size.
 pub fn hello(ring_size: u64) -> Vec<u8> {
     let mut bytes = vec![0; 64];
     bytes[..4].copy_from_slice(b"uich");
@@ -102,6 +107,7 @@ pub fn hello(ring_size: u64) -> Vec<u8> {
     bytes
 }
 
+/// A memory file of this size with these seals.
 pub fn memory_of(size: u64, seals: c_int) -> OwnedFd {
     let fd = unsealed_memory_of(size);
     // SAFETY: no pointers.
@@ -109,15 +115,11 @@ pub fn memory_of(size: u64, seals: c_int) -> OwnedFd {
     fd
 }
 
-fn unsealed_memory_of(size: u64) -> OwnedFd {
-    // SAFETY: a string.
-    let fd =
-        own(unsafe { memfd_create(c"unixipc-test".as_ptr(), MFD_CLOEXEC | MFD_ALLOW_SEALING) });
-    // SAFETY: no pointers.
-    assert_eq!(unsafe { ftruncate(fd.as_raw_fd(), size as i64) }, 0);
-    fd
+pub fn unsealed_memory_of(size: u64) -> OwnedFd {
+    memfd_with(size as usize, MFD_ALLOW_SEALING).into()
 }
 
+/// Valid memory of a peer.
 pub fn memory() -> OwnedFd {
     memory_of(CONTROL + RING, SEALS)
 }
@@ -138,6 +140,7 @@ pub fn close_write_ends() {
     *write_ends = Vec::new();
 }
 
+/// Opens the file of a descriptor again, with other flags.
 pub fn reopen(fd: &OwnedFd, flags: c_int) -> OwnedFd {
     open_file(&format!("/proc/self/fd/{}", fd.as_raw_fd()), flags)
 }
@@ -148,7 +151,7 @@ pub fn open_file(path: &str, flags: c_int) -> OwnedFd {
     own(unsafe { libc::open(path.as_ptr(), flags | O_CLOEXEC, 0o600) })
 }
 
-/// A hello in one piece, as the protocol says.
+/// A hello in one piece, as the protocol requires.
 pub fn whole(bytes: Vec<u8>, memory: OwnedFd, read_end: OwnedFd) -> Vec<Piece> {
     vec![Piece(bytes, vec![memory, read_end])]
 }
@@ -169,30 +172,30 @@ pub fn send_piece(sock: &OwnedFd, Piece(bytes, fds): &Piece) -> Outcome {
         header.msg_control = control.as_mut_ptr().cast();
         // SAFETY: only computes.
         header.msg_controllen = unsafe { CMSG_SPACE(size as u32) } as usize;
-        // SAFETY: the control data has room for one header, and is aligned.
+        // SAFETY: the control buffer is aligned, and large enough for a header.
         let cmsg = unsafe { &mut *CMSG_FIRSTHDR(&header) };
         cmsg.cmsg_level = SOL_SOCKET;
         cmsg.cmsg_type = SCM_RIGHTS;
         // SAFETY: only computes.
         cmsg.cmsg_len = unsafe { CMSG_LEN(size as u32) } as usize;
-        // SAFETY: there is room for them.
+        // SAFETY: the control buffer is large enough.
         unsafe { ptr::copy_nonoverlapping(fds.as_ptr(), CMSG_DATA(cmsg).cast(), fds.len()) };
     }
     // SAFETY: everything that the header names outlives the call.
     outcome(|| unsafe { sendmsg(sock.as_raw_fd(), &header, MSG_NOSIGNAL) })
 }
 
-/// Receives a hello with its two descriptors: the memory and the read end. `EAGAIN` if none has
-/// been sent.
-pub fn hear(sock: &OwnedFd) -> Result<(Vec<u8>, [OwnedFd; 2]), c_int> {
-    match hear_once(sock) {
-        // The channel has closed its socket without having read everything.
-        Err(ECONNRESET) => hear_once(sock),
-        heard => heard,
+/// Receives a hello with its two descriptors: the memory and the read end. Fails with EAGAIN if none was
+/// sent.
+pub fn recv_hello(sock: &OwnedFd) -> Result<(Vec<u8>, [OwnedFd; 2]), c_int> {
+    match recv_hello_once(sock) {
+        // The channel has closed its socket before it has read everything.
+        Err(ECONNRESET) => recv_hello_once(sock),
+        result => result,
     }
 }
 
-fn hear_once(sock: &OwnedFd) -> Result<(Vec<u8>, [OwnedFd; 2]), c_int> {
+fn recv_hello_once(sock: &OwnedFd) -> Result<(Vec<u8>, [OwnedFd; 2]), c_int> {
     let mut bytes = vec![0u8; 64];
     let mut part = iovec {
         iov_base: bytes.as_mut_ptr().cast(),
@@ -209,26 +212,29 @@ fn hear_once(sock: &OwnedFd) -> Result<(Vec<u8>, [OwnedFd; 2]), c_int> {
     // SAFETY: everything that the header names outlives the call.
     let len = outcome(|| unsafe { recvmsg(sock.as_raw_fd(), &mut header, flags) })?;
     assert_eq!(len, 64);
-    // SAFETY: the kernel has filled the control data.
+    // SAFETY: the kernel has stored the control data.
     let cmsg = unsafe { CMSG_FIRSTHDR(&header).as_ref() }.expect("descriptors");
-    let two = 2 * size_of::<c_int>() as u32;
+    let fds_size = 2 * size_of::<c_int>() as u32;
     // SAFETY: only computes.
-    assert_eq!(cmsg.cmsg_len, unsafe { CMSG_LEN(two) } as usize);
+    assert_eq!(cmsg.cmsg_len, unsafe { CMSG_LEN(fds_size) } as usize);
     // SAFETY: the message has two descriptors.
     let fds: [c_int; 2] = unsafe { CMSG_DATA(cmsg).cast::<[c_int; 2]>().read_unaligned() };
     Ok((bytes, fds.map(own)))
 }
 
-/// A pair of sockets, or a socket that has connected to a listener and the listener.
-pub fn sockets(way: Way) -> (OwnedFd, OwnedFd) {
+/// The peer's socket and the library's: a pair, or a client's socket and the listener.
+pub fn sockets(transport: Transport) -> (OwnedFd, OwnedFd) {
     let mut fds = [-1; 2];
-    let kind = match way {
-        Way::Stream => SOCK_STREAM,
-        Way::SeqPacket | Way::Accept => SOCK_SEQPACKET,
+    let socket_type = match transport {
+        Transport::Stream => SOCK_STREAM,
+        Transport::SeqPacket | Transport::Accept => SOCK_SEQPACKET,
     } | SOCK_CLOEXEC;
-    if way != Way::Accept {
+    if transport != Transport::Accept {
         // SAFETY: an array of two.
-        assert_eq!(unsafe { socketpair(AF_UNIX, kind, 0, fds.as_mut_ptr()) }, 0);
+        assert_eq!(
+            unsafe { socketpair(AF_UNIX, socket_type, 0, fds.as_mut_ptr()) },
+            0
+        );
         return (own(fds[0]), own(fds[1]));
     }
     let path = std::env::temp_dir().join("listener");
@@ -237,7 +243,7 @@ pub fn sockets(way: Way) -> (OwnedFd, OwnedFd) {
     // SAFETY: a string.
     let listener = own(unsafe { ipc_channel_listen(name.as_ptr(), 0o600, 0) });
     // SAFETY: no pointers.
-    let sock = own(unsafe { libc::socket(AF_UNIX, kind, 0) });
+    let sock = own(unsafe { libc::socket(AF_UNIX, socket_type, 0) });
     // SAFETY: numbers only.
     let mut address: sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = AF_UNIX as u16;
@@ -252,61 +258,62 @@ pub fn sockets(way: Way) -> (OwnedFd, OwnedFd) {
     (sock, listener)
 }
 
-/// The number of mappings that this process has of memory of the kind that channels use.
+/// The number of mappings of memory files in this process.
 pub fn mappings() -> usize {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     maps.lines().filter(|line| line.contains("/memfd:")).count()
 }
 
-/// Sends the pieces in each way, and compares the channel's answer: Ok, or an error. `ends`: the
-/// peer sends nothing after them.
+/// Sends the pieces over each transport, and checks the result: Ok, or an error. If `ends`, the peer
+/// shuts its sending down after the pieces.
 #[track_caller]
-pub fn tell(
+pub fn check_hello(
     what: &str,
-    pieces: impl Fn(Way) -> Vec<Piece>,
+    pieces: impl Fn(Transport) -> Vec<Piece>,
     ends: bool,
     expected: Result<(), c_int>,
 ) {
-    tell_by(&WAYS, what, pieces, ends, expected);
+    check_hello_over(&TRANSPORTS, what, pieces, ends, expected);
 }
 
+/// The same over some transports.
 #[track_caller]
-pub fn tell_by(
-    ways: &[Way],
+pub fn check_hello_over(
+    transports: &[Transport],
     what: &str,
-    pieces: impl Fn(Way) -> Vec<Piece>,
+    pieces: impl Fn(Transport) -> Vec<Piece>,
     ends: bool,
     expected: Result<(), c_int>,
 ) {
-    for &way in ways {
-        let _case = Case(format!("{what}, {way:?}"));
+    for &transport in transports {
+        let _case = Case(format!("{what}, {transport:?}"));
         let before = (open_numbers(), mappings());
-        let (mine, theirs) = sockets(way);
-        for piece in pieces(way) {
-            let sent = send_piece(&mine, &piece);
+        let (peer_socket, socket) = sockets(transport);
+        for piece in pieces(transport) {
+            let sent = send_piece(&peer_socket, &piece);
             assert_eq!(sent, Ok(piece.0.len()));
         }
         if ends {
-            // Not closed: the channel can still send its hello.
+            // The socket stays open, so that the channel can still send its hello.
             // SAFETY: no pointers.
-            assert_eq!(unsafe { shutdown(mine.as_raw_fd(), SHUT_WR) }, 0);
+            assert_eq!(unsafe { shutdown(peer_socket.as_raw_fd(), SHUT_WR) }, 0);
         }
-        if way == Way::Accept {
-            check_accepted(&mine, &theirs, expected);
+        if transport == Transport::Accept {
+            check_accepted(&peer_socket, &socket, expected);
         } else {
-            check_from_fd(&mine, &theirs, expected);
+            check_from_fd(&peer_socket, &socket, expected);
         }
-        drop((mine, theirs));
+        drop((peer_socket, socket));
         close_write_ends();
         let after = (open_numbers(), mappings());
-        assert_eq!(after, before, "a descriptor or a mapping stayed");
+        assert_eq!(after, before, "a descriptor or a mapping is left");
     }
 }
 
-/// `ipc_channel_from_fd` speaks at once. A failure shuts the socket down.
+/// Checks ipc_channel_from_fd, which sends its hello at once, and shuts the socket down on failure.
 #[track_caller]
-fn check_from_fd(mine: &OwnedFd, theirs: &OwnedFd, expected: Result<(), c_int>) {
-    match from_fd(theirs, 20) {
+fn check_from_fd(peer_socket: &OwnedFd, socket: &OwnedFd, expected: Result<(), c_int>) {
+    match from_fd(socket, 20) {
         Ok(ch) => {
             assert_eq!(expected, Ok(()));
             assert_eq!(ch.recv(&mut [0], 0), Err(EAGAIN));
@@ -314,19 +321,26 @@ fn check_from_fd(mine: &OwnedFd, theirs: &OwnedFd, expected: Result<(), c_int>) 
         Err(error) => {
             assert_eq!(Err(error), expected);
             let byte = Piece(vec![0], Vec::new());
-            assert_eq!(send_piece(mine, &byte), Err(EPIPE), "the socket is open");
+            assert_eq!(
+                send_piece(peer_socket, &byte),
+                Err(EPIPE),
+                "the socket was not shut down"
+            );
         }
     }
-    assert!(hear(mine).is_ok(), "no hello");
+    assert!(recv_hello(peer_socket).is_ok(), "no hello");
 }
 
-/// A channel that was accepted reports the error in each operation. It makes no memory, and sends
-/// nothing, before it has received a valid hello.
+/// Checks an accepted channel. It makes no memory and sends nothing before it has received a valid
+/// hello, and each call reports the error.
 #[track_caller]
-fn check_accepted(mine: &OwnedFd, listener: &OwnedFd, expected: Result<(), c_int>) {
+fn check_accepted(peer_socket: &OwnedFd, listener: &OwnedFd, expected: Result<(), c_int>) {
     let before = (open_numbers().len(), mappings());
     let ch = accept_from(listener, 1000).unwrap();
-    assert_eq!(hear(mine).map(drop), expected.map_err(|_| EAGAIN));
+    assert_eq!(
+        recv_hello(peer_socket).map(drop),
+        expected.map_err(|_| EAGAIN)
+    );
     if expected.is_err() {
         let socket = 1;
         let now = (open_numbers().len(), mappings());
@@ -337,7 +351,7 @@ fn check_accepted(mine: &OwnedFd, listener: &OwnedFd, expected: Result<(), c_int
         assert!(ch.is_readable());
     }
     for _ in 0..2 {
-        // A peer that ends without a hello ends the session.
+        // If the peer closes before its hello, the channel ends.
         let received = match expected {
             Ok(()) | Err(ETIMEDOUT) => Err(EAGAIN),
             Err(EPIPE) => Ok(0),
@@ -353,79 +367,4 @@ fn check_accepted(mine: &OwnedFd, listener: &OwnedFd, expected: Result<(), c_int
         assert_eq!(ch.send(b"x", 10), Err(ETIMEDOUT));
         assert_eq!(ch.recv(&mut [0; 8], 10), Err(ETIMEDOUT));
     }
-}
-
-/// A peer whose handshake is complete.
-pub struct Peer {
-    pub memory: PeerMemory,
-    /// By which it wakes the channel.
-    pub write_end: OwnedFd,
-    /// The read end, which shares its description with the channel's.
-    pub read_end: OwnedFd,
-    /// The read end of the channel's pipe.
-    pub bell: OwnedFd,
-}
-
-/// The peer's memory, as it writes it.
-pub struct PeerMemory(*mut u8);
-
-impl PeerMemory {
-    const LEN: usize = (CONTROL + RING) as usize;
-
-    /// Makes it, and a sealed descriptor of it.
-    fn new() -> (Self, OwnedFd) {
-        let fd = unsealed_memory_of(Self::LEN as u64);
-        let (protection, null) = (PROT_READ | PROT_WRITE, ptr::null_mut());
-        // SAFETY: a new mapping.
-        let at = unsafe { mmap(null, Self::LEN, protection, MAP_SHARED, fd.as_raw_fd(), 0) };
-        assert_ne!(at, MAP_FAILED);
-        // SAFETY: no pointers.
-        assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_ADD_SEALS, SEALS) }, 0);
-        (Self(at.cast()), fd)
-    }
-
-    pub fn set32(&self, at: usize, value: u32) {
-        assert!(at.is_multiple_of(4) && at < Self::LEN);
-        // SAFETY: within the mapping, and aligned.
-        unsafe { &*self.0.add(at).cast::<AtomicU32>() }.store(value, SeqCst);
-    }
-
-    pub fn get32(&self, at: usize) -> u32 {
-        assert!(at.is_multiple_of(4) && at < Self::LEN);
-        // SAFETY: within the mapping, and aligned.
-        unsafe { &*self.0.add(at).cast::<AtomicU32>() }.load(SeqCst)
-    }
-
-    pub fn set64(&self, at: usize, value: u64) {
-        assert!(at.is_multiple_of(8) && at < Self::LEN);
-        // SAFETY: within the mapping, and aligned.
-        unsafe { &*self.0.add(at).cast::<AtomicU64>() }.store(value, SeqCst);
-    }
-}
-
-impl Drop for PeerMemory {
-    fn drop(&mut self) {
-        // SAFETY: the mapping, which nothing uses after this.
-        assert_eq!(unsafe { munmap(self.0.cast(), Self::LEN) }, 0);
-    }
-}
-
-/// A channel, and its peer.
-pub fn channel() -> (Channel, Peer) {
-    let (mine, theirs) = sockets(Way::Stream);
-    let (memory, fd) = PeerMemory::new();
-    let (read_end, write_end) = pipe();
-    let read_end = OwnedFd::from(read_end);
-    let kept = read_end.try_clone().unwrap();
-    let piece = Piece(hello(RING), vec![fd, read_end]);
-    assert_eq!(send_piece(&mine, &piece), Ok(64));
-    let channel = from_fd(&theirs, 0).unwrap();
-    let (_, [_, bell]) = hear(&mine).unwrap();
-    let peer = Peer {
-        memory,
-        write_end: write_end.into(),
-        read_end: kept,
-        bell,
-    };
-    (channel, peer)
 }
