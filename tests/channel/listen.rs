@@ -1,6 +1,6 @@
 //! ipc_channel_listen: paths, abstract names and stale sockets.
 
-use crate::listen_lock::share_directory;
+use crate::listen_lock::{assert_one_listens, share_directory};
 use crate::peer::*;
 use crate::support::*;
 use common::user::{NOBODY, become_nobody};
@@ -211,13 +211,7 @@ fn race_for_a_stale_path() {
                 })
             })
             .collect();
-        let count = children.len() as u64;
-        shared.wait_for(0, count);
-        shared.set(1, 1);
-        wait_until("the end of all attempts", || {
-            shared.get(2) + shared.get(3) == count
-        });
-        assert_eq!(shared.get(2), 1, "listeners in round {round}");
+        assert_one_listens(&shared, children.len() as u64, round);
         shared.set(4, 1);
         let end = connect("s", LONG).unwrap();
         assert_eq!(end.recv(LONG).unwrap(), b"won");

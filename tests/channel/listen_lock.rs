@@ -223,6 +223,18 @@ fn fork_in_another_thread() {
     drop(child);
 }
 
+/// Waits until `count` children are ready (slot 0), and lets them listen at the same time (slot 1).
+/// Checks that one of them succeeds (slot 2), and that the others fail (slot 3).
+#[track_caller]
+pub fn assert_one_listens(shared: &Counters, count: u64, round: u64) {
+    shared.wait_for(0, count);
+    shared.set(1, 1);
+    wait_until("the end of all attempts", || {
+        shared.get(2) + shared.get(3) == count
+    });
+    assert_eq!(shared.get(2), 1, "listeners in round {round}");
+}
+
 /// Many processes listen at one stale path at the same time. In each round one of them succeeds.
 #[apply(isolated)]
 fn many_processes() {
@@ -244,13 +256,7 @@ fn many_processes() {
                 })
             })
             .collect();
-        let count = children.len() as u64;
-        shared.wait_for(0, count);
-        shared.set(1, 1);
-        wait_until("the end of all attempts", || {
-            shared.get(2) + shared.get(3) == count
-        });
-        assert_eq!(shared.get(2), 1, "listeners, in round {round}");
+        assert_one_listens(&shared, children.len() as u64, round);
         assert!(!fs::exists(LOCK).unwrap());
         shared.set(4, 1);
         children.into_iter().for_each(Child::join);
