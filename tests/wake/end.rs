@@ -1,4 +1,4 @@
-//! An end of a channel, with the C interface. Its waits have a limit.
+//! An end of a channel, used through the C interface. Each wait has a time limit.
 
 use common::prelude::*;
 use libc::{c_int, ssize_t};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use unixipc::channel::Channel;
 use unixipc::ffi::channel::*;
 
-/// The smallest ring.
+/// The size of the smallest ring.
 pub const RING: u64 = 1 << 16;
 
-/// One end of a channel. Several threads may use it as the interface says.
+/// One end of a channel, which one sending and one receiving thread may share.
 pub struct End(*mut Channel);
 
 // SAFETY: one thread sends, one receives.
@@ -28,24 +28,24 @@ impl End {
             message_max: 0,
         };
         let mut ends = [ptr::null_mut(); 2];
-        let place = ends.as_mut_ptr();
-        // SAFETY: options of this size, and room for two.
+        let ret_ends = ends.as_mut_ptr();
+        // SAFETY: options of this size, and an array of two.
         let made =
-            outcome(|| unsafe { ipc_channel_pair(&opts, size_of_val(&opts), place) as ssize_t });
+            outcome(|| unsafe { ipc_channel_pair(&opts, size_of_val(&opts), ret_ends) as ssize_t });
         assert_eq!(made, Ok(0));
         ends.map(Self)
     }
 
-    pub fn send(&self, bytes: &[u8], timeout: c_int) -> Outcome {
+    pub fn send(&self, bytes: &[u8], timeout_ms: c_int) -> Outcome {
         let (at, len) = (bytes.as_ptr().cast(), bytes.len());
         // SAFETY: an open end, and the slice with its length.
-        outcome(|| unsafe { ipc_channel_send(self.0, at, len, timeout) as ssize_t })
+        outcome(|| unsafe { ipc_channel_send(self.0, at, len, timeout_ms) as ssize_t })
     }
 
-    pub fn recv(&self, room: &mut [u8], timeout: c_int) -> Outcome {
-        let (at, len) = (room.as_mut_ptr().cast(), room.len());
+    pub fn recv(&self, buffer: &mut [u8], timeout_ms: c_int) -> Outcome {
+        let (at, len) = (buffer.as_mut_ptr().cast(), buffer.len());
         // SAFETY: an open end, and the slice with its length.
-        outcome(|| unsafe { ipc_channel_recv(self.0, at, len, timeout) })
+        outcome(|| unsafe { ipc_channel_recv(self.0, at, len, timeout_ms) })
     }
 
     /// The descriptor to poll.
@@ -56,22 +56,16 @@ impl End {
         fd
     }
 
-    /// Waits at the descriptor.
+    /// Waits until the descriptor is readable. `event` names the expected event.
     #[track_caller]
-    pub fn poll(&self, why: &str) {
-        let mut poll = libc::pollfd {
-            fd: self.fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one pollfd, ours.
-        let ready = unsafe { libc::poll(&mut poll, 1, LONG) };
-        assert_eq!(ready, 1, "a lost wake-up at the descriptor: {why}");
+    pub fn poll(&self, event: &str) {
+        let events = poll(self.fd(), LONG);
+        assert_ne!(events, 0, "the descriptor lost a wake-up for {event}");
     }
 
-    /// The number of times that this end has woken the other.
+    /// The number of times that this end has woken the other end.
     pub fn wakes(&self) -> u64 {
-        // SAFETY: all zeros are such a structure.
+        // SAFETY: all zero bytes are a valid value.
         let mut stats: ipc_channel_stats = unsafe { std::mem::zeroed() };
         let size = size_of_val(&stats);
         // SAFETY: an open end, and a structure of this size.
@@ -82,16 +76,16 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        // SAFETY: open, and this is its last use.
+        // SAFETY: an open end, and this is its last use.
         unsafe { ipc_channel_close(self.0) };
     }
 }
 
 /// Spins for a short time, mostly for a very short one.
 pub fn pause(random: &mut Random) {
-    let most = [0, 0, 200, 2000, 20_000][random.below(5) as usize];
-    if most > 0 {
-        let end = Instant::now() + Duration::from_nanos(random.below(most));
+    let max_ns = [0, 0, 200, 2000, 20_000][random.index(5)];
+    if max_ns > 0 {
+        let end = Instant::now() + Duration::from_nanos(random.below(max_ns));
         while Instant::now() < end {
             std::hint::spin_loop();
         }
