@@ -327,8 +327,8 @@ fn structures() {
     check_sizes(&whole, |at, size| stats_of(at.cast(), size));
 }
 
-/// Checks that a size below that of the first version is EINVAL, and that the bytes behind the known
-/// structure become 0.
+/// Checks that a size below that of the first version is EINVAL, and that the bytes behind the
+/// known structure become 0.
 fn check_sizes(whole: &[u8], call: impl Fn(*mut u8, usize) -> c_int) {
     for size in 0..100 {
         let mut bytes = [0xaa; 101];

@@ -39,7 +39,8 @@ fn refused_later() {
         assert_eq!(a.send(b"x", 0), DONE);
         assert_eq!(b.recv(0).unwrap(), b"x");
     }
-    // The sender may omit the wake-up, so the descriptor stays readable and the receiver tries again.
+    // The sender may omit the wake-up, so the descriptor stays readable and the receiver tries
+    // again.
     assert_eq!(b.recv(0), Err(EAGAIN));
     assert!(is_readable(&b));
     assert_eq!(a.send(b"x", 0), DONE);

@@ -189,8 +189,8 @@ fn invalid_peer_ends_both() {
     }
 }
 
-/// On each end, one thread is an event loop that receives. The other thread sends, and the call waits
-/// for room.
+/// On each end, one thread is an event loop that receives. The other thread sends, and the call
+/// waits for room.
 #[apply(isolated)]
 fn receiver_polls_sender_waits() {
     for trigger in TRIGGERS {
@@ -198,8 +198,8 @@ fn receiver_polls_sender_waits() {
     }
 }
 
-/// On each end, one thread is an event loop that sends and polls for room. The other thread receives,
-/// and the call waits for a message.
+/// On each end, one thread is an event loop that sends and polls for room. The other thread
+/// receives, and the call waits for a message.
 #[apply(isolated)]
 fn sender_polls_receiver_waits() {
     for trigger in TRIGGERS {

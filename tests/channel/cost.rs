@@ -158,7 +158,7 @@ fn streaming() {
     println!("{by_name:?}");
     let [sleeps, wakes] = [1, 2].map(|at| shared.get(at));
     println!(
-        "{messages} messages: {count} system calls; {sleeps} sleeps and {wakes} wake-ups by the sender"
+        "{messages} messages: {count} system calls; the sender: {sleeps} sleeps, {wakes} wake-ups"
     );
     // The sender checks that the receiver is alive if it has received nothing of 64 messages.
     let checks = *by_name.get("poll").unwrap_or(&0);

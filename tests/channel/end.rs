@@ -39,8 +39,8 @@ const WAYS: [(&str, Ending); 5] = [
     }),
 ];
 
-/// The time within which a blocked call must detect the peer's end. The library promises 10 ms; this
-/// limit allows for a busy machine.
+/// The time within which a blocked call must detect the peer's end. The library promises 10 ms;
+/// this limit allows for a busy machine.
 const LIMIT_MS: u64 = 1000;
 
 /// One side is blocked in a call while the other side ends. If the peer exits, it is not reaped

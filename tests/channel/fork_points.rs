@@ -1,8 +1,9 @@
 //! Forks at each system call that a thread makes.
 //!
 //! The descriptors of a process change only in system calls, so a fork in another thread can copy a
-//! different set of descriptors only between two of them. A seccomp filter of the thread reports each
-//! call before it begins (seccomp_unotify(2)), and the thread stays stopped until the fork is done.
+//! different set of descriptors only between two of them. A seccomp filter of the thread reports
+//! each call before it begins (seccomp_unotify(2)), and the thread stays stopped until the fork is
+//! done.
 
 use crate::support::*;
 use libc::{c_int, c_long, sock_filter};
@@ -35,8 +36,8 @@ pub fn why_not() -> Option<&'static str> {
     (done == -1).then_some("no seccomp user notification")
 }
 
-/// Runs `run` in another thread, and forks before each system call that the thread makes. Each child
-/// runs `child` with its number. Panics if the thread makes no system call.
+/// Runs `run` in another thread, and forks before each system call that the thread makes. Each
+/// child runs `child` with its number. Panics if the thread makes no system call.
 pub fn fork_at_each_call<T: Send>(
     run: impl FnOnce() -> T + Send,
     child: impl Fn(usize),

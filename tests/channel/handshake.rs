@@ -49,13 +49,13 @@ pub fn recv_hello(socket: &OwnedFd) -> Hello {
     Hello { bytes, fds }
 }
 
-/// The hello of an end that the library makes. The end is closed, but the hello's descriptors are
-/// open.
+/// The hello that a call of ipc_channel_from_fd sends. The call has failed since, but the
+/// descriptors of the hello are open.
 pub fn captured_hello() -> Hello {
     captured_hello_with(&DEFAULTS)
 }
 
-/// The same for an end with these options.
+/// The same for a call with these options.
 pub fn captured_hello_with(opts: &ipc_channel_opts) -> Hello {
     let (one, two) = sockets(SOCK_SEQPACKET);
     let made = from_fd_with(one.as_raw_fd(), opts, 0);
@@ -174,8 +174,8 @@ fn sizes() {
     let (one, two) = sockets(SOCK_STREAM);
     let ends = make_both(&one, &two, [&sized(16 << 20, 0), &DEFAULTS]);
     assert!(ends.iter().all(Result::is_ok));
-    // The ring is larger than the peer accepts, by its options or by default. The side with that ring
-    // has received a valid hello, and then detects that its peer has closed.
+    // The ring is larger than the peer accepts, by its options or by default. The side with that
+    // ring has received a valid hello, and then detects that its peer has closed.
     for (size, recv_size_max) in [((1 << 20) + 1, 1 << 20), ((16 << 20) + 1, 0), (1 << 31, 0)] {
         let (one, two) = sockets(SOCK_STREAM);
         let [a, b] = make_both(&one, &two, [&sized(size, 0), &sized(1, recv_size_max)]);
@@ -249,8 +249,8 @@ fn answer(socket_type: c_int, bytes: &[u8], fds: &[c_int]) -> Result<(), c_int> 
     from_fd(&one, 0).map(drop)
 }
 
-/// Changes each byte of a hello: another version is ESTALE, unknown flags are ignored, and each other
-/// change is EPROTO.
+/// Changes each byte of a hello: another version is ESTALE, unknown flags are ignored, and each
+/// other change is EPROTO.
 #[apply(isolated)]
 fn changed_bytes() {
     let hello = captured_hello();
@@ -405,8 +405,8 @@ fn full_socket() {
     assert_eq!(from_fd(&one, 20).unwrap_err(), EPROTO);
 }
 
-/// A third process forwards both hellos, and the two ends then exchange messages without it. It must
-/// forward each hello as a whole.
+/// An intermediary forwards both hellos, and the two ends then exchange messages without it. It
+/// must forward each hello as a whole.
 #[apply(isolated)]
 fn forwarded_hellos() {
     let (one, one_far) = sockets(SOCK_STREAM);

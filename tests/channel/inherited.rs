@@ -3,8 +3,8 @@
 use crate::support::*;
 use libc::EAGAIN;
 
-/// A process uses one end, and the child of its child the other end. The grandchild detects that the
-/// process has closed its end.
+/// A process uses one end, and the child of its child the other end. The grandchild detects that
+/// the process has closed its end.
 #[apply(isolated)]
 fn across_fork() {
     let (a, b) = pair();
@@ -51,7 +51,8 @@ fn used_before_fork() {
     child.join();
 }
 
-/// If a child closes its inherited copies of both ends, exits or is killed, the channel stays usable.
+/// If a child closes its inherited copies of both ends, exits or is killed, the channel stays
+/// usable.
 #[apply(isolated)]
 fn closed_copies() {
     let (a, b) = small();
@@ -96,8 +97,8 @@ fn closed_copies_of_a_sleeper() {
     receiver.join();
 }
 
-/// While one of two processes still has an end, the peer does not detect an end. It does when the last
-/// process has closed it.
+/// While one of two processes still has an end, the peer does not detect an end. It does when the
+/// last process has closed it.
 #[apply(isolated)]
 fn last_copy_ends() {
     let (a, b) = pair();

@@ -173,8 +173,8 @@ fn not_sockets() {
     assert!(!fs::exists("nowhere").unwrap());
 }
 
-/// Several processes listen at the same stale path at the same time. One of them succeeds, and a client
-/// can connect to it.
+/// Several processes listen at the same stale path at the same time. One of them succeeds, and a
+/// client can connect to it.
 #[apply(isolated)]
 fn race_for_a_stale_path() {
     let _directory = WorkingDirectory::new();

@@ -187,8 +187,8 @@ fn hard_link() {
     assert_eq!(fs::read_to_string("target").unwrap(), "content");
 }
 
-/// Another thread forks at random moments. The children have copies of the descriptors, and the lock
-/// is released nevertheless.
+/// Another thread forks at random moments. The children have copies of the descriptors, and the
+/// lock is released nevertheless.
 #[apply(isolated)]
 fn fork_in_another_thread() {
     let _directory = WorkingDirectory::new();
@@ -328,8 +328,8 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
 
-/// Calls ipc_channel_listen while a cancellation of the thread is pending, which takes effect at the
-/// first cancellation point.
+/// Calls ipc_channel_listen while a cancellation of the thread is pending, which takes effect at
+/// the first cancellation point.
 extern "C-unwind" fn listen_while_cancelled(result: *mut c_void) -> *mut c_void {
     let path = c"s".as_ptr();
     let mut state = -1;
@@ -464,8 +464,8 @@ fn another_users_file() {
     drop(assert_listens());
 }
 
-/// In a directory with the sticky bit the file cannot be removed. The lock is released nevertheless,
-/// even if a child has a copy of the descriptor.
+/// In a directory with the sticky bit the file cannot be removed. The lock is released
+/// nevertheless, even if a child has a copy of the descriptor.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn file_that_cannot_be_removed() {

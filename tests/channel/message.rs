@@ -66,7 +66,8 @@ fn mixture() {
 fn capacity() {
     for len in [1usize, 4, 5, 12, 1000, 4092, 60_000] {
         let (a, b) = small();
-        // A message takes four bytes more, rounded up to a multiple of eight. Eight bytes stay free.
+        // A message takes four bytes more, rounded up to a multiple of eight. Eight bytes stay
+        // free.
         let expected = (SMALL_RING - 8) / (len + 4).next_multiple_of(8);
         for _ in 0..3 {
             assert_eq!(a.fill(len), expected as u64, "{len}");
@@ -165,7 +166,8 @@ fn peek() {
     }
 }
 
-/// A peeked message is not overwritten even if the ring is full. Its room is free after the release.
+/// A peeked message is not overwritten even if the ring is full. Its room is free after the
+/// release.
 #[apply(isolated)]
 fn peek_in_a_full_ring() {
     let (a, b) = small();

@@ -47,7 +47,8 @@ fn readable_or_not() {
             assert_eq!(b.recv(0), Err(EAGAIN), "again");
             assert!(!is_readable(&b));
         }
-        // A message that is too long for the buffer stays queued, and the descriptor stays readable.
+        // A message that is too long for the buffer stays queued, and the descriptor stays
+        // readable.
         assert_eq!(a.send(b"long", 0), DONE);
         assert_eq!(b.recv_cap(1, 0), Err(libc::EMSGSIZE));
         assert!(is_readable(&b));
@@ -209,9 +210,9 @@ fn first_call_beside_a_blocking_call() {
     }
 }
 
-/// After a shutdown of this side's receiving, the descriptor is readable until a receive has returned
-/// 0, even if it is made after the shutdown. A shutdown of the sending makes it readable after a
-/// refused send.
+/// After a shutdown of this side's receiving, the descriptor is readable until a receive has
+/// returned 0, even if it is made after the shutdown. A shutdown of the sending makes it readable
+/// after a refused send.
 #[apply(isolated)]
 fn own_shutdown() {
     for how in [libc::SHUT_RD, libc::SHUT_RDWR] {

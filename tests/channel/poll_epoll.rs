@@ -79,8 +79,8 @@ fn two_channels_and_a_pipe() {
     }
 }
 
-/// Two event loops in two processes exchange messages with random pauses. No wake-up for messages or
-/// for room is lost.
+/// Two event loops in two processes exchange messages with random pauses. No wake-up for messages
+/// or for room is lost.
 #[apply(isolated)]
 fn two_event_loops() {
     for flags in [

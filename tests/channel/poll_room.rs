@@ -112,8 +112,8 @@ fn room_for_a_long_message() {
     }
 }
 
-/// A wake-up for room wakes a thread that waits for a message. The descriptor is readable nevertheless
-/// for another thread, whose send was refused.
+/// A wake-up for room wakes a thread that waits for a message. The descriptor is readable
+/// nevertheless for another thread, whose send was refused.
 #[apply(isolated)]
 fn room_beside_a_blocking_receive() {
     let (a, b) = small();

@@ -5,7 +5,7 @@ use libc::{EAGAIN, POLLIN};
 use std::thread;
 use std::time::Duration;
 
-/// One thread waits in ipc_channel_recv, and receives each message although the descriptor exists.
+/// A call that waits receives each message although the end has a descriptor.
 #[apply(isolated)]
 fn beside_a_blocking_call() {
     let (a, b) = small();
@@ -24,8 +24,8 @@ fn beside_a_blocking_call() {
     }
 }
 
-/// A send that waits does not clear the readiness for a message, neither for its own thread after the
-/// call, nor for another thread that polls during the call.
+/// A send that waits does not clear the readiness for a message, neither for its own thread after
+/// the call, nor for another thread that polls during the call.
 #[apply(isolated)]
 fn beside_a_blocking_send() {
     for message_first in [true, false] {
@@ -57,7 +57,8 @@ fn beside_a_blocking_send() {
             assert_eq!(poll(fd, LONG), POLLIN);
             assert_eq!(a.recv(0).unwrap(), b"message");
             assert_eq!(a.recv(0), Err(EAGAIN));
-            // The last send of `fill` was refused: the descriptor reports room for it once or twice.
+            // The last send of `fill` was refused: the descriptor reports room for it once or
+            // twice.
             let wake_ups = (0..3).take_while(|_| {
                 let is_readable = poll(fd, 0) == POLLIN;
                 assert_eq!(a.recv(0), Err(EAGAIN));
@@ -69,8 +70,8 @@ fn beside_a_blocking_send() {
     }
 }
 
-/// One thread sends, and waits for room. Another thread receives without waiting. If it finds nothing,
-/// it polls, or tries again at once, so that it can find a wake-up before the sender does.
+/// One thread sends, and waits for room. Another thread receives without waiting. If it finds
+/// nothing, it polls, or tries again at once, so that it can find a wake-up before the sender does.
 #[apply(isolated)]
 fn one_thread_polls_one_blocks() {
     for polls in [true, false] {

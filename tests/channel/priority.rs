@@ -118,10 +118,10 @@ impl Drop for ShutdownOnDrop<'_> {
     }
 }
 
-/// Two threads wait on one end: one for a message, with SCHED_IDLE, and one for room, with the normal
-/// policy. Other threads keep their processor busy. The thread that waits for room is woken as fast as
-/// if it waited alone. If its wake-up depended on the other thread, it would wait until the scheduler
-/// runs that thread.
+/// Two threads wait on one end: one for a message, with SCHED_IDLE, and one for room, with the
+/// normal policy. Other threads keep their processor busy. The thread that waits for room is woken
+/// as fast as if it waited alone. If its wake-up depended on the other thread, it would wait until
+/// the scheduler runs that thread.
 #[apply(isolated)]
 fn no_priority_inversion() {
     for polled in [false, true] {
@@ -137,11 +137,12 @@ fn no_priority_inversion() {
     }
 }
 
-/// The number of threads that keep the processor busy. With one thread, SCHED_IDLE has little effect.
+/// The number of threads that keep the processor busy. With one thread, SCHED_IDLE has little
+/// effect.
 const BUSY: usize = 3;
 
-/// The median time from the moment at which the peer frees room to the return of the send that waits
-/// for it, with or without a thread that receives on the same end.
+/// The median time from the moment at which the peer frees room to the return of the send that
+/// waits for it, with or without a thread that receives on the same end.
 fn median_delay(polled: bool, with_receiver: bool) -> Duration {
     const ROUNDS: usize = 21;
     let all = processors();
@@ -177,7 +178,8 @@ fn median_delay(polled: bool, with_receiver: bool) -> Duration {
                 returned.store(now(), SeqCst);
             }
         });
-        // These threads are busy while a delay is measured. In between the receiver can sleep again.
+        // These threads are busy while a delay is measured. In between the receiver can sleep
+        // again.
         for iterations in &iterations {
             let (stop, is_busy) = (&stop, &is_busy);
             scope.spawn(move || {
@@ -224,8 +226,8 @@ fn median_delay(polled: bool, with_receiver: bool) -> Duration {
     Duration::from_nanos(delays[ROUNDS / 2])
 }
 
-/// Both sides run on one processor. Whatever spin time the options allow, a call does not spin while
-/// the peer needs that processor, or each message would cost the spin time.
+/// Both sides run on one processor. Whatever spin time the options allow, a call does not spin
+/// while the peer needs that processor, or each message would cost the spin time.
 #[apply(isolated)]
 fn no_spinning_on_one_processor() {
     const ROUNDS: u64 = 500;

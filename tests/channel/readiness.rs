@@ -114,7 +114,8 @@ fn second_send(
 }
 
 /// One thread sends, and polls for room. At the same time another thread receives on the same end,
-/// with short time-outs or without waiting. The receiving thread must not take the sender's wake-up.
+/// with short time-outs or without waiting. The receiving thread must not take the sender's
+/// wake-up.
 #[apply(isolated)]
 fn sender_polls_beside_receiver() {
     for trigger in TRIGGERS {
@@ -176,8 +177,8 @@ fn receive_rest(a: &End, b: &End) {
 }
 
 /// The peer ends its receiving at a random moment: before a refused send, between that send and the
-/// receive that finds nothing, or later. It may have sent and received messages before. The event loop
-/// is always notified.
+/// receive that finds nothing, or later. It may have sent and received messages before. The event
+/// loop is always notified.
 #[apply(isolated)]
 fn peer_ends_receiving() {
     for trigger in TRIGGERS {
@@ -222,8 +223,8 @@ fn peer_ends_receiving() {
     }
 }
 
-/// The peer closes at a random moment. An event loop that receives until EAGAIN is notified, with and
-/// without a refused send.
+/// The peer closes at a random moment. An event loop that receives until EAGAIN is notified, with
+/// and without a refused send.
 #[apply(isolated)]
 fn peer_closes() {
     for trigger in TRIGGERS {
@@ -276,8 +277,8 @@ fn peer_closes() {
 /// An action that ends the receiving of the first end.
 type EndReceiving = fn(&End, &End);
 
-/// After receiving has ended and a send was refused, the descriptor becomes readable when there is room
-/// or the peer closes, and not before.
+/// After receiving has ended and a send was refused, the descriptor becomes readable when there is
+/// room or the peer closes, and not before.
 #[apply(isolated)]
 fn half_closed() {
     let actions: [(&str, EndReceiving); 2] = [
@@ -329,8 +330,8 @@ fn half_closed() {
     }
 }
 
-/// An event loop whose send was refused never sends again. The descriptor reports room once or twice.
-/// After that it is not readable, even while the peer continues to receive.
+/// An event loop whose send was refused never sends again. The descriptor reports room once or
+/// twice. After that it is not readable, even while the peer continues to receive.
 #[apply(isolated)]
 fn best_effort_sender() {
     for slowly in [false, true] {

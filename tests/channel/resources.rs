@@ -122,8 +122,9 @@ fn few_descriptors() {
             |(one, _)| from_fd(one, 0).map(drop),
         ),
     ];
-    // A pair makes the memory and pipe of each side, and keeps no descriptor of the memory. `from_fd`
-    // has its copy of the socket, its own memory and pipe, and the two descriptors of the hello.
+    // A pair makes the memory and pipe of each side, and keeps no descriptor of the memory.
+    // `from_fd` has its copy of the socket, its own memory and pipe, and the two descriptors of the
+    // hello.
     assert_eq!(needs, [5, 2, 1, 6]);
     let path = std::env::temp_dir().join("s").to_str().unwrap().to_owned();
     let needs = needed_descriptors(
@@ -154,8 +155,8 @@ fn few_descriptors() {
         );
         assert_eq!(needs, 5, "hello_sent: {hello_sent}");
     }
-    // The first call completes the handshake if accept has not. It needs the peer's two descriptors,
-    // and then its own memory and pipe beside the peer's pipe.
+    // The first call completes the handshake if accept has not. It needs the peer's two
+    // descriptors, and then its own memory and pipe beside the peer's pipe.
     for (hello_sent, expected) in [(true, 0), (false, 4)] {
         let accepted = || {
             let (listener, client) = connected(hello_sent);
@@ -214,8 +215,8 @@ fn mappings() -> usize {
         .count()
 }
 
-/// An idle channel uses few pages, and the pages of the rings are allocated when they are used. Closing
-/// the channel frees all of them.
+/// An idle channel uses few pages, and the pages of the rings are allocated when they are used.
+/// Closing the channel frees all of them.
 #[apply(isolated)]
 fn memory() {
     let (a, b) = pair();
@@ -280,8 +281,8 @@ fn locked_memory() {
     .join();
 }
 
-/// After mlockall(2) the kernel locks each new mapping, and the limit is too low for this side's ring
-/// or for the peer's. The error is not EAGAIN, after which an event loop would try again.
+/// After mlockall(2) the kernel locks each new mapping, and the limit is too low for this side's
+/// ring or for the peer's. The error is not EAGAIN, after which an event loop would try again.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn all_memory_locked() {

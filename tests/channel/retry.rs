@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-/// Checks that the peer's attempt fails, or makes an end that detects at once that its peer is closed.
+/// Checks that the peer's attempt fails, or makes an end that detects at once that its peer is
+/// closed.
 #[track_caller]
 fn assert_unconnected(made: Result<End, c_int>) {
     match made {
@@ -63,8 +64,8 @@ fn after_a_signal() {
     }
 }
 
-/// One side retries while the other side makes its attempt. Either the two ends are connected, or each
-/// side detects that they are not.
+/// One side retries while the other side makes its attempt. Either the two ends are connected, or
+/// each side detects that they are not.
 #[apply(isolated)]
 fn beside_an_attempt_of_the_peer() {
     let mut random = Random(3);

@@ -7,8 +7,8 @@ use libc::{EAGAIN, EINVAL, EPIPE, EPROTO, ESTALE, ETIMEDOUT, POLLIN, c_int};
 use std::os::fd::AsRawFd;
 use std::{process, thread};
 
-/// A client that sends nothing is accepted at once, and each call obeys its own time-out. The server
-/// sends nothing to the client.
+/// A client that sends nothing is accepted at once, and each call obeys its own time-out. The
+/// server sends nothing to the client.
 #[apply(isolated)]
 fn calls_time_out() {
     let name = abstract_name();
@@ -193,8 +193,8 @@ fn poll_beside_a_blocking_call() {
     }
 }
 
-/// A child that was forked before the hello keeps the socket open. After the handshake the descriptor
-/// does not report that socket.
+/// A child that was forked before the hello keeps the socket open. After the handshake the
+/// descriptor does not report that socket.
 #[apply(isolated)]
 fn copies_of_the_socket() {
     let name = abstract_name();
@@ -313,8 +313,8 @@ fn clients_that_close() {
     assert_eq!(server.send(b"x", 0), Err(EPIPE));
 }
 
-/// While a client is silent, the calls of each thread obey their own time-outs, ipc_channel_fd does not
-/// wait, and a shutdown ends a wait.
+/// While a client is silent, the calls of each thread obey their own time-outs, ipc_channel_fd does
+/// not wait, and a shutdown ends a wait.
 #[apply(isolated)]
 fn two_threads() {
     let name = abstract_name();

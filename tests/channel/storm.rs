@@ -39,7 +39,8 @@ fn random_timeout(random: &mut Random) -> c_int {
     }
 }
 
-/// Repeats a call with random time-outs until it succeeds. It may only fail because of its time-out.
+/// Repeats a call with random time-outs until it succeeds. It may only fail because of its
+/// time-out.
 #[track_caller]
 fn until_done(random: &mut Random, mut call: impl FnMut(c_int) -> Outcome) -> usize {
     loop {
@@ -133,8 +134,8 @@ fn statistics(end: &End) -> String {
     format!("{sleeps} sleeps, {wakes} wake-ups, {full} times full")
 }
 
-/// A sender is killed at a random moment, and then another sender connects. The receiver receives all
-/// messages of the killed sender, whole and in order, and then the end.
+/// A sender is killed at a random moment, and then another sender connects. The receiver receives
+/// all messages of the killed sender, whole and in order, and then the end.
 #[apply(isolated)]
 fn killed_and_reconnected() {
     let name = abstract_name();
@@ -200,8 +201,8 @@ fn killed_and_reconnected() {
     println!("{total} messages");
 }
 
-/// A receiver is killed at a random moment, also while the sender waits for room. The sender detects
-/// it, and the next receiver connects.
+/// A receiver is killed at a random moment, also while the sender waits for room. The sender
+/// detects it, and the next receiver connects.
 #[apply(isolated)]
 fn killed_receivers() {
     let name = abstract_name();

@@ -267,7 +267,8 @@ pub fn full_pair(polled: bool) -> (End, End) {
     (a, b)
 }
 
-/// Closes the copy of an end that this process has inherited by fork. The owner must not be dropped.
+/// Closes the copy of an end that this process has inherited by fork. The owner must not be
+/// dropped.
 pub fn close_copy(end: &End) {
     // SAFETY: an open end, and this is its last use in this process.
     unsafe { ipc_channel_close(end.0) };

@@ -254,8 +254,8 @@ fn back_pressure() {
     assert_eq!(b.recv(0), Err(EAGAIN));
 }
 
-/// A waiting sender is woken when half of the ring is free. When its time-out expires, it first checks
-/// whether the free room suffices.
+/// A waiting sender is woken when half of the ring is free. When its time-out expires, it first
+/// checks whether the free room suffices.
 #[apply(isolated)]
 fn room_when_the_time_out_expires() {
     for polled in [false, true] {
@@ -275,7 +275,8 @@ fn room_when_the_time_out_expires() {
     }
 }
 
-/// A call that may spin for a second obeys its time-out, and detects the peer's death while it spins.
+/// A call that may spin for a second obeys its time-out, and detects the peer's death while it
+/// spins.
 #[apply(isolated)]
 fn long_spin() {
     let opts = ipc_channel_opts {
@@ -329,7 +330,8 @@ fn room_for_the_longest() {
     }
 }
 
-/// The time-out applies to the whole call, even if the call is woken often before there is enough room.
+/// The time-out applies to the whole call, even if the call is woken often before there is enough
+/// room.
 #[apply(isolated)]
 fn woken_too_early() {
     let (a, b) = small();

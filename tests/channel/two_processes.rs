@@ -1,5 +1,5 @@
-//! Two processes use the same end after fork(2), which is a mistake. Calls of the second process fail
-//! with EBUSY, and no message is lost.
+//! Two processes use the same end after fork(2), which is a mistake. Calls of the second process
+//! fail with EBUSY, and no message is lost.
 
 use crate::event_loop::pause;
 use crate::support::*;
@@ -92,8 +92,8 @@ fn start_together(shared: &Counters) {
     }
 }
 
-/// Two processes send on the same end at the same time. Each message that was sent arrives once, whole
-/// and in the order of its sender.
+/// Two processes send on the same end at the same time. Each message that was sent arrives once,
+/// whole and in the order of its sender.
 #[apply(isolated)]
 fn two_senders_at_once() {
     let mut refused = 0;
@@ -187,8 +187,8 @@ fn two_receivers_in_turn() {
     assert_eq!(a.recv(0).unwrap(), b"back");
 }
 
-/// Two processes receive on the same end at the same time. No message is lost, and no process receives
-/// a message that the other process had received before.
+/// Two processes receive on the same end at the same time. No message is lost, and no process
+/// receives a message that the other process had received before.
 #[apply(isolated)]
 fn two_receivers_at_once() {
     let mut refused = 0;

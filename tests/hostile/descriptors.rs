@@ -162,8 +162,8 @@ fn counts() {
     }
 }
 
-/// Repeats `attempt` while this process can open no descriptor, then one, and so on until it succeeds.
-/// It must fail with EMFILE, and leave no descriptor or mapping.
+/// Repeats `attempt` while this process can open no descriptor, then one, and so on until it
+/// succeeds. It must fail with EMFILE, and leave no descriptor or mapping.
 fn check_few_descriptors(attempt: impl Fn(u64) -> Option<c_int>) {
     let mut refused = 0;
     for available in 0.. {

@@ -35,8 +35,8 @@ fn drain(read_end: &OwnedFd) {
     while unsafe { read(fd, bytes.as_mut_ptr().cast(), bytes.len()) } > 0 {}
 }
 
-/// A peer that repeatedly wakes this side, makes the shared file description nonblocking, and reads the
-/// wake-ups from the pipe.
+/// A peer that repeatedly wakes this side, makes the shared file description nonblocking, and reads
+/// the wake-ups from the pipe.
 fn steal(peer: &Peer) -> Child {
     fork(|| {
         end_with_parent();
@@ -86,8 +86,8 @@ fn stolen_wake_ups_without_preadv2() {
     check_stolen_wake_ups(true);
 }
 
-/// A peer that wakes this side in each call, and reads the byte back after a random delay. This can fall
-/// between this side's poll, which finds the pipe readable, and its read.
+/// A peer that wakes this side in each call, and reads the byte back after a random delay. This can
+/// fall between this side's poll, which finds the pipe readable, and its read.
 fn check_stolen_before_read(before_calls: fn()) {
     /// The offset of the number of finished calls, in a word that the library does not use.
     const CALLS_DONE: usize = 4096;
@@ -170,8 +170,8 @@ fn has_unread_bytes(fd: &OwnedFd) -> bool {
     count > 0
 }
 
-/// Another process has a copy of the write end. The peer's death is not detected, but no call outlasts
-/// its time-out.
+/// Another process has a copy of the write end. The peer's death is not detected, but no call
+/// outlasts its time-out.
 #[apply(isolated)]
 fn write_end_in_another_process() {
     let (channel, peer) = channel();

@@ -1,5 +1,6 @@
-//! Hostile peers: during the handshake (`handshake`, `descriptors`), after it (`session`, `doorbell`),
-//! and with random actions at full speed against a victim that is built for AddressSanitizer (`asan`).
+//! Hostile peers: during the handshake (`handshake`, `descriptors`), after it (`session`,
+//! `doorbell`), and with random actions at full speed against a victim that is built for
+//! AddressSanitizer (`asan`).
 //!
 //! UNIXIPC_TEST_SCALE multiplies the duration of `asan`.
 

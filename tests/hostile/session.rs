@@ -34,8 +34,8 @@ fn reflection() {
     assert_eq!(ch.recv(&mut [0], 10), Err(ETIMEDOUT));
 }
 
-/// The peer receives a message, and then dies or ends its receiving before the sender wakes it. Sending
-/// that message succeeds, and sending the next one fails.
+/// The peer receives a message, and then dies or ends its receiving before the sender wakes it.
+/// Sending that message succeeds, and sending the next one fails.
 #[apply(isolated)]
 fn received_and_died() {
     const ASLEEP: u32 = 1;
@@ -92,7 +92,8 @@ fn head_beyond_tail() {
     }
 }
 
-/// If one thread detects a violation, another waiting thread is woken, and its call fails with EPROTO.
+/// If one thread detects a violation, another waiting thread is woken, and its call fails with
+/// EPROTO.
 #[apply(isolated)]
 fn violation_wakes_another_thread() {
     for polled in [false, true] {
@@ -123,8 +124,8 @@ fn violation_wakes_another_thread() {
     }
 }
 
-/// The peer claims to omit its fences although membarrier(2) was refused, so the handshake did not allow
-/// it. The flags do not make the descriptor readable.
+/// The peer claims to omit its fences although membarrier(2) was refused, so the handshake did not
+/// allow it. The flags do not make the descriptor readable.
 #[apply(isolated)]
 fn unfenced_without_membarrier() {
     const TAIL_UNFENCED: usize = 8;

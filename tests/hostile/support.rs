@@ -1,4 +1,5 @@
-//! The handshake with a hostile peer: the bytes and descriptors that it sends, and checks of the library's answer.
+//! The handshake with a hostile peer: the bytes and descriptors that it sends, and checks of the
+//! library's answer.
 
 use common::descriptors::pipe;
 pub use common::prelude::*;
@@ -185,8 +186,8 @@ pub fn send_piece(sock: &OwnedFd, Piece(bytes, fds): &Piece) -> Outcome {
     outcome(|| unsafe { sendmsg(sock.as_raw_fd(), &header, MSG_NOSIGNAL) })
 }
 
-/// Receives a hello with its two descriptors: the memory and the read end. Fails with EAGAIN if none was
-/// sent.
+/// Receives a hello with its two descriptors: the memory and the read end. Fails with EAGAIN if
+/// none was sent.
 pub fn recv_hello(sock: &OwnedFd) -> Result<(Vec<u8>, [OwnedFd; 2]), c_int> {
     match recv_hello_once(sock) {
         // The channel has closed its socket before it has read everything.
@@ -264,8 +265,8 @@ pub fn mappings() -> usize {
     maps.lines().filter(|line| line.contains("/memfd:")).count()
 }
 
-/// Sends the pieces over each transport, and checks the result: Ok, or an error. If `ends`, the peer
-/// shuts its sending down after the pieces.
+/// Sends the pieces over each transport, and checks the result: Ok, or an error. If `ends`, the
+/// peer shuts its sending down after the pieces.
 #[track_caller]
 pub fn check_hello(
     what: &str,

@@ -1,5 +1,5 @@
-//! No wake-up of a channel is lost: two processes sleep, and wake each other, at pseudorandom times. A
-//! wait that reaches its time limit has missed its wake-up.
+//! No wake-up of a channel is lost: two processes sleep, and wake each other, at pseudorandom
+//! times. A wait that reaches its time limit has missed its wake-up.
 
 mod end;
 mod storm;

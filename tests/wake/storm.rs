@@ -48,8 +48,8 @@ fn send(end: &End, bytes: &[u8], random: &mut Random, polls: bool) {
     }
 }
 
-/// A random length of a burst: mostly up to three messages, or near the number after which a side omits
-/// its fences.
+/// A random length of a burst: mostly up to three messages, or near the number after which a side
+/// omits its fences.
 fn burst_length(random: &mut Random) -> u64 {
     match random.below(8) {
         0..6 => 1 + random.below(3),
@@ -58,8 +58,8 @@ fn burst_length(random: &mut Random) -> u64 {
     }
 }
 
-/// One process sends a burst, and sleeps until the answer arrives. The other process sleeps whenever
-/// there is no message. After each round they exchange the roles.
+/// One process sends a burst, and sleeps until the answer arrives. The other process sleeps
+/// whenever there is no message. After each round they exchange the roles.
 fn exchange_bursts(end: &End, sends_first: bool, rounds: u64, seed: u64, polls: bool) {
     let bursts = &mut Random(seed);
     let random = &mut Random(seed + 1 + u64::from(sends_first));
@@ -132,8 +132,8 @@ fn bursts_on_one_processor() {
     check_bursts(0, false);
 }
 
-/// Sends or receives messages of which only a few fit into the ring, so that each side waits for the
-/// other.
+/// Sends or receives messages of which only a few fit into the ring, so that each side waits for
+/// the other.
 fn stream(end: &End, sends: bool, count: u64, seed: u64, polls: bool) {
     let lens = &mut Random(seed);
     let random = &mut Random(seed + 1 + u64::from(sends));
@@ -192,8 +192,8 @@ fn two_threads_polled() {
     check_threads(true);
 }
 
-/// A process that polls for messages blocks in a send because the ring is full. A message that arrives
-/// during the send makes the descriptor readable nevertheless.
+/// A process that polls for messages blocks in a send because the ring is full. A message that
+/// arrives during the send makes the descriptor readable nevertheless.
 #[apply(isolated)]
 fn message_during_a_blocking_send() {
     let [here, there] = End::pair(IPC_CHANNEL_F_NO_SPIN);
