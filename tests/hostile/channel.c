@@ -43,10 +43,9 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-
 /* -------------------------------------------------------------------- guarded mappings */
 
-#define GUARD 65536
+#define GUARD    65536
 #define MAPPINGS 32
 
 struct mapping {
@@ -66,8 +65,11 @@ int __wrap_munmap(void *at, size_t len);
 static void poison_control(uint8_t *page)
 {
     static const size_t gaps[][2] = {
-        {TAIL + 16, HEAD}, {HEAD + 16, RECEIVER}, {RECEIVER + 8, SENDER},
-        {SENDER + 8, PROCESSOR}, {PROCESSOR + 8, SENDING_ENDED},
+        {TAIL + 16, HEAD},
+        {HEAD + 16, RECEIVER},
+        {RECEIVER + 8, SENDER},
+        {SENDER + 8, PROCESSOR},
+        {PROCESSOR + 8, SENDING_ENDED},
         {RECEIVING_ENDED + 4, CONTROL_SIZE},
     };
 
@@ -146,8 +148,21 @@ static socklen_t address_len;
 static uint64_t bad_cursor(uint64_t right, uint64_t *random)
 {
     static const uint64_t steps[] = {
-        8, 16, 4096, RING_SIZE - 8, RING_SIZE, RING_SIZE + 8, 2 * RING_SIZE, 1, 4, 7,
-        (uint64_t)1 << 31, (uint64_t)1 << 32, (uint64_t)1 << 63, UINT64_MAX - 7, UINT64_MAX,
+        8,
+        16,
+        4096,
+        RING_SIZE - 8,
+        RING_SIZE,
+        RING_SIZE + 8,
+        2 * RING_SIZE,
+        1,
+        4,
+        7,
+        (uint64_t)1 << 31,
+        (uint64_t)1 << 32,
+        (uint64_t)1 << 63,
+        UINT64_MAX - 7,
+        UINT64_MAX,
     };
     uint64_t step = steps[next_random(random) % (sizeof(steps) / sizeof(steps[0]))];
 
@@ -167,8 +182,21 @@ static uint64_t bad_cursor(uint64_t right, uint64_t *random)
 static uint32_t bad_length(uint64_t *random)
 {
     static const uint32_t lengths[] = {
-        0, 1, 4, 12, 4092, RING_SIZE - 12, RING_SIZE - 11, RING_SIZE - 4, RING_SIZE,
-        2 * RING_SIZE, 4 * RING_SIZE, INT32_MAX, UINT32_MAX - 11, UINT32_MAX - 3, UINT32_MAX,
+        0,
+        1,
+        4,
+        12,
+        4092,
+        RING_SIZE - 12,
+        RING_SIZE - 11,
+        RING_SIZE - 4,
+        RING_SIZE,
+        2 * RING_SIZE,
+        4 * RING_SIZE,
+        INT32_MAX,
+        UINT32_MAX - 11,
+        UINT32_MAX - 3,
+        UINT32_MAX,
     };
 
     if (next_random(random) % 4 == 0) {
@@ -308,7 +336,7 @@ static void close_at_random(struct peer *peer, uint64_t chance)
 static void act(struct peer *peer, unsigned action, uint64_t *tail, uint64_t *random)
 {
     static const size_t words[] = {TAIL_UNFENCED, SENDING_ENDED, HEAD_UNFENCED, RECEIVING_ENDED,
-                                   RECEIVER,      SENDER,     PROCESSOR};
+                                   RECEIVER,      SENDER,        PROCESSOR};
     static uint32_t sleep = 1;
     uint64_t chance = next_random(random);
 
@@ -524,8 +552,8 @@ static void check(struct user *user, uint64_t since, int failed, int timeout_ms,
     user->counts.eproto += error == EPROTO;
     user->counts.epipe += error == EPIPE;
     user->counts.timed_out += error == ETIMEDOUT;
-    int known = error == EPROTO || error == EPIPE ||
-                (error == EAGAIN && timeout_ms == 0) || (error == ETIMEDOUT && timeout_ms > 0) ||
+    int known = error == EPROTO || error == EPIPE || (error == EAGAIN && timeout_ms == 0) ||
+                (error == ETIMEDOUT && timeout_ms > 0) ||
                 (misuse && (error == EINVAL || error == EMSGSIZE || error == EBUSY));
     errno = error;
     expect(known, what);
@@ -780,8 +808,8 @@ int main(int argc, char **argv)
                    connects ? "ipc_channel_connect" : "ipc_channel_accept");
             refused += errno == EPROTO;
             if (waitpid(pids[connects], NULL, WNOHANG) == pids[connects]) {
-                pids[connects] = start_hostile(next_random(&random), listeners[0],
-                                               connects ? listeners[1] : -1);
+                pids[connects] =
+                    start_hostile(next_random(&random), listeners[0], connects ? listeners[1] : -1);
             }
             continue;
         }

@@ -17,10 +17,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HELLO_LEN 64
+#define HELLO_LEN    64
 #define CONTROL_SIZE 65536
-#define RING_SIZE 65536
-#define MEMORY_SIZE (CONTROL_SIZE + RING_SIZE)
+#define RING_SIZE    65536
+#define MEMORY_SIZE  (CONTROL_SIZE + RING_SIZE)
 
 /* From linux/fcntl.h, which conflicts with fcntl.h. */
 #define SEAL_FUTURE_WRITE 0x10
