@@ -1,5 +1,5 @@
-//! What `make install` installs, used as a user does: from a folder outside the source
-//! tree that holds nothing but the installed files.
+//! Uses the files that `make install` installs as a user does: from a directory outside the source
+//! tree that contains nothing but the installed files.
 
 use common::{assert_golden, root, run, stage, text, trial_with_tools};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 type Result<T> = std::result::Result<T, Failed>;
 
-/// A program in C and in C++.
+/// A program that is valid in C and in C++.
 const PROGRAM: &str = r#"
 #include <unixipc.h>
 #include <stdio.h>
@@ -31,10 +31,10 @@ int main(void)
 }
 "#;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Where Debian has its libraries.
+/// The library directory of Debian.
 const MULTIARCH: [&str; 2] = ["prefix=/usr", "libdir=/usr/lib/x86_64-linux-gnu"];
 
-/// What a user of pkg-config and of CMake has.
+/// The tools of a user of pkg-config and CMake.
 const WITH_CMAKE: [&str; 6] = ["make", "cc", "c++", "pkg-config", "cmake", "readelf"];
 
 fn main() -> ExitCode {
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// A test that gets an empty folder.
+/// A test that gets an empty directory.
 fn trial(name: &str, tools: &[&str], run: impl Fn(&Path) -> Result<()> + Send + 'static) -> Trial {
     trial_with_tools(name, tools, move || {
         let folder = TempDir::new()?;
@@ -66,7 +66,7 @@ fn trial(name: &str, tools: &[&str], run: impl Fn(&Path) -> Result<()> + Send + 
     })
 }
 
-/// `make install`, which has nothing to compile any more.
+/// `make install`, after everything is compiled.
 fn install(args: &[&str]) -> Result<()> {
     stage::prefix()?;
     stage::run_locked(&mut install_command(args))
@@ -78,7 +78,7 @@ fn install_command(args: &[&str]) -> Command {
     command
 }
 
-/// An installation with prefix=`folder`/prefix.
+/// An installation with prefix=`directory`/prefix.
 fn install_prefix(folder: &Path) -> Result<PathBuf> {
     let prefix = folder.join("prefix");
     install(&[&setting("prefix", &prefix)])?;
@@ -90,7 +90,7 @@ fn setting(name: &str, value: &Path) -> String {
     format!("{name}={}", value.display())
 }
 
-/// All that is below a folder: kind or mode, name, and what a link points to.
+/// All files below a directory: type or mode, name, and link target.
 fn list(folder: &Path) -> Result<String> {
     fn visit(folder: &Path, below: &Path, lines: &mut Vec<(String, String)>) -> Result<()> {
         for entry in fs::read_dir(below)? {
@@ -122,7 +122,7 @@ fn files(folder: &Path) -> Result<()> {
     check_files(folder)
 }
 
-/// The golden list has all but the version, and but the pages, which come from man/.
+/// The golden list, which omits the version, and the pages from man/.
 fn check_files(folder: &Path) -> Result<()> {
     let is_page = |line: &str| line.contains("share/man/man") && !line.ends_with('/');
     let installed = list(folder)?.replace(VERSION, "@version@");
@@ -164,7 +164,7 @@ fn files_twice(folder: &Path) -> Result<()> {
     files(folder)
 }
 
-/// Each variable is honoured, by pkg-config and CMake too, and nothing is elsewhere.
+/// Each variable takes effect, for pkg-config and CMake too, and no file is installed elsewhere.
 fn overrides(folder: &Path) -> Result<()> {
     let [prefix, lib, include, man] =
         ["p", "libraries/64", "p/inc/deep", "pages"].map(|n| folder.join(n));
@@ -201,7 +201,7 @@ fn overrides(folder: &Path) -> Result<()> {
         .and_then(|program| expect_link(&program, true))
 }
 
-/// Names with a space: pkg-config quotes them, so a shell has to evaluate what it prints.
+/// Names with a space: pkg-config quotes them, so a shell must evaluate its output.
 fn spaces(folder: &Path) -> Result<()> {
     let prefix = folder.join("a prefix");
     install(&[&setting("prefix", &prefix)])?;
@@ -236,7 +236,7 @@ fn expect_gone(folder: &Path) -> Result<()> {
 }
 
 fn uninstall_all(folder: &Path) -> Result<()> {
-    // Uninstalling removes what it leaves empty, which this folder must not be.
+    // Uninstalling removes the directories that it empties; this one must not be empty.
     fs::write(folder.join("other"), "")?;
     let prefix = install_prefix(folder)?;
     stage::make(&["uninstall", &setting("prefix", &prefix)])?;
@@ -283,7 +283,7 @@ fn uninstall_among_others(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A DESTDIR that is relative to the source tree, as packagers write it.
+/// A DESTDIR relative to the source tree, as packagers write it.
 fn uninstall_relative(folder: &Path) -> Result<()> {
     fs::write(folder.join("other"), "")?;
     let up = "../".repeat(root().components().count() - 1);
@@ -295,7 +295,7 @@ fn uninstall_relative(folder: &Path) -> Result<()> {
     expect_gone(&dest)
 }
 
-/// A folder with nothing but the program.
+/// A directory that contains only the program.
 fn work(folder: &Path) -> Result<PathBuf> {
     let work = folder.join("work");
     fs::create_dir(&work)?;
@@ -304,7 +304,7 @@ fn work(folder: &Path) -> Result<PathBuf> {
     Ok(work)
 }
 
-/// Runs a shell line as a user with `libdir` in the search paths would.
+/// Runs a shell line with `libdir` in the search paths.
 fn shell(work: &Path, libdir: &Path, line: &str) -> Result<Output> {
     let mut command = Command::new("sh");
     command
@@ -315,7 +315,7 @@ fn shell(work: &Path, libdir: &Path, line: &str) -> Result<Output> {
     run(&mut command)
 }
 
-/// Compiles the program with what pkg-config prints, and runs it.
+/// Compiles the program with the flags from pkg-config, and runs it.
 fn compile_and_run(
     work: &Path,
     libdir: &Path,
@@ -340,7 +340,7 @@ fn compile_and_run(
     expect_link(&work.join("prog"), !is_static)
 }
 
-/// Whether a program needs the shared library is what readelf says.
+/// readelf shows whether a program needs the shared library.
 fn expect_link(program: &Path, is_shared: bool) -> Result<()> {
     let output = run(Command::new("readelf")
         .args(["-W", "--dynamic"])
@@ -420,7 +420,7 @@ fn moved_prefix(folder: &Path) -> Result<PathBuf> {
     Ok(moved)
 }
 
-/// What pkg-config prints for the system's own folders and for others.
+/// The output of pkg-config for the system's directories and for others.
 fn printed(folder: &Path) -> Result<()> {
     let prefix = install_prefix(folder)?;
     let dest = folder.join("dest");
@@ -440,7 +440,7 @@ fn printed(folder: &Path) -> Result<()> {
             "--static --libs",
             format!("-L{own}/lib -lunixipc"),
         ),
-        // The compiler looks there by itself.
+        // The compiler searches this directory by default.
         (system.clone(), "--cflags", String::new()),
         (
             system.clone(),
@@ -462,7 +462,7 @@ fn printed(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An image of a system below a folder, as a cross compiler uses it.
+/// A system image below a directory, as a cross compiler uses it.
 fn sysroot(folder: &Path) -> Result<()> {
     let dest = folder.join("dest");
     install(&[&setting("DESTDIR", &dest), "prefix=/opt/unixipc"])?;
@@ -475,7 +475,7 @@ fn sysroot(folder: &Path) -> Result<()> {
     expect_link(&work.join("prog"), true)
 }
 
-/// The examples need nothing of the source tree.
+/// The examples need nothing from the source tree.
 fn examples(folder: &Path) -> Result<()> {
     let lib = install_prefix(folder)?.join("lib");
     let copy = folder.join("c_examples");
@@ -493,7 +493,7 @@ fn examples(folder: &Path) -> Result<()> {
     let programs: Vec<PathBuf> = fs::read_dir(&out)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<std::io::Result<_>>()?;
-    // One that only reads a FIFO needs no function of the library.
+    // A program that only reads a FIFO needs no function of the library.
     if !programs
         .iter()
         .any(|program| expect_link(program, true).is_ok())
@@ -503,8 +503,8 @@ fn examples(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program with CMake against what is below `prefix`, and runs it.
-/// `before` stands before find_package. Returns the program.
+/// Builds the program with CMake against the files below `prefix`, and runs it. `before` precedes
+/// find_package. Returns the program.
 fn cmake(folder: &Path, prefix: &Path, before: &str, target: &str) -> Result<PathBuf> {
     cmake_with(folder, prefix, before, "0.1 REQUIRED", target)
 }
@@ -643,7 +643,7 @@ fn cmake_trials() -> Vec<Trial> {
     ]
 }
 
-/// CMake has to refuse, for this reason.
+/// CMake must refuse, for this reason.
 fn expect_refused(result: Result<PathBuf>, reason: &str) -> Result<()> {
     match result {
         Ok(_) => Err("CMake accepts it".into()),

@@ -18,7 +18,7 @@ fn main() -> std::process::ExitCode {
     common::isolated::main()
 }
 
-/// What ipc_spawn failed with.
+/// The result of a start: the process and its descriptor, or the errno of ipc_spawn.
 type Started = Result<(pid_t, OwnedFd), c_int>;
 
 fn defaults() -> ipc_spawn_opts {
@@ -26,7 +26,7 @@ fn defaults() -> ipc_spawn_opts {
     unsafe { std::mem::zeroed() }
 }
 
-/// Starts a program; on failure nothing may have changed.
+/// Starts a program; on failure the outputs must be unchanged.
 fn start_sized(program: &[&str], opts: *const ipc_spawn_opts, size: usize) -> Started {
     let words: Vec<CString> = program
         .iter()
@@ -43,7 +43,7 @@ fn start_sized(program: &[&str], opts: *const ipc_spawn_opts, size: usize) -> St
         return Err(errno);
     }
     assert!(pid > 0 && fd >= 0);
-    // SAFETY: the call just gave us this descriptor.
+    // SAFETY: the call has just returned this descriptor.
     Ok((pid, unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
@@ -55,7 +55,7 @@ fn sh(script: &str) -> [&str; 3] {
     ["sh", "-c", script]
 }
 
-/// The status with which a child exits.
+/// The exit status of a child.
 fn end_of(pid: pid_t) -> c_int {
     let mut status = 0;
     // SAFETY: the status is ours.
@@ -64,7 +64,7 @@ fn end_of(pid: pid_t) -> c_int {
     WEXITSTATUS(status)
 }
 
-/// What a program says until it ends.
+/// The output of a program until its end.
 #[track_caller]
 fn output(started: Started) -> String {
     let (pid, fd) = started.unwrap();
@@ -74,7 +74,7 @@ fn output(started: Started) -> String {
     text
 }
 
-/// The call fails, and leaves neither child nor descriptor.
+/// The call fails, and leaves neither a child nor a descriptor.
 #[track_caller]
 fn fails(started: impl FnOnce() -> Started, errno: c_int) {
     let before = descriptors();
@@ -86,7 +86,7 @@ fn fails(started: impl FnOnce() -> Started, errno: c_int) {
     assert_eq!((child, errno), (-1, Some(ECHILD)), "a child is left");
 }
 
-/// Numbers of descriptors, in the child and here.
+/// Pairs of descriptor numbers: in the child and in this process.
 fn passed(fd: RawFd, child_fd: c_int) -> SpawnFd {
     SpawnFd { fd, child_fd }
 }
@@ -105,12 +105,12 @@ fn temporary(text: &str) -> File {
     file
 }
 
-/// A copy of a descriptor at this number or above, not close-on-exec.
+/// A copy of a descriptor at this number or above, without close-on-exec.
 fn copy_at(fd: &impl AsRawFd, at: c_int) -> OwnedFd {
     // SAFETY: no pointers.
     let copy = unsafe { fcntl(fd.as_raw_fd(), F_DUPFD, at) };
     assert!(copy >= at);
-    // SAFETY: just made, for us.
+    // SAFETY: a new descriptor of ours.
     unsafe { OwnedFd::from_raw_fd(copy) }
 }
 
@@ -284,7 +284,7 @@ fn not_programs() {
     fails(|| start(&["true", &argument], &defaults()), E2BIG);
 }
 
-/// As execvp does it: along the PATH of this process.
+/// The PATH of this process is searched, as execvp does.
 #[apply(isolated)]
 fn search() {
     let _folder = WorkingDirectory::new();
@@ -315,7 +315,7 @@ fn missing_folder() {
     }
 }
 
-/// Lists what the shell has open. It must not become ls, which has its folder open.
+/// Lists the descriptors of the shell. The shell must not exec ls, which opens the directory.
 const LIST: &str = "ls /proc/$$/fd; true";
 
 #[apply(isolated)]
@@ -329,7 +329,7 @@ fn nothing_leaks() {
         passed(many[3].as_raw_fd(), 7),
     ];
     assert_eq!(output(start(&sh(LIST), &with_fds(&fds))), "0\n1\n2\n5\n7\n");
-    // Also what lies above a limit that was lowered later.
+    // Including numbers above a limit that was lowered later.
     let old = set_soft_limit(RLIMIT_NOFILE, 300);
     let got = start(&sh(LIST), &defaults());
     set_soft_limit(RLIMIT_NOFILE, old);
@@ -345,7 +345,7 @@ fn number_of_the_end() {
             child_fd,
             ..defaults()
         };
-        // Perl opens a descriptor by any number; a shell's redirections take one digit.
+        // Perl opens a descriptor with any number; redirections of a shell take one digit.
         let program = format!(
             "opendir D, '/proc/self/fd'; open F, '>&={child_fd}'; \
              syswrite F, join ' ', grep {{ !/^\\./ }} readdir D"
@@ -354,13 +354,13 @@ fn number_of_the_end() {
         let numbers: Vec<&str> = got.split(' ').collect();
         let own = child_fd.to_string();
         assert!(numbers.contains(&own.as_str()), "{got}");
-        // One more is that of the folder being listed.
+        // The directory being listed takes one more.
         let expected = if child_fd > 2 { 5 } else { 4 };
         assert_eq!(numbers.len(), expected, "{got}");
     }
 }
 
-/// Reads two passed files, whatever their numbers.
+/// Reads two passed files, for any pair of numbers.
 #[apply(isolated)]
 fn swapped_numbers() {
     let files = ["one", "two", "three"].map(temporary);
@@ -384,7 +384,7 @@ fn swapped_numbers() {
     }
     drop(copies);
     let [one, ..] = files;
-    // The numbers that the pair itself is going to have, and those around it.
+    // The numbers that the socket pair will get, and their neighbours.
     for number in 3..12 {
         let fds = [passed(one.as_raw_fd(), number)];
         let got = output(start(
@@ -399,7 +399,7 @@ fn swapped_numbers() {
     }
 }
 
-/// The standard numbers are like others, and a hundred are passed as well as one.
+/// Standard numbers behave like others, and passing a hundred works like passing one.
 #[apply(isolated)]
 fn more_descriptors() {
     let file = temporary("from the file");
@@ -422,7 +422,7 @@ fn more_descriptors() {
     assert_eq!(got.lines().count(), 103);
 }
 
-/// The program opens its standard files by name: that fails for sockets, and works for pipes.
+/// The program opens its standard files by name, which fails for sockets and works for pipes.
 #[apply(isolated)]
 fn standard_files_by_name() {
     let script = "cat /dev/stdin >/dev/stdout";
@@ -491,7 +491,7 @@ fn bad_descriptors() {
     fails(|| start(&["true"], &opts), EINVAL);
 }
 
-/// A number that is not open is not taken for one of the pair, which would get it.
+/// A closed number in the list does not refer to the socket pair, which would get that number.
 #[apply(isolated)]
 fn closed_descriptors() {
     let gaps = [temporary(""), temporary("")];
@@ -543,7 +543,7 @@ fn closed_standard_files() {
             if !right {
                 return Err(ENOMSG);
             }
-            // With a number for the end, standard input and output are /dev/null where closed.
+            // With a number for the child's end, closed standard input and output become /dev/null.
             let opts = ipc_spawn_opts {
                 child_fd: 3,
                 ..defaults()
@@ -682,7 +682,7 @@ fn types() {
     }
 }
 
-/// A fresh program blocks and ignores nothing, whatever this one does.
+/// The new program has default signal dispositions and an empty mask, whatever this process has.
 #[apply(isolated)]
 fn signals() {
     let status = || {
@@ -709,7 +709,7 @@ fn signals() {
     );
     status();
     for number in 1..=64 {
-        // SAFETY: no pointers. Those that cannot be ignored, and SIGCHLD, stay as they are.
+        // SAFETY: no pointers. SIGCHLD and the signals that cannot be ignored keep their action.
         unsafe {
             if ![SIGKILL, SIGSTOP, SIGCHLD].contains(&number) && !(32..34).contains(&number) {
                 signal(number, SIG_IGN);
@@ -788,7 +788,7 @@ fn own_end() {
     assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_GETFD) }, FD_CLOEXEC);
     // SAFETY: no pointers.
     assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_GETFL) } & O_NONBLOCK, 0);
-    // The child's end is the child's alone: with ours closed it ends.
+    // Only the child has the child's end: when this process closes its own, the child exits.
     drop(fd);
     assert_eq!(end_of(pid), 0);
 }

@@ -1,4 +1,4 @@
-//! The two sets of calls that are compared, and what the comparisons share.
+//! The two sets of calls under comparison, and the helpers of the comparisons.
 
 use common::prelude::*;
 use libc::{c_char, c_int, c_void, key_t, mode_t, sembuf, shmid_ds, size_t, timespec};
@@ -21,8 +21,8 @@ pub struct Calls {
     pub semctl: unsafe extern "C" fn(c_int, c_int, c_int, ...) -> c_int,
 }
 
-// The libc crate does not have semtimedop. ipc_semctl is declared as the header
-// declares it, whatever its definition looks like.
+// The libc crate lacks semtimedop. ipc_semctl is declared as in the header, because its definition
+// differs.
 unsafe extern "C" {
     fn semtimedop(id: c_int, ops: *mut sembuf, n: size_t, timeout: *const timespec) -> c_int;
     fn ipc_semctl(semid: c_int, semnum: c_int, cmd: c_int, ...) -> c_int;
@@ -56,19 +56,19 @@ pub static IPC: Calls = Calls {
     semctl: ipc_semctl,
 };
 
-/// Who makes an object and who uses it.
+/// All pairs of a provider that creates an object and a provider that uses it.
 pub fn makers_and_users() -> [(&'static Calls, &'static Calls); 4] {
     [(&LIBC, &LIBC), (&LIBC, &IPC), (&IPC, &LIBC), (&IPC, &IPC)]
 }
 
-/// What a call returned, or the errno that it set.
+/// The return value of a call, or the errno that it set.
 pub type Outcome = Result<i64, c_int>;
 
-/// What errno is before each call; no call sets it to this.
+/// The value of errno before each call; no call sets it to this.
 const SENTINEL: c_int = 7777;
 
-/// Makes one call. A success that touches errno is not accepted from anybody; a
-/// failure that does not set it shows as `Ok(-1)`.
+/// Makes one call. A successful call must leave errno unchanged; a failure that does not set errno
+/// shows as `Ok(-1)`.
 #[track_caller]
 pub fn outcome(call: impl FnOnce() -> i64) -> Outcome {
     // SAFETY: the address is the calling thread's own.
@@ -89,22 +89,21 @@ pub fn outcome(call: impl FnOnce() -> i64) -> Outcome {
 macro_rules! call {
     ($calls:ident . $name:ident ( $($arg:expr),* $(,)? )) => {
         $crate::both::outcome(|| {
-            // SAFETY: the kernel checks the pointers; what they reach is the test's.
+            // SAFETY: the kernel checks the pointers; the memory is the test's own.
             (unsafe { ($calls.$name)($($arg),*) }) as i64
         })
     };
 }
 
-/// How long one comparison, or one child, may take before SIGALRM ends it.
+/// The seconds that one comparison, or one child, may take before SIGALRM ends it.
 const LIMIT: u32 = 40;
 
-/// Ends this process if it goes on for too long from here.
+/// Ends this process by SIGALRM if it runs longer than [`LIMIT`] from here.
 pub fn limit() {
     set_alarm(LIMIT);
 }
 
-/// Runs a case with libc's calls, then with ours; both must give the same, which
-/// is returned.
+/// Runs a case with libc's calls, then with ours. Both results must be equal; returns the result.
 #[track_caller]
 pub fn both<T: PartialEq + Debug>(what: impl Display, run: impl Fn(&Calls) -> T) -> T {
     let _case = Case(&what);
@@ -116,14 +115,14 @@ pub fn both<T: PartialEq + Debug>(what: impl Display, run: impl Fn(&Calls) -> T)
     got
 }
 
-/// [`both`], where nothing more is known of the result than that it is the same.
+/// [`both`] for a result about which the test knows only that it is the same.
 #[track_caller]
 pub fn same<T: PartialEq + Debug>(what: impl Display, run: impl Fn(&Calls) -> T) {
     drop(both(what, run));
 }
 
-/// As [`both`], for what other processes on the machine may change meanwhile: it
-/// counts only when libc's calls give the same before and after.
+/// [`both`] for a result that other processes can change: it counts only if libc's calls give the
+/// same result before and after.
 #[track_caller]
 pub fn both_around<T: PartialEq + Debug>(what: impl Display, run: impl Fn(&Calls) -> T) -> T {
     let _case = Case(&what);
@@ -140,7 +139,7 @@ pub fn both_around<T: PartialEq + Debug>(what: impl Display, run: impl Fn(&Calls
     panic!("the system does not hold still");
 }
 
-/// Memory with borders: a writable page, an inaccessible one, a read-only one.
+/// A writable page, an inaccessible page, and a read-only page.
 pub struct Pages {
     base: *mut u8,
 }
@@ -162,17 +161,18 @@ impl Pages {
         Self { base }
     }
 
-    /// The last `len` bytes before the inaccessible page, filled with 0xaa.
+    /// The last `len` bytes before the inaccessible page, after filling the writable page with
+    /// 0xaa.
     pub fn last<T>(&self, len: usize) -> *mut T {
         let page = page_size();
         assert!(len <= page);
         // SAFETY: the first page is ours and writable.
         unsafe { ptr::write_bytes(self.base, 0xaa, page) };
-        // SAFETY: still in the first page, or just behind it.
+        // SAFETY: within the first page, or just past its end.
         unsafe { self.base.add(page - len).cast() }
     }
 
-    /// What the writable page holds.
+    /// The content of the writable page.
     pub fn bytes(&self) -> Vec<u8> {
         // SAFETY: the first page is ours and readable.
         unsafe { std::slice::from_raw_parts(self.base, page_size()) }.to_vec()
@@ -186,17 +186,17 @@ impl Pages {
         self.base.wrapping_add(2 * page_size()).cast()
     }
 
-    /// Copies a value to just before the inaccessible page.
+    /// Copies values to the end of the writable page, just before the inaccessible page.
     pub fn put_last<T: Copy>(&self, values: &[T]) -> *mut T {
         let at: *mut T = self.last(size_of_val(values));
-        // SAFETY: that many bytes are there; a sembuf or a path may be unaligned.
+        // SAFETY: the page holds this many bytes; a sembuf or a path may be unaligned.
         unsafe {
             ptr::copy_nonoverlapping(values.as_ptr().cast(), at.cast::<u8>(), size_of_val(values))
         };
         at
     }
 
-    /// Pointers at which nothing can be read or written, by name.
+    /// Pointers that can be neither read nor written, by name.
     pub fn wild<T>(&self) -> Vec<(&'static str, *mut T)> {
         let mut wild: Vec<_> = [
             ("NULL", 0),
@@ -214,17 +214,17 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: nothing uses the mapping any more.
+        // SAFETY: nothing uses the mapping now.
         unsafe { libc::munmap(self.base.cast(), 4 * page_size()) };
     }
 }
 
-/// What [`got`] puts in the place of an id.
+/// The ids that [`describe`] returns.
 pub const OLD: i64 = 0;
 pub const NEW: i64 = 1;
 
-/// Says of what a get call returned whether it is the existing object or a new
-/// one, and what it is; a new one is removed.
+/// Describes the result of a get call: the existing or a new object, and its state. Removes a new
+/// object.
 pub fn got<S>(
     outcome: Outcome,
     key: key_t,
@@ -244,7 +244,7 @@ pub fn got<S>(
     (Ok(NEW), is)
 }
 
-/// What segments and sets have in common.
+/// The properties that segments and sets share.
 #[derive(Debug, PartialEq)]
 pub struct Owned {
     pub key: key_t,

@@ -1,4 +1,4 @@
-//! mkfifo
+//! mkfifo.
 
 use crate::both::{Calls, LIBC, Outcome, Pages, both, makers_and_users, same};
 use crate::call;
@@ -15,7 +15,7 @@ fn set_umask(mask: mode_t) -> mode_t {
     unsafe { umask(mask) }
 }
 
-/// A path made longer by "./", to `len` bytes.
+/// Prefixes a path with "./" until it has `len` bytes.
 fn padded(name: &str, len: usize) -> String {
     let lead = len - name.len();
     format!(
@@ -25,7 +25,7 @@ fn padded(name: &str, len: usize) -> String {
     )
 }
 
-/// What stands in the folder before each call.
+/// Creates the files that exist before each call.
 fn furnish() {
     fs::write("file", "").unwrap();
     fs::create_dir("folder").unwrap();
@@ -107,7 +107,7 @@ fn paths() {
 #[apply(isolated)]
 fn lengths() {
     let name_max = NAME_MAX as usize;
-    let path_max = PATH_MAX as usize; // with its NUL
+    let path_max = PATH_MAX as usize; // including the NUL
     for (path, expected) in [
         ("n".repeat(name_max), Ok(0)),
         ("n".repeat(name_max + 1), Err(ENAMETOOLONG)),
@@ -129,7 +129,7 @@ fn lengths() {
 #[apply(isolated)]
 fn modes() {
     let _folder = WorkingDirectory::new();
-    // What a call with this mode makes, and the umask after it.
+    // The mode of the FIFO that a call with this mode creates, and the umask after it.
     let run = |calls: &Calls, mode| {
         let outcome = call!(calls.mkfifo(c"new".as_ptr(), mode));
         let made = outcome
@@ -278,7 +278,7 @@ fn set_group_id_folder() {
     assert_eq!(owner, (NOBODY, S_ISGID));
 }
 
-/// File systems that refuse, mounted where nobody else sees them.
+/// File systems that refuse FIFOs, in a mount namespace of the test.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn other_file_systems() {

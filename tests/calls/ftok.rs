@@ -1,4 +1,4 @@
-//! ftok
+//! ftok.
 
 use crate::both::{LIBC, Pages, both};
 use crate::call;
@@ -22,7 +22,7 @@ const PROJECTS: [c_int; 10] = [
     i32::MAX,
 ];
 
-/// What stands in the folder.
+/// Creates the files that exist before each call.
 fn furnish() {
     fs::write("file", "").unwrap();
     fs::create_dir("folder").unwrap();
@@ -30,13 +30,13 @@ fn furnish() {
     symlink("nowhere", "dangling").unwrap();
     symlink("loop", "loop").unwrap();
     assert_eq!(call!(LIBC.mkfifo(c"fifo".as_ptr(), 0)), Ok(0));
-    // The key takes sixteen bits of the inode: several files, for several patterns.
+    // The key contains 16 bits of the inode number: several files give several patterns.
     for i in 0..300 {
         fs::write(format!("folder/{i}"), "").unwrap();
     }
 }
 
-/// Asks for the key of a file, and compares it also with what it is made of.
+/// Calls ftok for a file, and compares the key with its parts.
 fn check(path: &CStr, meta: &fs::Metadata, project: c_int) {
     let what = format!("{path:?}, {project}");
     let got = both(&what, |calls| call!(calls.ftok(path.as_ptr(), project)));
@@ -45,7 +45,7 @@ fn check(path: &CStr, meta: &fs::Metadata, project: c_int) {
     assert_eq!(got, Ok(i64::from(bits as i32)), "{what}");
 }
 
-/// Which bits of a number have been seen set, and which clear.
+/// The bits of a number that have been seen set, and those that have been seen clear.
 #[derive(Default)]
 struct Bits {
     set: u64,
@@ -53,7 +53,7 @@ struct Bits {
 }
 
 impl Bits {
-    /// True where one of the bits of `mask` has a value that it had not before.
+    /// Whether a bit of `mask` has a value that it did not have before.
     fn new_in(&mut self, mask: u64, number: u64) -> bool {
         let (set, clear) = (self.set | number & mask, self.clear | !number & mask);
         let new = (set, clear) != (self.set, self.clear);
@@ -66,16 +66,16 @@ impl Bits {
     }
 }
 
-/// Pipes take the system's inode numbers one after the other: each bit that goes
-/// into the key is tried with both values.
+/// Pipes get consecutive inode numbers from the system: each bit that enters the key is tested with
+/// both values.
 #[apply(isolated)]
 fn every_bit_of_the_inode() {
     let mut seen = Bits::default();
     for _ in 0..2_000_000 {
         let mut fds = [-1; 2];
-        // SAFETY: room for two.
+        // SAFETY: an array of two.
         assert_eq!(unsafe { pipe2(fds.as_mut_ptr(), O_CLOEXEC) }, 0);
-        // SAFETY: two new descriptors, owned by nobody else.
+        // SAFETY: two new descriptors without another owner.
         let ends = fds.map(|fd| unsafe { fs::File::from_raw_fd(fd) });
         let meta = ends[0].metadata().unwrap();
         if seen.new_in(0xffff, meta.ino()) {
@@ -95,7 +95,7 @@ fn every_bit_of_the_inode() {
     );
 }
 
-/// Each mount of a tmpfs takes the next device number.
+/// Each mount of a tmpfs gets the next device number.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn every_bit_of_the_device() {
@@ -148,7 +148,7 @@ fn keys() {
     .into();
     paths.extend((0..300).map(|i| format!("folder/{i}")));
     for path in paths {
-        // A test machine need not have all of them.
+        // A test machine may lack some of them.
         let Ok(meta) = fs::metadata(&path) else {
             continue;
         };

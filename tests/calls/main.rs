@@ -1,7 +1,7 @@
-//! Layer 1 beside libc's own calls: the same arguments give the same result, the
-//! same errno and the same effect.
+//! Compares the calls of layer 1 with libc's: the same arguments give the same result, the same
+//! errno and the same effect.
 
-// `call!` makes exactly one call each time.
+// `call!` makes exactly one call in each expansion.
 #![allow(clippy::macro_metavars_in_unsafe)]
 
 mod both;

@@ -1,5 +1,5 @@
-//! What another user may do with root's objects, and a user with own objects that
-//! grant little
+//! The access of an unprivileged user to root's objects, and to the user's own objects with
+//! restrictive modes.
 
 use crate::both::{Calls, Outcome, both};
 use crate::call;
@@ -11,12 +11,12 @@ use common::prelude::*;
 use libc::*;
 use std::{mem, ptr};
 
-/// What a mode has to grant others so that a call succeeds, and its errno if not.
+/// The permission that a call needs, and its errno without it.
 #[derive(Clone, Copy)]
 enum Needs {
     Bits(c_int),
     Nothing,
-    /// To be the owner, the creator or root.
+    /// The caller must be the owner, the creator or root.
     Owner,
 }
 
@@ -38,10 +38,10 @@ const BOTH: Needs = Needs::Bits(6);
 /// The modes of root's objects.
 const MODES: [c_int; 8] = [0, 0o600, 0o660, 0o644, 0o666, 0o602, 0o770, 0o777];
 
-/// A call on an object of root's, by its id and key; buf is room for any struct.
+/// A call on one of root's objects, by its id and key; buf is large enough for any struct.
 type Try = fn(&Calls, c_int, key_t, *mut c_void) -> Outcome;
 
-/// Makes the call as nobody; ids and addresses are not compared.
+/// Makes the call as the unprivileged user; ids and addresses are not compared.
 fn try_as_nobody(calls: &Calls, attempt: Try, id: c_int, key: key_t) -> Outcome {
     let child = fork_reporter(|| {
         become_nobody().unwrap();
@@ -102,7 +102,7 @@ fn segments() {
             call!(c.shmctl(id, IPC_RMID, buf.cast()))
         }),
         ("IPC_STAT to nowhere", READ, |c, id, _, _| {
-            // Whether one may comes before where to.
+            // The kernel checks the permission before the address.
             call!(c.shmctl(id, IPC_STAT, ptr::null_mut())).or_else(efault_is_success)
         }),
         ("SHM_LOCK", Needs::Owner, |c, id, _, _| {
@@ -135,7 +135,7 @@ fn efault_is_success(errno: c_int) -> Outcome {
     if errno == EFAULT { Ok(0) } else { Err(errno) }
 }
 
-/// semop of one operation that need not wait.
+/// semop with one operation that does not have to wait.
 fn operate(calls: &Calls, id: c_int, change: i16) -> Outcome {
     let mut list = ops(&[(0, change, IPC_NOWAIT)]);
     call!(calls.semop(id, list.as_mut_ptr(), 1))
@@ -242,7 +242,7 @@ fn eagain_is_success(errno: c_int) -> Outcome {
     if errno == EAGAIN { Ok(0) } else { Err(errno) }
 }
 
-/// The owner's own bits bind the owner too, but never keep it from changing them.
+/// The mode's owner bits restrict the owner too, but the owner can always change them.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn own_objects() {
@@ -258,7 +258,7 @@ fn own_objects() {
                 // SAFETY: all bytes zero is a value of this struct.
                 let mut ds: shmid_ds = unsafe { mem::zeroed() };
                 let stat = call!(calls.shmctl(id, IPC_STAT, &mut ds));
-                // SAFETY: they take nothing.
+                // SAFETY: no arguments.
                 (ds.shm_perm.uid, ds.shm_perm.gid) = unsafe { (getuid(), getgid()) };
                 ds.shm_perm.mode = 0o600;
                 let set = call!(calls.shmctl(id, IPC_SET, &mut ds));
@@ -306,7 +306,7 @@ fn own_objects() {
                 "mode {mode:o}"
             );
         }
-        // Huge pages need a right, or room for locked memory.
+        // Huge pages need a privilege, or memory that the process may lock.
         set_soft_limit(RLIMIT_MEMLOCK, 0);
         let flags = IPC_CREAT | SHM_HUGETLB | 0o600;
         let got = both("SHM_HUGETLB", |calls| {
@@ -318,7 +318,7 @@ fn own_objects() {
     });
 }
 
-/// Who was made the owner may do as it likes.
+/// A user whom root made the owner has the rights of the owner.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn given_away() {

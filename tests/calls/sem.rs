@@ -1,4 +1,4 @@
-//! semget, and the semop and semtimedop that need not wait
+//! semget, and semop and semtimedop that do not have to wait.
 
 use crate::both::{Calls, NEW, OLD, Outcome, Owned, Pages, both, got, makers_and_users, same};
 use crate::call;
@@ -6,10 +6,10 @@ use common::prelude::*;
 use libc::*;
 use std::{io, ptr};
 
-/// The highest value that a semaphore can have.
+/// The highest value of a semaphore.
 pub const SEMVMX: c_int = 32767;
 
-/// The fourth argument of semctl, as a C program defines it.
+/// The fourth argument of semctl, as a C program declares it.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub union Semun {
@@ -38,7 +38,7 @@ impl Set {
         Self { id, len }
     }
 
-    /// An id that was a set's and is no more.
+    /// The id of a set that has been removed.
     pub fn removed() -> c_int {
         Self::new(&[0]).id
     }
@@ -51,7 +51,7 @@ impl Set {
 
     pub fn values(&self) -> Vec<u16> {
         let mut values = vec![0; self.len];
-        // SAFETY: room for each semaphore's value.
+        // SAFETY: an element for each semaphore.
         let got = unsafe { semctl(self.id, 0, GETALL, values.as_mut_ptr()) };
         assert_eq!(got, 0, "{}", io::Error::last_os_error());
         values
@@ -63,13 +63,13 @@ impl Set {
         unsafe { semctl(self.id, num as c_int, cmd) }
     }
 
-    /// How many wait for a higher value and for zero, of each semaphore.
+    /// The numbers of processes that wait for a higher value and for zero, for each semaphore.
     pub fn waiters(&self) -> Vec<(c_int, c_int)> {
         let counts = |num| (self.get(num, GETNCNT), self.get(num, GETZCNT));
         (0..self.len).map(counts).collect()
     }
 
-    /// Does one operation by libc, which must succeed.
+    /// Performs one operation through libc, which must succeed.
     pub fn add(&self, num: u16, by: i16) {
         let mut op = ops(&[(num, by, 0)]);
         // SAFETY: one operation.
@@ -93,7 +93,7 @@ fn remove(id: c_int) {
     unsafe { semctl(id, 0, IPC_RMID) };
 }
 
-/// What IPC_STAT says, as far as it does not depend on the moment.
+/// The IPC_STAT result, without the fields that depend on the time.
 #[derive(Debug, PartialEq)]
 pub struct State {
     pub owned: Owned,
@@ -102,7 +102,7 @@ pub struct State {
     pub change_time: bool,
 }
 
-/// Asks libc for the state of a set; None if there is no such set.
+/// The state of a set according to libc; None if the set does not exist.
 pub fn state(id: c_int) -> Option<State> {
     // SAFETY: all bytes zero is a value of this struct.
     let mut ds: semid_ds = unsafe { std::mem::zeroed() };
@@ -128,7 +128,7 @@ pub fn ops(list: &[(u16, i16, c_int)]) -> Vec<sembuf> {
     list.iter().map(op).collect()
 }
 
-/// Gets a set and says whether it is a new one, and what it is then.
+/// Calls semget and describes the result.
 fn get(calls: &Calls, key: key_t, len: c_int, flags: c_int) -> (Outcome, Option<State>) {
     // SAFETY: no pointers.
     let existing = unsafe { semget(key, 0, 0) };
@@ -231,19 +231,20 @@ fn keys_and_flags() {
     }
 }
 
-/// Time-outs for a call that must not wait: none, and none at all.
+/// A time-out of zero.
 const AT_ONCE: timespec = timespec {
     tv_sec: 0,
     tv_nsec: 0,
 };
 
-/// What an operation did: outcome, values, who was last.
+/// The effect of an operation: outcome, values, and whether this process is each semaphore's last
+/// operator.
 type Effect = (Outcome, Vec<u16>, Vec<bool>);
 
-/// Does operations on a new set with these values.
+/// Performs operations on a new set with these values.
 fn operate(calls: &Calls, start: &[u16], list: &[(u16, i16, c_int)], how: How) -> Effect {
     let set = Set::with_key(IPC_PRIVATE, start.len(), 0o600);
-    // A child sets the values: this process is nobody's last before the call.
+    // A child sets the values, so this process is not yet the last operator of any semaphore.
     let child = fork_reporter(|| {
         set.put(start);
         Ok(0)
@@ -282,7 +283,7 @@ enum How {
 fn operations() {
     let start = [0, 1, 5];
     let no_wait = IPC_NOWAIT;
-    // Operations, what comes of them, and the values afterwards where they were done.
+    // Operations, and the values after them or the errno.
     type Row<'a> = (&'a [(u16, i16, c_int)], Result<[u16; 3], c_int>);
     let rows: &[Row] = &[
         (&[(0, 1, 0)], Ok([1, 1, 5])),
@@ -295,7 +296,7 @@ fn operations() {
         (&[(2, -6, no_wait)], Err(EAGAIN)),
         (&[(1, 0, no_wait)], Err(EAGAIN)),
         (&[(2, i16::MIN, no_wait)], Err(EAGAIN)),
-        // Several: all or none, in their order.
+        // Several operations: all or none, in order.
         (&[(0, 1, 0), (1, 1, 0), (2, 1, 0)], Ok([1, 2, 6])),
         (&[(0, 1, 0), (0, -1, 0)], Ok([0, 1, 5])),
         (&[(0, -1, no_wait), (0, 1, 0)], Err(EAGAIN)),
@@ -307,7 +308,7 @@ fn operations() {
             &[(0, 3, SEM_UNDO), (1, -2, no_wait | SEM_UNDO)],
             Err(EAGAIN),
         ),
-        // Over the highest value.
+        // Above the highest value.
         (&[(0, i16::MAX, 0)], Ok([32767, 1, 5])),
         (&[(1, i16::MAX, 0)], Err(ERANGE)),
         (&[(1, i16::MAX, no_wait)], Err(ERANGE)),
@@ -331,7 +332,7 @@ fn operations() {
             }
         }
     }
-    // What would wait, where the time is nothing.
+    // Operations that would have to wait, with a time-out of zero.
     for list in [&[(0, -1, 0)], &[(1, 0, 0)], &[(0, -1, SEM_UNDO)]] {
         let what = format!("{list:?}");
         let got = both(&what, |calls| operate(calls, &start, list, How::AtOnce));
@@ -370,7 +371,7 @@ fn number_of_operations() {
     ] {
         number(&list, n, Some(expected));
     }
-    // The kernel's count has 32 bits, and what becomes of the others is its own affair.
+    // The kernel's count has 32 bits; its handling of the others is unspecified.
     for n in [1 << 32, (1 << 32) + 1, 1 << 63, usize::MAX] {
         number(&list, n, None);
     }
@@ -426,7 +427,7 @@ fn operation_pointers() {
         let got = both("cut", |calls| run(calls, sops, 2));
         assert_eq!(got, (Err(EFAULT), Err(EFAULT), vec![0, 0]));
     }
-    // All bytes zero: wait for zero, which is there.
+    // All bytes are zero: wait for zero, which is the present value.
     let got = both("a read-only page", |calls| run(calls, pages.read_only(), 2));
     assert_eq!(got, (Ok(0), Ok(0), vec![0, 0]));
 }

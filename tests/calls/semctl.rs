@@ -1,4 +1,4 @@
-//! semctl: always called through the variadic prototype
+//! semctl, always called through the variadic prototype.
 
 use crate::both::{Calls, Outcome, Pages, both, both_around, same};
 use crate::call;
@@ -8,7 +8,7 @@ use common::prelude::*;
 use libc::*;
 use std::ptr;
 
-/// The fourth argument, in the ways in which C programs pass it.
+/// The forms in which C programs pass the fourth argument.
 #[derive(Clone, Copy)]
 pub enum Fourth {
     None,
@@ -31,8 +31,7 @@ pub fn control(calls: &Calls, id: c_int, num: c_int, cmd: c_int, fourth: Fourth)
     }
 }
 
-/// Everything that does not change the set, on one set: the bytes written must be
-/// the same.
+/// All commands that do not change the set, on one set: the bytes that they write must be the same.
 #[apply(isolated)]
 fn every_command() {
     let pages = Pages::new();
@@ -76,7 +75,7 @@ fn every_command() {
 #[apply(isolated)]
 fn forms_of_the_fourth_argument() {
     let pages = Pages::new();
-    // Those without one: whatever is passed is not looked at.
+    // Commands without the argument ignore it.
     let anything = [
         Fourth::None,
         Fourth::Int(-1),
@@ -106,7 +105,7 @@ fn forms_of_the_fourth_argument() {
             )
         );
     }
-    // Those with a number.
+    // Commands that take a number.
     for (form, fourth) in [Fourth::Int(21), Fourth::UnionVal(21)]
         .into_iter()
         .enumerate()
@@ -117,7 +116,7 @@ fn forms_of_the_fourth_argument() {
         });
         assert_eq!(got, (Ok(0), vec![3, 21]));
     }
-    // Those with a pointer.
+    // Commands that take a pointer.
     let forms: [fn(*mut c_void) -> Fourth; 2] = [Fourth::Pointer, Fourth::UnionPointer];
     for (form, fourth) in forms.into_iter().enumerate() {
         let got = both(form, |calls| {
@@ -134,7 +133,7 @@ fn forms_of_the_fourth_argument() {
             );
             let at = pages.last::<semid_ds>(size_of::<semid_ds>());
             let stat = control(calls, set.id, 0, IPC_STAT, fourth(at.cast()));
-            // SAFETY: IPC_STAT filled it, and any bytes would do.
+            // SAFETY: IPC_STAT filled it in, and all bytes are valid.
             let mut ds = unsafe { at.read_unaligned() };
             let len = ds.sem_nsems;
             ds.sem_perm.mode = 0o644;
@@ -230,8 +229,8 @@ fn set_all() {
     }
 }
 
-/// GETALL writes as many values as there are, on both sides of the number up to
-/// which the kernel has them on its stack.
+/// GETALL writes one value for each semaphore, below and above the number that the kernel keeps on
+/// its stack.
 #[apply(isolated)]
 fn arrays_end_where_they_end() {
     let pages = Pages::new();
@@ -262,7 +261,7 @@ fn arrays_end_where_they_end() {
 #[apply(isolated)]
 fn set() {
     let pages = Pages::new();
-    // SAFETY: they take nothing.
+    // SAFETY: no arguments.
     let (uid, gid) = unsafe { (getuid(), getgid()) };
     let run = |calls: &Calls, fourth| {
         let set = Set::new(&[1, 2]);
@@ -275,7 +274,7 @@ fn set() {
         ds.sem_perm.uid = uid;
         ds.sem_perm.gid = gid;
         ds.sem_perm.mode = mode as _;
-        ds.sem_nsems = 99; // not the caller's to change
+        ds.sem_nsems = 99; // the caller cannot change it
         Fourth::Pointer(pages.put_last(&[ds]).cast())
     };
     let unchanged = both("nothing", |_| Set::new(&[1, 2]).state());

@@ -1,4 +1,4 @@
-//! shmget, shmat, shmdt
+//! shmget, shmat and shmdt.
 
 use crate::both::{Calls, NEW, OLD, Outcome, Owned, both, got, makers_and_users, same};
 use crate::call;
@@ -23,7 +23,7 @@ impl Segment {
         Self { id }
     }
 
-    /// An id that was a segment's and is no more.
+    /// The id of a segment that has been removed.
     pub fn removed() -> c_int {
         Self::new(1, 0o600).id
     }
@@ -40,11 +40,11 @@ impl Drop for Segment {
 }
 
 fn remove(id: c_int) {
-    // SAFETY: no struct is given. A test may have removed it already.
+    // SAFETY: IPC_RMID reads no struct. A test may have removed it already.
     unsafe { shmctl(id, IPC_RMID, ptr::null_mut()) };
 }
 
-/// What IPC_STAT says, as far as it does not depend on the moment.
+/// The IPC_STAT result, without the fields that depend on the time.
 #[derive(Debug, PartialEq)]
 pub struct State {
     pub owned: Owned,
@@ -57,7 +57,7 @@ pub struct State {
     pub change_time: bool,
 }
 
-/// Asks libc for the state of a segment; None if there is no such segment.
+/// The state of a segment according to libc; None if the segment does not exist.
 pub fn state(id: c_int) -> Option<State> {
     // SAFETY: all bytes zero is a value of this struct.
     let mut ds: shmid_ds = unsafe { std::mem::zeroed() };
@@ -77,7 +77,7 @@ pub fn state(id: c_int) -> Option<State> {
     })
 }
 
-/// Gets a segment and says whether it is a new one, and what it is then.
+/// Calls shmget and describes the result.
 fn get(calls: &Calls, key: key_t, size: usize, flags: c_int) -> (Outcome, Option<State>) {
     // SAFETY: no pointers.
     let existing = unsafe { shmget(key, 0, 0) };
@@ -117,7 +117,7 @@ fn keys_and_flags() {
         let what = format!("key {key:#x}, flags {flags:#o}");
         let (outcome, is) = both(&what, |calls| get(calls, key, page, flags));
         assert_eq!(outcome, expected, "{what}");
-        // Where the owner may not read, the state is not seen.
+        // Without read permission the owner cannot query the state.
         if let Some(is) = is.filter(|_| outcome == Ok(NEW)) {
             assert_eq!(
                 (is.owned.key, is.owned.mode),
@@ -196,7 +196,7 @@ fn every_flag_of_get() {
             });
         }
     }
-    // Huge pages, of the sizes that are encoded in six bits of the flags.
+    // Huge pages; six bits of the flags encode the size.
     for log in [0, 12, 21, 30, 63] {
         let flags = IPC_CREAT | SHM_HUGETLB | log << 26 | 0o600;
         same(format!("huge, 2^{log}"), |calls| {
@@ -205,7 +205,7 @@ fn every_flag_of_get() {
     }
 }
 
-/// A mapping of this process: its place from a base, its size and its rights.
+/// A mapping of this process: its offset from a base, its size and its access.
 #[derive(Debug, PartialEq)]
 struct Mapping {
     offset: Option<isize>,
@@ -213,7 +213,7 @@ struct Mapping {
     rights: String,
 }
 
-/// What is mapped at an address. Where the kernel chose it, it is not compared.
+/// The mapping at an address. An address that the kernel chose is not compared.
 fn mapping(at: usize, base: Option<usize>) -> Mapping {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let line = maps
@@ -229,7 +229,7 @@ fn mapping(at: usize, base: Option<usize>) -> Mapping {
     }
 }
 
-/// An address range with nothing in it.
+/// A free address range.
 fn free_range(pages: usize) -> usize {
     let range = reserve(pages, PROT_NONE);
     release(range, pages);
@@ -254,7 +254,7 @@ fn reserve(pages: usize, protection: c_int) -> *mut u8 {
 }
 
 fn release(at: *mut u8, pages: usize) {
-    // SAFETY: what `reserve` mapped, and nothing uses.
+    // SAFETY: a mapping of `reserve` that nothing uses.
     assert_eq!(unsafe { munmap(at.cast(), pages * page_size()) }, 0);
 }
 
@@ -263,12 +263,12 @@ fn as_pointer(address: usize) -> *mut c_void {
 }
 
 fn detach(at: usize) {
-    // SAFETY: attached by the test, and not used any more.
+    // SAFETY: attached by the test, and unused now.
     assert_eq!(unsafe { shmdt(as_pointer(at)) }, 0);
 }
 
-/// Attaches, looks, and detaches. An address is compared as its distance from
-/// `base`, if there is one.
+/// Attaches, reads the mapping, and detaches. An address is compared as its distance from `base`,
+/// if there is one.
 fn attach(
     calls: &Calls,
     id: c_int,
@@ -327,8 +327,8 @@ fn attach_address() {
             assert_eq!(got, expected, "{what}");
         }
     }
-    // The lowest addresses are the system's to refuse, or to round to NULL; those
-    // beyond its end, to refuse in its own way.
+    // The kernel may refuse the lowest addresses, or round them to NULL; addresses beyond the end
+    // of the address space it refuses in its own way.
     let segment = Segment::new(1, 0o600);
     let last = usize::MAX - page + 1;
     for address in [1, page - 1, page, 0xffff_8880_0000_0000, 1 << 63, last] {
@@ -356,7 +356,7 @@ fn attach_remap() {
         let wanted = range as usize + offset;
         let got =
             call!(calls.shmat(segment.id, as_pointer(wanted), flags)).map(|at| at - range as i64);
-        // SAFETY: three pages, some of them the segment's now.
+        // SAFETY: three pages, ours; the segment replaces some of them.
         let bytes = unsafe { slice::from_raw_parts(range, 3 * page) }.to_vec();
         let attached = segment.state().unwrap().attached;
         release(range, 3);
@@ -423,10 +423,10 @@ fn attach_ids() {
         };
         assert!(expected.contains(&got.unwrap_err()), "{id}");
     }
-    // Removed while somebody has it: still there for whoever knows its id.
+    // Removed while a process has it attached: it still exists for processes that know its id.
     let (got, is) = both("removed and attached", |calls| {
         let segment = Segment::new(1, 0o600);
-        // SAFETY: the kernel chooses the place.
+        // SAFETY: the kernel chooses the address.
         let kept = unsafe { shmat(segment.id, ptr::null(), 0) };
         remove(segment.id);
         let result = attach(calls, segment.id, 0, 0, None);
@@ -460,7 +460,7 @@ fn write_to_read_only() {
             let child = fork_reporter(|| {
                 // SAFETY: readable.
                 let seen = unsafe { at.read_volatile() };
-                // SAFETY: the point of the test: only this child is at risk.
+                // SAFETY: the write must fault; it ends only this child.
                 unsafe { at.write_volatile(seen + 1) };
                 Ok(0)
             });
@@ -468,7 +468,7 @@ fn write_to_read_only() {
             // SAFETY: readable.
             let seen = unsafe { at.read_volatile() };
             detach(at as usize);
-            // SAFETY: the kernel chooses the place.
+            // SAFETY: the kernel chooses the address.
             let again: *mut u8 = unsafe { shmat(segment.id, ptr::null(), 0) }.cast();
             // SAFETY: writable.
             unsafe { again.write_volatile(0) };
@@ -484,7 +484,7 @@ fn write_to_read_only() {
 fn detaching() {
     let page = page_size();
     let segment = Segment::new(2 * page, 0o600);
-    // Detaches `from` and says whether the segment, attached at `at`, is still there.
+    // Detaches `from`. Whether the segment, attached at `at`, is still mapped.
     let run = |calls: &Calls, at: usize, from: usize| {
         // SAFETY: the range is free.
         let is_at = unsafe { shmat(segment.id, as_pointer(at), 0) };
@@ -492,7 +492,7 @@ fn detaching() {
         let first = call!(calls.shmdt(as_pointer(from)));
         let attached = segment.state().unwrap().attached;
         let second = call!(calls.shmdt(as_pointer(from)));
-        // SAFETY: it may be detached already; nothing uses it.
+        // SAFETY: the segment may be detached already; nothing uses it.
         unsafe { shmdt(is_at) };
         (first, second, attached)
     };

@@ -1,4 +1,4 @@
-//! shmctl
+//! shmctl.
 
 use crate::both::{Calls, Outcome, Owned, Pages, both, both_around, same};
 use crate::call;
@@ -7,13 +7,13 @@ use common::prelude::*;
 use libc::*;
 use std::{mem, ptr};
 
-// Linux's own commands, which the libc crate does not have.
+// Commands of Linux that the libc crate lacks.
 pub const SHM_STAT: c_int = 13;
 pub const SHM_INFO: c_int = 14;
 pub const SHM_STAT_ANY: c_int = 15;
 
-/// All that shmctl and semctl have, what lies between and around them, and the
-/// flag by which old ABIs asked for the new structs.
+/// All commands of shmctl and semctl, the numbers between and around them, and the flag by which
+/// old ABIs select the new structs.
 pub fn all_commands() -> Vec<c_int> {
     let plain = (-3..=40).chain([0xff, 0x1ff, 0x200, i32::MIN, i32::MAX]);
     let commands: Vec<_> = plain.collect();
@@ -21,7 +21,7 @@ pub fn all_commands() -> Vec<c_int> {
     [commands, flagged].concat()
 }
 
-/// Pointers for a struct that is written or read: good, bad and half good.
+/// Pointers to a struct that a command reads or writes: valid, invalid, and partly valid.
 pub fn struct_pointers<T>(pages: &Pages) -> Vec<(&'static str, *mut T)> {
     let mut pointers = pages.wild();
     pointers.push(("a read-only page", pages.read_only()));
@@ -33,8 +33,8 @@ pub fn struct_pointers<T>(pages: &Pages) -> Vec<(&'static str, *mut T)> {
     pointers
 }
 
-/// Everything except IPC_SET and IPC_RMID, on one segment: the bytes written must
-/// be the same.
+/// All commands except IPC_SET and IPC_RMID, on one segment: the bytes that they write must be the
+/// same.
 #[apply(isolated)]
 fn every_command() {
     let pages = Pages::new();
@@ -46,7 +46,7 @@ fn every_command() {
         let outcome = call!(calls.shmctl(id, cmd, buf));
         let written = pages.bytes();
         let mode = segment.state().unwrap().owned.mode;
-        // SAFETY: SHM_UNLOCK looks at no struct.
+        // SAFETY: SHM_UNLOCK reads no struct.
         unsafe { shmctl(segment.id, SHM_UNLOCK, ptr::null_mut()) };
         (outcome, written, mode)
     };
@@ -59,7 +59,7 @@ fn every_command() {
                 let what = format!("id {id}, command {cmd:#x}, {name}");
                 let (outcome, written, _) = both_around(&what, |calls| run(calls, id, cmd, buf));
                 check(&what, id == segment.id, cmd, name, outcome);
-                // What is written is a whole struct with this segment's size in it.
+                // The command writes a whole struct, with this segment's size.
                 if outcome.is_ok() && [IPC_STAT, SHM_STAT, SHM_STAT_ANY].contains(&cmd) {
                     let size = 12345usize.to_ne_bytes();
                     assert!(written.windows(8).any(|bytes| bytes == size), "{what}");
@@ -69,7 +69,7 @@ fn every_command() {
     }
 }
 
-/// What is known beforehand of a command's outcome.
+/// Compares a command, and checks the part of its outcome that the test knows.
 fn check(what: &str, exists: bool, cmd: c_int, pointer: &str, outcome: Outcome) {
     let takes_struct = [IPC_STAT, IPC_INFO, SHM_STAT, SHM_INFO, SHM_STAT_ANY].contains(&cmd);
     let good = ["enough", "unaligned"].contains(&pointer);
@@ -91,7 +91,7 @@ fn owner(uid: uid_t, gid: gid_t, mode: u16) -> shmid_ds {
     ds.shm_perm.uid = uid;
     ds.shm_perm.gid = gid;
     ds.shm_perm.mode = mode as _;
-    ds.shm_perm.__key = 99; // this and the next are not the caller's to change
+    ds.shm_perm.__key = 99; // the caller cannot change this and the next field
     ds.shm_segsz = 99;
     ds
 }
@@ -99,7 +99,7 @@ fn owner(uid: uid_t, gid: gid_t, mode: u16) -> shmid_ds {
 #[apply(isolated)]
 fn set() {
     let pages = Pages::new();
-    // SAFETY: they take nothing.
+    // SAFETY: no arguments.
     let (uid, gid) = unsafe { (getuid(), getgid()) };
     let run = |calls: &Calls, buf: *mut shmid_ds| {
         let segment = Segment::new(1, 0o640);
@@ -111,7 +111,7 @@ fn set() {
         let buf = pages.put_last(&[owner(uid, gid, mode as u16)]);
         let (outcome, is) = both(format!("mode {mode:o}"), |calls| run(calls, buf));
         assert_eq!(outcome, Ok(0));
-        // Where the owner may not read, the state is not seen.
+        // Without read permission the owner cannot query the state.
         if let Some(is) = is {
             let Owned {
                 key, mode: is_mode, ..
@@ -171,12 +171,12 @@ fn remove() {
     }
     let got = both("while it is attached", |calls| {
         let segment = Segment::new(1, 0o600);
-        // SAFETY: the kernel chooses the place.
+        // SAFETY: the kernel chooses the address.
         let at = unsafe { shmat(segment.id, ptr::null(), 0) };
         let first = call!(calls.shmctl(segment.id, IPC_RMID, ptr::null_mut()));
         let marked = segment.state();
         let second = call!(calls.shmctl(segment.id, IPC_RMID, ptr::null_mut()));
-        // SAFETY: nothing uses it.
+        // SAFETY: nothing uses the mapping now.
         assert_eq!(unsafe { shmdt(at) }, 0);
         (
             first,

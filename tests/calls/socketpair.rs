@@ -1,14 +1,14 @@
-//! socketpair
+//! socketpair.
 
 use crate::both::{Calls, Outcome, Pages, both, same};
 use crate::call;
 use common::prelude::*;
 use libc::*;
 
-/// What sv holds before a call.
+/// The content of sv before a call.
 const UNTOUCHED: [c_int; 2] = [-7, -7];
 
-/// Everything that shows of a call.
+/// All visible effects of a call.
 #[derive(Debug, PartialEq)]
 struct Effect {
     outcome: Outcome,
@@ -25,7 +25,7 @@ struct Descriptor {
     status: c_int,
 }
 
-/// One end of a pair: its domain, type and protocol, and what arrives there.
+/// One end of a pair: its domain, type and protocol, and the data that it receives.
 #[derive(Debug, PartialEq)]
 struct End {
     options: [c_int; 3],
@@ -68,7 +68,8 @@ fn open_descriptors() -> Vec<Descriptor> {
     open
 }
 
-/// Sends twice and looks at what arrives: a byte stream joins what packets keep apart.
+/// Sends twice and compares the received data: a byte stream joins the two writes, the other types
+/// do not.
 fn exchange(from: c_int, to: c_int) -> End {
     for text in ["ab", "c"] {
         // SAFETY: the text is readable.
@@ -88,7 +89,7 @@ fn exchange(from: c_int, to: c_int) -> End {
     let options = [SO_DOMAIN, SO_TYPE, SO_PROTOCOL].map(|option| {
         let mut value = -1;
         let mut len = size_of::<c_int>() as socklen_t;
-        // SAFETY: value and len are ours and fit each other.
+        // SAFETY: value and len are ours and match.
         let got = unsafe { getsockopt(to, SOL_SOCKET, option, (&raw mut value).cast(), &mut len) };
         assert_eq!(got, 0);
         value
@@ -188,7 +189,7 @@ fn errors() {
         let effect = both(&what, |calls| run(calls, domain, kind, protocol));
         assert_eq!(effect.outcome, Err(errno), "{what}");
         assert_eq!(effect.open, before, "{what}");
-        // The kernel judges the flags before it writes to sv, the rest after.
+        // The kernel checks the flags before it writes to sv, and the other arguments after.
         if errno == EINVAL && kind > 15 {
             assert_eq!(effect.sv, UNTOUCHED, "{what}");
         }
@@ -217,7 +218,7 @@ fn pointers() {
         let outcome = both(name, |calls| {
             let sv = pages.last::<c_int>(len);
             let outcome = call!(calls.socketpair(AF_UNIX, SOCK_STREAM, 0, sv));
-            // SAFETY: eight readable bytes, perhaps unaligned.
+            // SAFETY: eight readable bytes, possibly unaligned.
             let fds = unsafe { sv.cast::<[c_int; 2]>().read_unaligned() };
             close_both(fds);
             (outcome, pages.bytes())
@@ -230,7 +231,7 @@ fn pointers() {
 fn no_descriptors() {
     // SAFETY: no pointers.
     let lowest = unsafe { dup(0) };
-    // SAFETY: it is ours.
+    // SAFETY: the descriptor is ours.
     unsafe { close(lowest) };
     for (room, outcome) in [(0, Err(EMFILE)), (1, Err(EMFILE)), (2, Ok(0))] {
         let effect = both(format!("room for {room}"), |calls| {

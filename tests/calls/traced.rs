@@ -1,5 +1,5 @@
-//! The system calls of each function, beside those of the C library's function, as strace lists
-//! them. A filter that accepts the one then accepts the other.
+//! Compares the system calls of each function with those of the C library's function, using strace.
+//! A filter that accepts one then accepts the other.
 
 use crate::both::{Calls, IPC, LIBC};
 use crate::call;
@@ -8,7 +8,7 @@ use common::strace::{MARKER, marker, name, trace};
 use libc::{AF_UNIX, IPC_CREAT, IPC_PRIVATE, IPC_RMID, SETVAL, SOCK_STREAM, sembuf, timespec};
 use std::ptr;
 
-/// Makes each call once, and `between` before each and after the last.
+/// Makes each call once, and runs `between` before each call and after the last one.
 fn all(calls: &Calls, between: impl Fn()) {
     let step = |outcome: Result<i64, i32>| {
         between();
@@ -47,7 +47,7 @@ fn all(calls: &Calls, between: impl Fn()) {
     step(call!(calls.semctl(set, 0, IPC_RMID)));
 }
 
-/// The names of the system calls between the markers, one element a function.
+/// The names of the system calls between the markers, one element for each function.
 fn system_calls(calls: &Calls) -> Vec<Vec<String>> {
     let _folder = WorkingDirectory::new();
     let trace = trace(|| all(calls, marker));
@@ -55,7 +55,7 @@ fn system_calls(calls: &Calls) -> Vec<Vec<String>> {
         .split(MARKER)
         .map(|phase| phase.lines().filter_map(name).map(String::from).collect())
         .collect();
-    // The process itself comes before the first marker and after the last.
+    // The calls before the first marker and after the last are the process's own.
     phases.pop();
     phases.remove(0);
     phases

@@ -1,4 +1,4 @@
-//! SEM_UNDO
+//! SEM_UNDO.
 
 use crate::both::{Calls, both};
 use crate::call;
@@ -8,7 +8,7 @@ use crate::wait::Held;
 use common::prelude::*;
 use libc::*;
 
-/// Changes a semaphore and has the kernel note the undo.
+/// Changes a semaphore, and lets the kernel record the undo value.
 fn change(calls: &Calls, set: &Set, num: u16, by: i16) {
     let mut list = ops(&[(num, by, SEM_UNDO)]);
     let no_time = timespec {
@@ -80,7 +80,7 @@ fn erased_by_setval() {
     let all = [7u16, 7];
     let all = Fourth::Pointer(all.as_ptr().cast_mut().cast());
     for (cmd, fourth, expected) in [
-        (SETVAL, Fourth::Int(7), [7, 0]), // the other one's undo stays
+        (SETVAL, Fourth::Int(7), [7, 0]), // the other semaphore's undo value stays
         (SETALL, all, [7, 7]),
     ] {
         let got = both(cmd, |calls| {
@@ -100,7 +100,7 @@ fn erased_by_setval() {
     }
 }
 
-/// The sum of what is noted has its own limit.
+/// The sum of the recorded values has its own limit.
 #[apply(isolated)]
 fn out_of_range() {
     let got = both("noted twice", |calls| {

@@ -1,4 +1,4 @@
-//! semop and semtimedop that wait
+//! semop and semtimedop that wait.
 
 use crate::both::{Calls, LIBC, Outcome, Pages, both, limit, makers_and_users};
 use crate::call;
@@ -12,13 +12,13 @@ use std::ptr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How a waiting call is made.
+/// The ways to make a waiting call.
 #[derive(Clone, Copy, Debug)]
 enum How {
     Semop,
     Forever,
     Hour,
-    /// The longest time that can be said.
+    /// The longest possible time-out.
     Longest,
 }
 
@@ -43,7 +43,7 @@ fn operate(calls: &Calls, id: c_int, list: &[(u16, i16, c_int)], how: How) -> Ou
     }
 }
 
-/// Starts a child that waits for one operation, and returns once it does wait.
+/// Starts a child that waits for one operation, and returns when the child waits.
 fn waiter(calls: &Calls, set: &Set, op: (u16, i16, c_int), how: How) -> Reporter<i64> {
     let before = set.waiters();
     let child = fork_reporter(|| operate(calls, set.id, &[op], how));
@@ -51,7 +51,7 @@ fn waiter(calls: &Calls, set: &Set, op: (u16, i16, c_int), how: How) -> Reporter
     child
 }
 
-/// One operation on a set of 0 and 1, with a time-out that must not end early.
+/// Performs one operation on a set with the values 0 and 1; the time-out must not expire early.
 fn timed(calls: &Calls, op: (u16, i16, c_int), given: timespec) -> (Outcome, Vec<u16>) {
     let set = Set::new(&[0, 1]);
     let mut list = ops(&[op]);
@@ -73,7 +73,8 @@ fn timed(calls: &Calls, op: (u16, i16, c_int), given: timespec) -> (Outcome, Vec
 #[apply(isolated)]
 fn time_outs() {
     let ms = 1_000_000;
-    // Seconds, nanoseconds, and the outcome where there is nothing to wait for or there is.
+    // Seconds, nanoseconds, the outcome of a call that does not have to wait, and of one that has
+    // to.
     for (tv_sec, tv_nsec, at_once, waiting) in [
         (0, 0, Ok(0), Err(EAGAIN)),
         (0, 1, Ok(0), Err(EAGAIN)),
@@ -111,7 +112,7 @@ fn time_outs() {
         timed(calls, (0, -1, 0), timespec { tv_sec, tv_nsec })
     });
     assert_eq!(got.0, Err(EAGAIN));
-    // IPC_NOWAIT is judged before the time.
+    // IPC_NOWAIT is checked before the time-out.
     let hour = timespec {
         tv_sec: 3600,
         tv_nsec: 0,
@@ -176,7 +177,7 @@ fn woken() {
     for how in HOWS {
         for (start, op, change, after) in [
             (0, (0, -2, 0), 2, 0),
-            (0, (0, -2, SEM_UNDO), 5, 5), // the child's end gives them back
+            (0, (0, -2, SEM_UNDO), 5, 5), // the child's exit gives them back
             (3, (0, 0, 0), -3, 0),
         ] {
             let what = format!("{op:?} by {how:?}");
@@ -191,7 +192,7 @@ fn woken() {
     }
 }
 
-/// Half of what is waited for changes nothing.
+/// If only a part of the operations is possible, nothing changes.
 #[apply(isolated)]
 fn all_or_none() {
     for how in HOWS {
@@ -213,7 +214,7 @@ fn all_or_none() {
     }
 }
 
-/// How often the handler ran, in the child.
+/// The number of times that the handler ran, in the child.
 static HANDLED: AtomicI64 = AtomicI64::new(0);
 
 extern "C" fn handler(_: c_int) {
@@ -253,7 +254,7 @@ fn interrupted_by_a_handler() {
     }
 }
 
-/// Linux ends the wait also when a process that has no handler is stopped and continued.
+/// On Linux, stopping and continuing a process without a handler also ends the wait.
 #[apply(isolated)]
 fn interrupted_by_stop_and_continue() {
     for how in HOWS {
@@ -300,7 +301,7 @@ fn counts_and_pids() {
                 [GETNCNT, GETZCNT].map(|cmd| control(calls, set.id, num, cmd, Fourth::None))
             })
             .collect();
-        // Each is let go, and is then the last one of its semaphore.
+        // Each one is released, and is then the last operator of its semaphore.
         let last = |num, pid: pid_t| {
             wait_until("the child was let go", || set.get(num, GETPID) == pid);
             control(calls, set.id, num as c_int, GETPID, Fourth::None) == Ok(pid.into())
@@ -318,7 +319,7 @@ fn counts_and_pids() {
     assert_eq!(got, (counts, [true; 3], vec![Ok(0); 3], vec![(0, 0); 3]));
 }
 
-/// Two processes pass the turn to each other through both providers.
+/// Two processes take turns, through all pairs of providers.
 #[apply(isolated)]
 fn taking_turns() {
     for (first, second) in makers_and_users() {
@@ -340,14 +341,14 @@ fn taking_turns() {
     }
 }
 
-/// A child that has done something, says so, and goes on when it is told to.
+/// A child that does its first step, reports it, and continues when the parent tells it to.
 pub struct Held {
     pub child: Reporter<i64>,
     line: UnixStream,
 }
 
 impl Held {
-    /// Starts it; returns when `first` is done.
+    /// Starts the child; returns when `first` has returned.
     pub fn start(first: impl FnOnce(), then: impl FnOnce()) -> Self {
         let (mut line, mut child_line) = UnixStream::pair().unwrap();
         let mut byte = [0];
@@ -364,7 +365,7 @@ impl Held {
         Self { child, line }
     }
 
-    /// Lets it go on to its end.
+    /// Lets the child continue, and waits for its exit.
     pub fn finish(mut self) -> Outcome {
         self.line.write_all(b".").unwrap();
         self.child.outcome()

@@ -1,4 +1,4 @@
-//! What the functions refuse.
+//! Arguments that the functions refuse.
 
 use crate::support::*;
 use libc::{EBADF, EINVAL, EMSGSIZE, ENODATA, ENOSPC, EOPNOTSUPP, EPROTO, c_int, c_void, ssize_t};
@@ -56,11 +56,11 @@ fn init() {
         assert_eq!(init_raw(at, size, 100, 0).unwrap_err(), ENOSPC, "{size}");
     }
     assert_eq!(memory.init(1 << 40, 0).unwrap_err(), ENOSPC);
-    // SAFETY: the memory is there; the handle's place is not.
+    // SAFETY: the memory is valid; the out pointer is NULL.
     let ret =
         outcome(|| unsafe { ipc_cell_init(at, memory.size, 100, 0, ptr::null_mut()) as ssize_t });
     assert_eq!(ret, Err(EINVAL));
-    // None of these has written anything.
+    // None of these calls has written to the memory.
     assert!(memory.bytes().iter().all(|byte| *byte == 0));
     for (offset, flags) in [
         (0, 0),
@@ -94,7 +94,7 @@ fn open() {
     for size in [0, 1, 63, 255, 256, memory.size - 1] {
         assert_eq!(open_raw(at, size, 0).unwrap_err(), EPROTO, "{size}");
     }
-    // SAFETY: the memory is there; the handle's place is not.
+    // SAFETY: the memory is valid; the out pointer is NULL.
     let ret = outcome(|| unsafe { ipc_cell_open(at, memory.size, 0, ptr::null_mut()) as ssize_t });
     assert_eq!(ret, Err(EINVAL));
     assert_eq!(open_raw(at, usize::MAX, 0).unwrap().size(), 100);
@@ -105,7 +105,7 @@ fn store() {
     let (memory, cell) = new_cell(100, 0);
     let value = [7u8; 101];
     let at = value.as_ptr().cast::<c_void>();
-    // SAFETY: a value of so many bytes.
+    // SAFETY: a value of this many bytes.
     let ret = outcome(|| unsafe { ipc_cell_store(ptr::null_mut(), at, 5, 0) as ssize_t });
     assert_eq!(ret, Err(EINVAL));
     for len in [0, 5] {
@@ -134,7 +134,7 @@ fn load() {
     let at = room.as_mut_ptr().cast::<c_void>();
     let mut version = 77;
     let mut load = |cell: *const _, at: *mut c_void, cap: usize| {
-        // SAFETY: a handle or NULL, room for cap bytes or NULL.
+        // SAFETY: a handle or NULL, and a buffer of cap bytes or NULL.
         outcome(|| unsafe { ipc_cell_load(cell, at, cap, &mut version) })
     };
     for stored in [false, true] {
@@ -148,7 +148,7 @@ fn load() {
         assert_eq!(load(cell.0, at, MAX + 1), Err(EINVAL));
     }
     assert_eq!(version, 77);
-    // SAFETY: a handle, and room; the version is not wanted.
+    // SAFETY: a handle, and a buffer; a NULL version is allowed.
     let len = outcome(|| unsafe { ipc_cell_load(cell.0, at, 100, ptr::null_mut()) });
     assert_eq!((len, &room[..3]), (Ok(3), &b"abc"[..]));
     // SAFETY: NULL is allowed.
@@ -169,7 +169,7 @@ fn wait() {
             assert_eq!(cell.wait(9, timeout), Err(EINVAL));
         }
     }
-    // A handle that may not write cannot announce itself.
+    // A read-only handle cannot announce its wait.
     let (memory, _cell) = new_cell(100, WAITABLE);
     let reader = memory.open(RDONLY).unwrap();
     for timeout in [-1, 0, 5, INTR] {
@@ -181,7 +181,7 @@ fn wait() {
     assert_eq!(ret, Err(EINVAL));
 }
 
-/// A handle can be closed while another one is used; the memory is not touched.
+/// A handle can be closed while another one is used; this does not change the memory.
 #[apply(isolated)]
 fn close() {
     let (memory, cell) = new_cell(100, 0);

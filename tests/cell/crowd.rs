@@ -1,5 +1,5 @@
-//! Many readers and writers at full speed: no value is torn, versions only grow, and who is
-//! killed leaves nothing behind.
+//! Many readers and writers at full speed: no value is torn, versions only increase, and a killed
+//! process blocks no other.
 
 use crate::support::*;
 use libc::{EAGAIN, ENODATA, c_uint};
@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// What the processes of a crowd share besides the cell: whether it has ended, and how often
-/// something was done.
+/// The processes of a crowd share the cell, an end flag, and counters.
 struct Shared(Memory);
 
 impl Shared {
@@ -17,12 +16,12 @@ impl Shared {
     }
 
     fn over(&self) -> &AtomicBool {
-        // SAFETY: a byte of memory that stays; zero is false.
+        // SAFETY: a byte of permanent memory; zero is false.
         unsafe { &*self.0.at.cast() }
     }
 
     fn count(&self, which: usize) -> &AtomicU64 {
-        // SAFETY: aligned words of memory that stays.
+        // SAFETY: aligned words of permanent memory.
         unsafe { &*self.0.at.add(64 * (1 + which)).cast() }
     }
 }
@@ -31,8 +30,8 @@ const STORES: usize = 0;
 const LOADS: usize = 1;
 const GIVEN_UP: usize = 2;
 
-/// Stores values of several lengths until the end. They are made before, so that it does
-/// hardly anything but storing.
+/// Stores values of several lengths until the end. They are built first, so that the loop does
+/// little else than storing.
 fn write(memory: &Memory, shared: &Shared, seed: u64, flags: c_uint) {
     let cell = memory.open(flags).unwrap();
     let size = cell.size() as u64;
@@ -94,7 +93,7 @@ fn torn(size: usize, flags: c_uint, writers: u64, readers: u64) {
         children.push(fork(|| read(&memory, &shared)));
     }
     thread::sleep(Duration::from_millis(scaled(1500)));
-    // On a busy machine it takes longer until there is something to judge.
+    // A busy machine needs longer to reach a meaningful number.
     wait_until("a few stores and loads", || {
         [STORES, LOADS].map(|which| shared.count(which).load(Ordering::Relaxed) > 20) == [true; 2]
     });
@@ -137,7 +136,7 @@ fn torn_by_a_sole_writer() {
     torn(4096, SOLE, 1, 2);
 }
 
-/// Writers are killed at random and replaced; readers never notice.
+/// Writers are killed at random and replaced; readers are not affected.
 #[apply(isolated)]
 fn killed_writers() {
     for (size, flags) in [(64, 0), (3000, WAITABLE), (64, FOR_ALL), (100_000, 0)] {
@@ -161,14 +160,14 @@ fn killed_writers() {
         assert_eq!(cell.load(), Ok((vec![0; 8], before + 1)));
         shared.over().store(true, Ordering::Relaxed);
         readers.into_iter().for_each(Child::join);
-        // A killed one may have stored and not counted.
+        // A killed writer may have stored a value without counting it.
         assert!(before >= shared.count(STORES).load(Ordering::Relaxed));
         assert!(shared.count(LOADS).load(Ordering::Relaxed) > 0);
     }
 }
 
-/// Waiters and writers are killed at random and replaced. No waiter misses a value: each is released
-/// as long as there are stores.
+/// Waiters and writers are killed at random and replaced. No waiter misses a value: each one
+/// returns as long as there are stores.
 #[apply(isolated)]
 fn killed_waiters() {
     for flags in [WAITABLE, FOR_ALL] {
@@ -211,7 +210,7 @@ fn killed_waiters() {
             }
             thread::sleep(Duration::from_micros(random.below(2000)));
         }
-        // The waiters end first: they need another store for that.
+        // The waiters end first, because each needs one more store.
         shared.over().store(true, Ordering::Relaxed);
         let last = memory.open(0).unwrap();
         for waiter in waiters {

@@ -1,4 +1,4 @@
-//! What is, or is not, in the memory.
+//! The content of the memory.
 
 use crate::support::*;
 use libc::{
@@ -7,7 +7,7 @@ use libc::{
 };
 use unixipc::ffi::cell::*;
 
-/// Memory of any content becomes a cell without a value.
+/// Memory of any content can be initialised as a cell without a value.
 #[apply(isolated)]
 fn anything_before() {
     let memory = Memory::new(ipc_cell_memory_size(200));
@@ -27,7 +27,7 @@ fn anything_before() {
             memory.open(RDONLY).unwrap().load(),
             Ok((vec![round; 200], 1))
         );
-        // A cell with a value becomes one without, of another size.
+        // A cell with a value becomes one without a value, of another size.
         let cell = memory.init(10, 0).unwrap();
         assert_eq!((cell.size(), cell.load()), (10, Err(ENODATA)));
         assert_eq!(cell.store(b"0123456789", 0), Ok(0));
@@ -51,7 +51,8 @@ fn not_a_cell() {
     assert_eq!(memory.open(0).unwrap_err(), EPROTO);
 }
 
-/// Memory that is mapped read-only: all but storing works, and sees what others store.
+/// In memory that is mapped read-only, everything except storing works, and sees the values of
+/// other processes.
 #[apply(isolated)]
 fn read_only() {
     let size = ipc_cell_memory_size(1000);
@@ -73,7 +74,7 @@ fn read_only() {
     assert_eq!(view.open(RDONLY).unwrap().store(b"x", 0), Err(EBADF));
 }
 
-/// Opening and loading leave every byte as it is, and so does waiting where it is not announced.
+/// Opening and loading write nothing, and neither does waiting without an announcement.
 #[apply(isolated)]
 fn nothing_is_written() {
     for waitable in [WAITABLE, FOR_ALL] {
@@ -97,7 +98,7 @@ fn nothing_is_written() {
     }
 }
 
-/// Numbers that would lead out of the memory, or nowhere.
+/// Numbers that lead to addresses outside the memory, or to none.
 #[apply(isolated)]
 fn sizes_are_checked() {
     let (memory, _cell) = new_cell(300, 0);
@@ -155,7 +156,7 @@ fn sizes_are_checked() {
         memory.poke(layout::FLAGS, bad);
         refused(&format!("flags {bad:#x}"));
     }
-    // Products that come out small when they overflow.
+    // Products that overflow to a small number.
     for (slots, stride) in [
         (2, 1u64 << 63),
         (1u32 << 16, 1 << 48),
@@ -165,12 +166,13 @@ fn sizes_are_checked() {
         memory.poke(layout::STRIDE, stride);
         refused(&format!("{slots} slots, stride {stride:#x}"));
     }
-    // Fewer slots than this version would make are all right.
+    // Fewer slots than this version would create are valid.
     memory.poke(layout::SLOTS, slots / 2);
     assert_eq!(memory.open(0).unwrap().store(b"x", 0), Ok(0));
 }
 
-/// A handle keeps what it has checked; what it finds later is refused, and no more.
+/// A handle keeps the numbers that it has checked; it refuses later damage that it detects, and
+/// ignores other changes.
 #[apply(isolated)]
 fn overwritten_later() {
     let (memory, cell) = new_cell(64, WAITABLE);
@@ -198,7 +200,7 @@ fn overwritten_later() {
         assert_eq!(cell.store(b"x", 0), Err(EPROTO), "published {bad:#x}");
     }
     restore();
-    // The largest versions, of which one says that a slot is being filled.
+    // The highest versions; one of them marks a slot that is being filled.
     for high in [u64::MAX, u64::MAX - 1] {
         let slot = layout::FIRST_SLOT + stride * (high & 15) as usize;
         memory.poke(slot, high);
@@ -208,7 +210,7 @@ fn overwritten_later() {
     }
     assert_eq!(cell.load().unwrap().1, u64::MAX - 1);
     restore();
-    // What is not looked at again.
+    // Fields that are not checked again.
     for offset in [
         layout::MAGIC,
         layout::VERSION,
@@ -221,7 +223,7 @@ fn overwritten_later() {
     }
     assert_eq!(cell.load(), Ok((vec![1; 64], 1)));
     restore();
-    // The longest and the shortest value that are believed.
+    // The longest and the shortest length that are accepted.
     for len in [1u64, 64] {
         memory.poke(slot + 8, len);
         assert_eq!(cell.load(), Ok((vec![1; len as usize], 1)));
@@ -229,7 +231,7 @@ fn overwritten_later() {
     assert_eq!(cell.load_cap(63), Err(EMSGSIZE));
 }
 
-/// Readers need no lock of their own C library; writers do.
+/// Readers do not depend on the locks of their C library; writers do.
 #[apply(isolated)]
 fn lock_of_another_kind() {
     let (memory, cell) = new_cell(64, 0);
@@ -241,7 +243,7 @@ fn lock_of_another_kind() {
     assert_eq!(memory.open(0).unwrap().load(), Ok((vec![1; 64], 1)));
 }
 
-/// No memory for handles: ENOMEM, and no end of the process.
+/// Without memory for handles the call fails with ENOMEM, and the process continues.
 #[apply(isolated)]
 fn no_memory() {
     let (memory, cell) = new_cell(64, 0);
@@ -257,7 +259,7 @@ fn no_memory() {
         };
         assert_eq!(errno, ENOMEM);
         assert_eq!(memory.init(64, 0).map(drop), Err(ENOMEM));
-        // SAFETY: the child ends here: its heap is full.
+        // SAFETY: the child ends here, because its heap is full.
         unsafe { _exit(0) };
     });
     opened.join();

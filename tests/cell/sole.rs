@@ -1,4 +1,5 @@
-//! The sole writer: while there is one nobody else stores, and however it ends, others may.
+//! The sole writer: while it exists no other process stores; after its end, however it happens,
+//! others can.
 
 use crate::support::*;
 use libc::{EAGAIN, EBUSY, EDEADLK, EINVAL, EPERM, EPROTO, ETIMEDOUT};
@@ -9,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use unixipc::ffi::cell::ipc_cell_memory_size;
 
-/// What another process finds while there is a sole writer.
+/// The results of another process while there is a sole writer.
 fn others_are_kept_out(memory: &Memory) {
     fork(|| {
         assert_eq!(memory.open(SOLE).unwrap_err(), EBUSY);
@@ -20,7 +21,7 @@ fn others_are_kept_out(memory: &Memory) {
     .join();
 }
 
-/// What another process finds when there is none any more.
+/// The results of another process when there is no sole writer.
 fn others_may_store(memory: &Memory) {
     fork(|| {
         let other = memory.open(0).unwrap();
@@ -54,8 +55,8 @@ fn keeps_others_out() {
     }
 }
 
-/// The thread executes a program, and is not its process's main thread: the kernel does not notice
-/// that the writer has gone.
+/// A thread that is not the main thread executes a program: the kernel does not report that the
+/// writer has gone.
 #[apply(isolated)]
 fn executes_a_program() {
     let (memory, first) = new_cell(100, 0);
@@ -84,7 +85,7 @@ fn executes_a_program() {
     child.reap();
 }
 
-/// The same thread by another handle; another thread by the same handle.
+/// The same thread with another handle; another thread with the same handle.
 #[apply(isolated)]
 fn mistakes() {
     let (memory, alone) = new_cell(100, SOLE);
@@ -96,7 +97,7 @@ fn mistakes() {
     thread::spawn(move || {
         let alone = Cell(handle as *mut _);
         assert_eq!(alone.store(b"thread", 0), Err(EPERM));
-        // Closing is for the thread that opened it.
+        // Only the thread that opened the handle may close it.
         std::mem::forget(alone);
     })
     .join()
@@ -105,7 +106,7 @@ fn mistakes() {
     assert_eq!(alone.load(), Ok((b"alone".to_vec(), 1)));
 }
 
-/// Who waits to store does so when the sole writer closes its handle, or is killed.
+/// A waiting store proceeds when the sole writer closes its handle or is killed.
 #[apply(isolated)]
 fn others_wait_for_its_end() {
     for killed in [false, true] {
@@ -118,7 +119,7 @@ fn others_wait_for_its_end() {
             put(&mut is_ready);
             get(&mut end);
             drop(alone);
-            get(&mut end); // it lives on
+            get(&mut end); // the process continues to run
         });
         get(&mut ready);
         let waiting = fork(|| {
@@ -151,7 +152,7 @@ fn get(pipe: &mut std::io::PipeReader) {
     pipe.read_exact(&mut [0]).unwrap();
 }
 
-/// A thread that ends without closing its handle keeps nobody out.
+/// A thread that ends without closing its handle does not block others.
 #[apply(isolated)]
 fn ends_with_its_thread() {
     let (memory, first) = new_cell(100, 0);
@@ -168,15 +169,15 @@ fn ends_with_its_thread() {
     let left = Cell(handle.recv().unwrap() as *mut _);
     assert_eq!(first.store(b"first", 0), Ok(0));
     others_may_store(&memory);
-    // What was left is closed, and takes nothing from the next one.
+    // Closing the remaining handle does not affect the next sole writer.
     let next = memory.open(SOLE).unwrap();
     drop(left);
     others_are_kept_out(&memory);
     drop(next);
 }
 
-/// The C library gives a thread what it knew one by that has ended: the handle of that one is
-/// still not this one's.
+/// The C library gives a new thread the identity of one that has ended: the handle of the ended
+/// thread still does not belong to the new one.
 #[apply(isolated)]
 fn is_no_later_thread() {
     let (memory, first) = new_cell(100, 0);
@@ -195,7 +196,7 @@ fn is_no_later_thread() {
     let later = move || {
         let left = Cell(handle as *mut _);
         assert_eq!(left.store(b"later", 0), Err(EPERM));
-        // Nor does it give up what it has by another handle.
+        // Closing it does not release the other handle of this thread.
         let alone = open_raw(at as *const _, size, SOLE).unwrap();
         assert_eq!(left.store(b"later", 0), Err(EPERM));
         drop(left);
@@ -219,7 +220,7 @@ fn is_no_later_thread() {
     assert_eq!(first.load(), Ok((b"alone".to_vec(), 2)));
 }
 
-/// Who finds the cell finds its sole writer too.
+/// Finding the cell includes finding its sole writer.
 #[apply(isolated)]
 fn from_the_beginning() {
     const CELLS: usize = 20_000;
@@ -251,8 +252,8 @@ fn from_the_beginning() {
     seeker.join();
 }
 
-/// A child after fork cannot store with the handle, even if it forks again or its parent has ended,
-/// and by closing the handle it takes nothing from its parent.
+/// A child after fork cannot store with the handle, even if it forks again or its parent has
+/// exited. Closing the handle in the child does not affect the parent.
 #[apply(isolated)]
 fn stays_the_parents() {
     for waitable in [0, WAITABLE, FOR_ALL] {
@@ -263,7 +264,7 @@ fn stays_the_parents() {
                 assert_eq!(alone.store(b"child", timeout), Err(EPERM));
             }
             fork(|| assert_eq!(alone.store(b"grandchild", 0), Err(EPERM))).join();
-            // Not by a thread of the child either.
+            // Nor can a thread of the child.
             let handle = alone.0 as usize;
             thread::spawn(move || {
                 let alone = Cell(handle as *mut _);
@@ -281,8 +282,8 @@ fn stays_the_parents() {
     }
 }
 
-/// When the parent has closed its handle, the child can become the sole writer with a handle of its
-/// own, but the handle from the parent still stores nothing.
+/// When the parent has closed its handle, the child can become the sole writer with its own handle,
+/// but the inherited handle still cannot store.
 #[apply(isolated)]
 fn child_becomes_the_writer() {
     let (memory, alone) = new_cell(100, SOLE);

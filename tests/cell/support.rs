@@ -1,4 +1,4 @@
-//! The calls in Rust's types, memory to call them on, and values that show whether they are whole.
+//! The C calls with Rust types, memory for the cells, and values that show whether they are whole.
 
 pub use common::prelude::*;
 use libc::{c_int, c_uint, c_void, size_t};
@@ -9,25 +9,25 @@ use unixipc::cell::Cell as Raw;
 use unixipc::ffi::cell::*;
 
 pub const WAITABLE: c_uint = IPC_CELL_F_WAITABLE;
-/// Handles that read only may wait too.
+/// Handles that only read may wait too.
 pub const FOR_ALL: c_uint = IPC_CELL_F_WAITABLE_RDONLY;
 pub const RDONLY: c_uint = IPC_CELL_F_RDONLY;
 pub const SOLE: c_uint = IPC_CELL_F_SOLE_WRITER;
 pub const INTR: c_int = unixipc::ffi::pair::IPC_WAIT_INTR;
 const PAGE: usize = 4096;
 
-/// A handle; closed when dropped.
+/// A handle; dropping it closes it.
 pub struct Cell(pub *mut Raw);
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        // SAFETY: the handle is from the library, and not closed yet.
+        // SAFETY: the handle is open.
         unsafe { ipc_cell_close(self.0) };
     }
 }
 
-/// Shared memory between two pages that cannot be touched, ending where the second begins, so
-/// that what oversteps it faults.
+/// Shared memory between two inaccessible pages. It ends where the second one begins, so that an
+/// overrun faults.
 pub struct Memory {
     mapping: *mut c_void,
     mapped: usize,
@@ -35,7 +35,7 @@ pub struct Memory {
     pub size: usize,
 }
 
-// SAFETY: a mapping for several threads, of which only the library looks into the cell.
+// SAFETY: several threads may use the mapping, and only the library accesses the cell.
 unsafe impl Sync for Memory {}
 
 impl Memory {
@@ -49,7 +49,7 @@ impl Memory {
         let inner = size.next_multiple_of(PAGE);
         let mapped = inner + 2 * PAGE;
         let anywhere = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new mapping, where the kernel likes.
+        // SAFETY: a new mapping; the kernel chooses the address.
         let mapping =
             unsafe { libc::mmap(ptr::null_mut(), mapped, libc::PROT_NONE, anywhere, -1, 0) };
         assert_ne!(mapping, libc::MAP_FAILED);
@@ -68,7 +68,7 @@ impl Memory {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        // SAFETY: so many bytes are mapped, and nobody writes to them meanwhile.
+        // SAFETY: this many bytes are mapped, and no process writes to them now.
         unsafe { std::slice::from_raw_parts(self.at, self.size) }.to_vec()
     }
 
@@ -79,7 +79,7 @@ impl Memory {
         }
     }
 
-    /// Overwrites a number at a place of the layout.
+    /// Overwrites a number at an offset of the layout.
     pub fn poke<T>(&self, offset: usize, value: T) {
         assert!(offset + size_of::<T>() <= self.size);
         // SAFETY: within the memory.
@@ -108,7 +108,7 @@ impl Drop for Memory {
     }
 }
 
-/// Where the layout has what a test overwrites.
+/// Offsets of the fields that tests overwrite.
 pub mod layout {
     pub const MAGIC: usize = 0;
     pub const VERSION: usize = 4;
@@ -129,7 +129,7 @@ pub fn new_cell(value_size: usize, flags: c_uint) -> (Memory, Cell) {
     (memory, cell)
 }
 
-/// What a handle is before a call; no call gives this.
+/// The value of a handle before a call; no call returns it.
 fn no_handle() -> *mut Raw {
     ptr::without_provenance_mut(0xdead0)
 }
@@ -182,16 +182,16 @@ impl Cell {
 
     #[track_caller]
     pub fn store_raw(&self, value: *const c_void, len: size_t, timeout_ms: c_int) -> Outcome {
-        // SAFETY: an open handle; what the pointer reaches is the test's.
+        // SAFETY: an open handle; the pointer and the length are the test's choice.
         outcome(|| unsafe { ipc_cell_store(self.0, value, len, timeout_ms) } as isize)
     }
 
-    /// Loads into a buffer; nothing may be written behind `cap`, and no version after a failure.
+    /// Loads into a buffer; the call must not write beyond `cap`, nor set the version on failure.
     #[track_caller]
     pub fn load_cap(&self, cap: usize) -> Result<(Vec<u8>, u64), c_int> {
         let mut room = vec![0xa5; cap + 16];
         let mut version = u64::MAX;
-        // SAFETY: an open handle, room for cap bytes.
+        // SAFETY: an open handle, and a buffer longer than cap.
         let len = outcome(|| unsafe {
             ipc_cell_load(self.0, room.as_mut_ptr().cast(), cap, &mut version)
         });
@@ -226,8 +226,7 @@ impl Cell {
     }
 }
 
-/// A value of a number and a length: every byte follows from them, and they stand in it
-/// where it is long enough.
+/// A value that is a function of a number and a length. It contains both if it is long enough.
 pub fn fill_value(value: &mut [u8], number: u64) {
     let len = value.len() as u64;
     for (i, part) in value.chunks_mut(8).enumerate() {

@@ -1,4 +1,4 @@
-//! One handle, used by several threads of one process: what `make tsan` looks at too.
+//! One handle, used by several threads of one process; `make tsan` runs this test too.
 
 use crate::support::*;
 use libc::{EAGAIN, ENODATA};

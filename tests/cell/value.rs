@@ -25,8 +25,8 @@ fn lengths() {
     }
 }
 
-/// Cells of every size there is a reason to doubt, filled and with shorter values, more often
-/// than they have slots.
+/// Cells of all sizes around the boundaries of the layout, with full and with shorter values,
+/// stored more often than the cell has slots.
 #[apply(isolated)]
 fn every_size() {
     let sizes = (1..=300).chain([
@@ -84,7 +84,7 @@ fn versions() {
     assert_eq!(cell.version(), 1000, "a failed store");
 }
 
-/// The low half of the version comes round to 0, which is no empty cell.
+/// The low half of the version wraps to 0, which does not mean an empty cell.
 #[apply(isolated)]
 fn versions_beyond_32_bits() {
     for flags in [0, WAITABLE, FOR_ALL] {
@@ -110,14 +110,14 @@ fn versions_beyond_32_bits() {
     }
 }
 
-/// After an error that is not EAGAIN or EPROTO the buffer is what it was.
+/// After an error other than EAGAIN and EPROTO the buffer is unchanged.
 #[apply(isolated)]
 fn outputs_stay() {
     let (_memory, cell) = new_cell(64, 0);
     let untouched = |expected: c_int| {
         let mut room = [0x5a_u8; 63];
         let mut version = 5;
-        // SAFETY: a handle, and room.
+        // SAFETY: a handle, and a buffer.
         let ret = outcome(|| unsafe {
             unixipc::ffi::cell::ipc_cell_load(cell.0, room.as_mut_ptr().cast(), 63, &mut version)
         });
@@ -127,10 +127,10 @@ fn outputs_stay() {
     untouched(ENODATA);
     cell.store(&[1; 64], 0).unwrap();
     untouched(EMSGSIZE);
-    // Nor is anything behind a value that no writer was replacing.
+    // Nor does the call write beyond a value that no writer was replacing.
     cell.store(&[1; 20], 0).unwrap();
     let mut room = [0x5a_u8; 64];
-    // SAFETY: a handle, and room.
+    // SAFETY: a handle, and a buffer.
     let ret = outcome(|| unsafe {
         unixipc::ffi::cell::ipc_cell_load(cell.0, room.as_mut_ptr().cast(), 64, &mut 0)
     });
@@ -156,7 +156,7 @@ fn small_buffers() {
     }
 }
 
-/// The same memory, mapped twice: nothing in it is an address.
+/// The same memory, mapped twice: it contains no addresses.
 #[apply(isolated)]
 fn two_handles_at_two_addresses() {
     let size = unixipc::ffi::cell::ipc_cell_memory_size(100);
@@ -173,7 +173,7 @@ fn two_handles_at_two_addresses() {
     }
 }
 
-/// A handle works in the child, which may close it, and so may the parent.
+/// A handle works in the child; the child may close it, and so may the parent.
 #[apply(isolated)]
 fn fork() {
     let (_memory, cell) = new_cell(100, WAITABLE);
@@ -190,8 +190,8 @@ fn fork() {
     child.join();
 }
 
-/// A cell whose writers are always ahead of the reader: all it sees is a slot that is being
-/// filled, and another version published each time it looks.
+/// A cell whose writers always overtake the reader: each access shows a slot that is being filled,
+/// and another published version.
 struct Busy {
     looked: Count<u32>,
     published: [AtomicU32; 2],
@@ -229,7 +229,7 @@ impl protocol::CellMemory for Busy {
     }
 }
 
-/// Whatever the writers do, a load ends: without a copy, and with one each time.
+/// Whatever the writers do, a load ends, both with copies that are overtaken and without any copy.
 #[apply(isolated)]
 fn a_reader_gives_up() {
     let busy = Busy {
@@ -251,7 +251,7 @@ fn a_reader_gives_up() {
     );
 
     let mut copies = 0;
-    // What is there is copied, and overtaken each time.
+    // The content is copied, and overtaken each time.
     let always = [AtomicU32::new(4), AtomicU32::new(4)];
     let busy = Busy {
         published: always,

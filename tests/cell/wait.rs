@@ -1,4 +1,4 @@
-//! Waiting: for a value, and for another writer.
+//! Waiting for a value, and for another writer.
 
 use crate::support::*;
 use common::filter::refuse_where;
@@ -60,7 +60,7 @@ fn time_outs() {
     }
 }
 
-/// A waiting process uses no processor time until it is woken.
+/// A waiting process uses no processor time until a store wakes it.
 #[apply(isolated)]
 fn sleeps_without_polling() {
     let (_memory, cell) = new_cell(8, WAITABLE);
@@ -70,7 +70,7 @@ fn sleeps_without_polling() {
     assert!(used < Duration::from_millis(10), "{used:?}");
 }
 
-/// A process that can only read the memory moves the waiters away, where no store wakes them.
+/// A process that can only read the memory requeues the waiters to a futex that no store wakes.
 #[apply(isolated)]
 fn moved_away() {
     let file = memfd(ipc_cell_memory_size(8));
@@ -88,9 +88,9 @@ fn moved_away() {
         // SAFETY: within the memory.
         let published = unsafe { view.at.add(layout::PUBLISHED) };
         let (none, all) = (0, c_int::MAX);
-        // It is on its way back to sleep now and then.
+        // It returns to sleep from time to time.
         wait_until("a waiter that is moved", || {
-            // SAFETY: the kernel takes the addresses for names only.
+            // SAFETY: the kernel uses the addresses only as keys.
             let moved =
                 unsafe { libc::syscall(SYS_futex, published, FUTEX_REQUEUE, none, all, view.at) };
             moved == 1
@@ -120,8 +120,7 @@ fn wakes_all() {
     }
 }
 
-/// One that waits in memory that it can only read is woken too; so is one that waits beside
-/// another one that was killed.
+/// A waiter with read-only memory is woken too, and so is a waiter next to one that was killed.
 #[apply(isolated)]
 fn read_only() {
     let size = unixipc::ffi::cell::ipc_cell_memory_size(8);
@@ -146,7 +145,7 @@ fn is_announced(memory: &Memory) -> bool {
     !memory.peek::<u32>(layout::WAITERS).is_multiple_of(2)
 }
 
-/// A waiter that is killed leaves its announcement; the next store withdraws it.
+/// A waiter that is killed leaves its announcement; the next store clears it.
 #[apply(isolated)]
 fn killed_waiter() {
     let (memory, cell) = new_cell(8, WAITABLE);
@@ -160,7 +159,7 @@ fn killed_waiter() {
     other.join();
     assert!(!is_announced(&memory));
 
-    // Nor does one keep it that times out.
+    // Nor does a waiter leave one when its time-out expires.
     assert_eq!(cell.wait(1, 5), Err(ETIMEDOUT));
     assert!(is_announced(&memory));
     cell.store(b"y", 0).unwrap();
@@ -168,7 +167,7 @@ fn killed_waiter() {
     assert_eq!(cell.version(), 2);
 }
 
-/// A sleeping thread whose announcement is lost, whatever the reason, checks the version itself.
+/// A sleeping thread whose announcement is lost for any reason checks the version itself.
 #[apply(isolated)]
 fn late_announcement() {
     let (memory, cell) = new_cell(8, WAITABLE);
@@ -186,8 +185,8 @@ fn late_announcement() {
     }
 }
 
-/// A writer is killed between its publication and the wake-up, where it found no announcement
-/// before: the waiter sees the value nevertheless.
+/// A writer that saw no announcement is killed between its publication and the wake-up: the waiter
+/// still sees the value.
 #[apply(isolated)]
 fn killed_between() {
     let (memory, cell) = new_cell(8, WAITABLE);
@@ -203,18 +202,18 @@ fn killed_between() {
     assert_eq!(cell.version(), 1);
 }
 
-/// A store for which no thread waits makes no system call, by a sole writer neither.
+/// A store without a waiting thread makes no system call, even with a sole writer.
 #[apply(isolated)]
 fn cost() {
     for flags in [WAITABLE, WAITABLE | SOLE] {
         let (memory, cell) = new_cell(8, flags & WAITABLE);
         let stores = |cell: &Cell| {
             (0..200u64).all(|number| {
-                // SAFETY: a handle, a value of 8 bytes. Nothing is reported but by the result.
+                // SAFETY: a handle, and a value of 8 bytes. The result is the only report.
                 unsafe { ipc_cell_store(cell.0, (&raw const number).cast(), 8, -1) == 0 }
             })
         };
-        // A thread that does not wait, and one that waited.
+        // With a thread that does not wait, and with one that has waited.
         for waited in [false, true] {
             if waited {
                 let version = cell.load().map_or(0, |(_, version)| version);
@@ -223,9 +222,9 @@ fn cost() {
             }
             fork(|| {
                 let own = memory.open(flags & SOLE).unwrap();
-                // The first one finds out which process this is.
+                // The first store queries the process ID.
                 assert_eq!(own.store(b"first", 0), Ok(0));
-                // SAFETY: no pointers; from here on a system call kills.
+                // SAFETY: no pointers; from here on any other system call kills.
                 let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
                 assert_eq!(done, 0);
                 let all = stores(&own);
@@ -237,7 +236,8 @@ fn cost() {
     }
 }
 
-/// A filter refuses the call that publishes and wakes at once: two calls do it.
+/// A filter refuses the call that publishes and wakes in one step; the library makes two calls
+/// instead.
 #[apply(isolated)]
 fn refused_wake_up() {
     for (error, flags) in [(ENOSYS, WAITABLE), (EPERM, FOR_ALL)] {
@@ -245,7 +245,7 @@ fn refused_wake_up() {
         let waiting = fork(|| assert_eq!(cell.wait(0, LONG), Ok(0)));
         waiting.wait_asleep();
         fork(|| {
-            // The third bit is in FUTEX_WAKE_OP, and in neither FUTEX_WAIT nor FUTEX_WAKE.
+            // The third bit is set in FUTEX_WAKE_OP, but in neither FUTEX_WAIT nor FUTEX_WAKE.
             refuse_where(SYS_futex, 1, BPF_JSET, 4, error);
             assert_eq!(cell.store(b"x", 0), Ok(0));
             let errno = std::io::Error::last_os_error().raw_os_error();
@@ -309,7 +309,7 @@ fn signals() {
     }
 }
 
-/// Two processes that answer each other's values: a wake-up that is lost hangs them.
+/// Two processes wait for each other's values in turn: a lost wake-up would hang them.
 #[apply(isolated)]
 fn nothing_is_missed() {
     let (_memory, ping) = new_cell(8, WAITABLE);
@@ -334,7 +334,7 @@ fn nothing_is_missed() {
     child.join();
 }
 
-/// A version that differs in its high half only.
+/// A version that differs only in its high half.
 #[apply(isolated)]
 fn low_half_is_the_same() {
     let (memory, cell) = new_cell(8, WAITABLE);
@@ -346,8 +346,8 @@ fn low_half_is_the_same() {
     assert_eq!(cell.version(), (1 << 32) + 1);
 }
 
-/// A child that is stopped in the middle of a store, with the lock held: what it copies is a
-/// page that cannot be read, and its handler for that stops it.
+/// A child that is stopped during a store, while it holds the lock: the store copies from an
+/// unreadable page, and the fault handler stops the child.
 fn stopped_writer(cell: &Cell) -> Child {
     extern "C" fn stop_here(_: c_int) {
         // SAFETY: no pointers.
@@ -357,7 +357,7 @@ fn stopped_writer(cell: &Cell) -> Child {
         // SAFETY: all zero bytes are a sigaction.
         let mut action: sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = stop_here as extern "C" fn(c_int) as sighandler_t;
-        // SAFETY: the handler calls what may be called from one.
+        // SAFETY: the handler makes only async-signal-safe calls.
         assert_eq!(
             unsafe { sigaction(SIGSEGV, &action, std::ptr::null_mut()) },
             0
@@ -373,7 +373,7 @@ fn stopped_writer(cell: &Cell) -> Child {
     child
 }
 
-/// While a writer is stopped in the middle, readers see the last value, and writers time out.
+/// While a writer is stopped during a store, readers see the last value, and writers time out.
 #[apply(isolated)]
 fn store_waits_for_a_stopped_writer() {
     let (memory, cell) = new_cell(100, WAITABLE);
@@ -395,13 +395,13 @@ fn store_waits_for_a_stopped_writer() {
     let waiting = fork(|| assert_eq!(other.store(b"later", -1), Ok(0)));
     waiting.wait_asleep();
     assert_eq!(other.load(), Ok((b"before".to_vec(), 1)));
-    // Killed, it makes way for the next.
+    // After it is killed, the next writer can store.
     drop(stopped);
     waiting.join();
     assert_eq!(other.load(), Ok((b"later".to_vec(), 2)));
 }
 
-/// A writer that was killed in the middle, again and again, holds up nobody.
+/// Writers that are repeatedly killed during a store block no other process.
 #[apply(isolated)]
 fn store_after_a_dead_writer() {
     let (_memory, cell) = new_cell(100, 0);

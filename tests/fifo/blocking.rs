@@ -1,4 +1,4 @@
-//! Time-outs on descriptors that block.
+//! Time-outs on blocking descriptors.
 
 use crate::support::*;
 use crate::support::{recv, send}; // libc has these names too
@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 use unixipc::ffi::fifo::IPC_FIFO_RECORD_MAX as MAX;
 
-/// Ends a child that blocks, after the time for which a test waits.
+/// The seconds after which SIGALRM ends a child that hangs.
 const HANGING: c_uint = 10;
 
-/// Sets the mode of a description, and leaves its packet mode.
+/// Sets the blocking mode of an open file description, and keeps its packet mode.
 fn set_nonblocking(fd: &OwnedFd, nonblocking: bool) {
     // SAFETY: no pointers.
     let flags = unsafe { fcntl(fd.as_raw_fd(), F_GETFL) };
@@ -24,7 +24,7 @@ fn set_nonblocking(fd: &OwnedFd, nonblocking: bool) {
     assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_SETFL, set) }, 0);
 }
 
-/// Both ends, which block: reader and writer.
+/// Both ends in blocking mode: reader and writer.
 fn blocking_ends() -> (OwnedFd, OwnedFd) {
     let (reader, writer) = ends();
     set_nonblocking(&reader, false);
@@ -32,8 +32,8 @@ fn blocking_ends() -> (OwnedFd, OwnedFd) {
     (reader, writer)
 }
 
-/// Runs a call that must fail after its time-out, in a child: without the time-out it would wait
-/// for ever.
+/// Runs a call that must fail after its time-out, in a child: without the time-out it would block
+/// forever.
 #[track_caller]
 fn fails_in_time(timeout: c_int, call: impl FnOnce() -> Outcome) {
     let child = fork_reporter::<usize>(|| {
@@ -90,7 +90,7 @@ fn full() {
     assert_eq!(recv(&reader, 0), Err(EAGAIN));
 }
 
-/// Whatever the modes, a record stays one.
+/// Records stay whole in every mode.
 #[apply(isolated)]
 fn records() {
     let _folder = WorkingDirectory::new();
@@ -119,7 +119,7 @@ fn records() {
     assert_eq!(descriptors(), before);
 }
 
-/// Two readers share one description: the slower one finds the FIFO empty after poll(2).
+/// Two readers share one open file description: the slower one finds the FIFO empty after poll(2).
 #[apply(isolated)]
 fn two_readers() {
     let _folder = WorkingDirectory::new();
@@ -156,7 +156,7 @@ fn two_readers() {
     }
 }
 
-/// Two writers share one description, and the reader is slow.
+/// Two writers share one open file description, and the reader is slow.
 #[apply(isolated)]
 fn two_writers() {
     let _folder = WorkingDirectory::new();
@@ -193,7 +193,7 @@ fn two_writers() {
     assert_eq!(recv(&reader, 0), Err(EAGAIN));
 }
 
-/// A handler ends IPC_WAIT_INTR, also one that was installed with SA_RESTART.
+/// A handler ends a wait with IPC_WAIT_INTR, even if it was installed with SA_RESTART.
 #[apply(isolated)]
 fn interrupted() {
     let _folder = WorkingDirectory::new();
@@ -220,7 +220,7 @@ fn interrupted() {
     }
 }
 
-/// The end of the session, and a reader that is gone; no signal.
+/// The end of the session, and a closed reader; no signal.
 #[apply(isolated)]
 fn ends_of_the_session() {
     let _folder = WorkingDirectory::new();
@@ -238,7 +238,7 @@ fn ends_of_the_session() {
     }
 }
 
-/// Without descriptors the call fails, and loses nothing.
+/// At the descriptor limit the call fails, and loses nothing.
 #[apply(isolated)]
 fn no_descriptors() {
     let _folder = WorkingDirectory::new();
@@ -254,7 +254,7 @@ fn no_descriptors() {
     assert_eq!(recv(&reader, 0), Err(EAGAIN));
 }
 
-/// A filter that refuses splice(2): the descriptor's mode decides, as it does for read(2).
+/// A filter refuses splice(2): the descriptor's blocking mode applies, as it does to read(2).
 #[apply(isolated)]
 fn refused_splice() {
     let _folder = WorkingDirectory::new();

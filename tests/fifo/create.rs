@@ -1,4 +1,4 @@
-//! ipc_fifo_create and ipc_fifo_unlink
+//! ipc_fifo_create and ipc_fifo_unlink.
 
 use crate::support::*;
 use crate::support::{create, recv, send, unlink}; // libc has these names too
@@ -21,7 +21,7 @@ fn mode(path: &str) -> mode_t {
     meta.mode() & 0o7777
 }
 
-/// What is not a FIFO.
+/// Creates files that are not FIFOs.
 fn furnish() -> UnixListener {
     fs::write("file", "").unwrap();
     fs::create_dir("folder").unwrap();
@@ -77,7 +77,7 @@ fn paths() {
     ] {
         let folder = WorkingDirectory::new();
         let _socket = furnish();
-        folder.list(); // gives the owner all rights to the folder
+        folder.list(); // gives the owner all rights to the directories
         let before = folder.list();
         for flags in [0, EXIST_OK] {
             assert_eq!(
@@ -109,7 +109,7 @@ fn modes() {
     }
 }
 
-/// The FIFO that exists stays, with what is in it, and has the new mode.
+/// An existing FIFO keeps its content, and gets the new mode.
 #[apply(isolated)]
 fn existing() {
     let _folder = WorkingDirectory::new();
@@ -126,7 +126,7 @@ fn existing() {
     assert_eq!(recv(&reader, 0), Ok(b"in it".to_vec()));
 }
 
-/// One that is there when it is to be made, and is gone when it is looked at.
+/// A FIFO that exists when the call tries to create it, and is removed before the call opens it.
 #[apply(isolated)]
 fn existing_and_removed() {
     let _folder = WorkingDirectory::new();
@@ -137,7 +137,7 @@ fn existing_and_removed() {
         }
     });
     for _ in 0..scaled(30_000) {
-        // With the other mode it is opened too.
+        // With another mode the call opens it too.
         for bits in [0o600, 0o622] {
             assert_eq!(create("f", bits, EXIST_OK), Ok(0));
         }
@@ -162,7 +162,7 @@ fn removal() {
     assert_eq!(folder.list().len(), 2);
 }
 
-/// Without a descriptor left the mode cannot be changed: nothing is left half made.
+/// At the descriptor limit the mode cannot be changed: no FIFO with a wrong mode remains.
 #[apply(isolated)]
 fn no_descriptors() {
     let folder = WorkingDirectory::new();
@@ -202,7 +202,7 @@ fn another_user() {
         assert_eq!(unlink("own/f"), Err(EACCES));
         assert_eq!(unlink("shut/f"), Err(EACCES));
         assert_eq!(unlink("sticky/f"), Err(EPERM));
-        // Its own ones it may have with any mode.
+        // The user's own FIFOs may have any mode.
         for bits in [0, 0o600, 0o2666, 0o7777] {
             set_umask(0o777);
             assert_eq!(create("sticky/mine", bits, 0), Ok(0));
@@ -256,7 +256,7 @@ pub fn without_proc() {
     mount_tmpfs(c"/proc", 0, c"");
 }
 
-/// As in a chroot. What cannot be given its mode is not left half made.
+/// As in a chroot. A FIFO whose mode cannot be set is removed.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn no_proc() {
@@ -278,7 +278,7 @@ fn no_proc() {
     set_umask(0o22);
 }
 
-/// In a child of the same user: the test itself looks at /proc in the end.
+/// In a child of the same user, because the test needs /proc at its end.
 fn in_child(run: impl FnOnce()) {
     let child = fork_reporter::<usize>(|| {
         run();

@@ -1,4 +1,4 @@
-//! Many processes at one FIFO, some of them killed.
+//! Many processes use one FIFO, and some of them are killed.
 
 use crate::support::*;
 use crate::support::{open, recv, send}; // libc has these names too
@@ -6,13 +6,13 @@ use libc::*;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
-/// These take longer than what a child has by default.
+/// Extends the time limit of a child: these tests take longer.
 fn longer() {
     // SAFETY: no pointers.
     unsafe { alarm(280) };
 }
 
-/// Waits until a counter that processes share has come to a number.
+/// Waits until a shared counter has reached a value.
 fn wait_for(counter: &AtomicU32, number: u32) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while counter.load(SeqCst) < number {
@@ -24,7 +24,7 @@ fn wait_for(counter: &AtomicU32, number: u32) {
     }
 }
 
-/// Receives until the end, and notes each record; of each writer they come in order.
+/// Receives until the end and counts each record; the records of each writer arrive in order.
 fn collect(reader: &OwnedFd, records: usize, seen: &[AtomicU32]) -> usize {
     let mut next = vec![0; seen.len() / records];
     let mut all = 0;
@@ -62,7 +62,7 @@ fn crowd(readers: usize) {
                 longer();
                 let fd = open("f", WRITE, LONG)?;
                 ready.fetch_add(1, SeqCst);
-                // All are there before the first is gone: one session.
+                // All writers have opened the FIFO before the first one closes it: one session.
                 wait_for(ready, 200 + 2);
                 for number in 0..records {
                     send(&fd, &record(writer, number), -1)?;
@@ -112,7 +112,7 @@ fn two_readers() {
     crowd(2);
 }
 
-/// Each killed writer has sent a beginning of its records, all of them whole.
+/// Each killed writer has sent the first part of its records, all of them whole.
 #[apply(isolated)]
 fn writers_killed() {
     let _folder = WorkingDirectory::new();
@@ -160,8 +160,8 @@ fn writers_killed() {
     }
 }
 
-/// Readers are killed while others go on: what these get is whole, and at most what a killed
-/// one had taken is missing. After the last one a writer has EPIPE.
+/// Readers are killed while others continue: the others receive whole records, and at most one
+/// record is missing for each killed reader. After the last reader has gone, a writer gets EPIPE.
 #[apply(isolated)]
 fn readers_killed() {
     let _folder = WorkingDirectory::new();
@@ -169,7 +169,7 @@ fn readers_killed() {
     let mut random = Random(9);
     let records = 1_000_000;
     for round in 0..scaled(20) as usize {
-        // Which records were seen, as a sum; a killed reader may have one more.
+        // A sum over the received records; a killed reader may have received one more.
         let taken = shared::<AtomicU64>(1);
         let count = shared::<AtomicU32>(4);
         let keeper = open("f", PERSIST, 0).unwrap();
@@ -222,7 +222,8 @@ fn readers_killed() {
         }
         let sent = writer.outcome().unwrap() as u64;
         let taken = taken[0].load(SeqCst);
-        // What lay in the pipe is lost with the last reader, and one record with each.
+        // The last reader's end discards the content of the pipe, and each killed reader may take
+        // one record with it.
         assert!(
             taken <= sent && sent <= taken + 16 + 3,
             "round {round}: {taken} of {sent}"
@@ -230,7 +231,7 @@ fn readers_killed() {
     }
 }
 
-/// A timer's signal every 100 µs: nothing is lost, doubled or torn.
+/// With a timer signal every 100 µs no record is lost, duplicated or torn.
 #[apply(isolated)]
 fn storm_over_records() {
     let _folder = WorkingDirectory::new();
@@ -261,7 +262,7 @@ fn storm_over_records() {
     assert!(writer.outcome().unwrap() > 10);
 }
 
-/// The same over opens, a session a record, with the acknowledgement in a second FIFO.
+/// The same for opens: one session for each record, with the acknowledgement in a second FIFO.
 #[apply(isolated)]
 fn storm_over_opens() {
     let _folder = WorkingDirectory::new();

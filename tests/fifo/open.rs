@@ -1,4 +1,4 @@
-//! ipc_fifo_open
+//! ipc_fifo_open.
 
 use crate::create::without_proc;
 use crate::support::*;
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 use unixipc::ffi::fifo::*;
 
-/// A time-out that is short.
+/// A short time-out.
 const SHORT: c_int = 60;
 
 #[apply(isolated)]
@@ -182,7 +182,7 @@ fn no_core_is_burnt() {
     idles(500);
 }
 
-/// Several of the same side do not take each other for the other side.
+/// Processes on the same side do not count as each other's peers.
 #[apply(isolated)]
 fn alike_do_not_meet() {
     let _folder = WorkingDirectory::new();
@@ -200,11 +200,11 @@ fn alike_do_not_meet() {
     }
 }
 
-/// How a partner opens the FIFO.
+/// The ways in which a peer opens the FIFO.
 #[derive(Clone, Copy, Debug)]
 enum How {
     Library,
-    /// As cat does.
+    /// With open(2), as cat does.
     Blocking,
     NonBlocking,
     ReadWrite,
@@ -222,11 +222,10 @@ impl How {
     }
 }
 
-/// One record as the library writes it, also by a partner that has no library.
+/// One record as the library writes it; a peer without the library writes these bytes.
 const PACKET: &[u8] = b"hello\0\xf5\x05\0";
 
-/// Passes a record from one side to the other. A process reads or writes; `fd` may be a
-/// blocking one.
+/// Passes a record from one side to the other. Each process reads or writes; `fd` may be blocking.
 fn talk(fd: &OwnedFd, flags: c_uint) -> Outcome {
     if flags == WRITE {
         return plain_write(fd, PACKET);
@@ -235,7 +234,7 @@ fn talk(fd: &OwnedFd, flags: c_uint) -> Outcome {
     Ok(PACKET.len())
 }
 
-/// Waits until there is something to read.
+/// Waits until the descriptor is readable.
 fn wait_readable(fd: &OwnedFd) {
     let mut poll = pollfd {
         fd: fd.as_raw_fd(),
@@ -255,7 +254,7 @@ fn meet(flags: c_uint, how: How, waiter_first: bool) {
         fork_reporter::<usize>(|| {
             let fd = how.open(other)?;
             if other == READ {
-                // Before the writer has come, one that does not wait reads an end.
+                // Before a writer has opened the FIFO, a non-blocking reader reads end of file.
                 wait_readable(&fd);
             }
             talk(&fd, other)
@@ -288,12 +287,12 @@ fn all_meetings() {
             meet(flags, how, false);
         }
     }
-    // A reader that does not wait may be there first.
+    // A non-blocking reader may open it first.
     let reader = plain_open("f", O_RDONLY | O_NONBLOCK).unwrap();
     let writer = open("f", WRITE, 0).unwrap();
     talk(&writer, WRITE).unwrap();
     talk(&reader, READ).unwrap();
-    // And so may a writer that a reader has let in.
+    // So may a writer after a reader has let it open the FIFO.
     let again = open("f", READ, 0).unwrap();
     talk(&writer, WRITE).unwrap();
     talk(&again, READ).unwrap();
@@ -306,7 +305,7 @@ fn partners() {
     all_meetings();
 }
 
-/// With too few descriptors to wait.
+/// With too few descriptors for waiting.
 #[apply(isolated)]
 fn few_descriptors() {
     let _folder = WorkingDirectory::new();
@@ -334,7 +333,7 @@ fn few_descriptors() {
             });
             assert_eq!(child.outcome(), Ok(0), "{left} left, flags {flags}");
         }
-        // The other side is there: what waiting takes is not needed for a writer.
+        // The other side exists: a writer does not need the descriptors for waiting.
         let child = fork_reporter::<usize>(|| {
             let _keeper = open("f", PERSIST, 0).unwrap();
             let old = leave_descriptors(left);
@@ -364,7 +363,7 @@ fn no_proc() {
     assert_eq!(writer.outcome(), Ok(PACKET.len()));
 }
 
-/// A writer that was there for a moment is not missed: with what it wrote, and with nothing.
+/// A writer that opened the FIFO briefly is found, with its data or without any.
 #[apply(isolated)]
 fn writer_comes_and_goes() {
     let _folder = WorkingDirectory::new();
@@ -388,8 +387,8 @@ fn writer_comes_and_goes() {
     }
 }
 
-/// Readers that come and go leave a waiting writer waiting, or let it in; the one that stays
-/// gets its record.
+/// Readers that open and close the FIFO leave a waiting writer waiting, or let it return; the
+/// reader that stays gets its record.
 #[apply(isolated)]
 fn reader_comes_and_goes() {
     let _folder = WorkingDirectory::new();
@@ -398,7 +397,7 @@ fn reader_comes_and_goes() {
         loop {
             let fd = open("f", WRITE, LONG)?;
             match send(&fd, b"hello", LONG) {
-                Err(EPIPE) => {} // let in by one that has gone
+                Err(EPIPE) => {} // let in by a reader that has closed
                 sent => return sent,
             }
         }
@@ -406,7 +405,7 @@ fn reader_comes_and_goes() {
     wait_asleep(writer.0);
     for _ in 0..2000 {
         let passing = plain_open("f", O_RDONLY | O_NONBLOCK).unwrap();
-        // Gone in the next moment, maybe with the record.
+        // The reader closes in the next moment, possibly with the record.
         let got = recv(&passing, 0);
         drop(passing);
         if got == Ok(b"hello".to_vec()) {
@@ -415,13 +414,13 @@ fn reader_comes_and_goes() {
         }
     }
     let stays = open("f", PERSIST, 0).unwrap();
-    // What was sent to a reader that went without reading is lost with the pipe.
+    // A record sent to a reader that closes without reading is lost with the pipe.
     let got = recv(&stays, 500);
     assert!(matches!(got, Ok(ref record) if record == b"hello") || got == Err(ETIMEDOUT));
     assert_eq!(writer.outcome(), Ok(0));
 }
 
-/// One that is killed while it waits leaves nothing that anybody takes for a partner.
+/// A process killed during its wait leaves no state that others take for a peer.
 #[apply(isolated)]
 fn killed_while_waiting() {
     let _folder = WorkingDirectory::new();
@@ -444,7 +443,7 @@ fn killed_while_waiting() {
     }
 }
 
-/// The name goes, or means another FIFO, while a writer waits.
+/// The name is removed, or refers to another FIFO, while a writer waits.
 #[apply(isolated)]
 fn removed_while_waiting() {
     let _folder = WorkingDirectory::new();
@@ -455,8 +454,8 @@ fn removed_while_waiting() {
     assert_eq!(writer.outcome(), Err(ENOENT));
 }
 
-/// A path to "f" that takes the kernel a millisecond. Of 40 links in a path it counts those of
-/// each of its own three attempts.
+/// A path to "f" that takes the kernel a millisecond to resolve. Each of the kernel's three
+/// attempts counts the path's 40 links separately.
 fn slow_path() -> String {
     fs::create_dir("d").unwrap();
     let detour = "d/../".repeat(800);
@@ -470,8 +469,8 @@ fn slow_path() -> String {
         .collect()
 }
 
-/// A writer that has found the reader is found by it, and so is what it has sent, though the
-/// name is gone when the reader looks after it, or that of another FIFO.
+/// A reader finds a writer that has found it, with its record, even if the name is removed or
+/// refers to another FIFO when the reader checks it.
 #[apply(isolated)]
 fn removed_by_the_writer() {
     let _folder = WorkingDirectory::new();
@@ -510,7 +509,7 @@ fn interrupted() {
                 count_signal(SIGUSR1, restart);
                 open("f", flags, INTR).map(|_| 0)
             });
-            // The handler is there before the wait; a signal before that would kill.
+            // The handler is installed before the wait; an earlier signal would kill the child.
             wait_asleep(intr.0);
             intr.signal(SIGUSR1);
             assert_eq!(intr.outcome(), Err(EINTR), "flags {flags}");
@@ -555,7 +554,7 @@ fn time_outs_under_interruptions() {
     assert!(handled() > 50);
 }
 
-/// A persistent reader waits for nobody and sees no end between clients.
+/// A persistent reader does not wait for a writer, and sees no end between clients.
 #[apply(isolated)]
 fn persistent() {
     let _folder = WorkingDirectory::new();
@@ -596,8 +595,8 @@ fn sessions() {
     }
 }
 
-/// Pairs of threads open and close their FIFOs at the same time; a second FIFO takes them
-/// from one session to the next.
+/// Pairs of threads open and close their FIFOs at the same time; a second FIFO synchronises the
+/// sessions.
 #[apply(isolated)]
 fn threads() {
     let _folder = WorkingDirectory::new();

@@ -1,4 +1,4 @@
-//! ipc_fifo_send and ipc_fifo_recv
+//! ipc_fifo_send and ipc_fifo_recv.
 
 use crate::support::*;
 use crate::support::{recv, send}; // libc has these names too
@@ -52,7 +52,7 @@ fn lengths() {
     assert_eq!(recv(&reader, 0), Err(EAGAIN), "nothing was sent");
 }
 
-/// A length that is the result of a mistake is too long like any other.
+/// A length that results from a mistake is too long like any other.
 #[apply(isolated)]
 fn absurd_lengths() {
     let _folder = WorkingDirectory::new();
@@ -64,7 +64,7 @@ fn absurd_lengths() {
     }
 }
 
-/// A record that has no room is gone, and the next one is whole.
+/// A record that is longer than the buffer is discarded, and the next one is whole.
 #[apply(isolated)]
 fn small_rooms() {
     let _folder = WorkingDirectory::new();
@@ -133,7 +133,7 @@ fn full() {
     assert_eq!(next, sent);
 }
 
-/// How many records the pipe holds, as long as it is full.
+/// The number of records that the full pipe holds.
 fn fill_of(_: usize, reader: &OwnedFd) -> usize {
     // SAFETY: no pointers.
     let bytes = unsafe { fcntl(reader.as_raw_fd(), F_GETPIPE_SZ) };
@@ -164,8 +164,8 @@ fn empty() {
     }
 }
 
-/// A read of 0 is not the end while there is something behind it: older kernels let a writer
-/// leave packets without content.
+/// A read of 0 bytes is not the end while more data follows: older kernels let a writer send
+/// packets without content.
 #[apply(isolated)]
 fn packets_without_content() {
     let _folder = WorkingDirectory::new();
@@ -177,7 +177,7 @@ fn packets_without_content() {
             }
             let writer = (!gone).then_some(writer);
             let child = fork_reporter::<usize>(|| {
-                // As if there were one after the other, without an end.
+                // The FIFO behaves as if it had one packet after another, without an end.
                 refuse(SYS_read, 0);
                 if sent > 0 {
                     assert_eq!(recv(&reader, -1), Err(EPROTO), "{sent}, {gone}");
@@ -195,19 +195,19 @@ fn packets_without_content() {
             drop(writer);
         }
     }
-    // Before the first writer one reads an end that is none, without waiting.
+    // Before the first writer a reader reads end of file, but does not wait.
     let reader = plain_open("f", O_RDONLY | O_NONBLOCK).unwrap();
     assert_eq!(recv(&reader, -1), END);
 }
 
-/// The end wakes a reader that waits.
+/// The end wakes a waiting reader.
 #[apply(isolated)]
 fn end_while_waiting() {
     let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let pipes = (reader, writer);
     let receiver = fork_reporter::<usize>(|| {
-        // SAFETY: the child's copy; nobody uses it any more in this process.
+        // SAFETY: the child's copy; nothing in this process uses it.
         unsafe { close(pipes.1.as_raw_fd()) };
         recv(&pipes.0, -1).map(|got| got.len())
     });
@@ -259,7 +259,7 @@ fn interrupted() {
     }
 }
 
-/// What was not written by ipc_fifo_send.
+/// Data that ipc_fifo_send did not write.
 #[apply(isolated)]
 fn foreign() {
     let _folder = WorkingDirectory::new();
@@ -288,7 +288,7 @@ fn foreign() {
         assert_eq!(send(&writer, b"ours", 0), Ok(0));
         assert_eq!(recv(&reader, 0), Ok(b"ours".to_vec()));
     }
-    // More than a packet's length at once is read in pieces.
+    // A write longer than a packet is read in pieces.
     assert_eq!(plain_write(&plain, &[b'x'; 10_000]), Ok(10_000));
     drop((plain, writer));
     let mut errors = 0;
@@ -299,7 +299,7 @@ fn foreign() {
     assert_eq!(recv(&reader, 0), END);
 }
 
-/// Random bytes are errors, for as long as there are some, and then comes the end.
+/// Random bytes give errors until they are read, and then the end follows.
 #[apply(isolated)]
 fn random_bytes() {
     let _folder = WorkingDirectory::new();
@@ -315,7 +315,7 @@ fn random_bytes() {
             let limit = [5, 40, 300, 6000][random.index(4)];
             let len = 1 + random.index(limit);
             random.fill(&mut bytes[..len]);
-            // Some end as a record does.
+            // Some inputs end as a record does.
             let like = random.index(4).min(len);
             bytes[len - like..len].copy_from_slice(&b"\xf5\x07\0"[3 - like..]);
             plain_write(&plain, &bytes[..len])?;
@@ -335,11 +335,11 @@ fn random_bytes() {
         }
     }
     assert_eq!(foreigner.outcome(), Ok(0));
-    // By chance a length fits what was read; not often.
+    // By chance a length can match the data, but rarely.
     assert!(errors > 100 * records, "{errors} errors, {records} records");
 }
 
-/// One descriptor, many threads at either end.
+/// One descriptor and many threads on each side.
 #[apply(isolated)]
 fn threads() {
     let _folder = WorkingDirectory::new();

@@ -1,4 +1,4 @@
-//! A reader that is gone: EPIPE, and never a signal.
+//! A send to a closed reader fails with EPIPE and never raises a signal.
 
 use crate::support::*;
 use crate::support::{recv, send}; // libc has these names too
@@ -10,7 +10,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
-/// What the kernel says of the flag that raises no signal; `None`: what it says itself.
+/// The kernel's answer to the flag that suppresses the signal; `None` is the answer of this kernel.
 const KERNELS: [Option<c_int>; 5] = [
     None,
     Some(EOPNOTSUPP),
@@ -43,7 +43,7 @@ fn is_blocked() -> bool {
     unsafe { sigismember(set.as_ptr(), SIGPIPE) == 1 }
 }
 
-/// Takes the pending SIGPIPEs and counts them.
+/// Consumes the pending SIGPIPEs and counts them.
 fn take_pending() -> usize {
     let no_time = timespec {
         tv_sec: 0,
@@ -57,7 +57,7 @@ fn take_pending() -> usize {
     taken
 }
 
-/// A writer whose reader is gone.
+/// A writer whose reader is closed.
 fn orphan() -> OwnedFd {
     let (reader, writer) = ends();
     assert_eq!(send(&writer, b"lost", 0), Ok(0));
@@ -82,12 +82,12 @@ fn on_each_kernel(case: impl Fn()) {
         let child = fork_reporter::<usize>(|| {
             if let Some(error) = denied {
                 refuse(SYS_pwritev2, error);
-                // The C library's function does something else on ENOSYS.
-                // SAFETY: no part is read.
+                // The C library's function has a fallback for ENOSYS.
+                // SAFETY: no vector is read.
                 let ret = unsafe { syscall(SYS_pwritev2, 1, 0, 0, -1, -1, 0) };
                 assert_eq!((ret, errno()), (-1, error), "the filter");
             }
-            // Rust's runtime ignores it; C programs begin with the default.
+            // Rust's runtime ignores the signal; C programs start with the default action.
             set_action(SIGPIPE, SIG_DFL, 0);
             case();
             Ok(0)
@@ -147,7 +147,7 @@ fn blocked() {
     });
 }
 
-/// Pending for the thread, as a write of its own leaves it.
+/// Pending for the thread, as the thread's own write leaves it.
 #[apply(isolated)]
 fn pending_for_the_thread() {
     on_each_kernel(|| {
@@ -161,7 +161,7 @@ fn pending_for_the_thread() {
     });
 }
 
-/// Pending for the process, as kill leaves it.
+/// Pending for the process, as kill(2) leaves it.
 #[apply(isolated)]
 fn pending_for_the_process() {
     on_each_kernel(|| {
@@ -191,7 +191,7 @@ fn pending_for_both() {
     });
 }
 
-/// Threads that block the signal and threads that do not, at once.
+/// Threads that block the signal and threads that do not, at the same time.
 #[apply(isolated)]
 fn threads() {
     on_each_kernel(|| {
@@ -219,7 +219,7 @@ fn threads() {
     });
 }
 
-/// The writer that the handler of [`in_a_handler`] has.
+/// The writer for the handler of [`in_a_handler`].
 static WRITER: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn send_too(_: c_int) {
@@ -234,7 +234,7 @@ extern "C" fn send_too(_: c_int) {
     set_errno(before);
 }
 
-/// A handler that sends too, at any moment of a send.
+/// A signal handler that also sends, at any moment of a send.
 #[apply(isolated)]
 fn in_a_handler() {
     on_each_kernel(|| {
@@ -253,14 +253,14 @@ fn in_a_handler() {
     });
 }
 
-/// The reader goes while the writer waits in a full FIFO.
+/// The reader closes while the writer waits because the FIFO is full.
 #[apply(isolated)]
 fn while_it_waits() {
     on_each_kernel(|| {
         let (reader, writer) = ends();
         while send(&writer, b"full", 0) == Ok(0) {}
         let blocked = fork_reporter::<usize>(|| {
-            // SAFETY: the child's copy, which nobody uses; the parent's is the reader then.
+            // SAFETY: the child's copy, which nothing uses; only the parent is a reader then.
             unsafe { libc::close(reader.as_raw_fd()) };
             send(&writer, b"one more", -1)
         });
@@ -270,7 +270,7 @@ fn while_it_waits() {
     });
 }
 
-/// Everything else is the same on older kernels.
+/// All else is the same on older kernels.
 #[apply(isolated)]
 fn older_kernels_send() {
     on_each_kernel(|| {

@@ -1,4 +1,4 @@
-//! The calls in Rust's types.
+//! The C calls with Rust types.
 
 pub use common::filter::refuse;
 pub use common::prelude::*;
@@ -34,7 +34,7 @@ pub fn plain_write(fd: &OwnedFd, bytes: &[u8]) -> Outcome {
 }
 
 pub fn send_raw(fd: RawFd, record: *const c_void, len: usize, timeout_ms: c_int) -> Outcome {
-    // SAFETY: what the pointer reaches is the test's.
+    // SAFETY: the pointer and the length are the test's choice.
     outcome(|| unsafe { ipc_fifo_send(fd, record, len, timeout_ms) } as isize)
 }
 
@@ -48,11 +48,11 @@ pub fn send(fd: &OwnedFd, record: &[u8], timeout_ms: c_int) -> Outcome {
 }
 
 pub fn recv_raw(fd: RawFd, record: *mut c_void, cap: usize, timeout_ms: c_int) -> Outcome {
-    // SAFETY: what the pointer reaches is the test's.
+    // SAFETY: the pointer and the length are the test's choice.
     outcome(|| unsafe { ipc_fifo_recv(fd, record, cap, timeout_ms) } as isize)
 }
 
-/// Receives a record; nothing may be written behind `cap`.
+/// Receives a record; the call must not write beyond `cap`.
 pub fn recv_cap(fd: &OwnedFd, cap: usize, timeout_ms: c_int) -> Result<Vec<u8>, c_int> {
     let mut room = vec![0xa5; cap + 16];
     let len = recv_raw(fd.as_raw_fd(), room.as_mut_ptr().cast(), cap, timeout_ms);
@@ -70,7 +70,7 @@ pub fn recv_any_cap(fd: &OwnedFd, cap: usize, timeout_ms: c_int) -> Result<(Vec<
     let mut room = vec![0xa5; cap + 16];
     let mut text = -1;
     let at = room.as_mut_ptr().cast();
-    // SAFETY: the room has cap bytes and more.
+    // SAFETY: the buffer is longer than cap.
     let len = unsafe { ipc_fifo_recv_any(fd.as_raw_fd(), at, cap, &mut text, timeout_ms) };
     let got = if len >= 0 {
         Ok(len as usize)
@@ -90,13 +90,13 @@ pub fn recv_any(fd: &OwnedFd, timeout_ms: c_int) -> Result<(Vec<u8>, bool), c_in
 /// The end of the session.
 pub const END: Result<Vec<u8>, c_int> = Ok(Vec::new());
 
-/// A FIFO of the name "f" in the current folder.
+/// Creates a FIFO of the name "f" in the current directory.
 pub fn make() -> &'static str {
     assert_eq!(create("f", 0o600, 0), Ok(0));
     "f"
 }
 
-/// Both ends of the FIFO "f", which need not exist yet: reader and writer.
+/// Both ends of the FIFO "f", which it creates if necessary: reader and writer.
 pub fn ends() -> (OwnedFd, OwnedFd) {
     assert_eq!(create("f", 0o600, IPC_FIFO_F_EXIST_OK), Ok(0));
     let keeper = open("f", PERSIST, 0).unwrap();
@@ -106,7 +106,7 @@ pub fn ends() -> (OwnedFd, OwnedFd) {
     (reader, writer)
 }
 
-/// A record whose length and content follow from its writer and number.
+/// A record whose length and content are a function of its writer and number.
 pub fn record(writer: usize, number: usize) -> Vec<u8> {
     let mut random = Random((writer as u64) << 32 | number as u64);
     let longest = if random.index(16) == 0 {
@@ -121,7 +121,7 @@ pub fn record(writer: usize, number: usize) -> Vec<u8> {
     bytes
 }
 
-/// Whose record it is and which; it must be whole.
+/// The writer and the number of a record, which must be whole.
 #[track_caller]
 pub fn check_record(bytes: &[u8]) -> (usize, usize) {
     assert!(bytes.len() >= 8, "a record of {} bytes", bytes.len());

@@ -1,4 +1,4 @@
-//! ipc_fifo_recv_any
+//! ipc_fifo_recv_any.
 
 use crate::support::*;
 use crate::support::{open, send}; // libc has these names too
@@ -21,7 +21,7 @@ fn item(bytes: &[u8]) -> Result<(Vec<u8>, bool), c_int> {
     Ok((bytes.to_vec(), false))
 }
 
-/// Both ends, and one for writing as a shell opens it.
+/// Both ends, and a writing end opened as a shell opens it.
 fn three_ends() -> (OwnedFd, OwnedFd, OwnedFd) {
     let (reader, writer) = ends();
     let plain = plain_open("f", O_WRONLY).unwrap();
@@ -40,7 +40,7 @@ fn arguments() {
         } else {
             room.as_mut_ptr().cast::<c_void>()
         };
-        // SAFETY: the room has eight bytes, or NULL is refused.
+        // SAFETY: the buffer has eight bytes; NULL is refused.
         let got = unsafe { ipc_fifo_recv_any(fd, at, cap, ptr::null_mut(), timeout) };
         if got == -1 { Err(errno()) } else { Ok(got) }
     };
@@ -77,7 +77,7 @@ fn records() {
         assert_eq!(recv_any(&reader, 0), item(&all[len..2 * len]), "{len}");
         assert_eq!(recv_any(&reader, 0), item(&all[..len]), "{len}");
     }
-    // One that does not fit is gone, and the next one is whole.
+    // A line that does not fit is discarded, and the next one is whole.
     assert_eq!(send(&writer, &all[..10], 0), Ok(0));
     assert_eq!(send(&writer, &all[..9], 0), Ok(0));
     assert_eq!(recv_any_cap(&reader, 9, 0), Err(EMSGSIZE));
@@ -85,7 +85,7 @@ fn records() {
     assert_eq!(descriptors(), before);
 }
 
-/// Text damages no record, in whatever order they come.
+/// Text does not damage records, in any order.
 #[apply(isolated)]
 fn mixed() {
     let _folder = WorkingDirectory::new();
@@ -95,7 +95,7 @@ fn mixed() {
         let mut expected = Vec::new();
         for number in 0..1 + random.index(14) {
             if random.index(2) == 0 {
-                // The content of some has bytes that look like a record.
+                // The content of some lines contains bytes that resemble a record.
                 let mut bytes = record(round, number);
                 let like: &[u8] = b"ab\0\xf5\x02\0";
                 let at = random.index(bytes.len());
@@ -125,8 +125,7 @@ fn mixed() {
     }
 }
 
-/// More text than a buffer of the pipe holds, cut anywhere: its lines come whole where they are
-/// shorter than a buffer.
+/// More text than a pipe buffer holds, cut at any point: lines shorter than a buffer arrive whole.
 #[apply(isolated)]
 fn long_text() {
     let _folder = WorkingDirectory::new();
@@ -144,7 +143,7 @@ fn long_text() {
         assert_eq!(recv_any(&reader, 0), text(&line));
     }
     assert_eq!(recv_any(&reader, 0), item(b"behind"));
-    // A line that is longer than all: in pieces, with nothing lost.
+    // A line longer than all buffers arrives in pieces, and nothing is lost.
     let mut long = vec![b'z'; 20_000];
     long.push(b'\n');
     assert_eq!(plain_write(&plain, &long), Ok(long.len()));
@@ -219,7 +218,7 @@ fn waiting() {
     }
 }
 
-/// With too few descriptors nothing is lost, and a descriptor that blocks keeps the time-out.
+/// At the descriptor limit nothing is lost, and a blocking descriptor keeps the time-out.
 #[apply(isolated)]
 fn descriptors_and_modes() {
     let _folder = WorkingDirectory::new();
@@ -270,7 +269,7 @@ fn refused_tee() {
     assert_eq!(recv_any(&reader, 0), item(b"record"));
 }
 
-/// What a shell writes.
+/// Text that a shell writes.
 #[apply(isolated)]
 fn shell() {
     let _folder = WorkingDirectory::new();
@@ -291,7 +290,7 @@ fn shell() {
     assert_eq!(recv_any(&reader, 0), item(b"record"));
 }
 
-/// Many writers of both kinds, at once.
+/// Many writers of text and of records, at the same time.
 #[apply(isolated)]
 fn crowd() {
     let _folder = WorkingDirectory::new();

@@ -1,4 +1,4 @@
-//! How soon a wait ends, and the records that come when it ends without the other side.
+//! How soon a wait ends, and records that arrive when it ends without a peer.
 
 use crate::support::*;
 use crate::support::{open, recv, send}; // libc has these names too
@@ -19,8 +19,8 @@ fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// A side returns soon after the other one has opened the FIFO with open(2), though that does
-/// nothing with it. The best of some rounds counts: the machine may be busy.
+/// An open returns soon after the peer has opened the FIFO with open(2), even if the peer does
+/// nothing else. The best of several rounds counts, since the machine may be busy.
 #[apply(isolated)]
 fn the_other_side_is_found_soon() {
     let _folder = WorkingDirectory::new();
@@ -72,8 +72,8 @@ fn short_time_outs_are_short() {
     }
 }
 
-/// A writer that comes about when a reader's time-out expires: its record is received by
-/// this open or by the next one.
+/// A writer opens the FIFO at about the time when the reader's time-out expires: this open or the
+/// next one receives its record.
 #[apply(isolated)]
 fn record_after_the_time_out() {
     let _folder = WorkingDirectory::new();
@@ -107,7 +107,7 @@ fn record_after_the_time_out() {
     }
 }
 
-/// A reader that only looks, beside a writer at full speed that opens the FIFO for each record.
+/// A reader that polls, with a writer that opens the FIFO for each record at full speed.
 #[apply(isolated)]
 fn polling_reader() {
     for timeout in [0, 1] {
@@ -126,7 +126,7 @@ fn polling_reader() {
                         Err(error) => assert!(matches!(error, EAGAIN | EPIPE), "{error}"),
                     }
                 }
-                // The reader closes its descriptor before the next record comes.
+                // The reader closes its descriptor before the next record arrives.
                 let sent = Instant::now();
                 while received.load(SeqCst) <= number as u32 {
                     assert!(sent.elapsed() < Duration::from_secs(10), "{number} is lost");
@@ -143,8 +143,8 @@ fn polling_reader() {
                     assert!(Instant::now() < deadline);
                 }
                 Ok(reader) => {
-                    // A writer that had opened the FIFO for this reader's last try was too late
-                    // to send, and comes again.
+                    // A writer that had opened the FIFO for this reader's last attempt was too late
+                    // to send, and tries again.
                     let got = loop {
                         match recv(&reader, LONG) {
                             Ok(got) if got.is_empty() => thread::yield_now(),
@@ -163,8 +163,8 @@ fn polling_reader() {
     }
 }
 
-/// A reader that opens the next session before it closes the last one loses nothing, whenever the
-/// writers come.
+/// A reader that opens the next session before it closes the last one loses no record, whenever the
+/// writers open the FIFO.
 #[apply(isolated)]
 fn next_session_before_the_last_is_closed() {
     let _folder = WorkingDirectory::new();
@@ -193,13 +193,13 @@ fn next_session_before_the_last_is_closed() {
     assert_eq!(writer.outcome(), Ok(0));
 }
 
-/// Readers that come and leave are not taken for a writer by one that waits.
+/// A waiting reader does not take readers that open and close the FIFO for writers.
 #[apply(isolated)]
 fn readers_that_leave_are_no_writers() {
     let _folder = WorkingDirectory::new();
     make();
     let waiting = fork_reporter::<usize>(|| open("f", READ, 1000).map(|_| 0));
-    // Visible to a writer, so it waits; this one that asks has no effect on it.
+    // Visible to a writer, so it waits; this test's query does not affect it.
     wait_asleep(waiting.0);
     for round in 0..scaled(500) as usize {
         let timeout = (round % 50 == 0).into();
@@ -209,7 +209,7 @@ fn readers_that_leave_are_no_writers() {
     assert_eq!(waiting.outcome(), Err(ETIMEDOUT));
 }
 
-/// How often a process gave up the processor by itself.
+/// The number of voluntary context switches of a process.
 fn switches(pid: pid_t) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let field = |line: &str| {
@@ -221,7 +221,7 @@ fn switches(pid: pid_t) -> u64 {
     status.lines().find_map(field).unwrap()
 }
 
-/// Of many senders that wait for room, a record that is taken wakes one.
+/// With many senders waiting on a full FIFO, taking one record wakes one sender.
 #[apply(isolated)]
 fn one_sender_is_woken() {
     let _folder = WorkingDirectory::new();
@@ -241,7 +241,7 @@ fn one_sender_is_woken() {
     thread::sleep(Duration::from_millis(50));
     let before = all();
     assert_eq!(recv(&reader, 0).unwrap(), b"full");
-    // The room is taken again.
+    // The FIFO is full again.
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let mut pipe = pollfd {

@@ -1,4 +1,4 @@
-//! Bad arguments, errno by errno, and what a failure leaves alone.
+//! Invalid arguments, errno by errno, and the state that a failed call leaves unchanged.
 
 use crate::support::*;
 use libc::{c_int, c_void, size_t, ssize_t};
@@ -63,7 +63,7 @@ fn option(fd: &OwnedFd, option: c_int) -> c_int {
     value
 }
 
-/// The arguments of a call that would succeed, or wait; a test spoils one at a time.
+/// The arguments of a call that would succeed or wait; each test invalidates one of them.
 #[derive(Clone, Copy)]
 struct Call {
     fd: c_int,
@@ -97,10 +97,10 @@ impl Call {
             done,
             timeout_ms,
         } = self;
-        // SAFETY: NULL or the test's own number.
+        // SAFETY: NULL, or a number of the test's.
         let count = unsafe { nfds.as_ref() }.copied().unwrap_or(0);
         outcome(|| match function {
-            // SAFETY: what is not valid is refused before it is used.
+            // SAFETY: the call refuses an invalid pointer before it uses it.
             SendFull => unsafe { ipc_send_full(fd, buf, len, done, timeout_ms) },
             // SAFETY: as above.
             RecvFull => unsafe { ipc_recv_full(fd, buf, len, done, timeout_ms) },
@@ -211,19 +211,19 @@ fn bad_arguments() {
             );
         }
         nfds.set(0);
-        // Nothing of all this has gone anywhere.
+        // None of these calls has sent or received anything.
         assert_eq!(&buf, b"12345678");
         for fd in [&a, &b] {
             assert_eq!(raw_recv(fd, &mut [0; 8]), Err(libc::EAGAIN));
         }
-        // And what it spoils is good.
+        // The valid arguments still work.
         assert_eq!(good.make(MsgSend), Ok(0));
         let fd = b.as_raw_fd();
         assert_eq!(Call { fd, ..good }.make(MsgRecv), Ok(8));
     }
 }
 
-/// Memory of which only the first page is there.
+/// Memory of which only the first page is accessible.
 struct Hole(*mut u8);
 
 const PAGE: usize = 4096;
@@ -237,7 +237,7 @@ impl Hole {
         assert_ne!(at, libc::MAP_FAILED);
         // SAFETY: within the mapping.
         let hole = unsafe { at.add(PAGE) };
-        // SAFETY: the pages of the mapping but the first.
+        // SAFETY: all pages of the mapping except the first.
         assert_eq!(
             unsafe { libc::mprotect(hole, 7 * PAGE, libc::PROT_NONE) },
             0
@@ -248,7 +248,7 @@ impl Hole {
 
 impl Drop for Hole {
     fn drop(&mut self) {
-        // SAFETY: nothing uses the mapping any more.
+        // SAFETY: nothing uses the mapping now.
         unsafe { libc::munmap(self.0.cast(), 8 * PAGE) };
     }
 }
@@ -314,7 +314,7 @@ fn other_sockets() {
     ));
     let netlink = socket(libc::AF_NETLINK, libc::SOCK_RAW);
     assert_eq!(send(&netlink, b"x", 0), Err(libc::EOPNOTSUPP));
-    // A receive cannot tell it from other sockets on which the kernel keeps borders.
+    // A receive cannot distinguish it from other sockets that preserve message boundaries.
     assert_eq!(recv(&netlink, &mut buf, 0), Err(libc::EAGAIN));
 }
 
@@ -322,7 +322,7 @@ fn other_sockets() {
 fn too_long() {
     let too_long = IPC_MSG_MAX + 1;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a new mapping, which is read only and so takes no memory.
+    // SAFETY: a new read-only mapping, which takes no memory.
     let at = unsafe { libc::mmap(ptr::null_mut(), too_long, libc::PROT_READ, flags, -1, 0) };
     assert_ne!(at, libc::MAP_FAILED);
     for kind in TYPES {
@@ -350,16 +350,16 @@ fn too_long() {
             assert_eq!(buf[..longest], pattern(longest, 1));
         }
     }
-    // SAFETY: nothing uses the mapping any more.
+    // SAFETY: nothing uses the mapping now.
     unsafe { libc::munmap(at, too_long) };
 }
 
-/// The longest message by what unix(7) says: the send buffer without 32 bytes.
+/// The longest message according to unix(7): the send buffer minus 32 bytes.
 fn longest(fd: &OwnedFd) -> usize {
     option(fd, libc::SO_SNDBUF) as usize - 32
 }
 
-/// A number that is not open.
+/// The number of a closed descriptor.
 fn closed_number() -> c_int {
     // SAFETY: no pointers.
     let fd = own(unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 500) });

@@ -1,4 +1,4 @@
-//! How many system calls a message costs, counted by strace.
+//! The number of system calls per message, counted by strace.
 
 use crate::support::*;
 use common::strace::{MARKER, marker, name, trace};
@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 const ROUNDS: usize = 10;
 
-/// One thing to be counted: what it is, and the system calls that it makes.
+/// A case: its description, its run, and the system calls that it must make.
 struct Counted {
     what: String,
     run: Box<dyn Fn()>,
@@ -41,7 +41,7 @@ fn send_descriptor(ends: &Pair, timeout_ms: c_int) {
 }
 
 fn recv_room(ends: &Pair, timeout_ms: c_int) {
-    // Without closing what would come: a close would be counted too.
+    // It receives no descriptor: closing one would be counted too.
     let (len, fds) = recv_fds(&ends.1, &mut [0; 8], 1, timeout_ms).unwrap();
     assert_eq!((len, fds.len()), (8, 0));
 }
@@ -111,7 +111,7 @@ fn system_calls() {
         let asked = &["recvfrom", "recvfrom"];
         add("DGRAM receive", dgram, asked, recv_short);
     }
-    // The first receive of a process finds out what the kernel knows.
+    // The first receive of a process queries the kernel's features.
     assert_eq!(recv(&seqpacket.1, &mut [0; 8], 0), Err(libc::EAGAIN));
     let trace = trace(|| {
         for counted in &all {

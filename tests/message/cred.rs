@@ -1,4 +1,4 @@
-//! ipc_peer_cred
+//! ipc_peer_cred.
 
 use crate::support::*;
 use common::user::{NOBODY, become_nobody};
@@ -9,14 +9,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::{env, fs, process};
 use unixipc::ffi::pair::ipc_peer_cred;
 
-/// The structure as bytes, with more behind it.
+/// The structure as bytes, followed by spare bytes.
 type Bytes = [u8; 40];
 const UNTOUCHED: Bytes = [0xaa; 40];
 
 fn peer_cred(fd: c_int, size: usize) -> (Outcome, Bytes) {
     let mut bytes = UNTOUCHED;
     assert!(size <= bytes.len());
-    // SAFETY: the size is not over the array's; the structure is only ever written as bytes.
+    // SAFETY: the size is at most the array's; the call writes the structure as bytes.
     let got = outcome(|| unsafe { ipc_peer_cred(fd, bytes.as_mut_ptr().cast(), size) } as isize);
     (got, bytes)
 }
@@ -29,7 +29,7 @@ fn whole(fd: &OwnedFd) -> [u32; 3] {
 }
 
 fn me() -> [u32; 3] {
-    // SAFETY: they take nothing and cannot fail.
+    // SAFETY: no arguments; they cannot fail.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     [process::id(), uid, gid]
 }
@@ -40,7 +40,7 @@ fn of_pairs() {
         let (a, b) = pair(kind);
         assert_eq!(whole(&a), me());
         assert_eq!(whole(&b), me());
-        // The maker of the pair, also for a child that uses it, and after the peer has closed.
+        // The creator of the pair, also for a child that uses it, and after the peer has closed.
         let parent = me();
         fork(|| {
             assert_ne!(me(), parent);
@@ -97,7 +97,7 @@ fn errors() {
     refused(listener.accept().unwrap().0.as_raw_fd(), 12, libc::ENOTCONN);
 }
 
-/// On a connected socket: the process that connected, and the one that listened.
+/// On a connected socket: the process that connected, and the process that called listen(2).
 #[apply(isolated)]
 fn of_connected_sockets() {
     let path = env::temp_dir().join("s");
@@ -136,7 +136,7 @@ fn overflow_id(which: &str) -> u32 {
     text.trim().parse().unwrap()
 }
 
-/// The peer has no ID in the namespaces of the caller.
+/// The peer has no ID in the caller's namespaces.
 #[apply(isolated)]
 fn of_another_namespace() {
     let (a, _b) = pair(libc::SOCK_STREAM);

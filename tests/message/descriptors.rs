@@ -1,4 +1,4 @@
-//! Descriptors that go with messages, and calls for which there are none left.
+//! Descriptors in messages, and calls at the descriptor limit.
 
 use crate::support::*;
 use common::user::become_nobody;
@@ -18,7 +18,7 @@ fn assert_close_on_exec(fds: &[OwnedFd]) {
     }
 }
 
-/// Each descriptor arrives in its place, and is the same open file.
+/// Each descriptor arrives at its index, and refers to the same open file.
 #[apply(isolated)]
 fn contents() {
     for kind in TYPES {
@@ -50,7 +50,7 @@ fn contents() {
     }
 }
 
-/// Fewer places than descriptors: the first ones are given, the others closed.
+/// With fewer slots than descriptors, the call returns the first ones and closes the others.
 #[apply(isolated)]
 fn fewer_places() {
     for kind in TYPES {
@@ -74,7 +74,7 @@ fn fewer_places() {
     }
 }
 
-/// With long messages too each descriptor comes with its own message.
+/// With long messages too, each descriptor arrives with its own message.
 #[apply(isolated)]
 fn beside_long_messages() {
     let (a, b) = pair(libc::SOCK_STREAM);
@@ -97,11 +97,11 @@ fn beside_long_messages() {
     assert!(child.is_none());
 }
 
-/// Descriptors that a peer slips in where none belong are closed.
+/// Unexpected descriptors from a peer are closed.
 #[apply(isolated)]
 fn slipped_in() {
     let held = descriptors(3);
-    // One beside every byte of a message, each by itself.
+    // One descriptor with every byte of a message, each byte in its own send.
     let (a, b) = pair(libc::SOCK_STREAM);
     let message = [&header(5)[..], b"hello"].concat();
     for room in [None, Some(0), Some(5)] {
@@ -120,12 +120,12 @@ fn slipped_in() {
         assert_eq!(&buf[..5], b"hello");
         assert_eq!(open_numbers(), before);
     }
-    // With what is no message.
+    // With bytes that are not a message.
     let before = open_numbers();
     send_raw_fds(&a, &[0; 100], &raw(&held));
     assert_eq!(recv_fds(&b, &mut [0; 16], 3, 0).unwrap_err(), libc::EPROTO);
     assert_eq!(open_numbers(), before);
-    // With an empty message, which is passed over.
+    // With an empty message, which is skipped.
     let (a, b) = pair(libc::SOCK_SEQPACKET);
     let before = open_numbers();
     send_raw_fds(&a, &[], &raw(&held));
@@ -134,7 +134,7 @@ fn slipped_in() {
     assert_eq!(open_numbers(), before);
 }
 
-/// A receiver that has switched on credentials, pidfds and labels gets the descriptors alone.
+/// A receiver that has enabled credentials, pidfds and labels gets only the descriptors.
 #[apply(isolated)]
 fn beside_other_control_data() {
     const SO_PASSPIDFD: c_int = 76;
@@ -157,20 +157,20 @@ fn beside_other_control_data() {
     }
 }
 
-/// sendmsg with descriptors, for what the library does not send.
+/// sendmsg with descriptors, for messages that the library does not send.
 pub fn send_raw_fds(fd: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
     let mut control = [0u64; 32];
     let mut iov = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
     };
-    // SAFETY: zero bytes are a header of nothing.
+    // SAFETY: all zero bytes are an empty header.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut iov;
     header.msg_iovlen = 1;
     header.msg_control = control.as_mut_ptr().cast();
     let len = size_of_val(fds) as u32;
-    // SAFETY: they only compute.
+    // SAFETY: they only compute sizes.
     let (space, cmsg_len) = unsafe { (libc::CMSG_SPACE(len), libc::CMSG_LEN(len)) };
     assert!(space as usize <= size_of_val(&control));
     header.msg_controllen = space as usize;
@@ -183,12 +183,13 @@ pub fn send_raw_fds(fd: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
         let data = libc::CMSG_DATA(cmsg).cast::<c_int>();
         data.copy_from_nonoverlapping(fds.as_ptr(), fds.len());
     }
-    // SAFETY: all that the header points to is here.
+    // SAFETY: all memory that the header points to is alive.
     let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &header, 0) };
     assert_eq!(sent, bytes.len() as isize);
 }
 
-/// No room for the descriptors that come: EMFILE, nothing leaked, the next message in step.
+/// At the descriptor limit, arriving descriptors give EMFILE; none leaks, and the next message is
+/// intact.
 #[apply(isolated)]
 fn no_room_for_what_comes() {
     for kind in TYPES {
@@ -208,11 +209,11 @@ fn no_room_for_what_comes() {
                     assert_eq!(recv(&b, &mut buf, 0), Ok(4));
                     assert_eq!(&buf[..4], b"next");
                 }
-                // As many as come is enough.
+                // A limit that is just high enough.
                 assert_eq!(send_fds(&a, b"x", &raw(&held), 0), Ok(0));
                 let got = with_room_for(count as u64, || recv_fds(&b, &mut [0; 8], count, 0));
                 assert_eq!(got.unwrap().1.len(), count);
-                // Who wants none needs no room.
+                // A receiver that wants no descriptors needs no free numbers.
                 assert_eq!(send_fds(&a, b"x", &raw(&held), 0), Ok(0));
                 assert_eq!(with_room_for(0, || recv(&b, &mut [0; 8], 0)), Ok(1));
             }
@@ -220,7 +221,7 @@ fn no_room_for_what_comes() {
     }
 }
 
-/// Every call while no descriptor is left: only those that make some fail.
+/// All calls at the descriptor limit: only those that create descriptors fail.
 #[apply(isolated)]
 fn none_left() {
     for kind in TYPES {
@@ -248,7 +249,7 @@ fn none_left() {
             }
             assert_eq!(recv(&b, &mut buf, 1), Err(libc::ETIMEDOUT));
             let mut cred = [0; 3];
-            // SAFETY: room for a structure of three ints.
+            // SAFETY: a structure of three ints.
             let got = unsafe { ipc_peer_cred(a.as_raw_fd(), cred.as_mut_ptr().cast(), 12) };
             assert_eq!(got, 0);
         });
@@ -256,7 +257,7 @@ fn none_left() {
     }
 }
 
-/// Somebody without rights can have only so many descriptors on their way.
+/// The kernel limits the descriptors in flight of an unprivileged user.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn too_many_on_their_way() {
@@ -265,7 +266,7 @@ fn too_many_on_their_way() {
             let (a, b) = pair(kind);
             let held = descriptors(100);
             become_nobody().unwrap();
-            // SAFETY: no pointers; it keeps /proc/self readable for a changed user.
+            // SAFETY: no pointers; it keeps /proc/self readable after the change of user.
             unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
             set_soft_limit(libc::RLIMIT_NOFILE, 250);
             let mut sent = 0;

@@ -1,5 +1,4 @@
-//! The end of a session, in good order and inside a message, and peers that do not keep
-//! to the framing.
+//! The end of a session, between messages and inside a message, and peers that violate the framing.
 
 use crate::descriptors::send_raw_fds;
 use crate::support::*;
@@ -14,7 +13,7 @@ use unixipc::ffi::pair::IPC_WAIT_INTR;
 const STREAM: i32 = libc::SOCK_STREAM;
 const WITH_AN_END: [i32; 2] = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
 
-/// What was sent before the end still comes; then 0, as often as one asks.
+/// Messages that were sent before the end still arrive; after them every receive returns 0.
 #[apply(isolated)]
 fn between_messages() {
     for kind in WITH_AN_END {
@@ -41,7 +40,7 @@ fn between_messages() {
                     assert_eq!((len, fds.len()), (0, 0));
                     assert_eq!(recv_full(&b, &mut buf, None, timeout_ms), Ok(0));
                 }
-                // The other direction of a shut-down one goes on.
+                // After one direction is shut down, the other still works.
                 if let Some(a) = a {
                     assert_eq!(send(&b, b"back", 0), Ok(0));
                     assert_eq!(recv(&a, &mut buf, 0), Ok(4));
@@ -51,15 +50,15 @@ fn between_messages() {
     }
 }
 
-/// The kernel finds the queue empty, the peer sends and goes, the kernel finds it gone: 0, and
-/// the message is there.
+/// The kernel finds the queue empty, the peer sends and closes, and the kernel finds it closed: its
+/// receive returns 0 although the message is queued. The library returns the message first.
 #[apply(isolated)]
 fn sent_while_the_kernel_looked() {
     let (a, b) = pair(libc::SOCK_SEQPACKET);
     send(&a, b"last", 0).unwrap();
     drop(a);
     fork(|| {
-        // What may wait is answered as it is then.
+        // A call that may wait checks again after the wait.
         refuse_without(libc::SYS_recvfrom, 3, libc::MSG_DONTWAIT as u32, 0);
         let mut buf = [0; 8];
         for len in [4, 0, 0] {
@@ -70,7 +69,7 @@ fn sent_while_the_kernel_looked() {
     .join();
 }
 
-/// An empty packet, which this library does not send, is passed over; descriptors that come with it
+/// Empty packets, which the library does not send, are skipped; descriptors that arrive with them
 /// are closed.
 #[apply(isolated)]
 fn empty_packets() {
@@ -108,14 +107,14 @@ fn empty_packets() {
             }
         }
     }
-    // One that was shut down here ends, also where the kernel knows no end.
+    // A socket that this process has shut down reports the end, also where the kernel reports none.
     let (_a, b) = pair(libc::SOCK_DGRAM);
     // SAFETY: no pointers.
     assert_eq!(unsafe { libc::shutdown(b.as_raw_fd(), libc::SHUT_RD) }, 0);
     assert_eq!(recv(&b, &mut [0; 8], -1), Ok(0));
 }
 
-/// A peer that sends nothing but empty packets does not hold up a receiver beyond its time-out.
+/// A peer that sends only empty packets cannot delay a receiver beyond its time-out.
 #[apply(isolated)]
 fn only_empty_packets() {
     for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
@@ -141,7 +140,7 @@ fn only_empty_packets() {
     }
 }
 
-/// A peer that goes without having read everything: its own messages all still come.
+/// A peer closes with unread data: all messages that it sent still arrive.
 #[apply(isolated)]
 fn peer_left_something_unread() {
     for kind in WITH_AN_END {
@@ -175,7 +174,7 @@ fn peer_left_something_unread() {
     assert_eq!(recv_full(&b, &mut buf, None, 1000), Ok(0));
 }
 
-/// The same while one waits: the kernel reports the reset before what the peer had sent.
+/// The same for a waiting receiver: the kernel reports the reset before the peer's messages.
 #[apply(isolated)]
 fn peer_went_while_one_waited() {
     for kind in WITH_AN_END {
@@ -206,7 +205,7 @@ fn peer_went_while_one_waited() {
     }
 }
 
-/// Who waits is told of the end.
+/// The end of the session wakes a waiting caller.
 #[apply(isolated)]
 fn while_waiting() {
     for kind in WITH_AN_END {
@@ -231,7 +230,7 @@ fn while_waiting() {
     }
 }
 
-/// A child that has `mine` alone; the parent keeps `theirs` alone.
+/// A child that has only `mine`; the parent keeps only `theirs`.
 fn fork_receiver(theirs: &OwnedFd, mine: OwnedFd, run: impl FnOnce(&OwnedFd)) -> Child {
     use std::os::fd::AsRawFd;
     let number = theirs.as_raw_fd();
@@ -241,7 +240,7 @@ fn fork_receiver(theirs: &OwnedFd, mine: OwnedFd, run: impl FnOnce(&OwnedFd)) ->
     })
 }
 
-/// A message cut at every byte is EPROTO, and none of it is taken for a message.
+/// A message cut at any byte gives EPROTO, and no part of it is returned as a message.
 #[apply(isolated)]
 fn inside_a_message() {
     let whole = [&header(20)[..], &[b'm'; 20]].concat();
@@ -274,7 +273,7 @@ fn inside_a_message() {
     }
 }
 
-/// A header that is none is EPROTO and ends the direction: the peer's next send is EPIPE.
+/// An invalid header gives EPROTO and ends the direction: the peer's next send fails with EPIPE.
 #[apply(isolated)]
 fn lying_headers() {
     let mut lies: Vec<[u8; 8]> = (0..4)
@@ -309,13 +308,14 @@ fn lying_headers() {
                     assert_eq!(recv(&b, &mut buf, timeout_ms), Ok(0));
                 }
                 assert_eq!(send(&a, b"more", 0), Err(libc::EPIPE));
-                // The other direction goes on.
+                // The other direction still works.
                 assert_eq!(send(&b, b"back", 0), Ok(0));
                 assert_eq!(recv(&a, &mut buf, 0), Ok(4));
             }
         }
     }
-    // The longest that is allowed is no lie, though it never comes; nothing is allocated for it.
+    // The longest permitted length is valid, even if the content never arrives; no memory is
+    // allocated for it.
     let (a, b) = pair(STREAM);
     let before = resident();
     raw_send(&a, &header(IPC_MSG_MAX as u32), 0);
@@ -323,7 +323,7 @@ fn lying_headers() {
     assert!(resident() < before + (4 << 20));
 }
 
-/// A message that a time-out cuts while it is sent.
+/// A time-out interrupts a send inside a message.
 #[apply(isolated)]
 fn half_sent() {
     let bytes = pattern(4 << 20, 9);
@@ -344,11 +344,11 @@ fn half_sent() {
         assert_eq!(recv(&b, &mut buf, -1), Ok(5));
         assert_eq!(recv(&b, &mut buf, -1), Err(libc::EPROTO));
         assert_eq!(recv(&b, &mut buf, -1), Ok(0));
-        // The other direction goes on.
+        // The other direction still works.
         assert_eq!(send(&b, b"back", -1), Ok(0));
         assert_eq!(recv(&a, &mut buf, -1), Ok(4));
     }
-    // Up to 32 KiB it is all or nothing, wherever the socket becomes full.
+    // Up to 32 KiB a send is all or nothing, wherever the socket becomes full.
     for first in (0..64).map(|step| 1 + step * 997) {
         let (a, b) = pair(STREAM);
         let mut sent = u64::from(send(&a, &vec![0; first], 0).is_ok());
@@ -370,7 +370,7 @@ fn half_sent() {
     }
 }
 
-/// A receive that a time-out stops inside a message.
+/// A time-out interrupts a receive inside a message.
 #[apply(isolated)]
 fn half_received() {
     let whole = [&header(100)[..], &pattern(100, 1)].concat();
@@ -404,7 +404,7 @@ fn half_received() {
     }
 }
 
-/// A handler that runs inside a message does not end it, also under IPC_WAIT_INTR.
+/// A signal handler inside a message does not end the call, even with IPC_WAIT_INTR.
 #[apply(isolated)]
 fn signal_inside_a_message() {
     for flags in [0, libc::SA_RESTART] {
@@ -431,7 +431,7 @@ fn signal_inside_a_message() {
     }
 }
 
-/// How many bytes wait in a stream.
+/// The number of unread bytes of a stream.
 fn unread(fd: &OwnedFd) -> libc::c_int {
     use std::os::fd::AsRawFd;
     let mut bytes = -1;
@@ -443,7 +443,7 @@ fn unread(fd: &OwnedFd) -> libc::c_int {
     bytes
 }
 
-/// A receiver that is gone is EPIPE from every call, and no signal: this process has
+/// Every send to a closed receiver fails with EPIPE and raises no signal; this process has
 /// SIGPIPE's default action.
 #[apply(isolated)]
 fn no_signal() {
@@ -470,7 +470,7 @@ fn no_signal() {
                         assert_eq!(later(&fd), Err(gone_before(kind)));
                     }
                 }
-                // With something unread, which the kernel reports as a reset.
+                // With unread data, which the kernel reports as a reset.
                 let (a, b) = pair(kind | nonblock);
                 send(&a, b"unread", 0).unwrap();
                 drop(b);
@@ -479,14 +479,14 @@ fn no_signal() {
                 send(&a, b"unread", 0).unwrap();
                 drop(b);
                 assert_eq!(send_full(&a, b"x", None, timeout_ms), Err(libc::EPIPE));
-                // And shut down.
+                // After a shutdown.
                 let (a, _b) = pair(kind | nonblock);
                 shut(&a, libc::SHUT_WR);
                 assert_eq!(send(&a, b"x", timeout_ms), Err(libc::EPIPE));
                 assert_eq!(send_full(&a, b"x", None, timeout_ms), Err(libc::EPIPE));
             }
         }
-        // A receive asks what the socket is, and that too raises nothing.
+        // A receive queries the socket type; this raises no signal either.
         let fd = widowed(kind);
         let got = recv(&fd, &mut [0; 8], 0);
         let end = if kind == libc::SOCK_DGRAM {
@@ -496,7 +496,7 @@ fn no_signal() {
         };
         assert_eq!(got, end);
     }
-    // A message of which a part is sent when the receiver goes.
+    // The receiver closes when a part of a message has been sent.
     let (a, b) = pair(STREAM);
     let child = fork_receiver(&b, a, |a| {
         assert_eq!(send(a, &vec![1; 8 << 20], -1), Err(libc::EPIPE));
@@ -522,7 +522,7 @@ fn resident() -> usize {
         * 1024
 }
 
-/// A peer that sends anything but messages: errors only, in bounded memory and time.
+/// A peer that sends arbitrary bytes causes only errors, in bounded memory and time.
 #[apply(isolated)]
 fn random_bytes() {
     let start = Instant::now();
@@ -534,7 +534,7 @@ fn random_bytes() {
     for round in 0..count {
         let (a, b) = pair(STREAM);
         let mut bytes = pattern(random.below(200) as usize + 1, round);
-        // Some begin as a message does, some with several of them.
+        // Some inputs begin with a valid header or with several messages.
         for at in [0, 8 + bytes.len() / 3] {
             if random.below(2) == 0 && bytes.len() >= at + 8 {
                 let len = [random.below(40), random.next_u64() >> 32][random.below(2) as usize];
@@ -542,7 +542,7 @@ fn random_bytes() {
             }
         }
         raw_send(&a, &bytes, 0);
-        let a = (random.below(2) == 0).then_some(a); // or its end
+        let a = (random.below(2) == 0).then_some(a); // or the peer closes
         let mut taken = 0;
         loop {
             let cap = random.below(64) as usize + 1;

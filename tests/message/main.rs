@@ -1,7 +1,7 @@
 //! Pairs and messages: ipc_pair_open, ipc_send_full, ipc_recv_full, ipc_msg_send,
 //! ipc_msg_recv, ipc_peer_cred.
 //!
-//! UNIXIPC_TEST_SCALE multiplies how much the tests with many messages do.
+//! UNIXIPC_TEST_SCALE multiplies the work of the tests with many messages.
 
 mod arguments;
 mod cost;

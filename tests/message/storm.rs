@@ -1,5 +1,5 @@
-//! Many messages: under signals, under time-outs, from several threads, and with processes
-//! that are killed in the middle.
+//! Many messages: under signals, with time-outs, from several threads, and with processes that are
+//! killed during a call.
 
 use crate::support::*;
 use libc::c_int;
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 
-/// Messages that sender and receiver both know: each has its number and a piece of noise.
+/// Messages that sender and receiver can both compute: each has its number and pseudorandom bytes.
 struct Messages {
     noise: Vec<u8>,
     longest: u64,
@@ -23,7 +23,7 @@ impl Messages {
         }
     }
 
-    /// Message `number`, made in `buf`. Most are short.
+    /// Builds message `number` in `buf`. Most are short.
     fn get<'a>(&self, number: u64, buf: &'a mut Vec<u8>) -> &'a [u8] {
         let mut random = Random(number);
         let short = [16, 300, 300, 3000, 3000, self.longest, 1, 1];
@@ -38,12 +38,12 @@ impl Messages {
     }
 }
 
-/// A time-out at random, −1 among them.
+/// A random time-out, sometimes −1.
 fn any_timeout(random: &mut Random) -> c_int {
     [-1, 0, 0, 1, 1, 2, 1000, IPC_WAIT_INTR][random.below(8) as usize]
 }
 
-/// Whether a call is to be made again: it has done nothing.
+/// Whether to repeat a call: it failed without an effect.
 #[track_caller]
 fn again(outcome: Outcome, timeout_ms: c_int) -> bool {
     let errno = match outcome {
@@ -105,7 +105,8 @@ fn recv_all(fd: &OwnedFd, messages: &Messages, count: u64, timeout: Timeouts) {
     }
 }
 
-/// 10^4 messages each way at once, all calls interrupted every 100 µs in both processes.
+/// 10^4 messages each way at once, while signals interrupt the calls of both processes every 100
+/// µs.
 #[apply(isolated)]
 fn interrupted_all_the_time() {
     let count = scaled(10_000);
@@ -115,7 +116,8 @@ fn interrupted_all_the_time() {
                 count_signal(libc::SIGALRM, flags);
                 let messages = Messages::new(32 << 10);
                 let (a, b) = pair(kind | nonblock);
-                // Signals go to the main thread, which sends here and receives there.
+                // The signals arrive in the main thread, which sends in one process and receives in
+                // the other.
                 let child = fork(|| {
                     storm(100);
                     thread::scope(|scope| {
@@ -179,15 +181,15 @@ fn interrupted_stream() {
     }
 }
 
-/// 10^6 messages (with UNIXIPC_TEST_SCALE=10) over each type, under random time-outs.
+/// 10^6 messages (with UNIXIPC_TEST_SCALE=10) over each type, with random time-outs.
 #[apply(isolated)]
 fn many_messages() {
     let count = scaled(100_000);
     for kind in TYPES {
-        // On a stream, no longer than what no time-out cuts.
+        // On a stream, at most the length that no time-out can cut.
         let messages = Messages::new(32 << 10);
         let (a, b) = pair(kind);
-        // EINTR cannot come: no handler is installed.
+        // EINTR is impossible: no handler is installed.
         let child = fork(|| send_all(&a, &messages, count, any_timeout));
         recv_all(&b, &messages, count, any_timeout);
         child.join();
@@ -195,7 +197,7 @@ fn many_messages() {
     }
 }
 
-/// Longer ones, which a time-out could cut: without any.
+/// Longer messages, which a time-out could cut, so without one.
 #[apply(isolated)]
 fn long_messages() {
     let messages = Messages::new(1 << 20);
@@ -209,13 +211,14 @@ fn long_messages() {
     assert_eq!(recv(&b, &mut [0; 8], 0), Err(libc::EAGAIN));
 }
 
-/// Looks at the clock until so much time is over: a sleep would be too coarse.
+/// Spins for a time: a sleep would be too coarse.
 fn spin(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {}
 }
 
-/// A sender killed at a random moment: whole messages in order, then the end or EPROTO.
+/// A sender is killed at a random moment: the receiver gets whole messages in order, then the end
+/// or EPROTO.
 #[apply(isolated)]
 fn sender_killed() {
     let mut random = Random(3);
@@ -270,7 +273,7 @@ fn sender_killed() {
     println!("messages {totals:?}, sessions cut inside a message: {cut}");
 }
 
-/// A receiver killed at a random moment: EPIPE, and no signal.
+/// A receiver is killed at a random moment: the sender gets EPIPE, and no signal.
 #[apply(isolated)]
 fn receiver_killed() {
     let mut random = Random(4);
@@ -295,7 +298,7 @@ fn receiver_killed() {
             let mut killed = None;
             let sent = loop {
                 if number == enough {
-                    // From another process, so that it can come in the middle of a send.
+                    // From another process, so that the signal can arrive during a send.
                     let pid = child.0;
                     let wait = Duration::from_micros(random.below(500));
                     killed = Some(fork(move || {
@@ -322,7 +325,7 @@ fn receiver_killed() {
     }
 }
 
-/// Both talk; one is killed. What it had sent all comes, though it left much unread.
+/// Both processes send; one is killed. All its messages arrive, although it left many unread.
 #[apply(isolated)]
 fn killed_while_both_talk() {
     let mut random = Random(5);
@@ -374,8 +377,8 @@ fn killed_while_both_talk() {
     }
 }
 
-/// Several threads send and receive on one SEQPACKET or DGRAM pair: each message comes once
-/// and whole, and one sender's messages come in order to each receiver.
+/// Several threads send and receive on one SEQPACKET or DGRAM pair: each message arrives once and
+/// whole, and each receiver gets a sender's messages in order.
 #[apply(isolated)]
 fn several_threads() {
     const SENDERS: u64 = 4;
@@ -418,7 +421,7 @@ fn several_threads() {
     }
 }
 
-/// Receives until all messages have come to somebody. Their numbers.
+/// Receives until the receivers together have all messages. The numbers of this one's messages.
 fn receive_some(fd: &OwnedFd, messages: &Messages, left: &AtomicUsize) -> Vec<u64> {
     let mut mine = Vec::new();
     let mut buf = vec![0; 2100];

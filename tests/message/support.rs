@@ -1,4 +1,4 @@
-//! The calls in Rust's types.
+//! The C calls with Rust types.
 
 pub use common::prelude::*;
 use libc::{c_int, c_void, size_t, ssize_t};
@@ -24,7 +24,7 @@ pub fn pair(kind: c_int) -> Pair {
     (own(fds[0]), own(fds[1]))
 }
 
-/// A pair whose first end has had its second end closed.
+/// The first end of a pair whose second end is closed.
 pub fn widowed(kind: c_int) -> OwnedFd {
     pair(kind).0
 }
@@ -54,7 +54,7 @@ pub fn recv(fd: &OwnedFd, buf: &mut [u8], timeout_ms: c_int) -> Outcome {
     })
 }
 
-/// Receives a message with up to `room` descriptors. A failure must leave the outputs alone.
+/// Receives a message with up to `max_fds` descriptors. A failure must leave the outputs unchanged.
 #[track_caller]
 pub fn recv_fds(
     fd: &OwnedFd,
@@ -67,7 +67,7 @@ pub fn recv_fds(
     let (at, cap) = (buf.as_mut_ptr().cast(), buf.len());
     let got = outcome(|| {
         let (fds, nfds) = (fds.as_mut_ptr(), &raw mut nfds);
-        // SAFETY: the slice with its length, and more room than is asked for.
+        // SAFETY: the slice with its length, and an array longer than nfds.
         unsafe { ipc_msg_recv(fd.as_raw_fd(), at, cap, fds, nfds, timeout_ms) }
     });
     let stored = if got.is_ok() { nfds } else { 0 };
@@ -104,7 +104,7 @@ pub fn recv_full(
     outcome(|| unsafe { ipc_recv_full(fd.as_raw_fd(), at, len, done, timeout_ms) })
 }
 
-/// The kernel's own send, for what the library would not send.
+/// `send(2)`, for data that the library would not send.
 #[track_caller]
 pub fn raw_send(fd: &OwnedFd, bytes: &[u8], flags: c_int) -> usize {
     let flags = flags | libc::MSG_NOSIGNAL;
@@ -114,7 +114,7 @@ pub fn raw_send(fd: &OwnedFd, bytes: &[u8], flags: c_int) -> usize {
     sent as usize
 }
 
-/// The kernel's own receive, without waiting.
+/// `recv(2)`, without waiting.
 pub fn raw_recv(fd: &OwnedFd, buf: &mut [u8]) -> Outcome {
     let (at, len) = (buf.as_mut_ptr().cast::<c_void>(), buf.len());
     // SAFETY: the slice, with its length.
@@ -133,8 +133,8 @@ pub fn shut(fd: &OwnedFd, how: c_int) {
     assert_eq!(unsafe { libc::shutdown(fd.as_raw_fd(), how) }, 0);
 }
 
-/// What a send says where an earlier one has found the receiver gone: the kernel takes a
-/// datagram socket's connection away then.
+/// The errno of a send after an earlier send found the receiver closed: the kernel then disconnects
+/// a datagram socket.
 pub fn gone_before(kind: c_int) -> c_int {
     if kind == libc::SOCK_DGRAM {
         libc::ENOTCONN
@@ -150,12 +150,12 @@ pub fn set_option(fd: &OwnedFd, option: c_int, value: c_int) {
     assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }
 
-/// Fills the way from `fd` to its peer with one-byte messages (or bytes), until no more fit.
+/// Fills the queue from `fd` to its peer with one-byte messages or bytes.
 pub fn fill(fd: &OwnedFd) {
     while send(fd, b"x", 0).is_ok() {}
 }
 
-/// So many descriptors of an open file, each a number of its own.
+/// This many descriptors of one open file.
 pub fn descriptors(count: usize) -> Vec<OwnedFd> {
     assert!(count <= IPC_MSG_FDS_MAX + 1);
     let file = tempfile::tempfile().unwrap();

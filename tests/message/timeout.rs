@@ -1,4 +1,4 @@
-//! Time-outs: what each gives, and that nothing lengthens one.
+//! Time-outs: the errno of each, and that nothing lengthens them.
 
 use crate::support::*;
 use libc::c_int;
@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 
-/// A call that can do nothing now, and so waits as long as it may.
+/// A call that has nothing to do, and so waits until its time-out.
 type Waiting = fn(&OwnedFd, c_int) -> Outcome;
 
 fn waits_in_recv(fd: &OwnedFd, timeout_ms: c_int) -> Outcome {
@@ -42,8 +42,8 @@ const WAITING: [(&str, Waiting); 6] = [
     ("ipc_send_full", waits_in_send_full),
 ];
 
-/// Runs a test with each call, on each type, through a blocking and a non-blocking end, of
-/// which the way out is full and the way in empty.
+/// Runs a test with each call, on each type, with a blocking and a non-blocking end whose send
+/// queue is full and whose receive queue is empty.
 fn each(run: impl Fn(Waiting, &OwnedFd, &OwnedFd)) {
     for kind in TYPES {
         for nonblock in [0, libc::SOCK_NONBLOCK] {
@@ -57,7 +57,7 @@ fn each(run: impl Fn(Waiting, &OwnedFd, &OwnedFd)) {
     }
 }
 
-/// How much longer than asked for a busy machine may take.
+/// The delay that a busy machine may add to a time-out.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[track_caller]
@@ -83,13 +83,13 @@ fn not_at_all_and_short() {
     });
 }
 
-/// Makes room, and sends something: whatever the peer waits for.
+/// Takes a message from the queue and sends one, so that either kind of waiting call returns.
 fn serve(b: &OwnedFd) {
     assert_eq!(send(b, b"12345678", 0), Ok(0));
     while raw_recv(b, &mut [0; 4096]).is_ok() {}
 }
 
-/// −1, a long time-out, and IPC_WAIT_INTR wait until there is something to do.
+/// −1, a long time-out, and IPC_WAIT_INTR wait until the call can proceed.
 #[apply(isolated)]
 fn until_ready() {
     each(|waiting, a, b| {
@@ -101,14 +101,15 @@ fn until_ready() {
             child.wait_asleep();
             serve(b);
             child.join();
-            // What a recv_full of eight bytes left of a framed message, and its own message.
+            // The remains of a framed message after a recv_full of eight bytes, and the message of
+            // `serve`.
             while raw_recv(a, &mut [0; 64]).is_ok() {}
             fill(a);
         }
     });
 }
 
-/// A handler that runs all the time neither ends a wait early nor lengthens it.
+/// Signal handlers that run all the time neither end a wait early nor lengthen it.
 #[apply(isolated)]
 fn under_signals() {
     for flags in [0, libc::SA_RESTART] {
@@ -126,8 +127,8 @@ fn under_signals() {
     }
 }
 
-/// IPC_WAIT_INTR ends with EINTR when a handler ran, also one with SA_RESTART; −1 and a long
-/// time-out do not.
+/// With IPC_WAIT_INTR a handler ends the wait with EINTR, even with SA_RESTART; −1 and a long
+/// time-out continue.
 #[apply(isolated)]
 fn interrupted() {
     for flags in [0, libc::SA_RESTART] {
@@ -153,7 +154,7 @@ fn interrupted() {
     }
 }
 
-/// Stop and continue are no handler, and end nothing.
+/// Stopping and continuing the process runs no handler, and does not end the wait.
 #[apply(isolated)]
 fn stopped_and_continued() {
     each(|waiting, a, b| {
@@ -166,7 +167,7 @@ fn stopped_and_continued() {
     });
 }
 
-/// Bytes that come one at a time, each waking the receiver, do not lengthen its time-out.
+/// Single bytes that wake the receiver repeatedly do not lengthen its time-out.
 #[apply(isolated)]
 fn wakings_without_end() {
     let (a, b) = pair(libc::SOCK_STREAM);
@@ -189,7 +190,7 @@ fn wakings_without_end() {
         let start = Instant::now();
         let mut sent = 0;
         while sent < count && start.elapsed() < Duration::from_millis(200) {
-            // The receiver may have ended the direction by now.
+            // The receiver may have ended the direction already.
             if send_full(&a, b"x", None, 100).is_err() {
                 break;
             }
@@ -201,7 +202,7 @@ fn wakings_without_end() {
     }
 }
 
-/// Waits under SO_RCVTIMEO and SO_SNDTIMEO of the caller's still last as long as asked for.
+/// SO_RCVTIMEO and SO_SNDTIMEO on the caller's socket do not shorten a wait.
 #[apply(isolated)]
 fn beside_the_sockets_own() {
     let (a, b) = pair(libc::SOCK_SEQPACKET);

@@ -1,4 +1,4 @@
-//! Round trips, progress, and talking to who does not use the library.
+//! Round trips, progress counts, and peers that do not use the library.
 
 use crate::support::*;
 use libc::c_int;
@@ -19,8 +19,8 @@ const LENGTHS: [usize; 9] = [
     1 << 20,
 ];
 
-/// A message each way at once, of each length, under each time-out, through blocking and
-/// non-blocking ends.
+/// One message each way, of each length, with each time-out, through blocking and non-blocking
+/// ends.
 #[apply(isolated)]
 fn round_trips() {
     for kind in TYPES {
@@ -57,7 +57,7 @@ fn round_trip(a: &OwnedFd, b: &OwnedFd, len: usize, timeout_ms: c_int) {
     });
 }
 
-/// Several messages that wait in the socket stay apart and in order.
+/// Queued messages stay separate and in order.
 #[apply(isolated)]
 fn borders() {
     for kind in TYPES {
@@ -75,7 +75,7 @@ fn borders() {
     }
 }
 
-/// A message that does not fit is gone, with its descriptors; the next one is in step.
+/// A message longer than the buffer is discarded with its descriptors; the next message is intact.
 #[apply(isolated)]
 fn longer_than_cap() {
     for kind in TYPES {
@@ -104,7 +104,7 @@ fn longer_than_cap() {
     }
 }
 
-/// A transfer that timed out goes on where it stopped, in both directions.
+/// A transfer that timed out continues where it stopped, in both directions.
 #[apply(isolated)]
 fn progress() {
     let whole = pattern(3 << 20, 5);
@@ -134,7 +134,7 @@ fn progress() {
             turns += 1;
         }
         assert!(turns > 5 && buf == whole);
-        // A begun count is respected, and what lies before it is left alone.
+        // A transfer starts at the given count, and leaves the bytes before it unchanged.
         let mut done = 6;
         assert_eq!(send_full(&a, b"012345678", Some(&mut done), 0), Ok(9));
         assert_eq!(done, 9);
@@ -146,7 +146,7 @@ fn progress() {
         assert_eq!(send_full(&a, b"xyz", None, -1), Ok(3));
         assert_eq!(recv_full(&b, &mut buf[..3], None, -1), Ok(3));
         assert_eq!(&buf, b"xyz678");
-        // The end of file: what came before it, then nothing.
+        // End of file: the data before it, then nothing.
         send_full(&a, b"yz", None, 0).unwrap();
         drop(a);
         let mut done = 0;
@@ -154,14 +154,14 @@ fn progress() {
         assert_eq!(done, 2);
         assert_eq!(recv_full(&b, &mut buf, Some(&mut done), -1), Ok(2));
         assert_eq!(recv_full(&b, &mut buf, None, 0), Ok(0));
-        // The count is kept on other failures too.
+        // Other failures keep the count too.
         let mut done = 1;
         assert_eq!(send_full(&b, b"abc", Some(&mut done), 0), Err(libc::EPIPE));
         assert_eq!(done, 1);
     }
 }
 
-/// What the kernel's own calls see, and what they can send.
+/// The library exchanges messages with the kernel's own send(2) and recv(2).
 #[apply(isolated)]
 fn beside_raw_calls() {
     for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
@@ -182,7 +182,7 @@ fn beside_raw_calls() {
         assert_eq!(buf[..8], header(len as u32));
         assert_eq!(buf[8..8 + len], pattern(len, 3));
     }
-    // Written by hand, in one piece and byte by byte.
+    // Sent by send(2), in one piece and byte by byte.
     let message = [&header(5)[..], b"hello"].concat();
     raw_send(&a, &message, 0);
     assert_eq!(recv(&b, &mut buf, 0), Ok(5));
@@ -234,13 +234,13 @@ fn over_udp() {
         assert_eq!(send(&a, b"next", 0), Ok(0));
         assert_eq!(recv(&b, &mut buf[..5], 5000), Err(libc::EMSGSIZE));
         assert_eq!(recv_fds(&b, &mut buf, 3, 5000).unwrap().0, 4);
-        // An empty datagram is passed over.
+        // An empty datagram is skipped.
         assert_eq!(raw_send(&a, b"", 0), 0);
         assert_eq!(recv(&b, &mut buf, 50), Err(libc::ETIMEDOUT));
         assert_eq!(send(&a, &[1; 70_000], 0), Err(libc::EMSGSIZE));
         assert_eq!(send_fds(&a, b"x", &[0], 0), Err(libc::EOPNOTSUPP));
         assert_eq!(recv(&b, &mut buf, 0), Err(libc::EAGAIN), "not without it");
-        // The host says that the port is closed after the first datagram.
+        // After the first datagram, the host reports that the port is closed.
         drop(b);
         assert_eq!(send(&a, b"x", 0), Ok(0));
         assert_eq!(send(&a, b"x", 0), Err(libc::EPIPE));
@@ -277,7 +277,7 @@ fn over_tcp() {
     assert_eq!(recv(&b, &mut buf, 5000), Ok(0));
 }
 
-/// Descriptors cannot go over TCP, and that is said.
+/// Sending descriptors over TCP fails with an error.
 #[apply(isolated)]
 fn descriptors_over_tcp() {
     let (a, b) = tcp();
@@ -285,15 +285,15 @@ fn descriptors_over_tcp() {
     assert_eq!(recv(&b, &mut [0; 8], 0), Err(libc::EAGAIN));
 }
 
-/// A receive that stops inside a message ends its direction on TCP too: what comes later is
-/// never taken for a message, and the other direction has ended too.
+/// A receive that stops inside a message ends its direction on TCP too: later bytes are never taken
+/// for a message. The other direction has ended too.
 #[apply(isolated)]
 fn time_out_inside_over_tcp() {
     let (a, b) = tcp();
     let mut buf = [0; 100];
     raw_send(&a, &header(50), 0);
     assert_eq!(recv(&b, &mut buf, 50), Err(libc::ETIMEDOUT));
-    // The connection may be gone by now, and need not be.
+    // The connection may or may not be closed by now.
     let _ = send_full(&a, &[&header(4)[..], b"fake"].concat(), None, 0);
     let got = recv(&b, &mut buf, 100);
     assert!(
@@ -307,7 +307,7 @@ fn time_out_inside_over_tcp() {
     assert_eq!(send(&b, b"x", 100), Err(libc::EPIPE));
 }
 
-/// Each process uses its end after fork; the session ends with the child.
+/// Each process uses its end after fork; the session ends when the child exits.
 #[apply(isolated)]
 fn across_fork() {
     for kind in TYPES {
@@ -320,12 +320,12 @@ fn across_fork() {
             assert_eq!(send(&b, &buf[..4], 20_000), Ok(0));
             assert_eq!(send_fds(&b, b"fd", &[b.as_raw_fd()], 20_000), Ok(0));
         });
-        // The child's end went with the closure here.
+        // The closure has closed the child's end in this process.
         let mut buf = [0; 16];
         assert_eq!(send(&a, b"ping", 20_000), Ok(0));
         assert_eq!(recv(&a, &mut buf, 20_000), Ok(4));
         assert_eq!(&buf[..4], b"ping");
-        // The end came over itself: it is usable, and once it is closed nobody has it.
+        // The end arrived over its own pair: it is usable, and after closing it the peer is gone.
         let (len, fds) = recv_fds(&a, &mut buf, 1, 20_000).unwrap();
         assert_eq!((len, fds.len()), (2, 1));
         child.join();

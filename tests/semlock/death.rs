@@ -1,4 +1,5 @@
-//! Whoever dies gives back what it held, and a writer's death is told until somebody has repaired.
+//! A dying process releases its locks, and the death of a writer is reported until a process has
+//! repaired the data.
 
 use crate::support::*;
 use libc::{EAGAIN, EPERM, ETIMEDOUT};
@@ -18,7 +19,7 @@ fn reader() {
     assert_eq!(lock.values(), [0; 4]);
 }
 
-/// One that waits is killed: nobody waits for it.
+/// A waiting process is killed: the others do not wait for it.
 #[apply(isolated)]
 fn waiting() {
     for holds in SIDES {
@@ -53,7 +54,7 @@ fn waiting() {
     }
 }
 
-/// All are told until it is repaired, whichever time-out they give.
+/// Every caller gets the report until the repair, with each time-out.
 #[apply(isolated)]
 fn writer() {
     for by_exit in [false, true] {
@@ -72,7 +73,7 @@ fn writer() {
                     assert_eq!(lock.consistent(), Err(EPERM), "it only reads");
                 }
                 assert_eq!(lock.unlock(side), DONE);
-                // A second time by another one.
+                // A second writer dies.
                 fork(|| {
                     assert_eq!(lock.lock(side, timeout), DIED);
                     assert_eq!(lock.unlock(side), DONE);
@@ -92,7 +93,8 @@ fn writer() {
     }
 }
 
-/// The owner dies while others wait: the next one is told, and those behind it unless it repairs.
+/// The owner dies while others wait: the next caller gets the report, and so do those behind it
+/// unless it repairs the data.
 #[apply(isolated)]
 fn told_while_waiting() {
     for repairs in [false, true] {
@@ -114,7 +116,7 @@ fn told_while_waiting() {
                     if side == Side::Read || !repairs {
                         assert_eq!(got, DIED);
                     } else {
-                        // It may have been looking closer when the first one repaired.
+                        // It may have been checking already when the first one repaired the data.
                         assert_eq!(got, CLEAN);
                     }
                     assert_eq!(lock.wr_un(), DONE);
@@ -129,7 +131,7 @@ fn told_while_waiting() {
     }
 }
 
-/// A writer that repairs, and then dies before it unlocks, has died with the lock.
+/// A writer repairs the data and then dies before it unlocks: its death is reported.
 #[apply(isolated)]
 fn after_repair() {
     let lock = Lock::new();
@@ -148,7 +150,7 @@ fn after_repair() {
     assert_eq!(lock.wr(0), CLEAN);
 }
 
-/// The mark does not grow.
+/// The mark does not count the deaths.
 #[apply(isolated)]
 fn again_and_again() {
     let lock = Lock::new();
@@ -171,8 +173,8 @@ fn again_and_again() {
     assert_eq!(lock.values(), [0; 4]);
 }
 
-/// Readers and writers are killed at any time. What is seen under a lock that is said to be in
-/// order is in order; nobody waits for ever.
+/// Readers and writers are killed at random times. Data under a lock that is reported as clean is
+/// consistent, and no process waits forever.
 #[apply(isolated)]
 fn at_random() {
     let lock = Lock::new();

@@ -1,11 +1,10 @@
-//! Nobody starves.
+//! No process starves.
 
 use crate::support::*;
 use libc::{EAGAIN, ETIMEDOUT, SIGCONT};
 use std::sync::atomic::Ordering::SeqCst;
 
-/// Those that wait get the lock in the order in which they came; readers that came one after the
-/// other have it together.
+/// Waiting processes get the lock in the order of their calls; consecutive readers share it.
 #[apply(isolated)]
 fn in_the_order_of_coming() {
     for orders in [
@@ -56,7 +55,7 @@ fn in_the_order_of_coming() {
     }
 }
 
-/// Readers that overlap without end: a writer gets the lock after those that were there.
+/// With readers that overlap continuously, a writer gets the lock after the readers before it.
 #[apply(isolated)]
 fn writer_among_readers() {
     let lock = Lock::new();
@@ -94,7 +93,7 @@ fn writer_among_readers() {
     readers.into_iter().for_each(Child::join);
 }
 
-/// Writers that follow one another without a gap: a reader gets the lock in its turn.
+/// With writers that follow each other without a gap, a reader gets the lock in its turn.
 #[apply(isolated)]
 fn reader_among_writers() {
     let lock = Lock::new();
@@ -117,8 +116,8 @@ fn reader_among_writers() {
     writers.into_iter().for_each(Child::join);
 }
 
-/// The writer that is next is waited for, also when it has been stopped in the moment in which it
-/// could have gone on; but not once it is dead.
+/// The others wait for the writer that is next, even if it was stopped just when it could have
+/// continued; but not once it is dead.
 #[apply(isolated)]
 fn next_and_stopped() {
     for dies in [false, true] {

@@ -1,4 +1,4 @@
-//! Who holds the lock, and who may give it back.
+//! Which processes hold the lock, and which may release it.
 
 use crate::support::*;
 use libc::{EAGAIN, EINVAL, EPERM, ERANGE};
@@ -26,20 +26,20 @@ fn who_excludes_whom() {
             assert_eq!(lock.values(), [0; 4]);
         }
     }
-    // One process may read several times, and each time counts.
+    // A process may take several read locks, and each of them counts.
     assert_eq!([lock.rd(0), lock.rd(-1), lock.rd(10)], [CLEAN; 3]);
     for _ in 0..3 {
         assert_eq!(lock.wr(0), Err(EAGAIN));
         assert_eq!(lock.rd_un(), DONE);
     }
     assert_eq!(lock.wr(0), CLEAN);
-    // It does not get the lock beside itself either.
+    // It cannot get the write lock while it reads, either.
     assert_eq!(lock.wr(0), Err(EAGAIN));
     assert_eq!(lock.rd(0), Err(EAGAIN));
     assert_eq!(lock.wr_un(), DONE);
 }
 
-/// Writers keep two numbers the same; readers and writers see them so, and nobody hears of a death.
+/// Writers keep two numbers equal; readers and writers see them equal, and no death is reported.
 #[apply(isolated)]
 fn exclusion() {
     let lock = Lock::new();
@@ -90,7 +90,8 @@ fn not_held() {
     assert_eq!(lock.values(), [0; 4]);
 }
 
-/// What another process holds cannot be given back, and stays as it is when who tried it ends.
+/// A process cannot release a lock that another process holds; its exit after the attempt changes
+/// nothing.
 #[apply(isolated)]
 fn held_by_another() {
     let lock = Lock::new();
@@ -106,7 +107,7 @@ fn held_by_another() {
     try_it();
     held.finish();
     assert_eq!(lock.values(), [0; 4]);
-    // Nor a lock that is to be repaired.
+    // Nor a lock whose data needs repair.
     die_holding(&lock);
     let held = Held::start(|| assert_eq!(lock.wr(0), DIED), || ());
     assert_eq!(lock.consistent(), Err(EPERM));
@@ -116,7 +117,7 @@ fn held_by_another() {
     assert_eq!(lock.rd_un(), DONE);
 }
 
-/// A child made by fork does not have its parent's lock, and its end gives nothing back.
+/// A child made by fork does not have its parent's lock, and its exit releases nothing.
 #[apply(isolated)]
 fn child_of_the_owner() {
     let lock = Lock::new();
@@ -134,7 +135,7 @@ fn child_of_the_owner() {
     assert_eq!(lock.rd_un(), DONE);
 }
 
-/// The lock is the process's: another thread gives it back, and the end of a thread does not.
+/// The process owns the lock: another thread can release it, and the end of a thread does not.
 #[apply(isolated)]
 fn threads() {
     let lock = Lock::new();
@@ -149,7 +150,7 @@ fn threads() {
         });
         assert_eq!(lock.values(), [0; 4]);
     }
-    // A thread waits for another one.
+    // A thread waits for another thread.
     assert_eq!(lock.wr(0), CLEAN);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| assert_eq!(lock.wr(LONG), CLEAN));
@@ -178,14 +179,14 @@ fn threads() {
     );
 }
 
-/// The program that a process goes on with still holds the lock; its end gives it back.
+/// A program that the process executes still holds the lock; its exit releases it.
 #[apply(isolated)]
 fn over_exec() {
     let lock = Lock::new();
     let (read, write) = pipe();
     let child = fork(|| {
         assert_eq!(lock.wr(0), CLEAN);
-        // SAFETY: no pointers. The other end of the pipe is not for the program.
+        // SAFETY: no pointers. The program must not inherit the other end of the pipe.
         unsafe { libc::dup2(read.as_raw_fd(), 0) };
         let args = [c"cat".as_ptr(), std::ptr::null()];
         // SAFETY: strings, and an array that ends with NULL.
@@ -201,7 +202,7 @@ fn over_exec() {
     assert_eq!(lock.wr(0), DIED);
 }
 
-/// 32767 read locks, and not one more.
+/// The limit is 32767 read locks.
 #[apply(isolated)]
 fn most_readers() {
     let lock = Lock::new();

@@ -1,4 +1,4 @@
-//! Opening, by key; refused calls; creation by many at once.
+//! Opening by key, refused calls, and creation by many processes at once.
 
 use crate::support::*;
 use common::user::become_nobody;
@@ -9,7 +9,7 @@ use libc::{
 use std::fs;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// A key that no other test has.
+/// A key that no other test uses.
 fn fresh_key() -> key_t {
     let mut key = std::process::id() as key_t;
     loop {
@@ -25,7 +25,7 @@ fn fresh_key() -> key_t {
 fn state(id: usize) -> (u32, u64) {
     // SAFETY: zero bytes are such a struct.
     let mut ds: libc::semid_ds = unsafe { std::mem::zeroed() };
-    // SAFETY: it is room for one.
+    // SAFETY: the struct is ours.
     let done = unsafe { libc::semctl(id as c_int, 0, IPC_STAT, &raw mut ds) };
     assert_eq!(done, 0);
     (u32::from(ds.sem_perm.mode), ds.sem_nsems)
@@ -78,7 +78,7 @@ fn by_key() {
     assert_ne!(other.id, again.id);
 }
 
-/// Sets that are no locks.
+/// Sets that are not locks.
 #[apply(isolated)]
 fn foreign_sets() {
     for count in [1, 2, 3, 4, 6, 100] {
@@ -94,15 +94,15 @@ fn foreign_sets() {
                 assert_eq!(foreign.wr(timeout), Err(EPROTO));
             }
             assert_eq!(foreign.wr_un(), Err(EPROTO));
-            // A process that does not hold it is told so first.
+            // A process that does not hold it gets this error first.
             let error = if count == 1 { EPROTO } else { EPERM };
             assert_eq!(foreign.consistent(), Err(error));
         }
     }
 }
 
-/// Sets of as many semaphores that are no locks: one that its program uses, one that it has set up,
-/// and one that it has used and that is all zeros again.
+/// Sets of the same size that are not locks: one in use, one initialised, and one whose values have
+/// returned to zero.
 #[apply(isolated)]
 fn foreign_sets_of_the_same_size() {
     let op = |id, num, change| {
@@ -139,7 +139,7 @@ fn foreign_sets_of_the_same_size() {
     assert_eq!([0, 1, 2, 3, 4].map(value), [0; 5], "it was not changed");
 }
 
-/// A process that was killed between making the set and marking it leaves one that is marked later.
+/// A process killed between creating and marking the set leaves a set that a later process marks.
 #[apply(isolated)]
 fn not_marked_yet() {
     for flags in [0, 0o600, IPC_CREAT | 0o600] {
@@ -177,7 +177,7 @@ fn ids() {
     assert_eq!(lock.values(), [0; 4]);
 }
 
-/// A hundred processes open a lock at the same moment, and use it at once. How many got it.
+/// A hundred processes open a lock at the same moment, and use it at once. The number of successes.
 fn crowd(key: key_t, flags: c_int, refused: c_int) -> u64 {
     const CROWD: u64 = 100;
     let count = shared_words(4);
@@ -191,7 +191,7 @@ fn crowd(key: key_t, flags: c_int, refused: c_int) -> u64 {
                     Ok(id) => {
                         opened.fetch_add(1, SeqCst);
                         ids.fetch_max(id as u64 + 1, SeqCst);
-                        // Not dropped: the lock is the others' too.
+                        // Not dropped: the others use the lock too.
                         let lock = std::mem::ManuallyDrop::new(Lock::with_id(id as c_int));
                         assert_eq!(lock.wr(LONG), CLEAN);
                         let before = entered.load(SeqCst);
@@ -227,7 +227,7 @@ fn exclusively_at_once() {
     }
 }
 
-/// The rights that the mode grants to others.
+/// The access that the mode grants to others.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn another_user() {
@@ -256,7 +256,7 @@ fn another_user() {
             assert_eq!(lock.remove(), Err(EPERM));
         })
         .join();
-        // The other one has died with the lock.
+        // The other user's process died with the lock.
         let died = if may_alter { DIED } else { CLEAN };
         assert_eq!(lock.wr(0), died);
     }
@@ -275,7 +275,7 @@ fn limits() {
     assert_eq!(open(IPC_PRIVATE, 0o600), Err(ENOSPC));
     set("5 100 100 1");
     assert_eq!(open(IPC_PRIVATE, 0o600), Err(ENOSPC));
-    // As few operations as are needed.
+    // The smallest number of operations that suffices.
     set("5 100 7 10");
     die_holding(&lock);
     assert_eq!(lock.wr(0), DIED);

@@ -1,4 +1,4 @@
-//! The calls in Rust's types, and the helpers that the tests share.
+//! The C calls with Rust types, and the helpers that the tests share.
 
 pub use common::prelude::*;
 use libc::{c_int, c_ushort, key_t};
@@ -9,9 +9,10 @@ use unixipc::ffi::pair::IPC_WAIT_INTR;
 use unixipc::ffi::semlock::*;
 
 pub const INTR: c_int = IPC_WAIT_INTR;
-/// The time-outs with which a call waits as long as it takes.
+/// The time-outs with which a call waits without a limit.
 pub const PATIENT: [c_int; 3] = [-1, LONG, INTR];
-/// The results of taking a lock: its data is consistent, or a dead owner may have left it in between.
+/// The results of taking a lock: its data is consistent, or a dead owner may have left it
+/// inconsistent.
 pub const CLEAN: Outcome = Ok(0);
 pub const DIED: Outcome = Ok(IPC_OWNER_DIED as usize);
 /// The result of other calls.
@@ -21,7 +22,7 @@ pub const READERS: usize = 0;
 pub const WRITER: usize = 1;
 pub const NEXT: usize = 2;
 pub const MARK: usize = 3;
-/// The value of the semaphore that says what the set is.
+/// The value of the semaphore that identifies the set as a lock.
 pub const IS_LOCK: c_ushort = 0x7569;
 
 pub fn open(key: key_t, mode_flags: c_int) -> Outcome {
@@ -36,7 +37,7 @@ pub fn set_of(key: key_t, count: c_int) -> c_int {
     id
 }
 
-/// A lock by its id. It is removed by the process that made this, when it is dropped.
+/// A lock by its id. Dropping it removes the set, in the process that created it.
 pub struct Lock {
     pub id: c_int,
     owner: u32,
@@ -93,7 +94,7 @@ impl Lock {
     /// The values of the semaphores that make the lock.
     pub fn values(&self) -> [c_ushort; 4] {
         let mut values = [0; 5];
-        // SAFETY: room for as many values as a lock has.
+        // SAFETY: an element for each semaphore of a lock.
         let done = unsafe { libc::semctl(self.id, 0, libc::GETALL, values.as_mut_ptr()) };
         assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
         let [values @ .., is_lock] = values;
@@ -101,7 +102,7 @@ impl Lock {
         values
     }
 
-    /// How many wait for the lock.
+    /// The number of callers that wait for the lock.
     pub fn waiters(&self) -> c_int {
         [READERS, WRITER, NEXT]
             .map(|num| {
@@ -136,14 +137,14 @@ pub enum Side {
 
 pub const SIDES: [Side; 2] = [Side::Read, Side::Write];
 
-/// A child that has done something, and goes on when it is told to.
+/// A child that does its first step, and continues when the parent tells it to.
 pub struct Held {
     pub child: Child,
     line: std::os::unix::net::UnixStream,
 }
 
 impl Held {
-    /// Starts it; returns when `first` is done.
+    /// Starts the child; returns when `first` has returned.
     #[track_caller]
     pub fn start(first: impl FnOnce(), then: impl FnOnce()) -> Self {
         let (mut line, mut child_line) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -158,7 +159,7 @@ impl Held {
         Self { child, line }
     }
 
-    /// A child that holds a lock, and gives it back at the end.
+    /// A child that holds a lock, and releases it when it continues.
     #[track_caller]
     pub fn holding(lock: &Lock, side: Side) -> Self {
         Self::start(
@@ -167,7 +168,7 @@ impl Held {
         )
     }
 
-    /// Lets it go on, to its end.
+    /// Lets the child continue, and waits for its exit.
     #[track_caller]
     pub fn finish(mut self) {
         self.line.write_all(b".").unwrap();
@@ -175,7 +176,7 @@ impl Held {
     }
 }
 
-/// A writer dies with the lock.
+/// A writer dies while it holds the lock.
 pub fn die_holding(lock: &Lock) {
     let held = Held::start(
         || {
@@ -186,7 +187,7 @@ pub fn die_holding(lock: &Lock) {
     kill(held.child);
 }
 
-/// Two numbers that the lock keeps the same: each of them is read and written, one after the other.
+/// Two numbers that the lock keeps equal; each access reads or writes one after the other.
 pub struct Two(&'static [AtomicU64]);
 
 impl Two {
@@ -198,7 +199,7 @@ impl Two {
         (self.0[0].load(Relaxed), self.0[1].load(Relaxed))
     }
 
-    /// Adds 1 to both, which takes a moment.
+    /// Adds 1 to both numbers, with a pause between them.
     pub fn add(&self) {
         for number in self.0 {
             let value = number.load(Relaxed);

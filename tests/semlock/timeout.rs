@@ -1,12 +1,12 @@
-//! Time-outs and signals: what each gives, that nothing lengthens one, and that a writer that
-//! gave up is no longer waited for.
+//! Time-outs and signals: the result of each, that nothing lengthens a time-out, and that the
+//! others do not wait for a writer that gave up.
 
 use crate::support::*;
 use libc::{EAGAIN, EIDRM, EINTR, ETIMEDOUT, SA_RESTART, SIGALRM, SIGCONT, SIGUSR1, c_int};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// How much longer than asked for a busy machine may take.
+/// The delay that a busy machine may add to a time-out.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[track_caller]
@@ -18,7 +18,7 @@ fn took(start: Instant, least: Duration) {
     );
 }
 
-/// What a call waits for: another one that reads or writes, or a writer that is next.
+/// The reason for a wait: another reader or writer, or a writer that is next.
 #[derive(Clone, Copy, Debug)]
 enum Behind {
     Reader,
@@ -26,7 +26,7 @@ enum Behind {
     Next,
 }
 
-/// Runs a test for each way to wait: with the lock, and the values that it has then.
+/// Runs a test for each reason to wait, with the lock and its present values.
 fn each(run: impl Fn(&Lock, Side)) {
     for (behind, side) in [
         (Behind::Reader, Side::Write),
@@ -86,7 +86,7 @@ fn values() {
     });
 }
 
-/// When the time of a writer is over, the readers that waited behind it go on.
+/// When a writer's time-out expires, the readers behind it continue.
 #[apply(isolated)]
 fn over() {
     let lock = Lock::new();
@@ -102,7 +102,7 @@ fn over() {
     first.finish();
 }
 
-/// A wait that ends with the lock, under each time-out that waits.
+/// A wait that ends with the lock, with each time-out that waits.
 #[apply(isolated)]
 fn late_success() {
     for holds in SIDES {
@@ -126,7 +126,7 @@ fn late_success() {
     }
 }
 
-/// IPC_WAIT_INTR ends with a handler, whatever its flags; the others go on.
+/// A signal handler ends a wait with IPC_WAIT_INTR, whatever its flags; other waits continue.
 #[apply(isolated)]
 fn interrupted() {
     for flags in [0, SA_RESTART] {
@@ -154,7 +154,7 @@ fn interrupted() {
     }
 }
 
-/// Stop and continue end nothing but IPC_WAIT_INTR.
+/// Stopping and continuing the process ends only a wait with IPC_WAIT_INTR.
 #[apply(isolated)]
 fn stopped_and_continued() {
     each(|lock, side| {
@@ -182,7 +182,7 @@ fn stopped_and_continued() {
     });
 }
 
-/// A handler that runs all the time neither ends a wait early nor lengthens it.
+/// Signal handlers that run all the time neither end a wait early nor lengthen it.
 #[apply(isolated)]
 fn under_signals() {
     for flags in [0, SA_RESTART] {
@@ -200,14 +200,14 @@ fn under_signals() {
     }
 }
 
-/// Removed while one waits, in whichever step.
+/// The lock is removed during a wait, in each of its steps.
 #[apply(isolated)]
 fn removed() {
     for holds in SIDES {
         for timeout in PATIENT {
             let lock = Lock::new();
             let held = Held::start(|| assert_eq!(lock.lock(holds, 0), CLEAN), || ());
-            // Behind a reader, the first of them is next.
+            // Behind a reader, the first writer is next.
             let children = [Side::Write, Side::Read, Side::Write].map(|side| {
                 let waits = lock.waiters();
                 let child = fork(|| assert_eq!(lock.lock(side, timeout), Err(EIDRM)));
@@ -221,7 +221,7 @@ fn removed() {
     }
 }
 
-/// Removed while the process is stopped, and so waits no more for the moment.
+/// The lock is removed while the process is stopped, and so is not waiting at that moment.
 #[apply(isolated)]
 fn removed_while_stopped() {
     for holds in SIDES {

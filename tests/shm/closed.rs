@@ -1,4 +1,4 @@
-//! A program closes the descriptors of its regions, as daemons do
+//! A program closes the descriptors of its regions, as daemons do.
 
 use crate::support::*;
 use crate::support::{open, unlink}; // libc has these names too
@@ -28,7 +28,7 @@ fn ways(name: &CStr) -> Vec<Region> {
     ]
 }
 
-/// The numbers then belong to other files, which ipc_shm_close does not close.
+/// Other files then have the numbers, and ipc_shm_close does not close them.
 #[apply(isolated)]
 fn other_files() {
     let _place = Place::new();
@@ -47,7 +47,7 @@ fn other_files() {
         assert!(numbers.iter().all(|fd| open.contains(fd)));
         for region in regions {
             region.fill(1);
-            // A region of another file gets no name.
+            // A region whose descriptor belongs to another file cannot be published.
             assert!(matches!(region.publish(c"/x"), Err(EINVAL | EBADF)));
             assert!(matches!(region.is_current(), Ok(1) | Err(EOPNOTSUPP)));
             drop(region);

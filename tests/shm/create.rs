@@ -1,4 +1,4 @@
-//! ipc_shm_create, and the properties of all regions
+//! ipc_shm_create, and the properties of all regions.
 
 use crate::support::*;
 use crate::support::{ftruncate, open, unlink}; // libc has these names too
@@ -46,7 +46,7 @@ fn arguments() {
         ..opts
     };
     assert_eq!(create_with(1, &opts).unwrap_err(), EINVAL);
-    // SAFETY: handles that are none.
+    // SAFETY: invalid handles, which the calls refuse.
     unsafe {
         ipc_shm_close(ptr::null_mut());
         assert_eq!(
@@ -58,19 +58,19 @@ fn arguments() {
     }
 }
 
-/// NULL, too small, and of newer callers.
+/// NULL options, options that are too small, and options of newer callers.
 #[apply(isolated)]
 fn options() {
     let _place = Place::new();
     let create = |bytes: &[u8]| {
-        // SAFETY: options of this size, and a place.
+        // SAFETY: options of this size, and an out pointer.
         got(|ret| unsafe { ipc_shm_create(9, bytes.as_ptr().cast(), bytes.len(), ret) })
     };
     let opts = with(SOLE_WRITER, 0o640);
     // SAFETY: the structure has no padding.
     let opts: [u8; size_of::<ipc_shm_opts>()] = unsafe { std::mem::transmute(opts) };
     let mode_of = |region: Region| region.stat().st_mode & 0o7777;
-    // SAFETY: NULL is all defaults.
+    // SAFETY: NULL means the defaults.
     let region = got(|ret| unsafe { ipc_shm_create(9, ptr::null(), 100, ret) }).unwrap();
     assert_eq!(mode_of(region), 0o600);
     let name = name("options");
@@ -79,7 +79,7 @@ fn options() {
         assert_eq!(create(too_small).unwrap_err(), EINVAL, "{size}");
         let (n, opts) = (name.as_ptr(), too_small.as_ptr().cast());
         let null = ptr::null_mut();
-        // SAFETY: a string, `size` bytes of options, and a place.
+        // SAFETY: a string, `size` bytes of options, and an out pointer.
         let opened =
             got(|ret| unsafe { ipc_shm_open_or_create(n, 9, None, null, opts, size, ret) });
         assert_eq!(opened.unwrap_err(), EINVAL, "{size}");
@@ -133,7 +133,7 @@ fn seals(region: &Region) -> c_int {
     unsafe { fcntl(region.fd(), F_GET_SEALS) }
 }
 
-/// The kernel refuses these to each process that has the descriptor of a sealed region.
+/// The operations that the kernel refuses to every process with the descriptor of a sealed region.
 fn check_sealed(fd: c_int) {
     let writable = reopen(fd, O_RDWR).unwrap();
     for len in [0, 1, PAGE - 1, PAGE + 1, 100 * PAGE] {
@@ -171,7 +171,7 @@ fn sole_writer() {
     let fd = region.fd();
     fork(|| {
         check_sealed(fd);
-        // By the descriptor itself, and by a new one.
+        // Through the descriptor itself, and through a new one.
         let again = reopen(fd, O_RDWR).unwrap();
         for fd in [fd, again.as_raw_fd()] {
             assert_eq!(map_page(fd, PROT_READ | PROT_WRITE), Err(EPERM));
@@ -189,7 +189,7 @@ fn sole_writer() {
         assert!(reader.is_all(3));
         assert_eq!(protect(&reader, PROT_READ | PROT_WRITE), Err(EACCES));
         assert_eq!(killed_by(|| poke(&reader)), SIGSEGV);
-        // The mapping that it inherited is another matter.
+        // The inherited mapping is not restricted.
         region.u32(0).store(99, Ordering::Relaxed);
         assert_eq!(reader.u32(0).load(Ordering::Relaxed), 99);
     })
@@ -213,7 +213,7 @@ fn modes() {
                     let name = name("mode");
                     assert_eq!(region.publish(&name), Ok(0));
                     let mut st = region.stat();
-                    // SAFETY: a string, and room for the answer.
+                    // SAFETY: a string, and a struct of ours.
                     assert_eq!(
                         unsafe { libc::stat(c_path(path(&name)).as_ptr(), &mut st) },
                         0
@@ -233,7 +233,7 @@ fn modes() {
     assert!(place.names().is_empty());
 }
 
-/// It is an error, and no SIGXFSZ.
+/// The call fails, and raises no SIGXFSZ.
 #[apply(isolated)]
 fn file_size_limit() {
     let _place = Place::new();
@@ -247,7 +247,7 @@ fn file_size_limit() {
     set_soft_limit(RLIMIT_FSIZE, old);
 }
 
-/// Every way to open a region.
+/// Every call that opens a region.
 fn ways(run: impl Fn(&str, &dyn Fn() -> Result<Region, c_int>)) {
     let _place = Place::new();
     let (named, new) = (name("named"), name("new"));
@@ -285,7 +285,7 @@ fn descriptors() {
     });
 }
 
-/// How many regions are mapped.
+/// The number of mapped regions.
 fn mappings() -> usize {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let is_region = |line: &&str| line.contains("/memfd:unixipc") || line.contains(" /dev/shm/");
@@ -336,7 +336,7 @@ fn prefault() {
         assert_eq!(smaps(&eager, "Rss"), size / 1024);
         let readers = from_fd(eager.fd(), RDONLY | PREFAULT | TRUST).unwrap();
         assert_eq!(smaps(&readers, "Rss"), size / 1024);
-        // Asking for huge pages too changes nothing of that.
+        // A request for huge pages does not change that.
         let both = create(size, kind | PREFAULT | HUGE, 0).unwrap();
         assert_eq!(smaps(&both, "Rss"), size / 1024);
     }
@@ -350,7 +350,7 @@ fn prefault() {
     drop(place);
 }
 
-/// As a user without rights: root may lock everything.
+/// As an unprivileged user: root may lock any amount.
 #[apply(isolated)]
 fn locked() {
     let _place = Place::new();
@@ -378,7 +378,7 @@ fn locked() {
     }
 }
 
-/// Signals interrupt and undo fallocate: the call succeeds nevertheless.
+/// Signals interrupt and undo fallocate; the call still succeeds.
 #[apply(isolated)]
 fn signals() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
@@ -457,7 +457,7 @@ fn older_kernels() {
     assert!(place.names().is_empty());
 }
 
-/// The child has the region too, and closes its own.
+/// The child has the region too, and closes its own handle.
 #[apply(isolated)]
 fn after_fork() {
     let region = create(PAGE, 0, 0).unwrap();
@@ -472,7 +472,7 @@ fn after_fork() {
     let (copy, fd) = (region.bytes().to_vec(), region.fd());
     let child = fork(|| {
         let child_s = from_fd(fd, 0).unwrap();
-        drop(region); // the parent's is gone only in this process
+        drop(region); // this removes the region from this process only
         assert_eq!(child_s.bytes(), copy);
     });
     child.join();
@@ -497,12 +497,12 @@ fn threads() {
     thread::spawn(move || drop(region)).join().unwrap();
 }
 
-/// A region that is passed through a socket outlives its maker.
+/// A region that is passed through a socket outlives its creator.
 #[apply(isolated)]
 fn passed_on() {
     use unixipc::ffi::message::{ipc_msg_recv, ipc_msg_send};
     let mut ends = [-1; 2];
-    // SAFETY: room for two.
+    // SAFETY: an array of two.
     assert_eq!(
         unsafe { unixipc::ffi::pair::ipc_pair_open(SOCK_SEQPACKET, ends.as_mut_ptr()) },
         0
@@ -519,7 +519,7 @@ fn passed_on() {
     .join();
     let (mut byte, mut fd, mut count) = (0u8, -1, 1);
     let from = ends[0].as_raw_fd();
-    // SAFETY: room for a byte and a descriptor.
+    // SAFETY: buffers for a byte and a descriptor.
     let received =
         unsafe { ipc_msg_recv(from, (&raw mut byte).cast(), 1, &mut fd, &mut count, 1000) };
     assert_eq!((received, byte, count), (1, b'r', 1));
@@ -533,7 +533,7 @@ fn shm_with(options: &std::ffi::CStr) {
     mount_tmpfs(c"/dev/shm", 0, options);
 }
 
-/// On a tmpfs of 1 MiB: a region that does not fit is an error, and allocates nothing.
+/// On a tmpfs of 1 MiB, a region that does not fit is an error, and allocates nothing.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn full() {
@@ -544,7 +544,7 @@ fn full() {
         assert_eq!(create((1 << 20) + 1, flags, 0).unwrap_err(), ENOSPC);
         assert_eq!(place.used(), empty);
         let all = create(1 << 20, flags, 0).unwrap();
-        all.fill(1); // and no SIGBUS
+        all.fill(1); // without a SIGBUS
         assert_eq!(create(1, flags, 0).unwrap_err(), ENOSPC);
         drop(all);
         assert_eq!(place.used(), empty);
@@ -557,7 +557,7 @@ fn full() {
     });
     assert_eq!((failed.unwrap_err(), runs), (ENOSPC, 0));
     assert_eq!(place.used(), empty);
-    // Memory without a name is not in it.
+    // Memory without a name is not on this file system.
     create(2 << 20, 0, 0).unwrap().fill(1);
     shm_with(c"nr_inodes=2");
     let one = create(1, PUBLISH, 0).unwrap();
@@ -565,7 +565,7 @@ fn full() {
     drop(one);
 }
 
-/// /dev/shm is read-only, no tmpfs, or is not there at all; no /proc.
+/// /dev/shm is read-only, not a tmpfs, or missing; /proc is missing.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn other_file_systems() {
@@ -575,7 +575,7 @@ fn other_file_systems() {
     let mine = create(1, PUBLISH, 0).unwrap();
     assert_eq!(mine.publish(&name), Ok(0));
     mount_tmpfs(c"/proc", 0, c"");
-    // Since Linux 6.10 the descriptor itself will do.
+    // Since Linux 6.10 the descriptor itself suffices.
     let second = crate::support::name("second");
     match region.publish(&second) {
         Ok(_) => assert_eq!(unlink(&second), Ok(0)),
@@ -589,7 +589,7 @@ fn other_file_systems() {
     // SAFETY: a string.
     assert_eq!(unsafe { umount(c"/dev/shm".as_ptr()) }, 0);
 
-    drop((region, mine)); // as long as something can write it is not made read-only
+    drop((region, mine)); // a mount cannot become read-only while a file on it is open for writing
     mount_tmpfs(c"/dev/shm", MS_REMOUNT | MS_RDONLY, c"");
     let every = |error, open_error| {
         assert_eq!(create(1, PUBLISH, 0).unwrap_err(), error);
@@ -634,7 +634,7 @@ fn huge() {
     let settings = "/sys/kernel/mm/transparent_hugepage";
     let enabled = fs::read_to_string(format!("{settings}/shmem_enabled"));
     if enabled.is_ok_and(|enabled| enabled.contains("[deny]")) {
-        return; // no mount option helps then
+        return; // no mount option helps here
     }
     shm_with(c"huge=advise,mode=1777");
     let size = 8 << 20;

@@ -1,20 +1,20 @@
-//! Regions under system call filters that refuse a call for which there is another way.
+//! Regions under system call filters that refuse a call for which the library has a substitute.
 
 use crate::support::*;
 use libc::{BPF_JSET, ENOSPC, ENOSYS, EPERM, SYS_fallocate, SYS_fstatfs, SYS_linkat};
 use libc::{SYS_madvise, SYS_memfd_create, SYS_sysinfo};
 
-/// The answers of a filter that have the same meaning.
+/// The equivalent answers of a filter.
 const ANSWERS: [libc::c_int; 2] = [ENOSYS, EPERM];
 const SIZE: usize = (1 << 20) + 5;
 
-/// All memory is there, and is zeros.
+/// All memory is allocated and zero.
 fn check(region: &Region) {
     assert!(region.stat().st_blocks as usize * 512 >= region.size());
     assert!(region.is_all(0));
 }
 
-/// Every kind of region is made without these calls, one at a time and all of them.
+/// Every type of region can be created without these calls, one at a time and all together.
 #[apply(isolated)]
 fn create_and_publish() {
     let place = Place::new();
@@ -51,7 +51,7 @@ fn create_and_publish() {
     assert!(place.names().is_empty());
 }
 
-/// Memory that is no memfd is refused without fstatfs too.
+/// Memory that is not a memfd is refused, even without fstatfs.
 #[apply(isolated)]
 fn passed_without_statfs() {
     for error in ANSWERS {
@@ -63,7 +63,7 @@ fn passed_without_statfs() {
     }
 }
 
-/// Without fallocate and fstatfs a full file system is an error too, and no SIGBUS.
+/// Without fallocate and fstatfs, a full file system is an error too, and raises no SIGBUS.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn full() {

@@ -1,4 +1,4 @@
-//! Memory that cannot be had is an error of the call, and no SIGBUS later
+//! Missing memory is an error of the call, and causes no later SIGBUS.
 
 use crate::support::*;
 use crate::support::{ftruncate, open, stat, unlink}; // libc has these names too
@@ -9,14 +9,14 @@ use std::ptr;
 
 const MIB: usize = 1 << 20;
 
-/// Another program's region: as long as it says, without memory.
+/// Another program's region: it has its length, but no allocated memory.
 fn sparse(name: &std::ffi::CStr, len: usize) -> OwnedFd {
     let file = plain_open(&path(name), O_CREAT | O_EXCL | O_RDWR).unwrap();
     assert_eq!(ftruncate(&file, len), Ok(0));
     file
 }
 
-/// With PREFAULT, the memory of a region that has holes is allocated, or the call fails.
+/// With PREFAULT, the call allocates the holes of a region, or fails.
 fn open_sparse_ones() {
     let name = name("sparse");
     for flags in [PREFAULT, PREFAULT | RDONLY, PREFAULT | HUGE] {
@@ -31,7 +31,7 @@ fn open_sparse_ones() {
         let trusted = from_fd(file.as_raw_fd(), flags | TRUST);
         assert_eq!(trusted.unwrap_err(), ENOSPC);
         assert_eq!(open_numbers(), before);
-        // What fits is there.
+        // A region that fits is usable.
         assert_eq!(ftruncate(&file, 0), Ok(0));
         assert_eq!(ftruncate(&file, MIB / 2), Ok(0));
         let region = open(&name, flags).unwrap();
@@ -80,7 +80,7 @@ fn prefault_on_older_kernels() {
     }
 }
 
-/// After mlockall(MCL_FUTURE), a region over RLIMIT_MEMLOCK is ENOMEM in every call.
+/// After mlockall(MCL_FUTURE), every call for a region above RLIMIT_MEMLOCK fails with ENOMEM.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn mlockall_future() {
@@ -114,7 +114,7 @@ fn mlockall_future() {
     .join();
 }
 
-/// A segment that cannot be attached is removed again, and only a new one.
+/// If a segment cannot be attached, the call removes it, but only if it is new.
 #[apply(isolated)]
 fn attach_without_address_space() {
     let key = fresh_key();

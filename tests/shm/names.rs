@@ -1,4 +1,4 @@
-//! ipc_shm_publish, ipc_shm_open, ipc_shm_unlink
+//! ipc_shm_publish, ipc_shm_open and ipc_shm_unlink.
 
 use crate::support::*;
 use crate::support::{ftruncate, open, stat, unlink}; // libc has these names too
@@ -68,11 +68,12 @@ fn rules() {
         let made = open_or_create(&name, 1, (0, 0), |_, _| panic!("init"));
         assert_eq!(made.unwrap_err(), error);
     }
-    // All others are valid: the longest, spaces, and letters of any language.
+    // All other names are valid: the longest, and names with spaces or with letters of any
+    // language.
     let own = name("").into_string().unwrap();
     let longest = own.clone() + &"n".repeat(256 - own.len());
     let of = |end: &str| own.clone() + end;
-    // The region has a name all the time: without one it could get no other.
+    // The region always keeps a name, because without one it could not get another.
     let keep = name("keep");
     assert_eq!(region.publish(&keep), Ok(0));
     for name in [longest, of("..."), of("\n "), of("\u{e4}\u{1f980}")] {
@@ -103,7 +104,7 @@ fn publish() {
     let opened = open(&a, 0).unwrap();
     assert!(opened.is_all(9) && opened.size() == PAGE);
     assert!(open(&b, 0).unwrap().is_all(0));
-    // Not one that was opened, that is sealed, or that has no descriptor.
+    // Opened, sealed and descriptorless regions cannot be published.
     let c = name("c");
     assert_eq!(opened.publish(&c), Err(EINVAL));
     assert_eq!(create(1, 0, 0).unwrap().publish(&c), Err(EINVAL));
@@ -112,20 +113,20 @@ fn publish() {
         from_fd(region.fd(), TRUST).unwrap().publish(&c),
         Err(EINVAL)
     );
-    // Everything that is there takes a name, whatever it is.
+    // A file of any type occupies its name.
     fs::create_dir(path(&c)).unwrap();
     assert_eq!(region.publish(&c), Err(EEXIST));
     fs::remove_dir(path(&c)).unwrap();
     symlink("nowhere", path(&c)).unwrap();
     assert_eq!(region.publish(&c), Err(EEXIST));
     fs::remove_file(path(&c)).unwrap();
-    // Removed and removed: it has no way back.
+    // Without a name, the region cannot get one again.
     assert_eq!((unlink(&a), unlink(&b)), (Ok(0), Ok(0)));
     assert_eq!(region.publish(&a), Err(ENOENT));
     assert_eq!(unlink(&a), Err(ENOENT));
 }
 
-/// The maker dies before it publishes.
+/// The creator dies before it publishes.
 #[apply(isolated)]
 fn killed_before() {
     let place = Place::new();
@@ -150,11 +151,11 @@ fn shm_open_and_us() {
         // SAFETY: a string.
         let fd = unsafe { shm_open(name.as_ptr(), flags, 0o600 as mode_t) };
         assert!(fd >= 0, "{}", errno());
-        // SAFETY: the call just gave us this descriptor.
+        // SAFETY: the call has just returned this descriptor.
         unsafe { OwnedFd::from_raw_fd(fd) }
     };
     let fd = theirs(O_CREAT | O_EXCL | O_RDWR);
-    // They have not come to ftruncate yet.
+    // The creator has not called ftruncate yet.
     assert_eq!(open(&name, 0).unwrap_err(), EPROTO);
     let made = open_or_create(&name, 1, (0, 0), |_, _| panic!("init"));
     assert_eq!(made.unwrap_err(), EPROTO);
@@ -163,11 +164,11 @@ fn shm_open_and_us() {
     assert_eq!(region.size(), 5000);
     region.fill(4);
     let mut bytes = [0u8; 5001];
-    // SAFETY: as much room as the call is told.
+    // SAFETY: a buffer of the given size.
     let read = unsafe { pread(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), 5001, 0) };
     assert!(read == 5000 && bytes[..5000].iter().all(|b| *b == 4));
     assert_eq!(unlink(&name), Ok(0));
-    // The other way round.
+    // The other direction.
     let ours = create(PAGE, PUBLISH, 0).unwrap();
     ours.fill(6);
     assert_eq!(ours.publish(&name), Ok(0));
@@ -217,7 +218,7 @@ fn other_files() {
     assert_eq!(unlink(&real), Ok(0));
 }
 
-/// A name can go and come back while its region is in use.
+/// A name can be removed and reused while its region is in use.
 #[apply(isolated)]
 fn unlink_while_open() {
     let place = Place::new();
@@ -236,7 +237,7 @@ fn unlink_while_open() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// The kernel keeps a reader from writing.
+/// The kernel prevents a reader from writing.
 #[apply(isolated)]
 fn read_only() {
     let _place = Place::new();
@@ -275,7 +276,7 @@ fn another_user() {
         assert!(open(&readable, RDONLY).unwrap().is_all(0));
         open(&open_to_all, 0).unwrap().fill(1);
         assert_eq!(unlink(&open_to_all), Err(EPERM));
-        // Its own region.
+        // The user's own region.
         let mine = name("mine");
         let region = open_or_create(&mine, 1, (0, 0), |_, _| true).unwrap();
         assert_eq!(region.stat().st_uid, 65534);

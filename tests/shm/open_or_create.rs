@@ -1,4 +1,4 @@
-//! ipc_shm_open_or_create
+//! ipc_shm_open_or_create.
 
 use crate::support::*;
 use crate::support::{open, unlink}; // libc has these names too
@@ -44,7 +44,7 @@ fn arguments() {
     assert_eq!(made, Err(EINVAL));
     assert!(place.names().is_empty());
     // No init and no options: zero bytes, 0600.
-    // SAFETY: a string and a place.
+    // SAFETY: a string and an out pointer.
     let made = got(|ret| unsafe { ipc_shm_open_or_create(n, 7, None, null, no_opts, 0, ret) });
     let made = made.unwrap();
     assert!(made.is_all(0) && made.size() == 7 && made.stat().st_mode & 0o7777 == 0o600);
@@ -86,7 +86,7 @@ fn init_fails() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// init may use the call itself, for another name.
+/// init may make the call itself, for another name.
 #[apply(isolated)]
 fn nested() {
     let _place = Place::new();
@@ -144,7 +144,7 @@ impl Inside {
     }
 }
 
-/// Others wait for the maker, and open the region that it made.
+/// Other processes wait for the creator, and open its region.
 #[apply(isolated)]
 fn wait_for_the_maker() {
     let _place = Place::new();
@@ -161,7 +161,7 @@ fn wait_for_the_maker() {
     for child in &waiting {
         child.wait_asleep();
     }
-    // No process sees it, and other names are free.
+    // The region is not visible yet, and other names are free.
     assert_eq!(open(&name, 0).unwrap_err(), ENOENT);
     let other = crate::support::name("other");
     drop(open_or_create(&other, 1, (0, 0), |_, _| true).unwrap());
@@ -172,7 +172,7 @@ fn wait_for_the_maker() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// The maker is killed inside init: one of the waiting processes makes a new region.
+/// The creator is killed inside init: one of the waiting processes creates a new region.
 #[apply(isolated)]
 fn killed_in_init() {
     let place = Place::new();
@@ -205,8 +205,8 @@ fn killed_in_init() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// A child that was forked inside init lives on after the call, and does not keep other processes
-/// from making the next region of this name.
+/// A child forked inside init survives the call, and does not prevent other processes from creating
+/// the next region of this name.
 #[apply(isolated)]
 fn child_of_the_maker() {
     let _place = Place::new();
@@ -230,7 +230,7 @@ fn child_of_the_maker() {
     child.unwrap().join();
 }
 
-/// A hundred processes that start at once: init runs once, and all see its result.
+/// A hundred processes start at once: init runs once, and all see its result.
 #[apply(isolated)]
 fn hundred_at_once() {
     let place = Place::new();
@@ -274,8 +274,8 @@ fn hundred_at_once() {
     }
 }
 
-/// Several processes open or create; each in turn is killed at a random time. Each region
-/// that a process opens is complete, and one process alone has initialised it.
+/// Several processes open or create the region, and are killed one after the other at random times.
+/// Each opened region is complete, and exactly one process has initialised it.
 #[apply(isolated)]
 fn killed_at_random() {
     let place = Place::new();

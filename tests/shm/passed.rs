@@ -1,4 +1,4 @@
-//! ipc_shm_from_fd
+//! ipc_shm_from_fd.
 
 use crate::support::*;
 use crate::support::{ftruncate, stat}; // libc has these names too
@@ -35,7 +35,7 @@ fn arguments() {
     }
 }
 
-/// The caller's descriptor stays its own.
+/// The caller keeps its descriptor.
 #[apply(isolated)]
 fn duplicates() {
     let region = create(PAGE, 0, 0).unwrap();
@@ -58,7 +58,7 @@ fn on_disk() -> OwnedFd {
     fd
 }
 
-/// Files that can be truncated need trust; files that are not memory are refused with it too.
+/// Files that can be truncated need TRUST; files that are not memory are refused even with it.
 #[apply(isolated)]
 pub fn refusals() {
     let _place = Place::new();
@@ -84,8 +84,8 @@ pub fn refusals() {
     // SAFETY: no pointers.
     let event = own(unsafe { eventfd(0, EFD_CLOEXEC) });
     let at = |fd: &dyn AsRawFd| fd.as_raw_fd();
-    // Without trust, and with it: opened, or refused with this error. Of huge pages there may be
-    // none.
+    // The results without and with TRUST: opened, or refused with this errno. Huge pages may be
+    // missing.
     let (unsealed, disk, zero) = (sized(0), on_disk(), opened("/dev/zero", O_RDWR));
     let folder = opened("/tmp", O_RDONLY);
     let maps = opened("/proc/self/maps", O_RDONLY);
@@ -134,7 +134,7 @@ fn sealed_by_others() {
     seal(&fd, F_SEAL_SHRINK);
     let region = from_fd(fd.as_raw_fd(), 0).unwrap();
     assert_eq!(region.size(), 5000);
-    // It may grow; the region keeps its size.
+    // The file may grow; the region keeps its size.
     assert_eq!(ftruncate(&fd, 9000), Ok(0));
     assert_eq!(region.size(), 5000);
     assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap().size(), 9000);
@@ -145,7 +145,7 @@ fn sealed_by_others() {
     assert_eq!(from_fd(fd.as_raw_fd(), RDONLY).unwrap().bytes()[4999], 1);
 }
 
-/// A file without seals may be on a file system that never answers: it is not asked.
+/// The call sends no request to the file system of an unsealed file, which might never answer.
 #[apply(isolated)]
 fn asks_no_file_system() {
     let disk = on_disk();
@@ -158,13 +158,13 @@ fn asks_no_file_system() {
         for fd in [disk.as_raw_fd(), read.as_raw_fd()] {
             assert_eq!(from_fd(fd, 0).unwrap_err(), EPROTO);
         }
-        // This one's is asked.
+        // This file's file system gets the request.
         assert_eq!(from_fd(sealed.fd(), 0).unwrap_err(), EIO);
     })
     .join();
 }
 
-/// A peer that truncates the memory, and seals it only then, while it is opened.
+/// A peer truncates the memory, and seals it only afterwards, during the open.
 #[apply(isolated)]
 fn truncated_meanwhile() {
     let large = 1 << 20;
@@ -191,7 +191,7 @@ fn truncated_meanwhile() {
     assert!(opened > 0);
 }
 
-/// A size that no address space has.
+/// A size larger than any address space.
 #[apply(isolated)]
 fn absurd_sizes() {
     let fd = memfd(MFD_ALLOW_SEALING);
@@ -222,7 +222,7 @@ const POPULATING: [c_uint; 6] = [
     LOCK | PREFAULT,
 ];
 
-/// A peer's memory that the peer has not allocated: this process does not allocate it instead.
+/// Memory that the peer has not allocated: this process does not allocate it either.
 #[apply(isolated)]
 fn sparse() {
     let size = 16 * PAGE;
@@ -243,7 +243,7 @@ fn sparse() {
         assert_eq!(opened(flags).unwrap_err(), EPROTO, "all but a page");
         assert_eq!(allocated(&fd), size - PAGE);
         assert_eq!(open_numbers(), before);
-        // Without these flags, opening allocates nothing. With TRUST, it may.
+        // Without these flags, opening allocates nothing. With TRUST, it may allocate.
         assert_eq!(opened(flags & (RDONLY | HUGE)).unwrap().size(), size);
         assert_eq!(allocated(&fd), size - PAGE);
         assert_eq!(opened(flags | TRUST).unwrap().size(), size);
@@ -290,7 +290,7 @@ fn access() {
         from_fd(path.as_raw_fd(), RDONLY | TRUST).unwrap_err(),
         EBADF
     );
-    // One that could write, and is asked not to.
+    // A handle that could write, opened read-only.
     let modest = from_fd(region.fd(), RDONLY).unwrap();
     assert_eq!(killed_by(|| poke(&modest)), SIGSEGV);
 }

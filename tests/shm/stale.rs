@@ -1,4 +1,4 @@
-//! Regions of another size or layout, and whether a name still leads to a region
+//! Regions of another size or layout, and whether a name still refers to a region.
 
 use crate::support::*;
 use crate::support::{ftruncate, open, stat, unlink}; // libc has these names too
@@ -15,10 +15,10 @@ fn tagged(flags: c_uint, layout: u64) -> ipc_shm_opts {
     }
 }
 
-/// The sizes around those at which a region takes another page.
+/// Sizes around those at which a region needs another page.
 const SIZES: [usize; 6] = [1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 5 * PAGE + 3];
 
-/// The tag is recorded in every kind of region, and the memory is as long as without it.
+/// Every type of region records the tag, which takes no memory of the region.
 #[apply(isolated)]
 fn layout_tags() {
     let _place = Place::new();
@@ -59,7 +59,7 @@ fn layout_tags() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// Another size or tag is ESTALE; 0 accepts every tag.
+/// Another size or tag gives ESTALE; tag 0 accepts every tag.
 #[apply(isolated)]
 fn mismatches() {
     let _place = Place::new();
@@ -86,7 +86,7 @@ fn mismatches() {
     }
 }
 
-/// Another program's region, of the pages that it has.
+/// Another program's region, whose size is a number of whole pages.
 #[apply(isolated)]
 fn of_another_program() {
     let _place = Place::new();
@@ -104,7 +104,7 @@ fn of_another_program() {
     }
 }
 
-/// The region is replaced under its name; the processes that have the old one keep it.
+/// A region is replaced under its name; processes that have the old region keep it.
 #[apply(isolated)]
 fn replaced() {
     let place = Place::new();
@@ -113,34 +113,35 @@ fn replaced() {
     let old = open_or_create_with(&name, PAGE, &tagged(0, 1), |_, _| true).unwrap();
     let reader = open(&name, RDONLY).unwrap();
     old.fill(1);
-    // Not if init fails.
+    // If init fails, nothing is replaced.
     let failed = open_or_create_with(&name, PAGE, &replace, |_, _| false);
     assert_eq!(failed.unwrap_err(), ECANCELED);
     assert_eq!((old.is_current(), reader.is_current()), (Ok(1), Ok(1)));
     let new = open_or_create_with(&name, PAGE, &replace, |_, _| {
-        // The name leads to the old region until then.
+        // Until then the name refers to the old region.
         open(&name, 0).unwrap().layout() == 1
     });
     let new = new.unwrap();
     assert!(new.is_all(0) && old.is_all(1) && reader.is_all(1));
     assert_eq!((old.is_current(), reader.is_current()), (Ok(0), Ok(0)));
     assert_eq!(new.is_current(), Ok(1));
-    // The new one is not stale, and without the flag the old version's call is refused.
+    // The new region is not stale; without the flag, the call of the old version is refused.
     let again = open_or_create_with(&name, 1, &replace, |_, _| panic!("init")).unwrap();
     assert_eq!(again.stat().st_ino, new.stat().st_ino);
     let old_version = open_or_create_with(&name, 1, &tagged(0, 1), |_, _| panic!("init"));
     assert_eq!(old_version.unwrap_err(), ESTALE);
-    // One that is too small.
+    // A region that is too small.
     let large = open_or_create(&name, 9 * PAGE, (REPLACE_STALE, 0), |_, _| true).unwrap();
     assert_eq!((large.size(), new.is_current()), (9 * PAGE, Ok(0)));
     assert_eq!(place.files().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
-    // It is no flag of the other calls.
+    // Other calls refuse the flag.
     assert_eq!(create(1, PUBLISH | REPLACE_STALE, 0).unwrap_err(), EINVAL);
     assert_eq!(open(&name, REPLACE_STALE).unwrap_err(), EINVAL);
 }
 
-/// Many processes of the new version start at once: one replaces the region, all get the new one.
+/// Many processes of the new version start at once: one replaces the region, and all get the new
+/// one.
 #[apply(isolated)]
 fn replaced_by_one() {
     let place = Place::new();
@@ -181,7 +182,7 @@ fn replaced_by_one() {
     }
 }
 
-/// A region without a name has none that could be current.
+/// A region without a name has no current version.
 #[apply(isolated)]
 fn is_current() {
     let _place = Place::new();
@@ -193,7 +194,7 @@ fn is_current() {
     assert_eq!(region.publish(&b), Ok(0));
     assert_eq!(named(&region), Ok(1));
     let by_b = open(&b, 0).unwrap();
-    // The first name counts, and the name by which it was opened.
+    // The region's first name counts, or the name under which it was opened.
     assert_eq!(unlink(&a), Ok(0));
     assert_eq!((named(&region), named(&by_b)), (Ok(0), Ok(1)));
     assert_eq!(by_b.stat().st_nlink, 1);
@@ -220,7 +221,7 @@ fn forge(fd: &impl AsRawFd, at: usize, numbers: (u32, u32, u64)) {
     bytes.extend(9u64.to_ne_bytes());
     bytes.extend([0; 24]);
     let (from, len) = (bytes.as_ptr().cast(), bytes.len());
-    // SAFETY: as many bytes as there are.
+    // SAFETY: this many bytes are readable.
     let written = unsafe { pwrite(fd.as_raw_fd(), from, len, at as off_t) };
     assert_eq!(written, len as isize);
 }
@@ -259,7 +260,7 @@ fn forged() {
         assert_eq!(region.layout(), if is_trailer { 9 } else { 0 });
         region.fill(1);
         if is_trailer {
-            // Another version of the library, or a flag that this one does not know.
+            // Another version of the library, or a flag that this version does not know.
             for (version, flags) in [(2, 0), (0, 0), (1, 2), (1, 1 << 31)] {
                 forge(&fd, file_len - 64, (version, flags, size));
                 assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), ESTALE);

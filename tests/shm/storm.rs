@@ -1,4 +1,4 @@
-//! Regions that are made, named, opened and removed by many at full speed.
+//! Many processes create, publish, open and remove regions at full speed.
 
 use crate::support::*;
 use crate::support::{open, unlink}; // libc has these names too
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const SIZES: [usize; 3] = [PAGE, 3 * PAGE + 1, 8 * PAGE];
 
-/// A region is filled with one number, the number of its bytes among it.
+/// A region contains one number throughout; the number includes the region's length.
 fn fill(region: &Region) {
     let number = region.size() as u64 * 1_000_003 + 1;
     for at in 0..region.size() / 8 {
@@ -22,7 +22,7 @@ fn is_filled(region: &Region) -> bool {
     (0..region.size() / 8).all(|at| region.u64(at).load(Ordering::Relaxed) == number)
 }
 
-/// Whatever is opened is finished; whatever fails does so because of the others.
+/// Every opened region is complete; every failure is caused by another process.
 #[apply(isolated)]
 fn one_name() {
     let place = Place::new();
@@ -67,7 +67,7 @@ fn one_name() {
                         for at in 0..size / 8 {
                             // SAFETY: within the region, aligned.
                             let word = unsafe { addr.cast::<u64>().add(at) };
-                            // SAFETY: as above; nobody else has it yet.
+                            // SAFETY: as above; no other process has the region yet.
                             unsafe { word.write_volatile(size as u64 * 1_000_003 + 1) };
                         }
                         true

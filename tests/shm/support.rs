@@ -1,4 +1,4 @@
-//! The calls with Rust's types, and the helpers of the tests.
+//! The C calls with Rust types, and the helpers of the tests.
 
 pub use common::filter::{refuse, refuse_where};
 pub use common::prelude::*;
@@ -20,8 +20,8 @@ use unixipc::shm::Shm;
 
 pub const PAGE: usize = 4096;
 
-/// The directory of the names: this test's own if it may mount one, else the system's, in which
-/// its names begin with its process ID. None of them may be left.
+/// The directory of the names: the test's own if it may mount one, else the system's. There the
+/// test's names begin with its process ID. The test must remove all of them.
 pub struct Place {
     own: bool,
 }
@@ -57,18 +57,18 @@ impl Place {
         files
     }
 
-    /// How much of the directory's memory is in use; 0 if it is the system's.
+    /// The directory's memory in use; 0 if the directory is the system's.
     pub fn used(&self) -> u64 {
         if !self.own {
             return 0;
         }
         let mut info = mem::MaybeUninit::<libc::statvfs>::zeroed();
-        // SAFETY: a string, and room for the answer.
+        // SAFETY: a string, and a struct of ours.
         assert_eq!(
             unsafe { libc::statvfs(c"/dev/shm".as_ptr(), info.as_mut_ptr()) },
             0
         );
-        // SAFETY: zeros are one too.
+        // SAFETY: all zero bytes are valid.
         let info = unsafe { info.assume_init() };
         (info.f_blocks - info.f_bfree) * info.f_frsize
     }
@@ -86,7 +86,7 @@ impl Drop for Place {
     }
 }
 
-/// Whether mount namespaces are allowed; tried once, in a child.
+/// Whether mount namespaces are permitted; tried once, in a child.
 fn can_mount() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| {
@@ -102,7 +102,7 @@ fn prefix() -> &'static str {
     PREFIX.get().expect("a test has its Place")
 }
 
-/// A name of this test's.
+/// A name of this test.
 pub fn name(label: &str) -> CString {
     CString::new(format!("/{}{label}", prefix())).unwrap()
 }
@@ -139,13 +139,13 @@ impl Region {
         fd
     }
 
-    /// Its content, while no process writes to it.
+    /// The region's content, while no process writes to it.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the region has this many bytes as long as it is open.
         unsafe { slice::from_raw_parts(self.addr(), self.size()) }
     }
 
-    /// Fills it with a byte.
+    /// Fills the region with a byte.
     pub fn fill(&self, byte: u8) {
         // SAFETY: the region has this many bytes, and they may be written.
         unsafe { ptr::write_bytes(self.addr(), byte, self.size()) };
@@ -196,9 +196,9 @@ impl Drop for Region {
 
 pub fn stat(fd: RawFd) -> libc::stat {
     let mut st = mem::MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: room for the answer.
+    // SAFETY: a struct of ours.
     assert_eq!(unsafe { libc::fstat(fd, st.as_mut_ptr()) }, 0);
-    // SAFETY: zeros are one too.
+    // SAFETY: all zero bytes are valid.
     unsafe { st.assume_init() }
 }
 
@@ -236,7 +236,7 @@ pub fn create(size: usize, flags: c_uint, mode: mode_t) -> Result<Region, c_int>
 
 #[track_caller]
 pub fn create_with(size: usize, opts: &ipc_shm_opts) -> Result<Region, c_int> {
-    // SAFETY: the options' own size, and a place.
+    // SAFETY: options of their own size, and an out pointer.
     got(|ret| unsafe { ipc_shm_create(size, opts, size_of_val(opts), ret) })
 }
 
@@ -251,19 +251,19 @@ pub fn with(flags: c_uint, mode: mode_t) -> ipc_shm_opts {
 
 #[track_caller]
 pub fn open(name: &CStr, flags: c_uint) -> Result<Region, c_int> {
-    // SAFETY: a string and a place.
+    // SAFETY: a string and an out pointer.
     got(|ret| unsafe { ipc_shm_open(name.as_ptr(), flags, ret) })
 }
 
 #[track_caller]
 pub fn from_fd(fd: RawFd, flags: c_uint) -> Result<Region, c_int> {
-    // SAFETY: a place.
+    // SAFETY: an out pointer.
     got(|ret| unsafe { ipc_shm_from_fd(fd, flags, ret) })
 }
 
 #[track_caller]
 pub fn attach(key: key_t, size: usize, flags: c_int) -> Result<Region, c_int> {
-    // SAFETY: a place.
+    // SAFETY: an out pointer.
     got(|ret| unsafe { ipc_shm_attach(key, size, flags, ret) })
 }
 
@@ -272,7 +272,7 @@ pub fn unlink(name: &CStr) -> Outcome {
     outcome(|| unsafe { ipc_shm_unlink(name.as_ptr()) } as isize)
 }
 
-/// Opens or creates, with a closure that initialises a new region; it says whether it succeeded.
+/// Opens or creates, with a closure that initialises a new region and returns whether it succeeded.
 #[track_caller]
 pub fn open_or_create<F: FnMut(*mut u8, usize) -> bool>(
     name: &CStr,
@@ -302,7 +302,7 @@ pub fn open_or_create_with<F: FnMut(*mut u8, usize) -> bool>(
     let arg = (&raw mut init).cast();
     let opts_size = size_of_val(opts);
     got(|ret| {
-        // SAFETY: a string, a function that takes this argument, options, a place.
+        // SAFETY: a string, a function that takes this argument, options, and an out pointer.
         unsafe {
             ipc_shm_open_or_create(
                 name.as_ptr(),
@@ -317,7 +317,7 @@ pub fn open_or_create_with<F: FnMut(*mut u8, usize) -> bool>(
     })
 }
 
-/// Makes and removes a region, and thus the lock file of a process that was killed.
+/// Creates and removes a region, and so removes the lock file of a killed process.
 pub fn make_and_remove(name: &CStr) {
     let _ = unlink(name);
     drop(open_or_create(name, PAGE, (0, 0), |_, _| true).unwrap());
@@ -331,16 +331,16 @@ pub fn plain_open(path: &str, flags: c_int) -> Result<OwnedFd, c_int> {
     if fd == -1 {
         return Err(errno());
     }
-    // SAFETY: the call just gave us this descriptor.
+    // SAFETY: the call has just returned this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The same file once more, as another process with that descriptor could have it.
+/// A new open file description of the same file, as another process could get it.
 pub fn reopen(fd: RawFd, flags: c_int) -> Result<OwnedFd, c_int> {
     plain_open(&format!("/proc/self/fd/{fd}"), flags)
 }
 
-/// `mmap(2)` of a page, shared, undone at once.
+/// `mmap(2)` of one shared page, unmapped at once.
 pub fn map_page(fd: RawFd, protection: c_int) -> Outcome {
     // SAFETY: a new mapping.
     let page = unsafe { libc::mmap(ptr::null_mut(), PAGE, protection, libc::MAP_SHARED, fd, 0) };
@@ -368,7 +368,7 @@ pub fn set_umask(mask: mode_t) {
     unsafe { libc::umask(mask) };
 }
 
-/// A number of kilobytes that /proc/self/smaps gives for the mapping of a region.
+/// A field of /proc/self/smaps for the mapping of a region, in kilobytes.
 pub fn smaps(region: &Region, what: &str) -> usize {
     let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
     let begin = format!("{:x}-", region.addr() as usize);
@@ -379,7 +379,7 @@ pub fn smaps(region: &Region, what: &str) -> usize {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// The signal by which a child that does this is killed.
+/// The signal that kills a child which runs `run`.
 pub fn killed_by(run: impl FnOnce()) -> c_int {
     let child = fork(|| {
         // SAFETY: the default action needs no handler; Rust has its own for it.
@@ -391,7 +391,7 @@ pub fn killed_by(run: impl FnOnce()) -> c_int {
     libc::WTERMSIG(status)
 }
 
-/// Writes to the beginning of a region, whether that is allowed or not.
+/// Writes to the beginning of a region, even if it is read-only.
 pub fn poke(region: &Region) {
     // SAFETY: either writable memory, or a signal that ends this process.
     unsafe { region.addr().write_volatile(1) };
@@ -399,6 +399,6 @@ pub fn poke(region: &Region) {
 
 pub fn protect(region: &Region, protection: c_int) -> Outcome {
     let at = region.addr().cast();
-    // SAFETY: the region's own page; nothing that is written to relies on it.
+    // SAFETY: the region's own page; no reference to it exists.
     outcome(|| unsafe { libc::mprotect(at, PAGE, protection) } as isize)
 }

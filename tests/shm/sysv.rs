@@ -1,4 +1,4 @@
-//! ipc_shm_attach
+//! ipc_shm_attach.
 
 use crate::support::*;
 use common::child::fork;
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use unixipc::ffi::shm::*;
 
-/// Removes the segment of a key at the end.
+/// Removes the segment of a key when dropped.
 struct Segment(key_t);
 
 impl Segment {
@@ -24,9 +24,9 @@ impl Segment {
     }
 
     fn attached(&self) -> u64 {
-        // SAFETY: zeros are one.
+        // SAFETY: all zero bytes are valid.
         let mut ds: shmid_ds = unsafe { std::mem::zeroed() };
-        // SAFETY: room for the answer.
+        // SAFETY: a struct of ours.
         assert_eq!(unsafe { shmctl(self.id().unwrap(), IPC_STAT, &mut ds) }, 0);
         ds.shm_nattch
     }
@@ -92,12 +92,12 @@ fn make_and_open() {
     assert!(reader.is_all(3));
     assert_eq!(killed_by(|| poke(&reader)), SIGSEGV);
     assert_eq!(open_numbers(), before);
-    // Removed, and still there for those who have it.
+    // Removed, but still usable by the processes that have attached it.
     assert!(segment.remove());
     let new = attach(key, 1, IPC_CREAT | 0o600).unwrap();
     assert!(new.is_all(0) && made.is_all(3));
     fork(|| {
-        // SAFETY: this process does not use it any more.
+        // SAFETY: this process no longer uses it.
         unsafe { ipc_shm_close(made.0) };
     })
     .join();
@@ -118,8 +118,8 @@ fn another_user() {
     });
 }
 
-/// One process removes the segment again and again; those who make or open it see no error but
-/// that it is not there.
+/// One process removes the segment repeatedly; the only error that creators and openers see is that
+/// it does not exist.
 #[apply(isolated)]
 fn removed_at_full_speed() {
     let segment = Segment(fresh_key());

@@ -1,4 +1,4 @@
-//! Transient regions: a name without living users does not exist
+//! Transient regions: a name exists only while its region has a user.
 
 use crate::support::*;
 use crate::support::{open, unlink}; // libc has these names too
@@ -19,14 +19,14 @@ const SIZE: usize = PAGE + 100;
 
 fn make(name: &CStr, byte: u8) -> Region {
     let made = open_or_create(name, SIZE, (TRANSIENT, 0), |addr, size| {
-        // SAFETY: as many bytes as there are.
+        // SAFETY: this many bytes are readable.
         unsafe { ptr::write_bytes(addr, byte, size) };
         true
     });
     made.unwrap()
 }
 
-/// Leaves a region whose only user has ended without closing it.
+/// Leaves a region whose only user has exited without closing it.
 fn leave_dead(name: &CStr, byte: u8) {
     fork(|| mem::forget(make(name, byte))).join();
 }
@@ -57,7 +57,7 @@ impl User {
     }
 }
 
-/// The name ends when the last handle is closed; the next opener makes a new region.
+/// The name ends when the last handle is closed; the next opener creates a new region.
 #[apply(isolated)]
 fn ends_with_the_last_handle() {
     let place = Place::new();
@@ -83,7 +83,7 @@ fn ends_with_the_last_handle() {
     assert!(new.is_all(2));
     drop(new);
     leave_dead(&name, 2);
-    // Also by a call without the flag, which makes a region that stays.
+    // A call without the flag also replaces it, and creates a permanent region.
     drop(open_or_create(&name, SIZE, (0, 0), |_, _| true).unwrap());
     assert!(open(&name, 0).unwrap().is_all(0));
     assert_eq!(place.files().len(), 1);
@@ -124,7 +124,7 @@ fn published() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// However the last user ends.
+/// The region ends with its last user, for each way in which a process can end.
 #[apply(isolated)]
 fn ends_of_a_user() {
     let place = Place::new();
@@ -143,7 +143,8 @@ fn ends_of_a_user() {
     let (mut alive, end) = pipe();
     let child = fork(|| {
         mem::forget(make(&name, 3));
-        // SAFETY: no pointers; the other end is kept through execve, and tells when it ends.
+        // SAFETY: no pointers; the other end stays open through execve, and reports the program's
+        // end.
         assert_eq!(unsafe { fcntl(end.as_raw_fd(), F_SETFD, 0) }, 0);
         let args = [c"sleep".as_ptr(), c"100".as_ptr(), ptr::null()];
         // SAFETY: strings, and NULL at the end.
@@ -161,7 +162,7 @@ fn ends_of_a_user() {
     assert!(open(&name, 0).unwrap().is_all(4));
     child.finish();
     assert!(is_dead());
-    // A mapping without a descriptor is one too.
+    // A mapping without a descriptor is a user too.
     let region = make(&name, 5);
     // SAFETY: the region notices that its descriptor is closed.
     assert_eq!(unsafe { close(region.fd()) }, 0);
@@ -172,7 +173,7 @@ fn ends_of_a_user() {
     assert_eq!(place.used(), 0);
 }
 
-/// A process that can only read the file does not keep it alive, whatever it locks.
+/// A process that can only read the file cannot keep the region alive, whichever locks it takes.
 #[apply(isolated)]
 fn readers() {
     let _place = Place::new();
@@ -184,8 +185,8 @@ fn readers() {
     user.child.reap();
     assert_eq!(reader.is_current(), Ok(0));
     assert_eq!(open(&name, 0).unwrap_err(), ENOENT);
-    // With a lock of the whole file, which it gets while there is no user.
-    // SAFETY: zeros are a lock of the whole file.
+    // With a lock of the whole file, which it gets while the region has no user.
+    // SAFETY: all zero bytes are a lock of the whole file.
     let mut whole: flock = unsafe { mem::zeroed() };
     whole.l_type = F_RDLCK as c_short;
     // SAFETY: the lock is ours.
@@ -193,7 +194,7 @@ fn readers() {
     assert_eq!(open(&name, 0).unwrap_err(), ENOENT);
     let new = make(&name, 2);
     assert!(new.is_all(2) && reader.is_all(1));
-    // It can keep others from becoming users, and that is an error.
+    // It can prevent others from becoming users; they get an error.
     drop(reader);
     let reader = plain_open(&path(&name), O_RDONLY).unwrap();
     whole.l_start = 1 << 61;
@@ -214,14 +215,14 @@ fn readers() {
     assert_eq!(unlink(&name), Err(ENOENT));
 }
 
-/// A process that is stopped while it opens the region delays the others for a limited time.
+/// A process that is stopped during an open delays the others only for a limited time.
 #[apply(isolated)]
 fn stopped_while_joining() {
     let _place = Place::new();
     let name = name("j");
     leave_dead(&name, 1);
     let file = plain_open(&path(&name), O_RDWR).unwrap();
-    // SAFETY: zeros are a lock.
+    // SAFETY: all zero bytes are a lock.
     let mut joining: flock = unsafe { mem::zeroed() };
     joining.l_type = F_WRLCK as c_short;
     joining.l_start = (1 << 61) + (1 << 60) + 12345;
@@ -233,14 +234,14 @@ fn stopped_while_joining() {
     opts.timeout_ms = 50;
     let made = open_or_create_with(&name, SIZE, &opts, |_, _| panic!("init"));
     assert_eq!(made.unwrap_err(), ETIMEDOUT);
-    // Its end decides.
+    // Once it is dead, the others continue.
     drop(file);
     assert_eq!(open(&name, 0).unwrap_err(), ENOENT);
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// The last user closes the region, and another process takes the name, while an opener is before
-/// each of its locks in turn. The opener never gets the old region then.
+/// Before each lock of an opener in turn, the last user closes the region and another process takes
+/// the name. The opener never gets the old region.
 #[apply(isolated)]
 fn between_the_steps() {
     let _place = Place::new();
@@ -283,11 +284,11 @@ fn between_the_steps() {
         }
         assert!(step < 20);
     }
-    let _ = unlink(&name); // if no process has found it dead
+    let _ = unlink(&name); // fails if a process has found the region dead
 }
 
-/// All users are killed again and again at random times. No process ever sees the content of
-/// users that are all dead, and all that have the region open at a time have the same one.
+/// All users are killed repeatedly at random times. No process sees content of users that are all
+/// dead, and all processes that have the region open at the same time have the same region.
 #[apply(isolated)]
 fn killed_at_random() {
     let place = Place::new();
@@ -306,7 +307,7 @@ fn killed_at_random() {
                 true
             });
             let region = region.unwrap();
-            // All users of the earlier generations were dead before this process was made.
+            // All users of the earlier generations were dead before this process was created.
             let born = generation.load(Ordering::Acquire);
             assert_eq!(region.u64(0).load(Ordering::Relaxed), born);
             assert_eq!(region.is_current(), Ok(1));
@@ -336,7 +337,7 @@ fn killed_at_random() {
     }
     let (opened, made) = (opened.load(Ordering::Relaxed), made.load(Ordering::Relaxed));
     assert!(opened > 10 && made > 10, "{opened} opened, {made} made");
-    drop(make(&name, 0)); // removes the lock's file, and the name
+    drop(make(&name, 0)); // removes the lock file and the name
     assert!(place.files().is_empty());
     assert_eq!(place.used(), 0);
 }

@@ -1,4 +1,4 @@
-//! ipc_shm_open_or_create waits for other processes: with a time-out, and for its own name only
+//! ipc_shm_open_or_create waits for other processes: with a time-out, and only for its own name.
 
 use crate::support::unlink; // libc has these names too
 use crate::support::*;
@@ -49,7 +49,7 @@ impl Maker {
     }
 }
 
-/// The time-out expires while the maker is stopped inside init, and is exact.
+/// The time-out expires while the creator is stopped inside init; it is exact.
 #[apply(isolated)]
 fn times_out() {
     let place = Place::new();
@@ -80,7 +80,7 @@ fn times_out() {
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// A signal handler ends the wait with IPC_WAIT_INTR, and not otherwise.
+/// A signal handler ends a wait with IPC_WAIT_INTR, but no other wait.
 #[apply(isolated)]
 fn signals() {
     extern "C" fn nothing(_: c_int) {}
@@ -104,7 +104,7 @@ fn signals() {
     let patient = waiting(0, None);
     interrupted.wait_asleep();
     patient.wait_asleep();
-    // A signal between two sleeps of the wait ends neither, so it is sent until one does.
+    // A signal between two sleeps of a wait ends neither, so it is sent repeatedly.
     wait_until("the end of the call", || {
         interrupted.signal(SIGUSR1);
         is_zombie(interrupted.0)
@@ -122,7 +122,7 @@ fn is_zombie(pid: pid_t) -> bool {
     status.rsplit(") ").next().unwrap().starts_with('Z')
 }
 
-/// A process that is stopped at any point of the call keeps no other name from being made.
+/// A process that is stopped at any point of the call does not block other names.
 #[apply(isolated)]
 fn stopped_anywhere() {
     let _place = Place::new();
@@ -149,7 +149,7 @@ fn stopped_anywhere() {
     make_and_remove(&theirs);
 }
 
-/// A process that may only read the directory holds every lock that it can get there.
+/// A process that can only read the directory holds every lock that it can get there.
 #[apply(isolated)]
 fn locks_of_a_stranger() {
     let _place = Place::new();
@@ -160,7 +160,7 @@ fn locks_of_a_stranger() {
             let directory = plain_open("/dev/shm", O_RDONLY | O_DIRECTORY).unwrap();
             // SAFETY: no pointers.
             assert_eq!(unsafe { flock(directory.as_raw_fd(), lock) }, 0);
-            // SAFETY: zeros are a lock of the whole file.
+            // SAFETY: all zero bytes are a lock of the whole file.
             let mut range: libc::flock = unsafe { mem::zeroed() };
             range.l_type = F_RDLCK as c_short;
             // SAFETY: the lock is ours.
@@ -183,20 +183,20 @@ fn locks_of_a_stranger() {
     run(LOCK_EX);
 }
 
-/// Another user's lock: an existing region opens at once, a missing one is waited for.
+/// Another user's lock: an existing region opens at once; for a missing one the call waits.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn another_user() {
     let _place = Place::new();
     let name = name("u");
-    // As a killed process leaves it.
+    // The state that a killed process leaves.
     let file = path(&name).replace("/dev/shm/", "/dev/shm/.") + ".lock";
     drop(plain_open(&file, O_CREAT | O_RDWR).unwrap());
     as_nobody(|| {
         let made = open_or_create_with(&name, PAGE, &within(50), |_, _| panic!("init"));
         assert_eq!(made.unwrap_err(), EACCES);
     });
-    // A region that appears is opened, although the file stays.
+    // A new region is opened although the file stays.
     let (mut ready, mut say) = pipe();
     let waiting = fork(|| {
         become_nobody().unwrap();
@@ -212,12 +212,12 @@ fn another_user() {
     waiting.join();
     as_nobody(|| drop(open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init")).unwrap()));
     assert_eq!(unlink(&name), Ok(0));
-    // Its owner takes it over and removes it.
+    // The file's owner takes the lock over and removes the file.
     drop(open_or_create_with(&name, PAGE, &within(20_000), |_, _| true).unwrap());
     assert_eq!(unlink(&name), Ok(0));
 }
 
-/// The file of the lock cannot be a region, and something else at its path is an error.
+/// The lock file cannot be opened as a region, and another type of file at its path is an error.
 #[apply(isolated)]
 fn lock_files() {
     let place = Place::new();
@@ -236,7 +236,7 @@ fn lock_files() {
     let made = open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init"));
     assert_eq!(made.unwrap_err(), EEXIST);
     std::fs::remove_file(&file).unwrap();
-    // One that a killed process left is taken over, and removed.
+    // A lock file of a killed process is taken over and removed.
     drop(plain_open(&file, O_CREAT | O_RDWR).unwrap());
     drop(open_or_create_with(&name, PAGE, &within(20_000), |_, _| true).unwrap());
     assert_eq!(place.files().len(), 1);
