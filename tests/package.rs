@@ -61,8 +61,8 @@ fn main() -> ExitCode {
 /// A test that gets an empty directory.
 fn trial(name: &str, tools: &[&str], run: impl Fn(&Path) -> Result<()> + Send + 'static) -> Trial {
     trial_with_tools(name, tools, move || {
-        let folder = TempDir::new()?;
-        run(folder.path())
+        let directory = TempDir::new()?;
+        run(directory.path())
     })
 }
 
@@ -79,8 +79,8 @@ fn install_command(args: &[&str]) -> Command {
 }
 
 /// An installation with prefix=`directory`/prefix.
-fn install_prefix(folder: &Path) -> Result<PathBuf> {
-    let prefix = folder.join("prefix");
+fn install_prefix(directory: &Path) -> Result<PathBuf> {
+    let prefix = directory.join("prefix");
     install(&[&setting("prefix", &prefix)])?;
     Ok(prefix)
 }
@@ -91,16 +91,16 @@ fn setting(name: &str, value: &Path) -> String {
 }
 
 /// All files below a directory: type or mode, name, and link target.
-fn list(folder: &Path) -> Result<String> {
-    fn visit(folder: &Path, below: &Path, lines: &mut Vec<(String, String)>) -> Result<()> {
+fn list(directory: &Path) -> Result<String> {
+    fn visit(directory: &Path, below: &Path, lines: &mut Vec<(String, String)>) -> Result<()> {
         for entry in fs::read_dir(below)? {
             let path = entry?.path();
             let meta = fs::symlink_metadata(&path)?;
             let mode = format!("{:04o}", meta.permissions().mode() & 0o7777);
-            let mut name = path.strip_prefix(folder)?.display().to_string();
+            let mut name = path.strip_prefix(directory)?.display().to_string();
             if meta.is_dir() {
                 name.push('/');
-                visit(folder, &path, lines)?;
+                visit(directory, &path, lines)?;
             }
             let line = if meta.is_symlink() {
                 format!("link {name} -> {}\n", fs::read_link(&path)?.display())
@@ -112,20 +112,20 @@ fn list(folder: &Path) -> Result<String> {
         Ok(())
     }
     let mut lines = Vec::new();
-    visit(folder, folder, &mut lines)?;
+    visit(directory, directory, &mut lines)?;
     lines.sort();
     Ok(lines.into_iter().map(|(_, line)| line).collect())
 }
 
-fn files(folder: &Path) -> Result<()> {
-    install(&[&[setting("DESTDIR", folder).as_str()], &MULTIARCH[..]].concat())?;
-    check_files(folder)
+fn files(directory: &Path) -> Result<()> {
+    install(&[&[setting("DESTDIR", directory).as_str()], &MULTIARCH[..]].concat())?;
+    check_files(directory)
 }
 
 /// The golden list, which omits the version, and the pages from man/.
-fn check_files(folder: &Path) -> Result<()> {
+fn check_files(directory: &Path) -> Result<()> {
     let is_page = |line: &str| line.contains("share/man/man") && !line.ends_with('/');
-    let installed = list(folder)?.replace(VERSION, "@version@");
+    let installed = list(directory)?.replace(VERSION, "@version@");
     let (pages, others): (Vec<&str>, Vec<&str>) = installed.lines().partition(|l| is_page(l));
     let others: String = others.into_iter().flat_map(|line| [line, "\n"]).collect();
     assert_golden(&root().join("tests/abi/installed.txt"), &others)?;
@@ -144,9 +144,9 @@ fn check_files(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn files_under_umask(folder: &Path) -> Result<()> {
+fn files_under_umask(directory: &Path) -> Result<()> {
     stage::prefix()?;
-    let destdir = setting("DESTDIR", folder);
+    let destdir = setting("DESTDIR", directory);
     let mut command = install_command(&[&[destdir.as_str()], &MULTIARCH[..]].concat());
     // SAFETY: umask is async-signal-safe.
     unsafe {
@@ -156,18 +156,18 @@ fn files_under_umask(folder: &Path) -> Result<()> {
         });
     }
     stage::run_locked(&mut command)?;
-    check_files(folder)
+    check_files(directory)
 }
 
-fn files_twice(folder: &Path) -> Result<()> {
-    files(folder)?;
-    files(folder)
+fn files_twice(directory: &Path) -> Result<()> {
+    files(directory)?;
+    files(directory)
 }
 
 /// Each variable takes effect, for pkg-config and CMake too, and no file is installed elsewhere.
-fn overrides(folder: &Path) -> Result<()> {
+fn overrides(directory: &Path) -> Result<()> {
     let [prefix, lib, include, man] =
-        ["p", "libraries/64", "p/inc/deep", "pages"].map(|n| folder.join(n));
+        ["p", "libraries/64", "p/inc/deep", "pages"].map(|n| directory.join(n));
     install(&[
         &setting("prefix", &prefix),
         &setting("libdir", &lib),
@@ -185,35 +185,35 @@ fn overrides(folder: &Path) -> Result<()> {
         fs::metadata(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     }
     for wrong in ["p/lib", "p/share", "p/include"] {
-        if folder.join(wrong).exists() {
+        if directory.join(wrong).exists() {
             return Err(format!("{wrong} exists").into());
         }
     }
     compile_and_run(
-        &work(folder)?,
+        &work(directory)?,
         &lib,
         "cc -std=c11",
         "--cflags --libs",
         false,
     )?;
     let before = format!("set(unixipc_DIR {}/cmake/unixipc)", lib.display());
-    cmake(folder, &prefix, &before, "unixipc::unixipc")
+    cmake(directory, &prefix, &before, "unixipc::unixipc")
         .and_then(|program| expect_link(&program, true))
 }
 
 /// Names with a space: pkg-config quotes them, so a shell must evaluate its output.
-fn spaces(folder: &Path) -> Result<()> {
-    let prefix = folder.join("a prefix");
+fn spaces(directory: &Path) -> Result<()> {
+    let prefix = directory.join("a prefix");
     install(&[&setting("prefix", &prefix)])?;
-    let work = work(folder)?;
+    let work = work(directory)?;
     shell(
         &work,
         &prefix.join("lib"),
         "eval \"cc -o prog prog.c $(pkg-config --cflags --libs unixipc)\" && ./prog",
     )?;
-    cmake(folder, &prefix, "", "unixipc::unixipc")
+    cmake(directory, &prefix, "", "unixipc::unixipc")
         .and_then(|program| expect_link(&program, true))?;
-    let destdir = folder.join("a dest");
+    let destdir = directory.join("a dest");
     install(&[&[setting("DESTDIR", &destdir).as_str()], &MULTIARCH[..]].concat())?;
     check_files(&destdir)?;
     stage::make(
@@ -228,21 +228,21 @@ fn spaces(folder: &Path) -> Result<()> {
     expect_gone(&prefix)
 }
 
-fn expect_gone(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        return Err(format!("{} is left:\n{}", folder.display(), list(folder)?).into());
+fn expect_gone(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        return Err(format!("{} is left:\n{}", directory.display(), list(directory)?).into());
     }
     Ok(())
 }
 
-fn uninstall_all(folder: &Path) -> Result<()> {
+fn uninstall_all(directory: &Path) -> Result<()> {
     // Uninstalling removes the directories that it empties; this one must not be empty.
-    fs::write(folder.join("other"), "")?;
-    let prefix = install_prefix(folder)?;
+    fs::write(directory.join("other"), "")?;
+    let prefix = install_prefix(directory)?;
     stage::make(&["uninstall", &setting("prefix", &prefix)])?;
     expect_gone(&prefix)?;
 
-    let destdir = folder.join("dest");
+    let destdir = directory.join("dest");
     files(&destdir)?;
     stage::make(
         &[
@@ -254,8 +254,8 @@ fn uninstall_all(folder: &Path) -> Result<()> {
     expect_gone(&destdir)
 }
 
-fn uninstall_among_others(folder: &Path) -> Result<()> {
-    let prefix = folder.join("prefix");
+fn uninstall_among_others(directory: &Path) -> Result<()> {
+    let prefix = directory.join("prefix");
     for other in [
         "include/unixipc-other.h",
         "lib/libunixipc-other.so.0",
@@ -266,7 +266,7 @@ fn uninstall_among_others(folder: &Path) -> Result<()> {
         "share/man/man7/other.7",
     ] {
         let path = prefix.join(other);
-        fs::create_dir_all(path.parent().ok_or("no folder")?)?;
+        fs::create_dir_all(path.parent().ok_or("no directory")?)?;
         fs::write(path, "")?;
     }
     let before = list(&prefix)?;
@@ -284,10 +284,10 @@ fn uninstall_among_others(folder: &Path) -> Result<()> {
 }
 
 /// A DESTDIR relative to the source tree, as packagers write it.
-fn uninstall_relative(folder: &Path) -> Result<()> {
-    fs::write(folder.join("other"), "")?;
+fn uninstall_relative(directory: &Path) -> Result<()> {
+    fs::write(directory.join("other"), "")?;
     let up = "../".repeat(root().components().count() - 1);
-    let dest = folder.join("dest");
+    let dest = directory.join("dest");
     let destdir = format!("DESTDIR={up}{}", dest.strip_prefix("/")?.display());
     install(&[&[destdir.as_str()], &MULTIARCH[..]].concat())?;
     check_files(&dest)?;
@@ -296,8 +296,8 @@ fn uninstall_relative(folder: &Path) -> Result<()> {
 }
 
 /// A directory that contains only the program.
-fn work(folder: &Path) -> Result<PathBuf> {
-    let work = folder.join("work");
+fn work(directory: &Path) -> Result<PathBuf> {
+    let work = directory.join("work");
     fs::create_dir(&work)?;
     fs::write(work.join("prog.c"), PROGRAM)?;
     fs::write(work.join("prog.cpp"), PROGRAM)?;
@@ -364,19 +364,19 @@ fn pkg_config_trials() -> Vec<Trial> {
             let option = if is_static { " -static" } else { "" };
             let name = format!("pkg-config: {compiler}{option}, {flags}");
             let tools = [&tools[..], &[compiler.split(' ').next().unwrap()][..]].concat();
-            trials.push(trial(&name, &tools, move |folder| {
-                let lib = install_prefix(folder)?.join("lib");
-                compile_and_run(&work(folder)?, &lib, compiler, flags, is_static)
+            trials.push(trial(&name, &tools, move |directory| {
+                let lib = install_prefix(directory)?.join("lib");
+                compile_and_run(&work(directory)?, &lib, compiler, flags, is_static)
             }));
         }
     }
     trials.push(trial(
         "pkg-config: only the static library",
         &tools,
-        |folder| {
-            let lib = install_prefix(folder)?.join("lib");
+        |directory| {
+            let lib = install_prefix(directory)?.join("lib");
             remove_shared(&lib)?;
-            let work = work(folder)?;
+            let work = work(directory)?;
             let line = "cc -o prog prog.c $(pkg-config --static --cflags --libs unixipc) && ./prog";
             shell(&work, &lib, line)?;
             expect_link(&work.join("prog"), false)
@@ -387,11 +387,11 @@ fn pkg_config_trials() -> Vec<Trial> {
     trials.push(trial(
         "pkg-config: a prefix that was moved",
         &tools,
-        |folder| {
-            let moved = moved_prefix(folder)?;
+        |directory| {
+            let moved = moved_prefix(directory)?;
             let flags = "--define-prefix --cflags --libs";
             compile_and_run(
-                &work(folder)?,
+                &work(directory)?,
                 &moved.join("lib"),
                 "cc -std=c11",
                 flags,
@@ -413,17 +413,17 @@ fn remove_shared(lib: &Path) -> Result<()> {
     Ok(())
 }
 
-fn moved_prefix(folder: &Path) -> Result<PathBuf> {
-    let moved = folder.join("moved/to/here");
-    fs::create_dir_all(folder.join("moved/to"))?;
-    fs::rename(install_prefix(folder)?, &moved)?;
+fn moved_prefix(directory: &Path) -> Result<PathBuf> {
+    let moved = directory.join("moved/to/here");
+    fs::create_dir_all(directory.join("moved/to"))?;
+    fs::rename(install_prefix(directory)?, &moved)?;
     Ok(moved)
 }
 
 /// The output of pkg-config for the system's directories and for others.
-fn printed(folder: &Path) -> Result<()> {
-    let prefix = install_prefix(folder)?;
-    let dest = folder.join("dest");
+fn printed(directory: &Path) -> Result<()> {
+    let prefix = install_prefix(directory)?;
+    let dest = directory.join("dest");
     files(&dest)?;
     let own = prefix.display().to_string();
     let system = dest.join("usr/lib/x86_64-linux-gnu").display().to_string();
@@ -454,7 +454,7 @@ fn printed(folder: &Path) -> Result<()> {
         ),
     ] {
         let line = format!("pkg-config {args} unixipc");
-        let output = shell(folder, Path::new(&libdir), &line)?;
+        let output = shell(directory, Path::new(&libdir), &line)?;
         if text(&output).trim() != want {
             return Err(format!("{line}: {:?}, not {want:?}", text(&output)).into());
         }
@@ -463,27 +463,27 @@ fn printed(folder: &Path) -> Result<()> {
 }
 
 /// A system image below a directory, as a cross compiler uses it.
-fn sysroot(folder: &Path) -> Result<()> {
-    let dest = folder.join("dest");
+fn sysroot(directory: &Path) -> Result<()> {
+    let dest = directory.join("dest");
     install(&[&setting("DESTDIR", &dest), "prefix=/opt/unixipc"])?;
     let line = format!(
         "export PKG_CONFIG_SYSROOT_DIR='{}'; cc -o prog prog.c $(pkg-config --cflags --libs unixipc) && ./prog",
         dest.display()
     );
-    let work = work(folder)?;
+    let work = work(directory)?;
     shell(&work, &dest.join("opt/unixipc/lib"), &line)?;
     expect_link(&work.join("prog"), true)
 }
 
 /// The examples need nothing from the source tree.
-fn examples(folder: &Path) -> Result<()> {
-    let lib = install_prefix(folder)?.join("lib");
-    let copy = folder.join("c_examples");
+fn examples(directory: &Path) -> Result<()> {
+    let lib = install_prefix(directory)?.join("lib");
+    let copy = directory.join("c_examples");
     run(Command::new("cp")
         .arg("-r")
         .arg(root().join("c_examples"))
         .arg(&copy))?;
-    let out = folder.join("out");
+    let out = directory.join("out");
     let mut make = stage::make_command();
     make.current_dir(&copy)
         .env("PKG_CONFIG_PATH", lib.join("pkgconfig"))
@@ -505,19 +505,19 @@ fn examples(folder: &Path) -> Result<()> {
 
 /// Builds the program with CMake against the files below `prefix`, and runs it. `before` precedes
 /// find_package. Returns the program.
-fn cmake(folder: &Path, prefix: &Path, before: &str, target: &str) -> Result<PathBuf> {
-    cmake_with(folder, prefix, before, "0.1 REQUIRED", target)
+fn cmake(directory: &Path, prefix: &Path, before: &str, target: &str) -> Result<PathBuf> {
+    cmake_with(directory, prefix, before, "0.1 REQUIRED", target)
 }
 
 fn cmake_with(
-    folder: &Path,
+    directory: &Path,
     prefix: &Path,
     before: &str,
     find: &str,
     target: &str,
 ) -> Result<PathBuf> {
-    let source = folder.join("cmake");
-    let build = folder.join("cmake-build");
+    let source = directory.join("cmake");
+    let build = directory.join("cmake-build");
     fs::create_dir_all(&source)?;
     fs::write(source.join("prog.c"), PROGRAM)?;
     fs::write(source.join("prog.cpp"), PROGRAM)?;
@@ -564,62 +564,62 @@ fn cmake_trials() -> Vec<Trial> {
         )
     };
     vec![
-        trial("shared", |folder| {
-            let prefix = install_prefix(folder)?;
-            expect_link(&cmake(folder, &prefix, "", MAIN)?, true)
+        trial("shared", |directory| {
+            let prefix = install_prefix(directory)?;
+            expect_link(&cmake(directory, &prefix, "", MAIN)?, true)
         }),
-        trial("unixipc_USE_STATIC_LIBS", |folder| {
-            let prefix = install_prefix(folder)?;
-            expect_link(&cmake(folder, &prefix, STATIC, MAIN)?, false)
+        trial("unixipc_USE_STATIC_LIBS", |directory| {
+            let prefix = install_prefix(directory)?;
+            expect_link(&cmake(directory, &prefix, STATIC, MAIN)?, false)
         }),
-        trial("unixipc::unixipc_shared", |folder| {
-            let prefix = install_prefix(folder)?;
+        trial("unixipc::unixipc_shared", |directory| {
+            let prefix = install_prefix(directory)?;
             expect_link(
-                &cmake(folder, &prefix, STATIC, "unixipc::unixipc_shared")?,
+                &cmake(directory, &prefix, STATIC, "unixipc::unixipc_shared")?,
                 true,
             )
         }),
-        trial("unixipc::unixipc_static", |folder| {
-            let prefix = install_prefix(folder)?;
+        trial("unixipc::unixipc_static", |directory| {
+            let prefix = install_prefix(directory)?;
             expect_link(
-                &cmake(folder, &prefix, "", "unixipc::unixipc_static")?,
+                &cmake(directory, &prefix, "", "unixipc::unixipc_static")?,
                 false,
             )
         }),
-        trial("only the static library is installed", |folder| {
-            let prefix = install_prefix(folder)?;
+        trial("only the static library is installed", |directory| {
+            let prefix = install_prefix(directory)?;
             remove_shared(&prefix.join("lib"))?;
-            expect_link(&cmake(folder, &prefix, "", MAIN)?, false)
+            expect_link(&cmake(directory, &prefix, "", MAIN)?, false)
         }),
-        trial("only the shared library is installed", |folder| {
-            let prefix = install_prefix(folder)?;
+        trial("only the shared library is installed", |directory| {
+            let prefix = install_prefix(directory)?;
             fs::remove_file(prefix.join("lib/libunixipc.a"))?;
-            expect_link(&cmake(folder, &prefix, "", MAIN)?, true)?;
-            let refused = cmake(&folder.join("2"), &prefix, STATIC, MAIN);
+            expect_link(&cmake(directory, &prefix, "", MAIN)?, true)?;
+            let refused = cmake(&directory.join("2"), &prefix, STATIC, MAIN);
             expect_refused(refused, "the library is not in")
         }),
-        trial("a prefix that was moved", |folder| {
-            let moved = moved_prefix(folder)?;
-            expect_link(&cmake(folder, &moved, "", MAIN)?, true)
+        trial("a prefix that was moved", |directory| {
+            let moved = moved_prefix(directory)?;
+            expect_link(&cmake(directory, &moved, "", MAIN)?, true)
         }),
-        trial("a libdir of Debian's kind", |folder| {
-            let prefix = folder.join("usr");
+        trial("a libdir as in Debian", |directory| {
+            let prefix = directory.join("usr");
             let lib = prefix.join("lib/x86_64-linux-gnu");
             install(&[&setting("prefix", &prefix), &setting("libdir", &lib)])?;
             let before = "set(CMAKE_LIBRARY_ARCHITECTURE x86_64-linux-gnu)";
-            expect_link(&cmake(folder, &prefix, before, MAIN)?, true)
+            expect_link(&cmake(directory, &prefix, before, MAIN)?, true)
         }),
-        trial("found through a link to libdir", |folder| {
-            let prefix = install_prefix(folder)?;
-            let linked = folder.join("linked");
+        trial("found through a link to libdir", |directory| {
+            let prefix = install_prefix(directory)?;
+            let linked = directory.join("linked");
             fs::create_dir(&linked)?;
             std::os::unix::fs::symlink(prefix.join("lib"), linked.join("lib"))?;
-            expect_link(&cmake(folder, &linked, "", MAIN)?, true)
+            expect_link(&cmake(directory, &linked, "", MAIN)?, true)
         }),
-        trial("versions", |folder| {
-            let prefix = install_prefix(folder)?;
+        trial("versions", |directory| {
+            let prefix = install_prefix(directory)?;
             let find = |i: usize, find: &str| {
-                cmake_with(&folder.join(i.to_string()), &prefix, "", find, MAIN)
+                cmake_with(&directory.join(i.to_string()), &prefix, "", find, MAIN)
             };
             for (i, accepted) in ["REQUIRED", "0.1.0 EXACT REQUIRED", "0.0.9 REQUIRED"]
                 .iter()
@@ -647,7 +647,13 @@ fn cmake_trials() -> Vec<Trial> {
 fn expect_refused(result: Result<PathBuf>, reason: &str) -> Result<()> {
     match result {
         Ok(_) => Err("CMake accepts it".into()),
-        Err(failed) if failed.message().is_some_and(|said| said.contains(reason)) => Ok(()),
+        Err(failed)
+            if failed
+                .message()
+                .is_some_and(|message| message.contains(reason)) =>
+        {
+            Ok(())
+        }
         Err(failed) => Err(failed),
     }
 }

@@ -70,13 +70,13 @@ fn output(started: Started) -> String {
     let (pid, fd) = started.unwrap();
     let mut text = String::new();
     File::from(fd).read_to_string(&mut text).unwrap();
-    assert_eq!(end_of(pid), 0, "it said: {text}");
+    assert_eq!(end_of(pid), 0, "output: {text}");
     text
 }
 
 /// The call fails, and leaves neither a child nor a descriptor.
 #[track_caller]
-fn fails(started: impl FnOnce() -> Started, errno: c_int) {
+fn assert_fails(started: impl FnOnce() -> Started, errno: c_int) {
     let before = descriptors();
     assert_eq!(started().map(|(pid, _)| pid), Err(errno));
     assert_eq!(descriptors(), before, "descriptors");
@@ -138,7 +138,7 @@ fn bad_arguments() {
         (file, words[1..].as_ptr(), &raw mut fd),
         (file, words.as_ptr(), ptr::null_mut()),
     ] {
-        fails(
+        assert_fails(
             || {
                 // SAFETY: the NULLs are refused.
                 let pid = unsafe { ipc_spawn(file, argv, ptr::null(), 0, ret_fd) };
@@ -156,7 +156,7 @@ fn bad_options() {
     for bit in 0..32 {
         let flags = 1 << bit;
         if flags != IPC_SPAWN_F_STDERR_NULL {
-            fails(
+            assert_fails(
                 || {
                     start(
                         &["true"],
@@ -171,7 +171,7 @@ fn bad_options() {
         }
     }
     for reserved in [1, c_uint::MAX] {
-        fails(
+        assert_fails(
             || {
                 start(
                     &["true"],
@@ -185,7 +185,7 @@ fn bad_options() {
         );
     }
     for child_fd in [-1, c_int::MIN] {
-        fails(
+        assert_fails(
             || {
                 start(
                     &["true"],
@@ -199,7 +199,7 @@ fn bad_options() {
         );
     }
     for nfds in [1, usize::MAX] {
-        fails(
+        assert_fails(
             || start(&["true"], &ipc_spawn_opts { nfds, ..defaults() }),
             EINVAL,
         );
@@ -236,12 +236,12 @@ fn sizes_of_options() {
         );
     }
     for too_small in [0, 1, size_of::<*const ipc_spawn_opts>(), size - 1] {
-        fails(|| start_sized(&["true"], at, too_small), EINVAL);
+        assert_fails(|| start_sized(&["true"], at, too_small), EINVAL);
     }
     for byte in [0, 7, 23] {
         newer.tail[byte] = 1;
         let at = ptr::from_ref(&newer).cast();
-        fails(|| start_sized(&["true"], at, size + 24), E2BIG);
+        assert_fails(|| start_sized(&["true"], at, size + 24), E2BIG);
         newer.tail[byte] = 0;
     }
     newer.tail[23] = 1;
@@ -260,7 +260,7 @@ fn not_programs() {
     set_mode("not-executable", 0o644);
     fs::write("no-interpreter", "#!/nowhere/sh\n").unwrap();
     set_mode("no-interpreter", 0o755);
-    fs::create_dir("folder").unwrap();
+    fs::create_dir("directory").unwrap();
     symlink("loop", "loop").unwrap();
     for (program, errno) in [
         ("./missing", ENOENT),
@@ -269,19 +269,19 @@ fn not_programs() {
         ("./missing/program", ENOENT),
         ("./text/program", ENOTDIR),
         ("./not-executable", EACCES),
-        ("./folder", EACCES),
+        ("./directory", EACCES),
         ("./no-interpreter", ENOENT),
         ("./text", ENOEXEC),
         ("./empty", ENOEXEC),
         ("./loop", ELOOP),
     ] {
         eprintln!("program {program:?}");
-        fails(|| start(&[program], &defaults()), errno);
+        assert_fails(|| start(&[program], &defaults()), errno);
     }
     let long = "n".repeat(5000);
-    fails(|| start(&[&long], &defaults()), ENAMETOOLONG);
+    assert_fails(|| start(&[&long], &defaults()), ENAMETOOLONG);
     let argument = "x".repeat(200_000);
-    fails(|| start(&["true", &argument], &defaults()), E2BIG);
+    assert_fails(|| start(&["true", &argument], &defaults()), E2BIG);
 }
 
 /// The PATH of this process is searched, as execvp does.
@@ -290,7 +290,7 @@ fn search() {
     let _folder = WorkingDirectory::new();
     fs::write("mine", "#!/bin/sh\necho mine: $0 $1\n").unwrap();
     set_mode("mine", 0o755);
-    fails(|| start(&["mine"], &defaults()), ENOENT);
+    assert_fails(|| start(&["mine"], &defaults()), ENOENT);
     let old = std::env::var("PATH").unwrap();
     // SAFETY: the process has one thread.
     unsafe { std::env::set_var("PATH", format!("/nowhere:.:{old}")) };
@@ -303,12 +303,12 @@ fn search() {
 }
 
 #[apply(isolated)]
-fn missing_folder() {
+fn missing_directory() {
     let _folder = WorkingDirectory::new();
     fs::write("file", "").unwrap();
     for (cwd, errno) in [(c"missing", ENOENT), (c"", ENOENT), (c"file", ENOTDIR)] {
         let cwd = cwd.as_ptr();
-        fails(
+        assert_fails(
             || start(&["true"], &ipc_spawn_opts { cwd, ..defaults() }),
             errno,
         );
@@ -339,7 +339,7 @@ fn nothing_leaks() {
 
 #[apply(isolated)]
 #[needs(needs::perl)]
-fn number_of_the_end() {
+fn number_of_the_child_end() {
     for child_fd in [3, 4, 10, 100, 1, 2] {
         let opts = ipc_spawn_opts {
             child_fd,
@@ -411,10 +411,10 @@ fn more_descriptors() {
     };
     let (pid, fd) = start(&sh("cat /proc/self/fd/0; echo end >&3"), &opts).unwrap();
     drop(near);
-    let (mut said, mut end) = (String::new(), String::new());
-    far.read_to_string(&mut said).unwrap();
+    let (mut printed, mut end) = (String::new(), String::new());
+    far.read_to_string(&mut printed).unwrap();
     File::from(fd).read_to_string(&mut end).unwrap();
-    assert_eq!((said.as_str(), end.as_str()), ("from the file", "end\n"));
+    assert_eq!((printed.as_str(), end.as_str()), ("from the file", "end\n"));
     assert_eq!(end_of(pid), 0);
 
     let many: Vec<SpawnFd> = (0..100).map(|i| passed(file.as_raw_fd(), 3 + i)).collect();
@@ -429,8 +429,11 @@ fn standard_files_by_name() {
     let by_name = ["dd", "if=/dev/stdin", "of=/dev/stdout", "status=none"];
     for name in ["/dev/stdin", "/dev/stdout", "/dev/fd/0", "/proc/self/fd/1"] {
         let open = format!("dd if={name} of=/dev/null count=0 2>&1 || exit 0; exit 1");
-        let said = output(start(&sh(&open), &defaults()));
-        assert!(said.contains("No such device or address"), "{name}: {said}");
+        let printed = output(start(&sh(&open), &defaults()));
+        assert!(
+            printed.contains("No such device or address"),
+            "{name}: {printed}"
+        );
     }
     for program in [&sh(script)[..], &by_name] {
         let (in_read, mut in_write) = io::pipe().unwrap();
@@ -447,9 +450,9 @@ fn standard_files_by_name() {
         drop((in_read, out_write));
         in_write.write_all(b"through pipes").unwrap();
         drop(in_write);
-        let mut said = String::new();
-        out_read.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "through pipes");
+        let mut printed = String::new();
+        out_read.read_to_string(&mut printed).unwrap();
+        assert_eq!(printed, "through pipes");
         assert_eq!(end_of(pid), 0);
     }
 }
@@ -469,26 +472,26 @@ fn bad_descriptors() {
         (vec![passed(fd, 0)], EINVAL),
         (vec![passed(fd, 1)], EINVAL),
     ] {
-        fails(|| start(&["true"], &with_fds(&fds)), errno);
+        assert_fails(|| start(&["true"], &with_fds(&fds)), errno);
     }
     let fds = [passed(fd, 2)];
     let opts = ipc_spawn_opts {
         flags: IPC_SPAWN_F_STDERR_NULL,
         ..with_fds(&fds)
     };
-    fails(|| start(&["true"], &opts), EINVAL);
+    assert_fails(|| start(&["true"], &opts), EINVAL);
     let opts = ipc_spawn_opts {
         child_fd: 2,
         flags: IPC_SPAWN_F_STDERR_NULL,
         ..defaults()
     };
-    fails(|| start(&["true"], &opts), EINVAL);
+    assert_fails(|| start(&["true"], &opts), EINVAL);
     let fds = [passed(fd, 7)];
     let opts = ipc_spawn_opts {
         child_fd: 7,
         ..with_fds(&fds)
     };
-    fails(|| start(&["true"], &opts), EINVAL);
+    assert_fails(|| start(&["true"], &opts), EINVAL);
 }
 
 /// A closed number in the list does not refer to the socket pair, which would get that number.
@@ -498,7 +501,7 @@ fn closed_descriptors() {
     let numbers = gaps.each_ref().map(AsRawFd::as_raw_fd);
     drop(gaps);
     for fd in numbers {
-        fails(|| start(&["true"], &with_fds(&[passed(fd, 5)])), EBADF);
+        assert_fails(|| start(&["true"], &with_fds(&[passed(fd, 5)])), EBADF);
     }
 }
 
@@ -509,12 +512,12 @@ fn numbers_over_the_limit() {
     for number in [64, 65, 100_000, c_int::MAX] {
         eprintln!("number {number}");
         let fds = [passed(file.as_raw_fd(), number)];
-        fails(|| start(&["true"], &with_fds(&fds)), EBADF);
+        assert_fails(|| start(&["true"], &with_fds(&fds)), EBADF);
         let opts = ipc_spawn_opts {
             child_fd: number,
             ..defaults()
         };
-        fails(|| start(&["true"], &opts), EBADF);
+        assert_fails(|| start(&["true"], &opts), EBADF);
     }
     let fds = [passed(file.as_raw_fd(), 62)];
     let got = start(&sh(LIST), &with_fds(&fds)).map(|started| output(Ok(started)));
@@ -577,10 +580,10 @@ fn standard_error() {
     let fds = [passed(write.as_raw_fd(), 2)];
     let got = output(start(&sh(which), &with_fds(&fds)));
     drop(write);
-    let mut said = String::new();
-    read.read_to_string(&mut said).unwrap();
+    let mut printed = String::new();
+    read.read_to_string(&mut printed).unwrap();
     assert!(got.starts_with("pipe:"), "{got}");
-    assert_eq!(said, "to stderr\n");
+    assert_eq!(printed, "to stderr\n");
 }
 
 #[apply(isolated)]
@@ -604,7 +607,7 @@ fn environment() {
 }
 
 #[apply(isolated)]
-fn folder() {
+fn directory() {
     let _folder = WorkingDirectory::new();
     fs::create_dir("inner").unwrap();
     fs::write("inner/program", "#!/bin/sh\npwd\n").unwrap();
@@ -619,16 +622,16 @@ fn folder() {
     assert_eq!(
         output(start(&["./program"], &opts)),
         expected,
-        "counts from the new folder"
+        "counts from the new directory"
     );
-    fails(|| start(&["./program"], &defaults()), ENOENT);
+    assert_fails(|| start(&["./program"], &defaults()), ENOENT);
 }
 
 #[apply(isolated)]
 fn types() {
-    for kind in [SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM] {
+    for socket_type in [SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM] {
         let opts = ipc_spawn_opts {
-            r#type: kind,
+            r#type: socket_type,
             ..defaults()
         };
         let (pid, fd) = start(&sh("echo a; echo b"), &opts).unwrap();
@@ -644,21 +647,21 @@ fn types() {
                 &mut len,
             )
         };
-        assert_eq!((done, got), (0, kind));
+        assert_eq!((done, got), (0, socket_type));
         assert_eq!(end_of(pid), 0);
         // SAFETY: no pointers.
         let status = unsafe { fcntl(fd.as_raw_fd(), F_GETFL) };
         assert_eq!(status & O_NONBLOCK, 0);
         let mut bytes = [0; 16];
         let len = File::from(fd).read(&mut bytes).unwrap();
-        let expected: &[u8] = if kind == SOCK_STREAM {
+        let expected: &[u8] = if socket_type == SOCK_STREAM {
             b"a\nb\n"
         } else {
             b"a\n"
         };
         assert_eq!(&bytes[..len], expected);
     }
-    for kind in [
+    for socket_type in [
         -1,
         4,
         99,
@@ -667,12 +670,12 @@ fn types() {
         SOCK_STREAM | SOCK_NONBLOCK,
         c_int::MIN,
     ] {
-        fails(
+        assert_fails(
             || {
                 start(
                     &["true"],
                     &ipc_spawn_opts {
-                        r#type: kind,
+                        r#type: socket_type,
                         ..defaults()
                     },
                 )
@@ -800,6 +803,6 @@ fn number_of_processes() {
     open_to_all();
     as_nobody(|| {
         set_soft_limit(RLIMIT_NPROC, 0);
-        fails(|| start(&["true"], &defaults()), EAGAIN);
+        assert_fails(|| start(&["true"], &defaults()), EAGAIN);
     });
 }

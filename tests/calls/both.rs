@@ -57,7 +57,7 @@ pub static IPC: Calls = Calls {
 };
 
 /// All pairs of a provider that creates an object and a provider that uses it.
-pub fn makers_and_users() -> [(&'static Calls, &'static Calls); 4] {
+pub fn provider_pairs() -> [(&'static Calls, &'static Calls); 4] {
     [(&LIBC, &LIBC), (&LIBC, &IPC), (&IPC, &LIBC), (&IPC, &IPC)]
 }
 
@@ -78,7 +78,7 @@ pub fn outcome(call: impl FnOnce() -> i64) -> Outcome {
     match unsafe { *libc::__errno_location() } {
         SENTINEL => Ok(ret),
         errno => {
-            assert_eq!(ret, -1, "what it returned, with errno set to {errno}");
+            assert_eq!(ret, -1, "the return value, with errno set to {errno}");
             Err(errno)
         }
     }
@@ -136,7 +136,7 @@ pub fn both_around<T: PartialEq + Debug>(what: impl Display, run: impl Fn(&Calls
             return got;
         }
     }
-    panic!("the system does not hold still");
+    panic!("the results of libc keep changing");
 }
 
 /// A writable page, an inaccessible page, and a read-only page.
@@ -197,8 +197,8 @@ impl Pages {
     }
 
     /// Pointers that can be neither read nor written, by name.
-    pub fn wild<T>(&self) -> Vec<(&'static str, *mut T)> {
-        let mut wild: Vec<_> = [
+    pub fn invalid_pointers<T>(&self) -> Vec<(&'static str, *mut T)> {
+        let mut invalid_pointers: Vec<_> = [
             ("NULL", 0),
             ("the first page", 8),
             ("the kernel's half", 0xffff_8880_0000_0000),
@@ -207,8 +207,8 @@ impl Pages {
         ]
         .map(|(name, address)| (name, ptr::without_provenance_mut(address)))
         .into();
-        wild.push(("an inaccessible page", self.inaccessible()));
-        wild
+        invalid_pointers.push(("an inaccessible page", self.inaccessible()));
+        invalid_pointers
     }
 }
 
@@ -225,7 +225,7 @@ pub const NEW: i64 = 1;
 
 /// Describes the result of a get call: the existing or a new object, and its state. Removes a new
 /// object.
-pub fn got<S>(
+pub fn describe<S>(
     outcome: Outcome,
     key: key_t,
     existing: c_int,

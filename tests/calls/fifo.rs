@@ -1,6 +1,6 @@
 //! mkfifo.
 
-use crate::both::{Calls, LIBC, Outcome, Pages, both, makers_and_users, same};
+use crate::both::{Calls, LIBC, Outcome, Pages, both, provider_pairs, same};
 use crate::call;
 use common::prelude::*;
 use libc::*;
@@ -9,11 +9,6 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown, symlink};
 use std::ptr;
-
-fn set_umask(mask: mode_t) -> mode_t {
-    // SAFETY: no pointers.
-    unsafe { umask(mask) }
-}
 
 /// Prefixes a path with "./" until it has `len` bytes.
 fn padded(name: &str, len: usize) -> String {
@@ -26,15 +21,15 @@ fn padded(name: &str, len: usize) -> String {
 }
 
 /// Creates the files that exist before each call.
-fn furnish() {
+fn create_files() {
     fs::write("file", "").unwrap();
-    fs::create_dir("folder").unwrap();
+    fs::create_dir("directory").unwrap();
     symlink("nowhere", "dangling").unwrap();
-    symlink("folder", "link").unwrap();
+    symlink("directory", "link").unwrap();
     symlink("loop", "loop").unwrap();
     symlink("loop-b", "loop-a").unwrap();
     symlink("loop-a", "loop-b").unwrap();
-    symlink("folder", "chain0").unwrap();
+    symlink("directory", "chain0").unwrap();
     for i in 1..=41 {
         symlink(format!("chain{}", i - 1), format!("chain{i}")).unwrap();
     }
@@ -46,10 +41,10 @@ fn furnish() {
 }
 
 fn run(calls: &Calls, path: &CString, mode: mode_t) -> (Outcome, Vec<String>) {
-    let folder = WorkingDirectory::new();
-    furnish();
+    let directory = WorkingDirectory::new();
+    create_files();
     let outcome = call!(calls.mkfifo(path.as_ptr(), mode));
-    (outcome, folder.list())
+    (outcome, directory.list())
 }
 
 #[apply(isolated)]
@@ -57,8 +52,8 @@ fn paths() {
     let or_root = |errno| if is_root() { Ok(0) } else { Err(errno) };
     for (path, expected) in [
         ("new", Ok(0)),
-        ("./folder/../new", Ok(0)),
-        ("folder/new", Ok(0)),
+        ("./directory/../new", Ok(0)),
+        ("directory/new", Ok(0)),
         ("link/new", Ok(0)),
         ("chain39/new", Ok(0)),
         ("chain40/new", Err(ELOOP)),
@@ -68,8 +63,8 @@ fn paths() {
         ("/", Err(EEXIST)),
         (".", Err(EEXIST)),
         ("..", Err(EEXIST)),
-        ("folder", Err(EEXIST)),
-        ("folder/", Err(EEXIST)),
+        ("directory", Err(EEXIST)),
+        ("directory/", Err(EEXIST)),
         ("file", Err(EEXIST)),
         ("fifo", Err(EEXIST)),
         ("dangling", Err(EEXIST)),
@@ -153,12 +148,16 @@ fn modes() {
         set_umask(old);
     }
     let old = set_umask(0);
-    for kind in 0..16 {
-        let mode = kind << 12 | 0o644;
+    for file_type in 0..16 {
+        let mode = file_type << 12 | 0o644;
         let (outcome, made, _) = both(format!("{mode:o}"), |calls| run(calls, mode));
-        let fits = [0, S_IFIFO].contains(&(mode & S_IFMT));
-        assert_eq!(outcome, if fits { Ok(0) } else { Err(EINVAL) }, "{mode:o}");
-        assert_eq!(made, fits.then_some(S_IFIFO | 0o644));
+        let is_valid = [0, S_IFIFO].contains(&(mode & S_IFMT));
+        assert_eq!(
+            outcome,
+            if is_valid { Ok(0) } else { Err(EINVAL) },
+            "{mode:o}"
+        );
+        assert_eq!(made, is_valid.then_some(S_IFIFO | 0o644));
     }
     for bit in 12..32 {
         let mode = 1 << bit | 0o644;
@@ -172,7 +171,7 @@ fn modes() {
 fn pointers() {
     let pages = Pages::new();
     let _folder = WorkingDirectory::new();
-    for (name, path) in pages.wild::<c_char>() {
+    for (name, path) in pages.invalid_pointers::<c_char>() {
         let outcome = both(name, |calls| call!(calls.mkfifo(path, 0o600)));
         assert_eq!(outcome, Err(EFAULT), "{name}");
     }
@@ -195,20 +194,20 @@ fn pointers() {
 }
 
 #[apply(isolated)]
-fn removed_folder() {
-    let outcome = both("in a folder that is gone", |calls| {
+fn removed_directory() {
+    let outcome = both("in a removed directory", |calls| {
         let _folder = WorkingDirectory::new();
-        fs::create_dir("gone").unwrap();
-        std::env::set_current_dir("gone").unwrap();
-        fs::remove_dir("../gone").unwrap();
+        fs::create_dir("removed").unwrap();
+        std::env::set_current_dir("removed").unwrap();
+        fs::remove_dir("../removed").unwrap();
         call!(calls.mkfifo(c"new".as_ptr(), 0o600))
     });
     assert_eq!(outcome, Err(ENOENT));
 }
 
 #[apply(isolated)]
-fn made_by_one_used_by_the_other() {
-    for (maker, user) in makers_and_users() {
+fn shared_between_providers() {
+    for (maker, user) in provider_pairs() {
         let _folder = WorkingDirectory::new();
         assert_eq!(call!(maker.mkfifo(c"new".as_ptr(), 0o600)), Ok(0));
         assert_eq!(call!(user.mkfifo(c"new".as_ptr(), 0o600)), Err(EEXIST));
@@ -229,7 +228,7 @@ fn made_by_one_used_by_the_other() {
 fn another_user() {
     for (path, expected) in [
         ("new", Err(EACCES)),
-        ("folder/new", Err(EACCES)),
+        ("directory/new", Err(EACCES)),
         ("fifo", Err(EEXIST)),
         ("unsearchable/new", Err(EACCES)),
         ("unsearchable/file", Err(EACCES)),
@@ -239,8 +238,8 @@ fn another_user() {
         ("/proc/unixipc-new", Err(ENOENT)),
     ] {
         let (_, list) = both(path, |calls| {
-            let folder = WorkingDirectory::new();
-            furnish();
+            let directory = WorkingDirectory::new();
+            create_files();
             open_to_all();
             for (name, mode) in [("theirs", 0o700), ("sticky", 0o1777), ("all", 0o777)] {
                 fs::create_dir(name).unwrap();
@@ -250,7 +249,7 @@ fn another_user() {
             chown("theirs", Some(NOBODY), Some(NOBODY)).unwrap();
             let path = c_path(path);
             as_nobody(|| assert_eq!(call!(calls.mkfifo(path.as_ptr(), 0o640)), expected));
-            (expected, folder.list())
+            (expected, directory.list())
         });
         let new: Vec<_> = list.iter().filter(|line| line.contains("/new ")).collect();
         match expected {
@@ -265,8 +264,8 @@ fn another_user() {
 
 #[apply(isolated)]
 #[needs(needs::root)]
-fn set_group_id_folder() {
-    let (outcome, owner) = both("a folder that gives its group", |calls| {
+fn set_group_id_directory() {
+    let (outcome, owner) = both("a directory whose new files get its group", |calls| {
         let _folder = WorkingDirectory::new();
         chown(".", None, Some(NOBODY)).unwrap();
         set_mode(".", 0o2755);

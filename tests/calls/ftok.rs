@@ -23,16 +23,16 @@ const PROJECTS: [c_int; 10] = [
 ];
 
 /// Creates the files that exist before each call.
-fn furnish() {
+fn create_files() {
     fs::write("file", "").unwrap();
-    fs::create_dir("folder").unwrap();
+    fs::create_dir("directory").unwrap();
     symlink("file", "link").unwrap();
     symlink("nowhere", "dangling").unwrap();
     symlink("loop", "loop").unwrap();
     assert_eq!(call!(LIBC.mkfifo(c"fifo".as_ptr(), 0)), Ok(0));
     // The key contains 16 bits of the inode number: several files give several patterns.
     for i in 0..300 {
-        fs::write(format!("folder/{i}"), "").unwrap();
+        fs::write(format!("directory/{i}"), "").unwrap();
     }
 }
 
@@ -125,11 +125,11 @@ fn every_bit_of_the_device() {
 #[apply(isolated)]
 fn keys() {
     let _folder = WorkingDirectory::new();
-    furnish();
+    create_files();
     let mut paths: Vec<String> = [
         "file",
-        "folder",
-        "folder/",
+        "directory",
+        "directory/",
         "link",
         "fifo",
         ".",
@@ -146,7 +146,7 @@ fn keys() {
     ]
     .map(String::from)
     .into();
-    paths.extend((0..300).map(|i| format!("folder/{i}")));
+    paths.extend((0..300).map(|i| format!("directory/{i}")));
     for path in paths {
         // A test machine may lack some of them.
         let Ok(meta) = fs::metadata(&path) else {
@@ -162,7 +162,7 @@ fn keys() {
 #[apply(isolated)]
 fn errors() {
     let _folder = WorkingDirectory::new();
-    furnish();
+    create_files();
     for (path, errno) in [
         ("", ENOENT),
         ("missing", ENOENT),
@@ -187,7 +187,7 @@ fn errors() {
 #[apply(isolated)]
 fn lengths() {
     let _folder = WorkingDirectory::new();
-    furnish();
+    create_files();
     for (path, expected) in [
         ("n".repeat(255), ENOENT),
         ("n".repeat(256), ENAMETOOLONG),
@@ -204,8 +204,8 @@ fn lengths() {
 fn pointers() {
     let pages = Pages::new();
     let _folder = WorkingDirectory::new();
-    furnish();
-    for (name, path) in pages.wild::<c_char>() {
+    create_files();
+    for (name, path) in pages.invalid_pointers::<c_char>() {
         for project in PROJECTS {
             let got = both(name, |calls| call!(calls.ftok(path, project)));
             assert_eq!(got, Err(EFAULT), "{name}");
@@ -227,17 +227,17 @@ fn pointers() {
 #[needs(needs::root)]
 fn another_user() {
     let _folder = WorkingDirectory::new();
-    furnish();
+    create_files();
     open_to_all();
     set_mode("file", 0);
-    set_mode("folder", 0o600);
+    set_mode("directory", 0o600);
     as_nobody(|| {
         for (path, expected) in [
             ("file", None),
-            ("folder", None),
+            ("directory", None),
             ("fifo", None),
-            ("folder/1", Some(EACCES)),
-            ("folder/missing", Some(EACCES)),
+            ("directory/1", Some(EACCES)),
+            ("directory/missing", Some(EACCES)),
             ("missing", Some(ENOENT)),
         ] {
             let c = c_path(path);

@@ -45,8 +45,8 @@ type Try = fn(&Calls, c_int, key_t, *mut c_void) -> Outcome;
 fn try_as_nobody(calls: &Calls, attempt: Try, id: c_int, key: key_t) -> Outcome {
     let child = fork_reporter(|| {
         become_nobody().unwrap();
-        let mut room = [0u64; 64];
-        attempt(calls, id, key, room.as_mut_ptr().cast()).map(|_| 0)
+        let mut buffer = [0u64; 64];
+        attempt(calls, id, key, buffer.as_mut_ptr().cast()).map(|_| 0)
     });
     child.outcome()
 }
@@ -321,7 +321,7 @@ fn own_objects() {
 /// A user whom root made the owner has the rights of the owner.
 #[apply(isolated)]
 #[needs(needs::root)]
-fn given_away() {
+fn owner_changed() {
     let got = both("segment", |calls| {
         let segment = Segment::new(1, 0o600);
         // SAFETY: all bytes zero is a value of this struct.

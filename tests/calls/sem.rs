@@ -1,6 +1,6 @@
 //! semget, and semop and semtimedop that do not have to wait.
 
-use crate::both::{Calls, NEW, OLD, Outcome, Owned, Pages, both, got, makers_and_users, same};
+use crate::both::{Calls, NEW, OLD, Outcome, Owned, Pages, both, describe, provider_pairs, same};
 use crate::call;
 use common::prelude::*;
 use libc::*;
@@ -133,7 +133,7 @@ fn get(calls: &Calls, key: key_t, len: c_int, flags: c_int) -> (Outcome, Option<
     // SAFETY: no pointers.
     let existing = unsafe { semget(key, 0, 0) };
     let outcome = call!(calls.semget(key, len, flags));
-    got(outcome, key, existing, state, remove)
+    describe(outcome, key, existing, state, remove)
 }
 
 #[apply(isolated)]
@@ -160,7 +160,7 @@ fn sizes() {
 }
 
 #[apply(isolated)]
-fn sizes_of_an_existing_one() {
+fn sizes_of_an_existing_object() {
     let key = fresh_key();
     let _set = Set::with_key(key, 3, 0o600);
     for (len, expected) in [
@@ -408,7 +408,7 @@ fn operation_pointers() {
         let timed = call!(calls.semtimedop(set.id, sops, n, &AT_ONCE));
         (plain, timed, set.values())
     };
-    for (name, sops) in pages.wild::<sembuf>() {
+    for (name, sops) in pages.invalid_pointers::<sembuf>() {
         let got = both(name, |calls| run(calls, sops, 1));
         assert_eq!(got, (Err(EFAULT), Err(EFAULT), vec![0, 0]), "{name}");
         let got = both(name, |calls| run(calls, sops, 0));
@@ -458,8 +458,8 @@ fn operation_ids() {
 }
 
 #[apply(isolated)]
-fn made_by_one_used_by_the_other() {
-    for (maker, user) in makers_and_users() {
+fn shared_between_providers() {
+    for (maker, user) in provider_pairs() {
         let key = fresh_key();
         let id = call!(maker.semget(key, 2, IPC_CREAT | IPC_EXCL | 0o600)).unwrap() as c_int;
         assert_eq!(call!(user.semget(key, 2, 0)), Ok(id.into()));

@@ -214,7 +214,7 @@ fn set_all() {
             assert_eq!(after, if expected.is_ok() { values } else { [5, 6, 7] });
         }
     }
-    let mut bad = pages.wild();
+    let mut bad = pages.invalid_pointers();
     bad.push(("one byte short", pages.last(5)));
     for (name, array) in bad {
         let got = both(name, |calls| run(calls, 0, array));
@@ -232,7 +232,7 @@ fn set_all() {
 /// GETALL writes one value for each semaphore, below and above the number that the kernel keeps on
 /// its stack.
 #[apply(isolated)]
-fn arrays_end_where_they_end() {
+fn array_lengths() {
     let pages = Pages::new();
     for len in [1usize, 2, 255, 256, 257, 1000] {
         let values: Vec<u16> = (0..len).map(|i| i as u16 * 31 % 32768).collect();
@@ -300,7 +300,7 @@ fn set() {
             Err(_) => assert_eq!(is, unchanged),
         }
     }
-    let mut bad = pages.wild();
+    let mut bad = pages.invalid_pointers();
     bad.push(("eight bytes", pages.last(8)));
     for (name, buf) in bad {
         let (outcome, is) = both(name, |calls| run(calls, Fourth::Pointer(buf)));

@@ -1,6 +1,6 @@
 //! shmget, shmat and shmdt.
 
-use crate::both::{Calls, NEW, OLD, Outcome, Owned, both, got, makers_and_users, same};
+use crate::both::{Calls, NEW, OLD, Outcome, Owned, both, describe, provider_pairs, same};
 use crate::call;
 use common::prelude::*;
 use libc::*;
@@ -82,7 +82,7 @@ fn get(calls: &Calls, key: key_t, size: usize, flags: c_int) -> (Outcome, Option
     // SAFETY: no pointers.
     let existing = unsafe { shmget(key, 0, 0) };
     let outcome = call!(calls.shmget(key, size, flags));
-    got(outcome, key, existing, state, remove)
+    describe(outcome, key, existing, state, remove)
 }
 
 #[apply(isolated)]
@@ -158,7 +158,7 @@ fn sizes() {
 }
 
 #[apply(isolated)]
-fn sizes_of_an_existing_one() {
+fn sizes_of_an_existing_object() {
     let page = page_size();
     let key = fresh_key();
     let _segment = Segment::with_key(key, page + 1, 0o600);
@@ -362,7 +362,7 @@ fn attach_remap() {
         release(range, 3);
         (got, bytes, attached)
     };
-    for (offset, flags, place) in [
+    for (offset, flags, position) in [
         (0, SHM_REMAP, Ok(0)),
         (page, SHM_REMAP, Ok(page)),
         (page, SHM_REMAP | SHM_RDONLY, Ok(page)),
@@ -372,11 +372,11 @@ fn attach_remap() {
     ] {
         let what = format!("{offset} {flags:#o}");
         let (got, bytes, attached) = both(&what, |calls| run(calls, offset, flags));
-        assert_eq!(got, place.map(|place| place as i64), "{what}");
-        assert_eq!(attached, u64::from(place.is_ok()), "{what}");
+        assert_eq!(got, position.map(|position| position as i64), "{what}");
+        assert_eq!(attached, u64::from(position.is_ok()), "{what}");
         let mut expected = vec![0x11; 3 * page];
-        if let Ok(place) = place {
-            expected[place..place + page].fill(0);
+        if let Ok(position) = position {
+            expected[position..position + page].fill(0);
         }
         assert_eq!(bytes, expected, "{what}");
     }
@@ -518,9 +518,9 @@ fn detaching() {
 }
 
 #[apply(isolated)]
-fn made_by_one_used_by_the_other() {
+fn shared_between_providers() {
     let page = page_size();
-    for (maker, user) in makers_and_users() {
+    for (maker, user) in provider_pairs() {
         let key = fresh_key();
         let id = call!(maker.shmget(key, page, IPC_CREAT | IPC_EXCL | 0o600)).unwrap() as c_int;
         assert_eq!(call!(user.shmget(key, 0, 0)), Ok(id.into()));

@@ -23,7 +23,7 @@ pub fn all_commands() -> Vec<c_int> {
 
 /// Pointers to a struct that a command reads or writes: valid, invalid, and partly valid.
 pub fn struct_pointers<T>(pages: &Pages) -> Vec<(&'static str, *mut T)> {
-    let mut pointers = pages.wild();
+    let mut pointers = pages.invalid_pointers();
     pointers.push(("a read-only page", pages.read_only()));
     pointers.push(("enough", pages.last(512)));
     pointers.push(("exactly enough", pages.last(size_of::<T>())));
@@ -134,7 +134,7 @@ fn set() {
             Err(_) => assert_eq!(is, unchanged),
         }
     }
-    let mut bad = pages.wild();
+    let mut bad = pages.invalid_pointers();
     bad.push(("eight bytes", pages.last(8)));
     for (name, buf) in bad {
         let got = both(name, |calls| run(calls, buf));

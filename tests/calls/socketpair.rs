@@ -32,9 +32,9 @@ struct End {
     received: Vec<Vec<u8>>,
 }
 
-fn run(calls: &Calls, domain: c_int, kind: c_int, protocol: c_int) -> Effect {
+fn run(calls: &Calls, domain: c_int, socket_type: c_int, protocol: c_int) -> Effect {
     let mut sv = UNTOUCHED;
-    let outcome = call!(calls.socketpair(domain, kind, protocol, sv.as_mut_ptr()));
+    let outcome = call!(calls.socketpair(domain, socket_type, protocol, sv.as_mut_ptr()));
     let open = open_descriptors();
     let mut ends = Vec::new();
     if outcome.is_ok() {
@@ -115,18 +115,18 @@ fn arguments() {
         SOCK_CLOEXEC | 1 << 30,
         i32::MIN,
     ];
-    for kind in 0..=15 {
+    for socket_type in 0..=15 {
         for flags in flags {
             for protocol in [0, 1, 2, 6, 255, -1, i32::MIN, i32::MAX] {
-                let kind = kind | flags;
-                same(format!("AF_UNIX, {kind:#o}, {protocol}"), |calls| {
-                    run(calls, AF_UNIX, kind, protocol)
+                let socket_type = socket_type | flags;
+                same(format!("AF_UNIX, {socket_type:#o}, {protocol}"), |calls| {
+                    run(calls, AF_UNIX, socket_type, protocol)
                 });
             }
         }
     }
 
-    for (kind, received) in [
+    for (socket_type, received) in [
         (SOCK_STREAM, vec![b"abc".to_vec()]),
         (SOCK_DGRAM, vec![b"ab".to_vec(), b"c".to_vec()]),
         (SOCK_SEQPACKET, vec![b"ab".to_vec(), b"c".to_vec()]),
@@ -137,13 +137,15 @@ fn arguments() {
             (SOCK_NONBLOCK, false, O_NONBLOCK),
             (SOCK_CLOEXEC | SOCK_NONBLOCK, true, O_NONBLOCK),
         ] {
-            let effect = both(kind, |calls| run(calls, AF_UNIX, kind | flags, 0));
+            let effect = both(socket_type, |calls| {
+                run(calls, AF_UNIX, socket_type | flags, 0)
+            });
             assert_eq!(effect.outcome, Ok(0));
             for end in effect.ends {
                 assert_eq!(
                     end,
                     End {
-                        options: [AF_UNIX, kind, 0],
+                        options: [AF_UNIX, socket_type, 0],
                         received: received.clone()
                     }
                 );
@@ -167,7 +169,7 @@ fn arguments() {
 #[apply(isolated)]
 fn errors() {
     let before = open_descriptors();
-    for (domain, kind, protocol, errno) in [
+    for (domain, socket_type, protocol, errno) in [
         (-1, SOCK_STREAM, 0, EAFNOSUPPORT),
         (AF_UNSPEC, SOCK_STREAM, 0, EAFNOSUPPORT),
         (46, SOCK_STREAM, 0, EAFNOSUPPORT),
@@ -185,12 +187,12 @@ fn errors() {
         (AF_UNIX, SOCK_STREAM, 2, EPROTONOSUPPORT),
         (AF_UNIX, SOCK_STREAM, -1, EPROTONOSUPPORT),
     ] {
-        let what = format!("{domain}, {kind:#o}, {protocol}");
-        let effect = both(&what, |calls| run(calls, domain, kind, protocol));
+        let what = format!("{domain}, {socket_type:#o}, {protocol}");
+        let effect = both(&what, |calls| run(calls, domain, socket_type, protocol));
         assert_eq!(effect.outcome, Err(errno), "{what}");
         assert_eq!(effect.open, before, "{what}");
         // The kernel checks the flags before it writes to sv, and the other arguments after.
-        if errno == EINVAL && kind > 15 {
+        if errno == EINVAL && socket_type > 15 {
             assert_eq!(effect.sv, UNTOUCHED, "{what}");
         }
     }
@@ -200,7 +202,7 @@ fn errors() {
 fn pointers() {
     let pages = Pages::new();
     let before = open_descriptors();
-    let mut bad = pages.wild::<c_int>();
+    let mut bad = pages.invalid_pointers::<c_int>();
     bad.push(("a read-only page", pages.read_only()));
     for len in [1, 2, 3, 4, 5, 7] {
         bad.push(("too few bytes before an inaccessible page", pages.last(len)));
@@ -233,9 +235,9 @@ fn no_descriptors() {
     let lowest = unsafe { dup(0) };
     // SAFETY: the descriptor is ours.
     unsafe { close(lowest) };
-    for (room, outcome) in [(0, Err(EMFILE)), (1, Err(EMFILE)), (2, Ok(0))] {
-        let effect = both(format!("room for {room}"), |calls| {
-            let old = set_soft_limit(RLIMIT_NOFILE, lowest as u64 + room);
+    for (free, outcome) in [(0, Err(EMFILE)), (1, Err(EMFILE)), (2, Ok(0))] {
+        let effect = both(format!("free for {free}"), |calls| {
+            let old = set_soft_limit(RLIMIT_NOFILE, lowest as u64 + free);
             let effect = run(calls, AF_UNIX, SOCK_STREAM, 0);
             set_soft_limit(RLIMIT_NOFILE, old);
             effect

@@ -1,13 +1,11 @@
 //! semop and semtimedop that wait.
 
-use crate::both::{Calls, LIBC, Outcome, Pages, both, limit, makers_and_users};
+use crate::both::{Calls, LIBC, Outcome, Pages, both, limit, provider_pairs};
 use crate::call;
 use crate::sem::{Set, ops};
 use crate::semctl::{Fourth, control};
 use common::prelude::*;
 use libc::*;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,7 +20,7 @@ enum How {
     Longest,
 }
 
-const HOWS: [How; 4] = [How::Semop, How::Forever, How::Hour, How::Longest];
+const ALL_CALLS: [How; 4] = [How::Semop, How::Forever, How::Hour, How::Longest];
 
 fn operate(calls: &Calls, id: c_int, list: &[(u16, i16, c_int)], how: How) -> Outcome {
     let mut list = ops(list);
@@ -130,7 +128,7 @@ fn time_out_pointers() {
     let pages = Pages::new();
     let set = Set::new(&[1]);
     let removed = Set::removed();
-    let mut bad = pages.wild::<timespec>();
+    let mut bad = pages.invalid_pointers::<timespec>();
     bad.push(("one byte short", pages.last(size_of::<timespec>() - 1)));
     for (name, timeout) in bad {
         for (id, n, change) in [
@@ -174,7 +172,7 @@ fn time_out_pointers() {
 
 #[apply(isolated)]
 fn woken() {
-    for how in HOWS {
+    for how in ALL_CALLS {
         for (start, op, change, after) in [
             (0, (0, -2, 0), 2, 0),
             (0, (0, -2, SEM_UNDO), 5, 5), // the child's exit gives them back
@@ -195,7 +193,7 @@ fn woken() {
 /// If only a part of the operations is possible, nothing changes.
 #[apply(isolated)]
 fn all_or_none() {
-    for how in HOWS {
+    for how in ALL_CALLS {
         let got = both(format!("{how:?}"), |calls| {
             let set = Set::new(&[0, 0]);
             let child = fork_reporter(|| operate(calls, set.id, &[(0, -1, 0), (1, -1, 0)], how));
@@ -232,7 +230,7 @@ fn handle(signal: c_int, flags: c_int) {
 
 #[apply(isolated)]
 fn interrupted_by_a_handler() {
-    for how in HOWS {
+    for how in ALL_CALLS {
         for flags in [0, SA_RESTART] {
             for op in [(0, -1, 0), (1, 0, 0), (0, -1, SEM_UNDO)] {
                 let what = format!("{op:?} by {how:?}, handler flags {flags:#x}");
@@ -257,7 +255,7 @@ fn interrupted_by_a_handler() {
 /// On Linux, stopping and continuing a process without a handler also ends the wait.
 #[apply(isolated)]
 fn interrupted_by_stop_and_continue() {
-    for how in HOWS {
+    for how in ALL_CALLS {
         let got = both(format!("{how:?}"), |calls| {
             let set = Set::new(&[0]);
             let child = waiter(calls, &set, (0, -1, 0), how);
@@ -272,7 +270,7 @@ fn interrupted_by_stop_and_continue() {
 
 #[apply(isolated)]
 fn removed() {
-    for how in HOWS {
+    for how in ALL_CALLS {
         for op in [(0, -1, 0), (1, 0, 0)] {
             for remove_by_ipc in [false, true] {
                 let what = format!("{op:?} by {how:?}");
@@ -303,7 +301,7 @@ fn counts_and_pids() {
             .collect();
         // Each one is released, and is then the last operator of its semaphore.
         let last = |num, pid: pid_t| {
-            wait_until("the child was let go", || set.get(num, GETPID) == pid);
+            wait_until("the child was released", || set.get(num, GETPID) == pid);
             control(calls, set.id, num as c_int, GETPID, Fourth::None) == Ok(pid.into())
         };
         set.add(0, 1);
@@ -322,7 +320,7 @@ fn counts_and_pids() {
 /// Two processes take turns, through all pairs of providers.
 #[apply(isolated)]
 fn taking_turns() {
-    for (first, second) in makers_and_users() {
+    for (first, second) in provider_pairs() {
         limit();
         let set = Set::new(&[0, 0]);
         let child = fork_reporter(|| {
@@ -338,36 +336,5 @@ fn taking_turns() {
         }
         assert_eq!(child.outcome(), Ok(0));
         assert_eq!(set.values(), [0, 0]);
-    }
-}
-
-/// A child that does its first step, reports it, and continues when the parent tells it to.
-pub struct Held {
-    pub child: Reporter<i64>,
-    line: UnixStream,
-}
-
-impl Held {
-    /// Starts the child; returns when `first` has returned.
-    pub fn start(first: impl FnOnce(), then: impl FnOnce()) -> Self {
-        let (mut line, mut child_line) = UnixStream::pair().unwrap();
-        let mut byte = [0];
-        let child = fork_reporter(|| {
-            first();
-            child_line.write_all(b".").unwrap();
-            child_line.read_exact(&mut byte).unwrap();
-            then();
-            Ok(0)
-        });
-        drop(child_line);
-        line.read_exact(&mut byte)
-            .expect("the child to come so far");
-        Self { child, line }
-    }
-
-    /// Lets the child continue, and waits for its exit.
-    pub fn finish(mut self) -> Outcome {
-        self.line.write_all(b".").unwrap();
-        self.child.outcome()
     }
 }

@@ -41,7 +41,7 @@ fn init() {
         RDONLY,
         WAITABLE | RDONLY,
         SOLE | RDONLY,
-        FOR_ALL | RDONLY,
+        WAITABLE_RDONLY | RDONLY,
         16,
         1 << 31,
         u32::MAX,
@@ -65,9 +65,9 @@ fn init() {
     for (offset, flags) in [
         (0, 0),
         (16, WAITABLE),
-        (32, FOR_ALL),
-        (48, WAITABLE | FOR_ALL),
-        (64, WAITABLE | FOR_ALL | SOLE),
+        (32, WAITABLE_RDONLY),
+        (48, WAITABLE | WAITABLE_RDONLY),
+        (64, WAITABLE | WAITABLE_RDONLY | SOLE),
     ] {
         let cell = init_raw(at.wrapping_byte_add(offset), needed, 100, flags).unwrap();
         assert_eq!(cell.size(), 100);
@@ -85,7 +85,7 @@ fn open() {
         WAITABLE,
         WAITABLE | RDONLY,
         SOLE | RDONLY,
-        FOR_ALL,
+        WAITABLE_RDONLY,
         16,
         u32::MAX,
     ] {
@@ -130,8 +130,8 @@ fn store() {
 #[apply(isolated)]
 fn load() {
     let (_memory, cell) = new_cell(100, 0);
-    let mut room = [0u8; 100];
-    let at = room.as_mut_ptr().cast::<c_void>();
+    let mut buffer = [0u8; 100];
+    let at = buffer.as_mut_ptr().cast::<c_void>();
     let mut version = 77;
     let mut load = |cell: *const _, at: *mut c_void, cap: usize| {
         // SAFETY: a handle or NULL, and a buffer of cap bytes or NULL.
@@ -150,7 +150,7 @@ fn load() {
     assert_eq!(version, 77);
     // SAFETY: a handle, and a buffer; a NULL version is allowed.
     let len = outcome(|| unsafe { ipc_cell_load(cell.0, at, 100, ptr::null_mut()) });
-    assert_eq!((len, &room[..3]), (Ok(3), &b"abc"[..]));
+    assert_eq!((len, &buffer[..3]), (Ok(3), &b"abc"[..]));
     // SAFETY: NULL is allowed.
     assert_eq!(unsafe { ipc_cell_value_size(ptr::null()) }, 0);
 }
@@ -162,7 +162,7 @@ fn wait() {
         assert_eq!(plain.wait(0, timeout), Err(EOPNOTSUPP));
         assert_eq!(plain.wait(9, timeout), Err(EOPNOTSUPP));
     }
-    for flags in [WAITABLE, FOR_ALL] {
+    for flags in [WAITABLE, WAITABLE_RDONLY] {
         let (_memory, cell) = new_cell(100, flags);
         for timeout in [-3, c_int::MIN] {
             assert_eq!(cell.wait(0, timeout), Err(EINVAL));

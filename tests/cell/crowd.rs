@@ -127,7 +127,7 @@ fn torn_large() {
 #[apply(isolated)]
 fn torn_waitable() {
     torn(200, WAITABLE, 2, 2);
-    torn(200, FOR_ALL, 2, 2);
+    torn(200, WAITABLE_RDONLY, 2, 2);
 }
 
 #[apply(isolated)]
@@ -139,7 +139,12 @@ fn torn_by_a_sole_writer() {
 /// Writers are killed at random and replaced; readers are not affected.
 #[apply(isolated)]
 fn killed_writers() {
-    for (size, flags) in [(64, 0), (3000, WAITABLE), (64, FOR_ALL), (100_000, 0)] {
+    for (size, flags) in [
+        (64, 0),
+        (3000, WAITABLE),
+        (64, WAITABLE_RDONLY),
+        (100_000, 0),
+    ] {
         let (memory, cell) = new_cell(size, flags);
         let shared = Shared::new();
         let readers: Vec<Child> = (0..2).map(|_| fork(|| read(&memory, &shared))).collect();
@@ -170,7 +175,7 @@ fn killed_writers() {
 /// returns as long as there are stores.
 #[apply(isolated)]
 fn killed_waiters() {
-    for flags in [WAITABLE, FOR_ALL] {
+    for flags in [WAITABLE, WAITABLE_RDONLY] {
         let (memory, _cell) = new_cell(64, flags);
         let shared = Shared::new();
         let store = |seed: u64| {

@@ -9,7 +9,7 @@ use unixipc::ffi::cell::*;
 
 /// Memory of any content can be initialised as a cell without a value.
 #[apply(isolated)]
-fn anything_before() {
+fn any_initial_content() {
     let memory = Memory::new(ipc_cell_memory_size(200));
     let mut random = Random(3);
     for round in 0..20 {
@@ -19,7 +19,7 @@ fn anything_before() {
             _ => random.next_u64() as u8,
         });
         let cell = memory
-            .init(200, [0, WAITABLE, FOR_ALL][round as usize % 3])
+            .init(200, [0, WAITABLE, WAITABLE_RDONLY][round as usize % 3])
             .unwrap();
         assert_eq!(cell.load(), Err(ENODATA));
         assert_eq!(cell.store(&[round; 200], 0), Ok(0));
@@ -58,7 +58,7 @@ fn read_only() {
     let size = ipc_cell_memory_size(1000);
     let file = memfd(size);
     let memory = Memory::of(&file, size, PROT_READ | PROT_WRITE);
-    let cell = memory.init(1000, FOR_ALL).unwrap();
+    let cell = memory.init(1000, WAITABLE_RDONLY).unwrap();
     let view = Memory::of(&file, size, PROT_READ);
     for flags in [RDONLY, 0] {
         let reader = view.open(flags).unwrap();
@@ -77,7 +77,7 @@ fn read_only() {
 /// Opening and loading write nothing, and neither does waiting without an announcement.
 #[apply(isolated)]
 fn nothing_is_written() {
-    for waitable in [WAITABLE, FOR_ALL] {
+    for waitable in [WAITABLE, WAITABLE_RDONLY] {
         let (memory, cell) = new_cell(300, waitable);
         cell.store(&[1; 300], 0).unwrap();
         let before = memory.bytes();
@@ -85,11 +85,11 @@ fn nothing_is_written() {
             let other = memory.open(flags).unwrap();
             other.load().unwrap();
             other.load_cap(5).unwrap_err();
-            if waitable == FOR_ALL || flags == 0 {
+            if waitable == WAITABLE_RDONLY || flags == 0 {
                 other.wait(0, 0).unwrap();
                 other.wait(1, 0).unwrap_err();
             }
-            if waitable == FOR_ALL {
+            if waitable == WAITABLE_RDONLY {
                 other.wait(1, 2).unwrap_err();
             }
         }
@@ -233,7 +233,7 @@ fn overwritten_later() {
 
 /// Readers do not depend on the locks of their C library; writers do.
 #[apply(isolated)]
-fn lock_of_another_kind() {
+fn lock_of_another_type() {
     let (memory, cell) = new_cell(64, 0);
     cell.store(&[1; 64], 0).unwrap();
     memory.poke(layout::LOCK + 7, 9u8);

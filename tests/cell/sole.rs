@@ -11,7 +11,7 @@ use std::thread;
 use unixipc::ffi::cell::ipc_cell_memory_size;
 
 /// The results of another process while there is a sole writer.
-fn others_are_kept_out(memory: &Memory) {
+fn assert_others_excluded(memory: &Memory) {
     fork(|| {
         assert_eq!(memory.open(SOLE).unwrap_err(), EBUSY);
         let other = memory.open(0).unwrap();
@@ -22,7 +22,7 @@ fn others_are_kept_out(memory: &Memory) {
 }
 
 /// The results of another process when there is no sole writer.
-fn others_may_store(memory: &Memory) {
+fn assert_others_can_store(memory: &Memory) {
     fork(|| {
         let other = memory.open(0).unwrap();
         let before = other.load().map_or(0, |(_, version)| version);
@@ -35,23 +35,23 @@ fn others_may_store(memory: &Memory) {
 }
 
 #[apply(isolated)]
-fn keeps_others_out() {
-    for waitable in [0, WAITABLE, FOR_ALL] {
+fn excludes_others() {
+    for waitable in [0, WAITABLE, WAITABLE_RDONLY] {
         let (memory, first) = new_cell(100, waitable | SOLE);
-        others_are_kept_out(&memory);
+        assert_others_excluded(&memory);
         for number in 1..=100u64 {
             assert_eq!(first.store(&number.to_le_bytes(), 0), Ok(0));
             let reader = memory.open(RDONLY).unwrap();
             assert_eq!(reader.load(), Ok((number.to_le_bytes().to_vec(), number)));
         }
-        others_are_kept_out(&memory);
+        assert_others_excluded(&memory);
         drop(first);
-        others_may_store(&memory);
+        assert_others_can_store(&memory);
 
         let second = memory.open(SOLE).unwrap();
-        others_are_kept_out(&memory);
+        assert_others_excluded(&memory);
         drop(second);
-        others_may_store(&memory);
+        assert_others_can_store(&memory);
     }
 }
 
@@ -138,7 +138,7 @@ fn others_wait_for_its_end() {
         }
         let reader = memory.open(RDONLY).unwrap();
         assert_eq!(reader.load(), Ok((b"other".to_vec(), 2)));
-        others_may_store(&memory);
+        assert_others_can_store(&memory);
     }
 }
 
@@ -168,18 +168,18 @@ fn ends_with_its_thread() {
     .unwrap();
     let left = Cell(handle.recv().unwrap() as *mut _);
     assert_eq!(first.store(b"first", 0), Ok(0));
-    others_may_store(&memory);
+    assert_others_can_store(&memory);
     // Closing the remaining handle does not affect the next sole writer.
     let next = memory.open(SOLE).unwrap();
     drop(left);
-    others_are_kept_out(&memory);
+    assert_others_excluded(&memory);
     drop(next);
 }
 
 /// The C library gives a new thread the identity of one that has ended: the handle of the ended
 /// thread still does not belong to the new one.
 #[apply(isolated)]
-fn is_no_later_thread() {
+fn is_not_a_later_thread() {
     let (memory, first) = new_cell(100, 0);
     let (at, size) = (memory.at as usize, memory.size);
     // SAFETY: has no preconditions.
@@ -227,14 +227,14 @@ fn from_the_beginning() {
     let size = ipc_cell_memory_size(8).next_multiple_of(64);
     let memory = Memory::new(CELLS * size + 64);
     let at = memory.at as usize;
-    let place = move |number: usize| (at + number * size) as *mut libc::c_void;
+    let address = move |number: usize| (at + number * size) as *mut libc::c_void;
     // SAFETY: within the memory, aligned.
-    let sought = unsafe { AtomicUsize::from_ptr(place(CELLS).cast()) };
+    let sought = unsafe { AtomicUsize::from_ptr(address(CELLS).cast()) };
     let seeker = fork(|| {
         for number in 0..CELLS {
             sought.store(number + 1, Ordering::Relaxed);
             let found = loop {
-                match open_raw(place(number), size, SOLE) {
+                match open_raw(address(number), size, SOLE) {
                     Err(EPROTO) => thread::yield_now(),
                     found => break found.map(drop),
                 }
@@ -247,7 +247,7 @@ fn from_the_beginning() {
         while sought.load(Ordering::Relaxed) <= number {
             thread::yield_now();
         }
-        cells.push(init_raw(place(number), size, 8, SOLE).unwrap());
+        cells.push(init_raw(address(number), size, 8, SOLE).unwrap());
     }
     seeker.join();
 }
@@ -255,8 +255,8 @@ fn from_the_beginning() {
 /// A child after fork cannot store with the handle, even if it forks again or its parent has
 /// exited. Closing the handle in the child does not affect the parent.
 #[apply(isolated)]
-fn stays_the_parents() {
-    for waitable in [0, WAITABLE, FOR_ALL] {
+fn belongs_to_the_parent() {
+    for waitable in [0, WAITABLE, WAITABLE_RDONLY] {
         let (memory, alone) = new_cell(100, SOLE | waitable);
         assert_eq!(alone.store(b"first", 0), Ok(0));
         fork(|| {
@@ -276,7 +276,7 @@ fn stays_the_parents() {
             drop(Cell(alone.0));
         })
         .join();
-        others_are_kept_out(&memory);
+        assert_others_excluded(&memory);
         assert_eq!(alone.load(), Ok((b"first".to_vec(), 1)));
         assert_eq!(alone.store(b"alone", 0), Ok(0));
     }
@@ -301,5 +301,5 @@ fn child_becomes_the_writer() {
     drop(alone);
     put(&mut is_closed);
     child.join();
-    others_may_store(&memory);
+    assert_others_can_store(&memory);
 }

@@ -10,7 +10,7 @@ use unixipc::ffi::cell::*;
 
 pub const WAITABLE: c_uint = IPC_CELL_F_WAITABLE;
 /// Handles that only read may wait too.
-pub const FOR_ALL: c_uint = IPC_CELL_F_WAITABLE_RDONLY;
+pub const WAITABLE_RDONLY: c_uint = IPC_CELL_F_WAITABLE_RDONLY;
 pub const RDONLY: c_uint = IPC_CELL_F_RDONLY;
 pub const SOLE: c_uint = IPC_CELL_F_SOLE_WRITER;
 pub const INTR: c_int = unixipc::ffi::pair::IPC_WAIT_INTR;
@@ -54,15 +54,15 @@ impl Memory {
             unsafe { libc::mmap(ptr::null_mut(), mapped, libc::PROT_NONE, anywhere, -1, 0) };
         assert_ne!(mapping, libc::MAP_FAILED);
         // SAFETY: within the mapping.
-        let place = unsafe { mapping.add(PAGE) };
+        let start = unsafe { mapping.add(PAGE) };
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         // SAFETY: replaces pages of the mapping that is ours.
-        let got = unsafe { libc::mmap(place, inner, protection, flags, file.as_raw_fd(), 0) };
-        assert_eq!(got, place);
+        let got = unsafe { libc::mmap(start, inner, protection, flags, file.as_raw_fd(), 0) };
+        assert_eq!(got, start);
         Self {
             mapping,
             mapped,
-            at: place.cast(),
+            at: start.cast(),
             size,
         }
     }
@@ -142,7 +142,7 @@ fn handle(call: impl FnOnce(*mut *mut Raw) -> c_int) -> Result<Cell, c_int> {
             Ok(Cell(cell))
         }
         Err(errno) => {
-            assert_eq!(cell, no_handle(), "an output was touched");
+            assert_eq!(cell, no_handle(), "an output was changed");
             Err(errno)
         }
     }
@@ -189,21 +189,21 @@ impl Cell {
     /// Loads into a buffer; the call must not write beyond `cap`, nor set the version on failure.
     #[track_caller]
     pub fn load_cap(&self, cap: usize) -> Result<(Vec<u8>, u64), c_int> {
-        let mut room = vec![0xa5; cap + 16];
+        let mut buffer = vec![0xa5; cap + 16];
         let mut version = u64::MAX;
         // SAFETY: an open handle, and a buffer longer than cap.
         let len = outcome(|| unsafe {
-            ipc_cell_load(self.0, room.as_mut_ptr().cast(), cap, &mut version)
+            ipc_cell_load(self.0, buffer.as_mut_ptr().cast(), cap, &mut version)
         });
-        assert_eq!(room[cap..], [0xa5; 16], "behind the buffer");
+        assert_eq!(buffer[cap..], [0xa5; 16], "bytes beyond cap were written");
         match len {
             Ok(len) => {
                 assert!(len <= cap);
-                room.truncate(len);
-                Ok((room, version))
+                buffer.truncate(len);
+                Ok((buffer, version))
             }
             Err(errno) => {
-                assert_eq!(version, u64::MAX, "an output was touched");
+                assert_eq!(version, u64::MAX, "an output was changed");
                 Err(errno)
             }
         }

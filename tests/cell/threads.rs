@@ -16,7 +16,7 @@ impl Handle {
 
 #[apply(isolated)]
 fn readers_and_writers() {
-    for (size, flags) in [(8, 0), (64, WAITABLE), (64, FOR_ALL), (1000, 0)] {
+    for (size, flags) in [(8, 0), (64, WAITABLE), (64, WAITABLE_RDONLY), (1000, 0)] {
         let (_memory, cell) = new_cell(size, flags);
         let handle = Handle(cell);
         let stores = scaled(20_000);

@@ -87,7 +87,7 @@ fn versions() {
 /// The low half of the version wraps to 0, which does not mean an empty cell.
 #[apply(isolated)]
 fn versions_beyond_32_bits() {
-    for flags in [0, WAITABLE, FOR_ALL] {
+    for flags in [0, WAITABLE, WAITABLE_RDONLY] {
         let (memory, cell) = new_cell(8, flags);
         let stride = memory.peek::<u64>(layout::STRIDE) as usize;
         let slots = memory.peek::<u32>(layout::SLOTS) as u64;
@@ -115,26 +115,26 @@ fn versions_beyond_32_bits() {
 fn outputs_stay() {
     let (_memory, cell) = new_cell(64, 0);
     let untouched = |expected: c_int| {
-        let mut room = [0x5a_u8; 63];
+        let mut buffer = [0x5a_u8; 63];
         let mut version = 5;
         // SAFETY: a handle, and a buffer.
         let ret = outcome(|| unsafe {
-            unixipc::ffi::cell::ipc_cell_load(cell.0, room.as_mut_ptr().cast(), 63, &mut version)
+            unixipc::ffi::cell::ipc_cell_load(cell.0, buffer.as_mut_ptr().cast(), 63, &mut version)
         });
         assert_eq!(ret, Err(expected));
-        assert_eq!((room, version), ([0x5a; 63], 5));
+        assert_eq!((buffer, version), ([0x5a; 63], 5));
     };
     untouched(ENODATA);
     cell.store(&[1; 64], 0).unwrap();
     untouched(EMSGSIZE);
     // Nor does the call write beyond a value that no writer was replacing.
     cell.store(&[1; 20], 0).unwrap();
-    let mut room = [0x5a_u8; 64];
+    let mut buffer = [0x5a_u8; 64];
     // SAFETY: a handle, and a buffer.
     let ret = outcome(|| unsafe {
-        unixipc::ffi::cell::ipc_cell_load(cell.0, room.as_mut_ptr().cast(), 64, &mut 0)
+        unixipc::ffi::cell::ipc_cell_load(cell.0, buffer.as_mut_ptr().cast(), 64, &mut 0)
     });
-    assert_eq!((ret, &room[20..]), (Ok(20), &[0x5a; 44][..]));
+    assert_eq!((ret, &buffer[20..]), (Ok(20), &[0x5a; 44][..]));
 }
 
 #[apply(isolated)]
@@ -247,7 +247,7 @@ fn a_reader_gives_up() {
     assert_eq!(
         busy.looked.get(),
         1 + 2 * 63,
-        "two looks for each try but the first"
+        "two accesses for each attempt but the first"
     );
 
     let mut copies = 0;

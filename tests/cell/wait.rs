@@ -72,10 +72,10 @@ fn sleeps_without_polling() {
 
 /// A process that can only read the memory requeues the waiters to a futex that no store wakes.
 #[apply(isolated)]
-fn moved_away() {
+fn requeued_waiters() {
     let file = memfd(ipc_cell_memory_size(8));
     let memory = Memory::of(&file, ipc_cell_memory_size(8), PROT_READ | PROT_WRITE);
-    for (timeout, flags) in [(-1, WAITABLE), (LONG, FOR_ALL), (INTR, WAITABLE)] {
+    for (timeout, flags) in [(-1, WAITABLE), (LONG, WAITABLE_RDONLY), (INTR, WAITABLE)] {
         let cell = memory.init(8, flags).unwrap();
         let seen = cell.load().map_or(0, |(_, version)| version);
         let waiting = fork(|| {
@@ -102,7 +102,7 @@ fn moved_away() {
 
 #[apply(isolated)]
 fn wakes_all() {
-    for (flags, own_flags) in [(WAITABLE, [0; 2]), (FOR_ALL, [0, RDONLY])] {
+    for (flags, own_flags) in [(WAITABLE, [0; 2]), (WAITABLE_RDONLY, [0, RDONLY])] {
         let (memory, cell) = new_cell(8, flags);
         let children: Vec<Child> = (0..20)
             .map(|i| {
@@ -126,7 +126,7 @@ fn read_only() {
     let size = unixipc::ffi::cell::ipc_cell_memory_size(8);
     let file = memfd(size);
     let memory = Memory::of(&file, size, PROT_READ | PROT_WRITE);
-    let cell = memory.init(8, FOR_ALL).unwrap();
+    let cell = memory.init(8, WAITABLE_RDONLY).unwrap();
     let view = Memory::of(&file, size, PROT_READ);
     let reader = view.open(RDONLY).unwrap();
     let wait = || assert_eq!(reader.wait(0, LONG), Ok(0));
@@ -240,7 +240,7 @@ fn cost() {
 /// instead.
 #[apply(isolated)]
 fn refused_wake_up() {
-    for (error, flags) in [(ENOSYS, WAITABLE), (EPERM, FOR_ALL)] {
+    for (error, flags) in [(ENOSYS, WAITABLE), (EPERM, WAITABLE_RDONLY)] {
         let (_memory, cell) = new_cell(8, flags);
         let waiting = fork(|| assert_eq!(cell.wait(0, LONG), Ok(0)));
         waiting.wait_asleep();
@@ -311,7 +311,7 @@ fn signals() {
 
 /// Two processes wait for each other's values in turn: a lost wake-up would hang them.
 #[apply(isolated)]
-fn nothing_is_missed() {
+fn no_value_is_missed() {
     let (_memory, ping) = new_cell(8, WAITABLE);
     let (_memory, pong) = new_cell(8, WAITABLE);
     let rounds = scaled(20_000);

@@ -212,3 +212,34 @@ impl<T> Deref for Reporter<T> {
         &self.child
     }
 }
+
+/// A child that does its first step, and continues when the parent tells it to.
+pub struct PausedChild {
+    pub child: Child,
+    line: UnixStream,
+}
+
+impl PausedChild {
+    /// Starts the child; returns when `first` has returned.
+    #[track_caller]
+    pub fn start(first: impl FnOnce(), then: impl FnOnce()) -> Self {
+        let (mut line, mut child_line) = UnixStream::pair().unwrap();
+        let child = fork(|| {
+            first();
+            child_line.write_all(b".").unwrap();
+            child_line.read_exact(&mut [0]).unwrap();
+            then();
+        });
+        drop(child_line);
+        line.read_exact(&mut [0])
+            .expect("the first step of the child");
+        Self { child, line }
+    }
+
+    /// Lets the child continue, and waits for it; it must exit with 0.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.line.write_all(b".").unwrap();
+        self.child.join();
+    }
+}

@@ -20,6 +20,16 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Checks that a wait since `start` took its time-out, and at most 5 seconds more on a busy machine.
+#[track_caller]
+pub fn assert_waited(start: Instant, timeout: Duration) {
+    let took = start.elapsed();
+    assert!(
+        took >= timeout && took < timeout + Duration::from_secs(5),
+        "{took:?} for {timeout:?}"
+    );
+}
+
 /// Runs a closure. Returns its result and the elapsed time.
 pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();

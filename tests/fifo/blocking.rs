@@ -35,7 +35,7 @@ fn blocking_ends() -> (OwnedFd, OwnedFd) {
 /// Runs a call that must fail after its time-out, in a child: without the time-out it would block
 /// forever.
 #[track_caller]
-fn fails_in_time(timeout: c_int, call: impl FnOnce() -> Outcome) {
+fn fails_after_time_out(timeout: c_int, call: impl FnOnce() -> Outcome) {
     let child = fork_reporter::<usize>(|| {
         // SAFETY: no pointers.
         unsafe { alarm(HANGING) };
@@ -54,7 +54,7 @@ fn empty() {
     let _folder = WorkingDirectory::new();
     let (reader, writer) = blocking_ends();
     for timeout in [0, 1, 100] {
-        fails_in_time(timeout, || recv(&reader, timeout).map(|_| 0));
+        fails_after_time_out(timeout, || recv(&reader, timeout).map(|_| 0));
     }
     for timeout in [-1, LONG, INTR] {
         let receiver = fork_reporter::<usize>(|| recv(&reader, timeout).map(|got| got.len()));
@@ -74,7 +74,7 @@ fn full() {
         sent += 1;
     }
     for timeout in [0, 1, 100] {
-        fails_in_time(timeout, || send(&writer, b"more", timeout));
+        fails_after_time_out(timeout, || send(&writer, b"more", timeout));
     }
     for timeout in [-1, LONG, INTR] {
         let sender = fork_reporter::<usize>(|| send(&writer, &record(0, sent), timeout));
@@ -222,7 +222,7 @@ fn interrupted() {
 
 /// The end of the session, and a closed reader; no signal.
 #[apply(isolated)]
-fn ends_of_the_session() {
+fn session_ends() {
     let _folder = WorkingDirectory::new();
     set_action(SIGPIPE, SIG_DFL, 0);
     for timeout in [0, 100, INTR] {

@@ -9,11 +9,6 @@ use std::os::unix::net::UnixListener;
 use std::ptr;
 use unixipc::ffi::fifo::{IPC_FIFO_F_EXIST_OK as EXIST_OK, *};
 
-fn set_umask(mask: mode_t) {
-    // SAFETY: no pointers.
-    unsafe { umask(mask) };
-}
-
 /// The mode of a FIFO.
 fn mode(path: &str) -> mode_t {
     let meta = fs::symlink_metadata(path).unwrap();
@@ -22,9 +17,9 @@ fn mode(path: &str) -> mode_t {
 }
 
 /// Creates files that are not FIFOs.
-fn furnish() -> UnixListener {
+fn create_other_files() -> UnixListener {
     fs::write("file", "").unwrap();
-    fs::create_dir("folder").unwrap();
+    fs::create_dir("directory").unwrap();
     assert_eq!(create("fifo", 0o600, 0), Ok(0));
     symlink("fifo", "link").unwrap();
     symlink("nowhere", "dangling").unwrap();
@@ -34,7 +29,7 @@ fn furnish() -> UnixListener {
 
 #[apply(isolated)]
 fn arguments() {
-    let folder = WorkingDirectory::new();
+    let directory = WorkingDirectory::new();
     // SAFETY: NULL is refused.
     let made = unsafe { ipc_fifo_create(ptr::null(), 0o600, 0) };
     assert_eq!((made, errno()), (-1, EINVAL));
@@ -52,7 +47,7 @@ fn arguments() {
             assert_eq!(create("new", 0o600, flag | EXIST_OK), Err(EINVAL));
         }
     }
-    assert!(folder.list().is_empty());
+    assert!(directory.list().is_empty());
 }
 
 #[apply(isolated)]
@@ -68,17 +63,17 @@ fn paths() {
         (&long, ENAMETOOLONG, ENAMETOOLONG),
         (&deep, ENAMETOOLONG, ENAMETOOLONG),
         ("file", EEXIST, EINVAL),
-        ("folder", EEXIST, EINVAL),
+        ("directory", EEXIST, EINVAL),
         ("socket", EEXIST, EINVAL),
         ("/dev/null", EEXIST, EINVAL),
         ("link", EEXIST, ELOOP),
         ("dangling", EEXIST, ELOOP),
         ("loop", EEXIST, ELOOP),
     ] {
-        let folder = WorkingDirectory::new();
-        let _socket = furnish();
-        folder.list(); // gives the owner all rights to the directories
-        let before = folder.list();
+        let directory = WorkingDirectory::new();
+        let _socket = create_other_files();
+        directory.list(); // gives the owner all rights to the directories
+        let before = directory.list();
         for flags in [0, EXIST_OK] {
             assert_eq!(
                 create(path, 0o640, flags),
@@ -87,7 +82,7 @@ fn paths() {
             );
         }
         assert_eq!(unlink(path), Err(unlink_errno), "{path}");
-        assert_eq!(folder.list(), before, "{path}");
+        assert_eq!(directory.list(), before, "{path}");
     }
 }
 
@@ -149,23 +144,23 @@ fn existing_and_removed() {
 
 #[apply(isolated)]
 fn removal() {
-    let folder = WorkingDirectory::new();
+    let directory = WorkingDirectory::new();
     let (reader, writer) = ends();
     assert_eq!(unlink("f"), Ok(0));
     assert_eq!(unlink("f"), Err(ENOENT));
     assert_eq!(send(&writer, b"still open", 0), Ok(0));
     assert_eq!(recv(&reader, 0), Ok(b"still open".to_vec()));
-    fs::create_dir("folder").unwrap();
-    symlink("folder", "way").unwrap();
+    fs::create_dir("directory").unwrap();
+    symlink("directory", "way").unwrap();
     assert_eq!(create("way/f", 0o600, 0), Ok(0));
     assert_eq!(unlink("way/f"), Ok(0));
-    assert_eq!(folder.list().len(), 2);
+    assert_eq!(directory.list().len(), 2);
 }
 
 /// At the descriptor limit the mode cannot be changed: no FIFO with a wrong mode remains.
 #[apply(isolated)]
 fn no_descriptors() {
-    let folder = WorkingDirectory::new();
+    let directory = WorkingDirectory::new();
     set_umask(0o777);
     let old = leave_descriptors(0);
     let made = create("new", 0o600, 0);
@@ -175,7 +170,7 @@ fn no_descriptors() {
         Ok(0) => assert_eq!(mode("new"), 0o600),
         failed => {
             assert_eq!(failed, Err(EMFILE));
-            assert!(folder.list().is_empty(), "left: {:?}", folder.list());
+            assert!(directory.list().is_empty(), "left: {:?}", directory.list());
         }
     }
 }
@@ -215,16 +210,16 @@ fn another_user() {
 
 #[apply(isolated)]
 #[needs(needs::root)]
-fn set_group_id_folder() {
+fn set_group_id_directory() {
     let _folder = WorkingDirectory::new();
-    fs::create_dir("folder").unwrap();
-    std::os::unix::fs::chown("folder", None, Some(1)).unwrap();
-    set_mode("folder", 0o2777);
+    fs::create_dir("directory").unwrap();
+    std::os::unix::fs::chown("directory", None, Some(1)).unwrap();
+    set_mode("directory", 0o2777);
     for bits in [0o600, 0o660, 0o2660] {
-        assert_eq!(create("folder/f", bits, 0), Ok(0));
-        assert_eq!(mode("folder/f"), bits);
-        assert_eq!(fs::metadata("folder/f").unwrap().gid(), 1);
-        assert_eq!(unlink("folder/f"), Ok(0));
+        assert_eq!(create("directory/f", bits, 0), Ok(0));
+        assert_eq!(mode("directory/f"), bits);
+        assert_eq!(fs::metadata("directory/f").unwrap().gid(), 1);
+        assert_eq!(unlink("directory/f"), Ok(0));
     }
 }
 
@@ -260,7 +255,7 @@ pub fn without_proc() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn no_proc() {
-    let folder = WorkingDirectory::new();
+    let directory = WorkingDirectory::new();
     set_umask(0o777);
     in_child(|| {
         without_proc();
@@ -269,9 +264,9 @@ fn no_proc() {
         match made {
             Ok(0) => assert_eq!(mode("new"), 0o600),
             failed => assert!(
-                folder.list().is_empty(),
+                directory.list().is_empty(),
                 "{failed:?} left: {:?}",
-                folder.list()
+                directory.list()
             ),
         }
     });

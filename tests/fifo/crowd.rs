@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// Extends the time limit of a child: these tests take longer.
-fn longer() {
+fn extend_time_limit() {
     // SAFETY: no pointers.
     unsafe { alarm(280) };
 }
@@ -59,7 +59,7 @@ fn crowd(readers: usize) {
     let writers: Vec<_> = (0..writers)
         .map(|writer| {
             fork_reporter::<usize>(|| {
-                longer();
+                extend_time_limit();
                 let fd = open("f", WRITE, LONG)?;
                 ready.fetch_add(1, SeqCst);
                 // All writers have opened the FIFO before the first one closes it: one session.
@@ -75,7 +75,7 @@ fn crowd(readers: usize) {
     let others: Vec<_> = (1..readers)
         .map(|_| {
             let child = fork_reporter::<usize>(|| {
-                longer();
+                extend_time_limit();
                 let fd = open("f", READ, LONG)?;
                 // SAFETY: the child's copy, which makes it a writer.
                 unsafe { close(std::os::fd::AsRawFd::as_raw_fd(&keeper)) };
@@ -238,7 +238,7 @@ fn storm_over_records() {
     make();
     let records = scaled(20_000) as usize;
     let writer = fork_reporter::<usize>(|| {
-        longer();
+        extend_time_limit();
         count_signal(libc::SIGALRM, 0);
         storm(100);
         let fd = open("f", WRITE, LONG)?;
@@ -270,7 +270,7 @@ fn storm_over_opens() {
     assert_eq!(create("back", 0o600, 0), Ok(0));
     let sessions = scaled(300) as usize;
     let writer = fork_reporter::<usize>(|| {
-        longer();
+        extend_time_limit();
         count_signal(libc::SIGALRM, 0);
         storm(100);
         for number in 0..sessions {

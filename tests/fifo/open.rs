@@ -53,7 +53,7 @@ fn paths() {
     let _folder = WorkingDirectory::new();
     make();
     fs::write("file", "").unwrap();
-    fs::create_dir("folder").unwrap();
+    fs::create_dir("directory").unwrap();
     let _socket = UnixListener::bind("socket").unwrap();
     symlink("f", "link").unwrap();
     symlink("loop", "loop").unwrap();
@@ -62,7 +62,7 @@ fn paths() {
     let long = "n".repeat(256);
     for (path, expected) in [
         ("file", EINVAL),
-        ("folder", EINVAL),
+        ("directory", EINVAL),
         (".", EINVAL),
         ("socket", EINVAL),
         ("/dev/null", EINVAL),
@@ -176,7 +176,7 @@ fn idles(millis: c_int) {
 }
 
 #[apply(isolated)]
-fn no_core_is_burnt() {
+fn uses_little_processor_time() {
     let _folder = WorkingDirectory::new();
     make();
     idles(500);
@@ -184,7 +184,7 @@ fn no_core_is_burnt() {
 
 /// Processes on the same side do not count as each other's peers.
 #[apply(isolated)]
-fn alike_do_not_meet() {
+fn same_side_does_not_connect() {
     let _folder = WorkingDirectory::new();
     make();
     for flags in [READ, WRITE] {
@@ -246,11 +246,11 @@ fn wait_readable(fd: &OwnedFd) {
     assert_eq!(ready, 1, "nothing comes");
 }
 
-fn meet(flags: c_uint, how: How, waiter_first: bool) {
-    eprintln!("flags {flags}, partner {how:?}, waiter first: {waiter_first}");
+fn connect(flags: c_uint, how: How, waiter_first: bool) {
+    eprintln!("flags {flags}, peer {how:?}, waiter first: {waiter_first}");
     let other = if flags == WRITE { READ } else { WRITE };
     let waiter = || fork_reporter::<usize>(|| talk(&open("f", flags, LONG)?, flags));
-    let partner = || {
+    let peer = || {
         fork_reporter::<usize>(|| {
             let fd = how.open(other)?;
             if other == READ {
@@ -263,9 +263,9 @@ fn meet(flags: c_uint, how: How, waiter_first: bool) {
     let (first, second) = if waiter_first {
         let first = waiter();
         wait_asleep(first.0);
-        (first, partner())
+        (first, peer())
     } else {
-        let first = partner();
+        let first = peer();
         wait_asleep(first.0);
         (first, waiter())
     };
@@ -273,7 +273,7 @@ fn meet(flags: c_uint, how: How, waiter_first: bool) {
     assert_eq!(first.outcome(), Ok(PACKET.len()));
 }
 
-fn all_meetings() {
+fn all_connections() {
     for flags in [READ, WRITE] {
         for how in [
             How::Library,
@@ -281,10 +281,10 @@ fn all_meetings() {
             How::NonBlocking,
             How::ReadWrite,
         ] {
-            meet(flags, how, true);
+            connect(flags, how, true);
         }
         for how in [How::Library, How::Blocking] {
-            meet(flags, how, false);
+            connect(flags, how, false);
         }
     }
     // A non-blocking reader may open it first.
@@ -299,10 +299,10 @@ fn all_meetings() {
 }
 
 #[apply(isolated)]
-fn partners() {
+fn peers() {
     let _folder = WorkingDirectory::new();
     make();
-    all_meetings();
+    all_connections();
 }
 
 /// With too few descriptors for waiting.
@@ -438,7 +438,7 @@ fn killed_while_waiting() {
                 Some(ETIMEDOUT),
                 "{flags}, {how:?}"
             );
-            meet(flags, how, true);
+            connect(flags, how, true);
         }
     }
 }
@@ -526,9 +526,9 @@ fn interrupted() {
                 }
                 wait_asleep(goes_on.0);
                 let other = if flags == WRITE { READ } else { WRITE };
-                let partner = fork_reporter::<usize>(|| talk(&open("f", other, LONG)?, other));
+                let peer = fork_reporter::<usize>(|| talk(&open("f", other, LONG)?, other));
                 assert_eq!(goes_on.outcome(), Ok(PACKET.len()));
-                assert_eq!(partner.outcome(), Ok(PACKET.len()));
+                assert_eq!(peer.outcome(), Ok(PACKET.len()));
                 assert!(ran[0].load(std::sync::atomic::Ordering::SeqCst) > 0);
             }
         }

@@ -14,8 +14,8 @@ fn arguments() {
     let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
-    let mut room = [0u8; 8];
-    let at = room.as_mut_ptr().cast::<c_void>();
+    let mut buffer = [0u8; 8];
+    let at = buffer.as_mut_ptr().cast::<c_void>();
     assert_eq!(send_raw(w, ptr::null(), 0, 0), Err(EINVAL));
     assert_eq!(send_raw(w, ptr::null(), 5, 0), Err(EINVAL));
     assert_eq!(send_raw(w, at, 0, 0), Err(EINVAL));
@@ -54,7 +54,7 @@ fn lengths() {
 
 /// A length that results from a mistake is too long like any other.
 #[apply(isolated)]
-fn absurd_lengths() {
+fn huge_lengths() {
     let _folder = WorkingDirectory::new();
     let (_reader, writer) = ends();
     let byte = 0u8;
@@ -66,7 +66,7 @@ fn absurd_lengths() {
 
 /// A record that is longer than the buffer is discarded, and the next one is whole.
 #[apply(isolated)]
-fn small_rooms() {
+fn small_buffers() {
     let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     for (cap, len) in [(1, 2), (1, MAX), (9, 10), (10, 4000), (MAX - 1, MAX)] {
@@ -170,18 +170,18 @@ fn empty() {
 fn packets_without_content() {
     let _folder = WorkingDirectory::new();
     for sent in [0, 1, 3] {
-        for gone in [false, true] {
+        for closed in [false, true] {
             let (reader, writer) = ends();
             for number in 0..sent {
                 assert_eq!(send(&writer, &record(0, number), 0), Ok(0));
             }
-            let writer = (!gone).then_some(writer);
+            let writer = (!closed).then_some(writer);
             let child = fork_reporter::<usize>(|| {
                 // The FIFO behaves as if it had one packet after another, without an end.
                 refuse(SYS_read, 0);
                 if sent > 0 {
-                    assert_eq!(recv(&reader, -1), Err(EPROTO), "{sent}, {gone}");
-                } else if gone {
+                    assert_eq!(recv(&reader, -1), Err(EPROTO), "{sent}, {closed}");
+                } else if closed {
                     assert_eq!(recv(&reader, -1), END);
                 }
                 Ok(0)
@@ -190,7 +190,7 @@ fn packets_without_content() {
             for number in 0..sent {
                 assert_eq!(recv(&reader, 0), Ok(record(0, number)));
             }
-            let after = if gone { END } else { Err(EAGAIN) };
+            let after = if closed { END } else { Err(EAGAIN) };
             assert_eq!(recv(&reader, 0), after);
             drop(writer);
         }

@@ -58,7 +58,7 @@ fn take_pending() -> usize {
 }
 
 /// A writer whose reader is closed.
-fn orphan() -> OwnedFd {
+fn writer_without_reader() -> OwnedFd {
     let (reader, writer) = ends();
     assert_eq!(send(&writer, b"lost", 0), Ok(0));
     drop(reader);
@@ -68,7 +68,7 @@ fn orphan() -> OwnedFd {
 fn all_fail(writer: &OwnedFd) {
     for timeout in [0, 1, 50, -1, INTR] {
         assert_eq!(
-            send(writer, b"nobody", timeout),
+            send(writer, b"no reader", timeout),
             Err(EPIPE),
             "time-out {timeout}"
         );
@@ -100,7 +100,7 @@ fn on_each_kernel(case: impl Fn()) {
 #[apply(isolated)]
 fn default_action() {
     on_each_kernel(|| {
-        all_fail(&orphan());
+        all_fail(&writer_without_reader());
         assert_eq!(action(SIGPIPE), SIG_DFL);
         assert!(!is_blocked());
         block();
@@ -112,7 +112,7 @@ fn default_action() {
 fn ignored() {
     on_each_kernel(|| {
         set_action(SIGPIPE, SIG_IGN, 0);
-        all_fail(&orphan());
+        all_fail(&writer_without_reader());
         assert_eq!(action(SIGPIPE), SIG_IGN);
         assert!(!is_blocked());
         block();
@@ -125,7 +125,7 @@ fn handler() {
     on_each_kernel(|| {
         count_signal(SIGPIPE, 0);
         let handler = action(SIGPIPE);
-        all_fail(&orphan());
+        all_fail(&writer_without_reader());
         assert_eq!(handled(), 0);
         assert_eq!(action(SIGPIPE), handler);
         assert!(!is_blocked());
@@ -140,7 +140,7 @@ fn blocked() {
     on_each_kernel(|| {
         count_signal(SIGPIPE, 0);
         block();
-        all_fail(&orphan());
+        all_fail(&writer_without_reader());
         assert!(is_blocked());
         assert_eq!(take_pending(), 0);
         assert_eq!(handled(), 0);
@@ -152,7 +152,7 @@ fn blocked() {
 fn pending_for_the_thread() {
     on_each_kernel(|| {
         block();
-        let writer = orphan();
+        let writer = writer_without_reader();
         // SAFETY: no pointers.
         unsafe { pthread_kill(pthread_self(), SIGPIPE) };
         all_fail(&writer);
@@ -166,7 +166,7 @@ fn pending_for_the_thread() {
 fn pending_for_the_process() {
     on_each_kernel(|| {
         block();
-        let writer = orphan();
+        let writer = writer_without_reader();
         // SAFETY: no pointers.
         unsafe { libc::kill(getpid(), SIGPIPE) };
         all_fail(&writer);
@@ -180,7 +180,7 @@ fn pending_for_the_process() {
 fn pending_for_both() {
     on_each_kernel(|| {
         block();
-        let writer = orphan();
+        let writer = writer_without_reader();
         // SAFETY: no pointers.
         unsafe { libc::kill(getpid(), SIGPIPE) };
         // SAFETY: no pointers.
@@ -196,7 +196,7 @@ fn pending_for_both() {
 fn threads() {
     on_each_kernel(|| {
         count_signal(SIGPIPE, 0);
-        let writer = orphan();
+        let writer = writer_without_reader();
         let start = Barrier::new(8);
         thread::scope(|scope| {
             for i in 0..8 {
@@ -207,7 +207,7 @@ fn threads() {
                     }
                     start.wait();
                     for _ in 0..500 {
-                        assert_eq!(send(writer, b"nobody", -1), Err(EPIPE));
+                        assert_eq!(send(writer, b"no reader", -1), Err(EPIPE));
                     }
                     assert_eq!(is_blocked(), i % 2 == 0);
                 });
@@ -226,7 +226,7 @@ extern "C" fn send_too(_: c_int) {
     let before = errno();
     let sent = send_raw(
         WRITER.load(Ordering::SeqCst),
-        b"nobody".as_ptr().cast(),
+        b"no reader".as_ptr().cast(),
         6,
         -1,
     );
@@ -238,13 +238,13 @@ extern "C" fn send_too(_: c_int) {
 #[apply(isolated)]
 fn in_a_handler() {
     on_each_kernel(|| {
-        let writer = orphan();
+        let writer = writer_without_reader();
         WRITER.store(writer.as_raw_fd(), Ordering::SeqCst);
         count_signal(libc::SIGALRM, 0);
         storm(20);
         set_action(SIGALRM, send_too as extern "C" fn(c_int) as usize, 0);
         for _ in 0..scaled(75_000) {
-            assert_eq!(send(&writer, b"nobody", -1), Err(EPIPE));
+            assert_eq!(send(&writer, b"no reader", -1), Err(EPIPE));
         }
         storm(0);
         assert!(!is_blocked());

@@ -54,11 +54,11 @@ pub fn recv_raw(fd: RawFd, record: *mut c_void, cap: usize, timeout_ms: c_int) -
 
 /// Receives a record; the call must not write beyond `cap`.
 pub fn recv_cap(fd: &OwnedFd, cap: usize, timeout_ms: c_int) -> Result<Vec<u8>, c_int> {
-    let mut room = vec![0xa5; cap + 16];
-    let len = recv_raw(fd.as_raw_fd(), room.as_mut_ptr().cast(), cap, timeout_ms);
-    assert_eq!(room[cap..], [0xa5; 16], "behind the buffer");
-    room.truncate(len?);
-    Ok(room)
+    let mut buffer = vec![0xa5; cap + 16];
+    let len = recv_raw(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), cap, timeout_ms);
+    assert_eq!(buffer[cap..], [0xa5; 16], "bytes beyond cap were written");
+    buffer.truncate(len?);
+    Ok(buffer)
 }
 
 pub fn recv(fd: &OwnedFd, timeout_ms: c_int) -> Result<Vec<u8>, c_int> {
@@ -67,9 +67,9 @@ pub fn recv(fd: &OwnedFd, timeout_ms: c_int) -> Result<Vec<u8>, c_int> {
 
 /// Receives a record or a line of text: the bytes, and whether they are text.
 pub fn recv_any_cap(fd: &OwnedFd, cap: usize, timeout_ms: c_int) -> Result<(Vec<u8>, bool), c_int> {
-    let mut room = vec![0xa5; cap + 16];
+    let mut buffer = vec![0xa5; cap + 16];
     let mut text = -1;
-    let at = room.as_mut_ptr().cast();
+    let at = buffer.as_mut_ptr().cast();
     // SAFETY: the buffer is longer than cap.
     let len = unsafe { ipc_fifo_recv_any(fd.as_raw_fd(), at, cap, &mut text, timeout_ms) };
     let got = if len >= 0 {
@@ -77,10 +77,10 @@ pub fn recv_any_cap(fd: &OwnedFd, cap: usize, timeout_ms: c_int) -> Result<(Vec<
     } else {
         Err(errno())
     };
-    assert_eq!(room[cap..], [0xa5; 16], "behind the buffer");
+    assert_eq!(buffer[cap..], [0xa5; 16], "bytes beyond cap were written");
     assert_eq!(text != -1, got.is_ok(), "ret_text after {got:?}");
-    room.truncate(got?);
-    Ok((room, text == 1))
+    buffer.truncate(got?);
+    Ok((buffer, text == 1))
 }
 
 pub fn recv_any(fd: &OwnedFd, timeout_ms: c_int) -> Result<(Vec<u8>, bool), c_int> {

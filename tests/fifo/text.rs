@@ -33,12 +33,12 @@ fn arguments() {
     let _folder = WorkingDirectory::new();
     let (reader, writer) = ends();
     let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
-    let mut room = [0u8; 8];
+    let mut buffer = [0u8; 8];
     let mut call = |fd, null: bool, cap, timeout| {
         let at = if null {
             ptr::null_mut()
         } else {
-            room.as_mut_ptr().cast::<c_void>()
+            buffer.as_mut_ptr().cast::<c_void>()
         };
         // SAFETY: the buffer has eight bytes; NULL is refused.
         let got = unsafe { ipc_fifo_recv_any(fd, at, cap, ptr::null_mut(), timeout) };
@@ -61,7 +61,7 @@ fn arguments() {
     // Without ret_text.
     assert_eq!(send(&writer, b"ab", 0), Ok(0));
     assert_eq!(call(r, false, 8, 0), Ok(2));
-    assert_eq!(room[..2], *b"ab");
+    assert_eq!(buffer[..2], *b"ab");
 }
 
 #[apply(isolated)]

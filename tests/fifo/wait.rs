@@ -8,21 +8,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Nanoseconds of the monotonic clock, which all processes share.
-fn now() -> u64 {
-    let mut time = timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the time is ours.
-    assert_eq!(unsafe { clock_gettime(CLOCK_MONOTONIC, &mut time) }, 0);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
 /// An open returns soon after the peer has opened the FIFO with open(2), even if the peer does
 /// nothing else. The best of several rounds counts, since the machine may be busy.
 #[apply(isolated)]
-fn the_other_side_is_found_soon() {
+fn peer_is_found_soon() {
     let _folder = WorkingDirectory::new();
     make();
     for (flags, access) in [(READ, O_WRONLY), (WRITE, O_RDONLY)] {

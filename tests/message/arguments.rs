@@ -12,9 +12,9 @@ const STREAM: c_int = libc::SOCK_STREAM;
 
 #[apply(isolated)]
 fn pair_types() {
-    for kind in TYPES {
+    for socket_type in TYPES {
         for nonblock in [0, libc::SOCK_NONBLOCK] {
-            let (a, b) = pair(kind | nonblock);
+            let (a, b) = pair(socket_type | nonblock);
             for fd in [&a, &b] {
                 // SAFETY: no pointers.
                 let close_on_exec = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
@@ -22,13 +22,13 @@ fn pair_types() {
                 // SAFETY: no pointers.
                 let status = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
                 assert_eq!(status & libc::O_NONBLOCK, nonblock);
-                assert_eq!(option(fd, libc::SO_TYPE), kind);
+                assert_eq!(option(fd, libc::SO_TYPE), socket_type);
                 assert_eq!(option(fd, libc::SO_DOMAIN), libc::AF_UNIX);
             }
         }
     }
     let before = open_numbers();
-    for kind in [
+    for socket_type in [
         0,
         -1,
         3,
@@ -44,8 +44,8 @@ fn pair_types() {
     ] {
         let mut fds = [-7; 2];
         // SAFETY: an array of two.
-        let got = outcome(|| unsafe { ipc_pair_open(kind, fds.as_mut_ptr()) } as ssize_t);
-        assert_eq!((got, fds), (Err(libc::EINVAL), [-7; 2]), "{kind:#x}");
+        let got = outcome(|| unsafe { ipc_pair_open(socket_type, fds.as_mut_ptr()) } as ssize_t);
+        assert_eq!((got, fds), (Err(libc::EINVAL), [-7; 2]), "{socket_type:#x}");
     }
     // SAFETY: NULL is refused.
     let got = outcome(|| unsafe { ipc_pair_open(STREAM, ptr::null_mut()) } as ssize_t);
@@ -114,8 +114,8 @@ impl Call {
 
 #[apply(isolated)]
 fn bad_arguments() {
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         let mut buf = *b"12345678";
         let (done, nfds) = (Cell::new(0), Cell::new(0));
         let good = Call {
@@ -132,7 +132,7 @@ fn bad_arguments() {
         let file = tempfile::tempfile().unwrap();
         let path = fs::File::open("/dev/null").unwrap();
         for function in ALL {
-            let _case = Case(format!("{function:?} on type {kind}"));
+            let _case = Case(format!("{function:?} on type {socket_type}"));
             for fd in [-1, -100, i32::MIN, closed, i32::MAX] {
                 assert_eq!(Call { fd, ..good }.make(function), Err(libc::EBADF), "{fd}");
             }
@@ -161,7 +161,7 @@ fn bad_arguments() {
                 SendFull | MsgSend => libc::EMSGSIZE,
                 RecvFull | MsgRecv => libc::EINVAL,
             };
-            assert_eq!(call.make(function), Err(error), "a length that cannot be");
+            assert_eq!(call.make(function), Err(error), "an impossible length");
         }
         for function in [SendFull, RecvFull] {
             for wrong in [9, 10, usize::MAX] {
@@ -224,11 +224,11 @@ fn bad_arguments() {
 }
 
 /// Memory of which only the first page is accessible.
-struct Hole(*mut u8);
+struct PartlyMapped(*mut u8);
 
 const PAGE: usize = 4096;
 
-impl Hole {
+impl PartlyMapped {
     fn new() -> Self {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let rights = libc::PROT_READ | libc::PROT_WRITE;
@@ -246,7 +246,7 @@ impl Hole {
     }
 }
 
-impl Drop for Hole {
+impl Drop for PartlyMapped {
     fn drop(&mut self) {
         // SAFETY: nothing uses the mapping now.
         unsafe { libc::munmap(self.0.cast(), 8 * PAGE) };
@@ -254,10 +254,10 @@ impl Drop for Hole {
 }
 
 #[apply(isolated)]
-fn memory_that_is_not_there() {
-    let hole = Hole::new();
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+fn inaccessible_memory() {
+    let hole = PartlyMapped::new();
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         let call = |fd: &OwnedFd, at: *mut u8, len| Call {
             fd: fd.as_raw_fd(),
             buf: at.cast(),
@@ -267,16 +267,20 @@ fn memory_that_is_not_there() {
             done: ptr::null_mut(),
             timeout_ms: 0,
         };
-        let gone = hole.0.wrapping_add(PAGE);
+        let inaccessible = hole.0.wrapping_add(PAGE);
         for function in [SendFull, MsgSend] {
-            let got = call(&a, gone, 8).make(function);
-            assert_eq!(got, Err(libc::EFAULT), "{function:?} {kind}");
-            assert_eq!(raw_recv(&b, &mut [0; 16]), Err(libc::EAGAIN), "{kind}");
+            let got = call(&a, inaccessible, 8).make(function);
+            assert_eq!(got, Err(libc::EFAULT), "{function:?} {socket_type}");
+            assert_eq!(
+                raw_recv(&b, &mut [0; 16]),
+                Err(libc::EAGAIN),
+                "{socket_type}"
+            );
         }
         for function in [RecvFull, MsgRecv] {
             send(&a, b"12345678", 0).unwrap();
-            let got = call(&b, gone, 8).make(function);
-            assert_eq!(got, Err(libc::EFAULT), "{function:?} {kind}");
+            let got = call(&b, inaccessible, 8).make(function);
+            assert_eq!(got, Err(libc::EFAULT), "{function:?} {socket_type}");
             while raw_recv(&b, &mut [0; 16]).is_ok_and(|len| len > 0) {}
         }
     }
@@ -285,23 +289,27 @@ fn memory_that_is_not_there() {
 #[apply(isolated)]
 fn other_sockets() {
     // SAFETY: no pointers.
-    let socket = |domain, kind| own(unsafe { libc::socket(domain, kind, 0) });
+    let socket = |domain, socket_type| own(unsafe { libc::socket(domain, socket_type, 0) });
     let mut buf = [0; 8];
-    for (kind, send_errno, recv_errno) in [
+    for (socket_type, send_errno, recv_errno) in [
         (libc::SOCK_STREAM, libc::ENOTCONN, libc::EINVAL),
         (libc::SOCK_SEQPACKET, libc::ENOTCONN, libc::ENOTCONN),
         (libc::SOCK_DGRAM, libc::ENOTCONN, libc::EAGAIN),
     ] {
-        let alone = socket(libc::AF_UNIX, kind);
-        assert_eq!(send(&alone, b"x", 0), Err(send_errno), "{kind}");
-        assert_eq!(send(&alone, b"x", 10), Err(send_errno), "{kind}");
-        assert_eq!(recv(&alone, &mut buf, 0), Err(recv_errno), "{kind}");
+        let alone = socket(libc::AF_UNIX, socket_type);
+        assert_eq!(send(&alone, b"x", 0), Err(send_errno), "{socket_type}");
+        assert_eq!(send(&alone, b"x", 10), Err(send_errno), "{socket_type}");
+        assert_eq!(recv(&alone, &mut buf, 0), Err(recv_errno), "{socket_type}");
         assert_eq!(
             recv_fds(&alone, &mut buf, 3, 0).unwrap_err(),
             recv_errno,
-            "{kind}"
+            "{socket_type}"
         );
-        assert_eq!(send_full(&alone, b"x", None, 0), Err(send_errno), "{kind}");
+        assert_eq!(
+            send_full(&alone, b"x", None, 0),
+            Err(send_errno),
+            "{socket_type}"
+        );
     }
     let alone = socket(libc::AF_UNIX, libc::SOCK_STREAM);
     let got = recv_full(&alone, &mut buf, None, 0);
@@ -325,18 +333,18 @@ fn too_long() {
     // SAFETY: a new read-only mapping, which takes no memory.
     let at = unsafe { libc::mmap(ptr::null_mut(), too_long, libc::PROT_READ, flags, -1, 0) };
     assert_ne!(at, libc::MAP_FAILED);
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         for timeout_ms in [-1, 0, 10, IPC_WAIT_INTR] {
             let got = outcome(|| {
                 let (fd, none) = (a.as_raw_fd(), ptr::null());
                 // SAFETY: memory of that length.
                 (unsafe { ipc_msg_send(fd, at, too_long, none, 0, timeout_ms) }) as ssize_t
             });
-            assert_eq!(got, Err(libc::EMSGSIZE), "{kind}");
+            assert_eq!(got, Err(libc::EMSGSIZE), "{socket_type}");
         }
         assert_eq!(raw_recv(&b, &mut [0; 8]), Err(libc::EAGAIN));
-        if kind != STREAM {
+        if socket_type != STREAM {
             let longest = longest(&a);
             assert!(longest > 100_000, "{longest}");
             assert_eq!(send(&a, &vec![1; longest + 1], -1), Err(libc::EMSGSIZE));

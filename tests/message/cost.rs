@@ -40,7 +40,7 @@ fn send_descriptor(ends: &Pair, timeout_ms: c_int) {
     send_fds(&ends.0, b"12345678", &[0], timeout_ms).unwrap();
 }
 
-fn recv_room(ends: &Pair, timeout_ms: c_int) {
+fn recv_without_fds(ends: &Pair, timeout_ms: c_int) {
     // It receives no descriptor: closing one would be counted too.
     let (len, fds) = recv_fds(&ends.1, &mut [0; 8], 1, timeout_ms).unwrap();
     assert_eq!((len, fds.len()), (8, 0));
@@ -61,7 +61,7 @@ fn drain(ends: &Pair, _: c_int) {
 #[apply(isolated)]
 #[needs(needs::strace)]
 fn system_calls() {
-    let leak = |kind| -> &'static Pair { Box::leak(Box::new(pair(kind))) };
+    let leak = |socket_type| -> &'static Pair { Box::leak(Box::new(pair(socket_type))) };
     let [stream, seqpacket, dgram] = TYPES.map(leak);
     let mut all = Vec::new();
     for timeout_ms in [-1, 0, 1000, -2] {
@@ -82,10 +82,10 @@ fn system_calls() {
         );
         add("SEQPACKET send", seqpacket, &["sendto"], send_short);
         add(
-            "SEQPACKET receive with room",
+            "SEQPACKET receive with descriptors",
             seqpacket,
             &["recvfrom", "recvmsg"],
-            recv_room,
+            recv_without_fds,
         );
         add(
             "SEQPACKET send descriptors",
@@ -102,8 +102,13 @@ fn system_calls() {
             recv_short,
         );
         add("STREAM send", stream, &["sendto", "sendmsg"], send_short);
-        let room = &["recvfrom", "recvmsg", "recvfrom"];
-        add("STREAM receive with room", stream, room, recv_room);
+        let calls = &["recvfrom", "recvmsg", "recvfrom"];
+        add(
+            "STREAM receive with descriptors",
+            stream,
+            calls,
+            recv_without_fds,
+        );
         add("ipc_send_full", stream, &["sendto"], full_send);
         add("ipc_recv_full", stream, &["recvfrom"], full_recv);
         let asked = &["sendto", "getsockopt", "sendto"];

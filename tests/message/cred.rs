@@ -36,8 +36,8 @@ fn me() -> [u32; 3] {
 
 #[apply(isolated)]
 fn of_pairs() {
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         assert_eq!(whole(&a), me());
         assert_eq!(whole(&b), me());
         // The creator of the pair, also for a child that uses it, and after the peer has closed.
@@ -86,9 +86,9 @@ fn errors() {
         refused(fd, 12, libc::EBADF);
     }
     refused(0, 12, libc::ENOTSOCK);
-    for kind in TYPES {
+    for socket_type in TYPES {
         // SAFETY: no pointers.
-        let alone = own(unsafe { libc::socket(libc::AF_UNIX, kind, 0) });
+        let alone = own(unsafe { libc::socket(libc::AF_UNIX, socket_type, 0) });
         refused(alone.as_raw_fd(), 12, libc::ENOTCONN);
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

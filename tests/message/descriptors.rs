@@ -21,8 +21,8 @@ fn assert_close_on_exec(fds: &[OwnedFd]) {
 /// Each descriptor arrives at its index, and refers to the same open file.
 #[apply(isolated)]
 fn contents() {
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         for count in [1, 2, 100, IPC_MSG_FDS_MAX] {
             let mut files: Vec<File> = (0..count)
                 .map(|i| {
@@ -52,16 +52,16 @@ fn contents() {
 
 /// With fewer slots than descriptors, the call returns the first ones and closes the others.
 #[apply(isolated)]
-fn fewer_places() {
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+fn fewer_slots() {
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         for count in [0, 1, 3, IPC_MSG_FDS_MAX] {
             let held = descriptors(count);
-            for room in [0, 1, 2, 3, 252, 253, 254, 300] {
+            for max_fds in [0, 1, 2, 3, 252, 253, 254, 300] {
                 let before = open_numbers();
                 assert_eq!(send_fds(&a, b"x", &raw(&held), 0), Ok(0));
-                let (len, fds) = recv_fds(&b, &mut [0; 8], room, 0).unwrap();
-                assert_eq!((len, fds.len()), (1, count.min(room)));
+                let (len, fds) = recv_fds(&b, &mut [0; 8], max_fds, 0).unwrap();
+                assert_eq!((len, fds.len()), (1, count.min(max_fds)));
                 assert_eq!(open_numbers().len(), before.len() + fds.len());
                 drop(fds);
                 assert_eq!(open_numbers(), before);
@@ -76,7 +76,7 @@ fn fewer_places() {
 
 /// With long messages too, each descriptor arrives with its own message.
 #[apply(isolated)]
-fn beside_long_messages() {
+fn with_long_messages() {
     let (a, b) = pair(libc::SOCK_STREAM);
     let mut child = None;
     for round in 0..20 {
@@ -99,22 +99,22 @@ fn beside_long_messages() {
 
 /// Unexpected descriptors from a peer are closed.
 #[apply(isolated)]
-fn slipped_in() {
+fn unexpected_descriptors() {
     let held = descriptors(3);
     // One descriptor with every byte of a message, each byte in its own send.
     let (a, b) = pair(libc::SOCK_STREAM);
     let message = [&header(5)[..], b"hello"].concat();
-    for room in [None, Some(0), Some(5)] {
+    for max_fds in [None, Some(0), Some(5)] {
         let before = open_numbers();
         for byte in &message {
             send_raw_fds(&a, &[*byte], &raw(&held));
         }
         let mut buf = [0; 16];
-        match room {
+        match max_fds {
             None => assert_eq!(recv(&b, &mut buf, 0), Ok(5)),
-            Some(room) => {
-                let (len, fds) = recv_fds(&b, &mut buf, room, 0).unwrap();
-                assert_eq!((len, fds.len()), (5, room.min(3)));
+            Some(max_fds) => {
+                let (len, fds) = recv_fds(&b, &mut buf, max_fds, 0).unwrap();
+                assert_eq!((len, fds.len()), (5, max_fds.min(3)));
             }
         }
         assert_eq!(&buf[..5], b"hello");
@@ -136,20 +136,20 @@ fn slipped_in() {
 
 /// A receiver that has enabled credentials, pidfds and labels gets only the descriptors.
 #[apply(isolated)]
-fn beside_other_control_data() {
+fn with_other_control_data() {
     const SO_PASSPIDFD: c_int = 76;
-    for kind in TYPES {
-        for room in [0, 1, IPC_MSG_FDS_MAX] {
-            let (a, b) = pair(kind);
+    for socket_type in TYPES {
+        for max_fds in [0, 1, IPC_MSG_FDS_MAX] {
+            let (a, b) = pair(socket_type);
             for option in [libc::SO_PASSCRED, SO_PASSPIDFD, libc::SO_TIMESTAMP] {
                 set_option(&b, option, 1);
             }
             let held = descriptors(IPC_MSG_FDS_MAX);
             let before = open_numbers();
             assert_eq!(send_fds(&a, b"x", &raw(&held), 0), Ok(0));
-            let (len, fds) = recv_fds(&b, &mut [0; 8], room, 0).unwrap();
-            assert_eq!((len, fds.len()), (1, room));
-            assert_eq!(open_numbers().len(), before.len() + room);
+            let (len, fds) = recv_fds(&b, &mut [0; 8], max_fds, 0).unwrap();
+            assert_eq!((len, fds.len()), (1, max_fds));
+            assert_eq!(open_numbers().len(), before.len() + max_fds);
             assert_close_on_exec(&fds);
             drop(fds);
             assert_eq!(open_numbers(), before);
@@ -191,12 +191,14 @@ pub fn send_raw_fds(fd: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
 /// At the descriptor limit, arriving descriptors give EMFILE; none leaks, and the next message is
 /// intact.
 #[apply(isolated)]
-fn no_room_for_what_comes() {
-    for kind in TYPES {
+fn arrival_at_the_limit() {
+    for socket_type in TYPES {
         for len in [1, 5000, 60_000] {
             for (count, free) in [(1, 0), (3, 0), (3, 2), (253, 100), (253, 252)] {
-                let _case = Case(format!("type {kind}, {len} bytes, {count} into {free}"));
-                let (a, b) = pair(kind);
+                let _case = Case(format!(
+                    "type {socket_type}, {len} bytes, {count} into {free}"
+                ));
+                let (a, b) = pair(socket_type);
                 let held = descriptors(count);
                 for round in 0..3 {
                     assert_eq!(send_fds(&a, &pattern(len, 1), &raw(&held), 0), Ok(0));
@@ -223,15 +225,15 @@ fn no_room_for_what_comes() {
 
 /// All calls at the descriptor limit: only those that create descriptors fail.
 #[apply(isolated)]
-fn none_left() {
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+fn calls_at_the_limit() {
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         let before = open_numbers();
-        for room in [0, 1] {
+        for max_fds in [0, 1] {
             let mut fds = [-7; 2];
-            let got = with_room_for(room, || {
+            let got = with_room_for(max_fds, || {
                 // SAFETY: an array of two.
-                outcome(|| unsafe { ipc_pair_open(kind, fds.as_mut_ptr()) } as isize)
+                outcome(|| unsafe { ipc_pair_open(socket_type, fds.as_mut_ptr()) } as isize)
             });
             assert_eq!((got, fds), (Err(libc::EMFILE), [-7; 2]));
         }
@@ -260,10 +262,10 @@ fn none_left() {
 /// The kernel limits the descriptors in flight of an unprivileged user.
 #[apply(isolated)]
 #[needs(needs::root)]
-fn too_many_on_their_way() {
-    for kind in TYPES {
+fn too_many_in_flight() {
+    for socket_type in TYPES {
         fork(|| {
-            let (a, b) = pair(kind);
+            let (a, b) = pair(socket_type);
             let held = descriptors(100);
             become_nobody().unwrap();
             // SAFETY: no pointers; it keeps /proc/self readable after the change of user.

@@ -11,15 +11,15 @@ use unixipc::ffi::message::IPC_MSG_MAX;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
 
 const STREAM: i32 = libc::SOCK_STREAM;
-const WITH_AN_END: [i32; 2] = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
+const CONNECTION_TYPES: [i32; 2] = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
 
 /// Messages that were sent before the end still arrive; after them every receive returns 0.
 #[apply(isolated)]
 fn between_messages() {
-    for kind in WITH_AN_END {
+    for socket_type in CONNECTION_TYPES {
         for closed in [true, false] {
             for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
-                let (a, b) = pair(kind);
+                let (a, b) = pair(socket_type);
                 let held = descriptors(2);
                 send(&a, b"one", 0).unwrap();
                 send_fds(&a, b"two", &raw(&held), 0).unwrap();
@@ -53,7 +53,7 @@ fn between_messages() {
 /// The kernel finds the queue empty, the peer sends and closes, and the kernel finds it closed: its
 /// receive returns 0 although the message is queued. The library returns the message first.
 #[apply(isolated)]
-fn sent_while_the_kernel_looked() {
+fn sent_between_kernel_checks() {
     let (a, b) = pair(libc::SOCK_SEQPACKET);
     send(&a, b"last", 0).unwrap();
     drop(a);
@@ -73,15 +73,17 @@ fn sent_while_the_kernel_looked() {
 /// are closed.
 #[apply(isolated)]
 fn empty_packets() {
-    for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
-        for room in [None, Some(2)] {
+    for socket_type in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
+        for max_fds in [None, Some(2)] {
             for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
-                let _case = Case(format!("type {kind}, room {room:?}, {timeout_ms} ms"));
-                let (a, b) = pair(kind);
+                let _case = Case(format!(
+                    "type {socket_type}, max_fds {max_fds:?}, {timeout_ms} ms"
+                ));
+                let (a, b) = pair(socket_type);
                 let before = open_numbers();
-                let get = |buf: &mut [u8], timeout_ms| match room {
+                let get = |buf: &mut [u8], timeout_ms| match max_fds {
                     None => recv(&b, buf, timeout_ms),
-                    Some(room) => recv_fds(&b, buf, room, timeout_ms).map(|got| got.0),
+                    Some(max_fds) => recv_fds(&b, buf, max_fds, timeout_ms).map(|got| got.0),
                 };
                 let mut buf = [0; 8];
                 for _ in 0..2 {
@@ -98,7 +100,7 @@ fn empty_packets() {
                     assert_eq!(get(&mut buf, timeout_ms), Ok(6));
                 }
                 assert_eq!(open_numbers(), before);
-                if kind == libc::SOCK_SEQPACKET {
+                if socket_type == libc::SOCK_SEQPACKET {
                     send(&a, b"last", 0).unwrap();
                     drop(a);
                     assert_eq!(get(&mut buf, timeout_ms), Ok(4));
@@ -117,8 +119,8 @@ fn empty_packets() {
 /// A peer that sends only empty packets cannot delay a receiver beyond its time-out.
 #[apply(isolated)]
 fn only_empty_packets() {
-    for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
-        let (a, b) = pair(kind);
+    for socket_type in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
+        let (a, b) = pair(socket_type);
         let flood = fork(|| {
             loop {
                 // SAFETY: no bytes.
@@ -133,7 +135,7 @@ fn only_empty_packets() {
             } else {
                 libc::ETIMEDOUT
             };
-            assert_eq!(got, Err(expected), "type {kind}");
+            assert_eq!(got, Err(expected), "type {socket_type}");
             assert!(start.elapsed() < Duration::from_secs(5));
         }
         drop(flood);
@@ -142,11 +144,11 @@ fn only_empty_packets() {
 
 /// A peer closes with unread data: all messages that it sent still arrive.
 #[apply(isolated)]
-fn peer_left_something_unread() {
-    for kind in WITH_AN_END {
-        for room in [None, Some(2)] {
-            let _case = Case(format!("type {kind}, room {room:?}"));
-            let (a, b) = pair(kind);
+fn peer_closed_with_unread_data() {
+    for socket_type in CONNECTION_TYPES {
+        for max_fds in [None, Some(2)] {
+            let _case = Case(format!("type {socket_type}, max_fds {max_fds:?}"));
+            let (a, b) = pair(socket_type);
             send(&b, b"never read", 0).unwrap();
             for text in [b"one", b"two"] {
                 send(&a, text, 0).unwrap();
@@ -154,9 +156,9 @@ fn peer_left_something_unread() {
             drop(a);
             let mut buf = [0; 8];
             for text in [b"one", b"two"] {
-                let got = match room {
+                let got = match max_fds {
                     None => recv(&b, &mut buf, 1000),
-                    Some(room) => recv_fds(&b, &mut buf, room, 1000).map(|got| got.0),
+                    Some(max_fds) => recv_fds(&b, &mut buf, max_fds, 1000).map(|got| got.0),
                 };
                 assert_eq!(got, Ok(3));
                 assert_eq!(&buf[..3], text);
@@ -176,19 +178,23 @@ fn peer_left_something_unread() {
 
 /// The same for a waiting receiver: the kernel reports the reset before the peer's messages.
 #[apply(isolated)]
-fn peer_went_while_one_waited() {
-    for kind in WITH_AN_END {
+fn peer_closed_during_wait() {
+    for socket_type in CONNECTION_TYPES {
         for timeout_ms in [-1, 60_000, IPC_WAIT_INTR] {
-            for room in [None, Some(2)] {
-                let _case = Case(format!("type {kind}, time-out {timeout_ms}, room {room:?}"));
-                let (a, b) = pair(kind);
+            for max_fds in [None, Some(2)] {
+                let _case = Case(format!(
+                    "type {socket_type}, time-out {timeout_ms}, max_fds {max_fds:?}"
+                ));
+                let (a, b) = pair(socket_type);
                 send(&b, b"never read", 0).unwrap();
                 let child = fork_receiver(&a, b, move |b| {
                     let mut buf = [0; 8];
                     for len in [3, 5, 0] {
-                        let got = match room {
+                        let got = match max_fds {
                             None => recv(b, &mut buf, timeout_ms),
-                            Some(room) => recv_fds(b, &mut buf, room, timeout_ms).map(|got| got.0),
+                            Some(max_fds) => {
+                                recv_fds(b, &mut buf, max_fds, timeout_ms).map(|got| got.0)
+                            }
                         };
                         assert_eq!(got, Ok(len));
                     }
@@ -208,9 +214,9 @@ fn peer_went_while_one_waited() {
 /// The end of the session wakes a waiting caller.
 #[apply(isolated)]
 fn while_waiting() {
-    for kind in WITH_AN_END {
+    for socket_type in CONNECTION_TYPES {
         for timeout_ms in [-1, 60_000, IPC_WAIT_INTR] {
-            let (a, b) = pair(kind);
+            let (a, b) = pair(socket_type);
             let child = fork_receiver(&a, b, move |b| {
                 assert_eq!(recv(b, &mut [0; 8], timeout_ms), Ok(0));
             });
@@ -218,7 +224,7 @@ fn while_waiting() {
             drop(a);
             child.join();
 
-            let (a, b) = pair(kind);
+            let (a, b) = pair(socket_type);
             fill(&b);
             let child = fork_receiver(&a, b, move |b| {
                 assert_eq!(send(b, b"x", timeout_ms), Err(libc::EPIPE));
@@ -275,13 +281,13 @@ fn inside_a_message() {
 
 /// An invalid header gives EPROTO and ends the direction: the peer's next send fails with EPIPE.
 #[apply(isolated)]
-fn lying_headers() {
+fn invalid_headers() {
     let mut lies: Vec<[u8; 8]> = (0..4)
         .flat_map(|at| {
             [0x01, 0x20, 0x80].map(|bits| {
-                let mut lie = header(4);
-                lie[at] ^= bits;
-                lie
+                let mut invalid = header(4);
+                invalid[at] ^= bits;
+                invalid
             })
         })
         .collect();
@@ -291,17 +297,17 @@ fn lying_headers() {
     lies.push(*b"cpiu\x04\0\0\0");
     lies.push(*b"uipc\0\0\0\x80");
     let mut buf = [0; 64];
-    for lie in lies {
+    for invalid in lies {
         for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
-            for room in [None, Some(2)] {
-                let _case = Case(format!("{lie:x?}, {timeout_ms}, {room:?}"));
+            for max_fds in [None, Some(2)] {
+                let _case = Case(format!("{invalid:x?}, {timeout_ms}, {max_fds:?}"));
                 let (a, b) = pair(STREAM);
-                raw_send(&a, &lie, 0);
+                raw_send(&a, &invalid, 0);
                 send(&a, b"good", 0).unwrap();
                 send(&a, &[1; 40_000], 0).unwrap();
-                let got = match room {
+                let got = match max_fds {
                     None => recv(&b, &mut buf, timeout_ms),
-                    Some(room) => recv_fds(&b, &mut buf, room, timeout_ms).map(|got| got.0),
+                    Some(max_fds) => recv_fds(&b, &mut buf, max_fds, timeout_ms).map(|got| got.0),
                 };
                 assert_eq!(got, Err(libc::EPROTO));
                 for _ in 0..2 {
@@ -454,7 +460,7 @@ fn no_signal() {
         action.sa_sigaction
     };
     assert_eq!(action, libc::SIG_DFL, "the test itself");
-    for kind in TYPES {
+    for socket_type in TYPES {
         for timeout_ms in [-1, 0, 1000, IPC_WAIT_INTR] {
             for nonblock in [0, libc::SOCK_NONBLOCK] {
                 type Send<'a> = &'a dyn Fn(&OwnedFd) -> Outcome;
@@ -464,32 +470,32 @@ fn no_signal() {
                     &|fd| send_full(fd, b"x", None, timeout_ms),
                 ];
                 for first in sends {
-                    let fd = widowed(kind | nonblock);
+                    let fd = pair_with_closed_peer(socket_type | nonblock);
                     assert_eq!(first(&fd), Err(libc::EPIPE));
                     for later in sends {
-                        assert_eq!(later(&fd), Err(gone_before(kind)));
+                        assert_eq!(later(&fd), Err(errno_after_close(socket_type)));
                     }
                 }
                 // With unread data, which the kernel reports as a reset.
-                let (a, b) = pair(kind | nonblock);
+                let (a, b) = pair(socket_type | nonblock);
                 send(&a, b"unread", 0).unwrap();
                 drop(b);
                 assert_eq!(send(&a, b"x", timeout_ms), Err(libc::EPIPE));
-                let (a, b) = pair(kind | nonblock);
+                let (a, b) = pair(socket_type | nonblock);
                 send(&a, b"unread", 0).unwrap();
                 drop(b);
                 assert_eq!(send_full(&a, b"x", None, timeout_ms), Err(libc::EPIPE));
                 // After a shutdown.
-                let (a, _b) = pair(kind | nonblock);
+                let (a, _b) = pair(socket_type | nonblock);
                 shut(&a, libc::SHUT_WR);
                 assert_eq!(send(&a, b"x", timeout_ms), Err(libc::EPIPE));
                 assert_eq!(send_full(&a, b"x", None, timeout_ms), Err(libc::EPIPE));
             }
         }
         // A receive queries the socket type; this raises no signal either.
-        let fd = widowed(kind);
+        let fd = pair_with_closed_peer(socket_type);
         let got = recv(&fd, &mut [0; 8], 0);
-        let end = if kind == libc::SOCK_DGRAM {
+        let end = if socket_type == libc::SOCK_DGRAM {
             Err(libc::EAGAIN)
         } else {
             Ok(0)

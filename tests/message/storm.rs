@@ -39,7 +39,7 @@ impl Messages {
 }
 
 /// A random time-out, sometimes −1.
-fn any_timeout(random: &mut Random) -> c_int {
+fn random_timeout(random: &mut Random) -> c_int {
     [-1, 0, 0, 1, 1, 2, 1000, IPC_WAIT_INTR][random.below(8) as usize]
 }
 
@@ -108,29 +108,29 @@ fn recv_all(fd: &OwnedFd, messages: &Messages, count: u64, timeout: Timeouts) {
 /// 10^4 messages each way at once, while signals interrupt the calls of both processes every 100
 /// µs.
 #[apply(isolated)]
-fn interrupted_all_the_time() {
+fn interrupted_messages() {
     let count = scaled(10_000);
-    for kind in TYPES {
+    for socket_type in TYPES {
         for flags in [0, libc::SA_RESTART] {
             for nonblock in [0, libc::SOCK_NONBLOCK] {
                 count_signal(libc::SIGALRM, flags);
                 let messages = Messages::new(32 << 10);
-                let (a, b) = pair(kind | nonblock);
+                let (a, b) = pair(socket_type | nonblock);
                 // The signals arrive in the main thread, which sends in one process and receives in
                 // the other.
                 let child = fork(|| {
                     storm(100);
                     thread::scope(|scope| {
-                        scope.spawn(|| send_all(&b, &messages, count, any_timeout));
-                        recv_all(&b, &messages, count, any_timeout);
+                        scope.spawn(|| send_all(&b, &messages, count, random_timeout));
+                        recv_all(&b, &messages, count, random_timeout);
                     });
                     storm(0);
                 });
                 let before = handled();
                 storm(100);
                 thread::scope(|scope| {
-                    scope.spawn(|| recv_all(&a, &messages, count, any_timeout));
-                    send_all(&a, &messages, count, any_timeout);
+                    scope.spawn(|| recv_all(&a, &messages, count, random_timeout));
+                    send_all(&a, &messages, count, random_timeout);
                 });
                 storm(0);
                 child.join();
@@ -146,7 +146,7 @@ fn interrupted_stream() {
     let whole = pattern(8 << 20, 6);
     for flags in [0, libc::SA_RESTART] {
         count_signal(libc::SIGALRM, flags);
-        for pick in [any_timeout as Timeouts, |_| -1] {
+        for pick in [random_timeout as Timeouts, |_| -1] {
             let (a, b) = pair(libc::SOCK_STREAM);
             let child = fork(|| {
                 storm(100);
@@ -185,13 +185,13 @@ fn interrupted_stream() {
 #[apply(isolated)]
 fn many_messages() {
     let count = scaled(100_000);
-    for kind in TYPES {
+    for socket_type in TYPES {
         // On a stream, at most the length that no time-out can cut.
         let messages = Messages::new(32 << 10);
-        let (a, b) = pair(kind);
+        let (a, b) = pair(socket_type);
         // EINTR is impossible: no handler is installed.
-        let child = fork(|| send_all(&a, &messages, count, any_timeout));
-        recv_all(&b, &messages, count, any_timeout);
+        let child = fork(|| send_all(&a, &messages, count, random_timeout));
+        recv_all(&b, &messages, count, random_timeout);
         child.join();
         assert_eq!(recv(&b, &mut [0; 8], 0), Err(libc::EAGAIN));
     }
@@ -225,8 +225,8 @@ fn sender_killed() {
     let mut made = Vec::new();
     let mut totals = [0; 3];
     let mut cut = 0;
-    for (kind, total) in TYPES.into_iter().zip(&mut totals) {
-        let longest = if kind == libc::SOCK_STREAM {
+    for (socket_type, total) in TYPES.into_iter().zip(&mut totals) {
+        let longest = if socket_type == libc::SOCK_STREAM {
             200_000
         } else {
             60_000
@@ -234,7 +234,7 @@ fn sender_killed() {
         let messages = Messages::new(longest);
         let mut buf = vec![0; longest as usize];
         for _ in 0..scaled(50) {
-            let (a, b) = pair(kind);
+            let (a, b) = pair(socket_type);
             let others = b.as_raw_fd();
             let messages = &messages;
             let child = fork(move || {
@@ -254,16 +254,19 @@ fn sender_killed() {
                     Ok(0) => break,
                     Ok(len) => {
                         let message = messages.get(number, &mut made);
-                        assert!(buf[..len] == *message, "type {kind}, message {number}");
+                        assert!(
+                            buf[..len] == *message,
+                            "type {socket_type}, message {number}"
+                        );
                         number += 1;
                     }
-                    Err(libc::EPROTO) if kind == libc::SOCK_STREAM => {
+                    Err(libc::EPROTO) if socket_type == libc::SOCK_STREAM => {
                         assert_eq!(recv(&b, &mut buf, -1), Ok(0));
                         cut += 1;
                         break;
                     }
-                    Err(libc::EAGAIN) if kind == libc::SOCK_DGRAM => break,
-                    Err(error) => panic!("type {kind}, errno {error}"),
+                    Err(libc::EAGAIN) if socket_type == libc::SOCK_DGRAM => break,
+                    Err(error) => panic!("type {socket_type}, errno {error}"),
                 }
             }
             assert!(child.is_none() && number >= enough);
@@ -277,15 +280,15 @@ fn sender_killed() {
 #[apply(isolated)]
 fn receiver_killed() {
     let mut random = Random(4);
-    for kind in TYPES {
-        let longest = if kind == libc::SOCK_STREAM {
+    for socket_type in TYPES {
+        let longest = if socket_type == libc::SOCK_STREAM {
             200_000
         } else {
             60_000
         };
         let messages = Messages::new(longest);
         for round in 0..scaled(50) {
-            let (a, b) = pair(kind);
+            let (a, b) = pair(socket_type);
             let others = a.as_raw_fd();
             let receiver = &messages;
             let child = fork(move || {
@@ -314,11 +317,11 @@ fn receiver_killed() {
                     Err(error) => break error,
                 }
             };
-            assert_eq!(sent, libc::EPIPE, "type {kind}");
-            assert_eq!(send(&a, b"x", -1), Err(gone_before(kind)));
+            assert_eq!(sent, libc::EPIPE, "type {socket_type}");
+            assert_eq!(send(&a, b"x", -1), Err(errno_after_close(socket_type)));
             killed.expect("an end before the kill").join();
-            assert!(child.reap() == libc::SIGKILL, "it saw something wrong");
-            if kind != libc::SOCK_DGRAM {
+            assert!(child.reap() == libc::SIGKILL, "the child found an error");
+            if socket_type != libc::SOCK_DGRAM {
                 assert_eq!(recv(&a, &mut [0; 8], -1), Ok(0));
             }
         }
@@ -329,21 +332,21 @@ fn receiver_killed() {
 #[apply(isolated)]
 fn killed_while_both_talk() {
     let mut random = Random(5);
-    for kind in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
+    for socket_type in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
         let messages = Messages::new(4000);
         for _ in 0..scaled(50) {
-            let (a, b) = pair(kind);
+            let (a, b) = pair(socket_type);
             let others = a.as_raw_fd();
             let theirs = &messages;
-            let (mut tell, told) = pipe();
+            let (mut wait_ready, ready) = pipe();
             let child = fork(move || {
                 drop(own(others));
                 use std::io::Write;
-                let mut told = told;
+                let mut ready = ready;
                 let mut made = Vec::new();
                 for number in 0.. {
                     send(&b, theirs.get(number, &mut made), -1).unwrap();
-                    told.write_all(b".").unwrap();
+                    ready.write_all(b".").unwrap();
                 }
             });
             // The child never reads.
@@ -358,7 +361,7 @@ fn killed_while_both_talk() {
             spin(Duration::from_micros(random.below(300)));
             drop(child);
             let mut dots = Vec::new();
-            std::io::Read::read_to_end(&mut tell, &mut dots).unwrap();
+            std::io::Read::read_to_end(&mut wait_ready, &mut dots).unwrap();
             let mut number = enough;
             loop {
                 match recv(&a, &mut buf, 1000) {
@@ -372,7 +375,10 @@ fn killed_while_both_talk() {
                 }
             }
             let sent = dots.len() as u64;
-            assert!(number >= sent, "type {kind}: {number} of {sent} messages");
+            assert!(
+                number >= sent,
+                "type {socket_type}: {number} of {sent} messages"
+            );
         }
     }
 }
@@ -383,10 +389,10 @@ fn killed_while_both_talk() {
 fn several_threads() {
     const SENDERS: u64 = 4;
     let each = scaled(5000);
-    for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
+    for socket_type in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
         for receivers in [1, 3] {
             let messages = Messages::new(2000);
-            let (a, b) = pair(kind);
+            let (a, b) = pair(socket_type);
             let left = AtomicUsize::new((SENDERS * each) as usize);
             let seen = thread::scope(|scope| {
                 for sender in 0..SENDERS {

@@ -14,19 +14,19 @@ pub const TYPES: [c_int; 3] = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET, libc::SO
 pub type Pair = (OwnedFd, OwnedFd);
 
 #[track_caller]
-pub fn pair(kind: c_int) -> Pair {
+pub fn pair(socket_type: c_int) -> Pair {
     let mut fds = [-7; 2];
     // SAFETY: an array of two.
     assert_eq!(
-        outcome(|| unsafe { ipc_pair_open(kind, fds.as_mut_ptr()) } as ssize_t),
+        outcome(|| unsafe { ipc_pair_open(socket_type, fds.as_mut_ptr()) } as ssize_t),
         Ok(0)
     );
     (own(fds[0]), own(fds[1]))
 }
 
 /// The first end of a pair whose second end is closed.
-pub fn widowed(kind: c_int) -> OwnedFd {
-    pair(kind).0
+pub fn pair_with_closed_peer(socket_type: c_int) -> OwnedFd {
+    pair(socket_type).0
 }
 
 #[track_caller]
@@ -59,11 +59,11 @@ pub fn recv(fd: &OwnedFd, buf: &mut [u8], timeout_ms: c_int) -> Outcome {
 pub fn recv_fds(
     fd: &OwnedFd,
     buf: &mut [u8],
-    room: usize,
+    max_fds: usize,
     timeout_ms: c_int,
 ) -> Result<(usize, Vec<OwnedFd>), c_int> {
     let mut fds = [-7; 300];
-    let mut nfds = room;
+    let mut nfds = max_fds;
     let (at, cap) = (buf.as_mut_ptr().cast(), buf.len());
     let got = outcome(|| {
         let (fds, nfds) = (fds.as_mut_ptr(), &raw mut nfds);
@@ -71,8 +71,8 @@ pub fn recv_fds(
         unsafe { ipc_msg_recv(fd.as_raw_fd(), at, cap, fds, nfds, timeout_ms) }
     });
     let stored = if got.is_ok() { nfds } else { 0 };
-    assert!(nfds <= room);
-    assert!(got.is_ok() || nfds == room, "inout_nfds after a failure");
+    assert!(nfds <= max_fds);
+    assert!(got.is_ok() || nfds == max_fds, "inout_nfds after a failure");
     assert!(fds[stored..].iter().all(|fd| *fd == -7), "ret_fds: {fds:?}");
     let fds = fds[..stored].iter().map(|fd| own(*fd)).collect();
     got.map(|len| (len, fds))
@@ -135,8 +135,8 @@ pub fn shut(fd: &OwnedFd, how: c_int) {
 
 /// The errno of a send after an earlier send found the receiver closed: the kernel then disconnects
 /// a datagram socket.
-pub fn gone_before(kind: c_int) -> c_int {
-    if kind == libc::SOCK_DGRAM {
+pub fn errno_after_close(socket_type: c_int) -> c_int {
+    if socket_type == libc::SOCK_DGRAM {
         libc::ENOTCONN
     } else {
         libc::EPIPE

@@ -45,11 +45,13 @@ const WAITING: [(&str, Waiting); 6] = [
 /// Runs a test with each call, on each type, with a blocking and a non-blocking end whose send
 /// queue is full and whose receive queue is empty.
 fn each(run: impl Fn(Waiting, &OwnedFd, &OwnedFd)) {
-    for kind in TYPES {
+    for socket_type in TYPES {
         for nonblock in [0, libc::SOCK_NONBLOCK] {
             for (name, waiting) in WAITING {
-                let _case = Case(format!("{name}, type {kind}, O_NONBLOCK {nonblock:#x}"));
-                let (a, b) = pair(kind | nonblock);
+                let _case = Case(format!(
+                    "{name}, type {socket_type}, O_NONBLOCK {nonblock:#x}"
+                ));
+                let (a, b) = pair(socket_type | nonblock);
                 fill(&a);
                 run(waiting, &a, &b);
             }
@@ -57,33 +59,21 @@ fn each(run: impl Fn(Waiting, &OwnedFd, &OwnedFd)) {
     }
 }
 
-/// The delay that a busy machine may add to a time-out.
-const GRACE: Duration = Duration::from_secs(5);
-
-#[track_caller]
-fn took(start: Instant, least: Duration) {
-    let took = start.elapsed();
-    assert!(
-        took >= least && took < least + GRACE,
-        "{took:?} for {least:?}"
-    );
-}
-
 #[apply(isolated)]
-fn not_at_all_and_short() {
+fn zero_and_short() {
     each(|waiting, a, _| {
         let start = Instant::now();
         assert_eq!(waiting(a, 0), Err(libc::EAGAIN));
-        took(start, Duration::ZERO);
+        assert_waited(start, Duration::ZERO);
         for timeout_ms in [1, 20] {
             let start = Instant::now();
             assert_eq!(waiting(a, timeout_ms), Err(libc::ETIMEDOUT));
-            took(start, Duration::from_millis(timeout_ms as u64));
+            assert_waited(start, Duration::from_millis(timeout_ms as u64));
         }
     });
 }
 
-/// Takes a message from the queue and sends one, so that either kind of waiting call returns.
+/// Takes a message from the queue and sends one, so that either type of waiting call returns.
 fn serve(b: &OwnedFd) {
     assert_eq!(send(b, b"12345678", 0), Ok(0));
     while raw_recv(b, &mut [0; 4096]).is_ok() {}
@@ -119,7 +109,7 @@ fn under_signals() {
             let before = handled();
             let start = Instant::now();
             assert_eq!(waiting(a, 30), Err(libc::ETIMEDOUT));
-            took(start, Duration::from_millis(30));
+            assert_waited(start, Duration::from_millis(30));
             assert!(handled() > before, "no signal came");
             assert_eq!(waiting(a, 0), Err(libc::EAGAIN));
             storm(0);
@@ -169,7 +159,7 @@ fn stopped_and_continued() {
 
 /// Single bytes that wake the receiver repeatedly do not lengthen its time-out.
 #[apply(isolated)]
-fn wakings_without_end() {
+fn repeated_wake_ups() {
     let (a, b) = pair(libc::SOCK_STREAM);
     let (count, message) = (1 << 20, 1 << 24);
     for framed in [false, true] {
@@ -182,7 +172,7 @@ fn wakings_without_end() {
                 recv_full(&b, &mut buf, None, 50)
             };
             assert_eq!(got, Err(libc::ETIMEDOUT));
-            took(start, Duration::from_millis(50));
+            assert_waited(start, Duration::from_millis(50));
         });
         if framed {
             raw_send(&a, &header(message as u32), 0);
@@ -204,7 +194,7 @@ fn wakings_without_end() {
 
 /// SO_RCVTIMEO and SO_SNDTIMEO on the caller's socket do not shorten a wait.
 #[apply(isolated)]
-fn beside_the_sockets_own() {
+fn socket_timeouts() {
     let (a, b) = pair(libc::SOCK_SEQPACKET);
     let own = libc::timeval {
         tv_sec: 0,
@@ -221,7 +211,7 @@ fn beside_the_sockets_own() {
     for waiting in [waits_in_recv as Waiting, waits_in_send] {
         let start = Instant::now();
         assert_eq!(waiting(&a, 40), Err(libc::ETIMEDOUT));
-        took(start, Duration::from_millis(40));
+        assert_waited(start, Duration::from_millis(40));
         let child = fork(|| assert!(waiting(&a, -1).is_ok()));
         wait_until("a longer wait than the socket's own", || {
             start.elapsed() > Duration::from_millis(80)

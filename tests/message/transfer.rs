@@ -23,15 +23,17 @@ const LENGTHS: [usize; 9] = [
 /// ends.
 #[apply(isolated)]
 fn round_trips() {
-    for kind in TYPES {
+    for socket_type in TYPES {
         for nonblock in [0, libc::SOCK_NONBLOCK] {
-            let (a, b) = pair(kind | nonblock);
+            let (a, b) = pair(socket_type | nonblock);
             for len in LENGTHS {
-                if kind != libc::SOCK_STREAM && len > 64 << 10 {
+                if socket_type != libc::SOCK_STREAM && len > 64 << 10 {
                     continue;
                 }
                 for timeout_ms in [-1, 20_000, IPC_WAIT_INTR] {
-                    let _case = Case(format!("type {kind}, {len} bytes, time-out {timeout_ms}"));
+                    let _case = Case(format!(
+                        "type {socket_type}, {len} bytes, time-out {timeout_ms}"
+                    ));
                     round_trip(&a, &b, len, timeout_ms);
                 }
             }
@@ -59,9 +61,9 @@ fn round_trip(a: &OwnedFd, b: &OwnedFd, len: usize, timeout_ms: c_int) {
 
 /// Queued messages stay separate and in order.
 #[apply(isolated)]
-fn borders() {
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+fn message_boundaries() {
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         for seed in 0..8 {
             assert_eq!(send(&a, &pattern(seed as usize + 1, seed), 0), Ok(0));
         }
@@ -78,20 +80,22 @@ fn borders() {
 /// A message longer than the buffer is discarded with its descriptors; the next message is intact.
 #[apply(isolated)]
 fn longer_than_cap() {
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         let held = descriptors(3);
         for len in [9, 100, 20_000, 64 << 10] {
             for cap in [1, 7, 8, len - 1] {
-                for room in [None, Some(0), Some(2), Some(5)] {
-                    let _case = Case(format!("type {kind}, {len} bytes, cap {cap}, {room:?}"));
+                for max_fds in [None, Some(0), Some(2), Some(5)] {
+                    let _case = Case(format!(
+                        "type {socket_type}, {len} bytes, cap {cap}, {max_fds:?}"
+                    ));
                     let before = open_numbers();
                     assert_eq!(send_fds(&a, &pattern(len, 1), &raw(&held), 0), Ok(0));
                     assert_eq!(send(&a, b"next", 0), Ok(0));
                     let mut buf = vec![0xaa; len];
-                    let got = match room {
+                    let got = match max_fds {
                         None => recv(&b, &mut buf[..cap], 0),
-                        Some(room) => recv_fds(&b, &mut buf[..cap], room, 0).map(|got| got.0),
+                        Some(max_fds) => recv_fds(&b, &mut buf[..cap], max_fds, 0).map(|got| got.0),
                     };
                     assert_eq!(got, Err(libc::EMSGSIZE));
                     assert!(buf[cap..].iter().all(|byte| *byte == 0xaa));
@@ -128,7 +132,7 @@ fn progress() {
                 Ok(len) => assert_eq!((len, received), (whole.len(), whole.len())),
                 Err(error) => {
                     assert_eq!(error, errno);
-                    assert_eq!(received, sent, "all that was there");
+                    assert_eq!(received, sent, "all queued data");
                 }
             }
             turns += 1;
@@ -163,9 +167,9 @@ fn progress() {
 
 /// The library exchanges messages with the kernel's own send(2) and recv(2).
 #[apply(isolated)]
-fn beside_raw_calls() {
-    for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
-        let (a, b) = pair(kind);
+fn with_raw_calls() {
+    for socket_type in [libc::SOCK_SEQPACKET, libc::SOCK_DGRAM] {
+        let (a, b) = pair(socket_type);
         let mut buf = [0; 100];
         assert_eq!(send(&a, b"exactly", 0), Ok(0));
         assert_eq!(raw_recv(&b, &mut buf), Ok(7));
@@ -239,7 +243,11 @@ fn over_udp() {
         assert_eq!(recv(&b, &mut buf, 50), Err(libc::ETIMEDOUT));
         assert_eq!(send(&a, &[1; 70_000], 0), Err(libc::EMSGSIZE));
         assert_eq!(send_fds(&a, b"x", &[0], 0), Err(libc::EOPNOTSUPP));
-        assert_eq!(recv(&b, &mut buf, 0), Err(libc::EAGAIN), "not without it");
+        assert_eq!(
+            recv(&b, &mut buf, 0),
+            Err(libc::EAGAIN),
+            "nothing arrives without the descriptor"
+        );
         // After the first datagram, the host reports that the port is closed.
         drop(b);
         assert_eq!(send(&a, b"x", 0), Ok(0));
@@ -310,8 +318,8 @@ fn time_out_inside_over_tcp() {
 /// Each process uses its end after fork; the session ends when the child exits.
 #[apply(isolated)]
 fn across_fork() {
-    for kind in TYPES {
-        let (a, b) = pair(kind);
+    for socket_type in TYPES {
+        let (a, b) = pair(socket_type);
         let parents = a.as_raw_fd();
         let child = fork(move || {
             drop(own(parents));
@@ -334,7 +342,7 @@ fn across_fork() {
         assert_eq!(recv(&a, &mut buf, 0), Err(libc::EAGAIN));
         drop(fds);
         assert_eq!(send(&a, b"x", 0), Err(libc::EPIPE));
-        if kind != libc::SOCK_DGRAM {
+        if socket_type != libc::SOCK_DGRAM {
             assert_eq!(recv(&a, &mut buf, -1), Ok(0));
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 #[apply(isolated)]
 fn reader() {
     let lock = Lock::new();
-    let held = Held::holding(&lock, Side::Read);
+    let held = hold(&lock, Side::Read);
     let waiting = fork(|| {
         assert_eq!(lock.wr(-1), CLEAN, "a reader changes nothing");
         assert_eq!(lock.wr_un(), DONE);
@@ -28,7 +28,7 @@ fn waiting() {
                 continue;
             }
             let lock = Lock::new();
-            let held = Held::holding(&lock, holds);
+            let held = hold(&lock, holds);
             let waiting = fork(|| {
                 let _ = lock.lock(side, -1);
             });
@@ -96,13 +96,13 @@ fn writer() {
 /// The owner dies while others wait: the next caller gets the report, and so do those behind it
 /// unless it repairs the data.
 #[apply(isolated)]
-fn told_while_waiting() {
+fn reported_while_waiting() {
     for repairs in [false, true] {
         for side in SIDES {
-            for timeout in PATIENT {
+            for timeout in WAITING_TIMEOUTS {
                 let _case = Case(format!("{side:?}, {timeout}, repairs {repairs}"));
                 let lock = Lock::new();
-                let held = Held::start(|| assert_eq!(lock.wr(0), CLEAN), || ());
+                let held = PausedChild::start(|| assert_eq!(lock.wr(0), CLEAN), || ());
                 let first = fork(|| {
                     assert_eq!(lock.lock(side, timeout), DIED);
                     if side == Side::Write && repairs {
@@ -136,7 +136,7 @@ fn told_while_waiting() {
 fn after_repair() {
     let lock = Lock::new();
     die_holding(&lock);
-    let held = Held::start(
+    let held = PausedChild::start(
         || {
             assert_eq!(lock.wr(0), DIED);
             assert_eq!(lock.consistent(), DONE);
@@ -178,9 +178,9 @@ fn again_and_again() {
 #[apply(isolated)]
 fn at_random() {
     let lock = Lock::new();
-    let two = Two::new();
+    let two = TwoNumbers::new();
     let counts = shared_words(2);
-    let [done, told] = [&counts[0], &counts[1]];
+    let [done, reports] = [&counts[0], &counts[1]];
     let work = |seed| {
         let mut random = Random(seed);
         loop {
@@ -191,10 +191,10 @@ fn at_random() {
                 got => {
                     let died = got.unwrap() != 0;
                     let (a, b) = two.get();
-                    assert!(a == b || died, "torn, and nobody was told");
+                    assert!(a == b || died, "torn, and no death was reported");
                     if side == Side::Write {
                         if died {
-                            told.fetch_add(1, SeqCst);
+                            reports.fetch_add(1, SeqCst);
                             two.repair();
                             assert_eq!(lock.consistent(), DONE);
                         }
@@ -220,7 +220,7 @@ fn at_random() {
     children.into_iter().for_each(kill);
     assert_eq!(lock.values()[..3], [0; 3]);
     assert!(
-        told.load(SeqCst) > kills / 50,
-        "{told:?} of {kills} were told"
+        reports.load(SeqCst) > kills / 50,
+        "{reports:?} reports for {kills} kills"
     );
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 /// Waiting processes get the lock in the order of their calls; consecutive readers share it.
 #[apply(isolated)]
-fn in_the_order_of_coming() {
+fn arrival_order() {
     for orders in [
         &[Side::Read, Side::Write, Side::Read, Side::Write][..],
         &[
@@ -28,17 +28,17 @@ fn in_the_order_of_coming() {
             let _case = Case(format!("{first:?}, then {orders:?}"));
             let lock = Lock::new();
             let log = shared_words(1 + orders.len());
-            let held = Held::holding(&lock, first);
+            let held = hold(&lock, first);
             let mut children = Vec::new();
             for (i, side) in orders.iter().enumerate() {
                 let waits = lock.waiters();
                 let before = log[0].load(SeqCst);
                 children.push(fork(|| {
-                    assert_eq!(lock.lock(*side, PATIENT[i % 3]), CLEAN);
+                    assert_eq!(lock.lock(*side, WAITING_TIMEOUTS[i % 3]), CLEAN);
                     log[1 + i].store(log[0].fetch_add(1, SeqCst), SeqCst);
                     assert_eq!(lock.unlock(*side), DONE);
                 }));
-                wait_until("it waits, or is done", || {
+                wait_until("it waits or has finished", || {
                     lock.waiters() > waits || log[0].load(SeqCst) > before
                 });
             }
@@ -60,7 +60,7 @@ fn in_the_order_of_coming() {
 fn writer_among_readers() {
     let lock = Lock::new();
     let stop = &shared_words(1)[0];
-    let first = Held::holding(&lock, Side::Read);
+    let first = hold(&lock, Side::Read);
     let writer = fork(|| {
         assert_eq!(lock.wr(-1), CLEAN);
         assert_eq!(lock.wr_un(), DONE);
@@ -122,7 +122,7 @@ fn reader_among_writers() {
 fn next_and_stopped() {
     for dies in [false, true] {
         let lock = Lock::new();
-        let first = Held::holding(&lock, Side::Read);
+        let first = hold(&lock, Side::Read);
         let writer = fork(|| {
             assert_eq!(lock.wr(-1), CLEAN);
             assert_eq!(lock.wr_un(), DONE);

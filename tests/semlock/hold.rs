@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::thread;
 
 #[apply(isolated)]
-fn who_excludes_whom() {
+fn exclusion_rules() {
     let lock = Lock::new();
     for side in SIDES {
         for timeout in [0, 10, LONG, -1, INTR] {
@@ -43,13 +43,13 @@ fn who_excludes_whom() {
 #[apply(isolated)]
 fn exclusion() {
     let lock = Lock::new();
-    let two = Two::new();
+    let two = TwoNumbers::new();
     let rounds = scaled(4000);
     let children: Vec<Child> = (0..6)
         .map(|i| {
             fork(|| {
                 for round in 0..rounds {
-                    let timeout = PATIENT[round as usize % 3];
+                    let timeout = WAITING_TIMEOUTS[round as usize % 3];
                     let side = SIDES[i % 2];
                     assert_eq!(lock.lock(side, timeout), CLEAN);
                     let (a, b) = two.get();
@@ -95,7 +95,7 @@ fn not_held() {
 #[apply(isolated)]
 fn held_by_another() {
     let lock = Lock::new();
-    let held = Held::holding(&lock, Side::Write);
+    let held = hold(&lock, Side::Write);
     let try_it = || {
         assert_eq!(lock.wr_un(), Err(EPERM));
         assert_eq!(lock.consistent(), Err(EPERM));
@@ -109,7 +109,7 @@ fn held_by_another() {
     assert_eq!(lock.values(), [0; 4]);
     // Nor a lock whose data needs repair.
     die_holding(&lock);
-    let held = Held::start(|| assert_eq!(lock.wr(0), DIED), || ());
+    let held = PausedChild::start(|| assert_eq!(lock.wr(0), DIED), || ());
     assert_eq!(lock.consistent(), Err(EPERM));
     assert_eq!(lock.wr_un(), Err(EPERM));
     kill(held.child);
@@ -181,7 +181,7 @@ fn threads() {
 
 /// A program that the process executes still holds the lock; its exit releases it.
 #[apply(isolated)]
-fn over_exec() {
+fn across_exec() {
     let lock = Lock::new();
     let (read, write) = pipe();
     let child = fork(|| {
@@ -226,14 +226,14 @@ fn most_readers() {
         }
     })
     .join();
-    assert_eq!(lock.values(), [0; 4], "the kernel gave them back");
+    assert_eq!(lock.values(), [0; 4], "the exit released them");
 }
 
 #[apply(isolated)]
 fn removed_while_held() {
     for side in SIDES {
         let lock = Lock::new();
-        let held = Held::start(
+        let held = PausedChild::start(
             || assert_eq!(lock.lock(side, 0), CLEAN),
             || assert_eq!(lock.unlock(side), Err(EINVAL)),
         );

@@ -213,14 +213,14 @@ fn crowd(key: key_t, flags: c_int, refused: c_int) -> u64 {
 }
 
 #[apply(isolated)]
-fn all_at_once() {
+fn many_at_once() {
     for _ in 0..3 {
         assert_eq!(crowd(fresh_key(), IPC_CREAT | 0o600, 0), 100);
     }
 }
 
 #[apply(isolated)]
-fn exclusively_at_once() {
+fn many_exclusive_at_once() {
     for _ in 0..3 {
         let flags = IPC_CREAT | IPC_EXCL | 0o600;
         assert_eq!(crowd(fresh_key(), flags, EEXIST), 1);

@@ -2,7 +2,6 @@
 
 pub use common::prelude::*;
 use libc::{c_int, c_ushort, key_t};
-use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use unixipc::ffi::lock::IPC_OWNER_DIED;
 use unixipc::ffi::pair::IPC_WAIT_INTR;
@@ -10,7 +9,7 @@ use unixipc::ffi::semlock::*;
 
 pub const INTR: c_int = IPC_WAIT_INTR;
 /// The time-outs with which a call waits without a limit.
-pub const PATIENT: [c_int; 3] = [-1, LONG, INTR];
+pub const WAITING_TIMEOUTS: [c_int; 3] = [-1, LONG, INTR];
 /// The results of taking a lock: its data is consistent, or a dead owner may have left it
 /// inconsistent.
 pub const CLEAN: Outcome = Ok(0);
@@ -137,48 +136,18 @@ pub enum Side {
 
 pub const SIDES: [Side; 2] = [Side::Read, Side::Write];
 
-/// A child that does its first step, and continues when the parent tells it to.
-pub struct Held {
-    pub child: Child,
-    line: std::os::unix::net::UnixStream,
-}
-
-impl Held {
-    /// Starts the child; returns when `first` has returned.
-    #[track_caller]
-    pub fn start(first: impl FnOnce(), then: impl FnOnce()) -> Self {
-        let (mut line, mut child_line) = std::os::unix::net::UnixStream::pair().unwrap();
-        let child = fork(|| {
-            first();
-            child_line.write_all(b".").unwrap();
-            child_line.read_exact(&mut [0]).unwrap();
-            then();
-        });
-        drop(child_line);
-        line.read_exact(&mut [0]).expect("the child to come so far");
-        Self { child, line }
-    }
-
-    /// A child that holds a lock, and releases it when it continues.
-    #[track_caller]
-    pub fn holding(lock: &Lock, side: Side) -> Self {
-        Self::start(
-            || assert_eq!(lock.lock(side, 0), CLEAN),
-            || assert_eq!(lock.unlock(side), DONE),
-        )
-    }
-
-    /// Lets the child continue, and waits for its exit.
-    #[track_caller]
-    pub fn finish(mut self) {
-        self.line.write_all(b".").unwrap();
-        self.child.join();
-    }
+/// A child that holds a lock, and releases it when it continues.
+#[track_caller]
+pub fn hold(lock: &Lock, side: Side) -> PausedChild {
+    PausedChild::start(
+        || assert_eq!(lock.lock(side, 0), CLEAN),
+        || assert_eq!(lock.unlock(side), DONE),
+    )
 }
 
 /// A writer dies while it holds the lock.
 pub fn die_holding(lock: &Lock) {
-    let held = Held::start(
+    let held = PausedChild::start(
         || {
             lock.wr(LONG).unwrap();
         },
@@ -187,10 +156,10 @@ pub fn die_holding(lock: &Lock) {
     kill(held.child);
 }
 
-/// Two numbers that the lock keeps equal; each access reads or writes one after the other.
-pub struct Two(&'static [AtomicU64]);
+/// TwoNumbers numbers that the lock keeps equal; each access reads or writes one after the other.
+pub struct TwoNumbers(&'static [AtomicU64]);
 
-impl Two {
+impl TwoNumbers {
     pub fn new() -> Self {
         Self(shared_words(2))
     }

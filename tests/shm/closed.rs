@@ -31,7 +31,7 @@ fn ways(name: &CStr) -> Vec<Region> {
 /// Other files then have the numbers, and ipc_shm_close does not close them.
 #[apply(isolated)]
 fn other_files() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("c");
     fork(|| {
         let regions = ways(&name);
@@ -62,7 +62,7 @@ fn other_files() {
 /// The numbers stay unused.
 #[apply(isolated)]
 fn no_files() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("n");
     fork(|| {
         let regions = ways(&name);

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, ptr, thread};
 use unixipc::ffi::shm::*;
 
-const KINDS: [c_uint; 3] = [0, PUBLISH, SOLE_WRITER];
+const REGION_TYPES: [c_uint; 3] = [0, PUBLISH, SOLE_WRITER];
 
 #[apply(isolated)]
 fn arguments() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let opts = with(0, 0);
     let opts_size = size_of_val(&opts);
     // SAFETY: NULL is refused.
@@ -61,17 +61,17 @@ fn arguments() {
 /// NULL options, options that are too small, and options of newer callers.
 #[apply(isolated)]
 fn options() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let create = |bytes: &[u8]| {
         // SAFETY: options of this size, and an out pointer.
-        got(|ret| unsafe { ipc_shm_create(9, bytes.as_ptr().cast(), bytes.len(), ret) })
+        new_region(|ret| unsafe { ipc_shm_create(9, bytes.as_ptr().cast(), bytes.len(), ret) })
     };
     let opts = with(SOLE_WRITER, 0o640);
     // SAFETY: the structure has no padding.
     let opts: [u8; size_of::<ipc_shm_opts>()] = unsafe { std::mem::transmute(opts) };
     let mode_of = |region: Region| region.stat().st_mode & 0o7777;
     // SAFETY: NULL means the defaults.
-    let region = got(|ret| unsafe { ipc_shm_create(9, ptr::null(), 100, ret) }).unwrap();
+    let region = new_region(|ret| unsafe { ipc_shm_create(9, ptr::null(), 100, ret) }).unwrap();
     assert_eq!(mode_of(region), 0o600);
     let name = name("options");
     for size in 0..size_of::<ipc_shm_opts>() {
@@ -81,7 +81,7 @@ fn options() {
         let null = ptr::null_mut();
         // SAFETY: a string, `size` bytes of options, and an out pointer.
         let opened =
-            got(|ret| unsafe { ipc_shm_open_or_create(n, 9, None, null, opts, size, ret) });
+            new_region(|ret| unsafe { ipc_shm_open_or_create(n, 9, None, null, opts, size, ret) });
         assert_eq!(opened.unwrap_err(), EINVAL, "{size}");
         assert_eq!(unlink(&name), Err(ENOENT));
     }
@@ -95,11 +95,11 @@ fn options() {
 
 #[apply(isolated)]
 fn sizes() {
-    let _place = Place::new();
-    for kind in KINDS {
+    let _directory = NameDirectory::new();
+    for region_type in REGION_TYPES {
         for size in [1, 8, PAGE - 1, PAGE, PAGE + 1, (9 << 20) + 5] {
-            let _case = Case(format!("{kind}, {size}"));
-            let region = create(size, kind, 0).unwrap();
+            let _case = Case(format!("{region_type}, {size}"));
+            let region = create(size, region_type, 0).unwrap();
             assert_eq!(region.size(), size);
             assert_eq!(region.addr() as usize % PAGE, 0);
             let st = region.stat();
@@ -110,7 +110,11 @@ fn sizes() {
             );
             assert!(region.is_all(0));
             region.fill(0xa5);
-            let same = if kind == SOLE_WRITER { RDONLY } else { 0 } | TRUST;
+            let same = if region_type == SOLE_WRITER {
+                RDONLY
+            } else {
+                0
+            } | TRUST;
             let again = from_fd(region.fd(), same).unwrap();
             assert_ne!(again.addr(), region.addr());
             assert!(again.is_all(0xa5) && again.size() == size);
@@ -121,8 +125,12 @@ fn sizes() {
             (isize::MAX as usize, ENOSPC),
             (1 << 50, ENOSPC),
         ] {
-            assert_eq!(create(size, kind, 0).unwrap_err(), error, "{size:#x}");
-            let huge = create(size, kind | HUGE, 0).unwrap_err();
+            assert_eq!(
+                create(size, region_type, 0).unwrap_err(),
+                error,
+                "{size:#x}"
+            );
+            let huge = create(size, region_type | HUGE, 0).unwrap_err();
             assert_eq!(huge, error, "{size:#x}");
         }
     }
@@ -199,17 +207,19 @@ fn sole_writer() {
 
 #[apply(isolated)]
 fn modes() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     for mask in [0, 0o22, 0o77, 0o777] {
         for (mode, exactly) in [(0, 0o600), (0o600, 0o600), (0o666, 0o666), (0o420, 0o420)] {
-            for kind in KINDS {
-                let _case = Case(format!("umask {mask:o}, mode {mode:o}, kind {kind}"));
+            for region_type in REGION_TYPES {
+                let _case = Case(format!(
+                    "umask {mask:o}, mode {mode:o}, region_type {region_type}"
+                ));
                 set_umask(mask);
-                let region = create(1, kind, mode);
+                let region = create(1, region_type, mode);
                 set_umask(0o22);
                 let region = region.unwrap();
                 assert_eq!(region.stat().st_mode, S_IFREG | exactly);
-                if kind == PUBLISH {
+                if region_type == PUBLISH {
                     let name = name("mode");
                     assert_eq!(region.publish(&name), Ok(0));
                     let mut st = region.stat();
@@ -230,26 +240,26 @@ fn modes() {
             }
         }
     }
-    assert!(place.names().is_empty());
+    assert!(directory.names().is_empty());
 }
 
 /// The call fails, and raises no SIGXFSZ.
 #[apply(isolated)]
 fn file_size_limit() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     // SAFETY: the default action needs no handler.
     unsafe { signal(SIGXFSZ, SIG_DFL) };
     let old = set_soft_limit(RLIMIT_FSIZE, 2 * PAGE as u64);
-    for kind in KINDS {
-        assert_eq!(create(2 * PAGE + 1, kind, 0).unwrap_err(), EFBIG);
-        assert_eq!(create(2 * PAGE, kind, 0).unwrap().size(), 2 * PAGE);
+    for region_type in REGION_TYPES {
+        assert_eq!(create(2 * PAGE + 1, region_type, 0).unwrap_err(), EFBIG);
+        assert_eq!(create(2 * PAGE, region_type, 0).unwrap().size(), 2 * PAGE);
     }
     set_soft_limit(RLIMIT_FSIZE, old);
 }
 
 /// Every call that opens a region.
 fn ways(run: impl Fn(&str, &dyn Fn() -> Result<Region, c_int>)) {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let (named, new) = (name("named"), name("new"));
     let region = create(PAGE, PUBLISH, 0).unwrap();
     assert_eq!(region.publish(&named), Ok(0));
@@ -300,8 +310,8 @@ fn few_descriptors() {
         assert_eq!(with_room_for(0, open).unwrap_err(), EMFILE);
         if way == "open_or_create, create" {
             // The name lock takes two.
-            for room in [1, 2] {
-                assert_eq!(with_room_for(room, open).unwrap_err(), EMFILE);
+            for free in [1, 2] {
+                assert_eq!(with_room_for(free, open).unwrap_err(), EMFILE);
             }
             drop(with_room_for(3, open).unwrap());
         } else {
@@ -313,13 +323,13 @@ fn few_descriptors() {
 
 #[apply(isolated)]
 fn little_address_space() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let before = open_numbers();
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let used: u64 = statm.split(' ').next().unwrap().parse().unwrap();
     let old = set_soft_limit(RLIMIT_AS, used * PAGE as u64 + (16 << 20));
-    for kind in KINDS {
-        assert_eq!(create(64 << 20, kind, 0).unwrap_err(), ENOMEM);
+    for region_type in REGION_TYPES {
+        assert_eq!(create(64 << 20, region_type, 0).unwrap_err(), ENOMEM);
     }
     set_soft_limit(RLIMIT_AS, old);
     assert_eq!(open_numbers(), before);
@@ -327,17 +337,17 @@ fn little_address_space() {
 
 #[apply(isolated)]
 fn prefault() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let size = 64 * PAGE;
-    for kind in KINDS {
-        let lazy = create(size, kind, 0).unwrap();
-        let eager = create(size, kind | PREFAULT, 0).unwrap();
+    for region_type in REGION_TYPES {
+        let lazy = create(size, region_type, 0).unwrap();
+        let eager = create(size, region_type | PREFAULT, 0).unwrap();
         assert_eq!(smaps(&lazy, "Rss"), 0);
         assert_eq!(smaps(&eager, "Rss"), size / 1024);
         let readers = from_fd(eager.fd(), RDONLY | PREFAULT | TRUST).unwrap();
         assert_eq!(smaps(&readers, "Rss"), size / 1024);
         // A request for huge pages does not change that.
-        let both = create(size, kind | PREFAULT | HUGE, 0).unwrap();
+        let both = create(size, region_type | PREFAULT | HUGE, 0).unwrap();
         assert_eq!(smaps(&both, "Rss"), size / 1024);
     }
     let name = name("prefault");
@@ -347,26 +357,32 @@ fn prefault() {
         assert_eq!(smaps(&region, "Rss"), size / 1024);
     }
     assert_eq!(unlink(&name), Ok(0));
-    drop(place);
+    drop(directory);
 }
 
 /// As an unprivileged user: root may lock any amount.
 #[apply(isolated)]
 fn locked() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let check = || {
         let old = set_soft_limit(RLIMIT_MEMLOCK, 16 * PAGE as u64);
-        for kind in KINDS {
-            let region = create(16 * PAGE, kind | LOCK, 0).unwrap();
+        for region_type in REGION_TYPES {
+            let region = create(16 * PAGE, region_type | LOCK, 0).unwrap();
             assert_eq!(smaps(&region, "Locked"), 64);
-            assert_eq!(create(PAGE, kind | LOCK, 0).unwrap_err(), ENOMEM);
-            assert_eq!(create(PAGE, kind | LOCK | HUGE, 0).unwrap_err(), ENOMEM);
+            assert_eq!(create(PAGE, region_type | LOCK, 0).unwrap_err(), ENOMEM);
+            assert_eq!(
+                create(PAGE, region_type | LOCK | HUGE, 0).unwrap_err(),
+                ENOMEM
+            );
             let flags = RDONLY | LOCK | TRUST;
             assert_eq!(from_fd(region.fd(), flags).unwrap_err(), ENOMEM);
             drop(region);
-            assert_eq!(create(17 * PAGE, kind | LOCK, 0).unwrap_err(), ENOMEM);
+            assert_eq!(
+                create(17 * PAGE, region_type | LOCK, 0).unwrap_err(),
+                ENOMEM
+            );
             set_soft_limit(RLIMIT_MEMLOCK, 0);
-            assert_eq!(create(PAGE, kind | LOCK, 0).unwrap_err(), EPERM);
+            assert_eq!(create(PAGE, region_type | LOCK, 0).unwrap_err(), EPERM);
             set_soft_limit(RLIMIT_MEMLOCK, 16 * PAGE as u64);
         }
         set_soft_limit(RLIMIT_MEMLOCK, old);
@@ -385,7 +401,7 @@ fn signals() {
     extern "C" fn handler(_: c_int) {
         RUNS.fetch_add(1, Ordering::Relaxed);
     }
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     // SAFETY: all zero bytes are a sigaction: no flags, nothing masked.
     let mut action: sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as *const () as usize;
@@ -403,10 +419,10 @@ fn signals() {
         // SAFETY: the timer is ours.
         unsafe { setitimer(ITIMER_REAL, &timer, ptr::null_mut()) };
     };
-    for kind in KINDS {
+    for region_type in REGION_TYPES {
         for _ in 0..3 {
             every(300);
-            let region = create(64 << 20, kind, 0);
+            let region = create(64 << 20, region_type, 0);
             every(0);
             let region = region.unwrap();
             assert!(region.stat().st_blocks as usize * 512 >= 64 << 20);
@@ -418,12 +434,12 @@ fn signals() {
 /// Older kernels, which lack some calls and flags.
 #[apply(isolated)]
 fn older_kernels() {
-    let place = Place::new();
-    for kind in KINDS {
+    let directory = NameDirectory::new();
+    for region_type in REGION_TYPES {
         fork(|| {
             // A signal undoes a long fallocate.
             refuse_where(SYS_fallocate, 3, BPF_JGT, 10 << 10, EINTR);
-            let region = create((9 << 20) + 5, kind, 0).unwrap();
+            let region = create((9 << 20) + 5, region_type, 0).unwrap();
             assert!(region.stat().st_blocks as usize * 512 >= region.size());
         })
         .join();
@@ -454,7 +470,7 @@ fn older_kernels() {
         assert!(region.stat().st_blocks as usize * 512 >= 64 * PAGE);
     })
     .join();
-    assert!(place.names().is_empty());
+    assert!(directory.names().is_empty());
 }
 
 /// The child has the region too, and closes its own handle.
@@ -537,17 +553,17 @@ fn shm_with(options: &std::ffi::CStr) {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn full() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     shm_with(c"size=1m,mode=1777");
-    let empty = place.used();
+    let empty = directory.used();
     for flags in [PUBLISH, PUBLISH | HUGE, PUBLISH | PREFAULT] {
         assert_eq!(create((1 << 20) + 1, flags, 0).unwrap_err(), ENOSPC);
-        assert_eq!(place.used(), empty);
+        assert_eq!(directory.used(), empty);
         let all = create(1 << 20, flags, 0).unwrap();
         all.fill(1); // without a SIGBUS
         assert_eq!(create(1, flags, 0).unwrap_err(), ENOSPC);
         drop(all);
-        assert_eq!(place.used(), empty);
+        assert_eq!(directory.used(), empty);
     }
     let name = name("full");
     let mut runs = 0;
@@ -556,7 +572,7 @@ fn full() {
         true
     });
     assert_eq!((failed.unwrap_err(), runs), (ENOSPC, 0));
-    assert_eq!(place.used(), empty);
+    assert_eq!(directory.used(), empty);
     // Memory without a name is not on this file system.
     create(2 << 20, 0, 0).unwrap().fill(1);
     shm_with(c"nr_inodes=2");
@@ -569,7 +585,7 @@ fn full() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn other_file_systems() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("n");
     let region = create(1, PUBLISH, 0).unwrap();
     let mine = create(1, PUBLISH, 0).unwrap();
@@ -630,7 +646,7 @@ fn other_file_systems() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn huge() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let settings = "/sys/kernel/mm/transparent_hugepage";
     let enabled = fs::read_to_string(format!("{settings}/shmem_enabled"));
     if enabled.is_ok_and(|enabled| enabled.contains("[deny]")) {

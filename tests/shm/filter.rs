@@ -17,7 +17,7 @@ fn check(region: &Region) {
 /// Every type of region can be created without these calls, one at a time and all together.
 #[apply(isolated)]
 fn create_and_publish() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let refusals: [&dyn Fn(libc::c_int); 6] = [
         &|error| refuse(SYS_fallocate, error),
         &|error| refuse(SYS_fstatfs, error),
@@ -48,7 +48,7 @@ fn create_and_publish() {
         }
         with(error, &refusals);
     }
-    assert!(place.names().is_empty());
+    assert!(directory.names().is_empty());
 }
 
 /// Memory that is not a memfd is refused, even without fstatfs.
@@ -67,15 +67,15 @@ fn passed_without_statfs() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn full() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     mount_tmpfs(c"/dev/shm", 0, c"size=1m,mode=1777");
-    let empty = place.used();
+    let empty = directory.used();
     for error in ANSWERS {
         fork(|| {
             refuse(SYS_fallocate, error);
             refuse(SYS_fstatfs, error);
             assert_eq!(create(SIZE, PUBLISH, 0).unwrap_err(), ENOSPC);
-            assert_eq!(place.used(), empty);
+            assert_eq!(directory.used(), empty);
             check(&create(1 << 20, PUBLISH, 0).unwrap());
         })
         .join();

@@ -51,7 +51,7 @@ fn open_sparse_ones() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn prefault_sparse() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     mount_tmpfs(c"/dev/shm", 0, c"size=1m,mode=1777");
     open_sparse_ones();
 }
@@ -60,7 +60,7 @@ fn prefault_sparse() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn prefault_on_older_kernels() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     mount_tmpfs(c"/dev/shm", 0, c"size=1m,mode=1777");
     for error in [EINVAL, EPERM, ENOSYS] {
         fork(|| {
@@ -84,7 +84,7 @@ fn prefault_on_older_kernels() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn mlockall_future() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let (size, key) = (4 * MIB, fresh_key());
     fork(|| {
         become_nobody().unwrap();

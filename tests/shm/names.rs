@@ -13,13 +13,16 @@ use unixipc::ffi::shm::*;
 
 #[apply(isolated)]
 fn arguments() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("a");
     let region = create(1, PUBLISH, 0).unwrap();
     let null = ptr::null();
     // SAFETY: NULL is refused.
     unsafe {
-        assert_eq!(got(|ret| ipc_shm_open(null, 0, ret)).unwrap_err(), EINVAL);
+        assert_eq!(
+            new_region(|ret| ipc_shm_open(null, 0, ret)).unwrap_err(),
+            EINVAL
+        );
         for (ret, error) in [
             (ipc_shm_publish(ptr::null_mut(), name.as_ptr()), errno()),
             (ipc_shm_publish(region.0, null), errno()),
@@ -42,7 +45,7 @@ fn arguments() {
 /// Valid and invalid names.
 #[apply(isolated)]
 fn rules() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let region = create(1, PUBLISH, 0).unwrap();
     let long = |len: usize| "/".to_string() + &"n".repeat(len);
     for (name, error) in [
@@ -81,7 +84,11 @@ fn rules() {
         let name = CString::new(name).unwrap();
         assert_eq!(open(&name, 0).unwrap_err(), ENOENT);
         assert_eq!(region.publish(&name), Ok(0));
-        assert!(place.names().contains(&name.to_str().unwrap()[1..].into()));
+        assert!(
+            directory
+                .names()
+                .contains(&name.to_str().unwrap()[1..].into())
+        );
         drop(open(&name, 0).unwrap());
         drop(open_or_create(&name, 1, (0, 0), |_, _| panic!("init")).unwrap());
         assert_eq!(unlink(&name), Ok(0));
@@ -91,10 +98,10 @@ fn rules() {
 
 #[apply(isolated)]
 fn publish() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let (a, b) = (name("a"), name("b"));
     let region = create(PAGE, PUBLISH, 0o640).unwrap();
-    assert!(place.names().is_empty());
+    assert!(directory.names().is_empty());
     region.fill(9);
     assert_eq!(region.publish(&a), Ok(0));
     assert_eq!(region.publish(&a), Err(EEXIST));
@@ -129,7 +136,7 @@ fn publish() {
 /// The creator dies before it publishes.
 #[apply(isolated)]
 fn killed_before() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let child = fork(|| {
         let region = create(8 << 20, PUBLISH, 0).unwrap();
         region.fill(1);
@@ -138,14 +145,14 @@ fn killed_before() {
         unsafe { libc::raise(SIGKILL) };
     });
     assert_eq!(child.reap(), SIGKILL);
-    assert!(place.names().is_empty());
-    assert_eq!(place.used(), 0);
+    assert!(directory.names().is_empty());
+    assert_eq!(directory.used(), 0);
 }
 
 /// Programs that use shm_open see the same names.
 #[apply(isolated)]
-fn shm_open_and_us() {
-    let _place = Place::new();
+fn with_shm_open() {
+    let _directory = NameDirectory::new();
     let name = name("theirs");
     let theirs = |flags| {
         // SAFETY: a string.
@@ -182,7 +189,7 @@ fn shm_open_and_us() {
 /// Only regular files are opened and removed.
 #[apply(isolated)]
 fn other_files() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("no");
     let at = path(&name);
     let real = crate::support::name("real");
@@ -203,7 +210,7 @@ fn other_files() {
         fs::remove_file(&at).unwrap();
     }
     fs::create_dir(&at).unwrap();
-    refused("a folder", EINVAL);
+    refused("a directory", EINVAL);
     fs::remove_dir(&at).unwrap();
     // SAFETY: a string.
     assert_eq!(unsafe { mkfifo(c_path(&at).as_ptr(), 0o600) }, 0);
@@ -221,13 +228,13 @@ fn other_files() {
 /// A name can be removed and reused while its region is in use.
 #[apply(isolated)]
 fn unlink_while_open() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("u");
     let old = create(PAGE, PUBLISH, 0).unwrap();
     assert_eq!(old.publish(&name), Ok(0));
     let old_opened = open(&name, 0).unwrap();
     assert_eq!(unlink(&name), Ok(0));
-    assert!(place.names().is_empty());
+    assert!(directory.names().is_empty());
     let new = open_or_create(&name, PAGE, (0, 0), |_, _| true).unwrap();
     old.fill(1);
     assert!(old_opened.is_all(1) && new.is_all(0));
@@ -240,7 +247,7 @@ fn unlink_while_open() {
 /// The kernel prevents a reader from writing.
 #[apply(isolated)]
 fn read_only() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("r");
     let region = create(PAGE, PUBLISH, 0).unwrap();
     region.fill(5);
@@ -262,7 +269,7 @@ fn read_only() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn another_user() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let (shut, readable, open_to_all) = (name("shut"), name("readable"), name("open"));
     for (name, mode) in [(&shut, 0o600), (&readable, 0o644), (&open_to_all, 0o666)] {
         let region = create(PAGE, PUBLISH, mode).unwrap();

@@ -16,7 +16,7 @@ const SIZE: usize = 3 * PAGE;
 
 #[apply(isolated)]
 fn arguments() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("a");
     let never = |_: *mut u8, _| -> bool { panic!("init") };
     assert_eq!(open_or_create(&name, 0, (0, 0), never).unwrap_err(), EINVAL);
@@ -33,8 +33,9 @@ fn arguments() {
     }
     let (null, no_opts) = (ptr::null_mut(), ptr::null());
     // SAFETY: NULL is refused.
-    let made =
-        got(|ret| unsafe { ipc_shm_open_or_create(ptr::null(), 1, None, null, no_opts, 0, ret) });
+    let made = new_region(|ret| unsafe {
+        ipc_shm_open_or_create(ptr::null(), 1, None, null, no_opts, 0, ret)
+    });
     assert_eq!(made.unwrap_err(), EINVAL);
     let n = name.as_ptr();
     // SAFETY: NULL is refused.
@@ -42,10 +43,11 @@ fn arguments() {
         ipc_shm_open_or_create(n, 1, None, null, no_opts, 0, ptr::null_mut()) as isize
     });
     assert_eq!(made, Err(EINVAL));
-    assert!(place.names().is_empty());
+    assert!(directory.names().is_empty());
     // No init and no options: zero bytes, 0600.
     // SAFETY: a string and an out pointer.
-    let made = got(|ret| unsafe { ipc_shm_open_or_create(n, 7, None, null, no_opts, 0, ret) });
+    let made =
+        new_region(|ret| unsafe { ipc_shm_open_or_create(n, 7, None, null, no_opts, 0, ret) });
     let made = made.unwrap();
     assert!(made.is_all(0) && made.size() == 7 && made.stat().st_mode & 0o7777 == 0o600);
     assert_eq!(unlink(&name), Ok(0));
@@ -53,17 +55,17 @@ fn arguments() {
 
 #[apply(isolated)]
 fn create_then_open() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("n");
     let made = open_or_create(&name, SIZE, (PUBLISH, 0o640), |addr, size| {
         assert_eq!(size, SIZE);
-        assert!(place.names().is_empty(), "no process sees it yet");
+        assert!(directory.names().is_empty(), "no process sees it yet");
         // SAFETY: the region has this many bytes.
         unsafe { ptr::write_bytes(addr, 8, size) };
         true
     })
     .unwrap();
-    assert_eq!(place.names(), [&name.to_str().unwrap()[1..]]);
+    assert_eq!(directory.names(), [&name.to_str().unwrap()[1..]]);
     assert!(made.is_all(8) && made.size() == SIZE);
     for size in [1, PAGE, SIZE] {
         let opened = open_or_create(&name, size, (0, 0), |_, _| panic!("init")).unwrap();
@@ -77,11 +79,11 @@ fn create_then_open() {
 
 #[apply(isolated)]
 fn init_fails() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("f");
     let made = open_or_create(&name, SIZE, (0, 0), |_, _| false);
     assert_eq!(made.unwrap_err(), ECANCELED);
-    assert!(place.names().is_empty());
+    assert!(directory.names().is_empty());
     drop(open_or_create(&name, SIZE, (0, 0), |_, _| true).unwrap());
     assert_eq!(unlink(&name), Ok(0));
 }
@@ -89,7 +91,7 @@ fn init_fails() {
 /// init may make the call itself, for another name.
 #[apply(isolated)]
 fn nested() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let (outer, inner) = (name("outer"), name("inner"));
     let made = open_or_create(&outer, 1, (0, 0), |_, _| {
         open_or_create(&inner, 2, (0, 0), |_, _| true)
@@ -104,7 +106,7 @@ fn nested() {
 /// Another program, which does not use the lock, takes the name while init runs.
 #[apply(isolated)]
 fn overtaken() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("o");
     let mut runs = 0;
     let made = open_or_create(&name, 1, (0, 0), |_, _| {
@@ -115,17 +117,17 @@ fn overtaken() {
     });
     let made = made.unwrap();
     assert!(runs == 1 && made.is_all(2) && made.size() == 2 * PAGE);
-    assert_eq!(place.names().len(), 1);
+    assert_eq!(directory.names().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
 }
 
 /// A child that stays inside init until it reads a byte from a pipe.
-struct Inside {
+struct PausedInit {
     child: Child,
     go_on: File,
 }
 
-impl Inside {
+impl PausedInit {
     fn start(name: &std::ffi::CStr) -> Self {
         let ((mut there, mut say), (mut told, go_on)) = (pipe(), pipe());
         let child = fork(|| {
@@ -147,9 +149,9 @@ impl Inside {
 /// Other processes wait for the creator, and open its region.
 #[apply(isolated)]
 fn wait_for_the_maker() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("w");
-    let mut inside = Inside::start(&name);
+    let mut inside = PausedInit::start(&name);
     let waiting: Vec<Child> = (0..3)
         .map(|_| {
             fork(|| {
@@ -175,9 +177,9 @@ fn wait_for_the_maker() {
 /// The creator is killed inside init: one of the waiting processes creates a new region.
 #[apply(isolated)]
 fn killed_in_init() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("k");
-    let inside = Inside::start(&name);
+    let inside = PausedInit::start(&name);
     let count = create(PAGE, 0, 0).unwrap();
     let waiting: Vec<Child> = (0..3)
         .map(|_| {
@@ -201,7 +203,7 @@ fn killed_in_init() {
     assert_eq!(inside.child.reap(), SIGKILL);
     waiting.into_iter().for_each(Child::join);
     assert_eq!(count.u32(0).load(Ordering::Relaxed), 1);
-    assert_eq!(place.names().len(), 1);
+    assert_eq!(directory.names().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
 }
 
@@ -209,7 +211,7 @@ fn killed_in_init() {
 /// the next region of this name.
 #[apply(isolated)]
 fn child_of_the_maker() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("c");
     let (mut told, go_on) = pipe();
     let mut child = None;
@@ -233,7 +235,7 @@ fn child_of_the_maker() {
 /// A hundred processes start at once: init runs once, and all see its result.
 #[apply(isolated)]
 fn hundred_at_once() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let shared = create(PAGE, 0, 0).unwrap();
     let (runs, ready, start) = (shared.u32(0), shared.u32(1), shared.u32(2));
     for round in 0..scaled(5) {
@@ -269,7 +271,7 @@ fn hundred_at_once() {
         start.store(1, Ordering::Release);
         children.into_iter().for_each(Child::join);
         assert_eq!(runs.load(Ordering::Relaxed), 1);
-        assert_eq!(place.names().len(), 1);
+        assert_eq!(directory.names().len(), 1);
         assert_eq!(unlink(&name), Ok(0));
     }
 }
@@ -278,7 +280,7 @@ fn hundred_at_once() {
 /// Each opened region is complete, and exactly one process has initialised it.
 #[apply(isolated)]
 fn killed_at_random() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("r");
     let shared = create(PAGE, 0, 0).unwrap();
     let (inits, opens) = (shared.u64(0), shared.u64(1));
@@ -329,5 +331,5 @@ fn killed_at_random() {
     let (inits, opens) = (inits.load(Ordering::Relaxed), opens.load(Ordering::Relaxed));
     assert!(inits > 10 && opens > 10, "{inits} inits, {opens} opened");
     make_and_remove(&name);
-    assert!(place.files().is_empty());
+    assert!(directory.files().is_empty());
 }

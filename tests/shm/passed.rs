@@ -61,7 +61,7 @@ fn on_disk() -> OwnedFd {
 /// Files that can be truncated need TRUST; files that are not memory are refused even with it.
 #[apply(isolated)]
 pub fn refusals() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let sized = |flags: c_uint| {
         let fd = memfd(flags);
         assert_eq!(ftruncate(&fd, PAGE), Ok(0));
@@ -108,7 +108,7 @@ pub fn refusals() {
         ("a socket", at(&socket), EPROTO, Some(EPROTO)),
         ("an eventfd", at(&event), EPROTO, Some(EPROTO)),
         ("/dev/zero", at(&zero), EPROTO, Some(EPROTO)),
-        ("a folder", at(&folder), EPROTO, Some(EPROTO)),
+        ("a directory", at(&folder), EPROTO, Some(EPROTO)),
         ("a file of /proc", at(&maps), EPROTO, Some(EPROTO)),
         ("a link", at(&link), EBADF, Some(EPROTO)),
     ] {
@@ -193,7 +193,7 @@ fn truncated_meanwhile() {
 
 /// A size larger than any address space.
 #[apply(isolated)]
-fn absurd_sizes() {
+fn huge_sizes() {
     let fd = memfd(MFD_ALLOW_SEALING);
     assert_eq!(ftruncate(&fd, 1 << 55), Ok(0));
     seal(&fd, F_SEAL_SHRINK);

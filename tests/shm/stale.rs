@@ -21,8 +21,8 @@ const SIZES: [usize; 6] = [1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 5 * PAGE + 3];
 /// Every type of region records the tag, which takes no memory of the region.
 #[apply(isolated)]
 fn layout_tags() {
-    let _place = Place::new();
-    for kind in [
+    let _directory = NameDirectory::new();
+    for region_type in [
         0,
         PUBLISH,
         SOLE_WRITER,
@@ -30,8 +30,8 @@ fn layout_tags() {
         PUBLISH | TRANSIENT,
     ] {
         for size in SIZES {
-            let _case = Case(format!("{kind:#x}, {size}"));
-            let region = create_with(size, &tagged(kind, 0x1234_5678_9abc_def0)).unwrap();
+            let _case = Case(format!("{region_type:#x}, {size}"));
+            let region = create_with(size, &tagged(region_type, 0x1234_5678_9abc_def0)).unwrap();
             assert_eq!(
                 (region.size(), region.layout()),
                 (size, 0x1234_5678_9abc_def0)
@@ -39,14 +39,21 @@ fn layout_tags() {
             assert!(region.is_all(0));
             region.fill(0xff);
             assert!(region.stat().st_blocks * 512 >= region.stat().st_size);
-            let flags = if kind == SOLE_WRITER { RDONLY } else { 0 };
+            let flags = if region_type == SOLE_WRITER {
+                RDONLY
+            } else {
+                0
+            };
             let same = from_fd(region.fd(), flags | TRUST).unwrap();
             assert_eq!((same.size(), same.layout()), (size, region.layout()));
             assert!(same.is_all(0xff));
-            if kind & PUBLISH == 0 {
+            if region_type & PUBLISH == 0 {
                 drop(from_fd(region.fd(), flags | PREFAULT).unwrap());
             }
-            assert_eq!(create(size, kind & !TRANSIENT, 0).unwrap().layout(), 0);
+            assert_eq!(
+                create(size, region_type & !TRANSIENT, 0).unwrap().layout(),
+                0
+            );
         }
     }
     let name = name("tag");
@@ -62,7 +69,7 @@ fn layout_tags() {
 /// Another size or tag gives ESTALE; tag 0 accepts every tag.
 #[apply(isolated)]
 fn mismatches() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("m");
     let never = |_: *mut u8, _| -> bool { panic!("init") };
     let opened = |size, layout| open_or_create_with(&name, size, &tagged(0, layout), never);
@@ -89,7 +96,7 @@ fn mismatches() {
 /// Another program's region, whose size is a number of whole pages.
 #[apply(isolated)]
 fn of_another_program() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("p");
     for pages in [1, 2, 3] {
         let file = plain_open(&path(&name), O_CREAT | O_EXCL | O_RDWR).unwrap();
@@ -107,7 +114,7 @@ fn of_another_program() {
 /// A region is replaced under its name; processes that have the old region keep it.
 #[apply(isolated)]
 fn replaced() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("r");
     let replace = tagged(REPLACE_STALE, 2);
     let old = open_or_create_with(&name, PAGE, &tagged(0, 1), |_, _| true).unwrap();
@@ -133,7 +140,7 @@ fn replaced() {
     // A region that is too small.
     let large = open_or_create(&name, 9 * PAGE, (REPLACE_STALE, 0), |_, _| true).unwrap();
     assert_eq!((large.size(), new.is_current()), (9 * PAGE, Ok(0)));
-    assert_eq!(place.files().len(), 1);
+    assert_eq!(directory.files().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
     // Other calls refuse the flag.
     assert_eq!(create(1, PUBLISH | REPLACE_STALE, 0).unwrap_err(), EINVAL);
@@ -144,7 +151,7 @@ fn replaced() {
 /// one.
 #[apply(isolated)]
 fn replaced_by_one() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let shared = create(PAGE, 0, 0).unwrap();
     let (runs, ready, start, sum) = (shared.u32(0), shared.u32(1), shared.u32(2), shared.u32(3));
     let name = name("one");
@@ -177,7 +184,7 @@ fn replaced_by_one() {
         start.store(1, Ordering::Release);
         children.into_iter().for_each(Child::join);
         assert_eq!(runs.load(Ordering::Relaxed), 1);
-        assert_eq!(place.files().len(), 1);
+        assert_eq!(directory.files().len(), 1);
         assert_eq!(unlink(&name), Ok(0));
     }
 }
@@ -185,7 +192,7 @@ fn replaced_by_one() {
 /// A region without a name has no current version.
 #[apply(isolated)]
 fn is_current() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let (a, b) = (name("a"), name("b"));
     let region = create(PAGE, PUBLISH, 0).unwrap();
     let named = |region: &Region| region.is_current();
@@ -273,7 +280,7 @@ fn forged() {
 /// A region of another version of the library is stale, and can be replaced.
 #[apply(isolated)]
 fn of_another_version() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("v");
     let region = create_with(PAGE, &tagged(PUBLISH, 3)).unwrap();
     assert_eq!(region.publish(&name), Ok(0));

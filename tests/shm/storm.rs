@@ -25,7 +25,7 @@ fn is_filled(region: &Region) -> bool {
 /// Every opened region is complete; every failure is caused by another process.
 #[apply(isolated)]
 fn one_name() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("storm");
     let shared = create(PAGE, 0, 0).unwrap();
     let until = Instant::now() + Duration::from_millis(scaled(1500));
@@ -85,7 +85,7 @@ fn one_name() {
         let count = shared.u32(what).load(Ordering::Relaxed);
         assert!(count > 0, "{what}");
     }
-    assert!(place.names().len() <= 1);
+    assert!(directory.names().len() <= 1);
     let _ = unlink(&name);
-    assert_eq!(place.used(), 0, "no memory is lost");
+    assert_eq!(directory.used(), 0, "no memory is lost");
 }

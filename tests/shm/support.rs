@@ -22,13 +22,13 @@ pub const PAGE: usize = 4096;
 
 /// The directory of the names: the test's own if it may mount one, else the system's. There the
 /// test's names begin with its process ID. The test must remove all of them.
-pub struct Place {
+pub struct NameDirectory {
     own: bool,
 }
 
 static PREFIX: OnceLock<String> = OnceLock::new();
 
-impl Place {
+impl NameDirectory {
     pub fn new() -> Self {
         let own = is_root() && can_mount();
         if own {
@@ -74,7 +74,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for NameDirectory {
     fn drop(&mut self) {
         let left = self.files();
         for name in &left {
@@ -99,7 +99,7 @@ fn can_mount() -> bool {
 }
 
 fn prefix() -> &'static str {
-    PREFIX.get().expect("a test has its Place")
+    PREFIX.get().expect("a NameDirectory exists")
 }
 
 /// A name of this test.
@@ -208,7 +208,7 @@ pub fn untouched() -> *mut Shm {
 }
 
 #[track_caller]
-pub fn got(call: impl FnOnce(*mut *mut Shm) -> c_int) -> Result<Region, c_int> {
+pub fn new_region(call: impl FnOnce(*mut *mut Shm) -> c_int) -> Result<Region, c_int> {
     let mut shm = untouched();
     set_errno(SENTINEL);
     match call(&mut shm) {
@@ -237,7 +237,7 @@ pub fn create(size: usize, flags: c_uint, mode: mode_t) -> Result<Region, c_int>
 #[track_caller]
 pub fn create_with(size: usize, opts: &ipc_shm_opts) -> Result<Region, c_int> {
     // SAFETY: options of their own size, and an out pointer.
-    got(|ret| unsafe { ipc_shm_create(size, opts, size_of_val(opts), ret) })
+    new_region(|ret| unsafe { ipc_shm_create(size, opts, size_of_val(opts), ret) })
 }
 
 /// Options with these flags and this mode.
@@ -252,19 +252,19 @@ pub fn with(flags: c_uint, mode: mode_t) -> ipc_shm_opts {
 #[track_caller]
 pub fn open(name: &CStr, flags: c_uint) -> Result<Region, c_int> {
     // SAFETY: a string and an out pointer.
-    got(|ret| unsafe { ipc_shm_open(name.as_ptr(), flags, ret) })
+    new_region(|ret| unsafe { ipc_shm_open(name.as_ptr(), flags, ret) })
 }
 
 #[track_caller]
 pub fn from_fd(fd: RawFd, flags: c_uint) -> Result<Region, c_int> {
     // SAFETY: an out pointer.
-    got(|ret| unsafe { ipc_shm_from_fd(fd, flags, ret) })
+    new_region(|ret| unsafe { ipc_shm_from_fd(fd, flags, ret) })
 }
 
 #[track_caller]
 pub fn attach(key: key_t, size: usize, flags: c_int) -> Result<Region, c_int> {
     // SAFETY: an out pointer.
-    got(|ret| unsafe { ipc_shm_attach(key, size, flags, ret) })
+    new_region(|ret| unsafe { ipc_shm_attach(key, size, flags, ret) })
 }
 
 pub fn unlink(name: &CStr) -> Outcome {
@@ -301,7 +301,7 @@ pub fn open_or_create_with<F: FnMut(*mut u8, usize) -> bool>(
     }
     let arg = (&raw mut init).cast();
     let opts_size = size_of_val(opts);
-    got(|ret| {
+    new_region(|ret| {
         // SAFETY: a string, a function that takes this argument, options, and an out pointer.
         unsafe {
             ipc_shm_open_or_create(
@@ -361,11 +361,6 @@ pub fn memfd(flags: c_uint) -> OwnedFd {
     // SAFETY: a string.
     let fd = unsafe { libc::memfd_create(c"test".as_ptr(), libc::MFD_CLOEXEC | flags) };
     own(fd)
-}
-
-pub fn set_umask(mask: mode_t) {
-    // SAFETY: no pointers.
-    unsafe { libc::umask(mask) };
 }
 
 /// A field of /proc/self/smaps for the mapping of a region, in kilobytes.

@@ -60,7 +60,7 @@ impl User {
 /// The name ends when the last handle is closed; the next opener creates a new region.
 #[apply(isolated)]
 fn ends_with_the_last_handle() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("t");
     let first = make(&name, 1);
     assert_eq!((first.size(), first.layout()), (SIZE, 0));
@@ -71,8 +71,11 @@ fn ends_with_the_last_handle() {
     drop(second);
     assert!(open(&name, 0).unwrap().is_all(1), "the third is a user");
     drop(third);
-    assert!(place.files().is_empty(), "the last one removes the name");
-    assert_eq!(place.used(), 0);
+    assert!(
+        directory.files().is_empty(),
+        "the last one removes the name"
+    );
+    assert_eq!(directory.used(), 0);
     leave_dead(&name, 1);
     let before = open_numbers();
     for flags in [0, RDONLY] {
@@ -86,17 +89,17 @@ fn ends_with_the_last_handle() {
     // A call without the flag also replaces it, and creates a permanent region.
     drop(open_or_create(&name, SIZE, (0, 0), |_, _| true).unwrap());
     assert!(open(&name, 0).unwrap().is_all(0));
-    assert_eq!(place.files().len(), 1);
+    assert_eq!(directory.files().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
     // A dead name can be removed.
     leave_dead(&name, 3);
     assert_eq!(unlink(&name), Ok(0));
-    assert_eq!(place.used(), 0);
+    assert_eq!(directory.used(), 0);
 }
 
 #[apply(isolated)]
 fn published() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("p");
     let publish = |byte| {
         let region = create(SIZE, PUBLISH | TRANSIENT, 0).unwrap();
@@ -108,7 +111,7 @@ fn published() {
     assert_eq!(publish(2).0, Err(EEXIST));
     assert!(open(&name, 0).unwrap().is_all(1));
     drop(first);
-    assert!(place.files().is_empty());
+    assert!(directory.files().is_empty());
     // A dead name is free.
     leave_dead(&name, 1);
     let (published, second) = publish(3);
@@ -120,14 +123,14 @@ fn published() {
     assert_eq!(lasting.publish(&name), Ok(0));
     drop(lasting);
     drop(open(&name, 0).unwrap());
-    assert_eq!(place.files().len(), 1);
+    assert_eq!(directory.files().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
 }
 
 /// The region ends with its last user, for each way in which a process can end.
 #[apply(isolated)]
 fn ends_of_a_user() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("e");
     let is_dead = || matches!(open(&name, 0), Err(ENOENT));
     // By a signal.
@@ -169,14 +172,14 @@ fn ends_of_a_user() {
     assert!(open(&name, 0).unwrap().is_all(5));
     drop(region);
     assert!(is_dead());
-    assert!(place.files().is_empty());
-    assert_eq!(place.used(), 0);
+    assert!(directory.files().is_empty());
+    assert_eq!(directory.used(), 0);
 }
 
 /// A process that can only read the file cannot keep the region alive, whichever locks it takes.
 #[apply(isolated)]
 fn readers() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("r");
     let user = User::start(|| make(&name, 1));
     let reader = open(&name, RDONLY).unwrap();
@@ -218,7 +221,7 @@ fn readers() {
 /// A process that is stopped during an open delays the others only for a limited time.
 #[apply(isolated)]
 fn stopped_while_joining() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("j");
     leave_dead(&name, 1);
     let file = plain_open(&path(&name), O_RDWR).unwrap();
@@ -244,7 +247,7 @@ fn stopped_while_joining() {
 /// the name. The opener never gets the old region.
 #[apply(isolated)]
 fn between_the_steps() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("s");
     let mut opts = with(TRANSIENT, 0);
     opts.timeout_ms = 50;
@@ -291,7 +294,7 @@ fn between_the_steps() {
 /// dead, and all processes that have the region open at the same time have the same region.
 #[apply(isolated)]
 fn killed_at_random() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("k");
     let shared = create(PAGE, 0, 0).unwrap();
     let (opened, made, generation) = (shared.u64(0), shared.u64(1), shared.u64(2));
@@ -338,6 +341,6 @@ fn killed_at_random() {
     let (opened, made) = (opened.load(Ordering::Relaxed), made.load(Ordering::Relaxed));
     assert!(opened > 10 && made > 10, "{opened} opened, {made} made");
     drop(make(&name, 0)); // removes the lock file and the name
-    assert!(place.files().is_empty());
-    assert_eq!(place.used(), 0);
+    assert!(directory.files().is_empty());
+    assert_eq!(directory.used(), 0);
 }

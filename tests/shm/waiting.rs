@@ -52,7 +52,7 @@ impl Maker {
 /// The time-out expires while the creator is stopped inside init; it is exact.
 #[apply(isolated)]
 fn times_out() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("t");
     let maker = Maker::start(&name);
     maker.child.stop();
@@ -76,7 +76,7 @@ fn times_out() {
         let opened = open_or_create_with(&name, PAGE, &within(timeout_ms), |_, _| panic!("init"));
         drop(opened.unwrap());
     }
-    assert_eq!(place.files().len(), 1);
+    assert_eq!(directory.files().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
 }
 
@@ -84,7 +84,7 @@ fn times_out() {
 #[apply(isolated)]
 fn signals() {
     extern "C" fn nothing(_: c_int) {}
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("s");
     let maker = Maker::start(&name);
     let waiting = |timeout_ms: c_int, expected| {
@@ -125,7 +125,7 @@ fn is_zombie(pid: pid_t) -> bool {
 /// A process that is stopped at any point of the call does not block other names.
 #[apply(isolated)]
 fn stopped_anywhere() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let (theirs, ours) = (name("theirs"), name("ours"));
     let mut random = Random(u64::from(std::process::id()));
     for _ in 0..scaled(60) {
@@ -151,8 +151,8 @@ fn stopped_anywhere() {
 
 /// A process that can only read the directory holds every lock that it can get there.
 #[apply(isolated)]
-fn locks_of_a_stranger() {
-    let _place = Place::new();
+fn locks_of_a_reader() {
+    let _directory = NameDirectory::new();
     let name = name("l");
     let run = |lock: c_int| {
         let ((mut ready, mut say), (mut told, go_on)) = (pipe(), pipe());
@@ -187,7 +187,7 @@ fn locks_of_a_stranger() {
 #[apply(isolated)]
 #[needs(needs::root)]
 fn another_user() {
-    let _place = Place::new();
+    let _directory = NameDirectory::new();
     let name = name("u");
     // The state that a killed process leaves.
     let file = path(&name).replace("/dev/shm/", "/dev/shm/.") + ".lock";
@@ -220,7 +220,7 @@ fn another_user() {
 /// The lock file cannot be opened as a region, and another type of file at its path is an error.
 #[apply(isolated)]
 fn lock_files() {
-    let place = Place::new();
+    let directory = NameDirectory::new();
     let name = name("f");
     let of_lock = c"/.a.lock";
     let region = create(PAGE, PUBLISH, 0).unwrap();
@@ -239,6 +239,6 @@ fn lock_files() {
     // A lock file of a killed process is taken over and removed.
     drop(plain_open(&file, O_CREAT | O_RDWR).unwrap());
     drop(open_or_create_with(&name, PAGE, &within(20_000), |_, _| true).unwrap());
-    assert_eq!(place.files().len(), 1);
+    assert_eq!(directory.files().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
 }
