@@ -1,6 +1,6 @@
 /*
- * Cancellation: a thread that waits is cancelled at once, holds nothing then, and runs its
- * cleanup handlers; a thread that has disabled cancellation waits on.
+ * Cancellation: a waiting thread is cancelled at once, holds no lock then, and runs its
+ * cleanup handlers; a thread that has disabled cancellation continues to wait.
  */
 #include "check.h"
 
@@ -54,7 +54,7 @@ static void *waits(void *arg)
     return waiter;
 }
 
-/* The letter that /proc has for the state of a thread of this process. */
+/* The state of a thread of this process, as a letter of /proc. */
 static char state_of(int thread_id)
 {
     char path[64], line[512], *end;
@@ -98,7 +98,7 @@ static void is_cancelled(int (*wait)(int), int timeout_ms)
     CHECK(result == PTHREAD_CANCELED && waiter.cleaned);
 }
 
-/* A call that has not begun yet is cancelled too, unless it may not wait. */
+/* Cancellation that is pending before a call ends it too, unless the call may not wait. */
 static void *is_pending(void *arg)
 {
     struct waiter *waiter = arg;

@@ -1,4 +1,4 @@
-/* ipc_cell: a value between processes, one of which can only read the memory. */
+/* ipc_cell: processes share a value; one of them can only read the memory. */
 #include "check.h"
 
 #include <sys/mman.h>
@@ -19,7 +19,7 @@ static void *map(int fd, size_t size, int protection)
     return mem;
 }
 
-/* Waits for each version that it can catch, until the last. */
+/* Waits for new versions until the last; it may miss some. */
 static void reader(int fd, size_t size)
 {
     void *mem = map(fd, size, PROT_READ);

@@ -13,7 +13,7 @@ _Static_assert(sizeof(struct ipc_channel_stats) == 56, "the size of ipc_channel_
 
 enum { ROUNDS = 1000 };
 
-/* Answers each number with the next one, until the end. */
+/* Answers each number with its successor, until the peer closes. */
 static void serve(struct ipc_channel *ch)
 {
     int number;
@@ -121,7 +121,7 @@ static void listener(void)
     CHECK(unlink(path) == 0);
 }
 
-/* In place, without copying, and the readiness in epoll. */
+/* Sends and receives in place, and readiness in epoll. */
 static void in_place(void)
 {
     struct ipc_channel_opts opts = {.flags = IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_NO_SPIN,

@@ -113,7 +113,7 @@ int main(void)
         CHECK(ipc_channel_send(ends[0], "y", 1, 0) == 0);
         CHECK(ipc_channel_recv(ends[1], &byte, 1, 0) == 1 && byte == 'y');
     }
-    /* The ring becomes full, and the sender waits for room. */
+    /* The ring becomes full, and the sender waits for space. */
     cancel(sends, NULL);
     while (ipc_channel_recv(ends[1], &byte, 1, 0) == 1)
         CHECK(byte == 'x');

@@ -1,4 +1,4 @@
-/* An edge-triggered event loop is notified of the peer's death although a wake-up is unread. */
+/* An edge-triggered event loop is notified of the peer's death even if a wake-up is unread. */
 #include "check.h"
 
 #include <sys/epoll.h>
@@ -39,7 +39,7 @@ int main(void)
     check_kill(child);
     CHECK(waits(epoll, 10000) == 1); /* the death */
     CHECK(ipc_channel_recv(ch, &byte, 1, 0) == 1);
-    /* No further edge follows: the death is noticed here, or never. */
+    /* No further edge follows: this call must report the death. */
     if (ipc_channel_recv(ch, &byte, 1, 0) != 0) {
         CHECK(errno == EAGAIN && waits(epoll, 1000) == 1);
         CHECK(ipc_channel_recv(ch, &byte, 1, 0) == 0);

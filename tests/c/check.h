@@ -1,5 +1,5 @@
 /*
- * What the test programs share. A program exits 0 (passed), 1 (failed) or 77 (cannot
+ * Helpers of the test programs. A program exits 0 (passed), 1 (failed) or 77 (cannot
  * be run here). It need not limit its own time: the runner does. This header comes
  * first, since it defines _GNU_SOURCE.
  */
@@ -24,7 +24,7 @@
 
 #define CANNOT_RUN 77
 
-/* Ends the process with 1 where the expression is false. */
+/* Exits with 1 if the expression is false. */
 #define CHECK(expression) \
     ((expression) ? (void)0 : check_failed(__FILE__, __LINE__, #expression))
 
@@ -38,7 +38,7 @@ __attribute__((noreturn, unused)) static void check_failed(const char *file, int
     exit(1);
 }
 
-/* A child that does not outlive this process. */
+/* Forks a child that does not outlive this process. */
 __attribute__((unused)) static pid_t check_fork(void)
 {
     pid_t parent = getpid();
@@ -54,7 +54,7 @@ __attribute__((unused)) static pid_t check_fork(void)
     return child;
 }
 
-/* Waits for a child's end, which must be exit(0). */
+/* Waits for a child, which must exit with 0. */
 __attribute__((unused)) static void check_passed(pid_t child)
 {
     int status;
@@ -73,7 +73,7 @@ __attribute__((unused)) static void check_kill(pid_t child)
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-/* A pause between two looks at something that has to come soon. */
+/* A pause between two checks of a condition that must soon hold. */
 __attribute__((unused)) static void check_pause(void)
 {
     struct timespec millisecond = {0, 1000000};
@@ -81,12 +81,12 @@ __attribute__((unused)) static void check_pause(void)
     nanosleep(&millisecond, NULL);
 }
 
-/* The name of a file in the folder for temporary files, which is the runner's. */
+/* The path of a file in the runner's directory for temporary files. */
 __attribute__((unused)) static const char *check_path(const char *name)
 {
     static char path[4096];
-    const char *folder = getenv("TMPDIR");
-    int length = snprintf(path, sizeof path, "%s/%s", folder != NULL ? folder : "/tmp", name);
+    const char *directory = getenv("TMPDIR");
+    int length = snprintf(path, sizeof path, "%s/%s", directory != NULL ? directory : "/tmp", name);
 
     CHECK(length > 0 && (size_t)length < sizeof path);
     return path;

@@ -1,6 +1,6 @@
 /*
- * The library loaded by hand, over and over: nothing grows, and it stays loaded. The
- * program is not linked with it; UNIXIPC_SO in the environment is where it is.
+ * Loads the library with dlopen repeatedly: memory does not grow, and the library stays loaded.
+ * The program is not linked with it; UNIXIPC_SO in the environment is its path.
  */
 #include "check.h"
 
@@ -100,7 +100,7 @@ int main(void)
     CHECK(after.mappings - before.mappings < 16);
     CHECK(after.bytes - before.bytes < 300L * (ROUNDS - WARM));
 
-    /* It stays, so what was found in it can be called still. */
+    /* The library stays loaded, so its functions can still be called. */
     CHECK(strcmp(version.version(), UNIXIPC_VERSION) == 0);
     library = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
     CHECK(library != NULL);

@@ -1,4 +1,4 @@
-/* A call that succeeds leaves errno alone; one that fails sets it, in its thread only. */
+/* A successful call leaves errno unchanged; a failed call sets it, in its thread only. */
 #include "check.h"
 
 #include <pthread.h>
@@ -6,7 +6,7 @@
 
 #define UNTOUCHED 12345
 
-/* Checks a call's result, and that errno is what it was. */
+/* Checks the result of a call, and that errno is unchanged. */
 #define CHECK_QUIET(expression) \
     do { \
         errno = UNTOUCHED; \
@@ -49,7 +49,7 @@ static void successes(void)
     CHECK_QUIET(ipc_semctl(sem, 0, IPC_RMID) == 0);
 }
 
-/* What is done while the main thread waits for it: it is given time to go to sleep. */
+/* Runs while the main thread waits, after giving that thread time to go to sleep. */
 struct later {
     pthread_t thread;
     void (*run)(void *);

@@ -1,4 +1,4 @@
-/* ipc_mkfifo: the mode and the umask, a conversation, and what it refuses. */
+/* ipc_mkfifo: the mode and the umask, a conversation, and invalid arguments. */
 #include "check.h"
 
 #include <fcntl.h>

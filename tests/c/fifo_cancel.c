@@ -13,7 +13,7 @@
 #endif
 
 static char path[4096];
-/* What a thread calls, and with what. */
+/* The call of a thread, and its arguments. */
 static int end, timeout;
 static unsigned flags;
 static volatile int result, cleaned, thread_number;
@@ -69,7 +69,7 @@ static void *run(void *call)
     return NULL;
 }
 
-/* Waits until the thread sleeps in the system. */
+/* Waits until the thread sleeps in the kernel. */
 static void wait_asleep(void)
 {
     char name[64], stat[512];
@@ -109,7 +109,7 @@ static void cancel_in(int (*call)(void), useconds_t later)
     CHECK(open_fds() == fds);
 }
 
-/* The other side does not find a thread that was cancelled. */
+/* The other side does not take a cancelled thread for a peer. */
 static void opening(void)
 {
     static const int timeouts[] = {-1, 60000, IPC_WAIT_INTR};
@@ -125,7 +125,7 @@ static void opening(void)
     }
 }
 
-/* The end of the session comes, and no record of the cancelled. */
+/* The session ends, and no record of the cancelled thread arrives. */
 static void records(void)
 {
     static const int timeouts[] = {-1, 60000, IPC_WAIT_INTR};
@@ -163,7 +163,7 @@ static void *cancelled_before(void *arg)
     return NULL;
 }
 
-/* A call that need not wait does its work. */
+/* A call that does not have to wait succeeds. */
 static void no_wait(void)
 {
     pthread_t thread;

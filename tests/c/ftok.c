@@ -1,4 +1,4 @@
-/* ipc_ftok: the C library's keys, so that both kinds of programs meet. */
+/* ipc_ftok: the same keys as the C library's, so that programs with either can share objects. */
 #include "check.h"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ int main(void)
     CHECK(ipc_ftok(path, 1) == ipc_ftok(path, 257));
     CHECK(ipc_ftok(path, 1) != ipc_ftok(path, 2));
 
-    /* A segment that the C library made by its key is found by ours. */
+    /* Our key finds a segment that was created with the C library's key. */
     key = ftok(path, 'u');
     CHECK(key != -1);
     id = shmget(key, 1, IPC_CREAT | IPC_EXCL | 0600);

@@ -1,6 +1,6 @@
 /*
- * A thread leaves a call that waits, otherwise than by its return: it is cancelled, or a signal
- * handler jumps out. Nothing stays locked that the thread does not know of.
+ * A thread leaves a waiting call without a return: it is cancelled, or a signal handler jumps
+ * out. No lock stays held without the thread knowing it.
  */
 #include "check.h"
 
@@ -70,7 +70,7 @@ static void cancelled(void)
     CHECK(result_of(thread) == PTHREAD_CANCELED);
     CHECK(ipc_mutex_lock(&board->mutex, 0) == 0);
 
-    /* Locking is none: the thread ends when it has done all it does. */
+    /* Locking is not a cancellation point: the thread ends only after its last step. */
     start(&thread, locks_the_mutex);
     CHECK(pthread_cancel(thread) == 0);
     CHECK(ipc_mutex_unlock(&board->mutex) == 0);
@@ -86,7 +86,7 @@ static void jump(int sig)
     siglongjmp(out, sig);
 }
 
-/* The handler of a timer jumps out of a call that waits. */
+/* The handler of SIGALRM jumps out of a waiting call. */
 static void left(int (*lock)(void))
 {
     struct sigaction action = {.sa_handler = jump};
@@ -148,14 +148,14 @@ static void jumped(void)
     left(lock_mutex);
     CHECK(ipc_mutex_unlock(&board->mutex) == -1 && errno == EPERM);
 
-    /* The thread has the gate, and gives it up. */
+    /* The thread holds the gate, and releases it. */
     left(lock_for_writing);
     CHECK(others_can_read());
     CHECK(ipc_rwlock_wrunlock(&board->rwlock) == 0);
     CHECK(ipc_rwlock_wrunlock(&board->rwlock) == -1 && errno == EPERM);
     CHECK(others_can_read());
 
-    /* Or it goes on where it was. */
+    /* Or it repeats the call, and continues. */
     left(lock_for_writing);
     check_kill(child);
     CHECK(ipc_rwlock_wrlock(&board->rwlock, 10000) == 0);

@@ -1,4 +1,4 @@
-/* The locks in shared memory from C: sizes, what is returned, a child that dies with a lock. */
+/* Locks in shared memory from C: sizes, return values, a child that dies with a lock. */
 #include "check.h"
 
 #include <stddef.h>
@@ -16,7 +16,7 @@ _Static_assert(_Alignof(struct ipc_event) == 16, "aligned");
 _Static_assert(IPC_OWNER_DIED > 0, "a lock that is held is no failure");
 _Static_assert(IPC_RWLOCK_READERS_MAX == 128, "as documented");
 
-/* What a program would have in its shared memory. */
+/* The shared memory of a program. */
 static struct board {
     int before;
     struct ipc_mutex mutex;
@@ -50,7 +50,7 @@ static void mutex(void)
     pid_t child = check_fork();
     if (child == 0) {
         CHECK(ipc_mutex_lock(&board->mutex, IPC_WAIT_INTR) == 0);
-        _exit(0); /* with the mutex */
+        _exit(0); /* holds the mutex */
     }
     check_passed(child);
     CHECK(ipc_mutex_lock(&board->mutex, 5000) == IPC_OWNER_DIED);
@@ -72,7 +72,7 @@ static void inheriting(void)
         CHECK(ipc_mutex_lock(&board->mutex, -1) == 0);
         board->value = 1;
         nanosleep(&tenth, NULL);
-        _exit(0); /* with the mutex */
+        _exit(0); /* holds the mutex */
     }
     while (*(volatile int *)&board->value == 0)
         check_pause();
@@ -105,7 +105,7 @@ static void rwlock(void)
     child = check_fork();
     if (child == 0) {
         CHECK(ipc_rwlock_wrlock(&board->rwlock, -1) == 0);
-        _exit(0); /* with the lock */
+        _exit(0); /* holds the lock */
     }
     check_passed(child);
     CHECK(ipc_rwlock_rdlock(&board->rwlock, -1) == IPC_OWNER_DIED);

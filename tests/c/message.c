@@ -22,7 +22,7 @@ static void messages(int type)
     CHECK(ipc_msg_recv(pair[1], buffer, sizeof buffer, NULL, NULL, -1) == 5);
     CHECK(memcmp(buffer, "hello", 5) == 0);
 
-    /* Two descriptors, with places for more, for one and for none. */
+    /* Two descriptors, with array space for more, for one and for none. */
     for (size_t room = 0; room <= 4; room += room == 0 ? 1 : 3) {
         nfds = room;
         CHECK(ipc_msg_send(pair[0], "fds", 3, pair, 2, 100) == 0);
@@ -34,7 +34,7 @@ static void messages(int type)
         }
     }
 
-    /* A message that does not fit is gone, and the next one is whole. */
+    /* A message that does not fit is discarded, and the next one is whole. */
     CHECK(ipc_msg_send(pair[0], "too long", 8, pair, 1, -1) == 0);
     CHECK(ipc_msg_send(pair[0], "next", 4, NULL, 0, -1) == 0);
     errno = 0;
@@ -84,7 +84,7 @@ static void full(void)
     CHECK(close(pair[1]) == 0);
     for (size_t i = 0; i < LEN; i++)
         there[i] = (char)(i * 31 + i / 7);
-    /* With a time-out that is over again and again; done says where to go on. */
+    /* With a time-out that expires repeatedly; done is the offset at which to continue. */
     while (ipc_send_full(pair[0], there, LEN, &done, 1) < 0)
         CHECK(errno == ETIMEDOUT && done < LEN);
     CHECK(done == LEN);

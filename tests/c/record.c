@@ -70,7 +70,7 @@ static void limits(void)
     CHECK(close(writer) == 0);
 }
 
-/* A reader that waits finds the FIFO that takes the old one's place. */
+/* A waiting reader finds the FIFO that replaces the old one. */
 static void made_anew(void)
 {
     char ready, byte;
@@ -83,7 +83,7 @@ static void made_anew(void)
         CHECK(write(told[1], "r", 1) == 1);
         fd = ipc_fifo_open(path, IPC_FIFO_F_READ, -1);
         if (fd < 0) {
-            /* It was looked for while there was none. */
+            /* The FIFO did not exist at that moment. */
             CHECK(errno == ENOENT);
             while ((fd = ipc_fifo_open(path, IPC_FIFO_F_READ, -1)) < 0)
                 CHECK(errno == ENOENT);
@@ -93,7 +93,7 @@ static void made_anew(void)
         exit(0);
     }
     CHECK(read(told[0], &ready, 1) == 1);
-    CHECK(usleep(20000) == 0); /* usually it waits by then; either way it has to come out well */
+    CHECK(usleep(20000) == 0); /* usually it waits by then; the test must pass either way */
     CHECK(ipc_fifo_unlink(path) == 0 && ipc_fifo_create(path, 0600, 0) == 0);
     fd = ipc_fifo_open(path, IPC_FIFO_F_WRITE, -1);
     CHECK(fd >= 0 && ipc_fifo_send(fd, "x", 1, -1) == 0);

@@ -1,10 +1,9 @@
 /*
- * Not a test but what one preloads: the system's names, answered by unixipc's in the
- * way that one would write first. It would never return if unixipc called the C
- * library's functions of these names.
+ * A library that a test preloads: it defines the system's names as plain calls of unixipc.
+ * The recursion would never end if unixipc called the C library's functions of these names.
  *
- * At its end the process adds a line for each function that was called, with how
- * often, to the file named by RENAME_LOG.
+ * When the process exits, it appends to the file named by RENAME_LOG a line for each function
+ * that was called, with the number of calls.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

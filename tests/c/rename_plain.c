@@ -1,6 +1,6 @@
 /*
- * A program that knows nothing of unixipc. What it prints is the same from run to run;
- * the test runs it with rename.c preloaded and without.
+ * A program that does not use unixipc. Its output is the same in every run; the test runs it
+ * with and without rename.c preloaded.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +21,7 @@ union semun {
     unsigned short *array;
 };
 
-/* Prints a result that is the same each time, with errno where it is a failure. */
+/* Prints a result, and errno after a failure. */
 static void print(const char *what, long result)
 {
     printf("%s: %ld %s\n", what, result, result == -1 ? strerror(errno) : "");

@@ -1,4 +1,4 @@
-/* ipc_semget, ipc_semop, ipc_semtimedop, and what SEM_UNDO promises. */
+/* ipc_semget, ipc_semop, ipc_semtimedop, and the promises of SEM_UNDO. */
 #include "check.h"
 
 static struct sembuf op(int number, int add, int flags)
@@ -52,7 +52,7 @@ static void all_or_none(int id)
     CHECK(value(id, 0) == 0);
     CHECK(value(id, 1) == 0);
 
-    /* Nothing of it is done while it waits, and all at once when it can be. */
+    /* While the call waits, no operation takes effect; then all do at once. */
     ops[1].sem_flg = 0;
     child = check_fork();
     if (child == 0) {
@@ -98,7 +98,7 @@ static void time_limit(int id)
     CHECK(ipc_semtimedop(id, &take, 1, NULL) == 0);
 }
 
-/* A child adds 5 with SEM_UNDO and 2 without, and ends by itself or is killed. */
+/* A child adds 5 with SEM_UNDO and 2 without, and exits or is killed. */
 static void undo(int id, int killed)
 {
     struct sembuf ops[2] = {op(0, 5, SEM_UNDO), op(1, 2, 0)};

@@ -101,7 +101,7 @@ static void fourth_argument(semctl_function call, int id)
     CHECK(call(0, 0, SEM_INFO, arg) >= 0);
     CHECK(limits.semusz >= 1);
 
-    /* One that the command does not take. */
+    /* An argument that the command does not use. */
     CHECK(call(id, 0, GETVAL, (void *)1) == 9);
 }
 
@@ -122,7 +122,7 @@ static void three_arguments(int id)
 
 int main(void)
 {
-    /* The compiler shall not see through the pointer. */
+    /* The compiler must not know the target of the pointer. */
     semctl_function volatile pointer = ipc_semctl;
     int id = ipc_semget(IPC_PRIVATE, 2, IPC_CREAT | 0600);
 

@@ -1,15 +1,15 @@
-/* ipc_semlock_*: two processes at one lock, a dead writer, and what is refused. */
+/* ipc_semlock_*: two processes with one lock, a dead writer, and invalid calls. */
 #include "check.h"
 
 #include <sys/mman.h>
 
-/* What the lock guards. */
+/* The data that the lock protects. */
 struct account {
     long in;
     long out;
 };
 
-/* Returns once somebody waits for the lock. */
+/* Returns when a process waits for the lock. */
 static void until_somebody_waits(int id)
 {
     int tries;

@@ -41,7 +41,7 @@ static void attach_twice(int id)
     CHECK(ipc_shmdt(two) == 0);
 }
 
-/* What another process writes is here; it can be read but not written read-only. */
+/* Data of another process is visible; a read-only attachment can be read but not written. */
 static void across_fork(int id)
 {
     pid_t child = check_fork();
@@ -110,7 +110,7 @@ static void control(int id)
     CHECK(found);
 }
 
-/* The segment lives until the last detach; then its number means nothing. */
+/* The segment exists until the last detach; then its id is invalid. */
 static void removal(int id)
 {
     char *memory = (char *)ipc_shmat(id, NULL, 0);

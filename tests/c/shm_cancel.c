@@ -30,7 +30,7 @@ static int count_descriptors(void)
     return count;
 }
 
-/* By then the cancellation is pending, and this function has cancellation points. */
+/* Cancellation is pending when this runs, and this function has cancellation points. */
 static int init(void *addr, size_t size, void *arg)
 {
     (void)size;
@@ -82,7 +82,8 @@ static void all_calls(void *arg)
     CHECK(ignored == PTHREAD_CANCEL_ENABLE);
 }
 
-/* They end here, where no local variable is: AddressSanitizer would take the frames for live. */
+/* The threads end here, in a frame without local variables: AddressSanitizer would consider the
+ * variables live. */
 static void *make_and_end(void *arg)
 {
     make(arg);

@@ -15,7 +15,7 @@ std::string name;
 std::string inner;
 pid_t owner;
 
-// A test that fails leaves no name either.
+// A failed test leaves no name either.
 void clean_up()
 {
     if (getpid() == owner) {
@@ -82,7 +82,7 @@ extern "C" int exits(void *, size_t, void *)
     pthread_exit(nullptr);
 }
 
-// Another process makes both regions, without waiting for long.
+// Another process creates both regions, without a long wait.
 void check_free()
 {
     pid_t child = check_fork();
@@ -121,7 +121,7 @@ void exception()
         CHECK(cancel_state() == PTHREAD_CANCEL_ENABLE);
         check_free();
     }
-    // Through the call that an init makes.
+    // Through a nested call that an init makes.
     try {
         ipc_shm_open_or_create(name.c_str(), 100, throws_from_within, nullptr, nullptr, 0,
                                &region);
@@ -131,7 +131,7 @@ void exception()
     }
     CHECK(count_descriptors() == before && region == untouched);
     check_free();
-    // Only out of that one.
+    // Only out of the nested call.
     CHECK(ipc_shm_open_or_create(name.c_str(), 100, catches, nullptr, nullptr, 0, &region) == 0);
     ipc_shm_close(region);
     CHECK(ipc_shm_unlink(name.c_str()) == 0);

@@ -1,4 +1,4 @@
-/* Regions of shared memory from C: made, published, opened in every way, passed, removed. */
+/* Regions of shared memory from C: created, published, opened in every way, passed, removed. */
 #include "check.h"
 
 #include <fcntl.h>
@@ -14,7 +14,7 @@ _Static_assert(offsetof(struct ipc_shm_opts, layout) == 16, "where the layout ta
 static char name[64];
 static pid_t owner;
 
-/* A test that fails leaves no name either. */
+/* A failed test leaves no name either. */
 static void clean_up(void)
 {
     if (getpid() == owner) {
@@ -84,7 +84,7 @@ static void open_or_create(void)
     CHECK(ipc_shm_unlink(name) == 0);
 }
 
-/* The child gets the memory of its parent by a pair, and can only read it. */
+/* The child receives the memory of its parent through a socket pair, and can only read it. */
 static void passed(void)
 {
     struct ipc_shm_opts opts = {.flags = IPC_SHM_F_SOLE_WRITER};

@@ -46,7 +46,7 @@ static void types_and_flags(void)
     }
 }
 
-/* Two messages are one piece on a stream, and two on the others. */
+/* Two messages arrive as one piece on a stream, and as two on the other types. */
 static void borders(int type, ssize_t first)
 {
     int sv[2];

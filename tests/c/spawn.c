@@ -1,4 +1,4 @@
-/* ipc_spawn from C: a coprocess, options, and what it refuses. */
+/* ipc_spawn from C: a coprocess, options, and invalid arguments. */
 #include "check.h"
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@ static void coprocess(void)
     check_exit(pid, 0);
 }
 
-/* Everything that the options have: the shell says what it finds. */
+/* All options: the shell prints what it receives. */
 static void options(void)
 {
     char *argv[] = {(char[]){"sh"}, (char[]){"-c"},

@@ -1,6 +1,6 @@
 /*
- * The version in each of its places. UNIXIPC_PKG_VERSION in the environment is what
- * pkg-config prints.
+ * The version is the same everywhere. UNIXIPC_PKG_VERSION in the environment is the output
+ * of pkg-config.
  */
 #include "check.h"
 
