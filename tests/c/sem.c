@@ -40,7 +40,7 @@ static void until_somebody_waits(int id, int number)
         }
         check_pause();
     }
-    CHECK(!"nobody waits");
+    CHECK(!"no process waits");
 }
 
 static void all_or_none(int id)

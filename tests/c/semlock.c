@@ -21,7 +21,7 @@ static void until_somebody_waits(int id)
         }
         check_pause();
     }
-    CHECK(!"nobody waits");
+    CHECK(!"no process waits");
 }
 
 static void exclusion(int id, struct account *account)

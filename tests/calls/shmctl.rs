@@ -69,7 +69,7 @@ fn every_command() {
     }
 }
 
-/// Compares a command, and checks the part of its outcome that the test knows.
+/// Checks the part of an outcome that the test knows beforehand.
 fn check(what: &str, exists: bool, cmd: c_int, pointer: &str, outcome: Outcome) {
     let takes_struct = [IPC_STAT, IPC_INFO, SHM_STAT, SHM_INFO, SHM_STAT_ANY].contains(&cmd);
     let good = ["enough", "unaligned"].contains(&pointer);

@@ -15,7 +15,7 @@ impl Shared {
         Self(Memory::new(4096))
     }
 
-    fn over(&self) -> &AtomicBool {
+    fn end_flag(&self) -> &AtomicBool {
         // SAFETY: a byte of permanent memory; zero is false.
         unsafe { &*self.0.at.cast() }
     }
@@ -49,7 +49,7 @@ fn write(memory: &Memory, shared: &Shared, seed: u64, flags: c_uint) {
         })
         .collect();
     for value in values.iter().cycle() {
-        if shared.over().load(Ordering::Relaxed) {
+        if shared.end_flag().load(Ordering::Relaxed) {
             break;
         }
         assert_eq!(cell.store(value, LONG), Ok(0));
@@ -62,7 +62,7 @@ fn read(memory: &Memory, shared: &Shared) {
     let cell = memory.open(RDONLY).unwrap();
     let mut scratch = Vec::new();
     let (mut last_version, mut last_number) = (0, 0);
-    while !shared.over().load(Ordering::Relaxed) {
+    while !shared.end_flag().load(Ordering::Relaxed) {
         match cell.load() {
             Ok((value, version)) => {
                 let number = check_value(&value, &mut scratch);
@@ -97,7 +97,7 @@ fn torn(size: usize, flags: c_uint, writers: u64, readers: u64) {
     wait_until("a few stores and loads", || {
         [STORES, LOADS].map(|which| shared.count(which).load(Ordering::Relaxed) > 20) == [true; 2]
     });
-    shared.over().store(true, Ordering::Relaxed);
+    shared.end_flag().store(true, Ordering::Relaxed);
     children.into_iter().for_each(Child::join);
     let [stores, loads, given_up] =
         [STORES, LOADS, GIVEN_UP].map(|which| shared.count(which).load(Ordering::Relaxed));
@@ -163,7 +163,7 @@ fn killed_writers() {
         let before = cell.version();
         assert_eq!(cell.store(&[0; 8], 0), Ok(0));
         assert_eq!(cell.load(), Ok((vec![0; 8], before + 1)));
-        shared.over().store(true, Ordering::Relaxed);
+        shared.end_flag().store(true, Ordering::Relaxed);
         readers.into_iter().for_each(Child::join);
         // A killed writer may have stored a value without counting it.
         assert!(before >= shared.count(STORES).load(Ordering::Relaxed));
@@ -182,7 +182,7 @@ fn killed_waiters() {
             fork(|| {
                 let cell = memory.open(0).unwrap();
                 let mut value = [0; 64];
-                while !shared.over().load(Ordering::Relaxed) {
+                while !shared.end_flag().load(Ordering::Relaxed) {
                     fill_value(&mut value, seed);
                     assert_eq!(cell.store(&value, LONG), Ok(0));
                     shared.count(STORES).fetch_add(1, Ordering::Relaxed);
@@ -194,7 +194,7 @@ fn killed_waiters() {
             fork(|| {
                 let cell = memory.open(0).unwrap();
                 let mut version = 0;
-                while !shared.over().load(Ordering::Relaxed) {
+                while !shared.end_flag().load(Ordering::Relaxed) {
                     assert_eq!(cell.wait(version, 10_000), Ok(0));
                     let (_, next) = cell.load().unwrap();
                     assert!(next > version, "{next} after {version}");
@@ -216,7 +216,7 @@ fn killed_waiters() {
             thread::sleep(Duration::from_micros(random.below(2000)));
         }
         // The waiters end first, because each needs one more store.
-        shared.over().store(true, Ordering::Relaxed);
+        shared.end_flag().store(true, Ordering::Relaxed);
         let last = memory.open(0).unwrap();
         for waiter in waiters {
             wait_until("the end of a waiter", || {

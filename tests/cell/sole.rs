@@ -176,7 +176,7 @@ fn ends_with_its_thread() {
     drop(next);
 }
 
-/// The C library gives a new thread the identity of one that has ended: the handle of the ended
+/// The C library gives a new thread the pthread_t of an ended one: the handle of the ended
 /// thread still does not belong to the new one.
 #[apply(isolated)]
 fn is_not_a_later_thread() {

@@ -124,25 +124,25 @@ fn overtaken() {
 /// A child that stays inside init until it reads a byte from a pipe.
 struct PausedInit {
     child: Child,
-    go_on: File,
+    go_writer: File,
 }
 
 impl PausedInit {
     fn start(name: &std::ffi::CStr) -> Self {
-        let ((mut there, mut say), (mut told, go_on)) = (pipe(), pipe());
+        let ((mut ready, mut ready_writer), (mut go_reader, go_writer)) = (pipe(), pipe());
         let child = fork(|| {
             let made = open_or_create(name, SIZE, (0, 0), |addr, size| {
-                say.write_all(b"t").unwrap();
-                told.read_exact(&mut [0]).unwrap();
+                ready_writer.write_all(b"t").unwrap();
+                go_reader.read_exact(&mut [0]).unwrap();
                 // SAFETY: the region has this many bytes.
                 unsafe { ptr::write_bytes(addr, 1, size) };
                 true
             });
             assert!(made.unwrap().is_all(1));
         });
-        drop((say, told));
-        there.read_exact(&mut [0]).unwrap();
-        Self { child, go_on }
+        drop((ready_writer, go_reader));
+        ready.read_exact(&mut [0]).unwrap();
+        Self { child, go_writer }
     }
 }
 
@@ -168,7 +168,7 @@ fn wait_for_the_maker() {
     let other = crate::support::name("other");
     drop(open_or_create(&other, 1, (0, 0), |_, _| true).unwrap());
     assert_eq!(unlink(&other), Ok(0));
-    inside.go_on.write_all(b"g").unwrap();
+    inside.go_writer.write_all(b"g").unwrap();
     inside.child.join();
     waiting.into_iter().for_each(Child::join);
     assert_eq!(unlink(&name), Ok(0));
@@ -213,10 +213,10 @@ fn killed_in_init() {
 fn child_of_the_maker() {
     let _directory = NameDirectory::new();
     let name = name("c");
-    let (mut told, go_on) = pipe();
+    let (mut go_reader, go_writer) = pipe();
     let mut child = None;
     let made = open_or_create(&name, SIZE, (0, 0), |_, _| {
-        child = Some(fork(|| told.read_exact(&mut [0]).unwrap()));
+        child = Some(fork(|| go_reader.read_exact(&mut [0]).unwrap()));
         true
     });
     drop(made.unwrap());
@@ -228,7 +228,7 @@ fn child_of_the_maker() {
     });
     next.join();
     assert_eq!(unlink(&name), Ok(0));
-    (&go_on).write_all(b"g").unwrap();
+    (&go_writer).write_all(b"g").unwrap();
     child.unwrap().join();
 }
 

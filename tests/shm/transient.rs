@@ -31,28 +31,28 @@ fn leave_dead(name: &CStr, byte: u8) {
     fork(|| mem::forget(make(name, byte))).join();
 }
 
-/// A child that has a region open until it is told to end, or killed.
+/// A child that has a region open until the parent lets it end or kills it.
 struct User {
     child: Child,
-    go_on: File,
+    go_writer: File,
 }
 
 impl User {
     fn start(open: impl FnOnce() -> Region) -> Self {
-        let ((mut ready, mut say), (mut told, go_on)) = (pipe(), pipe());
+        let ((mut ready, mut ready_writer), (mut go_reader, go_writer)) = (pipe(), pipe());
         let child = fork(|| {
             let region = open();
-            say.write_all(b"r").unwrap();
-            let _ = told.read(&mut [0]);
+            ready_writer.write_all(b"r").unwrap();
+            let _ = go_reader.read(&mut [0]);
             drop(region);
         });
-        drop((say, told));
+        drop((ready_writer, go_reader));
         ready.read_exact(&mut [0]).unwrap();
-        Self { child, go_on }
+        Self { child, go_writer }
     }
 
     fn finish(mut self) {
-        self.go_on.write_all(b"g").unwrap();
+        self.go_writer.write_all(b"g").unwrap();
         self.child.join();
     }
 }

@@ -21,30 +21,30 @@ fn within(timeout_ms: c_int) -> ipc_shm_opts {
     }
 }
 
-/// A child that stays in its init until it is told to continue.
+/// A child that stays in its init until the parent lets it continue.
 struct Maker {
     child: Child,
-    go_on: File,
+    go_writer: File,
 }
 
 impl Maker {
     fn start(name: &CStr) -> Self {
-        let ((mut ready, mut say), (mut told, go_on)) = (pipe(), pipe());
+        let ((mut ready, mut ready_writer), (mut go_reader, go_writer)) = (pipe(), pipe());
         let child = fork(|| {
             let made = open_or_create(name, PAGE, (0, 0), |_, _| {
-                say.write_all(b"r").unwrap();
-                told.read_exact(&mut [0]).unwrap();
+                ready_writer.write_all(b"r").unwrap();
+                go_reader.read_exact(&mut [0]).unwrap();
                 true
             });
             drop(made.unwrap());
         });
-        drop((say, told));
+        drop((ready_writer, go_reader));
         ready.read_exact(&mut [0]).unwrap();
-        Self { child, go_on }
+        Self { child, go_writer }
     }
 
     fn finish(mut self) {
-        self.go_on.write_all(b"g").unwrap();
+        self.go_writer.write_all(b"g").unwrap();
         self.child.join();
     }
 }
@@ -155,7 +155,7 @@ fn locks_of_a_reader() {
     let _directory = NameDirectory::new();
     let name = name("l");
     let run = |lock: c_int| {
-        let ((mut ready, mut say), (mut told, go_on)) = (pipe(), pipe());
+        let ((mut ready, mut ready_writer), (mut go_reader, go_writer)) = (pipe(), pipe());
         let stranger = fork(|| {
             let directory = plain_open("/dev/shm", O_RDONLY | O_DIRECTORY).unwrap();
             // SAFETY: no pointers.
@@ -168,15 +168,15 @@ fn locks_of_a_reader() {
                 unsafe { fcntl(directory.as_raw_fd(), F_OFD_SETLK, &range) },
                 0
             );
-            say.write_all(b"r").unwrap();
-            told.read_exact(&mut [0]).unwrap();
+            ready_writer.write_all(b"r").unwrap();
+            go_reader.read_exact(&mut [0]).unwrap();
         });
-        drop((say, told));
+        drop((ready_writer, go_reader));
         ready.read_exact(&mut [0]).unwrap();
         let made = open_or_create_with(&name, PAGE, &within(20_000), |_, _| true);
         drop(made.unwrap());
         assert_eq!(unlink(&name), Ok(0));
-        (&go_on).write_all(b"g").unwrap();
+        (&go_writer).write_all(b"g").unwrap();
         stranger.join();
     };
     run(LOCK_SH);
@@ -197,10 +197,10 @@ fn another_user() {
         assert_eq!(made.unwrap_err(), EACCES);
     });
     // A new region is opened although the file stays.
-    let (mut ready, mut say) = pipe();
+    let (mut ready, mut ready_writer) = pipe();
     let waiting = fork(|| {
         become_nobody().unwrap();
-        say.write_all(b"r").unwrap();
+        ready_writer.write_all(b"r").unwrap();
         let opened = open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init"));
         assert!(opened.unwrap().is_all(7));
     });
