@@ -51,7 +51,7 @@ impl Page {
     fn open(file: &str) -> Self {
         Self {
             file: file.into(),
-            source: fs::read_to_string(folder().join(file))
+            source: fs::read_to_string(directory().join(file))
                 .unwrap_or_else(|error| panic!("man/{file}: {error}")),
         }
     }
@@ -142,16 +142,16 @@ impl Page {
     }
 }
 
-fn folder() -> PathBuf {
+fn directory() -> PathBuf {
     root().join("man")
 }
 
 /// The files in man/; for an alias, with the file that it includes.
 fn files() -> BTreeMap<String, Option<String>> {
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder()).unwrap() {
+    for entry in fs::read_dir(directory()).unwrap() {
         let file = entry.unwrap().file_name().into_string().unwrap();
-        let source = fs::read_to_string(folder().join(&file)).unwrap();
+        let source = fs::read_to_string(directory().join(&file)).unwrap();
         let alias = source.strip_prefix(".so man3/").map(|target| {
             let target = target.strip_suffix('\n').unwrap_or_default();
             assert!(!target.contains('\n'), "{file} is not only an alias");
@@ -540,7 +540,7 @@ fn silent(formatter: &[&str], shows_text: bool) {
         command
             .args(&formatter[1..])
             .arg(&page.file)
-            .current_dir(folder());
+            .current_dir(directory());
         let output = command.output().unwrap();
         let complaints = String::from_utf8_lossy(if shows_text {
             &output.stderr

@@ -125,7 +125,8 @@ static void listener(void)
 static void in_place(void)
 {
     struct ipc_channel_opts opts = {.flags = IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_NO_SPIN,
-                                    .send_size = 1, .message_max = 100000};
+                                    .send_size = 1,
+                                    .message_max = 100000};
     struct ipc_channel_stats stats;
     struct ipc_channel *ch[2];
     struct epoll_event event = {.events = EPOLLIN};

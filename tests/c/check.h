@@ -25,16 +25,14 @@
 #define CANNOT_RUN 77
 
 /* Exits with 1 if the expression is false. */
-#define CHECK(expression) \
-    ((expression) ? (void)0 : check_failed(__FILE__, __LINE__, #expression))
+#define CHECK(expression) ((expression) ? (void)0 : check_failed(__FILE__, __LINE__, #expression))
 
 __attribute__((noreturn, unused)) static void check_failed(const char *file, int line,
                                                            const char *expression)
 {
     int error = errno;
 
-    fprintf(stderr, "%s:%d: %s: errno %d (%s)\n", file, line, expression, error,
-            strerror(error));
+    fprintf(stderr, "%s:%d: %s: errno %d (%s)\n", file, line, expression, error, strerror(error));
     exit(1);
 }
 

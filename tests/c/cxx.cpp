@@ -16,14 +16,14 @@ union SemArgument {
 };
 
 class Descriptor {
-public:
+  public:
     explicit Descriptor(int fd) : fd_(fd) {}
     Descriptor(const Descriptor &) = delete;
     Descriptor &operator=(const Descriptor &) = delete;
     ~Descriptor() { close(fd_); }
     int get() const { return fd_; }
 
-private:
+  private:
     int fd_;
 };
 

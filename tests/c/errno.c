@@ -7,10 +7,10 @@
 #define UNTOUCHED 12345
 
 /* Checks the result of a call, and that errno is unchanged. */
-#define CHECK_QUIET(expression) \
-    do { \
-        errno = UNTOUCHED; \
-        CHECK(expression); \
+#define CHECK_QUIET(expression)    \
+    do {                           \
+        errno = UNTOUCHED;         \
+        CHECK(expression);         \
         CHECK(errno == UNTOUCHED); \
     } while (0)
 

@@ -9,12 +9,14 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-static struct board {
+struct board {
     struct ipc_mutex mutex;
     struct ipc_cond cond;
     struct ipc_rwlock rwlock;
     atomic_int inside;
-} *board;
+};
+
+static struct board *board;
 
 static void unlock(void *mutex)
 {

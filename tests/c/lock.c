@@ -17,20 +17,22 @@ _Static_assert(IPC_OWNER_DIED > 0, "a lock that is held is no failure");
 _Static_assert(IPC_RWLOCK_READERS_MAX == 128, "as documented");
 
 /* The shared memory of a program. */
-static struct board {
+struct board {
     int before;
     struct ipc_mutex mutex;
     struct ipc_rwlock rwlock;
     struct ipc_cond cond;
     int value;
-} *board;
+};
+
+static struct board *board;
 
 _Static_assert(offsetof(struct board, mutex) == 16, "aligned inside others");
 _Static_assert(offsetof(struct board, value) == 16 + 128 + 8384 + 64, "no gaps");
 
-#define FAILS(call, error) \
-    do { \
-        errno = 0; \
+#define FAILS(call, error)                       \
+    do {                                         \
+        errno = 0;                               \
         CHECK((call) == -1 && errno == (error)); \
     } while (0)
 

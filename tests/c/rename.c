@@ -101,9 +101,9 @@ __attribute__((destructor)) static void report(void)
         const char *name;
         int calls;
     } counts[] = {
-        {"socketpair", socketpairs}, {"mkfifo", mkfifos},         {"ftok", ftoks},
-        {"shmget", shmgets},         {"shmat", shmats},           {"shmdt", shmdts},
-        {"shmctl", shmctls},         {"semget", semgets},         {"semop", semops},
+        {"socketpair", socketpairs}, {"mkfifo", mkfifos}, {"ftok", ftoks},
+        {"shmget", shmgets},         {"shmat", shmats},   {"shmdt", shmdts},
+        {"shmctl", shmctls},         {"semget", semgets}, {"semop", semops},
         {"semtimedop", semtimedops}, {"semctl", semctls},
     };
     const char *path = getenv("RENAME_LOG");

@@ -15,8 +15,8 @@ static void until_somebody_waits(int id)
     int tries;
 
     for (tries = 0; tries < 30000; tries++) {
-        if (ipc_semctl(id, 0, GETZCNT) + ipc_semctl(id, 1, GETZCNT) +
-                ipc_semctl(id, 2, GETZCNT) > 0) {
+        if (ipc_semctl(id, 0, GETZCNT) + ipc_semctl(id, 1, GETZCNT) + ipc_semctl(id, 2, GETZCNT) >
+            0) {
             return;
         }
         check_pause();
@@ -134,8 +134,8 @@ static void removed(int id)
 
 int main(void)
 {
-    struct account *account = mmap(NULL, sizeof *account, PROT_READ | PROT_WRITE,
-                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct account *account =
+        mmap(NULL, sizeof *account, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int id = ipc_semlock_open(IPC_PRIVATE, IPC_CREAT | 0600);
 
     CHECK(account != MAP_FAILED);

@@ -92,8 +92,8 @@ void check_free()
         opts.timeout_ms = 10000;
         for (const std::string &region : {name, inner}) {
             ipc_shm *made;
-            CHECK(ipc_shm_open_or_create(region.c_str(), 100, nullptr, nullptr, &opts,
-                                         sizeof opts, &made) == 0);
+            CHECK(ipc_shm_open_or_create(region.c_str(), 100, nullptr, nullptr, &opts, sizeof opts,
+                                         &made) == 0);
             ipc_shm_close(made);
             CHECK(ipc_shm_unlink(region.c_str()) == 0);
         }
@@ -123,8 +123,7 @@ void exception()
     }
     // Through a nested call that an init makes.
     try {
-        ipc_shm_open_or_create(name.c_str(), 100, throws_from_within, nullptr, nullptr, 0,
-                               &region);
+        ipc_shm_open_or_create(name.c_str(), 100, throws_from_within, nullptr, nullptr, 0, &region);
         CHECK(false);
     } catch (const std::runtime_error &error) {
         CHECK(std::string(error.what()) == "from within");

@@ -47,7 +47,7 @@ static void types_and_flags(void)
 }
 
 /* Two messages arrive as one piece on a stream, and as two on the other types. */
-static void borders(int type, ssize_t first)
+static void boundaries(int type, ssize_t first)
 {
     int sv[2];
     char buf[8];
@@ -107,9 +107,9 @@ static void errors(void)
 int main(void)
 {
     types_and_flags();
-    borders(SOCK_STREAM, 5);
-    borders(SOCK_DGRAM, 3);
-    borders(SOCK_SEQPACKET, 3);
+    boundaries(SOCK_STREAM, 5);
+    boundaries(SOCK_DGRAM, 3);
+    boundaries(SOCK_SEQPACKET, 3);
     with_child(SOCK_STREAM);
     with_child(SOCK_SEQPACKET);
     errors();

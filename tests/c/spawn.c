@@ -42,7 +42,11 @@ static void options(void)
     CHECK(pipe(ends) == 0);
     CHECK(write(ends[1], "piped\n", 6) == 6 && close(ends[1]) == 0);
     struct ipc_spawn_fd fds[] = {{.fd = ends[0], .child_fd = 5}};
-    struct ipc_spawn_opts opts = {.envp = envp, .cwd = "/", .fds = fds, .nfds = 1, .child_fd = 7,
+    struct ipc_spawn_opts opts = {.envp = envp,
+                                  .cwd = "/",
+                                  .fds = fds,
+                                  .nfds = 1,
+                                  .child_fd = 7,
                                   .flags = IPC_SPAWN_F_STDERR_NULL};
     pid = ipc_spawn("sh", argv, &opts, sizeof opts, &fd);
     CHECK(pid > 0);

@@ -16,8 +16,8 @@ int main(void)
     snprintf(text, sizeof text, "%d.%d.%d", UNIXIPC_VERSION_MAJOR, UNIXIPC_VERSION_MINOR,
              UNIXIPC_VERSION_PATCH);
     CHECK(strcmp(UNIXIPC_VERSION, text) == 0);
-    CHECK(UNIXIPC_VERSION_NUMBER == UNIXIPC_VERSION_MAJOR * 10000 + UNIXIPC_VERSION_MINOR * 100 +
-                                        UNIXIPC_VERSION_PATCH);
+    CHECK(UNIXIPC_VERSION_NUMBER ==
+          UNIXIPC_VERSION_MAJOR * 10000 + UNIXIPC_VERSION_MINOR * 100 + UNIXIPC_VERSION_PATCH);
     CHECK(UNIXIPC_VERSION_MINOR < 100 && UNIXIPC_VERSION_PATCH < 100);
     CHECK(strcmp(ipc_version(), UNIXIPC_VERSION) == 0);
     CHECK(ipc_version() == ipc_version());

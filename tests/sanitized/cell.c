@@ -29,11 +29,18 @@
 #include <sanitizer/asan_interface.h>
 #include <unixipc.h>
 
-#define PAGE 4096
+#define PAGE    4096
 #define WRITERS 2
 
 /* The offsets of the fields that the writers attack. */
-enum { SLOTS_AT = 12, SIZE_AT = 16, STRIDE_AT = 24, PUBLISHED_AT = 64, LOCK_AT = 128, SLOT_AT = 256 };
+enum {
+    SLOTS_AT = 12,
+    SIZE_AT = 16,
+    STRIDE_AT = 24,
+    PUBLISHED_AT = 64,
+    LOCK_AT = 128,
+    SLOT_AT = 256
+};
 
 static size_t value_size, bytes, stride;
 static uint32_t slots;
@@ -72,8 +79,25 @@ static unsigned char *map(int fd, int protection)
 static uint64_t adversarial(void)
 {
     static const uint64_t boundary_values[] = {
-        0, 1, 2, 15, 16, 17, 63, 64, 65, 255, 4096, 0x7fffffff, 0x80000000u, 0xffffffffu, 0x100000000u,
-        0x7fffffffffffffffu, 0x8000000000000000u, 0xfffffffffffffff0u, 0xffffffffffffffffu,
+        0,
+        1,
+        2,
+        15,
+        16,
+        17,
+        63,
+        64,
+        65,
+        255,
+        4096,
+        0x7fffffff,
+        0x80000000u,
+        0xffffffffu,
+        0x100000000u,
+        0x7fffffffffffffffu,
+        0x8000000000000000u,
+        0xfffffffffffffff0u,
+        0xffffffffffffffffu,
     };
     switch (next() % 4) {
     case 0:
@@ -111,7 +135,8 @@ static void publish(unsigned char *mem, uint64_t version, uint64_t len)
 }
 
 /* Overwrites the memory forever. valid is a copy of a cell with a value. */
-__attribute__((noreturn)) static void overwrite(unsigned char *mem, const unsigned char *valid, uint64_t start)
+__attribute__((noreturn)) static void overwrite(unsigned char *mem, const unsigned char *valid,
+                                                uint64_t start)
 {
     seed = start;
     for (;;) {
@@ -271,7 +296,8 @@ int main(int argc, char **argv)
                 use(opened[i], 0);
             use(opened[i], 1 + (int)(next() % 3));
             for (int turn = 0; turn < 20; turn++) {
-                struct ipc_cell *again = open_cell(i ? writable : readable, i ? 0 : IPC_CELL_F_RDONLY);
+                struct ipc_cell *again =
+                    open_cell(i ? writable : readable, i ? 0 : IPC_CELL_F_RDONLY);
                 if (again)
                     use(again, (int)(next() % 2));
                 ipc_cell_close(again);

@@ -74,7 +74,8 @@ int main(int argc, char **argv)
     if (ipc_cell_init(mem, bytes, size, IPC_CELL_F_WAITABLE, &cell) < 0)
         err(1, "ipc_cell_init");
     for (uintptr_t i = 0; i < WRITERS + READERS; i++)
-        if ((errno = pthread_create(&threads[i], NULL, i < WRITERS ? write_values : read_values, (void *)i)))
+        if ((errno = pthread_create(&threads[i], NULL, i < WRITERS ? write_values : read_values,
+                                    (void *)i)))
             err(1, "pthread_create");
     for (int i = 0; i < WRITERS + READERS; i++)
         pthread_join(threads[i], NULL);

@@ -87,7 +87,7 @@ pub fn refusals() {
     // The results without and with TRUST: opened, or refused with this errno. Huge pages may be
     // missing.
     let (unsealed, disk, zero) = (sized(0), on_disk(), opened("/dev/zero", O_RDWR));
-    let folder = opened("/tmp", O_RDONLY);
+    let directory = opened("/tmp", O_RDONLY);
     let maps = opened("/proc/self/maps", O_RDONLY);
     let link = opened("/proc/self/exe", O_PATH | O_NOFOLLOW);
     for (what, fd, without, with_trust) in [
@@ -108,7 +108,7 @@ pub fn refusals() {
         ("a socket", at(&socket), EPROTO, Some(EPROTO)),
         ("an eventfd", at(&event), EPROTO, Some(EPROTO)),
         ("/dev/zero", at(&zero), EPROTO, Some(EPROTO)),
-        ("a directory", at(&folder), EPROTO, Some(EPROTO)),
+        ("a directory", at(&directory), EPROTO, Some(EPROTO)),
         ("a file of /proc", at(&maps), EPROTO, Some(EPROTO)),
         ("a link", at(&link), EBADF, Some(EPROTO)),
     ] {
