@@ -147,6 +147,12 @@ loom:
 	    $(CARGO) test --release --locked --test loom --target-dir target/loom \
 	    $(if $(TEST),-- --exact '$(TEST)')
 
+## make sanitize      run the suites of the objects in shared memory under AddressSanitizer
+.PHONY: sanitize
+sanitize:
+	@scripts/need '$(CARGO)'
+	env -u MAKEFLAGS scripts/sanitize
+
 ## make check-msrv    compile the library with the oldest Rust version that it supports
 .PHONY: check-msrv
 check-msrv:
@@ -160,7 +166,7 @@ msrv := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 format:
 	@scripts/need cargo clang-format git
 	for manifest in Cargo.toml benches/harness/Cargo.toml benches/subjects/iceoryx2/Cargo.toml; do \
-	    cargo fmt --manifest-path $$manifest || exit; \
+	    cargo fmt --all --manifest-path $$manifest || exit; \
 	done
 	scripts/c-files | xargs clang-format -i
 
