@@ -147,11 +147,13 @@ loom:
 	    $(CARGO) test --release --locked --test loom --target-dir target/loom \
 	    $(if $(TEST),-- --exact '$(TEST)')
 
-## make sanitize      run the suites of the objects in shared memory under AddressSanitizer
+## make sanitize      run the suites of the objects in shared memory under AddressSanitizer and
+##                      ThreadSanitizer; SANITIZER=address or SANITIZER=thread: under one of them
+SANITIZER = address thread
 .PHONY: sanitize
 sanitize:
 	@scripts/need '$(CARGO)'
-	env -u MAKEFLAGS scripts/sanitize
+	for sanitizer in $(SANITIZER); do env -u MAKEFLAGS scripts/sanitize $$sanitizer || exit; done
 
 ## make check-msrv    compile the library with the oldest Rust version that it supports
 .PHONY: check-msrv

@@ -112,6 +112,8 @@ fn check_handshake(call: Operation, first: usize) {
         shared.wait_for(0, 2);
         drop(end);
     });
+    // It sleeps when it has sent its hello. If accept came before that, it would not reply.
+    client.wait_asleep();
     let end = accept(&listener, LONG).unwrap();
     shared.wait_for(1, 1);
     // A child begins after the handshake, so that it does not take part in it. Slot 10 + its number
