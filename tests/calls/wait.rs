@@ -7,7 +7,6 @@ use crate::semctl::{Fourth, control};
 use common::prelude::*;
 use libc::*;
 use std::ptr;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The ways to make a waiting call.
@@ -212,22 +211,6 @@ fn all_or_none() {
     }
 }
 
-/// The number of times that the handler ran, in the child.
-static HANDLED: AtomicI64 = AtomicI64::new(0);
-
-extern "C" fn handler(_: c_int) {
-    HANDLED.fetch_add(1, Ordering::SeqCst);
-}
-
-fn handle(signal: c_int, flags: c_int) {
-    // SAFETY: all bytes zero is a value of this struct.
-    let mut action: sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = handler as *const () as usize;
-    action.sa_flags = flags;
-    // SAFETY: the handler only counts.
-    assert_eq!(unsafe { sigaction(signal, &action, ptr::null_mut()) }, 0);
-}
-
 #[apply(isolated)]
 fn interrupted_by_a_handler() {
     for how in ALL_CALLS {
@@ -237,9 +220,9 @@ fn interrupted_by_a_handler() {
                 let got = both(&what, |calls| {
                     let set = Set::new(&[0, 1]);
                     let child = fork_reporter(|| {
-                        handle(SIGUSR1, flags);
+                        count_signal(SIGUSR1, flags);
                         let outcome = operate(calls, set.id, &[op], how);
-                        assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
+                        assert_eq!(handled(), 1);
                         outcome
                     });
                     wait_until("the child waits", || set.waiters() != [(0, 0), (0, 0)]);

@@ -14,14 +14,6 @@ pub unsafe trait Shareable: Sync {}
 unsafe impl Shareable for AtomicU64 {}
 // SAFETY: as above.
 unsafe impl Shareable for std::sync::atomic::AtomicU32 {}
-// SAFETY: as above.
-unsafe impl Shareable for std::sync::atomic::AtomicUsize {}
-// SAFETY: as above.
-unsafe impl Shareable for std::sync::atomic::AtomicI64 {}
-// SAFETY: as above.
-unsafe impl Shareable for std::sync::atomic::AtomicBool {}
-// SAFETY: as above.
-unsafe impl Shareable for std::sync::atomic::AtomicU8 {}
 
 /// Zeroed memory that this process and its children share until they end.
 pub fn shared<T: Shareable>(count: usize) -> &'static [T] {

@@ -9,18 +9,6 @@ use libc::{
 use std::fs;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// A key that no other test uses.
-fn fresh_key() -> key_t {
-    let mut key = std::process::id() as key_t;
-    loop {
-        key = key.wrapping_mul(1_103_515_245).wrapping_add(12345) & i32::MAX;
-        // SAFETY: no pointers.
-        if key != IPC_PRIVATE && unsafe { libc::semget(key, 0, 0) } == -1 {
-            return key;
-        }
-    }
-}
-
 /// The mode and the number of semaphores.
 fn state(id: usize) -> (u32, u64) {
     // SAFETY: zero bytes are such a struct.

@@ -4,8 +4,7 @@ pub use common::filter::{refuse, refuse_where};
 pub use common::prelude::*;
 use libc::{c_int, c_uint, c_void, key_t, mode_t, off_t};
 use std::ffi::{CStr, CString};
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::{fs, mem, ptr, slice, thread};
@@ -225,10 +224,6 @@ pub fn new_region(call: impl FnOnce(*mut *mut Shm) -> c_int) -> Result<Region, c
     }
 }
 
-pub fn errno() -> c_int {
-    io::Error::last_os_error().raw_os_error().unwrap()
-}
-
 #[track_caller]
 pub fn create(size: usize, flags: c_uint, mode: mode_t) -> Result<Region, c_int> {
     create_with(size, &with(flags, mode))
@@ -324,17 +319,6 @@ pub fn make_and_remove(name: &CStr) {
     assert_eq!(unlink(name), Ok(0));
 }
 
-/// `open(2)`.
-pub fn plain_open(path: &str, flags: c_int) -> Result<OwnedFd, c_int> {
-    // SAFETY: a string.
-    let fd = unsafe { libc::open(c_path(path).as_ptr(), flags | libc::O_CLOEXEC, 0o600) };
-    if fd == -1 {
-        return Err(errno());
-    }
-    // SAFETY: the call has just returned this descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 /// A new open file description of the same file, as another process could get it.
 pub fn reopen(fd: RawFd, flags: c_int) -> Result<OwnedFd, c_int> {
     plain_open(&format!("/proc/self/fd/{fd}"), flags)
@@ -357,10 +341,9 @@ pub fn ftruncate(fd: &impl AsRawFd, len: usize) -> Outcome {
     outcome(|| unsafe { libc::ftruncate(fd.as_raw_fd(), len as off_t) } as isize)
 }
 
+/// An empty memfd with flags of memfd_create(2).
 pub fn memfd(flags: c_uint) -> OwnedFd {
-    // SAFETY: a string.
-    let fd = unsafe { libc::memfd_create(c"test".as_ptr(), libc::MFD_CLOEXEC | flags) };
-    own(fd)
+    memfd_with(0, flags).into()
 }
 
 /// A field of /proc/self/smaps for the mapping of a region, in kilobytes.
