@@ -109,7 +109,7 @@ unsafe fn words_and_bytes(from: *const u8, to: *mut u8, len: usize) {
 ///
 /// As [`short`].
 #[inline(never)]
-pub unsafe fn call_memcpy(from: *const u8, to: *mut u8, len: usize) {
+pub unsafe fn long(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise. The call follows the C ABI, and changes nothing else.
     unsafe {
         asm!(

@@ -23,6 +23,6 @@ pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
         unsafe { arch::short(from, to, len) };
     } else {
         // SAFETY: the caller's promise.
-        unsafe { arch::call_memcpy(from, to, len) };
+        unsafe { arch::long(from, to, len) };
     }
 }

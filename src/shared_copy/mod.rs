@@ -8,8 +8,9 @@
 //! In Rust's memory model such a copy is a data race, and so undefined behaviour, unless each access
 //! is atomic. But an atomic copy, word by word, is several times slower than the machine allows. So
 //! the copy is in assembly. To the compiler, assembly is opaque code that accesses this memory, like
-//! a system call. A few instructions here copy short values. Longer values are copied by the C
-//! library's memcpy, which is optimised for the processor; the assembly calls it.
+//! a system call. A few instructions here copy short values. On x86-64 a loop here copies longer
+//! values. Otherwise, and for very long values, the assembly calls the C library's memcpy, which is
+//! optimised for the processor.
 //!
 //! The memory model of the processor then defines the effect of a copy. x86 keeps loads in order
 //! with each other, and stores in order with each other. It keeps the stores of a string instruction
@@ -30,7 +31,7 @@ mod imp;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-/// The largest number of bytes that are copied without a call of memcpy.
+/// The largest number of bytes that the inlined copy copies.
 ///
 /// cbindgen:ignore
 pub const SHORT: usize = 64;
@@ -62,7 +63,7 @@ pub unsafe fn short_from_shared(from: NonNull<u8>, to: &mut [MaybeUninit<u8>]) {
 ///
 /// # Safety
 ///
-/// `to` is aligned to 8, and mapped and writable for the length of `from`.
+/// `to` is mapped and writable for the length of `from`.
 #[inline]
 pub unsafe fn to_shared(from: &[u8], to: NonNull<u8>) {
     // SAFETY: the caller's promise.

@@ -42,10 +42,12 @@ pub unsafe fn from_shared(from: *const u8, to: *mut u8, len: usize) {
 ///
 /// # Safety
 ///
-/// Both are mapped for `len` bytes. `from` is not shared; `to` is writable and aligned to 8.
+/// Both are mapped for `len` bytes. `from` is not shared; `to` is writable.
 pub unsafe fn to_shared(from: *const u8, to: *mut u8, len: usize) {
     let mut at = 0;
-    while len - at >= WORD {
+    // A part of a message may begin anywhere.
+    let is_aligned = to.cast::<u64>().is_aligned();
+    while is_aligned && len - at >= WORD {
         // SAFETY: within `len`.
         let source = unsafe { from.add(at) }.cast::<u64>();
         // SAFETY: mapped and not shared.

@@ -127,14 +127,114 @@ unsafe fn up_to_3(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// Copies any number of bytes by memcpy(3). Not inlined: each caller would have to save its
-/// registers.
+/// The largest number of bytes that are copied by AVX instead of memcpy(3). From 2 KiB on, memcpy of
+/// glibc uses a string instruction on many processors. Some of these copy by it several times slower
+/// unless the target is aligned to a cache line, or while another core has the target's lines. For
+/// long messages memcpy is as fast, and does not replace the whole cache.
+const AVX_MAX: usize = 256 << 10;
+
+/// Copies any number of bytes that [`short`] does not copy. Not inlined: each caller would have to
+/// save its registers, and AVX clears the upper halves of all vector registers.
+///
+/// # Safety
+///
+/// As [`short`], more than [`SHORT`] bytes.
+#[inline(never)]
+pub unsafe fn long(from: *const u8, to: *mut u8, len: usize) {
+    if len > AVX_MAX || !is_x86_feature_detected!("avx") {
+        // SAFETY: the caller's promise.
+        unsafe { call_memcpy(from, to, len) };
+    } else if len > 128 {
+        // SAFETY: the caller's promise; the processor has AVX.
+        unsafe { blocks_of_128(from, to, len) };
+    } else {
+        // SAFETY: the caller's promise, 64 to 128 bytes; the processor has AVX.
+        unsafe { halves_of_64(from, to, len) };
+    }
+}
+
+/// Copies the first and the last 64 bytes, which may overlap.
+///
+/// # Safety
+///
+/// As [`short`], 64 to 128 bytes. The processor has AVX.
+#[inline(always)]
+unsafe fn halves_of_64(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "vmovups {a:y}, [{from}]",
+            "vmovups {b:y}, [{from} + 32]",
+            "vmovups {c:y}, [{from} + {len} - 64]",
+            "vmovups {d:y}, [{from} + {len} - 32]",
+            "vmovups [{to}], {a:y}",
+            "vmovups [{to} + 32], {b:y}",
+            "vmovups [{to} + {len} - 64], {c:y}",
+            "vmovups [{to} + {len} - 32], {d:y}",
+            "vzeroupper",
+            from = in(reg) from,
+            to = in(reg) to,
+            len = in(reg) len,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Copies blocks of 128 bytes, and then the last 128 bytes, which may overlap the last block.
+///
+/// # Safety
+///
+/// As [`short`], more than 128 bytes. The processor has AVX.
+#[inline(always)]
+unsafe fn blocks_of_128(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "2:",
+            "vmovups {a:y}, [{from}]",
+            "vmovups {b:y}, [{from} + 32]",
+            "vmovups {c:y}, [{from} + 64]",
+            "vmovups {d:y}, [{from} + 96]",
+            "vmovups [{to}], {a:y}",
+            "vmovups [{to} + 32], {b:y}",
+            "vmovups [{to} + 64], {c:y}",
+            "vmovups [{to} + 96], {d:y}",
+            "sub {from}, -128",
+            "sub {to}, -128",
+            "sub {rest}, 128",
+            "ja 2b",
+            // `rest` is now 128 less than the number of bytes that are left.
+            "vmovups {a:y}, [{from} + {rest}]",
+            "vmovups {b:y}, [{from} + {rest} + 32]",
+            "vmovups {c:y}, [{from} + {rest} + 64]",
+            "vmovups {d:y}, [{from} + {rest} + 96]",
+            "vmovups [{to} + {rest}], {a:y}",
+            "vmovups [{to} + {rest} + 32], {b:y}",
+            "vmovups [{to} + {rest} + 64], {c:y}",
+            "vmovups [{to} + {rest} + 96], {d:y}",
+            "vzeroupper",
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            rest = inout(reg) len - 128 => _,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// Copies any number of bytes by memcpy(3).
 ///
 /// # Safety
 ///
 /// As [`short`].
-#[inline(never)]
-pub unsafe fn call_memcpy(from: *const u8, to: *mut u8, len: usize) {
+unsafe fn call_memcpy(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise. The call follows the C ABI, and changes nothing else.
     unsafe {
         asm!(
