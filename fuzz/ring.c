@@ -34,7 +34,7 @@ static int64_t expected_len(void)
     if (reader.len == 0) {
         reader.len = get32(peer.own, place(reader.head));
     }
-    if (reader.len > RING_SIZE - 12) {
+    if (reader.len > RING_SIZE - 68) {
         reader.len = UINT32_MAX;
         reader.poisoned = 1;
         return -EPROTO;

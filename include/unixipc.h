@@ -26,6 +26,7 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 #include <sys/sem.h>
+#include <sys/uio.h>
 #include <time.h>
 
 struct timespec; /* in strict C99, <time.h> does not declare it */
@@ -2301,6 +2302,16 @@ struct ipc_channel_opts {
      * most 4294967294; 0: no such requirement
      */
     uint64_t message_max;
+    /**
+     * the alignment of reserved and received messages in the rings of both sides, in bytes:
+     * 8, 16, 32 or 64; 0: 8. If the sides ask for different ones, both get the larger one. A larger
+     * alignment makes short messages occupy more of the ring
+     */
+    unsigned int message_align;
+    /**
+     * must be 0
+     */
+    unsigned int reserved;
 };
 
 /**
@@ -2574,6 +2585,54 @@ int ipc_channel_connect(const char *path,
 int ipc_channel_send(struct ipc_channel *ch, const void *buf, size_t len, int timeout_ms);
 
 /**
+ * Sends one message that consists of several parts, completely or not at all.
+ *
+ * iov is an array of iovcnt buffers, from 1 to 1024; the message is their content in order. A
+ * buffer may be empty, but the message is not: its length is from 1 to ipc_channel_max. The call
+ * copies the parts into the ring and waits as ipc_channel_send does.
+ *
+ * Blocks as timeout_ms says. A cancellation point while it waits: the message is then not sent.
+ * Two threads must not send on the same end concurrently. May be called in the child after fork;
+ * not from a signal handler. Does not raise SIGPIPE.
+ *
+ * Returns the length of the message, or -1 with errno: ipc_channel_send's errors, and
+ *   EINVAL    iov is NULL, iovcnt is not from 1 to 1024, or a buffer that is not empty is NULL
+ *   EMSGSIZE  the buffers together are longer than ipc_channel_max
+ */
+ssize_t ipc_channel_sendv(struct ipc_channel *ch,
+                          const struct iovec *iov,
+                          int iovcnt,
+                          int timeout_ms);
+
+/**
+ * Sends several messages at once.
+ *
+ * msgs is an array of count buffers; each is one message of 1 to ipc_channel_max bytes. The call
+ * waits, as timeout_ms says, until the first message fits into the ring. It sends further messages
+ * with the first one as long as they fit without waiting, and ends before a message that is not
+ * valid. So it may send fewer than count: call it again with the others.
+ *
+ * The receiver gets the messages one by one, or several at once by ipc_channel_recv_many. They
+ * become visible together: if this process is killed during the call, the peer receives either
+ * none of the messages or all that the call would have reported.
+ *
+ * The call costs less than a send for each message: it publishes the messages and checks whether
+ * the peer sleeps only once.
+ *
+ * Blocks as timeout_ms says. A cancellation point while it waits: nothing is then sent. Two
+ * threads must not send on the same end concurrently. May be called in the child after fork; not
+ * from a signal handler. Does not raise SIGPIPE.
+ *
+ * Returns the number of messages that were sent, at least 1; or -1 with errno: ipc_channel_send's
+ * errors for the first message, and
+ *   EINVAL  msgs is NULL, count is 0, or the first buffer is NULL or empty
+ */
+ssize_t ipc_channel_send_many(struct ipc_channel *ch,
+                              const struct iovec *msgs,
+                              size_t count,
+                              int timeout_ms);
+
+/**
  * Reserves space for one message in the ring, which the caller fills in place.
  *
  * len is from 1 to ipc_channel_max. The caller may read and write the space until
@@ -2656,6 +2715,31 @@ size_t ipc_channel_max(const struct ipc_channel *ch);
  *   ETOOMANYREFS
  */
 ssize_t ipc_channel_recv(struct ipc_channel *ch, void *buf, size_t cap, int timeout_ms);
+
+/**
+ * Receives several messages at once.
+ *
+ * inout_msgs is an array of count buffers; each receives one message, and its iov_len becomes the
+ * length of that message. The call waits, as timeout_ms says, for the first message. It receives
+ * further messages with the first one as long as there are any, and ends before a message that is
+ * longer than its buffer. So it may receive fewer than count. The other buffers are unchanged.
+ *
+ * The call costs less than a receive for each message: it releases the messages and checks whether
+ * the peer sleeps only once.
+ *
+ * Blocks as timeout_ms says. A cancellation point while it waits: no message is then received. Two
+ * threads must not receive on the same end concurrently. May be called in the child after fork;
+ * not from a signal handler.
+ *
+ * Returns the number of messages that were received, 0 at the end of the session, or
+ * -1 with errno: ipc_channel_recv's errors for the first message, and
+ *   EINVAL    inout_msgs is NULL, count is 0, or the first buffer is NULL or empty
+ *   EMSGSIZE  the first message is longer than its buffer; it stays queued
+ */
+ssize_t ipc_channel_recv_many(struct ipc_channel *ch,
+                              struct iovec *inout_msgs,
+                              size_t count,
+                              int timeout_ms);
 
 /**
  * Returns the next message in the ring without receiving it.

@@ -27,6 +27,7 @@
 //! | [`init_once`] | a value that is set once, without waiting |
 //! | [`process_lock`] | a lock between threads that does not deadlock after a fork |
 //! | [`shared_copy`] | copying memory that another process may access at the same time |
+//! | [`iovec`] | buffers that C describes by `struct iovec` |
 //! | [`atomic`] | the atomics of the protocols in shared memory |
 //! | [`sys`] | raw system calls, each with the reason why it is sound |
 //!
@@ -71,6 +72,7 @@ pub mod fd;
 pub mod ffi;
 pub mod fifo;
 pub mod init_once;
+pub mod iovec;
 pub mod lock;
 pub mod message;
 pub mod name_lock;

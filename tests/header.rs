@@ -90,6 +90,7 @@ int use(void)
     int (*pointer)(int, int, int, ...) = ipc_semctl;
     const char *version = ipc_version();
     const struct timespec *limit = 0;
+    char name[] = \"sort\", buffer[IPC_FIFO_RECORD_MAX];
     struct sembuf op = {0, -1, SEM_UNDO};
     struct shmid_ds ds;
     struct ipc_cred cred;
@@ -102,10 +103,10 @@ int use(void)
     struct ipc_cond cond;
     struct ipc_event event;
     struct ipc_channel_opts channel_opts;
+    struct iovec part = {name, 1};
     struct ipc_channel_stats stats;
     struct ipc_channel *ch[2];
     const void *message = 0;
-    char name[] = \"sort\", buffer[IPC_FIFO_RECORD_MAX];
     char *const argv[] = {name, 0};
     struct ipc_cell *cell = 0;
     uint64_t seen = 0;
@@ -129,6 +130,7 @@ int use(void)
     channel_opts.spin_us = 0;
     channel_opts.send_size = channel_opts.recv_size = channel_opts.recv_size_max = 0;
     channel_opts.message_max = 1;
+    channel_opts.message_align = channel_opts.reserved = 0;
     return version[0] == '0' &&
            ipc_socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv) == 0 &&
            ipc_mkfifo(\"fifo\", S_IRUSR | S_IWUSR) == 0 &&
@@ -194,7 +196,10 @@ int use(void)
            ipc_channel_accept(sv[0], 0, 0, 0, ch) == 0 &&
            ipc_channel_connect(name, 0, 0, IPC_WAIT_INTR, &ch[1]) == 0 &&
            ipc_channel_send(ch[0], buffer, ipc_channel_max(ch[0]), -1) == 0 &&
+           ipc_channel_sendv(ch[0], &part, 1, -1) == 1 &&
+           ipc_channel_send_many(ch[0], &part, 1, -1) == 1 &&
            ipc_channel_recv(ch[1], buffer, sizeof buffer, -1) > 0 &&
+           ipc_channel_recv_many(ch[1], &part, 1, -1) == 1 &&
            ipc_channel_reserve(ch[0], 1, -1) != 0 &&
            ipc_channel_commit(ch[0], 1) == 0 &&
            ipc_channel_cancel(ch[0]) < 0 &&

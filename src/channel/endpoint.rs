@@ -114,9 +114,10 @@ impl Channel {
         if let Some(socket) = socket {
             self.bell.poll_pipe(socket)?;
         }
+        let align = own.align.max(peer.align);
         let link = Link {
-            memory: own.memory,
-            peer: peer.memory,
+            memory: own.memory.with_alignment(align),
+            peer: peer.memory.with_alignment(align),
             peer_bell: own.peer_bell,
             membarrier,
         };

@@ -11,7 +11,8 @@
 //! | 4 | 2 | the version of the protocol |
 //! | 6 | 2 | bit 0: this process is registered for `membarrier` and can issue one |
 //! | 8 | 8 | the size of the ring in the memory |
-//! | 16 | 48 | reserved, 0 |
+//! | 16 | 4 | the alignment of messages that this side asks for; both rings have the larger one |
+//! | 20 | 44 | reserved, 0 |
 //!
 //! All numbers are little-endian.
 
@@ -21,13 +22,14 @@ use crate::sys::membarrier;
 use crate::transport::event_count::prepare_wait;
 use crate::transport::hello::{self, HELLO_LEN, Hello};
 use crate::transport::pipe_ends::{PeerDoorbell, ReadEnd};
+use crate::transport::ring::is_alignment;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const MAGIC: [u8; 4] = *b"uich";
 /// The version of the protocol, which covers the hello and the memory.
 ///
 /// cbindgen:ignore
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// A flag of the hello: the side can use `membarrier`.
 const MEMBARRIER: u16 = 1;
 
@@ -42,6 +44,8 @@ pub const FDS_AT_PEAK: usize = 5;
 pub struct OwnSide {
     /// The memory of this side.
     pub memory: EndMemory,
+    /// The alignment of messages that this side asks for.
+    pub align: u64,
     /// The write end of the pipe through which this side wakes the peer.
     pub peer_bell: PeerDoorbell,
     /// Whether this process is registered for `membarrier` and can issue one.
@@ -59,6 +63,8 @@ pub struct Offer {
 pub struct PeerOffer {
     /// The memory of the peer, which this side can only read.
     pub memory: EndMemory,
+    /// As in [`OwnSide`].
+    pub align: u64,
     /// The read end of the pipe through which the peer wakes this side.
     pub pipe: ReadEnd,
     /// As in [`OwnSide`].
@@ -78,6 +84,7 @@ impl Offer {
         Ok(Self {
             own: OwnSide {
                 memory,
+                align: params.align,
                 peer_bell,
                 membarrier: membarrier::register() && membarrier::issue(),
             },
@@ -93,6 +100,7 @@ impl Offer {
         bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
         bytes[6..8].copy_from_slice(&(u16::from(self.own.membarrier) * MEMBARRIER).to_le_bytes());
         bytes[8..16].copy_from_slice(&self.own.memory.ring_size().to_le_bytes());
+        bytes[16..20].copy_from_slice(&(self.own.align as u32).to_le_bytes());
         hello::send(
             socket,
             bytes,
@@ -110,6 +118,7 @@ impl Offer {
     pub fn split(self) -> Result<(OwnSide, PeerOffer)> {
         let offer = PeerOffer {
             memory: EndMemory::of_peer(self.memory_fd.as_fd(), self.own.memory.ring_size())?,
+            align: self.own.align,
             pipe: ReadEnd::new(self.read_end)?,
             membarrier: self.own.membarrier,
         };
@@ -124,6 +133,7 @@ impl PeerOffer {
         let Fields {
             membarrier,
             ring_size,
+            align,
         } = Fields::from_bytes(&hello.bytes)?;
         if ring_size > size_max {
             return Err(Errno::EPROTO);
@@ -132,6 +142,7 @@ impl PeerOffer {
         Ok(Self {
             pipe: ReadEnd::new(pipe)?,
             memory: EndMemory::of_peer(memory.as_fd(), ring_size)?,
+            align,
             membarrier,
         })
     }
@@ -142,6 +153,7 @@ impl PeerOffer {
 struct Fields {
     membarrier: bool,
     ring_size: u64,
+    align: u64,
 }
 
 impl Fields {
@@ -150,7 +162,8 @@ impl Fields {
         let (magic, rest) = bytes.split_at(4);
         let (version, rest) = rest.split_at(2);
         let (flags, rest) = rest.split_at(2);
-        let (ring_size, reserved) = rest.split_at(8);
+        let (ring_size, rest) = rest.split_at(8);
+        let (align, reserved) = rest.split_at(4);
         if magic != MAGIC {
             return Err(Errno::EPROTO);
         }
@@ -160,12 +173,21 @@ impl Fields {
         if reserved.iter().any(|byte| *byte != 0) {
             return Err(Errno::EPROTO);
         }
-        let mut number = [0; 8];
-        number.copy_from_slice(ring_size);
+        let align = number(align);
+        if !is_alignment(align) {
+            return Err(Errno::EPROTO);
+        }
         Ok(Self {
             // Unknown flags are ignored.
             membarrier: flags.first().is_some_and(|flags| flags & 1 != 0),
-            ring_size: u64::from_le_bytes(number),
+            ring_size: number(ring_size),
+            align,
         })
     }
+}
+
+/// The little-endian number in up to 8 bytes.
+fn number(bytes: &[u8]) -> u64 {
+    let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+    bytes.iter().rev().fold(0, add)
 }

@@ -30,7 +30,7 @@ use crate::errno::{Errno, Result};
 use crate::shm::{check, create};
 use crate::sys::cache;
 use crate::sys::memory::Mapping;
-use crate::transport::ring;
+use crate::transport::ring::{self, ALIGN_MIN, Geometry};
 use nix::fcntl::SealFlag;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
@@ -60,6 +60,9 @@ const AHEAD: usize = 128;
 pub struct EndMemory {
     mapping: Mapping,
     ring_size: u64,
+    /// The address of the length field of the record at position 0.
+    first_length: *mut u8,
+    geometry: Geometry,
 }
 
 /// The parameters of a new memory.
@@ -67,6 +70,8 @@ pub struct EndMemory {
 pub struct RingParams {
     /// The size of its ring; see [`ring_size`].
     pub ring_size: u64,
+    /// The alignment of messages that this side asks for.
+    pub align: u64,
     /// Whether all of its pages are allocated and mapped when it is created.
     pub populate: bool,
     /// Whether its pages are locked into memory.
@@ -99,11 +104,9 @@ impl EndMemory {
         if params.populate {
             create::allocate(fd.as_fd(), size)?;
         }
-        let this = Self {
-            mapping: Mapping::with_repeat(fd.as_fd(), CONTROL, ring_size as usize, true)
-                .map_err(to_enomem)?,
-            ring_size,
-        };
+        let mapping = Mapping::with_repeat(fd.as_fd(), CONTROL, ring_size as usize, true)
+            .map_err(to_enomem)?;
+        let this = Self::new(mapping, ring_size);
         create::seal(fd.as_fd(), true)?;
         if params.populate {
             this.mapping.populate(true)?;
@@ -123,10 +126,30 @@ impl EndMemory {
             return Err(Errno::EPROTO);
         }
         let mapping = Mapping::with_repeat(fd, CONTROL, ring_size as usize, false);
-        Ok(Self {
-            mapping: mapping.map_err(to_eproto).map_err(to_enomem)?,
+        let mapping = mapping.map_err(to_eproto).map_err(to_enomem)?;
+        Ok(Self::new(mapping, ring_size))
+    }
+
+    fn new(mapping: Mapping, ring_size: u64) -> Self {
+        let geometry = Geometry::new(ring_size, ALIGN_MIN);
+        Self {
+            first_length: first_length(&mapping, geometry),
+            mapping,
+            geometry,
             ring_size,
-        })
+        }
+    }
+
+    /// This memory, in whose ring messages are aligned to `align`. The ring is empty.
+    pub fn with_alignment(mut self, align: u64) -> Self {
+        self.geometry = Geometry::new(self.ring_size, align);
+        self.first_length = first_length(&self.mapping, self.geometry);
+        self
+    }
+
+    /// The geometry of the ring.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
     }
 
     /// The control words.
@@ -137,15 +160,12 @@ impl EndMemory {
         unsafe { &*self.mapping.address().cast::<Control>() }
     }
 
-    /// The address of a position in the ring. At least `ring_size` bytes follow it, because the
-    /// ring is mapped twice.
+    /// The address of the length field at a position. At least `ring_size` bytes follow it, because
+    /// the ring is mapped twice.
     #[inline]
-    pub fn ring(&self, position: u64) -> *mut u8 {
+    fn ring(&self, position: u64) -> *mut u8 {
         debug_assert!(position < self.ring_size);
-        self.mapping
-            .address()
-            .cast::<u8>()
-            .wrapping_add(CONTROL + ring::SHIFT as usize + position as usize)
+        self.first_length.wrapping_add(position as usize)
     }
 
     /// The address of the message at a position, after its length field.
@@ -184,6 +204,12 @@ impl PeerRing for EndMemory {
     fn length_at(&self, cursor: u64) -> &AtomicU32 {
         self.length(cursor & (self.ring_size - 1))
     }
+}
+
+/// The address of the length field of the record at position 0.
+fn first_length(mapping: &Mapping, geometry: Geometry) -> *mut u8 {
+    let offset = CONTROL + geometry.length_offset() as usize;
+    mapping.address().cast::<u8>().wrapping_add(offset)
 }
 
 /// An error of an operation that the peer's descriptor does not allow becomes `EPROTO`.

@@ -10,6 +10,7 @@
 //! | `endpoint` | an end: creation, shutdown, the descriptor for event loops, closing |
 //! | `send` | reserving space, publishing a message, waking the receiver |
 //! | `recv` | finding a message, releasing it, waking the sender |
+//! | `batch` | sending or receiving several messages at once |
 //! | `handshake` | the offer that each side sends, and the check of the peer's offer |
 //! | `pending` | completing the handshake |
 //! | `connect` | connecting, accepting, and using a given socket |
@@ -19,6 +20,7 @@
 //! wake the peer (`event_count`), noticing its death (`doorbell`), the wait loop, and arming the
 //! descriptor (`readiness`).
 
+mod batch;
 mod connect;
 mod control;
 mod endpoint;

@@ -2,7 +2,7 @@
 
 use super::memory::{self, RingParams};
 use crate::errno::{Errno, Result};
-use crate::transport::ring::{longest, size_for};
+use crate::transport::ring::{ALIGN_MIN, is_alignment, longest, size_for};
 use crate::transport::spin::SpinPolicy;
 
 /// The options of a channel.
@@ -17,6 +17,8 @@ pub struct Options {
     /// The length of a message that must fit into each ring; 0 for no requirement. It increases
     /// the sizes if necessary.
     pub message_max: u64,
+    /// The alignment of messages: 8, 16, 32 or 64; 0 for the default.
+    pub message_align: u32,
     /// How long a blocking call spins before it sleeps.
     pub spin: SpinPolicy,
     /// Whether all pages of the own ring are allocated and mapped when it is created.
@@ -53,6 +55,15 @@ impl Options {
         self.send_ring()
     }
 
+    /// The alignment of messages that this side asks for. `EINVAL` if there is no such alignment.
+    pub fn align(&self) -> Result<u64> {
+        match self.message_align {
+            0 => Ok(ALIGN_MIN),
+            align if is_alignment(align.into()) => Ok(align.into()),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
     /// The size of the largest ring that is accepted from a peer.
     pub fn recv_size_max(&self) -> u64 {
         match self.recv_size_max {
@@ -71,6 +82,7 @@ impl Options {
         };
         Ok(RingParams {
             ring_size: memory::ring_size(size.max(for_message))?,
+            align: self.align()?,
             populate: self.populate,
             lock: self.lock,
         })

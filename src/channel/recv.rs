@@ -18,12 +18,12 @@ use std::ptr::NonNull;
 
 /// The private state of the thread that receives.
 pub struct Receiver {
-    ring: Consumer,
+    pub(super) ring: Consumer,
     notifier: Notifier,
     /// Whether this thread knows the peer's ring: the handshake has ended.
     is_linked: bool,
     /// Whether `peek` has returned the next message.
-    is_peeked: bool,
+    pub(super) is_peeked: bool,
     spinner: Spinner,
     liveness: Liveness,
 }
@@ -49,9 +49,9 @@ pub struct RecvHalf<'a> {
 }
 
 /// A message in the peer's ring.
-struct Message {
-    at: NonNull<u8>,
-    len: usize,
+pub(super) struct Message {
+    pub(super) at: NonNull<u8>,
+    pub(super) len: usize,
 }
 
 impl<'a> RecvHalf<'a> {
@@ -79,12 +79,9 @@ impl<'a> RecvHalf<'a> {
         let Some((link, message)) = self.next(deadline)? else {
             return Ok(0);
         };
-        let Some(buffer) = buffer.get_mut(..message.len) else {
+        if !message.copy(buffer) {
             return Err(Errno::EMSGSIZE);
-        };
-        // SAFETY: `next` has checked that the message is within the peer's ring; it is aligned to
-        // 8. The peer may change its bytes during the copy, which `from_shared` allows.
-        unsafe { shared_copy::from_shared(message.at, buffer) };
+        }
         self.state.is_peeked = false;
         self.consume_any(link, message.len);
         Ok(message.len)
@@ -123,7 +120,7 @@ impl<'a> RecvHalf<'a> {
 
     /// Waits for a message; none at the end of the session.
     #[inline(always)]
-    fn next(&mut self, deadline: Deadline) -> Result<Option<(&'a Link, Message)>> {
+    pub(super) fn next(&mut self, deadline: Deadline) -> Result<Option<(&'a Link, Message)>> {
         let link = match self.channel.link() {
             Some(link) if self.has_message(link) => link,
             _ => match preserve_errno_on_success(|| self.next_slow(deadline))? {
@@ -180,7 +177,7 @@ impl<'a> RecvHalf<'a> {
         };
         let head = &link.memory.control().head;
         head.acquire(std::process::id(), sys::is_process)?;
-        self.state.ring = Consumer::new(link.peer.ring_size(), 0);
+        self.state.ring = Consumer::new(link.peer.geometry(), 0);
         self.state.notifier = Notifier::new(link.membarrier);
         self.state.is_linked = true;
         Ok(link)
@@ -241,12 +238,20 @@ impl<'a> RecvHalf<'a> {
     /// Publishes that the next message, of `len` bytes, has been read.
     #[inline(always)]
     fn consume(&mut self, link: &Link, len: usize) {
+        self.state.ring.skip(len as u32);
+        self.release_skipped(link, 1, len);
+    }
+
+    /// Publishes that the skipped messages have been read, counts them, and wakes the sender if it
+    /// sleeps.
+    #[inline(always)]
+    pub(super) fn release_skipped(&mut self, link: &Link, messages: u64, bytes: usize) {
         let (control, peer_control) = (link.memory.control(), link.peer.control());
         let ring = &mut self.state.ring;
-        ring.release(len as u32, &control.head.at);
+        ring.release_skipped(&control.head.at);
         let received = &self.channel.received.0;
-        received.messages.add(1);
-        received.bytes.add(len as u64);
+        received.messages.add(messages);
+        received.bytes.add(bytes as u64);
         // Wake a sender that waits for space only when half of the ring is free, as the kernel does
         // for sockets. If it were woken for each message, it would sleep again after each.
         let is_half_free = || ring.is_half_free(&peer_control.tail.at);
@@ -282,10 +287,22 @@ impl<'a> RecvHalf<'a> {
 impl Message {
     /// The message at a position of the peer's ring.
     #[inline(always)]
-    fn new(link: &Link, position: u64, len: u32) -> Self {
+    pub(super) fn new(link: &Link, position: u64, len: u32) -> Self {
         Self {
             at: link.peer.message(position),
             len: len as usize,
         }
+    }
+
+    /// Copies it to the beginning of `buffer`. Returns false if it is longer.
+    #[inline(always)]
+    pub(super) fn copy(&self, buffer: &mut [MaybeUninit<u8>]) -> bool {
+        let Some(buffer) = buffer.get_mut(..self.len) else {
+            return false;
+        };
+        // SAFETY: the message is within the peer's ring, as its caller has checked, and aligned to 8.
+        // The peer may change its bytes during the copy, which `from_shared` allows.
+        unsafe { shared_copy::from_shared(self.at, buffer) };
+        true
     }
 }

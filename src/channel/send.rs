@@ -5,24 +5,25 @@ use super::state::{SpaceCondition, View, load_cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::iovec::Source;
 use crate::shared_copy;
 use crate::sys;
 use crate::transport::doorbell::Doorbell;
 use crate::transport::event_count::{Notifier, PeerState};
 use crate::transport::liveness::Liveness;
 use crate::transport::readiness::Interest;
-use crate::transport::ring::{Producer, longest, record_size};
+use crate::transport::ring::{ALIGN_MIN, Geometry, Producer};
 use crate::transport::spin::{SpinPolicy, Spinner};
 use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
 use std::ptr::NonNull;
 
-/// How often a sender checks that messages are received: after each batch of this number. If none
+/// How often a sender checks that messages are received: after this number, a power of two. If none
 /// has been received since the last check, it asks the kernel whether the peer is alive.
 const LIVENESS_EVERY: u64 = 64;
 
 /// The private state of the thread that sends.
 pub struct Sender {
-    ring: Producer,
+    pub(super) ring: Producer,
     notifier: Notifier,
     /// The reasons to take the slow path, as bits; 0 for the fast path.
     slow_reasons: u32,
@@ -43,7 +44,7 @@ impl Sender {
     /// Makes the state before the handshake has ended.
     pub fn new(ring_size: u64, spin: SpinPolicy) -> Self {
         Self {
-            ring: Producer::new(ring_size, 0),
+            ring: Producer::new(Geometry::new(ring_size, ALIGN_MIN), 0),
             notifier: Notifier::new(false),
             slow_reasons: NOT_LINKED,
             reserved: 0,
@@ -84,6 +85,25 @@ impl<'a> SendHalf<'a> {
         // SAFETY: `reserve_space` has reserved `bytes.len()` bytes there, aligned to 8.
         unsafe { shared_copy::to_shared(bytes, space) };
         self.publish_any(link, bytes.len())
+    }
+
+    /// Sends a message that consists of several parts. Returns its length.
+    pub fn send_parts(&mut self, parts: &[Source], deadline: Deadline) -> Result<usize> {
+        let mut len = 0usize;
+        for part in parts {
+            len = len.saturating_add(part.bytes()?.len());
+        }
+        let (link, space) = self.reserve_space(len, deadline)?;
+        let mut at = space;
+        for part in parts {
+            let bytes = part.bytes()?;
+            // SAFETY: the parts together have `len` bytes, and these are reserved.
+            unsafe { shared_copy::to_shared(bytes, at) };
+            // SAFETY: as above.
+            at = unsafe { at.add(bytes.len()) };
+        }
+        self.publish_any(link, len)?;
+        Ok(len)
     }
 
     /// Reserves space for a message of `len` bytes, which the caller writes before `commit`.
@@ -127,14 +147,18 @@ impl<'a> SendHalf<'a> {
         let state = &*self.state;
         let is_free = len != 0
             && state.slow_reasons == 0
-            && state.ring.has_space(record_size(len as u64))
+            && state.ring.has_space(state.ring.record_size(len))
             && !self.is_ended(link)
             && self.is_sole_sender(link);
         is_free.then(|| (link, link.memory.message(state.ring.position())))
     }
 
     #[inline(always)]
-    fn reserve_space(&mut self, len: usize, deadline: Deadline) -> Result<(&'a Link, Space)> {
+    pub(super) fn reserve_space(
+        &mut self,
+        len: usize,
+        deadline: Deadline,
+    ) -> Result<(&'a Link, Space)> {
         let fits = len <= self.channel.max();
         match fits.then(|| self.try_reserve(len)).flatten() {
             Some(reserved) => Ok(reserved),
@@ -147,7 +171,7 @@ impl<'a> SendHalf<'a> {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
-        if len as u64 > longest(self.state.ring.size()) {
+        if len > self.channel.max() {
             return Err(Errno::EMSGSIZE);
         }
         if self.state.reserved != 0 {
@@ -155,9 +179,8 @@ impl<'a> SendHalf<'a> {
         }
         let link = self.link(&mut deadline)?;
         self.check_sole_sender(link)?;
-        preserve_errno_on_success(|| {
-            self.wait_for_space(link, record_size(len as u64), &mut deadline)
-        })?;
+        let need = self.state.ring.record_size(len);
+        preserve_errno_on_success(|| self.wait_for_space(link, need, &mut deadline))?;
         Ok((link, link.memory.message(self.state.ring.position())))
     }
 
@@ -178,6 +201,7 @@ impl<'a> SendHalf<'a> {
         let tail = &link.memory.control().tail;
         tail.acquire(std::process::id(), sys::is_process)?;
         interest.clear();
+        self.state.ring = Producer::new(link.memory.geometry(), 0);
         self.state.notifier = Notifier::new(link.membarrier);
         self.state.slow_reasons &= !NOT_LINKED;
         Ok(link)
@@ -258,30 +282,36 @@ impl<'a> SendHalf<'a> {
     /// Prefetches the cache lines of the next short messages for writing.
     #[inline(always)]
     fn prefetch(&self, link: &Link, len: usize) {
-        let next = self.state.ring.position_after(record_size(len as u64));
+        let ring = &self.state.ring;
+        let next = ring.position_after(ring.record_size(len));
         link.memory.prefetch_write(next);
     }
 
     /// Publishes the message in the reserved space.
     #[inline(always)]
     fn publish(&mut self, link: &Link, len: usize) -> Result<()> {
-        let control = link.memory.control();
-        let state = &mut *self.state;
-        let next = state.ring.position_after(record_size(len as u64));
-        state.ring.publish(
+        let ring = &mut self.state.ring;
+        let next = ring.position_after(ring.record_size(len));
+        ring.publish(
             len as u32,
-            link.memory.length(state.ring.position()),
+            link.memory.length(ring.position()),
             link.memory.length(next),
-            &control.tail.at,
+            &link.memory.control().tail.at,
         );
+        self.published(link, 1, len)
+    }
+
+    /// Counts messages that were published together, and wakes the receiver if it sleeps.
+    #[inline(always)]
+    pub(super) fn published(&mut self, link: &Link, messages: u64, bytes: usize) -> Result<()> {
         let sent = &self.channel.sent.0;
-        let count = sent.messages.add(1);
-        sent.bytes.add(len as u64);
+        let count = sent.messages.add(messages);
+        sent.bytes.add(bytes as u64);
+        let is_check_due = (count ^ count.wrapping_sub(messages)) >= LIVENESS_EVERY;
         let peer_word = &link.peer.control().receiver.word;
-        let peer = state
-            .notifier
-            .notify(peer_word, &control.tail.asymmetric, || true);
-        if peer != PeerState::Awake || count.is_multiple_of(LIVENESS_EVERY) {
+        let asymmetric = &link.memory.control().tail.asymmetric;
+        let peer = self.state.notifier.notify(peer_word, asymmetric, || true);
+        if peer != PeerState::Awake || is_check_due {
             return self.after_publish(link, peer);
         }
         Ok(())

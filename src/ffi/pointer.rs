@@ -1,8 +1,9 @@
 //! Checks of the pointers that C passes. A required pointer that is NULL fails with `EINVAL`.
 
 use crate::errno::{Errno, Result};
+use crate::iovec::{Source, Target};
 use crate::sys::CancelGuard;
-use libc::{c_char, c_int, c_void, size_t};
+use libc::{c_char, c_int, c_void, iovec, size_t};
 use std::alloc::{self, Layout};
 use std::ffi::CStr;
 use std::mem::{self, MaybeUninit};
@@ -67,6 +68,47 @@ pub unsafe fn recv_buffer<'a>(at: *mut c_void, len: size_t) -> Result<&'a mut [M
     non_null(at)?;
     // SAFETY: the caller's promise.
     unsafe { uninit_slice(at.cast(), len) }
+}
+
+/// Returns the buffers of an array, whose bytes are sent.
+///
+/// # Safety
+///
+/// As for [`elements`], and [`Source::array`].
+pub unsafe fn sources<'a>(at: *const iovec, count: size_t) -> Result<&'a [Source]> {
+    // SAFETY: the caller's promise.
+    let parts = unsafe { elements(at, count) }?;
+    // SAFETY: the caller's promise.
+    Ok(unsafe { Source::array(parts) })
+}
+
+/// Returns the parts of one message. `EINVAL` unless there are from 1 to `IOV_MAX`.
+///
+/// # Safety
+///
+/// As for [`sources`].
+pub unsafe fn parts<'a>(iov: *const iovec, iovcnt: c_int) -> Result<&'a [Source]> {
+    if !(1..=libc::UIO_MAXIOV).contains(&iovcnt) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { sources(iov, iovcnt as usize) }
+}
+
+/// Returns the buffers of an array, which receive messages.
+///
+/// # Safety
+///
+/// The array is initialised and writable, and only the result accesses it, while the result is
+/// used; and as for [`Target::array`].
+pub unsafe fn targets<'a>(at: *mut iovec, count: size_t) -> Result<&'a mut [Target]> {
+    if at.is_null() || count > isize::MAX as usize / mem::size_of::<iovec>() {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: not NULL, not too long; the rest is the caller's promise.
+    let targets = unsafe { slice::from_raw_parts_mut(at, count) };
+    // SAFETY: the caller's promise.
+    Ok(unsafe { Target::array(targets) })
 }
 
 /// Returns the output parameter that `at` points to.

@@ -1,17 +1,21 @@
 //! The ring: length-prefixed messages from one producer to one consumer.
 //!
-//! A record is a length of four bytes and the message, padded to a multiple of [`ALIGN`]. It
-//! begins at the cursor plus [`SHIFT`], so that messages are aligned to eight bytes:
+//! A record is a length of four bytes and the message, padded to a multiple of the ring's alignment
+//! A, which is 8, 16, 32 or 64. Its length field ends A bytes after the cursor, so that messages are
+//! aligned to A:
 //!
 //! ```text
-//! cursor      +4       +8                     +4 of the next
-//!    | unused | length | message, padding ... | length | ...
+//! cursor      A - 4    A                                  A - 4 behind the next cursor
+//!    | unused | length | message, padding ......... | ... | length | ...
 //! ```
 //!
 //! A length other than 0 publishes a message. Before the producer stores the length, it stores a 0
 //! in the length field of the next message. So a 0 always follows the last message, and the ring is
 //! never completely full. The consumer polls only the length field, which is on the cache line of
 //! the message; it does not read the producer's cursor.
+//!
+//! The length of the first message of a batch publishes the whole batch: the producer stores the
+//! other lengths before it.
 //!
 //! The consumer publishes its cursor in memory that only it can write. The producer caches that
 //! cursor and loads it again only when the cached value says that the ring is full. The producer
@@ -25,67 +29,113 @@
 //!
 //! | store | pairs with |
 //! |---|---|
-//! | `Producer::publish`, release of the length | `Consumer::poll` and `try_peek`, acquire of the length |
-//! | `Consumer::release`, release of the consumer's cursor | `Producer::refresh`, acquire of the cursor |
+//! | `Producer::publish_batch`, release of the first length | `Consumer::poll` and `try_peek`, acquire of the length |
+//! | `Consumer::release_skipped`, release of the consumer's cursor | `Producer::refresh`, acquire of the cursor |
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::errno::{Errno, Result};
 
-/// The size of a record is a multiple of this.
+/// The smallest and the default alignment of messages.
 ///
 /// cbindgen:ignore
-pub const ALIGN: u64 = 8;
+pub const ALIGN_MIN: u64 = 8;
+/// The largest alignment of messages. The models of loom have rings that are smaller.
+///
+/// cbindgen:ignore
+pub const ALIGN_MAX: u64 = if cfg!(loom) { ALIGN_MIN } else { 64 };
 /// The size of the length field, in bytes.
 ///
 /// cbindgen:ignore
 pub const LENGTH: u64 = 4;
-/// The offset of a record from its cursor.
-///
-/// cbindgen:ignore
-pub const SHIFT: u64 = 4;
 
-/// The number of bytes that a message of `len` bytes occupies in the ring.
-#[inline]
-pub const fn record_size(len: u64) -> u64 {
-    (len + LENGTH + (ALIGN - 1)) & !(ALIGN - 1)
+/// Whether messages can have this alignment.
+pub const fn is_alignment(align: u64) -> bool {
+    align.is_power_of_two() && align >= ALIGN_MIN && align <= ALIGN_MAX
 }
 
-/// The number of bytes that all records together may occupy. The rest is for the length field after
-/// them.
-#[inline]
-const fn capacity(size: u64) -> u64 {
-    size - ALIGN
-}
-
-/// The longest message that fits into a ring of `size` bytes and whose length can be stored.
+/// The longest message that fits into a ring of `size` bytes with any alignment, and whose length
+/// can be stored.
 #[inline]
 pub const fn longest(size: u64) -> u64 {
-    let space = capacity(size) - LENGTH;
+    let space = size - ALIGN_MAX - LENGTH;
     let max = BAD as u64 - 1;
     if space < max { space } else { max }
 }
 
-/// The size of the smallest ring that can hold a message of `len` bytes.
+/// The size of the smallest ring that can hold a message of `len` bytes with any alignment.
 pub const fn size_for(len: u64) -> u64 {
-    record_size(len) + ALIGN
+    len + ALIGN_MAX + LENGTH
+}
+
+/// The size of a ring, and the alignment of its messages. Both are powers of two.
+#[derive(Clone, Copy, Debug)]
+pub struct Geometry {
+    size: u64,
+    align: u64,
+}
+
+impl Geometry {
+    /// A ring of `size` bytes whose messages are aligned to `align`.
+    pub const fn new(size: u64, align: u64) -> Self {
+        Self { size, align }
+    }
+
+    /// The number of bytes that a message of `len` bytes occupies in the ring.
+    #[inline]
+    pub const fn record_size(self, len: u64) -> u64 {
+        (len + LENGTH + (self.align - 1)) & !(self.align - 1)
+    }
+
+    /// The number of bytes that all records together may occupy. The rest is for the length field
+    /// after them.
+    #[inline]
+    const fn capacity(self) -> u64 {
+        self.size - self.align
+    }
+
+    /// The position of a cursor in the ring.
+    #[inline]
+    const fn position(self, cursor: u64) -> u64 {
+        cursor & (self.size - 1)
+    }
+
+    /// The offset of the length field from the cursor of its record.
+    pub const fn length_offset(self) -> u64 {
+        self.align - LENGTH
+    }
 }
 
 /// The producing side.
 pub struct Producer {
-    size: u64,
+    geometry: Geometry,
     tail: u64,
     /// The cursor up to which the producer may write: the consumer's cursor plus the capacity.
     limit: u64,
 }
 
+/// Messages that the producer has written but not published.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// The length of the first message; 0 if there is none.
+    first_len: u32,
+    /// The cursor after the last message.
+    end: u64,
+}
+
 impl Producer {
-    /// The producer of a ring of `size` bytes. Both cursors are at `cursor`.
-    pub const fn new(size: u64, cursor: u64) -> Self {
+    /// The producer of a ring. Both cursors are at `cursor`.
+    pub const fn new(geometry: Geometry, cursor: u64) -> Self {
         Self {
-            size,
+            geometry,
             tail: cursor,
-            limit: cursor.wrapping_add(capacity(size)),
+            limit: cursor.wrapping_add(geometry.capacity()),
         }
+    }
+
+    /// The number of bytes that a message of `len` bytes occupies in the ring.
+    #[inline]
+    pub fn record_size(&self, len: usize) -> u64 {
+        self.geometry.record_size(len as u64)
     }
 
     /// The position in the ring at which the next record begins.
@@ -97,7 +147,7 @@ impl Producer {
     /// The position after the next record, if that occupies `need` bytes.
     #[inline]
     pub fn position_after(&self, need: u64) -> u64 {
-        self.tail.wrapping_add(need) & (self.size - 1)
+        self.geometry.position(self.tail.wrapping_add(need))
     }
 
     /// Whether `need` bytes are free according to the cached cursor of the consumer.
@@ -108,12 +158,12 @@ impl Producer {
 
     /// Loads the consumer's cursor, and returns whether `need` bytes are free.
     pub fn refresh(&mut self, need: u64, head: &AtomicU64) -> Result<bool> {
-        // Pairs with the release in `Consumer::release`: the consumer has finished reading.
+        // Pairs with the release in `Consumer::release_skipped`: the consumer has finished reading.
         let head = head.load(Ordering::Acquire);
-        if self.tail.wrapping_sub(head) > capacity(self.size) {
+        if self.tail.wrapping_sub(head) > self.geometry.capacity() {
             return Err(Errno::EPROTO);
         }
-        self.limit = head.wrapping_add(capacity(self.size));
+        self.limit = head.wrapping_add(self.geometry.capacity());
         Ok(self.has_space(need))
     }
 
@@ -124,12 +174,7 @@ impl Producer {
 
     /// The cached cursor of the consumer.
     pub fn cached_head(&self) -> u64 {
-        self.limit.wrapping_sub(capacity(self.size))
-    }
-
-    /// The size of the ring.
-    pub fn size(&self) -> u64 {
-        self.size
+        self.limit.wrapping_sub(self.geometry.capacity())
     }
 
     /// This side's cursor.
@@ -147,14 +192,70 @@ impl Producer {
     /// field, and `next` is the length field of the next message.
     #[inline]
     pub fn publish(&mut self, len: u32, length: &AtomicU32, next: &AtomicU32, tail: &AtomicU64) {
+        let end = self
+            .tail
+            .wrapping_add(self.geometry.record_size(len.into()));
+        let batch = Batch {
+            first_len: len,
+            end,
+        };
+        self.publish_batch(batch, length, next, tail);
+    }
+
+    /// A batch without messages.
+    #[inline]
+    pub fn batch(&self) -> Batch {
+        Batch {
+            first_len: 0,
+            end: self.tail,
+        }
+    }
+
+    /// The position at which the next message of the batch begins, if its record of `need` bytes
+    /// fits according to the cached cursor of the consumer.
+    #[inline]
+    pub fn batch_space(&self, batch: &Batch, need: u64) -> Option<u64> {
+        let fits = self.limit.wrapping_sub(batch.end) >= need;
+        fits.then(|| self.geometry.position(batch.end))
+    }
+
+    /// The position after the last message of the batch.
+    #[inline]
+    pub fn batch_end(&self, batch: &Batch) -> u64 {
+        self.geometry.position(batch.end)
+    }
+
+    /// Appends a message of `len` bytes, which the caller has written. `length` is its length field.
+    #[inline]
+    pub fn append(&self, batch: &mut Batch, len: u32, length: &AtomicU32) {
+        if batch.first_len == 0 {
+            batch.first_len = len;
+        } else {
+            length.store(len, Ordering::Relaxed);
+        }
+        batch.end = batch
+            .end
+            .wrapping_add(self.geometry.record_size(len.into()));
+    }
+
+    /// Publishes a batch that is not empty. `length` is the length field of its first message, and
+    /// `next` is the length field after its last one.
+    #[inline]
+    pub fn publish_batch(
+        &mut self,
+        batch: Batch,
+        length: &AtomicU32,
+        next: &AtomicU32,
+        tail: &AtomicU64,
+    ) {
         next.store(0, Ordering::Relaxed);
-        self.tail = self.tail.wrapping_add(record_size(len.into()));
+        self.tail = batch.end;
         // Before the length: the consumer reads this cursor to decide whether to wake a producer
         // that waits for space.
         tail.store(self.tail, Ordering::Relaxed);
         // Pairs with the acquire loads in `Consumer`: a consumer that sees the length sees the
-        // message and the 0 after it.
-        length.store(len, Ordering::Release);
+        // messages, their other lengths, and the 0 after them.
+        length.store(batch.first_len, Ordering::Release);
     }
 }
 
@@ -163,7 +264,7 @@ const BAD: u32 = u32::MAX;
 
 /// The consuming side.
 pub struct Consumer {
-    size: u64,
+    geometry: Geometry,
     longest: u32,
     head: u64,
     /// The length of the next message after it has been loaded: it is loaded once only. 0 before
@@ -172,11 +273,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// The consumer of a ring of `size` bytes. Both cursors are at `cursor`.
-    pub const fn new(size: u64, cursor: u64) -> Self {
+    /// The consumer of a ring. Both cursors are at `cursor`.
+    pub const fn new(geometry: Geometry, cursor: u64) -> Self {
         Self {
-            size,
-            longest: longest(size) as u32,
+            geometry,
+            longest: longest(geometry.size) as u32,
             head: cursor,
             cached_len: 0,
         }
@@ -185,7 +286,7 @@ impl Consumer {
     /// A consumer whose ring is not known yet. It finds no messages.
     pub const fn unknown() -> Self {
         Self {
-            size: ALIGN,
+            geometry: Geometry::new(ALIGN_MIN, ALIGN_MIN),
             longest: 0,
             head: 0,
             cached_len: BAD,
@@ -195,7 +296,7 @@ impl Consumer {
     /// The position in the ring at which the next record begins.
     #[inline]
     pub fn position(&self) -> u64 {
-        self.head & (self.size - 1)
+        self.geometry.position(self.head)
     }
 
     /// This side's cursor.
@@ -214,7 +315,7 @@ impl Consumer {
     #[inline]
     pub fn poll(&mut self, length: &AtomicU32) -> Result<bool> {
         if self.cached_len == 0 {
-            // Pairs with the release in `Producer::publish`.
+            // Pairs with the release in `Producer::publish_batch`.
             let len = length.load(Ordering::Acquire);
             self.cached_len = if len <= self.longest { len } else { BAD };
         }
@@ -231,23 +332,45 @@ impl Consumer {
         if self.cached_len != 0 {
             return None;
         }
-        // Pairs with the release in `Producer::publish`.
+        // Pairs with the release in `Producer::publish_batch`.
         let len = length.load(Ordering::Acquire);
         (len != 0 && len <= self.longest).then_some(len)
     }
 
     /// Whether at least half of the ring is free, according to the producer's published cursor.
     pub fn is_half_free(&self, tail: &AtomicU64) -> bool {
-        tail.load(Ordering::Relaxed).wrapping_sub(self.head) <= self.size / 2
+        tail.load(Ordering::Relaxed).wrapping_sub(self.head) <= self.geometry.size / 2
     }
 
     /// Publishes that the consumer has finished with the next message, of `len` bytes.
     #[inline]
     pub fn release(&mut self, len: u32, head: &AtomicU64) {
+        self.skip(len);
+        self.release_skipped(head);
+    }
+
+    /// Goes to the message after the next one, which has `len` bytes, without publishing that.
+    #[inline]
+    pub fn skip(&mut self, len: u32) {
         if self.cached_len != 0 {
             self.cached_len = 0;
         }
-        self.head = self.head.wrapping_add(record_size(len.into()));
+        self.head = self
+            .head
+            .wrapping_add(self.geometry.record_size(len.into()));
+    }
+
+    /// Whether the records since the cursor `begin` and one more message of `len` bytes are not more
+    /// than a ring can hold. If they are more, the producer overwrites what is not yet released.
+    #[inline]
+    pub fn fits_since(&self, begin: u64, len: u32) -> bool {
+        let skipped = self.head.wrapping_sub(begin);
+        skipped + self.geometry.record_size(len.into()) <= self.geometry.capacity()
+    }
+
+    /// Publishes that the consumer has finished with the skipped messages.
+    #[inline]
+    pub fn release_skipped(&mut self, head: &AtomicU64) {
         // Pairs with the acquire load in `Producer::refresh`: the consumer has finished reading.
         head.store(self.head, Ordering::Release);
     }

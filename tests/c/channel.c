@@ -135,7 +135,7 @@ static void in_place(void)
     int epoll = epoll_create1(EPOLL_CLOEXEC);
 
     CHECK(ipc_channel_pair(&opts, sizeof opts, ch) == 0);
-    CHECK(ipc_channel_max(ch[0]) == 131072 - 12 && ipc_channel_max(ch[1]) == 131072 - 12);
+    CHECK(ipc_channel_max(ch[0]) == 131072 - 68 && ipc_channel_max(ch[1]) == 131072 - 68);
     CHECK(ipc_channel_fd(ch[1]) >= 0);
     CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, ipc_channel_fd(ch[1]), &event) == 0);
     CHECK(epoll_wait(epoll, &event, 1, 0) == 0);

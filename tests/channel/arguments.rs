@@ -60,7 +60,7 @@ fn lengths() {
     let (a, b) = small();
     let max = a.max();
     let bytes = vec![1; max + 1];
-    assert_eq!(max, SMALL_RING - 12);
+    assert_eq!(max, SMALL_RING - 68);
     assert_eq!(a.send(&[], 0), INVALID);
     assert_eq!(a.send(&bytes, 0), Err(EMSGSIZE));
     for len in [isize::MAX as usize, usize::MAX / 2 + 2, usize::MAX] {
@@ -282,7 +282,7 @@ fn sizes_of_rings() {
             ..DEFAULTS
         };
         let (a, b) = pair_with(&opts);
-        (a.max() + 12, b.max() + 12)
+        (a.max() + 68, b.max() + 68)
     };
     const K: usize = 1024;
     assert_eq!(sizes(0, 0, 0), (256 * K, 256 * K));
@@ -292,8 +292,8 @@ fn sizes_of_rings() {
     assert_eq!(sizes(1, 1 << 30, 0), (64 * K, 1 << 30));
     // The longest message fits, in both directions.
     assert_eq!(sizes(1, 0, 1), (64 * K, 64 * K));
-    assert_eq!(sizes(1, 0, 65524), (64 * K, 64 * K));
-    assert_eq!(sizes(1, 0, 65525), (128 * K, 128 * K));
+    assert_eq!(sizes(1, 0, 65468), (64 * K, 64 * K));
+    assert_eq!(sizes(1, 0, 65469), (128 * K, 128 * K));
     assert_eq!(sizes(1 << 20, 0, 65533), (1 << 20, 1 << 20));
     assert_eq!(sizes(0, 0, 300_000), (512 * K, 512 * K));
     let opts = ipc_channel_opts {

@@ -6,17 +6,6 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 use std::{process, thread};
-use unixipc::ffi::channel::ipc_channel_opts;
-
-/// An end, and a child that alone has the other end.
-fn spawn_peer(opts: &ipc_channel_opts, run: impl FnOnce(&End)) -> (End, Child) {
-    let (a, b) = pair_with(opts);
-    let child = fork(|| {
-        close_copy(&a);
-        run(&b);
-    });
-    (a, child)
-}
 
 /// An action of the peer that ends its side.
 type Ending = fn(&End);

@@ -3,8 +3,10 @@
 //! UNIXIPC_TEST_SCALE multiplies the number of messages and of rounds in the long tests.
 
 mod accept;
+mod alignment;
 mod arguments;
 mod barriers;
+mod batch;
 mod blocking;
 mod concurrent;
 mod connections;
@@ -14,6 +16,7 @@ mod event_loop;
 mod first_call;
 mod fork;
 mod fork_points;
+mod gather;
 mod handshake;
 mod inherited;
 mod listen;

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::{process, thread};
 
 /// The version of the protocol that the library speaks.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The size of the control words, which precede the ring.
 const CONTROL: u64 = 65536;
 /// The same as SMALL_RING.
@@ -55,6 +55,7 @@ impl Peer {
     pub fn hello(&self) -> [u8; 64] {
         let mut bytes = [0; 64];
         bytes[..4].copy_from_slice(b"uich");
+        bytes[16] = 8;
         bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.ring_size.to_le_bytes());
         bytes

@@ -32,7 +32,7 @@ fn calls_time_out() {
             assert!((20..5000).contains(&ms), "{ms} ms");
             assert_eq!(server.send(b"x", 20), Err(ETIMEDOUT));
         }
-        assert_eq!(server.max(), (256 << 10) - 12);
+        assert_eq!(server.max(), (256 << 10) - 68);
         assert_eq!(server.cred().pid, process::id() as i32);
         assert_eq!(server.stats().sent_messages, 0);
         ends_with_signal(|| server.recv(INTR).map(|message| message.len()));

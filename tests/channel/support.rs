@@ -1,7 +1,7 @@
 //! Typed wrappers of the channel functions, and set-up that several tests share.
 
 pub use common::prelude::*;
-use libc::{c_int, c_void, mode_t};
+use libc::{c_int, c_void, iovec, mode_t};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
@@ -28,6 +28,8 @@ pub const DEFAULTS: ipc_channel_opts = ipc_channel_opts {
     recv_size: 0,
     recv_size_max: 0,
     message_max: 0,
+    message_align: 0,
+    reserved: 0,
 };
 
 /// The smallest rings.
@@ -71,6 +73,58 @@ impl End {
     pub fn recv_raw(&self, at: *mut c_void, cap: usize, timeout_ms: c_int) -> Outcome {
         // SAFETY: an open end; the caller passes a buffer of this length.
         outcome(|| unsafe { ipc_channel_recv(self.0, at, cap, timeout_ms) })
+    }
+
+    /// Sends one message that consists of these parts.
+    #[track_caller]
+    pub fn sendv(&self, parts: &[&[u8]], timeout_ms: c_int) -> Outcome {
+        let parts: Vec<_> = parts.iter().map(|part| iovec_of(part)).collect();
+        let (at, count) = (parts.as_ptr(), parts.len() as c_int);
+        // SAFETY: an open end, and an array of readable buffers.
+        outcome(|| unsafe { ipc_channel_sendv(self.0, at, count, timeout_ms) })
+    }
+
+    #[track_caller]
+    pub fn send_many<T: AsRef<[u8]>>(&self, messages: &[T], timeout_ms: c_int) -> Outcome {
+        let parts: Vec<_> = messages
+            .iter()
+            .map(|part| iovec_of(part.as_ref()))
+            .collect();
+        // SAFETY: an open end, and an array of readable buffers.
+        outcome(|| unsafe {
+            ipc_channel_send_many(self.0, parts.as_ptr(), parts.len(), timeout_ms)
+        })
+    }
+
+    /// Receives up to `caps.len()` messages into buffers of these sizes. Checks that the call
+    /// changes nothing else.
+    #[track_caller]
+    pub fn recv_many(&self, caps: &[usize], timeout_ms: c_int) -> Result<Vec<Vec<u8>>, c_int> {
+        const UNTOUCHED: u8 = 0xa5;
+        let mut buffers: Vec<_> = caps.iter().map(|cap| vec![UNTOUCHED; cap + 16]).collect();
+        let mut targets: Vec<_> = buffers
+            .iter_mut()
+            .map(|buffer| iovec {
+                iov_base: buffer.as_mut_ptr().cast(),
+                iov_len: buffer.len() - 16,
+            })
+            .collect();
+        let (at, count) = (targets.as_mut_ptr(), targets.len());
+        // SAFETY: an open end, and an array of writable buffers.
+        let received = outcome(|| unsafe { ipc_channel_recv_many(self.0, at, count, timeout_ms) });
+        let count = *received.as_ref().unwrap_or(&0);
+        for (number, (buffer, target)) in buffers.iter_mut().zip(&targets).enumerate() {
+            let len = if number < count {
+                target.iov_len
+            } else {
+                assert_eq!(target.iov_len, caps[number], "an unused buffer");
+                0
+            };
+            assert!(buffer[len..].iter().all(|byte| *byte == UNTOUCHED));
+            buffer.truncate(len);
+        }
+        buffers.truncate(count);
+        received.map(|_| buffers)
     }
 
     /// Receives into a buffer of `cap` bytes. Checks that the call writes the message only, and
@@ -214,6 +268,24 @@ impl End {
             }
         }
     }
+}
+
+/// A buffer that is only read.
+pub fn iovec_of(bytes: &[u8]) -> iovec {
+    iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    }
+}
+
+/// An end, and a child that alone has the other end.
+pub fn spawn_peer(opts: &ipc_channel_opts, run: impl FnOnce(&End)) -> (End, Child) {
+    let (a, b) = pair_with(opts);
+    let child = fork(|| {
+        close_copy(&a);
+        run(&b);
+    });
+    (a, child)
 }
 
 /// The end that a call stores in its out pointer, which must be unchanged on failure.

@@ -187,7 +187,7 @@ static uint32_t bad_length(uint64_t *random)
         4,
         12,
         4092,
-        RING_SIZE - 12,
+        RING_SIZE - 68,
         RING_SIZE - 11,
         RING_SIZE - 4,
         RING_SIZE,
@@ -575,7 +575,7 @@ static void sending_call(struct user *user, int timeout_ms)
     size_t len = chance % 8 == 0 ? max - chance % 16 % 3 : 1 + chance % 3000;
     uint64_t since = now();
 
-    expect(max == RING_SIZE - 12, "the longest message");
+    expect(max == RING_SIZE - 68, "the longest message");
     if (chance >> 32 & 1) {
         /* A buffer of this length, so that the sanitizer detects an access behind it. */
         uint8_t *bytes = malloc(len);
@@ -621,7 +621,7 @@ static void receiving_call(struct user *user, int timeout_ms)
         len = ipc_channel_peek(user->ch, &at, timeout_ms);
         check(user, since, len < 0, timeout_ms, 0, "ipc_channel_peek");
         if (len > 0) {
-            expect(len <= RING_SIZE - 12, "a message that is longer than the ring");
+            expect(len <= RING_SIZE - 68, "a message that is longer than the ring");
             expect(((uintptr_t)at & 7) == 0, "a message that is not aligned");
             read_bytes(at, len);
             user->counts.peeked++;
@@ -639,7 +639,7 @@ static void receiving_call(struct user *user, int timeout_ms)
         len = ipc_channel_recv(user->ch, buffer, cap, timeout_ms);
         check(user, since, len < 0, timeout_ms, 1, "ipc_channel_recv");
         if (len > 0) {
-            expect((size_t)len <= cap && len <= RING_SIZE - 12,
+            expect((size_t)len <= cap && len <= RING_SIZE - 68,
                    "a message that is longer than the buffer");
             read_bytes(buffer, len);
             user->counts.received++;

@@ -48,11 +48,14 @@ fn invalid_bytes() {
             check_hello("magic", with(at, value), false, Err(EPROTO));
         }
     }
-    for (at, value) in [(4, 0), (4, 1), (4, 3), (4, 0xff), (5, 1), (5, 0xff)] {
+    for (at, value) in [(4, 0), (4, 2), (4, 4), (4, 0xff), (5, 1), (5, 0xff)] {
         check_hello("version", with(at, value), false, Err(ESTALE));
     }
-    for at in 16..64 {
-        check_hello("reserved", with(at, 1), false, Err(EPROTO));
+    for value in [0, 1, 4, 9, 24, 65, 128] {
+        check_hello("alignment", with(16, value), false, Err(EPROTO));
+    }
+    for at in 17..64 {
+        check_hello("alignment or reserved", with(at, 1), false, Err(EPROTO));
     }
     let all_ones = |_: Transport| whole(vec![0xff; 64], memory(), read_end());
     check_hello("all ones", all_ones, false, Err(EPROTO));

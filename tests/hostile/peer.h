@@ -164,9 +164,10 @@ static ssize_t send_with(int sock, const void *bytes, size_t len, const int *fds
 static inline void hello_bytes(uint8_t bytes[HELLO_LEN], int membarrier)
 {
     memset(bytes, 0, HELLO_LEN);
-    memcpy(bytes, "uich\2", 5);
+    memcpy(bytes, "uich\3", 5);
     bytes[6] = membarrier ? 1 : 0;
     bytes[10] = RING_SIZE >> 16;
+    bytes[16] = 8; /* the alignment */
 }
 
 /* Receives the victim's hello. Returns 0 if none arrives within five seconds. */

@@ -24,7 +24,7 @@ fn reflection() {
     });
     let ch = from_fd(&socket, 5000).unwrap();
     child.join();
-    for len in [1, 4000, RING as usize - 12, 3] {
+    for len in [1, 4000, RING as usize - 68, 3] {
         let message = vec![len as u8; len];
         assert_eq!(ch.send(&message, 0), Ok(0));
         let mut buffer = vec![0; len];

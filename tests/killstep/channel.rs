@@ -64,6 +64,8 @@ impl Calls {
             recv_size: 0,
             recv_size_max: 0,
             message_max: 0,
+            message_align: 0,
+            reserved: 0,
         }
     }
 
@@ -299,13 +301,13 @@ impl Page {
 }
 
 /// Both ends of a channel.
-struct Ends {
-    calls: &'static Calls,
-    victim: Ch,
-    survivor: Ch,
+pub struct Ends {
+    pub calls: &'static Calls,
+    pub victim: Ch,
+    pub survivor: Ch,
     /// The victim's buffer.
     buffer: RefCell<Vec<u8>>,
-    page: &'static Page,
+    pub page: &'static Page,
 }
 
 impl Ends {
@@ -322,7 +324,7 @@ impl Ends {
     }
 
     /// The victim sends the messages with these numbers.
-    fn send(&self, numbers: std::ops::Range<usize>) {
+    pub fn send(&self, numbers: std::ops::Range<usize>) {
         numbers.for_each(|number| self.send_one(number));
     }
 
@@ -336,20 +338,20 @@ impl Ends {
     }
 
     /// Lets the survivor's end sleep once, and wake by its time-out.
-    fn sleep_once(&self) {
+    pub fn sleep_once(&self) {
         let buffer = &mut self.calls.buffer();
         let slept = self.calls.recv(self.survivor, buffer, 1);
         assert_eq!(slept, Err(libc::ETIMEDOUT));
     }
 
     /// The survivor receives: see [`Calls::receives`].
-    fn receives(&self, finished: &Finished, before: usize, more: usize) -> Verdict {
+    pub fn receives(&self, finished: &Finished, before: usize, more: usize) -> Verdict {
         let (calls, page) = (self.calls, self.page);
         calls.receives(self.survivor, page, finished, before, more)
     }
 
     /// The survivor sends until the victim is dead.
-    fn sends(&self) -> Verdict {
+    pub fn sends(&self) -> Verdict {
         self.page.waits.store(1, SeqCst);
         sends_until_epipe(|| match self.calls.send(self.survivor, 0, WAIT) {
             Ok(_) => 0,
@@ -367,14 +369,14 @@ impl Drop for Ends {
 }
 
 /// The actions of the processes at both ends of a pair.
-struct Case<const SLEEPS: bool, const CONCURRENT: bool> {
-    calls: &'static Calls,
+pub struct Case<const SLEEPS: bool, const CONCURRENT: bool> {
+    pub calls: &'static Calls,
     /// Runs in the harness, which has both ends.
-    set_up: fn(&Ends),
+    pub set_up: fn(&Ends),
     /// The victim's preparation.
-    prepare: fn(&Ends),
-    operate: fn(&Ends),
-    survive: fn(&Ends, &Finished) -> Verdict,
+    pub prepare: fn(&Ends),
+    pub operate: fn(&Ends),
+    pub survive: fn(&Ends, &Finished) -> Verdict,
 }
 
 impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Case<SLEEPS, CONCURRENT> {
@@ -406,7 +408,7 @@ impl<const SLEEPS: bool, const CONCURRENT: bool> Scenario for Case<SLEEPS, CONCU
     }
 }
 
-fn nothing(_: &Ends) {}
+pub fn nothing(_: &Ends) {}
 
 /// The victim sends its second message.
 fn check_send<const CONCURRENT: bool>(

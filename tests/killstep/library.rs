@@ -2,7 +2,7 @@
 //! code that ships and not through a debug build.
 
 use common::{root, stage};
-use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, pid_t, size_t, ssize_t};
+use libc::{c_char, c_int, c_uint, c_void, iovec, key_t, mode_t, pid_t, size_t, ssize_t};
 use libtest_mimic::Failed;
 use std::ffi::{CStr, CString};
 use std::mem;
@@ -117,7 +117,10 @@ library! {
         *const c_char, *const ipc_channel_opts, size_t, c_int, *mut *mut Channel
     ) -> c_int;
     ipc_channel_send(*mut Channel, *const c_void, size_t, c_int) -> c_int;
+    ipc_channel_send_many(*mut Channel, *const iovec, size_t, c_int) -> ssize_t;
+    ipc_channel_sendv(*mut Channel, *const iovec, c_int, c_int) -> ssize_t;
     ipc_channel_recv(*mut Channel, *mut c_void, size_t, c_int) -> ssize_t;
+    ipc_channel_recv_many(*mut Channel, *mut iovec, size_t, c_int) -> ssize_t;
     ipc_channel_reserve(*mut Channel, size_t, c_int) -> *mut c_void;
     ipc_channel_commit(*mut Channel, size_t) -> c_int;
     ipc_channel_cancel(*mut Channel) -> c_int;

@@ -15,6 +15,7 @@ macro_rules! scenario {
 
 mod cell;
 mod channel;
+mod channel_batch;
 mod channel_handshake;
 mod child;
 mod event;

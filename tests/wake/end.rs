@@ -26,6 +26,8 @@ impl End {
             recv_size: 0,
             recv_size_max: 0,
             message_max: 0,
+            message_align: 0,
+            reserved: 0,
         };
         let mut ends = [ptr::null_mut(); 2];
         let ret_ends = ends.as_mut_ptr();

@@ -139,7 +139,7 @@ fn stream(end: &End, sends: bool, count: u64, seed: u64, polls: bool) {
     let random = &mut Random(seed + 1 + u64::from(sends));
     let mut buffer = vec![0; RING as usize];
     for number in 0..count {
-        let len = 8 + lens.below([64, 8192, RING - 19][number as usize % 3]) as usize;
+        let len = 8 + lens.below([64, 8192, RING - 75][number as usize % 3]) as usize;
         pause(random);
         if sends {
             buffer[..8].copy_from_slice(&number.to_le_bytes());

@@ -38,11 +38,17 @@ pub struct ipc_channel_opts {
     /// the length of a message that must be possible to send, whatever send_size is, in bytes, at
     /// most 4294967294; 0: no such requirement
     pub message_max: u64,
+    /// the alignment of reserved and received messages in the rings of both sides, in bytes:
+    /// 8, 16, 32 or 64; 0: 8. If the sides ask for different ones, both get the larger one. A larger
+    /// alignment makes short messages occupy more of the ring
+    pub message_align: c_uint,
+    /// must be 0
+    pub reserved: c_uint,
 }
 
 // SAFETY: numbers: any bytes are valid, and the size below leaves no padding.
 unsafe impl ExtensibleStruct for ipc_channel_opts {
-    const FIRST_SIZE: usize = 40;
+    const FIRST_SIZE: usize = 48;
 }
 const _: () = assert!(size_of::<ipc_channel_opts>() == ipc_channel_opts::FIRST_SIZE);
 
@@ -62,7 +68,11 @@ pub(super) unsafe fn options(opts: *const ipc_channel_opts, size: size_t) -> Res
     let opts = unsafe { copy_struct_from(opts, size) }?;
     const FLAGS: c_uint = IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN;
     let no_spin = opts.flags & IPC_CHANNEL_F_NO_SPIN != 0;
-    if opts.flags & !FLAGS != 0 || opts.spin_us > SPIN_US_MAX || (no_spin && opts.spin_us != 0) {
+    if opts.flags & !FLAGS != 0
+        || opts.spin_us > SPIN_US_MAX
+        || (no_spin && opts.spin_us != 0)
+        || opts.reserved != 0
+    {
         return Err(Errno::EINVAL);
     }
     Ok(Options {
@@ -70,6 +80,7 @@ pub(super) unsafe fn options(opts: *const ipc_channel_opts, size: size_t) -> Res
         recv_size: opts.recv_size,
         recv_size_max: opts.recv_size_max,
         message_max: opts.message_max,
+        message_align: opts.message_align,
         spin: match opts.spin_us {
             0 if !no_spin => SpinPolicy::Adaptive,
             time => SpinPolicy::For(Duration::from_micros(time.into())),

@@ -3,8 +3,8 @@
 use crate::channel::{Channel, RecvHalf};
 use crate::deadline::Deadline;
 use crate::errno::{Result, or_errno};
-use crate::ffi::pointer::{handle, out_ptr, recv_buffer};
-use libc::{c_int, c_void, size_t, ssize_t};
+use crate::ffi::pointer::{handle, out_ptr, recv_buffer, targets};
+use libc::{c_int, c_void, iovec, size_t, ssize_t};
 
 /// Returns the receiving half of a channel.
 ///
@@ -60,6 +60,41 @@ pub unsafe extern "C" fn ipc_channel_recv(
         // SAFETY: the caller's buffer of cap bytes.
         let buffer = unsafe { recv_buffer(buf, cap) }?;
         Ok(ch.recv(buffer, Deadline::new(timeout_ms)?)? as ssize_t)
+    };
+    or_errno(recv(), -1)
+}
+
+/// Receives several messages at once.
+///
+/// inout_msgs is an array of count buffers; each receives one message, and its iov_len becomes the
+/// length of that message. The call waits, as timeout_ms says, for the first message. It receives
+/// further messages with the first one as long as there are any, and ends before a message that is
+/// longer than its buffer. So it may receive fewer than count. The other buffers are unchanged.
+///
+/// The call costs less than a receive for each message: it releases the messages and checks whether
+/// the peer sleeps only once.
+///
+/// Blocks as timeout_ms says. A cancellation point while it waits: no message is then received. Two
+/// threads must not receive on the same end concurrently. May be called in the child after fork;
+/// not from a signal handler.
+///
+/// Returns the number of messages that were received, 0 at the end of the session, or
+/// -1 with errno: ipc_channel_recv's errors for the first message, and
+///   EINVAL    inout_msgs is NULL, count is 0, or the first buffer is NULL or empty
+///   EMSGSIZE  the first message is longer than its buffer; it stays queued
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_channel_recv_many(
+    ch: *mut Channel,
+    inout_msgs: *mut iovec,
+    count: size_t,
+    timeout_ms: c_int,
+) -> ssize_t {
+    let recv = || -> Result<ssize_t> {
+        // SAFETY: the caller's channel; no other thread receives.
+        let mut ch = unsafe { recv_half(ch) }?;
+        // SAFETY: the caller's array of count buffers.
+        let targets = unsafe { targets(inout_msgs, count) }?;
+        Ok(ch.recv_many(targets, Deadline::new(timeout_ms)?)? as ssize_t)
     };
     or_errno(recv(), -1)
 }

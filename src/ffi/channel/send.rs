@@ -3,8 +3,8 @@
 use crate::channel::{Channel, SendHalf};
 use crate::deadline::Deadline;
 use crate::errno::{Result, or_errno};
-use crate::ffi::pointer::{buffer, handle};
-use libc::{c_int, c_void, size_t};
+use crate::ffi::pointer::{buffer, handle, parts, sources};
+use libc::{c_int, c_void, iovec, size_t, ssize_t};
 use std::ptr;
 
 /// Returns the sending half of a channel.
@@ -89,6 +89,76 @@ pub unsafe extern "C" fn ipc_channel_send(
         let bytes = unsafe { buffer(buf, len) }?;
         ch.send(bytes, Deadline::new(timeout_ms)?)?;
         Ok(0)
+    };
+    or_errno(send(), -1)
+}
+
+/// Sends one message that consists of several parts, completely or not at all.
+///
+/// iov is an array of iovcnt buffers, from 1 to 1024; the message is their content in order. A
+/// buffer may be empty, but the message is not: its length is from 1 to ipc_channel_max. The call
+/// copies the parts into the ring and waits as ipc_channel_send does.
+///
+/// Blocks as timeout_ms says. A cancellation point while it waits: the message is then not sent.
+/// Two threads must not send on the same end concurrently. May be called in the child after fork;
+/// not from a signal handler. Does not raise SIGPIPE.
+///
+/// Returns the length of the message, or -1 with errno: ipc_channel_send's errors, and
+///   EINVAL    iov is NULL, iovcnt is not from 1 to 1024, or a buffer that is not empty is NULL
+///   EMSGSIZE  the buffers together are longer than ipc_channel_max
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_channel_sendv(
+    ch: *mut Channel,
+    iov: *const iovec,
+    iovcnt: c_int,
+    timeout_ms: c_int,
+) -> ssize_t {
+    let send = || -> Result<ssize_t> {
+        // SAFETY: the caller's channel; no other thread sends.
+        let mut ch = unsafe { send_half(ch) }?;
+        // SAFETY: the caller's array of iovcnt buffers.
+        let parts = unsafe { parts(iov, iovcnt) }?;
+        let len = ch.send_parts(parts, Deadline::new(timeout_ms)?)?;
+        Ok(len as ssize_t)
+    };
+    or_errno(send(), -1)
+}
+
+/// Sends several messages at once.
+///
+/// msgs is an array of count buffers; each is one message of 1 to ipc_channel_max bytes. The call
+/// waits, as timeout_ms says, until the first message fits into the ring. It sends further messages
+/// with the first one as long as they fit without waiting, and ends before a message that is not
+/// valid. So it may send fewer than count: call it again with the others.
+///
+/// The receiver gets the messages one by one, or several at once by ipc_channel_recv_many. They
+/// become visible together: if this process is killed during the call, the peer receives either
+/// none of the messages or all that the call would have reported.
+///
+/// The call costs less than a send for each message: it publishes the messages and checks whether
+/// the peer sleeps only once.
+///
+/// Blocks as timeout_ms says. A cancellation point while it waits: nothing is then sent. Two
+/// threads must not send on the same end concurrently. May be called in the child after fork; not
+/// from a signal handler. Does not raise SIGPIPE.
+///
+/// Returns the number of messages that were sent, at least 1; or -1 with errno: ipc_channel_send's
+/// errors for the first message, and
+///   EINVAL  msgs is NULL, count is 0, or the first buffer is NULL or empty
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_channel_send_many(
+    ch: *mut Channel,
+    msgs: *const iovec,
+    count: size_t,
+    timeout_ms: c_int,
+) -> ssize_t {
+    let send = || -> Result<ssize_t> {
+        // SAFETY: the caller's channel; no other thread sends.
+        let mut ch = unsafe { send_half(ch) }?;
+        // SAFETY: the caller's array of count buffers.
+        let messages = unsafe { sources(msgs, count) }?;
+        let sent = ch.send_many(messages, Deadline::new(timeout_ms)?)?;
+        Ok(sent as ssize_t)
     };
     or_errno(send(), -1)
 }

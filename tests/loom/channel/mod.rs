@@ -15,7 +15,7 @@ use crate::errno::{Errno, Result};
 use crate::shipped::control::Control;
 use crate::shipped::state::{Local, MessageCondition, PeerRing, SpaceCondition, View};
 use crate::transport::event_count::{ENDED, Notifier, PeerState};
-use crate::transport::ring::{ALIGN, Consumer, Producer};
+use crate::transport::ring::{ALIGN_MIN as ALIGN, Consumer, Geometry, Producer};
 use crate::transport::wait::{Condition, Doorbell, Progress, Role, wait};
 use doorbell::{Limit, ModelDoorbell};
 use loom::cell::UnsafeCell;
@@ -27,6 +27,7 @@ use std::ops::Range;
 /// The number of slots of the smallest ring that holds a message of two words. A slot is a word.
 const SLOTS: usize = 4;
 const SIZE: u64 = SLOTS as u64 * ALIGN;
+const GEOMETRY: Geometry = Geometry::new(SIZE, ALIGN);
 /// The values of messages of one word that fill the ring.
 const MESSAGES: Range<u64> = 0..SLOTS as u64 - 1;
 
@@ -141,7 +142,7 @@ impl Sender {
             channel: channel.clone(),
             end,
             thread: 1,
-            ring: Producer::new(SIZE, cursor),
+            ring: Producer::new(GEOMETRY, cursor),
             notifier: Notifier::new(false),
         }
     }
@@ -198,12 +199,9 @@ impl Sender {
         Ok(self.publish(number, words))
     }
 
-    fn publish(&mut self, number: u64, words: u64) -> PeerState {
-        let (mine, peer) = (
-            &self.channel.ends[self.end],
-            &self.channel.ends[1 - self.end],
-        );
-        let position = self.ring.position();
+    /// Writes a message at a position of the ring.
+    fn write(&self, position: u64, number: u64, words: u64) {
+        let mine = &self.channel.ends[self.end];
         for word in 0..words {
             let slot = mine.slot(position, word);
             // SAFETY: loom panics if another thread accesses it now.
@@ -213,11 +211,53 @@ impl Sender {
             }
         }
         self.channel.switch_point.visit();
+    }
+
+    fn publish(&mut self, number: u64, words: u64) -> PeerState {
+        let position = self.ring.position();
+        self.write(position, number, words);
+        let mine = &self.channel.ends[self.end];
         self.ring.publish(
             length_of(words),
             &mine.lengths[mine.slot(position, 0)],
             &mine.lengths[mine.slot(position, words)],
             &mine.control.tail.at,
+        );
+        self.notify()
+    }
+
+    /// The model of `SendHalf::send_many`, for messages of one word. Returns how many were sent.
+    fn send_many(&mut self, numbers: Range<u64>, mut limit: Limit) -> Result<u64> {
+        if !self.ring.has_space(ALIGN) {
+            self.wait_for_space(ALIGN, &mut limit)?;
+        }
+        let first = self.ring.position();
+        let mut batch = self.ring.batch();
+        let mut count = 0;
+        for number in numbers {
+            let Some(position) = self.ring.batch_space(&batch, ALIGN) else {
+                break;
+            };
+            self.write(position, number, 1);
+            let mine = &self.channel.ends[self.end];
+            let length = &mine.lengths[mine.slot(position, 0)];
+            self.ring.append(&mut batch, length_of(1), length);
+            count += 1;
+        }
+        let mine = &self.channel.ends[self.end];
+        let next = &mine.lengths[mine.slot(self.ring.batch_end(&batch), 0)];
+        let length = &mine.lengths[mine.slot(first, 0)];
+        let tail = &mine.control.tail.at;
+        self.ring.publish_batch(batch, length, next, tail);
+        self.notify();
+        Ok(count)
+    }
+
+    /// Wakes the receiver if it sleeps.
+    fn notify(&mut self) -> PeerState {
+        let (mine, peer) = (
+            &self.channel.ends[self.end],
+            &self.channel.ends[1 - self.end],
         );
         self.channel.switch_point.visit();
         let (event_count, asymmetric) =
@@ -245,7 +285,7 @@ impl Receiver {
             channel: channel.clone(),
             end,
             thread: 2,
-            ring: Consumer::new(SIZE, cursor),
+            ring: Consumer::new(GEOMETRY, cursor),
             notifier: Notifier::new(false),
         }
     }
@@ -294,11 +334,37 @@ impl Receiver {
         if self.next(&mut limit)? == Progress::Ended {
             return Ok(None);
         }
-        let (mine, theirs) = (
-            &self.channel.ends[self.end],
-            &self.channel.ends[1 - self.end],
-        );
         let len = self.ring.peek_len();
+        let number = self.read(len);
+        self.ring.skip(len);
+        self.release_skipped();
+        Ok(number)
+    }
+
+    /// The model of `RecvHalf::recv_many`, for messages of one word. Returns the values.
+    fn receive_many(&mut self, mut limit: Limit) -> Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        if self.next(&mut limit)? == Progress::Ended {
+            return Ok(numbers);
+        }
+        let mut len = self.ring.peek_len();
+        loop {
+            numbers.extend(self.read(len));
+            self.ring.skip(len);
+            let theirs = &self.channel.ends[1 - self.end];
+            let length = &theirs.lengths[theirs.slot(self.ring.position(), 0)];
+            let Some(next) = self.ring.try_peek(length) else {
+                break;
+            };
+            len = next;
+        }
+        self.release_skipped();
+        Ok(numbers)
+    }
+
+    /// The value of the next message, whose words must be equal.
+    fn read(&self, len: u32) -> Option<u64> {
+        let theirs = &self.channel.ends[1 - self.end];
         let words = (u64::from(len) + 4) / ALIGN;
         let mut number = None;
         for word in 0..words {
@@ -308,7 +374,16 @@ impl Receiver {
             assert_eq!(*number.get_or_insert(found), found);
         }
         self.channel.switch_point.visit();
-        self.ring.release(len, &mine.control.head.at);
+        number
+    }
+
+    /// Publishes that the skipped messages have been read, and wakes the sender if it sleeps.
+    fn release_skipped(&mut self) {
+        let (mine, theirs) = (
+            &self.channel.ends[self.end],
+            &self.channel.ends[1 - self.end],
+        );
+        self.ring.release_skipped(&mine.control.head.at);
         self.channel.switch_point.visit();
         let (event_count, asymmetric) =
             (&theirs.control.sender.word, &mine.control.head.asymmetric);
@@ -317,6 +392,5 @@ impl Receiver {
         if self.notifier.notify(event_count, asymmetric, worth_waking) == PeerState::Asleep {
             theirs.bell.notify();
         }
-        Ok(number)
     }
 }

@@ -1,11 +1,11 @@
 //! Messages through the ring, and the event counts, in one direction.
 
 use super::processor::{compiler_fence, run_on};
-use super::{Channel, Limit, Receiver, Sender};
+use super::{Channel, GEOMETRY, Limit, Receiver, Sender};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::check;
 use crate::transport::event_count::{ENDED, Notifier, PeerState, cancel_wait, prepare_wait};
-use crate::transport::ring::{ALIGN, record_size};
+use crate::transport::ring::ALIGN_MIN as ALIGN;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -13,8 +13,8 @@ use loom::thread;
 /// sides sleep.
 fn wrap_around(cursor: u64, preemptions: usize) {
     const WORDS: [u64; 4] = [2, 1, 2, 1];
-    assert_eq!(record_size(4), ALIGN);
-    assert_eq!(record_size(12), 2 * ALIGN);
+    assert_eq!(GEOMETRY.record_size(4), ALIGN);
+    assert_eq!(GEOMETRY.record_size(12), 2 * ALIGN);
     check(preemptions, move || {
         let channel = Channel::new(cursor);
         let mut sender = Sender::new(&channel, 0, cursor);
@@ -37,6 +37,34 @@ fn cursors_wrap() {
 #[test]
 fn cursors_leave_32_bits() {
     wrap_around((1 << 32) - ALIGN, 2);
+}
+
+/// Batches of up to three messages wrap around a ring that holds three. Both sides sleep. A receiver
+/// finds a batch completely or not at all.
+#[test]
+fn batches() {
+    check(2, || {
+        let channel = Channel::new(0);
+        let mut sender = Sender::new(&channel, 0, 0);
+        let producer = thread::spawn(move || {
+            let mut next = 0;
+            while next < 5 {
+                let end = (next + 2).min(5);
+                next += sender.send_many(next..end, Limit::Forever).unwrap();
+            }
+        });
+        let mut receiver = Receiver::new(&channel, 1, 0);
+        let mut received = Vec::new();
+        while received.len() < 5 {
+            let batch = receiver.receive_many(Limit::Forever).unwrap();
+            // The first batch has two messages.
+            assert!(!received.is_empty() || batch.len() >= 2);
+            received.extend(batch);
+        }
+        assert_eq!(received, [0, 1, 2, 3, 4]);
+        producer.join().unwrap();
+        channel.ends.iter().for_each(|end| end.bell.check_counts(0));
+    });
 }
 
 /// One end sends two messages, and the other end may sleep before each. The receiver's event count
