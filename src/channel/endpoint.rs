@@ -1,6 +1,6 @@
 //! An end of a channel: the object behind a handle of the C interface.
 
-use super::handshake::{Offer, OwnSide, PeerOffer};
+use super::handshake::{OwnSide, PeerOffer};
 use super::memory::{EndMemory, RingParams};
 use super::options::Options;
 use super::pending::Pending;
@@ -75,8 +75,7 @@ impl Channel {
         let _uncancelled = CancelGuard::new();
         let cred = Cred::own();
         let (a_ring, b_ring) = (options.send_ring()?, options.recv_ring()?);
-        let (a_own, a_offer) = Offer::new(&a_ring)?.split()?;
-        let (b_own, b_offer) = Offer::new(&b_ring)?.split()?;
+        let [(a_own, a_offer), (b_own, b_offer)] = OwnSide::pair([&a_ring, &b_ring])?;
         let a = Self::new(options, &a_ring, cred, Pending::none());
         let b = Self::new(options, &b_ring, cred, Pending::none());
         a.attach_peer(a_own, b_offer, None)?;

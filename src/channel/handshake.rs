@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | 0 | 4 | the letters `uich` |
 //! | 4 | 2 | the version of the protocol |
-//! | 6 | 2 | bit 0: this process is registered for `membarrier` and can issue one |
+//! | 6 | 2 | bit 0: this process is registered for `membarrier` |
 //! | 8 | 8 | the size of the ring in the memory |
 //! | 16 | 4 | the alignment of messages that this side asks for; both rings have the larger one |
 //! | 20 | 44 | reserved, 0 |
@@ -48,7 +48,8 @@ pub struct OwnSide {
     pub align: u64,
     /// The write end of the pipe through which this side wakes the peer.
     pub peer_bell: PeerDoorbell,
-    /// Whether this process is registered for `membarrier` and can issue one.
+    /// Whether this process is registered for `membarrier`, and so can probably issue one. If not, its
+    /// sleeps are short.
     pub membarrier: bool,
 }
 
@@ -77,17 +78,8 @@ impl Offer {
     pub fn new(params: &RingParams) -> Result<Self> {
         let (memory, memory_fd) = EndMemory::create(params)?;
         let (peer_bell, read_end) = PeerDoorbell::new()?;
-        let control = memory.control();
-        // A receiver counts as asleep before its first call. So the first message writes to the
-        // pipe, which tells the sender whether the receiver is alive.
-        prepare_wait(&control.receiver.word, &control.tail.asymmetric, || true);
         Ok(Self {
-            own: OwnSide {
-                memory,
-                align: params.align,
-                peer_bell,
-                membarrier: membarrier::register() && membarrier::issue(),
-            },
+            own: OwnSide::new(memory, params.align, peer_bell, membarrier::register()),
             memory_fd,
             read_end,
         })
@@ -112,17 +104,39 @@ impl Offer {
     pub fn into_own(self) -> OwnSide {
         self.own
     }
+}
 
-    /// Splits the offer for a pair in one process: the part of this end, and the offer that the
-    /// other end receives.
-    pub fn split(self) -> Result<(OwnSide, PeerOffer)> {
-        let offer = PeerOffer {
-            memory: EndMemory::of_peer(self.memory_fd.as_fd(), self.own.memory.ring_size())?,
-            align: self.own.align,
-            pipe: ReadEnd::new(self.read_end)?,
-            membarrier: self.own.membarrier,
+impl OwnSide {
+    /// Makes the side of an end with this memory, which is new.
+    fn new(memory: EndMemory, align: u64, peer_bell: PeerDoorbell, membarrier: bool) -> Self {
+        let control = memory.control();
+        // A receiver counts as asleep before its first call. So the first message writes to the
+        // pipe, which tells the sender whether the receiver is alive.
+        prepare_wait(&control.receiver.word, &control.tail.asymmetric, || true);
+        Self {
+            memory,
+            align,
+            peer_bell,
+            membarrier,
+        }
+    }
+
+    /// Makes both sides of a pair in one process, each with what its peer would receive of it.
+    pub fn pair(params: [&RingParams; 2]) -> Result<[(Self, PeerOffer); 2]> {
+        let membarrier = membarrier::register();
+        let side = |(memory, peers), params: &RingParams| -> Result<_> {
+            let (peer_bell, read_end) = PeerDoorbell::new()?;
+            let offer = PeerOffer {
+                memory: peers,
+                align: params.align,
+                pipe: ReadEnd::own(read_end),
+                membarrier,
+            };
+            let own = Self::new(memory, params.align, peer_bell, membarrier);
+            Ok((own, offer))
         };
-        Ok((self.own, offer))
+        let [a, b] = EndMemory::create_pair(params)?;
+        Ok([side(a, params[0])?, side(b, params[1])?])
     }
 }
 

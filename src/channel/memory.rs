@@ -3,7 +3,8 @@
 //! Each end has one memfd: first its control words, then the ring of the messages that it sends.
 //! The end maps the memfd writable and then seals it: from then on no process can map it writable,
 //! write to it in another way, or change its size. The peer receives the descriptor and maps it
-//! read-only. So only the end itself writes its words.
+//! read-only. So only the end itself writes its words. The two ends of a pair in one process share a
+//! memfd, the memory of the second behind that of the first.
 //!
 //! | offset | content | written |
 //! |---|---|---|
@@ -97,24 +98,32 @@ pub fn ring_size(requested: u64) -> Result<u64> {
 impl EndMemory {
     /// Creates the memory of this end. Also returns its descriptor, for the peer.
     pub fn create(params: &RingParams) -> Result<(Self, OwnedFd)> {
-        let ring_size = ring_size(params.ring_size)?;
-        let size = file_size(ring_size)?;
-        let fd = create::memfd()?;
-        create::set_size(fd.as_fd(), size)?;
-        if params.populate {
-            create::allocate(fd.as_fd(), size)?;
-        }
-        let mapping = Mapping::with_repeat(fd.as_fd(), CONTROL, ring_size as usize, true)
-            .map_err(to_enomem)?;
-        let this = Self::new(mapping, ring_size);
+        let size = file_size(params.ring_size)?;
+        let fd = create_file(size, params.populate)?;
+        let this = Self::map(fd.as_fd(), 0, params.ring_size, true)?;
         create::seal(fd.as_fd(), true)?;
-        if params.populate {
-            this.mapping.populate(true)?;
-        }
-        if params.lock {
-            this.mapping.lock().map_err(to_enomem)?;
-        }
+        this.prepare(params)?;
         Ok((this, fd))
+    }
+
+    /// Creates the memory of both ends of a pair in one file, which costs less than two. Returns for
+    /// each end its memory, and the same memory as its peer maps it.
+    pub fn create_pair(params: [&RingParams; 2]) -> Result<[(Self, Self); 2]> {
+        let [a, b] = params;
+        let a_size = file_size(a.ring_size)?;
+        let size = a_size
+            .checked_add(file_size(b.ring_size)?)
+            .ok_or(Errno::EINVAL)?;
+        let fd = create_file(size, a.populate || b.populate)?;
+        let map = |offset, params: &RingParams, writable| {
+            Self::map(fd.as_fd(), offset, params.ring_size, writable)
+        };
+        let (a_own, b_own) = (map(0, a, true)?, map(a_size, b, true)?);
+        create::seal(fd.as_fd(), true)?;
+        let (a_peers, b_peers) = (map(0, a, false)?, map(a_size, b, false)?);
+        a_own.prepare(a)?;
+        b_own.prepare(b)?;
+        Ok([(a_own, a_peers), (b_own, b_peers)])
     }
 
     /// Checks and maps the peer's memory. `EPROTO` unless it has this size and all [`SEALS`], so
@@ -125,9 +134,24 @@ impl EndMemory {
         if check::sealed(fd, SEALS).map_err(to_eproto)? != size {
             return Err(Errno::EPROTO);
         }
-        let mapping = Mapping::with_repeat(fd, CONTROL, ring_size as usize, false);
-        let mapping = mapping.map_err(to_eproto).map_err(to_enomem)?;
-        Ok(Self::new(mapping, ring_size))
+        Self::map(fd, 0, ring_size, false).map_err(to_eproto)
+    }
+
+    /// Maps the memory of an end, which begins at this offset of a file.
+    fn map(fd: BorrowedFd, offset: usize, ring_size: u64, writable: bool) -> Result<Self> {
+        let mapping = Mapping::with_repeat(fd, offset, CONTROL, ring_size as usize, writable);
+        Ok(Self::new(mapping.map_err(to_enomem)?, ring_size))
+    }
+
+    /// Populates and locks new memory, if its parameters ask for that.
+    fn prepare(&self, params: &RingParams) -> Result<()> {
+        if params.populate {
+            self.mapping.populate(true)?;
+        }
+        if params.lock {
+            self.mapping.lock().map_err(to_enomem)?;
+        }
+        Ok(())
     }
 
     fn new(mapping: Mapping, ring_size: u64) -> Self {
@@ -210,6 +234,16 @@ impl PeerRing for EndMemory {
 fn first_length(mapping: &Mapping, geometry: Geometry) -> *mut u8 {
     let offset = CONTROL + geometry.length_offset() as usize;
     mapping.address().cast::<u8>().wrapping_add(offset)
+}
+
+/// Creates the file of new memory. With `populate`, its pages are allocated.
+fn create_file(size: usize, populate: bool) -> Result<OwnedFd> {
+    let fd = create::memfd()?;
+    create::set_size(fd.as_fd(), size)?;
+    if populate {
+        create::allocate(fd.as_fd(), size)?;
+    }
+    Ok(fd)
 }
 
 /// An error of an operation that the peer's descriptor does not allow becomes `EPROTO`.

@@ -22,6 +22,10 @@ const CHUNK: usize = 4 << 20;
 /// The smallest allocation request.
 const CHUNK_MIN: usize = 4096;
 
+/// The largest size that every system is assumed to have: the check costs more than the failed
+/// allocation of so little.
+const SMALL: u64 = 1 << 20;
+
 /// The permissions that a region can have: reading and writing by owner, group and others.
 const MODES: mode_t = 0o666;
 /// The default permissions, for a mode of 0.
@@ -138,7 +142,9 @@ fn tmpfile() -> Result<OwnedFd> {
 pub fn set_size(fd: BorrowedFd, size: usize) -> Result<()> {
     let len = i64::try_from(size).map_err(|_| Errno::EFBIG)?;
     check_size(size as u64)?;
-    check_free_space(file_system(fd)?.as_ref(), size as u64)?;
+    if size as u64 > SMALL {
+        check_free_space(file_system(fd)?.as_ref(), size as u64)?;
+    }
     Ok(nix::unistd::ftruncate(fd, len)?)
 }
 
@@ -147,6 +153,9 @@ pub fn set_size(fd: BorrowedFd, size: usize) -> Result<()> {
 pub fn check_size(size: u64) -> Result<()> {
     if size > memory::file_size_limit()? {
         return Err(Errno::EFBIG);
+    }
+    if size <= SMALL {
+        return Ok(());
     }
     match memory::total() {
         Ok(total) if size > total => Err(Errno::ENOSPC),

@@ -117,40 +117,35 @@ impl Mapping {
         })
     }
 
-    /// Maps the first `head` bytes of a file, the next `repeated` bytes, and these `repeated` bytes
-    /// a second time. Bytes that are written across their end thus appear at their beginning.
+    /// Maps a part of a file that begins at `offset`: `head` bytes, the next `repeated` bytes, and
+    /// these `repeated` bytes a second time. Bytes that are written across their end thus appear at
+    /// their beginning.
     #[inline(never)]
     pub fn with_repeat(
         fd: BorrowedFd,
+        offset: usize,
         head: usize,
         repeated: usize,
         writable: bool,
     ) -> Result<Self> {
         let once = head.checked_add(repeated).ok_or(Errno::ENOMEM)?;
         let len = once.checked_add(repeated).ok_or(Errno::ENOMEM)?;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping, which replaces none. It reserves the addresses.
-        let address = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
-        let mapping = Self {
-            address: mapped(address)?,
-            len,
-        };
         let write = if writable { libc::PROT_WRITE } else { 0 };
-        let protection = libc::PROT_READ | write;
-        for (at, len, offset) in [(0, once, 0), (once, repeated, head)] {
-            // SAFETY: within the new mapping, which nothing else uses, and which this replaces.
-            let at = unsafe {
-                libc::mmap(
-                    mapping.address.as_ptr().wrapping_byte_add(at),
-                    len,
-                    protection,
-                    libc::MAP_SHARED | libc::MAP_FIXED,
-                    fd.as_raw_fd(),
-                    offset as libc::off_t,
-                )
-            };
-            mapped(at)?;
-        }
+        let map = |at: *mut c_void, len, flags, offset| {
+            let protection = libc::PROT_READ | write;
+            let flags = libc::MAP_SHARED | flags;
+            let offset = offset as libc::off_t;
+            // SAFETY: a new mapping, which replaces none or, with MAP_FIXED, a part of another that
+            // only this function uses.
+            let at = unsafe { libc::mmap(at, len, protection, flags, fd.as_raw_fd(), offset) };
+            mapped(at)
+        };
+        // This reserves the addresses of the repetition too. It may map more than the file has, but
+        // the second mapping replaces that.
+        let address = map(ptr::null_mut(), len, 0, offset)?;
+        let mapping = Self { address, len };
+        let repetition = address.as_ptr().wrapping_byte_add(once);
+        map(repetition, repeated, libc::MAP_FIXED, offset + head)?;
         Ok(mapping)
     }
 

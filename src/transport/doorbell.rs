@@ -10,10 +10,11 @@
 //! other for space. Both poll the pipe, so the kernel wakes both. A byte may be meant for either
 //! thread, or for an event loop. So a thread that reads bytes from the pipe notifies the others:
 //! a sleeping thread through the eventfd of that thread, an event loop through the descriptor that
-//! it polls. A process with a single thread needs no eventfd.
+//! it polls. A process with a single thread needs no eventfd. An event loop seldom reads the bytes:
+//! its descriptor is edge-triggered.
 
 use super::pipe_ends::ReadEnd;
-use super::polled::Polled;
+use super::polled::{Polled, Source};
 use super::sleepers::{Event, Sleepers};
 use super::wait::{self, Role};
 use crate::atomic::{AtomicU32, Ordering};
@@ -33,6 +34,10 @@ const FALLBACK_SLEEP: Duration = Duration::from_millis(1);
 /// The longest sleep of a thread without an eventfd, because the process has no descriptor left.
 const UNNOTIFIED_SLEEP: Duration = Duration::from_millis(100);
 
+/// The number of events at the pipe after which an event loop reads its bytes. Between two calls of
+/// an event loop the peer writes at most two, and the smallest pipe holds 4096.
+const UNREAD_MAX: u32 = 256;
+
 /// How often a thread yields to another thread that is setting the descriptor for event loops.
 const YIELDS_MAX: usize = 1000;
 
@@ -45,6 +50,8 @@ pub struct Doorbell {
     sleepers: Sleepers<LazyEvent>,
     /// The descriptor for event loops, if the program has requested it.
     polled: InitOnce<Polled>,
+    /// The number of events at the pipe since an event loop has read its bytes.
+    unread: AtomicU32,
     /// 1 if both sides can use `membarrier`, so that the peer may use the asymmetric fence.
     uses_membarrier: AtomicU32,
 }
@@ -92,6 +99,7 @@ impl Doorbell {
             gone: AtomicU32::new(0),
             sleepers: Sleepers::new(|_| LazyEvent(InitOnce::new())),
             polled: InitOnce::new(),
+            unread: AtomicU32::new(0),
             uses_membarrier: AtomicU32::new(0),
         }
     }
@@ -183,6 +191,16 @@ impl Doorbell {
             .consume_wake_ups(std::process::id(), except, consume)
     }
 
+    /// Counts events whose bytes stay in the pipe. Returns whether the bytes must be read now: a full
+    /// pipe would take no further wake-ups.
+    fn count_unread(&self) -> bool {
+        let unread = self.unread.load(Ordering::Relaxed) + 1;
+        let is_due = unread >= UNREAD_MAX;
+        let unread = if is_due { 0 } else { unread };
+        self.unread.store(unread, Ordering::Relaxed);
+        is_due
+    }
+
     /// Reads bytes from the pipe. Returns whether there were any, or the end of file.
     #[inline(never)]
     fn drain_pipe(&self) -> bool {
@@ -190,7 +208,7 @@ impl Doorbell {
             return false;
         };
         let _uncancelled = CancelGuard::new();
-        let mut buffer = [MaybeUninit::uninit(); 64];
+        let mut buffer = [MaybeUninit::uninit(); 1024];
         let read = pipe::read_without_waiting(pipe.as_fd(), &mut buffer);
         match read {
             Ok(0) => self.set_gone(),
@@ -211,7 +229,8 @@ impl Doorbell {
         if let Some(polled) = self.polled.get() {
             return Ok((polled.number(), false));
         }
-        let source = socket.or(self.pipe.get().map(AsFd::as_fd));
+        let pipe = || self.pipe.get().map(|pipe| Source::Pipe(pipe.as_fd()));
+        let source = socket.map(Source::Socket).or_else(pipe);
         let is_new = self.polled.set(Polled::new(source)?).is_ok();
         // Another thread may be setting it.
         for _ in 0..YIELDS_MAX {
@@ -329,17 +348,22 @@ impl wait::Doorbell for Doorbell {
     }
 
     fn drain(&self) {
-        if let Some(polled) = self.polled.get() {
-            polled.clear_readable();
-        }
-        // While a thread sleeps, the pipe is read only if it has bytes: reading wakes that thread.
-        if !self.sleepers.any(std::process::id())
-            || self
-                .pipe
-                .get()
-                .is_some_and(|pipe| pipe::is_readable(pipe.as_fd()) == Ok(true))
-        {
-            self.consume_wake_ups(None);
+        let Some(polled) = self.polled.get() else {
+            return;
+        };
+        match polled.take_events() {
+            Ok(events) => {
+                if events.hung_up {
+                    self.set_gone();
+                }
+                if events.written && self.count_unread() {
+                    self.consume_wake_ups(None);
+                }
+            }
+            Err(_) => {
+                polled.clear_readable();
+                self.consume_wake_ups(None);
+            }
         }
     }
 

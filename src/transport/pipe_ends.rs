@@ -21,6 +21,11 @@ impl ReadEnd {
         Ok(Self(fd))
     }
 
+    /// The read end of a pipe that this process has made.
+    pub fn own(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
     /// The descriptor.
     pub fn into_fd(self) -> OwnedFd {
         self.0

@@ -105,11 +105,6 @@ impl<E: Event> Sleepers<E> {
         result
     }
 
-    /// Whether a thread of `process` sleeps.
-    pub fn any(&self, process: u32) -> bool {
-        self.is_asleep(Role::Receiver, process) || self.is_asleep(Role::Sender, process)
-    }
-
     fn is_asleep(&self, role: Role, process: u32) -> bool {
         self.get(role).process.load(Ordering::Relaxed) == process
     }

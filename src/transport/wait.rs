@@ -49,8 +49,7 @@ pub trait Doorbell {
     /// Makes the descriptor for event loops readable.
     fn set_readable(&self);
 
-    /// Makes the descriptor for event loops not readable. Consumes the queued wake-ups, and
-    /// notifies the sleeping threads of this process.
+    /// Makes the descriptor for event loops not readable until the next wake-up.
     fn drain(&self);
 
     /// Has every processor on which the peer runs execute a full barrier. Returns true also if no

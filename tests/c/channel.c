@@ -1,6 +1,6 @@
 /*
  * Channels from C: a pair and fork, a program that ipc_spawn starts, a listener, the descriptor in
- * epoll, options and structures.
+ * epoll, options, structures and batches.
  */
 #include "check.h"
 
@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 
-_Static_assert(sizeof(struct ipc_channel_opts) == 40, "the size of ipc_channel_opts");
+_Static_assert(sizeof(struct ipc_channel_opts) == 48, "the size of ipc_channel_opts");
 _Static_assert(sizeof(struct ipc_channel_stats) == 56, "the size of ipc_channel_stats");
 
 enum { ROUNDS = 1000 };
@@ -226,6 +226,36 @@ static void refused(void)
     ipc_channel_close(ch[1]);
 }
 
+/* Batches, messages in parts, and their alignment. */
+static void batches(void)
+{
+    struct ipc_channel_opts opts = {.message_align = 64};
+    struct ipc_channel *ch[2];
+    char in[3][8] = {{0}};
+    struct iovec out[] = {{(char[]){"one"}, 4}, {(char[]){"three"}, 6}, {(char[]){"5"}, 2}};
+    struct iovec msgs[] = {{in[0], 8}, {in[1], 8}, {in[2], 8}};
+    const void *at;
+
+    CHECK(ipc_channel_pair(&opts, sizeof opts, ch) == 0);
+    CHECK(ipc_channel_send_many(ch[0], out, 3, -1) == 3);
+    CHECK(ipc_channel_recv_many(ch[1], msgs, 3, -1) == 3);
+    CHECK(strcmp(in[0], "one") == 0 && strcmp(in[1], "three") == 0 && strcmp(in[2], "5") == 0);
+    CHECK(msgs[0].iov_len == 4 && msgs[1].iov_len == 6 && msgs[2].iov_len == 2);
+    CHECK(ipc_channel_sendv(ch[0], out, 3, -1) == 12);
+    CHECK(ipc_channel_peek(ch[1], &at, -1) == 12 && memcmp(at, "one\0three\0005", 12) == 0);
+    CHECK((uintptr_t)at % 64 == 0);
+    CHECK(ipc_channel_release(ch[1]) == 0);
+    errno = 0;
+    CHECK(ipc_channel_recv_many(ch[1], msgs, 3, 0) == -1 && errno == EAGAIN);
+    errno = 0;
+    CHECK(ipc_channel_send_many(ch[0], NULL, 1, 0) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_channel_sendv(ch[0], out, 1025, 0) == -1 && errno == EINVAL);
+    ipc_channel_close(ch[0]);
+    CHECK(ipc_channel_recv_many(ch[1], msgs, 3, -1) == 0);
+    ipc_channel_close(ch[1]);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -235,6 +265,7 @@ int main(int argc, char **argv)
     spawned(argv[0]);
     listener();
     in_place();
+    batches();
     refused();
     return 0;
 }

@@ -96,12 +96,11 @@ fn shutdown_ends_both_in_the_handshake() {
     }
 }
 
-/// A mapping: its address range, its offset in the file, and the file's inode.
+/// A mapping: its address range, and its offset in the file.
 struct Mapping {
     begin: usize,
     end: usize,
     offset: usize,
-    inode: String,
 }
 
 /// The writable shared mappings of this process.
@@ -118,7 +117,6 @@ fn shared_mappings() -> Vec<Mapping> {
                 begin: hex(begin),
                 end: hex(end),
                 offset: hex(fields[2]),
-                inode: fields[4].to_string(),
             }
         })
         .collect()
@@ -134,18 +132,19 @@ fn write_invalid_length(end: &End) {
 
 /// Writes an invalid head, which is the position up to which this end has received.
 fn write_invalid_head(end: &End) {
+    const CONTROL: usize = 65536;
     const HEAD: usize = 128;
     let message = end.reserve(8, 0).unwrap().as_mut_ptr().expose_provenance();
     assert_eq!(end.cancel(), DONE);
     let mappings = shared_mappings();
     let ring = mappings
         .iter()
-        .find(|mapping| (mapping.begin..mapping.end).contains(&message));
-    let inode = &ring.unwrap().inode;
-    let control = mappings
-        .iter()
-        .find(|mapping| mapping.inode == *inode && mapping.offset == 0);
-    let head = std::ptr::with_exposed_provenance_mut::<u64>(control.unwrap().begin + HEAD);
+        .find(|mapping| (mapping.begin..mapping.end).contains(&message))
+        .unwrap();
+    // The control words of the end are before its ring, and both ends of a pair share a file.
+    let offset = message - ring.begin + ring.offset;
+    let control = message - offset % (CONTROL + SMALL_RING);
+    let head = std::ptr::with_exposed_provenance_mut::<u64>(control + HEAD);
     // SAFETY: the control words of the end, which are mapped as long as it is open.
     unsafe { head.write_volatile(1 << 40) };
 }

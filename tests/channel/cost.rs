@@ -166,3 +166,39 @@ fn streaming() {
     // The number depends on the load of the machine, but is much smaller than that of the messages.
     assert!((count - checks) * 10 < messages, "{count} system calls");
 }
+
+/// A receive of an event loop that finds nothing makes at most two system calls: it clears the
+/// descriptor, and has the kernel execute a barrier if the sender uses the asymmetric fence. The
+/// event loop seldom reads the bytes that woke it.
+#[apply(isolated)]
+#[needs(needs::strace)]
+fn event_loop() {
+    const ROUNDS: usize = 600;
+    let (a, b) = pair();
+    b.fd().unwrap();
+    let trace = trace(|| {
+        for round in 0..ROUNDS {
+            // After many messages without a sleep, the sender omits the fences.
+            let count = if round % 100 == 0 { 100 } else { 1 };
+            (0..count).for_each(|_| assert_eq!(a.send(b"x", 0), DONE));
+            assert!(is_readable(&b));
+            (0..count).for_each(|_| assert_eq!(b.recv(0).unwrap(), b"x"));
+            marker();
+            assert_eq!(b.recv(0), Err(EAGAIN));
+            marker();
+            assert!(!is_readable(&b));
+        }
+    });
+    let phases: Vec<Vec<&str>> = trace
+        .split(MARKER)
+        .map(|phase| phase.lines().filter_map(name).collect())
+        .collect();
+    assert_eq!(phases.len(), 2 * ROUNDS + 1, "{trace}");
+    let receives = phases.iter().skip(1).step_by(2);
+    let (few, more): (Vec<_>, Vec<_>) = receives.partition(|calls| calls.len() <= 2);
+    assert!(few.len() >= ROUNDS - ROUNDS / 200, "{more:?}");
+    assert!(
+        few.iter().any(|calls| calls.contains(&"membarrier")),
+        "{few:?}"
+    );
+}

@@ -122,10 +122,10 @@ fn few_descriptors() {
             |(one, _)| from_fd(one, 0).map(drop),
         ),
     ];
-    // A pair makes the memory and pipe of each side, and keeps no descriptor of the memory.
+    // A pair makes the memory of both sides, keeps no descriptor of it, and then makes two pipes.
     // `from_fd` has its copy of the socket, its own memory and pipe, and the two descriptors of the
     // hello.
-    assert_eq!(needs, [5, 2, 1, 6]);
+    assert_eq!(needs, [4, 2, 1, 6]);
     let path = std::env::temp_dir().join("s").to_str().unwrap().to_owned();
     let needs = needed_descriptors(
         "listen, at a path",

@@ -32,6 +32,8 @@ const PROCESS: u32 = 1;
 struct State {
     bytes: u32,
     hung_up: bool,
+    /// The pipe has had an event that the descriptor, which is edge-triggered, still reports.
+    edge: bool,
     readable: bool,
     events: [bool; 2],
 }
@@ -106,13 +108,19 @@ impl ModelDoorbell {
 
     /// The peer writes a byte.
     pub fn notify(&self) {
-        self.kernel.change(|state| state.bytes += 1);
+        self.kernel.change(|state| {
+            state.bytes += 1;
+            state.edge = true;
+        });
         self.counts[0].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The peer dies.
     pub fn hang_up(&self) {
-        self.kernel.change(|state| state.hung_up = true);
+        self.kernel.change(|state| {
+            state.hung_up = true;
+            state.edge = true;
+        });
     }
 
     pub fn begin_polling(&self) {
@@ -161,7 +169,8 @@ impl ModelDoorbell {
 }
 
 fn is_readable(state: &State) -> bool {
-    state.readable || state.bytes > 0 || state.hung_up
+    // The kernel also checks that the pipe still has something.
+    state.readable || (state.edge && (state.bytes > 0 || state.hung_up))
 }
 
 impl Doorbell for ModelDoorbell {
@@ -212,8 +221,16 @@ impl Doorbell for ModelDoorbell {
     }
 
     fn drain(&self) {
-        self.kernel.change(|state| state.readable = false);
-        if !self.sleepers.any(PROCESS) || self.kernel.change(|state| state.bytes > 0) {
+        let (bytes, hung_up) = self.kernel.change(|state| {
+            state.readable = false;
+            state.edge = false;
+            (state.bytes, state.hung_up)
+        });
+        if hung_up {
+            self.gone.store(1, Ordering::Release);
+        }
+        // The library reads the bytes only after many events.
+        if bytes > 1 {
             self.consume_wake_ups(None);
         }
     }
