@@ -12,9 +12,12 @@ use libc::c_int;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 
+/// Set in the lock's word when a thread may sleep on it. Process ids have fewer bits.
+const CONTENDED: u32 = 1 << 31;
+
 /// A value and the lock that guards it.
 pub struct ProcessLock<T> {
-    /// The process whose thread holds it; 0 for none.
+    /// The process whose thread holds it, and [`CONTENDED`]; 0 for none.
     holder: AtomicU32,
     value: UnsafeCell<T>,
 }
@@ -50,10 +53,17 @@ impl<T> ProcessLock<T> {
                         _not_cancelled: not_cancelled,
                     });
                 }
-                Err(holder) if holder != process => return Err(Errno::EBUSY),
+                Err(holder) if holder & !CONTENDED != process => return Err(Errno::EBUSY),
                 Err(holder) => {
                     drop(not_cancelled);
-                    wait.futex(&self.holder, holder)?;
+                    let contended = holder | CONTENDED;
+                    let marked = self
+                        .holder
+                        .compare_exchange(holder, contended, relaxed, relaxed);
+                    // Otherwise the holder has changed.
+                    if marked.is_ok() {
+                        wait.futex(&self.holder, contended)?;
+                    }
                 }
             }
         }
@@ -78,7 +88,9 @@ impl<T> DerefMut for ProcessGuard<'_, T> {
 
 impl<T> Drop for ProcessGuard<'_, T> {
     fn drop(&mut self) {
-        self.lock.holder.store(0, Ordering::Release);
-        futex::wake(&self.lock.holder, c_int::MAX);
+        if self.lock.holder.swap(0, Ordering::Release) & CONTENDED != 0 {
+            // All of them: a thread that acquires the lock after this does not mark it.
+            futex::wake(&self.lock.holder, c_int::MAX);
+        }
     }
 }

@@ -22,7 +22,7 @@
 
 #define ROUNDS         5
 #define BLOCKS_MAX     64
-#define TRANSPORTS_MAX 4
+#define TRANSPORTS_MAX 5
 
 extern int blocks;      /* blocks of each transport in a round */
 extern double block_ns; /* minimum duration of a block */
@@ -39,8 +39,8 @@ struct transport {
     struct ipc_channel_opts opts; /* if the medium is CHANNEL */
 };
 
-extern const struct transport ring, channel, channel_spinning, channel_sleeping, in_place, stream,
-    fifo;
+extern const struct transport ring, channel, channel_spinning, channel_sleeping, in_place, batches,
+    stream, fifo;
 
 extern int side; /* 0 in this process, 1 in the other one */
 

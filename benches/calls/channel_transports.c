@@ -149,11 +149,53 @@ LOOPS(channel)
 LOOPS(in_place)
 LOOPS(bytes)
 
+/* Batches of 16 messages, one way. */
+#define BATCH 16
+
+/* Describes the buffers of the messages from `first` on; returns how many they are. */
+static size_t batch_of(struct iovec messages[BATCH], char *at, size_t len, long first, long end)
+{
+    size_t count = end - first < BATCH ? (size_t)(end - first) : BATCH;
+
+    for (size_t i = 0; i < count; i++)
+        messages[i] = (struct iovec){at + i * len, len};
+    return count;
+}
+
+static void batch_loop(enum pattern pattern, long end, size_t len)
+{
+    struct iovec messages[BATCH];
+
+    if (pattern != ONE_WAY || BATCH * len > sizeof(in))
+        errx(1, "no batches");
+    for (long first = 0; first < end && side == 0;) {
+        size_t count = batch_of(messages, out, len, first, end);
+        for (size_t i = 0; i < count; i++)
+            fill(out + i * len, len, (uint64_t)first + i);
+        for (size_t done = 0; done < count;) {
+            ssize_t sent = ipc_channel_send_many(ch, messages + done, count - done, -1);
+            must(sent < 0 ? -1 : 0, "ipc_channel_send_many");
+            done += (size_t)sent;
+        }
+        first += (long)count;
+    }
+    for (long first = 0; first < end && side == 1;) {
+        size_t count = batch_of(messages, in, len, first, end);
+        ssize_t got = ipc_channel_recv_many(ch, messages, count, -1);
+        must(got <= 0 ? -1 : 0, "ipc_channel_recv_many");
+        for (ssize_t i = 0; i < got; i++)
+            check(in + (size_t)i * len, messages[i].iov_len == len ? len : 0,
+                  (uint64_t)(first + i));
+        first += got;
+    }
+}
+
 const struct transport ring = {ring_loop, RING, {0}};
 const struct transport channel = {channel_loop, CHANNEL, {0}};
 const struct transport channel_spinning = {channel_loop, CHANNEL, {.spin_us = 1000000}};
 const struct transport channel_sleeping = {channel_loop, CHANNEL, {.flags = IPC_CHANNEL_F_NO_SPIN}};
 const struct transport in_place = {in_place_loop, CHANNEL, {0}};
+const struct transport batches = {batch_loop, CHANNEL, {0}};
 const struct transport stream = {bytes_loop, SOCKETS, {0}};
 const struct transport fifo = {bytes_loop, FIFOS, {0}};
 

@@ -81,6 +81,66 @@ SUBJECT_INLINE void in_place_get(size_t len, uint64_t n)
 
 SUBJECT_LOOP(in_place)
 
+/* --- batches --- */
+
+#define BATCH 16
+
+/* The messages of a batch: `len` bytes each. */
+static char *batch;
+static struct iovec batch_messages[BATCH];
+
+/* Sends messages with the numbers from `first` to `end` - 1. */
+SUBJECT_INLINE void batch_put(size_t len, uint64_t first, uint64_t end)
+{
+    while (first < end) {
+        size_t count = end - first < BATCH ? (size_t)(end - first) : BATCH;
+        for (size_t i = 0; i < count; i++) {
+            batch_messages[i] = (struct iovec){batch + i * len, len};
+            subject_fill(batch + i * len, len, first + i);
+        }
+        for (size_t done = 0; done < count;) {
+            ssize_t sent = ipc_channel_send_many(channel, batch_messages + done, count - done, -1);
+            subject_must(sent < 0 ? -1 : 0, "ipc_channel_send_many");
+            done += (size_t)sent;
+        }
+        first += count;
+    }
+}
+
+SUBJECT_INLINE void batch_get(size_t len, uint64_t first, uint64_t end)
+{
+    while (first < end) {
+        size_t count = end - first < BATCH ? (size_t)(end - first) : BATCH;
+        for (size_t i = 0; i < count; i++)
+            batch_messages[i] = (struct iovec){batch + i * len, len};
+        ssize_t got = ipc_channel_recv_many(channel, batch_messages, count, -1);
+        if (got <= 0)
+            err(1, "ipc_channel_recv_many");
+        for (size_t i = 0; i < (size_t)got; i++)
+            subject_check(batch + i * len, batch_messages[i].iov_len == len ? len : 0, first + i);
+        first += (uint64_t)got;
+    }
+}
+
+static void batch_prepare(void)
+{
+    channel_prepare();
+    batch = malloc(BATCH * subject.len);
+    if (batch == NULL)
+        err(1, "malloc");
+}
+
+/* One way only: a round trip has no batches. */
+static void batch_loop(enum subject_pattern pattern, long count, size_t len, uint64_t first)
+{
+    if (pattern != SUBJECT_ONE_WAY)
+        errx(1, "batches go one way");
+    if (subject_side == 0)
+        batch_put(len, first, first + (uint64_t)count);
+    else
+        batch_get(len, first, first + (uint64_t)count);
+}
+
 /* --- creating, using and removing --- */
 
 static uint64_t number; /* of the next message */
@@ -139,7 +199,7 @@ static void connect_setup(void)
     ipc_channel_close(channel);
 }
 
-/* The largest message of a set-up test, as for the other mechanisms. */
+/* The largest message of a batch, and of a set-up test, as for the other mechanisms. */
 static size_t setup_max_len(void)
 {
     return 65536;
@@ -223,6 +283,8 @@ static const struct subject_transport in_place = {channel_prepare, channel_open,
                                                   channel_close};
 static const struct subject_transport in_place_spinning = {spinning_prepare, channel_open,
                                                            in_place_loop, channel_close};
+static const struct subject_transport batches = {batch_prepare, channel_open, batch_loop,
+                                                 channel_close};
 static const struct subject_transport idle = {idle_prepare, idle_open, idle_loop, NULL};
 
 #define FLAGS "ours,isolated"
@@ -234,6 +296,7 @@ const struct subject_row unixipc_channels[] = {
     {"channel", "idle", "channel", FLAGS, NULL, &idle, NULL},
     {"channel-place", "latency-poll", "channel, in place", FLAGS, NULL, &in_place_spinning, NULL},
     SUBJECT_TRANSPORT("channel-place", "channel, in place", FLAGS, NULL, in_place),
+    {"channel-batch", "rate", "channel, 16 at a time", FLAGS, setup_max_len, &batches, NULL},
     SUBJECT_TRANSPORT("channel-sleep", "channel, NO_SPIN", FLAGS, NULL, sleeping),
     SUBJECT_SETUP("channel-path", "channel, by a path", FLAGS, setup_max_len, connect),
     {0},

@@ -68,7 +68,8 @@ pub const TESTS: [Test; 12] = [
                 mechanism that spins uses a whole core even while it waits, which the CPU time \
                 shows.",
         kind: TableKind::Rate,
-        lens: &[8, 64, 4096, 65536, 1 << 20],
+        // Between 1 KiB and 16 KiB, C libraries change how they copy.
+        lens: &[8, 64, 1024, 2048, 3000, 4096, 8192, 16384, 65536, 1 << 20],
         quick_lens: &[8, 4096, 1 << 20],
         cores: &["two"],
         traced: None,
@@ -282,6 +283,11 @@ pub const LIBRARIES: [Library; 5] = [
         tests: SPINNING,
     },
 ];
+
+/// Whether a subject is a library that is compared with unixipc.
+pub fn is_library(subject: &str) -> bool {
+    LIBRARIES.iter().any(|library| library.subject == subject)
+}
 
 /// A run, which is done once in each repetition.
 #[derive(Clone, Debug, PartialEq, Eq)]
