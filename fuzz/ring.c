@@ -12,6 +12,9 @@
 
 #include "../tests/hostile/peer.h"
 
+/* The largest number of messages in a batch. */
+#define BATCH_MAX 8
+
 /* The expected state of the victim's receiving side. */
 struct reader {
     uint64_t head;
@@ -51,12 +54,17 @@ static uint8_t ring_byte(uint64_t cursor, size_t at)
     return peer.own[CONTROL_SIZE + ((cursor + 8 + at) & (RING_SIZE - 1))];
 }
 
-/* The victim has consumed the next message. */
-static void consumed(void)
+/* The victim goes to the message after the next one. */
+static void skip(void)
 {
     reader.head += record_size(reader.len);
     reader.len = 0;
     reader.is_peeked = 0;
+}
+
+/* The victim has released the messages that it skipped. */
+static void released(void)
+{
     expect(get64(peer.victims, HEAD) == reader.head, "the victim's head");
 
     uint32_t asleep = get32(peer.own, SENDER);
@@ -64,6 +72,13 @@ static void consumed(void)
         get64(peer.own, TAIL) - reader.head <= RING_SIZE / 2) {
         reader.woken = asleep;
     }
+}
+
+/* The victim has consumed the next message. */
+static void consumed(void)
+{
+    skip();
+    released();
 }
 
 static void expect_bytes(const uint8_t *bytes, size_t len)
@@ -93,6 +108,47 @@ static void receive(size_t cap)
         }
     }
     free(buffer);
+}
+
+/* Receives up to `count` messages into buffers of `cap` bytes. */
+static void receive_many(size_t count, size_t cap)
+{
+    int64_t result = expected_len();
+    uint64_t begin = reader.head;
+    struct iovec messages[BATCH_MAX];
+    size_t expected = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        messages[i] = (struct iovec){malloc(cap), cap};
+        expect(messages[i].iov_base != NULL, "malloc");
+    }
+    ssize_t got = ipc_channel_recv_many(ch, messages, count, 0);
+    if (result > (int64_t)cap) {
+        expect(got == -1 && errno == EMSGSIZE, "no EMSGSIZE for a long message");
+    } else if (result < 0) {
+        expect(got == -1 && errno == -result, "unexpected error");
+    } else {
+        while (reader.len != 0 && reader.len <= cap && expected < count) {
+            expect(messages[expected].iov_len == reader.len, "unexpected length");
+            expect_bytes(messages[expected].iov_base, reader.len);
+            expected++;
+            skip();
+            uint32_t next = get32(peer.own, place(reader.head));
+            uint64_t end = reader.head + record_size(next);
+            if (expected < count && next <= RING_SIZE - 68 && next <= cap &&
+                end - begin <= RING_SIZE - 8) {
+                reader.len = next;
+            }
+        }
+        expect(got == (ssize_t)expected, "unexpected number of messages");
+        if (got > 0) {
+            released();
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        expect(i < expected || messages[i].iov_len == cap, "an unused buffer");
+        free(messages[i].iov_base);
+    }
 }
 
 static void peek(void)
@@ -150,6 +206,36 @@ static void send_some(size_t len)
     expect(bytes != NULL || len == 0, "malloc");
     memset(bytes, 7, len);
     expect_sent(ipc_channel_send(ch, bytes, len, 0), len);
+    free(bytes);
+}
+
+/* Sends `count` messages of `len` bytes. */
+static void send_many(size_t count, size_t len)
+{
+    struct iovec messages[BATCH_MAX];
+    uint8_t *bytes = malloc(len);
+
+    expect(bytes != NULL || len == 0, "malloc");
+    memset(bytes, 5, len);
+    for (size_t i = 0; i < count; i++) {
+        messages[i] = (struct iovec){bytes, len};
+    }
+    ssize_t sent = ipc_channel_send_many(ch, messages, count, 0);
+    if (sent < 0) {
+        uint64_t bytes_sent = get64(peer.victims, TAIL) - tail;
+        /* The batch has been published if the victim then found that the peer had gone. */
+        expect(bytes_sent == 0 || (errno == EPIPE && bytes_sent % record_size(len) == 0),
+               "a failed batch was published");
+        reader.poisoned |= errno == EPROTO;
+        sent = (ssize_t)(bytes_sent / record_size(len));
+    }
+    expect(sent <= (ssize_t)count, "too many messages");
+    for (ssize_t i = 0; i < sent; i++) {
+        expect(get32(peer.victims, place(tail)) == len, "the victim's length");
+        tail += record_size(len);
+    }
+    expect(get64(peer.victims, TAIL) == tail, "the victim's tail");
+    expect(sent == 0 || get32(peer.victims, place(tail)) == 0, "the next length");
     free(bytes);
 }
 
@@ -220,7 +306,7 @@ static void step(const uint8_t *data)
     static const size_t words[] = {TAIL_UNFENCED, HEAD_UNFENCED, RECEIVER, SENDER, PROCESSOR};
     size_t value = data[2] | data[3] << 8;
 
-    switch (data[0] % 20) {
+    switch (data[0] % 22) {
     case 0:
     case 1: /* a message, which overwrites others if the ring is full */
         written = publish(&peer, written, data[1] & 1 ? value & 0xfff : value);
@@ -275,6 +361,12 @@ static void step(const uint8_t *data)
         break;
     case 18:
         commit(value);
+        break;
+    case 20:
+        receive_many(1 + data[1] % BATCH_MAX, 1 + value);
+        break;
+    case 21:
+        send_many(1 + data[1] % BATCH_MAX, value);
         break;
     default:
         if (data[1] % 16 == 0) {
