@@ -582,9 +582,13 @@ static void sending_call(struct user *user, int timeout_ms)
 
         expect(bytes != NULL, "malloc");
         memset(bytes, (int)len, len);
-        int result = ipc_channel_send(user->ch, bytes, len, timeout_ms);
-        check(user, since, result != 0, timeout_ms, 0, "ipc_channel_send");
-        user->counts.sent += result == 0;
+        struct iovec same[4] = {{bytes, len}, {bytes, len}, {bytes, len}, {bytes, len}};
+        ssize_t sent = chance >> 40 & 1 ? ipc_channel_send_many(user->ch, same, 4, timeout_ms)
+                                        : ipc_channel_send(user->ch, bytes, len, timeout_ms) + 1;
+        /* A single send returns 0 or -1. */
+        int failed = chance >> 40 & 1 ? sent < 0 : sent == 0;
+        check(user, since, failed, timeout_ms, 0, "ipc_channel_send");
+        user->counts.sent += failed ? 0 : (uint64_t)sent;
         free(bytes);
         return;
     }
@@ -605,6 +609,30 @@ static void sending_call(struct user *user, int timeout_ms)
                                   : ipc_channel_cancel(user->ch);
     check(user, since, result != 0, 0, 0, "ipc_channel_commit");
     user->counts.sent += result == 0;
+}
+
+/* Buffers of exactly the size that the call may use, so that the sanitizer detects one byte more. */
+static void receive_batch(struct user *user, size_t cap, int timeout_ms)
+{
+    struct iovec messages[8];
+    uint64_t since = now();
+
+    for (size_t i = 0; i < 8; i++) {
+        messages[i] = (struct iovec){malloc(cap), cap};
+        expect(messages[i].iov_base != NULL, "malloc");
+    }
+    ssize_t count = ipc_channel_recv_many(user->ch, messages, 8, timeout_ms);
+    check(user, since, count < 0, timeout_ms, 1, "ipc_channel_recv_many");
+    expect(count <= 8, "too many messages");
+    for (ssize_t i = 0; i < 8; i++) {
+        if (i < count) {
+            expect(messages[i].iov_len >= 1 && messages[i].iov_len <= cap,
+                   "a message that is longer than its buffer");
+            read_bytes(messages[i].iov_base, messages[i].iov_len);
+            user->counts.received++;
+        }
+        free(messages[i].iov_base);
+    }
 }
 
 static void receiving_call(struct user *user, int timeout_ms)
@@ -631,6 +659,9 @@ static void receiving_call(struct user *user, int timeout_ms)
     case 1:
         len = ipc_channel_release(user->ch);
         check(user, since, len < 0, 0, 1, "ipc_channel_release");
+        break;
+    case 2:
+        receive_batch(user, cap, timeout_ms);
         break;
     default: {
         uint8_t *buffer = malloc(cap);
