@@ -78,22 +78,27 @@ static void poison_control(uint8_t *page)
     }
 }
 
-/* The library reserves the address range of a mapping first, and then maps the file into it. */
+/* The library maps the control words and the ring, with addresses for the ring's repetition, and
+ * then maps the repetition. A peer maps its memory without a repetition. */
 void *__wrap_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
 {
-    if (at != NULL || protection != PROT_NONE) {
-        void *mapped = __real_mmap(at, len, protection, flags, fd, offset);
-
-        if (mapped != MAP_FAILED && at != NULL && offset == 0) {
-            poison_control(mapped);
-        }
-        return mapped;
+    if (at != NULL || fd < 0 || len <= MEMORY_SIZE) {
+        return __real_mmap(at, len, protection, flags, fd, offset);
     }
-    uint8_t *reserved = __real_mmap(NULL, len + 2 * GUARD, PROT_NONE, flags, fd, offset);
+    uint8_t *reserved = __real_mmap(NULL, len + 2 * GUARD, PROT_NONE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (reserved == MAP_FAILED) {
         return reserved;
     }
+    if (__real_mmap(reserved + GUARD, len, protection, flags | MAP_FIXED, fd, offset) ==
+        MAP_FAILED) {
+        int failed = errno;
+        __real_munmap(reserved, len + 2 * GUARD);
+        errno = failed;
+        return MAP_FAILED;
+    }
+    poison_control(reserved + GUARD);
     for (int i = 0; i < MAPPINGS; i++) {
         if (mappings[i].at == NULL) {
             mappings[i] = (struct mapping){reserved + GUARD, len};
