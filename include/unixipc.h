@@ -608,6 +608,18 @@ ssize_t ipc_msg_recv(int fd,
 #define IPC_SPAWN_F_STDERR_NULL 1
 
 /**
+ * Flag of struct ipc_spawn_opts: no program that the child executes, or one of its descendants,
+ * gets privileges from a set-user-ID bit, a set-group-ID bit or file capabilities (no_new_privs,
+ * see prctl(2)).
+ */
+#define IPC_SPAWN_F_NO_NEW_PRIVS 2
+
+/**
+ * Flag of struct ipc_spawn_opts: two pipes instead of the socket pair; see ret_out_fd.
+ */
+#define IPC_SPAWN_F_PIPES 4
+
+/**
  * A descriptor for a started program, in addition to its end of the pair.
  */
 struct ipc_spawn_fd {
@@ -619,6 +631,46 @@ struct ipc_spawn_fd {
      * the number in the child
      */
     int child_fd;
+};
+
+/**
+ * A resource limit of a started program.
+ */
+struct ipc_spawn_limit {
+    /**
+     * the resource, such as RLIMIT_AS (setrlimit(2))
+     */
+    int resource;
+    /**
+     * the soft limit; RLIM_INFINITY: none
+     */
+    uint64_t soft;
+    /**
+     * the hard limit; RLIM_INFINITY: none
+     */
+    uint64_t hard;
+};
+
+/**
+ * The user of a child, with all its groups.
+ */
+struct ipc_spawn_user {
+    /**
+     * the real, effective and saved user ID
+     */
+    uid_t uid;
+    /**
+     * the real, effective and saved group ID
+     */
+    gid_t gid;
+    /**
+     * the supplementary groups
+     */
+    const gid_t *groups;
+    /**
+     * the number of elements of groups; 0: the child has none
+     */
+    size_t ngroups;
 };
 
 /**
@@ -643,6 +695,27 @@ struct ipc_spawn_opts {
      */
     size_t nfds;
     /**
+     * resource limits of the child
+     */
+    const struct ipc_spawn_limit *limits;
+    /**
+     * the number of elements of limits
+     */
+    size_t nlimits;
+    /**
+     * the user and groups of the child; NULL: those of the caller
+     */
+    const struct ipc_spawn_user *user;
+    /**
+     * if not NULL, *ret_pidfd becomes a pidfd of the child, which the caller closes
+     */
+    int *ret_pidfd;
+    /**
+     * with IPC_SPAWN_F_PIPES, *ret_out_fd becomes the read end of the pipe from the standard
+     * output of the child, and *ret_fd the write end of the pipe to its standard input; else NULL
+     */
+    int *ret_out_fd;
+    /**
      * the type of the pair, without flags; 0: SOCK_STREAM
      */
     int type;
@@ -652,13 +725,13 @@ struct ipc_spawn_opts {
      */
     int child_fd;
     /**
-     * IPC_SPAWN_F_STDERR_NULL, or 0: standard error is that of the caller unless fds contains 2
+     * IPC_SPAWN_F_..., or 0: standard error is that of the caller unless fds contains 2
      */
     unsigned int flags;
     /**
-     * must be 0
+     * the signal that the child gets when the thread that called ipc_spawn ends; 0: none
      */
-    unsigned int reserved;
+    int pdeathsig;
 };
 
 /**
@@ -675,28 +748,37 @@ struct ipc_spawn_opts {
  * has them closed or close-on-exec); and those of opts->fds.
  *
  * A socket cannot be opened by name, so an open of /dev/stdin or /dev/stdout in the child fails
- * with ENXIO. For a program that opens these names, pass pipes in opts->fds and set opts->child_fd
- * to another number.
+ * with ENXIO. For a program that opens these names, set IPC_SPAWN_F_PIPES. A write(2) to *ret_fd
+ * then raises SIGPIPE when the child has closed its end.
+ *
+ * The options are applied in this order: descriptors, limits, user, cwd, IPC_SPAWN_F_NO_NEW_PRIVS,
+ * pdeathsig. So limits can be raised with the privileges of the caller, and the program and cwd
+ * must be accessible to opts->user. The kernel cancels pdeathsig if the program is set-user-ID,
+ * set-group-ID or has capabilities.
  *
  * Blocks until the child has executed the program. May be called from any thread of a
  * multithreaded program and in the child after fork; not from a signal handler. Not a cancellation
  * point.
  *
- * Returns the pid, or -1 with errno, ret_fd unchanged and no child left:
+ * Returns the pid, or -1 with errno, the output parameters unchanged and no child left:
  *   E2BIG    argv and the environment are too long; or opts is from a newer version of the library
  *            and sets an option that this version does not have
  *   EACCES   the permissions of the program, or of a directory in its path, do not allow it
  *   EAGAIN   the number of processes would exceed RLIMIT_NPROC
  *   EBADF    a descriptor of opts->fds is not open, or a number for the child exceeds
  *            RLIMIT_NOFILE
- *   EINVAL   file, argv, argv[0] or ret_fd is NULL; a flag, type or number in opts is not valid;
- *            two descriptors get the same number; or opts_size is smaller than the structure's
- *            first version
+ *   EINVAL   file, argv, argv[0] or ret_fd is NULL; a flag, type, number, limit, signal or user in
+ *            opts is not valid; two descriptors get the same number; only one of IPC_SPAWN_F_PIPES
+ *            and ret_out_fd is set, or type or child_fd is set with them; or opts_size is smaller
+ *            than the structure's first version
  *   EMFILE   the process has no descriptor left, or none above the numbers for the child
  *   ENFILE   the system has no open file left
  *   ENOENT   the program, its interpreter or opts->cwd does not exist
  *   ENOEXEC  the file is not a program; the call does not try a shell
- *   ENOMEM   no memory is left and the other errors of execve(2) and chdir(2)
+ *   ENOMEM   no memory is left
+ *   ENOSYS   ret_pidfd is set, and the kernel is older than Linux 5.2
+ *   EPERM    the caller may not raise a limit, or not change the user or the groups
+ * and the other errors of execve(2) and chdir(2)
  */
 pid_t ipc_spawn(const char *file,
                 char *const argv[],

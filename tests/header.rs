@@ -95,6 +95,8 @@ int use(void)
     struct shmid_ds ds;
     struct ipc_cred cred;
     struct ipc_spawn_fd passed = {2, 2};
+    struct ipc_spawn_limit spawn_limit = {0, 1, 2};
+    struct ipc_spawn_user user = {1, 1, 0, 0};
     struct ipc_spawn_opts opts;
     struct ipc_shm_opts shm_opts;
     struct ipc_shm *region;
@@ -119,7 +121,12 @@ int use(void)
     void *memory = ipc_shmat(shm, 0, SHM_RDONLY);
     opts.fds = &passed;
     opts.nfds = 1;
-    opts.flags = IPC_SPAWN_F_STDERR_NULL;
+    opts.flags = IPC_SPAWN_F_STDERR_NULL | IPC_SPAWN_F_NO_NEW_PRIVS | IPC_SPAWN_F_PIPES;
+    opts.limits = &spawn_limit;
+    opts.nlimits = 1;
+    opts.user = &user;
+    opts.ret_pidfd = opts.ret_out_fd = &sv[1];
+    opts.pdeathsig = 9;
     arg.val = 1;
     shm_opts.flags = IPC_SHM_F_PUBLISH | IPC_SHM_F_HUGE | IPC_SHM_F_PREFAULT | IPC_SHM_F_LOCK;
     shm_opts.flags |= IPC_SHM_F_TRANSIENT | IPC_SHM_F_REPLACE_STALE;
@@ -279,7 +286,14 @@ const SECTIONS: [Section; 24] = [
     Layer("Layer 2: sockets, child processes, FIFOs and System V semaphores, made safe"),
     Part("Socket pairs", &["src/pair.rs", "src/ffi/pair.rs"]),
     Part("Messages over sockets", &["src/ffi/message.rs"]),
-    Part("Child processes", &["src/spawn.rs", "src/ffi/spawn.rs"]),
+    Part(
+        "Child processes",
+        &[
+            "src/spawn/descriptors.rs",
+            "src/spawn/child.rs",
+            "src/ffi/spawn.rs",
+        ],
+    ),
     Part("FIFOs", &["src/ffi/fifo.rs"]),
     Part(
         "Reader-writer lock in a System V semaphore set",

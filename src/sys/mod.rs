@@ -9,6 +9,7 @@
 //! this one.
 
 pub mod cache;
+pub mod child;
 mod cleanup;
 mod fs;
 pub mod futex;

@@ -1,7 +1,9 @@
-/* ipc_spawn from C: a coprocess, options, and invalid arguments. */
+/* ipc_spawn from C: a coprocess, options, a sandbox, and invalid arguments. */
 #include "check.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
 
 static void check_exit(pid_t pid, int want)
 {
@@ -56,6 +58,40 @@ static void options(void)
     check_exit(pid, 3);
 }
 
+/* Limits, pipes, a pidfd, and a signal at the end of this process. */
+static void sandbox(void)
+{
+    char *argv[] = {(char[]){"sh"}, (char[]){"-c"},
+                    (char[]){"ulimit -t; ulimit -H -c; cat /dev/stdin; exit 4"}, NULL};
+    static const char want[] = "20\n0\npiped\n";
+    struct ipc_spawn_limit limits[] = {
+        {.resource = RLIMIT_CORE, .soft = 0, .hard = 0},
+        {.resource = RLIMIT_CPU, .soft = 20, .hard = 20},
+    };
+    char buffer[100];
+    size_t len = 0;
+    ssize_t got;
+    int in, out = -7, pidfd = -7;
+    struct ipc_spawn_opts opts = {.limits = limits,
+                                  .nlimits = 2,
+                                  .flags = IPC_SPAWN_F_NO_NEW_PRIVS | IPC_SPAWN_F_PIPES,
+                                  .ret_pidfd = &pidfd,
+                                  .ret_out_fd = &out,
+                                  .pdeathsig = SIGKILL};
+    pid_t pid = ipc_spawn("sh", argv, &opts, sizeof opts, &in);
+
+    CHECK(pid > 0 && out >= 0 && pidfd >= 0);
+    CHECK(fcntl(pidfd, F_GETFD) == FD_CLOEXEC);
+    CHECK(write(in, "piped\n", 6) == 6 && close(in) == 0);
+    while ((got = read(out, buffer + len, sizeof buffer - len)) > 0)
+        len += (size_t)got;
+    CHECK(got == 0 && len == sizeof want - 1 && memcmp(buffer, want, len) == 0);
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+    CHECK(poll(&ended, 1, 20000) == 1);
+    CHECK(close(out) == 0 && close(pidfd) == 0);
+    check_exit(pid, 4);
+}
+
 static void refused(void)
 {
     char *argv[] = {(char[]){"no such program"}, NULL};
@@ -66,14 +102,34 @@ static void refused(void)
     const char *preload = getenv("LD_PRELOAD");
     int fd = -7;
 
-    /* Valgrind makes a fork of the vfork in posix_spawn, and so loses exec's error. */
+    /* Valgrind makes a fork of the vfork in ipc_spawn, and so loses the child's error. */
     if (!preload || !strstr(preload, "vgpreload")) {
+        const struct ipc_spawn_limit limit = {.resource = -1};
+        const struct ipc_spawn_opts limited = {.limits = &limit, .nlimits = 1};
+        errno = 0;
+        CHECK(ipc_spawn("true", argv, &limited, sizeof limited, &fd) == -1 && errno == EINVAL);
         errno = 0;
         CHECK(ipc_spawn(argv[0], argv, NULL, 0, &fd) == -1 && errno == ENOENT && fd == -7);
     }
     errno = 0;
     CHECK(ipc_spawn(argv[0], argv, &longer.opts, sizeof longer, &fd) == -1 && errno == E2BIG);
     const struct ipc_spawn_opts *pointer = &longer.opts;
+    const struct ipc_spawn_user user = {.uid = (uid_t)-1};
+    const struct ipc_spawn_opts invalid[] = {
+        {.user = &user},
+        {.nlimits = 1},
+        {.pdeathsig = 65},
+        {.pdeathsig = -1},
+        {.flags = IPC_SPAWN_F_PIPES},
+        {.ret_out_fd = &fd},
+        {.flags = IPC_SPAWN_F_PIPES, .ret_out_fd = &fd, .type = SOCK_STREAM},
+        {.flags = IPC_SPAWN_F_PIPES, .ret_out_fd = &fd, .child_fd = 3},
+    };
+    for (size_t i = 0; i < sizeof invalid / sizeof *invalid; i++) {
+        errno = 0;
+        CHECK(ipc_spawn("true", argv, &invalid[i], sizeof *invalid, &fd) == -1);
+        CHECK(errno == EINVAL && fd == -7);
+    }
     errno = 0;
     CHECK(ipc_spawn("true", argv, pointer, sizeof pointer, &fd) == -1 && errno == EINVAL);
     errno = 0;
@@ -86,6 +142,7 @@ int main(void)
 {
     coprocess();
     options();
+    sandbox();
     refused();
     return 0;
 }

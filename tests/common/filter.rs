@@ -1,6 +1,6 @@
 //! Seccomp filters, by which a test makes system calls fail.
 
-use libc::{c_int, c_long, sock_filter};
+use libc::{c_int, c_long, c_ulong, sock_filter};
 use std::io;
 
 /// Makes a system call fail in this process and its children from now on. The number is the one
@@ -43,6 +43,29 @@ pub fn refuse_without(syscall: c_long, argument: u32, bits: u32, error: c_int) {
     ]);
 }
 
+/// Makes a system call wait for the listener, whose descriptor this returns, if the low half of its
+/// first argument is `argument`.
+pub(crate) fn listen(syscall: c_long, argument: u32) -> c_int {
+    let [_, allow] = returns(0);
+    let wait = instruction(
+        libc::BPF_RET | libc::BPF_K,
+        0,
+        0,
+        libc::SECCOMP_RET_USER_NOTIF,
+    );
+    install_with(
+        &mut [
+            load(NUMBER),
+            jump(libc::BPF_JEQ, syscall as u32, 0, 3),
+            load(ARGUMENTS),
+            jump(libc::BPF_JEQ, argument, 0, 1),
+            wait,
+            allow,
+        ],
+        libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    )
+}
+
 /// The offsets of the call's number and of its arguments in `seccomp_data`.
 const NUMBER: u32 = 0;
 const ARGUMENTS: u32 = 16;
@@ -69,6 +92,10 @@ fn returns(error: c_int) -> [sock_filter; 2] {
 }
 
 fn install(program: &mut [sock_filter]) {
+    assert_eq!(install_with(program, 0), 0);
+}
+
+fn install_with(program: &mut [sock_filter], flags: c_ulong) -> c_int {
     let program = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
@@ -76,7 +103,9 @@ fn install(program: &mut [sock_filter]) {
     // SAFETY: no pointers.
     let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     assert_eq!(done, 0);
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
     // SAFETY: the program is ours; the kernel copies it.
-    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
-    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    let done = unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &program) };
+    assert_ne!(done, -1, "{}", io::Error::last_os_error());
+    done as c_int
 }

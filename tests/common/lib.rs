@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod directory;
 pub mod filter;
 pub mod header;
+pub mod intercept;
 pub mod isolated;
 pub mod memory;
 pub mod namespace;

@@ -31,7 +31,7 @@ fn bad_arguments() {
 fn bad_options() {
     for bit in 0..32 {
         let flags = 1 << bit;
-        if flags != IPC_SPAWN_F_STDERR_NULL {
+        if flags & (IPC_SPAWN_F_STDERR_NULL | IPC_SPAWN_F_NO_NEW_PRIVS) == 0 {
             assert_fails(
                 || {
                     start(
@@ -46,13 +46,13 @@ fn bad_options() {
             );
         }
     }
-    for reserved in [1, c_uint::MAX] {
+    for pdeathsig in [-1, 65, c_int::MIN, c_int::MAX] {
         assert_fails(
             || {
                 start(
                     &["true"],
                     &ipc_spawn_opts {
-                        reserved,
+                        pdeathsig,
                         ..defaults()
                     },
                 )

@@ -1,6 +1,7 @@
 //! The descriptors of the child.
 
 use crate::support::*;
+use common::filter::refuse;
 use std::os::unix::net::UnixStream;
 
 #[apply(isolated)]
@@ -203,5 +204,34 @@ fn no_descriptors() {
             Ok(0)
         });
         assert_eq!(child.outcome(), Ok(0), "{left} left");
+    }
+}
+
+/// Without close_range(2), the descriptors that /proc lists are closed.
+#[apply(isolated)]
+fn without_close_range() {
+    for error in [ENOSYS, EPERM] {
+        let child = fork(|| {
+            refuse(SYS_close_range, error);
+            let null = File::open("/dev/null").unwrap();
+            let many: Vec<OwnedFd> = (0..500).map(|_| copy_at(&null, 3)).collect();
+            let fds = [
+                passed(many[100].as_raw_fd(), 6),
+                passed(many[7].as_raw_fd(), 300),
+            ];
+            let got = output(start(&sh(LIST), &with_fds(&fds)));
+            let mut numbers: Vec<u32> = got.lines().map(|line| line.parse().unwrap()).collect();
+            numbers.sort_unstable();
+            assert_eq!(numbers, [0, 1, 2, 6, 300]);
+            // Including numbers above a limit, and if no descriptor is left.
+            let old = set_soft_limit(RLIMIT_NOFILE, 300);
+            let got = start(&sh(LIST), &defaults());
+            assert_eq!(got.err(), Some(EMFILE), "none for the pair");
+            set_soft_limit(RLIMIT_NOFILE, many.last().unwrap().as_raw_fd() as u64 + 3);
+            let got = start(&sh(LIST), &defaults());
+            set_soft_limit(RLIMIT_NOFILE, old);
+            assert_eq!(output(got), "0\n1\n2\n");
+        });
+        child.join();
     }
 }

@@ -82,3 +82,13 @@ fn number_of_processes() {
         assert_fails(|| start(&["true"], &defaults()), EAGAIN);
     });
 }
+
+/// A failure is reported if the caller ignores the end of its children.
+#[apply(isolated)]
+fn ignored_children() {
+    // SAFETY: no handler is installed.
+    unsafe { signal(SIGCHLD, SIG_IGN) };
+    assert_fails(|| start(&["./missing"], &defaults()), ENOENT);
+    // SAFETY: as above.
+    unsafe { signal(SIGCHLD, SIG_DFL) };
+}

@@ -122,3 +122,31 @@ fn directory() {
     );
     assert_fails(|| start(&["./program"], &defaults()), ENOENT);
 }
+
+/// Without PATH, the directories are those of execvp; a file that cannot be executed is reported
+/// if no other one is found.
+#[apply(isolated)]
+fn search_rules() {
+    let _folder = WorkingDirectory::new();
+    fs::write("mine", "#!/bin/sh\necho mine\n").unwrap();
+    let old = std::env::var("PATH").unwrap();
+    let find = |path: &str| {
+        // SAFETY: the process has one thread.
+        unsafe { std::env::set_var("PATH", path) };
+        start(&["mine"], &defaults())
+    };
+    set_mode("mine", 0o644);
+    assert_fails(|| find(".:/nowhere"), EACCES);
+    assert_fails(|| find("/nowhere:/dev/null"), ENOTDIR);
+    set_mode("mine", 0o755);
+    let long = "d".repeat(5000);
+    for path in ["", ":/nowhere", "/dev/null:", &format!("{long}::{long}")] {
+        assert_eq!(output(find(path)), "mine\n", "{path}");
+    }
+    // SAFETY: as above.
+    unsafe { std::env::remove_var("PATH") };
+    assert_eq!(output(start(&["true"], &defaults())), "");
+    assert_fails(|| start(&["mine"], &defaults()), ENOENT);
+    // SAFETY: as above.
+    unsafe { std::env::set_var("PATH", old) };
+}

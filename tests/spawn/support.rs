@@ -1,5 +1,7 @@
 //! The call with Rust types.
 
+pub use common::child::{fork, kill};
+pub use common::descriptors::poll;
 pub use common::prelude::*;
 pub use libc::*;
 use std::ffi::CString;
@@ -9,7 +11,7 @@ pub use std::mem::size_of;
 pub use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 pub use std::ptr;
 pub use unixipc::ffi::spawn::*;
-pub use unixipc::spawn::SpawnFd;
+pub use unixipc::spawn::{SpawnFd, SpawnLimit};
 
 /// The result of a start: the process and its descriptor, or the errno of ipc_spawn.
 pub type Started = Result<(pid_t, OwnedFd), c_int>;
