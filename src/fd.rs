@@ -3,8 +3,7 @@
 use crate::errno::{Errno, Result};
 use libc::c_int;
 use nix::fcntl::FcntlArg;
-use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 /// Borrows a descriptor for the duration of a call.
 ///
@@ -40,40 +39,4 @@ pub fn duplicate(fd: BorrowedFd, lowest: c_int) -> Result<OwnedFd> {
     let copy = nix::fcntl::fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // SAFETY: the kernel has just opened it.
     unsafe { own(copy) }
-}
-
-/// The path of a descriptor of this process in /proc.
-pub struct FdPath {
-    bytes: [u8; PREFIX.len() + DIGITS + 1],
-}
-
-const PREFIX: &[u8; 14] = b"/proc/self/fd/";
-/// The number of digits of the largest descriptor.
-const DIGITS: usize = 10;
-
-impl FdPath {
-    /// The path of a descriptor.
-    #[must_use]
-    pub fn new(fd: BorrowedFd) -> Self {
-        let mut digits = [0; DIGITS];
-        let (mut rest, mut count) = (fd.as_raw_fd(), 0);
-        for digit in &mut digits {
-            *digit = b'0' + (rest % 10) as u8;
-            (rest, count) = (rest / 10, count + 1);
-            if rest == 0 {
-                break;
-            }
-        }
-        let mut bytes = [0; PREFIX.len() + DIGITS + 1];
-        let number = digits.iter().take(count).rev();
-        for (to, from) in bytes.iter_mut().zip(PREFIX.iter().chain(number)) {
-            *to = *from;
-        }
-        Self { bytes }
-    }
-
-    /// The path as a string.
-    pub fn as_c_str(&self) -> Result<&CStr> {
-        CStr::from_bytes_until_nul(&self.bytes).map_err(|_| Errno::EBADF)
-    }
 }

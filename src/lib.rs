@@ -78,6 +78,7 @@ pub mod message;
 pub mod name_lock;
 pub mod object;
 pub mod pair;
+pub mod proc_file;
 pub mod process_lock;
 pub mod semlock;
 pub mod shared_copy;

@@ -11,7 +11,7 @@ mod state;
 pub use open::{Side, open};
 
 use crate::errno::{Errno, Result};
-use crate::fd::FdPath;
+use crate::proc_file::ProcPath;
 use crate::sys::CancelGuard;
 use libc::mode_t;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl};
@@ -107,7 +107,7 @@ fn chmod_fifo(path: &CStr, mode: Mode) -> Result<()> {
     )?;
     check_fifo(&nix::sys::stat::fstat(&file)?)?;
     // fchmod(2) refuses a descriptor that was opened with O_PATH.
-    let link = FdPath::new(file.as_fd());
+    let link = ProcPath::of_fd(file.as_fd());
     let follow = FchmodatFlags::FollowSymlink;
     Ok(nix::sys::stat::fchmodat(
         nix::fcntl::AT_FDCWD,

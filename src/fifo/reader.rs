@@ -19,7 +19,7 @@
 
 use super::state::{State, uninterrupted};
 use crate::errno::{Errno, Result};
-use crate::fd::FdPath;
+use crate::proc_file::ProcPath;
 use crate::sys::{flock, pipe};
 use libc::c_int;
 use nix::fcntl::{OFlag, SpliceFFlags, tee};
@@ -105,7 +105,7 @@ impl Reader {
 /// Opens the file of a descriptor again, without waiting, even if its name refers to another file
 /// now.
 pub fn open_again(fd: BorrowedFd, access: OFlag) -> Result<OwnedFd> {
-    let path = FdPath::new(fd);
+    let path = ProcPath::of_fd(fd);
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     Ok(nix::fcntl::open(path.as_c_str()?, flags, Mode::empty())?)
 }

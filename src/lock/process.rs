@@ -12,10 +12,8 @@
 use super::robust_mutex::RobustMutex;
 use crate::bytes;
 use crate::errno::{Errno, Result, preserve_errno};
+use crate::proc_file;
 use crate::sys::{self, CancelGuard, ForkLocal};
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
-use std::ffi::CStr;
 
 /// The identity of a process: two numbers in one word.
 ///
@@ -119,7 +117,7 @@ pub fn namespace() -> u32 {
 pub fn boot() -> Result<u32> {
     preserve_errno(|| {
         let mut id = [0; 64];
-        let len = read_file(c"/proc/sys/kernel/random/boot_id", &mut id)?;
+        let len = proc_file::read(c"/proc/sys/kernel/random/boot_id", &mut id)?;
         Ok(hash_of(id.iter().take(len)))
     })
 }
@@ -152,10 +150,4 @@ fn tag(namespace: u32) -> u32 {
 fn hash_of<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u32 {
     let hash = bytes::hash(bytes);
     ((hash >> 32) as u32 ^ hash as u32).max(1)
-}
-
-fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let file = nix::fcntl::open(path, flags, Mode::empty())?;
-    Ok(nix::unistd::read(&file, buffer)?)
 }

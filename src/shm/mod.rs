@@ -27,9 +27,9 @@ pub use sysv::attach;
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::fd::FdPath;
 use crate::init_once::InitOnce;
 use crate::name_lock::NameLock;
+use crate::proc_file::ProcPath;
 use crate::sys::CancelGuard;
 use crate::sys::memory::Mapping;
 use file::{FileId, RegionFile};
@@ -209,7 +209,7 @@ fn link(fd: BorrowedFd, name: &Name) -> Result<()> {
             if error == nix::errno::Errno::ENOENT || Errno::from(error).is_missing_call() => {}
         linked => return Ok(linked?),
     }
-    let own = FdPath::new(fd);
+    let own = ProcPath::of_fd(fd);
     let follow = AtFlags::AT_SYMLINK_FOLLOW;
     Ok(nix::unistd::linkat(
         AT_FDCWD,
