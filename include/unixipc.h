@@ -486,6 +486,33 @@ ssize_t ipc_recv_full(int fd, void *buf, size_t len, size_t *inout_done, int tim
  */
 int ipc_peer_cred(int fd, struct ipc_cred *ret_cred, size_t cred_size);
 
+/**
+ * Opens a pidfd of the peer of a connected local socket.
+ *
+ * It refers to the process whose ID ipc_peer_cred returns, and to no other one, even if that ID is
+ * used again. It becomes readable when the process ends (poll(2)), and is for pidfd_send_signal(2)
+ * and waitid(2). It is close-on-exec; the caller closes it.
+ *
+ * The kernel knows the process since Linux 6.5, also if the process is in another PID namespace.
+ * Before, the call opens the recorded ID, and fails with ESRCH if the peer has closed its end. If
+ * the process has passed its end to another one and has ended, another process may have its ID.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork. Not a cancellation point.
+ *
+ * Returns the descriptor, or -1 with errno:
+ *   EBADF     fd is not open
+ *   EMFILE    the process has no descriptor left
+ *   ENFILE    the system has no open file left
+ *   ENOMEM    no memory is left
+ *   ENOSYS    the kernel is older than Linux 5.3, or a filter refuses pidfd_open(2)
+ *   ENOTCONN  the kernel has recorded no peer
+ *   ENOTSOCK  fd is not a socket
+ *   ESRCH     the process has ended; or the kernel is older than Linux 6.5, and the peer has closed
+ *             its end or is in another PID namespace
+ */
+int ipc_peer_pidfd(int fd);
+
 /* Messages over sockets ------------------------------------------------------------------------ */
 
 /**
@@ -2992,6 +3019,28 @@ void ipc_channel_close(struct ipc_channel *ch);
 int ipc_channel_peer_cred(const struct ipc_channel *ch,
                           struct ipc_cred *ret_cred,
                           size_t cred_size);
+
+/**
+ * Opens a pidfd of the peer.
+ *
+ * It refers to the process whose ID ipc_channel_peer_cred returns, and is as for ipc_peer_pidfd:
+ * close-on-exec, readable when the process has ended, and closed by the caller. A channel keeps no
+ * descriptor of its peer. So the call opens the process ID, and reads from /proc whether that
+ * process had started when this end was made. If not, the ID is used again: ESRCH.
+ *
+ * Does not block. May be called from any thread, from a signal handler, and in the child after
+ * fork. Not a cancellation point.
+ *
+ * Returns the descriptor, or -1 with errno:
+ *   EINVAL      ch is NULL
+ *   EMFILE      the process has no descriptor left
+ *   ENFILE      the system has no open file left
+ *   ENOMEM      no memory is left
+ *   ENOSYS      the kernel is older than Linux 5.3, or a filter refuses pidfd_open(2)
+ *   EOPNOTSUPP  /proc does not show the process
+ *   ESRCH       the process has ended, or is in another PID namespace
+ */
+int ipc_channel_peer_pidfd(const struct ipc_channel *ch);
 
 /**
  * Gets the counters of an end.

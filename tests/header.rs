@@ -153,6 +153,7 @@ int use(void)
            ipc_msg_send(sv[0], buffer, IPC_MSG_MAX, fds, 0, 0) == 0 &&
            ipc_msg_recv(sv[1], buffer, sizeof buffer, fds, &nfds, 1) >= 0 &&
            ipc_peer_cred(sv[0], &cred, sizeof cred) == 0 &&
+           ipc_peer_pidfd(sv[0]) >= 0 &&
            ipc_spawn(name, argv, &opts, sizeof opts, sv) == cred.pid &&
            ipc_fifo_create(name, 0600, IPC_FIFO_F_EXIST_OK) == 0 &&
            ipc_fifo_open(name, fifo_flags, 0) >= 0 &&
@@ -215,6 +216,7 @@ int use(void)
            ipc_channel_shutdown(ch[1], SHUT_RDWR) == 0 &&
            ipc_channel_fd(ch[1]) >= 0 &&
            ipc_channel_peer_cred(ch[0], &cred, sizeof cred) == 0 &&
+           ipc_channel_peer_pidfd(ch[0]) >= 0 &&
            ipc_channel_stats(ch[0], &stats, sizeof stats) == 0 &&
            stats.sent_messages + stats.wakes > 0 &&
            (ipc_channel_close(ch[0]), 1) &&

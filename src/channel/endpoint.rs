@@ -12,6 +12,7 @@ use crate::atomic::{Ordering, fence};
 use crate::errno::{Errno, Result};
 use crate::init_once::InitOnce;
 use crate::pair::Cred;
+use crate::peer_pidfd;
 use crate::sys::{self, CancelGuard};
 use crate::transport::doorbell::Doorbell;
 use crate::transport::event_count::{ENDED, prepare_wait};
@@ -20,7 +21,8 @@ use crate::transport::ring::longest;
 use crate::transport::spin::Cpus;
 use libc::c_int;
 use std::cell::UnsafeCell;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Puts a value on cache lines of its own, which no other thread writes.
 #[repr(align(128))]
@@ -42,6 +44,8 @@ pub struct Channel {
     pub(super) pending: Pending,
     ring_size: u64,
     cred: Cred,
+    /// When the process ID in `cred` was that of the peer, as a time of `CLOCK_BOOTTIME`.
+    cred_time: Duration,
 }
 
 /// The connection with the peer.
@@ -97,6 +101,7 @@ impl Channel {
             pending,
             ring_size: ring.ring_size,
             cred,
+            cred_time: sys::boot_time(),
         }
     }
 
@@ -243,6 +248,11 @@ impl Channel {
     /// The credentials of the peer.
     pub fn cred(&self) -> Cred {
         self.cred
+    }
+
+    /// Opens a pidfd of the peer.
+    pub fn peer_pidfd(&self) -> Result<OwnedFd> {
+        peer_pidfd::of_process(self.cred.pid, self.cred_time)
     }
 
     /// The counters of this end.

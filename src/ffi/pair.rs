@@ -7,6 +7,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, or_errno_of};
 use crate::fd::borrow;
 use crate::pair::{self, Cred};
+use crate::peer_pidfd;
 use libc::{c_int, c_void, size_t, ssize_t};
 use std::os::fd::IntoRawFd;
 
@@ -185,4 +186,32 @@ pub unsafe extern "C" fn ipc_peer_cred(fd: c_int, ret_cred: *mut Cred, cred_size
         Ok(0)
     };
     or_errno_of(report, -1)
+}
+
+/// Opens a pidfd of the peer of a connected local socket.
+///
+/// It refers to the process whose ID ipc_peer_cred returns, and to no other one, even if that ID is
+/// used again. It becomes readable when the process ends (poll(2)), and is for pidfd_send_signal(2)
+/// and waitid(2). It is close-on-exec; the caller closes it.
+///
+/// The kernel knows the process since Linux 6.5, also if the process is in another PID namespace.
+/// Before, the call opens the recorded ID, and fails with ESRCH if the peer has closed its end. If
+/// the process has passed its end to another one and has ended, another process may have its ID.
+///
+/// Does not block. May be called from any thread, from a signal handler, and in the child after
+/// fork. Not a cancellation point.
+///
+/// Returns the descriptor, or -1 with errno:
+///   EBADF     fd is not open
+///   EMFILE    the process has no descriptor left
+///   ENFILE    the system has no open file left
+///   ENOMEM    no memory is left
+///   ENOSYS    the kernel is older than Linux 5.3, or a filter refuses pidfd_open(2)
+///   ENOTCONN  the kernel has recorded no peer
+///   ENOTSOCK  fd is not a socket
+///   ESRCH     the process has ended; or the kernel is older than Linux 6.5, and the peer has closed
+///             its end or is in another PID namespace
+#[unsafe(no_mangle)]
+pub extern "C" fn ipc_peer_pidfd(fd: c_int) -> c_int {
+    or_errno_of(|| Ok(peer_pidfd::of_socket(borrow(fd)?)?.into_raw_fd()), -1)
 }

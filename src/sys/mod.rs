@@ -16,6 +16,7 @@ pub mod futex;
 pub mod membarrier;
 pub mod memory;
 pub mod packet;
+mod pidfd;
 pub mod pipe;
 mod process;
 mod socket;
@@ -26,17 +27,18 @@ mod time;
 
 pub use fs::{flock, ftok, mkfifo};
 pub use memory::page_size;
+pub use pidfd::{has_process_ended, open_pidfd, peer_pidfd};
 pub use process::{ForkLocal, exec_random};
 pub use socket::{
-    disconnect, has_ended, is_listening, is_local, local_pair, peer_credentials, recv, recvmsg,
-    send, sendmsg, sendto, socket_type, socketpair,
+    disconnect, has_ended, is_hung_up, is_listening, is_local, local_pair, peer_credentials, recv,
+    recvmsg, send, sendmsg, sendto, socket_type, socketpair,
 };
 pub use sysv::{Semun, semctl, semget, semop, semtimedop, shmat, shmctl, shmdt, shmget};
 pub use thread::{
     CancelGuard, is_process, is_single_threaded, is_thread_alive, processor, test_cancel,
     thread_id, thread_token,
 };
-pub use time::{coarse_ms, monotonic_ns, monotonic_time, real_time};
+pub use time::{boot_time, coarse_ms, monotonic_ns, monotonic_time, real_time};
 
 use crate::errno::{Errno, Result};
 use libc::{c_int, c_long};

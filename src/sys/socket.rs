@@ -3,7 +3,7 @@
 use super::{checked_int, checked_len};
 use crate::errno::{Errno, Result};
 use crate::fd::own;
-use libc::{c_int, msghdr};
+use libc::{c_int, c_short, msghdr};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
@@ -123,9 +123,18 @@ pub fn is_local(fd: BorrowedFd) -> Result<bool> {
 /// Whether no further data can arrive: the peer has closed, or the receiving direction was shut
 /// down.
 pub fn has_ended(fd: BorrowedFd) -> Result<bool> {
+    has_event(fd, libc::POLLRDHUP | libc::POLLHUP)
+}
+
+/// Whether the peer has closed, or both directions were shut down.
+pub fn is_hung_up(fd: BorrowedFd) -> Result<bool> {
+    has_event(fd, libc::POLLHUP)
+}
+
+fn has_event(fd: BorrowedFd, events: c_short) -> Result<bool> {
     let mut poll = libc::pollfd {
         fd: fd.as_raw_fd(),
-        events: libc::POLLRDHUP,
+        events,
         revents: 0,
     };
     loop {
@@ -136,7 +145,7 @@ pub fn has_ended(fd: BorrowedFd) -> Result<bool> {
             Ok(_) => break,
         }
     }
-    Ok(poll.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0)
+    Ok(poll.revents & events != 0)
 }
 
 /// Whether the socket is listening.
@@ -169,7 +178,7 @@ fn int_option(fd: BorrowedFd, name: c_int) -> Result<c_int> {
 /// Reads an option of the level `SOL_SOCKET`. `T` consists of numbers, of which the kernel writes
 /// all or some bytes.
 #[inline(always)]
-fn option<T: Copy>(fd: BorrowedFd, name: c_int, value: &mut T) -> Result<()> {
+pub(super) fn option<T: Copy>(fd: BorrowedFd, name: c_int, value: &mut T) -> Result<()> {
     let mut len = size_of::<T>() as libc::socklen_t;
     let value = ptr::from_mut(value).cast();
     // SAFETY: the kernel writes at most `len` bytes of the value, and its size.

@@ -1,13 +1,10 @@
 //! Threads: identity, processor, liveness, and cancellation.
 
 use super::checked_int;
-use crate::errno::{Errno, Result, preserve_errno};
-use crate::fd::own;
+use super::pidfd::{has_process_ended, open_pidfd};
+use crate::errno::{Errno, preserve_errno};
 use libc::{c_int, pid_t};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, OwnedFd};
-use std::slice;
 
 /// Returns the ID of the calling thread.
 #[must_use]
@@ -74,23 +71,10 @@ fn has_exited(id: pid_t) -> bool {
     preserve_errno(|| {
         let opened = open_pidfd(id, PIDFD_THREAD).or_else(|_| open_pidfd(id, 0));
         match opened {
-            Ok(fd) => is_readable(&fd),
+            Ok(fd) => has_process_ended(&fd),
             Err(error) => error == Errno::ESRCH,
         }
     })
-}
-
-#[inline(never)] // so that the compiler sees that the descriptor is not -1
-fn is_readable(fd: &OwnedFd) -> bool {
-    let mut fd = PollFd::new(fd.as_fd(), PollFlags::POLLIN);
-    poll(slice::from_mut(&mut fd), PollTimeout::ZERO) == Ok(1)
-}
-
-fn open_pidfd(id: pid_t, flags: c_int) -> Result<OwnedFd> {
-    // SAFETY: no pointers.
-    let fd = checked_int(unsafe { libc::syscall(libc::SYS_pidfd_open, id, flags) })?;
-    // SAFETY: the kernel has just opened it.
-    unsafe { own(fd) }
 }
 
 /// Defers the cancellation of the calling thread (pthread_cancel(3)) until it is dropped. A

@@ -34,6 +34,13 @@ pub fn real_time() -> Duration {
     Duration::from_nanos(nanoseconds(now(libc::CLOCK_REALTIME)))
 }
 
+/// Returns the time of `CLOCK_BOOTTIME`: the time since the boot, also while the machine was
+/// suspended.
+#[must_use]
+pub fn boot_time() -> Duration {
+    Duration::from_nanos(nanoseconds(now(libc::CLOCK_BOOTTIME)))
+}
+
 fn now(clock: libc::clockid_t) -> libc::timespec {
     let mut now = MaybeUninit::<libc::timespec>::zeroed();
     // SAFETY: the kernel writes one timespec; these clocks always exist.

@@ -81,6 +81,8 @@ static void spawned(char *self)
     CHECK(close(fd) == 0);
     CHECK(ipc_channel_peer_cred(ch, &cred, sizeof cred) == 0);
     CHECK(cred.pid == getpid() && cred.uid == geteuid());
+    int pidfd = ipc_channel_peer_pidfd(ch);
+    CHECK(pidfd >= 0 ? close(pidfd) == 0 : errno == ENOSYS); /* some versions of valgrind */
     ask(ch);
     ipc_channel_close(ch);
     check_passed(pid);
@@ -202,6 +204,8 @@ static void refused(void)
     CHECK(ipc_channel_stats(ch[0], &stats, sizeof &stats) == -1 && errno == EINVAL);
     errno = 0;
     CHECK(ipc_channel_peer_cred(ch[0], &cred, sizeof &cred) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_channel_peer_pidfd(NULL) == -1 && errno == EINVAL);
     ipc_channel_close(ch[0]);
     ipc_channel_close(ch[1]);
     ch[0] = ch[1] = NULL;

@@ -54,6 +54,12 @@ static void messages(int type)
     errno = 0;
     CHECK(ipc_peer_cred(pair[0], &cred, sizeof &cred) == -1 && errno == EINVAL);
     CHECK(cred.pid == getpid() && cred.uid == geteuid() && cred.gid == getegid());
+    int pidfd = ipc_peer_pidfd(pair[0]);
+    CHECK(pidfd >= 0 && close(pidfd) == 0);
+    errno = 0;
+    CHECK(ipc_peer_pidfd(-1) == -1 && errno == EBADF);
+    errno = 0;
+    CHECK(ipc_peer_pidfd(pidfd) == -1 && errno == EBADF);
 
     CHECK(close(pair[0]) == 0);
     if (type != SOCK_DGRAM)

@@ -43,6 +43,7 @@ fn null_pointers() {
         assert_invalid(&|| ipc_channel_fd(null_mut()));
         assert_invalid(&|| ipc_channel_peer_cred(null(), at.cast(), CRED_SIZE));
         assert_invalid(&|| ipc_channel_peer_cred(a.0, null_mut(), CRED_SIZE));
+        assert_invalid(&|| ipc_channel_peer_pidfd(null()));
         assert_invalid(&|| ipc_channel_stats(null(), at.cast(), STATS_SIZE));
         assert_invalid(&|| ipc_channel_stats(a.0, null_mut(), STATS_SIZE));
         ipc_channel_close(null_mut());

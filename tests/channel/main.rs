@@ -23,6 +23,7 @@ mod listen;
 mod listen_lock;
 mod message;
 mod peer;
+mod peer_pidfd;
 mod poll;
 mod poll_epoll;
 mod poll_room;

@@ -16,6 +16,7 @@ pub mod isolated;
 pub mod memory;
 pub mod namespace;
 pub mod needs;
+pub mod pidfd;
 pub mod process;
 pub mod programs;
 pub mod random;

@@ -5,6 +5,7 @@ use crate::errno::{Result, or_errno, or_errno_of};
 use crate::ffi::pointer::{ExtensibleStruct, copy_struct_to, drop_handle, handle, non_null};
 use crate::pair::Cred;
 use libc::{c_int, size_t};
+use std::os::fd::IntoRawFd;
 
 /// Counters of an end of a channel, from its creation on.
 #[repr(C)]
@@ -160,6 +161,31 @@ pub unsafe extern "C" fn ipc_channel_peer_cred(
         Ok(0)
     };
     or_errno(report(), -1)
+}
+
+/// Opens a pidfd of the peer.
+///
+/// It refers to the process whose ID ipc_channel_peer_cred returns, and is as for ipc_peer_pidfd:
+/// close-on-exec, readable when the process has ended, and closed by the caller. A channel keeps no
+/// descriptor of its peer. So the call opens the process ID, and reads from /proc whether that
+/// process had started when this end was made. If not, the ID is used again: ESRCH.
+///
+/// Does not block. May be called from any thread, from a signal handler, and in the child after
+/// fork. Not a cancellation point.
+///
+/// Returns the descriptor, or -1 with errno:
+///   EINVAL      ch is NULL
+///   EMFILE      the process has no descriptor left
+///   ENFILE      the system has no open file left
+///   ENOMEM      no memory is left
+///   ENOSYS      the kernel is older than Linux 5.3, or a filter refuses pidfd_open(2)
+///   EOPNOTSUPP  /proc does not show the process
+///   ESRCH       the process has ended, or is in another PID namespace
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_channel_peer_pidfd(ch: *const Channel) -> c_int {
+    // SAFETY: the caller's channel.
+    let ch = unsafe { handle(ch) };
+    or_errno_of(|| Ok(ch?.peer_pidfd()?.into_raw_fd()), -1)
 }
 
 /// Gets the counters of an end.
