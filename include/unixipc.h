@@ -2373,6 +2373,12 @@ void ipc_cell_close(struct ipc_cell *c);
 #define IPC_CHANNEL_F_NO_SPIN 4
 
 /**
+ * Flag of struct ipc_channel_opts: messages can carry descriptors (ipc_channel_send_fds). Both
+ * sides must set it. Each end then keeps its socket, which is one descriptor more.
+ */
+#define IPC_CHANNEL_F_FDS 16
+
+/**
  * One end of a channel. One thread may send on it while another one receives.
  */
 struct ipc_channel;
@@ -2382,7 +2388,8 @@ struct ipc_channel;
  */
 struct ipc_channel_opts {
     /**
-     * IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK and IPC_CHANNEL_F_NO_SPIN, or'ed
+     * IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK, IPC_CHANNEL_F_NO_SPIN and IPC_CHANNEL_F_FDS,
+     * or'ed
      */
     unsigned int flags;
     /**
@@ -2407,8 +2414,9 @@ struct ipc_channel_opts {
      */
     uint64_t recv_size_max;
     /**
-     * the length of a message that must be possible to send, whatever send_size is, in bytes, at
-     * most 4294967294; 0: no such requirement
+     * the length of a message that must be possible to send, whatever send_size is, in bytes; 0:
+     * no such requirement. At most 2147483647. With IPC_CHANNEL_F_FDS such a message can carry
+     * descriptors, and the limit is 2147483631
      */
     uint64_t message_max;
     /**
@@ -2433,9 +2441,9 @@ struct ipc_channel_opts {
  *
  * opts points to options of opts_size bytes (sizeof(*opts)); NULL means the defaults. ret_ch is an
  * array of two; the caller closes both ends with ipc_channel_close. An end uses two descriptors,
- * and two more after ipc_channel_fd. In a process with several threads it uses one more when a
- * receiving thread first sleeps in a call, and one more when a sending thread does. All are
- * close-on-exec.
+ * with IPC_CHANNEL_F_FDS three, and two more after ipc_channel_fd. In a process with several
+ * threads it uses one more when a receiving thread first sleeps in a call, and one more when a
+ * sending thread does. All are close-on-exec.
  *
  * Does not block. Not a cancellation point. May be called from any thread and in the child after
  * fork; not from a signal handler. Two threads must not send on the same end concurrently, nor
@@ -2468,7 +2476,9 @@ int ipc_channel_pair(const struct ipc_channel_opts *opts,
  *
  * sock is a local socket (AF_UNIX) of type SOCK_STREAM or SOCK_SEQPACKET: from ipc_spawn,
  * ipc_pair_open, socketpair(2) or accept(2). Each side sends one message of 64 bytes over it;
- * after that the channel does not use the socket. The caller may close it at any time.
+ * after that the channel does not use the socket. The caller may close it at any time. If both
+ * sides have set IPC_CHANNEL_F_FDS, the channel keeps a duplicate of the socket for the
+ * descriptors of the messages, and the caller may only close it.
  *
  * timeout_ms is in milliseconds: -1 waits without limit, 0 does not wait, IPC_WAIT_INTR waits
  * until a signal handler has run. opts is as for ipc_channel_pair, with recv_size 0.
@@ -2799,7 +2809,8 @@ size_t ipc_channel_max(const struct ipc_channel *ch);
  *
  * The call copies the message into buf, a buffer of cap bytes. If the message is longer, the call
  * fails with EMSGSIZE and the message stays in the ring: receive it with a larger buffer, or read
- * it with ipc_channel_peek. The call returns all messages that the peer sent before it ended, and
+ * it with ipc_channel_peek. Descriptors that come with the message are closed: receive them with
+ * ipc_channel_recv_fds. The call returns all messages that the peer sent before it ended, and
  * then reports the end. timeout_ms is as for ipc_channel_send.
  *
  * A call that waits notices at once that the peer has gone. A call with timeout_ms 0 that finds no
@@ -2831,7 +2842,8 @@ ssize_t ipc_channel_recv(struct ipc_channel *ch, void *buf, size_t cap, int time
  * inout_msgs is an array of count buffers; each receives one message, and its iov_len becomes the
  * length of that message. The call waits, as timeout_ms says, for the first message. It receives
  * further messages with the first one as long as there are any, and ends before a message that is
- * longer than its buffer. So it may receive fewer than count. The other buffers are unchanged.
+ * longer than its buffer, and before and after one with descriptors, which it closes. So it may
+ * receive fewer than count. The other buffers are unchanged.
  *
  * The call costs less than a receive for each message: it releases the messages and checks whether
  * the peer sleeps only once.
@@ -2855,7 +2867,8 @@ ssize_t ipc_channel_recv_many(struct ipc_channel *ch,
  *
  * The message stays in the ring until ipc_channel_release or ipc_channel_recv takes it. Until then
  * it can be read at *ret_buf, which is aligned to 8 bytes. Its length is fixed, but a hostile peer
- * can change its bytes at any time: copy them before you check them. timeout_ms is as for
+ * can change its bytes at any time: copy them before you check them. Receive its descriptors with
+ * ipc_channel_recv_fds; the other two calls close them. timeout_ms is as for
  * ipc_channel_send.
  *
  * Blocks as timeout_ms says. A cancellation point while it waits. For threads, fork and signal
@@ -2884,8 +2897,85 @@ ssize_t ipc_channel_peek(struct ipc_channel *ch, const void **ret_buf, int timeo
  *   EBUSY   another process has this end from fork, and has received on it. The message is no
  *           longer available
  *   EINVAL  ch is NULL, or ipc_channel_peek has not returned a message
+ *   EPROTO  the descriptors of the message are missing: the peer has violated the protocol
  */
 int ipc_channel_release(struct ipc_channel *ch);
+
+/* Channels: descriptors ------------------------------------------------------------------------ */
+
+/**
+ * Sends one message with descriptors, completely or not at all.
+ *
+ * Both sides have made their ends with IPC_CHANNEL_F_FDS. The receiver gets the message in order
+ * with all others, and duplicates of the nfds descriptors in fds, if it receives with
+ * ipc_channel_recv_fds. The descriptors of the sender stay open. With nfds 0, when fds may be
+ * NULL, the call is ipc_channel_send.
+ *
+ * len is from 1 to 16 less than ipc_channel_max. The descriptors travel over the socket of the
+ * channel, whose queue usually has space for 278 messages with descriptors. The call waits for
+ * space in the ring and in this queue as timeout_ms says: in milliseconds, -1 waits without limit,
+ * 0 does not wait, IPC_WAIT_INTR waits until a signal handler has run. It makes one system call
+ * more than ipc_channel_send.
+ *
+ * The peer receives the message with its descriptors even if this process dies at once. The kernel
+ * closes the descriptors of a message that the peer does not receive, at the latest when all
+ * processes have closed the peer's end.
+ *
+ * Blocks as timeout_ms says. A cancellation point while it waits: the message is then not sent.
+ * Two threads must not send on the same end concurrently. May be called in the child after fork;
+ * not from a signal handler. Does not raise SIGPIPE.
+ *
+ * Returns 0, or -1 with errno: ipc_channel_send's errors, and
+ *   EAGAIN           timeout_ms is 0, and the ring or the queue of the socket is full
+ *   EBADF            one of fds is not open
+ *   EINVAL           nfds exceeds IPC_MSG_FDS_MAX, or fds is NULL and nfds is not 0
+ *   EMSGSIZE         len + 16 is greater than ipc_channel_max
+ *   ENOBUFS, ENOMEM  no memory is left
+ *   EOPNOTSUPP       this side or the peer has made its end without IPC_CHANNEL_F_FDS
+ *   EPIPE            the peer accepts no descriptors (SO_PASSRIGHTS)
+ *   ETOOMANYREFS     too many descriptors of this user are in flight (see ipc_msg_send)
+ */
+int ipc_channel_send_fds(struct ipc_channel *ch,
+                         const void *buf,
+                         size_t len,
+                         const int *fds,
+                         size_t nfds,
+                         int timeout_ms);
+
+/**
+ * Receives one message, and the descriptors that come with it.
+ *
+ * The call receives any message of the channel, as ipc_channel_recv does, whether descriptors come
+ * with it or not. On entry *inout_nfds is the number of elements of ret_fds; on success it is the
+ * number of descriptors that were stored, 0 at the end of the session. The caller closes them;
+ * they are close-on-exec. Descriptors that do not fit are closed. If inout_nfds is NULL, all
+ * descriptors are closed; ipc_channel_recv closes them too. After ipc_channel_peek the call
+ * receives the message that ipc_channel_peek has returned; ipc_channel_release closes its
+ * descriptors.
+ *
+ * If the call fails, the message stays in the ring, and its descriptors stay with it. If a process
+ * is killed while it receives a message with descriptors, the message and its descriptors are
+ * lost, or a related process that has the same end receives both.
+ *
+ * Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. Two threads
+ * must not receive on the same end concurrently. May be called in the child after fork; not from a
+ * signal handler.
+ *
+ * Returns the length of the message; 0 at the end of the session; or -1 with errno, and ret_fds
+ * and inout_nfds unchanged: ipc_channel_recv's errors, and
+ *   EBUSY   another process has this end from fork, and has received the descriptors
+ *   EINVAL  ret_fds is NULL, and *inout_nfds is not 0
+ *   EMFILE  the process has too few descriptors left for those of the message, or a security
+ *           module refuses one
+ *   ENOMEM  no memory is left
+ *   EPROTO  the descriptors of the message are missing
+ */
+ssize_t ipc_channel_recv_fds(struct ipc_channel *ch,
+                             void *buf,
+                             size_t cap,
+                             int *ret_fds,
+                             size_t *inout_nfds,
+                             int timeout_ms);
 
 /* Readiness, state and closing ----------------------------------------------------------------- */
 

@@ -133,7 +133,7 @@ int use(void)
     shm_opts.mode = 0600;
     shm_opts.timeout_ms = (int)(shm_opts.layout = shm_opts.reserved = 0);
     channel_opts.flags =
-        IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN;
+        IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN | IPC_CHANNEL_F_FDS;
     channel_opts.spin_us = 0;
     channel_opts.send_size = channel_opts.recv_size = channel_opts.recv_size_max = 0;
     channel_opts.message_max = 1;
@@ -208,6 +208,8 @@ int use(void)
            ipc_channel_send_many(ch[0], &part, 1, -1) == 1 &&
            ipc_channel_recv(ch[1], buffer, sizeof buffer, -1) > 0 &&
            ipc_channel_recv_many(ch[1], &part, 1, -1) == 1 &&
+           ipc_channel_send_fds(ch[0], buffer, 1, fds, 1, -1) == 0 &&
+           ipc_channel_recv_fds(ch[1], buffer, sizeof buffer, fds, &nfds, -1) > 0 &&
            ipc_channel_reserve(ch[0], 1, -1) != 0 &&
            ipc_channel_commit(ch[0], 1) == 0 &&
            ipc_channel_cancel(ch[0]) < 0 &&
@@ -275,7 +277,7 @@ enum Section {
 }
 use Section::{Layer, Part};
 
-const SECTIONS: [Section; 24] = [
+const SECTIONS: [Section; 25] = [
     Part("Version", &["src/ffi/version.rs"]),
     Part(
         "Time-outs, and return values of locks",
@@ -318,6 +320,7 @@ const SECTIONS: [Section; 24] = [
     ),
     Part("Channels: sending", &["src/ffi/channel/send.rs"]),
     Part("Channels: receiving", &["src/ffi/channel/recv.rs"]),
+    Part("Channels: descriptors", &["src/ffi/channel/descriptors.rs"]),
     Part(
         "Readiness, state and closing",
         &["src/ffi/channel/state.rs"],

@@ -4,7 +4,7 @@
 //! cursor, whatever the number of its messages. The length of its first message publishes it, so a
 //! sender that is killed has sent all of it or nothing.
 
-use super::recv::{Message, RecvHalf};
+use super::recv::{Message, Peeked, RecvHalf};
 use super::send::SendHalf;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
@@ -55,13 +55,19 @@ impl SendHalf<'_> {
 impl RecvHalf<'_> {
     /// Receives messages, and returns how many; 0 at the end of the session. Waits only for the
     /// first. The others are received with it, until there is no other message, or the next one
-    /// exceeds its buffer. Sets the length of each buffer that has received a message.
+    /// exceeds its buffer or carries descriptors. Sets the length of each buffer that has received a message.
     pub fn recv_many(&mut self, targets: &mut [Target], deadline: Deadline) -> Result<usize> {
         let (first, others) = targets.split_first_mut().ok_or(Errno::EINVAL)?;
         let buffer = first.buffer()?;
         let Some((link, message)) = self.next(deadline)? else {
             return Ok(0);
         };
+        if message.has_fds {
+            // Alone, because its descriptors are closed one by one.
+            let received = self.recv_marked(link, &message, buffer, &mut [])?;
+            first.set_len(received.len);
+            return Ok(1);
+        }
         let begin = self.state.ring.head();
         if !message.copy(buffer) {
             return Err(Errno::EMSGSIZE);
@@ -85,7 +91,7 @@ impl RecvHalf<'_> {
             count += 1;
             sum += message.len;
         }
-        self.state.is_peeked = false;
+        self.state.peeked = Peeked::None;
         self.release_skipped(link, count as u64, sum);
         Ok(count)
     }

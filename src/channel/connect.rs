@@ -33,7 +33,7 @@ pub fn from_socket(
     }
     let cred = pair::peer_cred(socket)?;
     let copy = duplicate(socket, 0)?;
-    let offer = Offer::new(&ring)?;
+    let offer = Offer::new(&ring, options.fds)?;
     offer.send(socket)?;
     let pending = Pending::new(copy, options, &ring, Some(offer));
     let channel = Channel::new(options, &ring, cred, pending);
@@ -124,7 +124,7 @@ pub fn connect(path: &CStr, options: &Options, deadline: &mut Deadline) -> Resul
     let address = address(path)?;
     let ring = options.own_ring()?;
     // Before connecting, so that the hello follows the connection immediately.
-    let offer = Offer::new(&ring)?;
+    let offer = Offer::new(&ring, options.fds)?;
     let socket = new_socket()?;
     connect_socket(&socket, &address, deadline)?;
     offer.send(socket.as_fd())?;

@@ -14,6 +14,8 @@ pub struct Cursor {
     pub asymmetric: AtomicU32,
     /// The process that advances the cursor; 0 if none has yet.
     pub owner: AtomicU32,
+    /// In the head: 1 + the cursor of the message whose descriptors were received last.
+    pub taken: AtomicU64,
 }
 
 impl Cursor {
@@ -83,5 +85,6 @@ const _: () = {
     assert!(std::mem::offset_of!(Control, ended) == 640);
     assert!(std::mem::offset_of!(Cursor, asymmetric) == 8);
     assert!(std::mem::offset_of!(Cursor, owner) == 12);
+    assert!(std::mem::offset_of!(Cursor, taken) == 16);
     assert!(std::mem::offset_of!(Ended, receiving) == 4);
 };

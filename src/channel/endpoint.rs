@@ -21,7 +21,7 @@ use crate::transport::ring::longest;
 use crate::transport::spin::Cpus;
 use libc::c_int;
 use std::cell::UnsafeCell;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Puts a value on cache lines of its own, which no other thread writes.
@@ -32,6 +32,8 @@ pub(super) struct CachePadded<T>(pub(super) T);
 /// One end of a channel.
 ///
 /// Two threads may use it at the same time: one sends, the other receives.
+// In this order, so that the link, which each call reads, occupies as few cache lines as possible.
+#[repr(C)]
 pub struct Channel {
     sender: CachePadded<UnsafeCell<Sender>>,
     receiver: CachePadded<UnsafeCell<Receiver>>,
@@ -58,6 +60,8 @@ pub struct Link {
     pub peer_bell: PeerDoorbell,
     /// Whether both sides can use `membarrier`.
     pub membarrier: bool,
+    /// The socket that carries the descriptors of the messages, if both sides asked for it.
+    pub socket: Option<OwnedFd>,
 }
 
 // SAFETY: a single thread uses each cell (`send_half`, `recv_half`); all other fields are Sync.
@@ -79,11 +83,16 @@ impl Channel {
         let _uncancelled = CancelGuard::new();
         let cred = Cred::own();
         let (a_ring, b_ring) = (options.send_ring()?, options.recv_ring()?);
-        let [(a_own, a_offer), (b_own, b_offer)] = OwnSide::pair([&a_ring, &b_ring])?;
+        let [(a_own, a_offer), (b_own, b_offer)] = OwnSide::pair([&a_ring, &b_ring], options.fds)?;
         let a = Self::new(options, &a_ring, cred, Pending::none());
         let b = Self::new(options, &b_ring, cred, Pending::none());
-        a.attach_peer(a_own, b_offer, None)?;
-        b.attach_peer(b_own, a_offer, None)?;
+        let (mut a_socket, mut b_socket) = (None, None);
+        if options.fds {
+            let (a, b) = sys::local_pair(libc::SOCK_SEQPACKET)?;
+            (a_socket, b_socket) = (Some(a), Some(b));
+        }
+        a.attach_peer(a_own, b_offer, &mut a_socket)?;
+        b.attach_peer(b_own, a_offer, &mut b_socket)?;
         Ok([a, b])
     }
 
@@ -106,24 +115,27 @@ impl Channel {
     }
 
     /// Connects this end with its peer. The descriptor for event loops no longer watches `socket`.
+    /// Takes `socket` if both sides have asked for descriptors with messages.
     #[inline(never)]
     pub(super) fn attach_peer(
         &self,
         own: OwnSide,
         peer: PeerOffer,
-        socket: Option<BorrowedFd>,
+        socket: &mut Option<OwnedFd>,
     ) -> Result<()> {
         let membarrier = own.membarrier && peer.membarrier;
         self.bell.attach(peer.pipe, membarrier)?;
         if let Some(socket) = socket {
-            self.bell.poll_pipe(socket)?;
+            self.bell.poll_pipe(socket.as_fd())?;
         }
         let align = own.align.max(peer.align);
+        let has_fds = own.fds && peer.fds;
         let link = Link {
             memory: own.memory.with_alignment(align),
             peer: peer.memory.with_alignment(align),
             peer_bell: own.peer_bell,
             membarrier,
+            socket: has_fds.then(|| socket.take()).flatten(),
         };
         self.link.set(link).map_err(|_| Errno::EPROTO)
     }

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | 0 | 4 | the letters `uich` |
 //! | 4 | 2 | the version of the protocol |
-//! | 6 | 2 | bit 0: this process is registered for `membarrier` |
+//! | 6 | 2 | bit 0: this process is registered for `membarrier`; bit 1: the side asks for descriptors with messages |
 //! | 8 | 8 | the size of the ring in the memory |
 //! | 16 | 4 | the alignment of messages that this side asks for; both rings have the larger one |
 //! | 20 | 44 | reserved, 0 |
@@ -32,6 +32,8 @@ const MAGIC: [u8; 4] = *b"uich";
 pub const VERSION: u16 = 3;
 /// A flag of the hello: the side can use `membarrier`.
 const MEMBARRIER: u16 = 1;
+/// A flag of the hello: the side asks for descriptors with messages.
+const FDS: u16 = 2;
 
 /// The maximum number of descriptors that an accepting side has at one time during a handshake: the
 /// socket, the peer's pipe, the own memory and the two ends of the own pipe. The descriptor of the
@@ -51,6 +53,8 @@ pub struct OwnSide {
     /// Whether this process is registered for `membarrier`, and so can probably issue one. If not, its
     /// sleeps are short.
     pub membarrier: bool,
+    /// Whether this side asks for descriptors with messages.
+    pub fds: bool,
 }
 
 /// The offer of this side.
@@ -70,16 +74,18 @@ pub struct PeerOffer {
     pub pipe: ReadEnd,
     /// As in [`OwnSide`].
     pub membarrier: bool,
+    /// As in [`OwnSide`].
+    pub fds: bool,
 }
 
 impl Offer {
-    /// Makes an offer: creates the memory and the pipe.
+    /// Makes an offer: creates the memory and the pipe. `fds` as in [`OwnSide`].
     #[inline(never)] // large, with several callers
-    pub fn new(params: &RingParams) -> Result<Self> {
+    pub fn new(params: &RingParams, fds: bool) -> Result<Self> {
         let (memory, memory_fd) = EndMemory::create(params)?;
         let (peer_bell, read_end) = PeerDoorbell::new()?;
         Ok(Self {
-            own: OwnSide::new(memory, params.align, peer_bell, membarrier::register()),
+            own: OwnSide::new(memory, params.align, peer_bell, membarrier::register(), fds),
             memory_fd,
             read_end,
         })
@@ -90,7 +96,8 @@ impl Offer {
         let mut bytes = [0; HELLO_LEN];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[6..8].copy_from_slice(&(u16::from(self.own.membarrier) * MEMBARRIER).to_le_bytes());
+        let flags = u16::from(self.own.membarrier) * MEMBARRIER + u16::from(self.own.fds) * FDS;
+        bytes[6..8].copy_from_slice(&flags.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.own.memory.ring_size().to_le_bytes());
         bytes[16..20].copy_from_slice(&(self.own.align as u32).to_le_bytes());
         hello::send(
@@ -108,7 +115,13 @@ impl Offer {
 
 impl OwnSide {
     /// Makes the side of an end with this memory, which is new.
-    fn new(memory: EndMemory, align: u64, peer_bell: PeerDoorbell, membarrier: bool) -> Self {
+    fn new(
+        memory: EndMemory,
+        align: u64,
+        peer_bell: PeerDoorbell,
+        membarrier: bool,
+        fds: bool,
+    ) -> Self {
         let control = memory.control();
         // A receiver counts as asleep before its first call. So the first message writes to the
         // pipe, which tells the sender whether the receiver is alive.
@@ -118,11 +131,12 @@ impl OwnSide {
             align,
             peer_bell,
             membarrier,
+            fds,
         }
     }
 
     /// Makes both sides of a pair in one process, each with what its peer would receive of it.
-    pub fn pair(params: [&RingParams; 2]) -> Result<[(Self, PeerOffer); 2]> {
+    pub fn pair(params: [&RingParams; 2], fds: bool) -> Result<[(Self, PeerOffer); 2]> {
         let membarrier = membarrier::register();
         let side = |(memory, peers), params: &RingParams| -> Result<_> {
             let (peer_bell, read_end) = PeerDoorbell::new()?;
@@ -131,8 +145,9 @@ impl OwnSide {
                 align: params.align,
                 pipe: ReadEnd::own(read_end),
                 membarrier,
+                fds,
             };
-            let own = Self::new(memory, params.align, peer_bell, membarrier);
+            let own = Self::new(memory, params.align, peer_bell, membarrier, fds);
             Ok((own, offer))
         };
         let [a, b] = EndMemory::create_pair(params)?;
@@ -146,6 +161,7 @@ impl PeerOffer {
     pub fn new(hello: Hello, size_max: u64) -> Result<Self> {
         let Fields {
             membarrier,
+            fds,
             ring_size,
             align,
         } = Fields::from_bytes(&hello.bytes)?;
@@ -158,6 +174,7 @@ impl PeerOffer {
             memory: EndMemory::of_peer(memory.as_fd(), ring_size)?,
             align,
             membarrier,
+            fds,
         })
     }
 }
@@ -166,6 +183,7 @@ impl PeerOffer {
 #[derive(Debug, PartialEq, Eq)]
 struct Fields {
     membarrier: bool,
+    fds: bool,
     ring_size: u64,
     align: u64,
 }
@@ -191,9 +209,14 @@ impl Fields {
         if !is_alignment(align) {
             return Err(Errno::EPROTO);
         }
+        // Unknown flags are ignored.
+        let has = |flag: u16| {
+            let [low, _] = flag.to_le_bytes();
+            flags.first().is_some_and(|flags| flags & low != 0)
+        };
         Ok(Self {
-            // Unknown flags are ignored.
-            membarrier: flags.first().is_some_and(|flags| flags & 1 != 0),
+            membarrier: has(MEMBARRIER),
+            fds: has(FDS),
             ring_size: number(ring_size),
             align,
         })

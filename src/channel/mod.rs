@@ -11,6 +11,7 @@
 //! | `send` | reserving space, publishing a message, waking the receiver |
 //! | `recv` | finding a message, releasing it, waking the sender |
 //! | `batch` | sending or receiving several messages at once |
+//! | `descriptors` | messages with descriptors, which travel over the socket of the handshake |
 //! | `handshake` | the offer that each side sends, and the check of the peer's offer |
 //! | `pending` | completing the handshake |
 //! | `connect` | connecting, accepting, and using a given socket |
@@ -23,6 +24,7 @@
 mod batch;
 mod connect;
 mod control;
+mod descriptors;
 mod endpoint;
 mod handshake;
 mod listen;

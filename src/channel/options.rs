@@ -1,5 +1,6 @@
 //! The options of a channel, and their defaults.
 
+use super::descriptors;
 use super::memory::{self, RingParams};
 use crate::errno::{Errno, Result};
 use crate::transport::ring::{ALIGN_MIN, is_alignment, longest, size_for};
@@ -25,6 +26,8 @@ pub struct Options {
     pub populate: bool,
     /// Whether the own ring is locked into memory.
     pub lock: bool,
+    /// Whether this side asks for descriptors with messages.
+    pub fds: bool,
 }
 
 /// The default size of a ring.
@@ -75,9 +78,14 @@ impl Options {
     #[inline(never)]
     fn ring(&self, size: u64) -> Result<RingParams> {
         let size = if size == 0 { RING_SIZE } else { size };
+        let room = if self.fds {
+            descriptors::ROOM as u64
+        } else {
+            0
+        };
         let for_message = match self.message_max {
             0 => 0,
-            len if len <= longest(memory::RING_MAX) => size_for(len),
+            len if len <= longest(memory::RING_MAX) - room => size_for(len + room),
             _ => return Err(Errno::EINVAL),
         };
         Ok(RingParams {

@@ -34,9 +34,12 @@ pub struct Pending {
 
 /// A handshake that has not ended.
 struct Handshake {
-    socket: OwnedFd,
+    /// None after the handshake has ended, if the connection keeps the socket.
+    socket: Option<OwnedFd>,
     ring: RingParams,
     size_max: u64,
+    /// Whether this side asks for descriptors with messages.
+    fds: bool,
     /// The offer of this side, if it has been made.
     offer: Option<Offer>,
     /// Whether the offer of this side has been sent.
@@ -65,9 +68,10 @@ impl Pending {
         offer: Option<Offer>,
     ) -> Self {
         Self::with(Some(Handshake {
-            socket,
+            socket: Some(socket),
             ring: *ring,
             size_max: options.recv_size_max(),
+            fds: options.fds,
             is_sent: offer.is_some(),
             offer,
             peer: None,
@@ -111,11 +115,11 @@ impl Pending {
 impl Handshake {
     /// Advances the handshake to its end. `EAGAIN` if the peer has not sent its hello.
     fn advance(&mut self, channel: &Channel) -> Result<()> {
-        let socket = self.socket.as_fd();
+        let socket = self.socket.as_ref().ok_or(Errno::EPROTO)?.as_fd();
         if self.peer.is_none() {
             let peer = PeerOffer::new(hello::peek(socket)?, self.size_max)?;
             if self.offer.is_none() {
-                self.offer = Some(Offer::new(&self.ring)?);
+                self.offer = Some(Offer::new(&self.ring, self.fds)?);
             }
             // Last, so that a failure of the steps before leaves the hello queued.
             hello::consume(socket)?;
@@ -128,7 +132,7 @@ impl Handshake {
         let (Some(offer), Some(peer)) = (self.offer.take(), self.peer.take()) else {
             return Err(Errno::EPROTO);
         };
-        let attached = channel.attach_peer(offer.into_own(), peer, Some(socket));
+        let attached = channel.attach_peer(offer.into_own(), peer, &mut self.socket);
         // The offers have been consumed, so the handshake cannot be tried again.
         attached.inspect_err(|error| self.error = Some(*error))
     }
@@ -150,7 +154,7 @@ impl Channel {
         let handshake = guard.as_ref().filter(|_| self.link().is_none());
         let made = self
             .bell
-            .epoll(handshake.map(|handshake| handshake.socket.as_fd()))?;
+            .epoll(handshake.and_then(|handshake| handshake.socket.as_ref().map(AsFd::as_fd)))?;
         let has_failed = handshake.is_some_and(|handshake| handshake.error.is_some());
         if has_failed || self.pending.requested_shutdown() != (false, false) {
             self.bell.set_readable();
@@ -188,9 +192,10 @@ impl Channel {
             if is_shut {
                 return Err(Errno::EPIPE);
             }
-            let Some(socket) = guard.as_mut().map(|handshake| {
+            let Some(socket) = guard.as_mut().and_then(|handshake| {
+                let socket = handshake.socket.as_ref()?.as_raw_fd();
                 handshake.sleeping += 1;
-                handshake.socket.as_raw_fd()
+                Some(socket)
             }) else {
                 return Ok(());
             };
@@ -221,7 +226,7 @@ impl Channel {
         epoch: u32,
         socket: RawFd,
     ) -> Result<()> {
-        // SAFETY: the socket stays open while `sleeping` counts this thread.
+        // SAFETY: the socket stays open while `sleeping` counts this thread, here or in the link.
         let socket = unsafe { BorrowedFd::borrow_raw(socket) };
         self.bell.sleep_on_socket(role, wait, epoch, socket)
     }
@@ -241,8 +246,11 @@ impl Channel {
             let Ok(guard) = self.pending.lock(deadline) else {
                 return;
             };
-            if let Some(handshake) = guard.as_ref() {
-                let mut fds = [PollFd::new(handshake.socket.as_fd(), PollFlags::POLLIN)];
+            if let Some(socket) = guard
+                .as_ref()
+                .and_then(|handshake| handshake.socket.as_ref())
+            {
+                let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
                 let _ = deadline.any(&mut fds, Some(HELLO_TIMEOUT));
             }
         }

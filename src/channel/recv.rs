@@ -5,6 +5,7 @@ use super::state::{MessageCondition, View, load_cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::message::Received;
 use crate::shared_copy;
 use crate::sys;
 use crate::transport::doorbell::Doorbell;
@@ -13,7 +14,8 @@ use crate::transport::liveness::Liveness;
 use crate::transport::ring::Consumer;
 use crate::transport::spin::{SpinPolicy, Spinner};
 use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
-use std::mem::{self, MaybeUninit};
+use libc::c_int;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 /// The private state of the thread that receives.
@@ -23,9 +25,23 @@ pub struct Receiver {
     /// Whether this thread knows the peer's ring: the handshake has ended.
     is_linked: bool,
     /// Whether `peek` has returned the next message.
-    pub(super) is_peeked: bool,
+    pub(super) peeked: Peeked,
+    /// The token of the next message if it has been read: it is read once only.
+    pub(super) token: Option<u64>,
     spinner: Spinner,
     liveness: Liveness,
+}
+
+/// The message that `peek` has returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Peeked {
+    /// None.
+    #[default]
+    None,
+    /// A message without descriptors.
+    Plain,
+    /// A message with descriptors.
+    WithFds,
 }
 
 impl Receiver {
@@ -35,7 +51,8 @@ impl Receiver {
             ring: Consumer::unknown(),
             notifier: Notifier::new(false),
             is_linked: false,
-            is_peeked: false,
+            peeked: Peeked::None,
+            token: None,
             spinner: Spinner::new(spin),
             liveness: Liveness::default(),
         }
@@ -52,6 +69,8 @@ pub struct RecvHalf<'a> {
 pub(super) struct Message {
     pub(super) at: NonNull<u8>,
     pub(super) len: usize,
+    /// Whether descriptors come with it.
+    pub(super) has_fds: bool,
 }
 
 impl<'a> RecvHalf<'a> {
@@ -73,18 +92,33 @@ impl<'a> RecvHalf<'a> {
 
     #[inline(never)]
     fn recv_any(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<usize> {
+        Ok(self.recv_next(buffer, &mut [], deadline)?.len)
+    }
+
+    /// Receives a message with its descriptors. Closes those for which `fds` has no element.
+    #[inline(always)]
+    pub(super) fn recv_next(
+        &mut self,
+        buffer: &mut [MaybeUninit<u8>],
+        fds: &mut [MaybeUninit<c_int>],
+        deadline: Deadline,
+    ) -> Result<Received> {
         if buffer.is_empty() {
             return Err(Errno::EINVAL);
         }
         let Some((link, message)) = self.next(deadline)? else {
-            return Ok(0);
+            return Ok(Received::END);
         };
+        if message.has_fds {
+            return self.recv_marked(link, &message, buffer, fds);
+        }
         if !message.copy(buffer) {
             return Err(Errno::EMSGSIZE);
         }
-        self.state.is_peeked = false;
+        self.state.peeked = Peeked::None;
         self.consume_any(link, message.len);
-        Ok(message.len)
+        let len = message.len;
+        Ok(Received { len, nfds: 0 })
     }
 
     /// Returns the address and the length of the next message; none at the end of the session.
@@ -92,15 +126,19 @@ impl<'a> RecvHalf<'a> {
         let Some((_, message)) = self.next(deadline)? else {
             return Ok(None);
         };
-        self.state.is_peeked = true;
+        self.state.peeked = match message.has_fds {
+            false => Peeked::Plain,
+            true => Peeked::WithFds,
+        };
         Ok(Some((message.at.as_ptr().cast_const(), message.len)))
     }
 
     /// Consumes the message that `peek` has returned.
     pub fn release(&mut self) -> Result<()> {
-        if !mem::take(&mut self.state.is_peeked) {
-            return Err(Errno::EINVAL);
+        if self.state.peeked != Peeked::Plain {
+            return self.release_marked();
         }
+        self.state.peeked = Peeked::None;
         let len = self.state.ring.peek_len() as usize;
         let link = self.channel.link().ok_or(Errno::EINVAL)?;
         self.check_sole_receiver(link)?;
@@ -123,26 +161,27 @@ impl<'a> RecvHalf<'a> {
     pub(super) fn next(&mut self, deadline: Deadline) -> Result<Option<(&'a Link, Message)>> {
         let link = match self.channel.link() {
             Some(link) if self.has_message(link) => link,
-            _ => match preserve_errno_on_success(|| self.next_slow(deadline))? {
-                Some(link) => link,
-                None => return Ok(None),
-            },
+            _ => return preserve_errno_on_success(|| self.next_slow(deadline)),
         };
-        let ring = &self.state.ring;
-        let message = Message::new(link, ring.position(), ring.peek_len());
-        Ok(Some((link, message)))
+        Ok(Some((link, self.message(link))))
     }
 
+    /// Whether a message without descriptors is in the ring.
     #[inline(always)]
     fn has_message(&mut self, link: &Link) -> bool {
         let length = link.peer.length(self.state.ring.position());
-        self.state.is_linked
-            && self.is_sole_receiver(link)
-            && self.state.ring.poll(length) == Ok(true)
+        self.state.is_linked && self.is_sole_receiver(link) && self.state.ring.poll_unmarked(length)
+    }
+
+    /// The next message, whose length has been loaded and which is not marked.
+    #[inline(always)]
+    fn message(&self, link: &Link) -> Message {
+        let ring = &self.state.ring;
+        Message::new(link, ring.position(), ring.peek_len())
     }
 
     #[cold]
-    fn next_slow(&mut self, mut deadline: Deadline) -> Result<Option<&'a Link>> {
+    fn next_slow(&mut self, mut deadline: Deadline) -> Result<Option<(&'a Link, Message)>> {
         let link = match self.link(&mut deadline) {
             // The session ended before the handshake did.
             Err(Errno::EPIPE) => {
@@ -153,16 +192,26 @@ impl<'a> RecvHalf<'a> {
         };
         self.check_sole_receiver(link)?;
         let end = self.channel.view(link);
-        let result = self.wait_for_message(link, end, &mut deadline);
-        // Another process may have received during the wait.
-        self.check_sole_receiver(link)?;
-        match result {
-            Ok(Progress::Ready) => Ok(Some(link)),
-            Ok(_) => {
-                end.end_received();
-                Ok(None)
+        loop {
+            let result = self.wait_for_message(link, end, &mut deadline);
+            // Another process may have received during the wait.
+            self.check_sole_receiver(link)?;
+            match result {
+                Ok(Progress::Ready) => {}
+                Ok(_) => {
+                    end.end_received();
+                    return Ok(None);
+                }
+                Err(error) => return Err(self.channel.poison(error)),
             }
-            Err(error) => Err(self.channel.poison(error)),
+            match self.state.ring.marked_len() {
+                None => return Ok(Some((link, self.message(link)))),
+                Some(len) => {
+                    if let Some(message) = self.next_marked(link, len)? {
+                        return Ok(Some((link, message)));
+                    }
+                }
+            }
         }
     }
 
@@ -178,6 +227,9 @@ impl<'a> RecvHalf<'a> {
         let head = &link.memory.control().head;
         head.acquire(std::process::id(), sys::is_process)?;
         self.state.ring = Consumer::new(link.peer.geometry(), 0);
+        if link.socket.is_some() {
+            self.state.ring.accept_marked();
+        }
         self.state.notifier = Notifier::new(link.membarrier);
         self.state.is_linked = true;
         Ok(link)
@@ -189,7 +241,7 @@ impl<'a> RecvHalf<'a> {
         load_cursor(&link.memory.control().head.at) == self.state.ring.head()
     }
 
-    fn check_sole_receiver(&self, link: &Link) -> Result<()> {
+    pub(super) fn check_sole_receiver(&self, link: &Link) -> Result<()> {
         let is_sole = self.is_sole_receiver(link);
         is_sole.then_some(()).ok_or(Errno::EBUSY)
     }
@@ -291,6 +343,7 @@ impl Message {
         Self {
             at: link.peer.message(position),
             len: len as usize,
+            has_fds: false,
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Sender {
     reserved: usize,
     spinner: Spinner,
     liveness: Liveness,
+    /// The number of messages with descriptors, for their tokens.
+    pub(super) tokens: u8,
 }
 
 /// A reason for the slow path: the handshake has not ended.
@@ -50,6 +52,7 @@ impl Sender {
             reserved: 0,
             spinner: Spinner::new(spin),
             liveness: Liveness::default(),
+            tokens: 0,
         }
     }
 }
@@ -61,7 +64,7 @@ pub struct SendHalf<'a> {
 }
 
 /// Space in the ring for one message.
-type Space = NonNull<u8>;
+pub(super) type Space = NonNull<u8>;
 
 impl<'a> SendHalf<'a> {
     /// Sends a message.
@@ -80,7 +83,7 @@ impl<'a> SendHalf<'a> {
     }
 
     #[inline(never)]
-    fn send_any(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+    pub(super) fn send_any(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
         let (link, space) = self.reserve_space(bytes.len(), deadline)?;
         // SAFETY: `reserve_space` has reserved `bytes.len()` bytes there, aligned to 8.
         unsafe { shared_copy::to_shared(bytes, space) };
@@ -167,25 +170,38 @@ impl<'a> SendHalf<'a> {
     }
 
     #[cold]
-    fn reserve_slow(&mut self, len: usize, mut deadline: Deadline) -> Result<(&'a Link, Space)> {
+    fn reserve_slow(&mut self, len: usize, deadline: Deadline) -> Result<(&'a Link, Space)> {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
         if len > self.channel.max() {
             return Err(Errno::EMSGSIZE);
         }
+        self.reserve_record(len, deadline, &mut |_| Ok(true))
+    }
+
+    /// Waits for the space of a record that is as large as that of an unmarked message of `size`
+    /// bytes, and for `also`: it is called when the space is free, until it returns true.
+    pub(super) fn reserve_record(
+        &mut self,
+        size: usize,
+        mut deadline: Deadline,
+        also: &mut dyn FnMut(&Link) -> Result<bool>,
+    ) -> Result<(&'a Link, Space)> {
         if self.state.reserved != 0 {
             return Err(Errno::EBUSY);
         }
         let link = self.link(&mut deadline)?;
         self.check_sole_sender(link)?;
-        let need = self.state.ring.record_size(len);
-        preserve_errno_on_success(|| self.wait_for_space(link, need, &mut deadline))?;
+        let need = self.state.ring.record_size(size);
+        preserve_errno_on_success(|| {
+            self.wait_for_space(link, need, &mut || also(link), &mut deadline)
+        })?;
         Ok((link, link.memory.message(self.state.ring.position())))
     }
 
     /// The connection. Completes the handshake if it has not ended.
-    fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
+    pub(super) fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
         if self.state.slow_reasons & NOT_LINKED == 0 {
             return self.channel.link().ok_or(Errno::EPROTO);
         }
@@ -224,10 +240,16 @@ impl<'a> SendHalf<'a> {
         self.is_sole_sender(link).then_some(()).ok_or(Errno::EBUSY)
     }
 
-    /// Waits until `need` bytes are free.
-    fn wait_for_space(&mut self, link: &'a Link, need: u64, deadline: &mut Deadline) -> Result<()> {
+    /// Waits until `need` bytes are free and `also` returns true.
+    fn wait_for_space(
+        &mut self,
+        link: &'a Link,
+        need: u64,
+        also: &mut dyn FnMut() -> Result<bool>,
+        deadline: &mut Deadline,
+    ) -> Result<()> {
         let end = self.channel.view(link);
-        let result = self.wait_for_space_in(link, end, need, deadline);
+        let result = self.wait_for_space_in(link, end, need, also, deadline);
         let interest = &end.local.interest;
         match result {
             Ok(()) if deadline.is_never() => end.send_retried(need),
@@ -249,6 +271,7 @@ impl<'a> SendHalf<'a> {
         link: &Link,
         end: View<Doorbell>,
         need: u64,
+        also: &mut dyn FnMut() -> Result<bool>,
         deadline: &mut Deadline,
     ) -> Result<()> {
         let head = load_cursor(&end.theirs.head.at);
@@ -256,6 +279,7 @@ impl<'a> SendHalf<'a> {
             end,
             ring: &mut self.state.ring,
             need,
+            also,
         };
         if condition.check()? == Progress::Ready {
             return Ok(());

@@ -282,7 +282,7 @@ impl<B: Doorbell> Condition for MessageCondition<'_, B> {
     }
 }
 
-/// The condition that a sender waits for: space. The end of sending is an error, `EPIPE` or
+/// The condition that a sender waits for: space, and `also`. The end of sending is an error, `EPIPE` or
 /// `EPROTO`.
 pub struct SpaceCondition<'a, B> {
     /// The end.
@@ -291,6 +291,8 @@ pub struct SpaceCondition<'a, B> {
     pub ring: &'a mut Producer,
     /// The size of the record.
     pub need: u64,
+    /// Called when the space is free, until it returns true.
+    pub also: &'a mut dyn FnMut() -> Result<bool>,
 }
 
 impl<B: Doorbell> Condition for SpaceCondition<'_, B> {
@@ -299,7 +301,7 @@ impl<B: Doorbell> Condition for SpaceCondition<'_, B> {
             self.end.local.check_poisoned()?;
             return Err(Errno::EPIPE);
         }
-        self.ring.refresh(self.need, &self.end.theirs.head.at)
+        Ok(self.ring.refresh(self.need, &self.end.theirs.head.at)? && (self.also)()?)
     }
 
     fn check(&mut self) -> Result<Progress> {

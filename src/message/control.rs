@@ -39,9 +39,11 @@ pub struct SendControl {
 }
 
 impl SendControl {
-    /// Prepares from 1 to [`FDS_MAX`] descriptors.
-    pub fn new(fds: &[c_int]) -> Self {
-        assert!((1..=FDS_MAX).contains(&fds.len()));
+    /// Prepares from 1 to [`FDS_MAX`] descriptors. `EINVAL` for another number.
+    pub fn new(fds: &[c_int]) -> Result<Self> {
+        if !(1..=FDS_MAX).contains(&fds.len()) {
+            return Err(Errno::EINVAL);
+        }
         let payload = mem::size_of_val(fds);
         // SAFETY: CMSG_SPACE only computes.
         let len = unsafe { libc::CMSG_SPACE(payload as u32) } as usize;
@@ -50,7 +52,8 @@ impl SendControl {
             len,
         };
         // The kernel reads the padding too.
-        control.buffer.bytes[..len].fill(MaybeUninit::new(0));
+        let used = control.buffer.bytes.get_mut(..len).ok_or(Errno::EINVAL)?;
+        used.fill(MaybeUninit::new(0));
         let mut header = super::empty_header();
         control.attach(&mut header);
         // SAFETY: the buffer is aligned and holds at least one header.
@@ -69,7 +72,7 @@ impl SendControl {
         let data = unsafe { libc::CMSG_DATA(cmsg) };
         // SAFETY: CMSG_SPACE includes all of `fds` there.
         unsafe { data.copy_from_nonoverlapping(fds.as_ptr().cast(), payload) };
-        control
+        Ok(control)
     }
 
     /// Makes the header refer to the descriptors.
@@ -121,19 +124,41 @@ impl RecvControl {
         Ok(stored)
     }
 
+    /// The number of descriptors that were received.
+    pub fn count(&self) -> usize {
+        let mut count = 0;
+        self.visit(|cmsg_type, _| count += usize::from(cmsg_type == libc::SCM_RIGHTS));
+        count
+    }
+
     /// Closes the descriptors that were received.
     pub fn close(&mut self) {
         self.take(drop);
     }
 
-    /// Calls `each` with every descriptor that was received. The kernel wrote the data, so it is
-    /// well formed.
+    /// Calls `each` with every descriptor that was received.
     fn take(&mut self, mut each: impl FnMut(OwnedFd)) {
         // close(2) is a cancellation point.
         let _uncancelled = CancelGuard::new();
+        self.visit(|cmsg_type, fd| {
+            // SAFETY: the kernel opened it for this message, and nothing else owns it: `len` is set
+            // to 0 below.
+            let Ok(fd) = (unsafe { own(fd) }) else {
+                return; // SCM_PIDFD of a process that has exited
+            };
+            if cmsg_type == libc::SCM_RIGHTS {
+                each(fd);
+            }
+        });
+        self.len = 0;
+    }
+
+    /// Calls `each` with the type and the number of every descriptor that was received. The kernel
+    /// wrote the data, so it is well formed.
+    fn visit(&self, mut each: impl FnMut(c_int, c_int)) {
         let mut header = super::empty_header();
-        header.msg_control = self.buffer.bytes.as_mut_ptr().cast();
-        header.msg_controllen = mem::take(&mut self.len) as _;
+        header.msg_control = self.buffer.bytes.as_ptr().cast_mut().cast();
+        header.msg_controllen = self.len as _;
         // SAFETY: the kernel wrote `msg_controllen` bytes of control data.
         let mut cmsg = unsafe { libc::CMSG_FIRSTHDR(&header) };
         while !cmsg.is_null() {
@@ -150,13 +175,7 @@ impl RecvControl {
                     let at = unsafe { data.add(i) };
                     // SAFETY: as above; the data need not be aligned.
                     let fd = unsafe { at.read_unaligned() };
-                    // SAFETY: the kernel opened it for this message, and nothing else owns it.
-                    let Ok(fd) = (unsafe { own(fd) }) else {
-                        continue; // SCM_PIDFD of a process that has exited
-                    };
-                    if found.cmsg_type == libc::SCM_RIGHTS {
-                        each(fd);
-                    }
+                    each(found.cmsg_type, fd);
                 }
             }
             // SAFETY: header and cmsg refer to the same control data.

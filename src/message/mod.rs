@@ -31,7 +31,7 @@ pub struct Received {
 }
 
 impl Received {
-    const END: Self = Self { len: 0, nfds: 0 };
+    pub(crate) const END: Self = Self { len: 0, nfds: 0 };
 }
 
 /// Sends a message with descriptors.
@@ -246,7 +246,7 @@ fn recv_with_fds(
 }
 
 /// Sends up to two parts and the descriptors with one sendmsg(2).
-fn send_parts(
+pub(crate) fn send_parts(
     fd: BorrowedFd,
     parts: &[&[u8]],
     fds: &[c_int],
@@ -280,14 +280,14 @@ fn send_with_fds(
     fds: &[c_int],
     flags: c_int,
 ) -> Result<usize> {
-    let mut control = SendControl::new(fds);
+    let mut control = SendControl::new(fds)?;
     control.attach(header);
     // SAFETY: the parts and the control data outlive the call, and the header has their lengths.
     unsafe { sys::sendmsg(fd, header, flags) }
 }
 
 /// Receives into one part with recvmsg(2). Returns the length and the flags of the message.
-fn recv_part(
+pub(crate) fn recv_part(
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
     control: &mut RecvControl,

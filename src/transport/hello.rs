@@ -36,7 +36,7 @@ pub fn send(socket: BorrowedFd, mut bytes: [u8; HELLO_LEN], fds: [BorrowedFd; 2]
         iov_base: bytes.as_mut_ptr().cast(),
         iov_len: HELLO_LEN,
     };
-    let mut control = SendControl::new(&fds.map(|fd| fd.as_raw_fd()));
+    let mut control = SendControl::new(&fds.map(|fd| fd.as_raw_fd()))?;
     let mut header = empty_header();
     header.msg_iov = &mut part;
     header.msg_iovlen = 1;

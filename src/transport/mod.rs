@@ -14,6 +14,7 @@
 //! | [`liveness`] | how often a call checks that the peer is alive |
 //! | [`readiness`] | when the descriptor for event loops is readable |
 //! | `polled` | the descriptor for event loops |
+//! | [`fd_queue`] | descriptors of messages, which travel over a socket |
 //! | [`hello`] | the exchange of one message with descriptors over a socket |
 //!
 //! [`ring`], [`event_count`], [`wait`], [`sleepers`] and [`readiness`] take their atomics from
@@ -23,6 +24,7 @@
 pub mod cpu_hint;
 pub mod doorbell;
 pub mod event_count;
+pub mod fd_queue;
 pub mod hello;
 pub mod liveness;
 pub mod pipe_ends;

@@ -9,6 +9,9 @@
 //!    | unused | length | message, padding ......... | ... | length | ...
 //! ```
 //!
+//! Bit 31 of the length field ([`MARK`]) marks a message with an addition: eight bytes follow the
+//! message, at the next multiple of eight.
+//!
 //! A length other than 0 publishes a message. Before the producer stores the length, it stores a 0
 //! in the length field of the next message. So a 0 always follows the last message, and the ring is
 //! never completely full. The consumer polls only the length field, which is on the cache line of
@@ -51,6 +54,27 @@ pub const LENGTH: u64 = 4;
 /// Whether messages can have this alignment.
 pub const fn is_alignment(align: u64) -> bool {
     align.is_power_of_two() && align >= ALIGN_MIN && align <= ALIGN_MAX
+}
+
+/// The bit of the length field that marks a message with an addition.
+///
+/// cbindgen:ignore
+pub const MARK: u32 = 1 << 31;
+/// The size of the addition to a marked message.
+///
+/// cbindgen:ignore
+pub const ADDITION: usize = 8;
+
+/// The offset of the addition to a message of `len` bytes from the message.
+#[inline]
+pub const fn addition_offset(len: usize) -> usize {
+    len.next_multiple_of(ADDITION)
+}
+
+/// The length of an unmarked message that takes as many bytes as a marked one of `len` bytes.
+#[inline]
+pub const fn marked_size(len: usize) -> usize {
+    addition_offset(len) + ADDITION
 }
 
 /// The longest message that fits into a ring of `size` bytes with any alignment, and whose length
@@ -202,6 +226,23 @@ impl Producer {
         self.publish_batch(batch, length, next, tail);
     }
 
+    /// As [`Producer::publish`], for a marked message of `len` bytes. The caller has also written
+    /// the addition, at [`addition_offset`].
+    pub fn publish_marked(
+        &mut self,
+        len: u32,
+        length: &AtomicU32,
+        next: &AtomicU32,
+        tail: &AtomicU64,
+    ) {
+        let size = self.record_size(marked_size(len as usize));
+        let batch = Batch {
+            first_len: len | MARK,
+            end: self.tail.wrapping_add(size),
+        };
+        self.publish_batch(batch, length, next, tail);
+    }
+
     /// A batch without messages.
     #[inline]
     pub fn batch(&self) -> Batch {
@@ -259,16 +300,18 @@ impl Producer {
     }
 }
 
-/// A length that no message can have.
-const BAD: u32 = u32::MAX;
+/// A length that no message can have: a marked message that is empty.
+const BAD: u32 = MARK;
 
 /// The consuming side.
 pub struct Consumer {
     geometry: Geometry,
     longest: u32,
+    /// The longest marked message; 0 if no message may be marked.
+    longest_marked: u32,
     head: u64,
-    /// The length of the next message after it has been loaded: it is loaded once only. 0 before
-    /// that; [`BAD`] if the length was impossible.
+    /// The length field of the next message after it has been loaded: it is used once only. 0
+    /// before that; [`BAD`] if the length was impossible.
     cached_len: u32,
 }
 
@@ -278,9 +321,16 @@ impl Consumer {
         Self {
             geometry,
             longest: longest(geometry.size) as u32,
+            longest_marked: 0,
             head: cursor,
             cached_len: 0,
         }
+    }
+
+    /// Accepts marked messages from now on.
+    pub fn accept_marked(&mut self) {
+        const ADDITION: u32 = self::ADDITION as u32;
+        self.longest_marked = self.longest.saturating_sub(ADDITION) & !(ADDITION - 1);
     }
 
     /// A consumer whose ring is not known yet. It finds no messages.
@@ -288,6 +338,7 @@ impl Consumer {
         Self {
             geometry: Geometry::new(ALIGN_MIN, ALIGN_MIN),
             longest: 0,
+            longest_marked: 0,
             head: 0,
             cached_len: BAD,
         }
@@ -305,10 +356,15 @@ impl Consumer {
         self.head
     }
 
-    /// The cached length of the next message; 0 if none has been loaded.
+    /// The cached length of the next message, which is not marked; 0 if none has been loaded.
     #[inline]
     pub fn peek_len(&self) -> u32 {
         self.cached_len
+    }
+
+    /// The cached length of the next message if it is marked.
+    pub fn marked_len(&self) -> Option<u32> {
+        (self.cached_len > MARK).then_some(self.cached_len & !MARK)
     }
 
     /// Loads the next length field, and returns whether there is a message.
@@ -317,12 +373,35 @@ impl Consumer {
         if self.cached_len == 0 {
             // Pairs with the release in `Producer::publish_batch`.
             let len = length.load(Ordering::Acquire);
-            self.cached_len = if len <= self.longest { len } else { BAD };
+            self.cached_len = if len <= self.longest || self.is_marked(len) {
+                len
+            } else {
+                BAD
+            };
         }
         match self.cached_len {
             BAD => Err(Errno::EPROTO),
             len => Ok(len != 0),
         }
+    }
+
+    /// Whether `len` is the length field of a marked message.
+    fn is_marked(&self, len: u32) -> bool {
+        (1..=self.longest_marked).contains(&(len ^ MARK))
+    }
+
+    /// Loads the next length field, and returns whether there is a message that is not marked.
+    #[inline]
+    pub fn poll_unmarked(&mut self, length: &AtomicU32) -> bool {
+        if self.cached_len == 0 {
+            // Pairs with the release in `Producer::publish`.
+            let len = length.load(Ordering::Acquire);
+            if len > self.longest {
+                return false;
+            }
+            self.cached_len = len;
+        }
+        (1..MARK).contains(&self.cached_len)
     }
 
     /// The fast path of [`Consumer::poll`]: returns the length of a message, and caches nothing.
@@ -342,7 +421,8 @@ impl Consumer {
         tail.load(Ordering::Relaxed).wrapping_sub(self.head) <= self.geometry.size / 2
     }
 
-    /// Publishes that the consumer has finished with the next message, of `len` bytes.
+    /// Publishes that the consumer has finished with the next message, of `len` bytes. For a marked
+    /// message `len` is its [`marked_size`].
     #[inline]
     pub fn release(&mut self, len: u32, head: &AtomicU64) {
         self.skip(len);

@@ -173,11 +173,18 @@ fn options() {
         ALL_OK,
         "the size of NULL is ignored"
     );
-    for bit in 3..32 {
-        let flags = 1 << bit;
+    const FLAGS: [u32; 3] = [
+        IPC_CHANNEL_F_PREFAULT,
+        IPC_CHANNEL_F_NO_SPIN,
+        IPC_CHANNEL_F_FDS,
+    ];
+    let known = FLAGS
+        .iter()
+        .fold(IPC_CHANNEL_F_LOCK, |all, flag| all | flag);
+    for flags in (0..32).map(|bit| 1 << bit).filter(|bit| known & bit == 0) {
         assert_eq!(with(ipc_channel_opts { flags, ..DEFAULTS }), invalid);
     }
-    for flags in [IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_NO_SPIN] {
+    for flags in FLAGS {
         assert_eq!(with(ipc_channel_opts { flags, ..SMALL }), ALL_OK);
     }
     for spin_us in [1, 1_000_000] {
@@ -210,8 +217,8 @@ fn options() {
             invalid
         );
     }
-    // The longest message has 2^32 - 2 bytes, whatever the sizes of the rings.
-    for message_max in [u32::MAX.into(), 1 << 40, (1 << 40) + 1, u64::MAX] {
+    // The longest message has 2^31 - 1 bytes, whatever the sizes of the rings.
+    for message_max in [1 << 31, u32::MAX.into(), 1 << 40, (1 << 40) + 1, u64::MAX] {
         assert_eq!(
             with(ipc_channel_opts {
                 message_max,
@@ -219,6 +226,16 @@ fn options() {
             }),
             invalid
         );
+    }
+    // Descriptors with a message need space too.
+    for (message_max, expected) in [((1 << 31) - 16, invalid), (100, ALL_OK)] {
+        let flags = IPC_CHANNEL_F_FDS;
+        let opts = ipc_channel_opts {
+            flags,
+            message_max,
+            ..DEFAULTS
+        };
+        assert_eq!(with(opts), expected);
     }
     // In the other calls the peer chooses the size of the ring from which this side receives.
     let recv_size = 1;

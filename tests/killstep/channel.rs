@@ -70,8 +70,17 @@ impl Calls {
     }
 
     pub fn pair(&self) -> [Ch; 2] {
+        self.pair_with(0)
+    }
+
+    /// A pair with these flags.
+    pub fn pair_with(&self, flags: u32) -> [Ch; 2] {
         let mut ends = [ptr::null_mut(); 2];
-        let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
+        let size = size_of::<ipc_channel_opts>();
+        let opts = ipc_channel_opts {
+            flags,
+            ..self.opts()
+        };
         // SAFETY: options of this size, and an array of two.
         let made = unsafe { (self.library.ipc_channel_pair)(&opts, size, ends.as_mut_ptr()) };
         assert_eq!(outcome(made as isize), Ok(0));

@@ -121,6 +121,12 @@ library! {
     ipc_channel_sendv(*mut Channel, *const iovec, c_int, c_int) -> ssize_t;
     ipc_channel_recv(*mut Channel, *mut c_void, size_t, c_int) -> ssize_t;
     ipc_channel_recv_many(*mut Channel, *mut iovec, size_t, c_int) -> ssize_t;
+    ipc_channel_send_fds(
+        *mut Channel, *const c_void, size_t, *const c_int, size_t, c_int
+    ) -> c_int;
+    ipc_channel_recv_fds(
+        *mut Channel, *mut c_void, size_t, *mut c_int, *mut size_t, c_int
+    ) -> ssize_t;
     ipc_channel_reserve(*mut Channel, size_t, c_int) -> *mut c_void;
     ipc_channel_commit(*mut Channel, size_t) -> c_int;
     ipc_channel_cancel(*mut Channel) -> c_int;

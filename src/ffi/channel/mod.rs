@@ -1,11 +1,13 @@
 //! Layer 4: channels.
 
+mod descriptors;
 mod open;
 mod options;
 mod recv;
 mod send;
 mod state;
 
+pub use descriptors::*;
 pub use open::*;
 pub use options::*;
 pub use recv::*;

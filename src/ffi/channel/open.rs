@@ -86,9 +86,9 @@ unsafe fn return_end(
 ///
 /// opts points to options of opts_size bytes (sizeof(*opts)); NULL means the defaults. ret_ch is an
 /// array of two; the caller closes both ends with ipc_channel_close. An end uses two descriptors,
-/// and two more after ipc_channel_fd. In a process with several threads it uses one more when a
-/// receiving thread first sleeps in a call, and one more when a sending thread does. All are
-/// close-on-exec.
+/// with IPC_CHANNEL_F_FDS three, and two more after ipc_channel_fd. In a process with several
+/// threads it uses one more when a receiving thread first sleeps in a call, and one more when a
+/// sending thread does. All are close-on-exec.
 ///
 /// Does not block. Not a cancellation point. May be called from any thread and in the child after
 /// fork; not from a signal handler. Two threads must not send on the same end concurrently, nor
@@ -135,7 +135,9 @@ pub unsafe extern "C" fn ipc_channel_pair(
 ///
 /// sock is a local socket (AF_UNIX) of type SOCK_STREAM or SOCK_SEQPACKET: from ipc_spawn,
 /// ipc_pair_open, socketpair(2) or accept(2). Each side sends one message of 64 bytes over it;
-/// after that the channel does not use the socket. The caller may close it at any time.
+/// after that the channel does not use the socket. The caller may close it at any time. If both
+/// sides have set IPC_CHANNEL_F_FDS, the channel keeps a duplicate of the socket for the
+/// descriptors of the messages, and the caller may only close it.
 ///
 /// timeout_ms is in milliseconds: -1 waits without limit, 0 does not wait, IPC_WAIT_INTR waits
 /// until a signal handler has run. opts is as for ipc_channel_pair, with recv_size 0.

@@ -16,11 +16,16 @@ pub const IPC_CHANNEL_F_LOCK: c_uint = 2;
 /// Flag of struct ipc_channel_opts: a blocking call sleeps at once, without spinning.
 pub const IPC_CHANNEL_F_NO_SPIN: c_uint = 4;
 
+/// Flag of struct ipc_channel_opts: messages can carry descriptors (ipc_channel_send_fds). Both
+/// sides must set it. Each end then keeps its socket, which is one descriptor more.
+pub const IPC_CHANNEL_F_FDS: c_uint = 16;
+
 /// Options of a channel. All zeros are the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ipc_channel_opts {
-    /// IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK and IPC_CHANNEL_F_NO_SPIN, or'ed
+    /// IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK, IPC_CHANNEL_F_NO_SPIN and IPC_CHANNEL_F_FDS,
+    /// or'ed
     pub flags: c_uint,
     /// how long a blocking call spins before it sleeps, in microseconds, at most 1000000. 0: about
     /// 10 microseconds while spinning succeeds. A call does not spin if both sides run on the same
@@ -35,8 +40,9 @@ pub struct ipc_channel_opts {
     /// the largest ring to accept from a peer, in bytes; 0: 16 MiB. This process maps the ring, and
     /// the memory may be charged to it
     pub recv_size_max: u64,
-    /// the length of a message that must be possible to send, whatever send_size is, in bytes, at
-    /// most 4294967294; 0: no such requirement
+    /// the length of a message that must be possible to send, whatever send_size is, in bytes; 0:
+    /// no such requirement. At most 2147483647. With IPC_CHANNEL_F_FDS such a message can carry
+    /// descriptors, and the limit is 2147483631
     pub message_max: u64,
     /// the alignment of reserved and received messages in the rings of both sides, in bytes:
     /// 8, 16, 32 or 64; 0: 8. If the sides ask for different ones, both get the larger one. A larger
@@ -66,7 +72,8 @@ const SPIN_US_MAX: c_uint = 1_000_000;
 pub(super) unsafe fn options(opts: *const ipc_channel_opts, size: size_t) -> Result<Options> {
     // SAFETY: the caller's promise.
     let opts = unsafe { copy_struct_from(opts, size) }?;
-    const FLAGS: c_uint = IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN;
+    const FLAGS: c_uint =
+        IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN | IPC_CHANNEL_F_FDS;
     let no_spin = opts.flags & IPC_CHANNEL_F_NO_SPIN != 0;
     if opts.flags & !FLAGS != 0
         || opts.spin_us > SPIN_US_MAX
@@ -87,5 +94,6 @@ pub(super) unsafe fn options(opts: *const ipc_channel_opts, size: size_t) -> Res
         },
         populate: opts.flags & IPC_CHANNEL_F_PREFAULT != 0,
         lock: opts.flags & IPC_CHANNEL_F_LOCK != 0,
+        fds: opts.flags & IPC_CHANNEL_F_FDS != 0,
     })
 }

@@ -13,7 +13,7 @@ use libc::{c_int, c_void, iovec, size_t, ssize_t};
 /// `ch` is NULL or a channel, and no other thread uses its receiving half: the C interface requires
 /// that from the caller.
 #[inline(always)]
-unsafe fn recv_half<'a>(ch: *mut Channel) -> Result<RecvHalf<'a>> {
+pub(super) unsafe fn recv_half<'a>(ch: *mut Channel) -> Result<RecvHalf<'a>> {
     // SAFETY: the caller's promise.
     let ch = unsafe { handle(ch) }?;
     // SAFETY: the caller's promise.
@@ -24,7 +24,8 @@ unsafe fn recv_half<'a>(ch: *mut Channel) -> Result<RecvHalf<'a>> {
 ///
 /// The call copies the message into buf, a buffer of cap bytes. If the message is longer, the call
 /// fails with EMSGSIZE and the message stays in the ring: receive it with a larger buffer, or read
-/// it with ipc_channel_peek. The call returns all messages that the peer sent before it ended, and
+/// it with ipc_channel_peek. Descriptors that come with the message are closed: receive them with
+/// ipc_channel_recv_fds. The call returns all messages that the peer sent before it ended, and
 /// then reports the end. timeout_ms is as for ipc_channel_send.
 ///
 /// A call that waits notices at once that the peer has gone. A call with timeout_ms 0 that finds no
@@ -69,7 +70,8 @@ pub unsafe extern "C" fn ipc_channel_recv(
 /// inout_msgs is an array of count buffers; each receives one message, and its iov_len becomes the
 /// length of that message. The call waits, as timeout_ms says, for the first message. It receives
 /// further messages with the first one as long as there are any, and ends before a message that is
-/// longer than its buffer. So it may receive fewer than count. The other buffers are unchanged.
+/// longer than its buffer, and before and after one with descriptors, which it closes. So it may
+/// receive fewer than count. The other buffers are unchanged.
 ///
 /// The call costs less than a receive for each message: it releases the messages and checks whether
 /// the peer sleeps only once.
@@ -103,7 +105,8 @@ pub unsafe extern "C" fn ipc_channel_recv_many(
 ///
 /// The message stays in the ring until ipc_channel_release or ipc_channel_recv takes it. Until then
 /// it can be read at *ret_buf, which is aligned to 8 bytes. Its length is fixed, but a hostile peer
-/// can change its bytes at any time: copy them before you check them. timeout_ms is as for
+/// can change its bytes at any time: copy them before you check them. Receive its descriptors with
+/// ipc_channel_recv_fds; the other two calls close them. timeout_ms is as for
 /// ipc_channel_send.
 ///
 /// Blocks as timeout_ms says. A cancellation point while it waits. For threads, fork and signal
@@ -148,6 +151,7 @@ pub unsafe extern "C" fn ipc_channel_peek(
 ///   EBUSY   another process has this end from fork, and has received on it. The message is no
 ///           longer available
 ///   EINVAL  ch is NULL, or ipc_channel_peek has not returned a message
+///   EPROTO  the descriptors of the message are missing: the peer has violated the protocol
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_channel_release(ch: *mut Channel) -> c_int {
     // SAFETY: the caller's channel; no other thread receives.

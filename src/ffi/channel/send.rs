@@ -14,7 +14,7 @@ use std::ptr;
 /// `ch` is NULL or a channel, and no other thread uses its sending half: the C interface requires
 /// that from the caller.
 #[inline(always)]
-unsafe fn send_half<'a>(ch: *mut Channel) -> Result<SendHalf<'a>> {
+pub(super) unsafe fn send_half<'a>(ch: *mut Channel) -> Result<SendHalf<'a>> {
     // SAFETY: the caller's promise.
     let ch = unsafe { handle(ch) }?;
     // SAFETY: the caller's promise.

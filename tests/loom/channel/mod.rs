@@ -170,7 +170,13 @@ impl Sender {
         let end = self.channel.view(self.end, self.thread);
         let head = end.theirs.head.at.load(Ordering::Relaxed);
         let ring = &mut self.ring;
-        let mut condition = SpaceCondition { end, ring, need };
+        let also = &mut || Ok(true);
+        let mut condition = SpaceCondition {
+            end,
+            ring,
+            need,
+            also,
+        };
         if condition.check()? == Progress::Ready {
             if limit.is_never() {
                 end.send_retried(need);
