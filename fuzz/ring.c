@@ -3,7 +3,7 @@
  *
  * An input is a script of steps. A step has four bytes: an action and its arguments. A step of the
  * peer writes a word or a length, which is either near the valid value or arbitrary, or it uses a
- * pipe. A step of the victim is a non-blocking call. Its result must be that of a second, simple
+ * pipe. It can also send descriptors over the socket. A step of the victim is a non-blocking call. Its result must be that of a second, simple
  * implementation that reads the same memory: the same messages and the same errors. The victim's
  * own words may change only as the protocol allows.
  */
@@ -11,6 +11,11 @@
 #include <unixipc.h>
 
 #include "../tests/hostile/peer.h"
+
+#include "descriptors.h"
+
+#define QUEUE_MAX 64 /* the number of messages of the peer on the socket */
+#define STALE_MAX 16 /* the number of messages with other tokens that a call skips */
 
 /* The largest number of messages in a batch. */
 #define BATCH_MAX 8
@@ -21,6 +26,14 @@ struct reader {
     uint32_t len; /* the length of the next message, which is read only once */
     uint32_t woken;
     int is_peeked, poisoned;
+    int has_token; /* the token of the next message has been read */
+    uint64_t token;
+};
+
+/* A message of the peer on the socket. */
+struct sent {
+    uint64_t token, count;
+    size_t len, nfds;
 };
 
 static struct peer peer;
@@ -30,12 +43,34 @@ static uint64_t written; /* the cursor of the peer, as far as it follows the pro
 static uint64_t tail;    /* the cursor of the victim */
 static uint64_t reserved;
 static uint32_t ended, shut;
+static int with_fds; /* both sides have asked for descriptors with messages */
+static struct sent queue[QUEUE_MAX];
+static size_t queue_first, queue_len;
+
+/* Whether this is the length field of a message with descriptors. */
+static int is_marked(uint32_t len)
+{
+    return with_fds && len > MARK && (len & ~MARK) <= MARKED_LONGEST;
+}
 
 /* The length of the next message, 0 for the end, or -errno; see ring.rs. */
 static int64_t expected_len(void)
 {
     if (reader.len == 0) {
         reader.len = get32(peer.own, place(reader.head));
+    }
+    if (is_marked(reader.len)) {
+        uint32_t len = reader.len & ~MARK;
+
+        if (reader.poisoned) {
+            return -EPROTO;
+        }
+        if (!reader.has_token) {
+            size_t at = (reader.head + marked_size(len)) & (RING_SIZE - 8);
+            reader.token = get64(peer.own, CONTROL_SIZE + at);
+            reader.has_token = 1;
+        }
+        return len;
     }
     if (reader.len > RING_SIZE - 68) {
         reader.len = UINT32_MAX;
@@ -54,11 +89,37 @@ static uint8_t ring_byte(uint64_t cursor, size_t at)
     return peer.own[CONTROL_SIZE + ((cursor + 8 + at) & (RING_SIZE - 1))];
 }
 
+/* The victim removes the descriptors of the next message from the socket, and receives them if
+ * `wanted`. Returns their number, or -1 for a violation; see fd_queue.rs. */
+static int take_descriptors(int wanted)
+{
+    for (int i = 0; i <= STALE_MAX && !reader.poisoned; i++) {
+        const struct sent *first = &queue[queue_first];
+
+        if (queue_first == queue_len || first->len != 16) {
+            break;
+        }
+        if (first->token == reader.token) {
+            if (wanted && (first->nfds == 0 || first->nfds != first->count)) {
+                break;
+            }
+            queue_first++;
+            return first->nfds;
+        }
+        queue_first++;
+    }
+    reader.poisoned = 1;
+    return -1;
+}
+
 /* The victim goes to the message after the next one. */
 static void skip(void)
 {
-    reader.head += record_size(reader.len);
+    uint32_t len = reader.len;
+
+    reader.head += record_size(is_marked(len) ? marked_size(len & ~MARK) : len);
     reader.len = 0;
+    reader.has_token = 0;
     reader.is_peeked = 0;
 }
 
@@ -88,14 +149,31 @@ static void expect_bytes(const uint8_t *bytes, size_t len)
     }
 }
 
-static void receive(size_t cap)
+static void receive(size_t cap, size_t places)
 {
     int64_t result = expected_len();
+    int fds[4] = {-1, -1, -1, -1}, sent_fds = 0;
+    size_t nfds = places;
     /* Exactly as large as allowed, so that the sanitizer detects one byte too many. */
     uint8_t *buffer = malloc(cap);
 
     expect(buffer != NULL, "malloc");
-    ssize_t len = ipc_channel_recv(ch, buffer, cap, 0);
+    if (result > 0 && result <= (int64_t)cap && is_marked(reader.len)) {
+        sent_fds = take_descriptors(places > 0);
+        result = sent_fds < 0 ? -EPROTO : result;
+    }
+    ssize_t len = places > 0 ? ipc_channel_recv_fds(ch, buffer, cap, fds, &nfds, 0)
+                             : ipc_channel_recv(ch, buffer, cap, 0);
+    if (len >= 0 && places > 0) {
+        size_t expected = sent_fds < (int)places ? (size_t)sent_fds : places;
+        expect(nfds == expected, "unexpected number of descriptors");
+        for (size_t i = 0; i < nfds; i++) {
+            expect(fcntl(fds[i], F_GETFD) == FD_CLOEXEC, "close-on-exec");
+            close(fds[i]);
+        }
+    } else {
+        expect(nfds == places && fds[0] == -1, "descriptors of a failed call");
+    }
     if (result > (int64_t)cap) {
         expect(len == -1 && errno == EMSGSIZE, "no EMSGSIZE for a long message");
     } else if (result < 0) {
@@ -122,11 +200,20 @@ static void receive_many(size_t count, size_t cap)
         messages[i] = (struct iovec){malloc(cap), cap};
         expect(messages[i].iov_base != NULL, "malloc");
     }
+    int marked = result > 0 && result <= (int64_t)cap && is_marked(reader.len);
+    if (marked && take_descriptors(0) < 0) {
+        result = -EPROTO;
+    }
     ssize_t got = ipc_channel_recv_many(ch, messages, count, 0);
     if (result > (int64_t)cap) {
         expect(got == -1 && errno == EMSGSIZE, "no EMSGSIZE for a long message");
     } else if (result < 0) {
         expect(got == -1 && errno == -result, "unexpected error");
+    } else if (marked) {
+        expect(got == 1 && messages[0].iov_len == (size_t)result, "not one message");
+        expect_bytes(messages[0].iov_base, result);
+        expected = 1;
+        consumed();
     } else {
         while (reader.len != 0 && reader.len <= cap && expected < count) {
             expect(messages[expected].iov_len == reader.len, "unexpected length");
@@ -170,10 +257,14 @@ static void peek(void)
 
 static void release(void)
 {
-    int result = ipc_channel_release(ch);
+    int expected = reader.is_peeked ? 0 : -1;
 
-    expect(result == (reader.is_peeked ? 0 : -1), "ipc_channel_release");
-    if (reader.is_peeked) {
+    if (reader.is_peeked && is_marked(reader.len) && take_descriptors(0) < 0) {
+        reader.is_peeked = 0;
+        expected = -1;
+    }
+    expect(ipc_channel_release(ch) == expected, "ipc_channel_release");
+    if (expected == 0) {
         consumed();
     }
 }
@@ -181,18 +272,19 @@ static void release(void)
 /* Checks the result of a sending call: the victim's cursor moves by one record, or not at all. */
 static void expect_sent(int result, uint64_t len)
 {
+    uint64_t size = record_size(len & MARK ? marked_size(len & ~(uint64_t)MARK) : len);
     uint64_t now = get64(peer.victims, TAIL);
 
     if (result == 0) {
         expect(now != tail, "nothing was published");
     } else {
         expect(errno == EAGAIN || errno == EPIPE || errno == EPROTO || errno == EBUSY ||
-                   errno == EINVAL || errno == EMSGSIZE,
+                   errno == EINVAL || errno == EMSGSIZE || errno == EOPNOTSUPP,
                "unexpected error");
         reader.poisoned |= errno == EPROTO;
     }
     if (now != tail) {
-        expect(now - tail == record_size(len), "the victim's tail");
+        expect(now - tail == size, "the victim's tail");
         expect(get32(peer.victims, place(tail)) == len, "the victim's length");
         expect(get32(peer.victims, place(now)) == 0, "the next length");
         tail = now;
@@ -237,6 +329,38 @@ static void send_many(size_t count, size_t len)
     expect(get64(peer.victims, TAIL) == tail, "the victim's tail");
     expect(sent == 0 || get32(peer.victims, place(tail)) == 0, "the next length");
     free(bytes);
+}
+
+/* Sends a message with descriptors; the peer may receive them. */
+static void send_descriptors(size_t len, size_t nfds, int received)
+{
+    int fds[3] = {0, 1, 2};
+    uint8_t *bytes = malloc(len), first[32];
+
+    expect(bytes != NULL || len == 0, "malloc");
+    memset(bytes, 7, len);
+    expect_sent(ipc_channel_send_fds(ch, bytes, len, fds, nfds, 0), nfds ? len | MARK : len);
+    free(bytes);
+    while (received && recv(peer.sock, first, sizeof(first), MSG_DONTWAIT) > 0) {
+    }
+}
+
+/* The peer sends over the socket: what belongs to the next message, or anything else. */
+static void send_over_socket(unsigned how, size_t value)
+{
+    uint64_t bytes[4] = {value & 7, how & 3, 0, 0};
+    struct sent sent = {bytes[0], bytes[1], 16, how & 3};
+    int fds[3] = {peer.memory, peer.read_end, peer.sock};
+
+    if ((how >> 2) % 8 == 0) {
+        bytes[1] = sent.count = value >> 8;
+    } else if ((how >> 2) % 8 == 1) {
+        sent.len = value % 32;
+    }
+    if (queue_len < QUEUE_MAX && sent.len > 0 &&
+        send_with(peer.sock, bytes, sent.len, fds, sent.nfds) == (ssize_t)sent.len) {
+        queue[queue_len++] = sent;
+    }
 }
 
 static void reserve(size_t len)
@@ -306,7 +430,7 @@ static void step(const uint8_t *data)
     static const size_t words[] = {TAIL_UNFENCED, HEAD_UNFENCED, RECEIVER, SENDER, PROCESSOR};
     size_t value = data[2] | data[3] << 8;
 
-    switch (data[0] % 22) {
+    switch (data[0] % 27) {
     case 0:
     case 1: /* a message, which overwrites others if the ring is full */
         written = publish(&peer, written, data[1] & 1 ? value & 0xfff : value);
@@ -345,7 +469,7 @@ static void step(const uint8_t *data)
         break;
     case 12:
     case 13:
-        receive(1 + value);
+        receive(1 + value, 0);
         break;
     case 14:
         peek();
@@ -368,11 +492,29 @@ static void step(const uint8_t *data)
     case 21:
         send_many(1 + data[1] % BATCH_MAX, value);
         break;
-    default:
+    case 19:
         if (data[1] % 16 == 0) {
             shut |= data[2] & 1 ? 2 : 1;
             expect(ipc_channel_shutdown(ch, data[2] & 1 ? SHUT_WR : SHUT_RD) == 0, "shutdown");
         }
+        break;
+    case 22:
+    case 23: { /* a message with descriptors, which were sent or not */
+        uint32_t len = 1 + (data[1] & 8 ? value : value & 0xff);
+
+        if (len <= MARKED_LONGEST) {
+            written = publish_marked(&peer, written, len, data[1] & 7);
+        }
+        break;
+    }
+    case 24:
+        send_over_socket(data[1], value);
+        break;
+    case 25:
+        receive(1 + value, 1 + data[1] % 4);
+        break;
+    default:
+        send_descriptors(value, data[1] & 3, data[1] & 4);
         break;
     }
 }
@@ -381,13 +523,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct ipc_channel_opts opts = {
+    struct ipc_channel_opts opts = {
         .flags = IPC_CHANNEL_F_NO_SPIN, .send_size = RING_SIZE, .recv_size_max = RING_SIZE};
+    struct descriptors before = open_descriptors();
     int ends[2];
+
+    with_fds = (size & 6) == 6;
+    opts.flags |= size & 2 ? IPC_CHANNEL_F_FDS : 0;
+    queue_first = queue_len = 0;
 
     expect(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
     peer_make(&peer);
-    expect(peer_say(&peer, ends[0], size & 1), "sendmsg");
+    peer.sock = ends[0];
+    expect(peer_say(&peer, ends[0], (size & 1) | (size & 4 ? HELLO_FDS : 0)), "sendmsg");
     expect(ipc_channel_from_fd(ends[1], &opts, sizeof(opts), 0, &ch) == 0, "from_fd");
     expect(peer_hear(&peer, ends[0]), "the victim's hello");
     fcntl(peer.bell, F_SETFL, O_NONBLOCK);
@@ -399,7 +547,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     ipc_channel_close(ch);
     peer_close(&peer);
-    close(ends[0]);
     close(ends[1]);
+    expect_same_descriptors(&before);
     return 0;
 }

@@ -74,6 +74,30 @@ static void *sends(void *unused)
     return NULL;
 }
 
+static void *receives_descriptors(void *unused)
+{
+    char byte;
+    int fd;
+
+    (void)unused;
+    begun = 1;
+    for (;;) {
+        size_t nfds = 1;
+        CHECK(ipc_channel_recv_fds(ends[1], &byte, 1, &fd, &nfds, -1) == 1);
+        CHECK(nfds == 1 && close(fd) == 0);
+    }
+}
+
+static void *sends_descriptors(void *unused)
+{
+    int input = 0;
+
+    (void)unused;
+    begun = 1;
+    for (;;)
+        CHECK(ipc_channel_send_fds(ends[0], "x", 1, &input, 1, -1) == 0);
+}
+
 static void cancel(void *(*run)(void *), void *argument)
 {
     struct timespec while_it_waits = {0, 20000000};
@@ -91,6 +115,38 @@ static void cancel(void *(*run)(void *), void *argument)
     CHECK(pthread_cancel(thread) == 0);
     CHECK(pthread_join(thread, &result) == 0);
     CHECK(result == PTHREAD_CANCELED);
+}
+
+/* Receives the messages of sends_descriptors, each with its descriptor. */
+static void receive_all(void)
+{
+    char byte;
+    int fd;
+    size_t nfds = 1;
+
+    while (ipc_channel_recv_fds(ends[1], &byte, 1, &fd, &nfds, 0) == 1)
+        CHECK(byte == 'x' && nfds == 1 && close(fd) == 0);
+    CHECK(errno == EAGAIN);
+}
+
+static void with_descriptors(void)
+{
+    struct ipc_channel_opts opts = {.flags = IPC_CHANNEL_F_FDS};
+    int input = 0;
+
+    CHECK(ipc_channel_pair(&opts, sizeof(opts), ends) == 0);
+    for (int i = 0; i < 20; i++) {
+        cancel(receives_descriptors, NULL);
+        CHECK(ipc_channel_send_fds(ends[0], "x", 1, &input, 1, 0) == 0);
+        receive_all();
+    }
+    /* The socket becomes full, and the sender waits for space. */
+    for (int i = 0; i < 5; i++) {
+        cancel(sends_descriptors, NULL);
+        receive_all();
+    }
+    ipc_channel_close(ends[0]);
+    ipc_channel_close(ends[1]);
 }
 
 int main(void)
@@ -122,6 +178,8 @@ int main(void)
     CHECK(ipc_channel_recv(ends[1], &byte, 1, 0) == 1 && byte == 'y');
     ipc_channel_close(ends[0]);
     ipc_channel_close(ends[1]);
+    CHECK(descriptors() == before);
+    with_descriptors();
     CHECK(descriptors() == before);
     return 0;
 }

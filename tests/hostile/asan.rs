@@ -10,12 +10,13 @@ use std::process::Command;
 const SECONDS: u64 = 4;
 
 /// The minimal counts, without which the test would prove too little.
-const MINIMUM: [(&str, u64); 7] = [
+const MINIMUM: [(&str, u64); 8] = [
     ("connections", 20),
     ("refused", 1),
     ("sent", 200),
     ("received", 50),
     ("peeked", 50),
+    ("descriptors", 10),
     ("eproto", 50),
     ("epipe", 20),
 ];

@@ -66,7 +66,7 @@ static void poison_control(uint8_t *page)
 {
     static const size_t gaps[][2] = {
         {TAIL + 16, HEAD},
-        {HEAD + 16, RECEIVER},
+        {HEAD_TAKEN + 8, RECEIVER},
         {RECEIVER + 8, SENDER},
         {SENDER + 8, PROCESSOR},
         {PROCESSOR + 8, SENDING_ENDED},
@@ -269,8 +269,73 @@ enum {
     PIPES = 32,
     DRAINS = 64,
     ENDS = 128,
-    ALL = 255
+    FDS = 256,
+    ALL = 511
 };
+
+/* Sends a message with descriptors, mostly as the protocol requires. */
+static void act_with_descriptors(struct peer *peer, uint64_t *tail, uint64_t *random)
+{
+    static const uint32_t lengths[] = {0,
+                                       1,
+                                       8,
+                                       9,
+                                       4000,
+                                       MARKED_LONGEST - 1,
+                                       MARKED_LONGEST,
+                                       MARKED_LONGEST + 1,
+                                       MARKED_LONGEST + 9,
+                                       RING_SIZE - 68,
+                                       RING_SIZE,
+                                       MARK - 1};
+    uint64_t chance = next_random(random), token = next_random(random) % 8;
+    int fds[3] = {peer->memory, peer->read_end, peer->sock};
+    size_t nfds = 1 + chance % 3;
+    uint8_t bytes[HELLO_LEN] = {0};
+
+    set64(peer, HEAD, get64(peer->victims, TAIL));
+    while (recv(peer->sock, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+    switch (chance >> 8 & 255) {
+    case 0: /* none */
+        break;
+    case 1: /* a wrong count */
+        send_token(peer->sock, token, chance >> 40, fds, nfds);
+        break;
+    case 2: /* not the descriptors of this message */
+        send_token(peer->sock, token + 1, nfds, fds, nfds);
+        break;
+    case 3: /* other data */
+        send_with(peer->sock, bytes, chance >> 40 & 31, fds, chance >> 48 & 1);
+        break;
+    case 4: /* many descriptors of killed senders */
+        for (uint64_t i = 0; i < (chance >> 40 & 31); i++) {
+            send_token(peer->sock, token + 1, 1, fds, 1);
+        }
+        send_token(peer->sock, token, nfds, fds, nfds);
+        break;
+    default:
+        send_token(peer->sock, token, nfds, fds, nfds);
+        break;
+    }
+    uint32_t len = 1 + (chance >> 32) % 200;
+    uint64_t head = get64(peer->victims, HEAD);
+    if ((chance >> 20 & 255) == 0) { /* no message follows */
+        return;
+    }
+    if ((chance >> 20 & 255) == 1) {
+        set32(peer, place(head), MARK | lengths[(chance >> 32) % 12]);
+        return;
+    }
+    if (RING_SIZE - 8 - (*tail - head) >= record_size(marked_size(len))) {
+        uint64_t at = *tail;
+
+        *tail = publish_marked(peer, at, len, token);
+        if ((chance >> 20 & 255) == 2) { /* another token than before */
+            set64(peer, CONTROL_SIZE + ((at + marked_size(len)) & (RING_SIZE - 8)), token + 1);
+        }
+    }
+}
 
 static void act_on_pipes(struct peer *peer, uint64_t chance)
 {
@@ -333,6 +398,9 @@ static void close_at_random(struct peer *peer, uint64_t chance)
             _exit(0);
         }
         break;
+    case 6:
+        close_if_open(&peer->sock);
+        break;
     default:
         break;
     }
@@ -387,6 +455,9 @@ static void act(struct peer *peer, unsigned action, uint64_t *tail, uint64_t *ra
         break;
     case ENDS:
         close_at_random(peer, chance);
+        break;
+    case FDS:
+        act_with_descriptors(peer, tail, random);
         break;
     default:
         break;
@@ -447,7 +518,7 @@ static void fork_holder(void)
 
 /* Makes the handshake. The side that connects must send its hello first; this peer sometimes
  * violates that. Returns 0 if there is no session to attack. */
-static int handshake(struct peer *peer, int sock, int connects, uint64_t *random)
+static int handshake(struct peer *peer, int sock, int connects, int flags, uint64_t *random)
 {
     uint64_t chance = next_random(random);
     int sends_first = connects || chance % 4 == 0;
@@ -462,7 +533,7 @@ static int handshake(struct peer *peer, int sock, int connects, uint64_t *random
         send_invalid_descriptor(peer, sock, chance >> 40);
         return 0;
     }
-    if (!peer_say(peer, sock, chance >> 9 & 1) || (sends_first && !peer_hear(peer, sock))) {
+    if (!peer_say(peer, sock, flags) || (sends_first && !peer_hear(peer, sock))) {
         return 0;
     }
     if ((chance >> 32) % 16 == 1) {
@@ -477,17 +548,24 @@ static void attack(int sock, int connects, uint64_t *random)
     uint64_t tail = 0, end = now() + 300000000;
     unsigned actions = 1 + next_random(random) % ALL;
     int mostly_valid = next_random(random) % 4 == 0; /* such a session lasts longer */
+    int flags = next_random(random) % 4;             /* of the hello */
+
+    if (next_random(random) % 4 == 0) {
+        actions = FDS;
+        flags |= HELLO_FDS;
+    }
 
     peer_make(&peer);
-    if (!handshake(&peer, sock, connects, random)) {
+    peer.sock = fcntl(sock, F_DUPFD_CLOEXEC, 0);
+    if (!handshake(&peer, sock, connects, flags, random)) {
         peer_close(&peer);
         return;
     }
     fcntl(peer.bell, F_SETFL, O_NONBLOCK);
     for (unsigned i = 1;; i++) {
-        unsigned action = 1u << next_random(random) % 8;
+        unsigned action = 1u << next_random(random) % 9;
 
-        if (mostly_valid && action != VALID && i % 64 != 0) {
+        if (mostly_valid && action != VALID && action != FDS && i % 64 != 0) {
             action = VALID;
         }
         if (action & (actions | (mostly_valid ? VALID : 0))) {
@@ -527,7 +605,7 @@ __attribute__((noreturn)) static void run_hostile(int listener, uint64_t seed)
 /* ------------------------------------------------------------------------------ the victim */
 
 struct counts {
-    uint64_t calls, sent, received, peeked, eproto, epipe, timed_out;
+    uint64_t calls, sent, received, peeked, descriptors, eproto, epipe, timed_out;
 };
 
 /* A thread of the victim, which sends, receives or both. */
@@ -559,7 +637,8 @@ static void check(struct user *user, uint64_t since, int failed, int timeout_ms,
     user->counts.timed_out += error == ETIMEDOUT;
     int known = error == EPROTO || error == EPIPE || (error == EAGAIN && timeout_ms == 0) ||
                 (error == ETIMEDOUT && timeout_ms > 0) ||
-                (misuse && (error == EINVAL || error == EMSGSIZE || error == EBUSY));
+                (misuse && (error == EINVAL || error == EMSGSIZE || error == EBUSY ||
+                            error == EOPNOTSUPP || error == ETOOMANYREFS));
     errno = error;
     expect(known, what);
 }
@@ -587,12 +666,15 @@ static void sending_call(struct user *user, int timeout_ms)
 
         expect(bytes != NULL, "malloc");
         memset(bytes, (int)len, len);
+        int fds[3] = {0, 1, 2};
+        size_t nfds = chance >> 35 & 3;
         struct iovec same[4] = {{bytes, len}, {bytes, len}, {bytes, len}, {bytes, len}};
-        ssize_t sent = chance >> 40 & 1 ? ipc_channel_send_many(user->ch, same, 4, timeout_ms)
-                                        : ipc_channel_send(user->ch, bytes, len, timeout_ms) + 1;
+        ssize_t sent = chance >> 40 & 1
+                           ? ipc_channel_send_many(user->ch, same, 4, timeout_ms)
+                           : ipc_channel_send_fds(user->ch, bytes, len, fds, nfds, timeout_ms) + 1;
         /* A single send returns 0 or -1. */
         int failed = chance >> 40 & 1 ? sent < 0 : sent == 0;
-        check(user, since, failed, timeout_ms, 0, "ipc_channel_send");
+        check(user, since, failed, timeout_ms, nfds != 0, "ipc_channel_send_fds");
         user->counts.sent += failed ? 0 : (uint64_t)sent;
         free(bytes);
         return;
@@ -671,9 +753,23 @@ static void receiving_call(struct user *user, int timeout_ms)
     default: {
         uint8_t *buffer = malloc(cap);
 
-        expect(buffer != NULL, "malloc");
-        len = ipc_channel_recv(user->ch, buffer, cap, timeout_ms);
+        size_t nfds = chance >> 34 & 3;
+        int *fds = malloc(nfds * sizeof(int));
+
+        expect(buffer != NULL && (fds != NULL || nfds == 0), "malloc");
+        if (chance >> 36 & 3) {
+            len = ipc_channel_recv_fds(user->ch, buffer, cap, fds, &nfds, timeout_ms);
+        } else {
+            len = ipc_channel_recv(user->ch, buffer, cap, timeout_ms);
+            nfds = 0;
+        }
         check(user, since, len < 0, timeout_ms, 1, "ipc_channel_recv");
+        for (size_t i = 0; len >= 0 && i < nfds; i++) {
+            expect(fcntl(fds[i], F_GETFD) == FD_CLOEXEC, "a descriptor without close-on-exec");
+            close(fds[i]);
+            user->counts.descriptors++;
+        }
+        free(fds);
         if (len > 0) {
             expect((size_t)len <= cap && len <= RING_SIZE - 68,
                    "a message that is longer than the buffer");
@@ -741,6 +837,7 @@ static void add(struct counts *sum, const struct counts *more)
     sum->sent += more->sent;
     sum->received += more->received;
     sum->peeked += more->peeked;
+    sum->descriptors += more->descriptors;
     sum->eproto += more->eproto;
     sum->epipe += more->epipe;
     sum->timed_out += more->timed_out;
@@ -834,6 +931,8 @@ int main(int argc, char **argv)
 
     for (unsigned connects = 0; now() < end; connects ^= 1) {
         struct ipc_channel *ch;
+
+        opts.flags = next_random(&random) & 1 ? IPC_CHANNEL_F_FDS : 0;
         uint64_t since = now();
         int made = connects ? ipc_channel_connect(peer_name, &opts, sizeof(opts), 500, &ch)
                             : ipc_channel_accept(listeners[0], &opts, sizeof(opts), 500, &ch);
@@ -863,12 +962,12 @@ int main(int argc, char **argv)
     }
     expect(open_descriptors() == before, "a descriptor is left");
     printf("connections %llu refused %llu calls %llu sent %llu received %llu peeked %llu "
-           "eproto %llu epipe %llu timed-out %llu guarded %d\n",
+           "descriptors %llu eproto %llu epipe %llu timed-out %llu guarded %d\n",
            (unsigned long long)connections, (unsigned long long)refused,
            (unsigned long long)sum.calls, (unsigned long long)sum.sent,
            (unsigned long long)sum.received, (unsigned long long)sum.peeked,
-           (unsigned long long)sum.eproto, (unsigned long long)sum.epipe,
-           (unsigned long long)sum.timed_out, guarded);
+           (unsigned long long)sum.descriptors, (unsigned long long)sum.eproto,
+           (unsigned long long)sum.epipe, (unsigned long long)sum.timed_out, guarded);
     expect(guarded >= (int)connections, "mappings without guards");
     return 0;
 }

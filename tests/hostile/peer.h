@@ -22,6 +22,14 @@
 #define RING_SIZE    65536
 #define MEMORY_SIZE  (CONTROL_SIZE + RING_SIZE)
 
+/* Flags of a hello. */
+#define HELLO_MEMBARRIER 1
+#define HELLO_FDS        2
+
+/* The mark of a message with descriptors in its length, and the longest such message. */
+#define MARK           0x80000000u
+#define MARKED_LONGEST (RING_SIZE - 80)
+
 /* From linux/fcntl.h, which conflicts with fcntl.h. */
 #define SEAL_FUTURE_WRITE 0x10
 
@@ -33,6 +41,7 @@ enum word {
     HEAD = 128,
     HEAD_UNFENCED = 136,
     HEAD_PROCESS = 140,
+    HEAD_TAKEN = 144,
     RECEIVER = 256,
     SENDER = 384,
     PROCESSOR = 512,
@@ -47,6 +56,7 @@ struct peer {
     int waker;              /* the write end of the pipe that wakes the victim */
     int read_end;           /* its read end; the victim shares the file description */
     int bell;               /* the read end of the victim's pipe; -1 before its hello */
+    int sock;               /* the socket, if the peer keeps it for descriptors, or -1 */
 };
 
 static void fail(const char *what)
@@ -117,6 +127,27 @@ static inline uint64_t publish(struct peer *peer, uint64_t cursor, uint32_t len)
     return next;
 }
 
+/* The length of an unmarked message that is as long as a marked one. */
+static inline uint64_t marked_size(uint64_t len)
+{
+    return ((len + 7) & ~(uint64_t)7) + 8;
+}
+
+/* Publishes a message with a token, as the protocol requires. Its descriptors were sent. Returns the
+ * next cursor. */
+static inline uint64_t publish_marked(struct peer *peer, uint64_t cursor, uint32_t len,
+                                      uint64_t token)
+{
+    uint64_t next = cursor + record_size(marked_size(len));
+
+    /* The token can be in the second mapping of the ring, which the peer does not have. */
+    set64(peer, CONTROL_SIZE + ((cursor + marked_size(len)) & (RING_SIZE - 8)), token);
+    set32(peer, place(next), 0);
+    set64(peer, TAIL, next);
+    set32(peer, place(cursor), MARK | len);
+    return next;
+}
+
 static void peer_make(struct peer *peer)
 {
     int ends[2];
@@ -135,10 +166,12 @@ static void peer_make(struct peer *peer)
     peer->waker = ends[1];
     peer->victims = NULL;
     peer->bell = -1;
+    peer->sock = -1;
 }
 
 /* Sends bytes with descriptors. Returns the number of bytes, or -1. */
-static ssize_t send_with(int sock, const void *bytes, size_t len, const int *fds, size_t nfds)
+static inline ssize_t send_with(int sock, const void *bytes, size_t len, const int *fds,
+                                size_t nfds)
 {
     union {
         struct cmsghdr align;
@@ -161,11 +194,19 @@ static ssize_t send_with(int sock, const void *bytes, size_t len, const int *fds
     return sendmsg(sock, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static inline void hello_bytes(uint8_t bytes[HELLO_LEN], int membarrier)
+/* Sends a token, a number of descriptors, and descriptors. Returns 0 on failure. */
+static inline int send_token(int sock, uint64_t token, uint64_t count, const int *fds, size_t nfds)
+{
+    uint64_t bytes[2] = {token, count};
+
+    return send_with(sock, bytes, sizeof(bytes), fds, nfds) == sizeof(bytes);
+}
+
+static inline void hello_bytes(uint8_t bytes[HELLO_LEN], int flags)
 {
     memset(bytes, 0, HELLO_LEN);
     memcpy(bytes, "uich\3", 5);
-    bytes[6] = membarrier ? 1 : 0;
+    bytes[6] = (uint8_t)flags;
     bytes[10] = RING_SIZE >> 16;
     bytes[16] = 8; /* the alignment */
 }
@@ -204,12 +245,12 @@ static inline int peer_hear(struct peer *peer, int sock)
 }
 
 /* Sends a hello. Returns 0 on failure. */
-static inline int peer_say(const struct peer *peer, int sock, int membarrier)
+static inline int peer_say(const struct peer *peer, int sock, int flags)
 {
     uint8_t hello[HELLO_LEN];
     int fds[2] = {peer->memory, peer->read_end};
 
-    hello_bytes(hello, membarrier);
+    hello_bytes(hello, flags);
     return send_with(sock, hello, HELLO_LEN, fds, 2) == HELLO_LEN;
 }
 
@@ -231,6 +272,7 @@ static inline void peer_close(struct peer *peer)
     close_if_open(&peer->waker);
     close_if_open(&peer->read_end);
     close_if_open(&peer->bell);
+    close_if_open(&peer->sock);
 }
 
 #endif

@@ -64,14 +64,23 @@ impl Drop for PeerMemory {
 
 /// A channel and its peer, after the handshake.
 pub fn channel() -> (Channel, Peer) {
-    let (peer_socket, socket) = sockets(Transport::Stream);
+    let (channel, peer, _) = channel_with(Transport::Stream, 0, 0);
+    (channel, peer)
+}
+
+/// The same over a socket of this type, whose peer end is returned too. The flags of the options,
+/// and those of the peer's hello.
+pub fn channel_with(transport: Transport, flags: u32, hello_flags: u8) -> (Channel, Peer, OwnedFd) {
+    let (peer_socket, socket) = sockets(transport);
     let (memory, fd) = PeerMemory::new();
     let (read_end, write_end) = pipe();
     let read_end = OwnedFd::from(read_end);
     let own_read_end = read_end.try_clone().unwrap();
-    let piece = Piece(hello(RING), vec![fd, read_end]);
+    let mut bytes = hello(RING);
+    bytes[6] = hello_flags;
+    let piece = Piece(bytes, vec![fd, read_end]);
     assert_eq!(send_piece(&peer_socket, &piece), Ok(64));
-    let channel = from_fd(&socket, 0).unwrap();
+    let channel = from_fd_with(&socket, flags, 0).unwrap();
     let (_, [_, doorbell]) = recv_hello(&peer_socket).unwrap();
     let peer = Peer {
         memory,
@@ -79,7 +88,7 @@ pub fn channel() -> (Channel, Peer) {
         read_end: own_read_end,
         doorbell,
     };
-    (channel, peer)
+    (channel, peer, peer_socket)
 }
 
 /// Kills this process when its parent ends.

@@ -65,6 +65,38 @@ impl Channel {
         outcome(|| unsafe { ipc_channel_send(self.0, at, len, timeout_ms) } as isize)
     }
 
+    /// Receives a message of up to 256 bytes. Returns its length and its descriptors.
+    pub fn recv_fds(
+        &self,
+        places: usize,
+        timeout_ms: c_int,
+    ) -> Result<(usize, Vec<OwnedFd>), c_int> {
+        let (mut buffer, mut fds, mut nfds) = ([0u8; 256], vec![-1; places], places);
+        let (at, to) = (buffer.as_mut_ptr().cast(), fds.as_mut_ptr());
+        // SAFETY: arrays of these lengths.
+        let received =
+            outcome(|| unsafe { ipc_channel_recv_fds(self.0, at, 256, to, &mut nfds, timeout_ms) });
+        Ok((received?, fds[..nfds].iter().map(|fd| own(*fd)).collect()))
+    }
+
+    pub fn send_fds(&self, bytes: &[u8], fd: &OwnedFd, timeout_ms: c_int) -> Outcome {
+        let (at, len, fd) = (bytes.as_ptr().cast(), bytes.len(), fd.as_raw_fd());
+        // SAFETY: the slice with its length, and one descriptor.
+        outcome(|| unsafe { ipc_channel_send_fds(self.0, at, len, &fd, 1, timeout_ms) } as isize)
+    }
+
+    /// The length of the next message.
+    pub fn peek(&self, timeout_ms: c_int) -> Outcome {
+        let mut at = ptr::null();
+        // SAFETY: an out pointer.
+        outcome(|| unsafe { ipc_channel_peek(self.0, &mut at, timeout_ms) })
+    }
+
+    pub fn release(&self) -> Outcome {
+        // SAFETY: an open channel.
+        outcome(|| unsafe { ipc_channel_release(self.0) } as isize)
+    }
+
     pub fn is_readable(&self) -> bool {
         // SAFETY: an open channel.
         let fd = unsafe { ipc_channel_fd(self.0) };
@@ -82,8 +114,14 @@ fn opts() -> ipc_channel_opts {
 }
 
 pub fn from_fd(sock: &OwnedFd, timeout_ms: c_int) -> Result<Channel, c_int> {
+    from_fd_with(sock, 0, timeout_ms)
+}
+
+/// The same with these flags.
+pub fn from_fd_with(sock: &OwnedFd, flags: u32, timeout_ms: c_int) -> Result<Channel, c_int> {
     let mut ch = ptr::null_mut();
-    let (opts, size) = (opts(), size_of::<ipc_channel_opts>());
+    let size = size_of::<ipc_channel_opts>();
+    let opts = ipc_channel_opts { flags, ..opts() };
     let sock = sock.as_raw_fd();
     // SAFETY: the structure with its size, and an out pointer.
     outcome(|| unsafe { ipc_channel_from_fd(sock, &opts, size, timeout_ms, &mut ch) } as isize)
