@@ -1,8 +1,12 @@
 //! The system calls that a channel makes.
 
+use crate::fd_support::{WITH_FDS, file};
 use crate::support::*;
 use common::strace::{MARKER, marker, name, trace};
-use libc::EAGAIN;
+use libc::{EAGAIN, c_void};
+use std::os::fd::OwnedFd;
+use std::ptr::null_mut;
+use unixipc::ffi::channel::ipc_channel_recv_fds;
 
 /// The number of messages of a burst, after which the sender does not yet check that its peer is
 /// alive.
@@ -110,6 +114,55 @@ fn no_system_calls() {
         assert!(phase.len() as u64 <= most, "{what}: {phase:?}");
         assert!(phase.iter().all(|call| *call == "poll"), "{phase:?}");
     }
+}
+
+/// A message with descriptors costs one system call to send and two to receive; the other messages
+/// of such a channel cost none.
+#[apply(isolated)]
+#[needs(needs::strace)]
+fn descriptors() {
+    let (a, b) = pair_with(&WITH_FDS);
+    let fd = file(1);
+    let exchange = |fds: &[&OwnedFd]| {
+        for _ in 0..30 {
+            assert_eq!(a.send_fds(b"message", fds, -1), DONE);
+        }
+        for _ in 0..30 {
+            let mut buffer = [0; 8];
+            let at = buffer.as_mut_ptr();
+            // SAFETY: an open end, and a buffer of eight bytes.
+            let received = unsafe {
+                ipc_channel_recv_fds(b.0, at.cast::<c_void>(), 8, null_mut(), null_mut(), -1)
+            };
+            assert_eq!(received, 7);
+        }
+    };
+    exchange(&[]);
+    let trace = trace(|| {
+        marker();
+        exchange(&[]);
+        marker();
+        exchange(&[&fd]);
+        marker();
+        exchange(&[]);
+        marker();
+    });
+    let phases = trace
+        .split(MARKER)
+        .map(|phase| phase.lines().filter_map(name).collect());
+    let [_, before, with, after, _]: [Vec<&str>; 5] =
+        phases.collect::<Vec<_>>().try_into().unwrap();
+    // A sender checks from time to time that the peer receives.
+    let is_check = |call: &&&str| **call != "poll";
+    assert_eq!(before.iter().filter(is_check).count(), 0, "{before:?}");
+    assert_eq!(after.iter().filter(is_check).count(), 0, "{after:?}");
+    let of = |wanted: &str| with.iter().filter(|call| **call == wanted).count();
+    let counts = [
+        of("sendmsg"),
+        of("recvfrom"),
+        with.iter().filter(is_check).count(),
+    ];
+    assert_eq!(counts, [30, 60, 90], "{with:?}");
 }
 
 /// Two busy processes: one sends as fast as possible, the other does some work for each message.

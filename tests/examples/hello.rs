@@ -8,6 +8,7 @@ fn output() {
     let pair = "the child replied: hello, world\nthe child has closed its end\n";
     let channel = "the square of 1 is 1\nthe square of 2 is 4\nthe square of 3 is 9\n\
                    the parent has closed its end\n";
+    let fds = "file 1 says: hello\nfile 2 says: world\nthe last message has no file\n";
     for (name, expected) in [
         ("hello_pair", pair),
         ("hello_shm", "two processes counted to 200000\n"),
@@ -16,6 +17,7 @@ fn output() {
             "the last position is 1000 1000000, version 1000\n",
         ),
         ("hello_channel", channel),
+        ("hello_fds", fds),
     ] {
         assert_eq!(succeed(&mut example(name)), expected);
     }
