@@ -3008,7 +3008,7 @@ struct ipc_channel_stats {
      */
     uint64_t wakes;
     /**
-     * number of sends and reservations that found the ring full
+     * number of sends and reservations that found the ring full, or the socket full of descriptors
      */
     uint64_t full;
 };

@@ -130,16 +130,21 @@ impl<'a> RecvHalf<'a> {
                 unsafe { byte.assume_init() }
             }))
         });
-        let taken = &link.memory.control().head.taken;
-        let is_taken = taken.load(Ordering::Relaxed) == self.taken_now();
-        if is_taken {
-            let is_first = fd_queue::is_first(link.fd_socket()?, token);
-            if !is_first.map_err(|error| self.channel.poison(error))? {
-                self.consume_marked(link, len);
-                return Ok(None);
-            }
+        if self.is_lost(link, token)? {
+            self.consume_marked(link, len);
+            return Ok(None);
         }
         Ok(Some(message))
+    }
+
+    /// Whether a process that was killed had received the descriptors of the next message.
+    fn is_lost(&self, link: &Link, token: u64) -> Result<bool> {
+        let taken = &link.memory.control().head.taken;
+        if taken.load(Ordering::Relaxed) != self.taken_now() {
+            return Ok(false);
+        }
+        let is_first = fd_queue::is_first(link.fd_socket()?, token);
+        Ok(!is_first.map_err(|error| self.channel.poison(error))?)
     }
 
     /// The value of `taken` while the descriptors of the next message are removed.
@@ -163,7 +168,8 @@ impl<'a> RecvHalf<'a> {
         preserve_errno_on_success(|| {
             let mut control = RecvControl::new();
             let wanted = (!fds.is_empty()).then_some(&mut control);
-            let flags = self.remove_fds(link, wanted)?;
+            let token = self.state.token.ok_or(Errno::EPROTO)?;
+            let flags = self.remove_fds(link, token, wanted)?;
             message.copy(buffer);
             let nfds = control.store(fds, flags)?;
             self.consume_marked(link, message.len);
@@ -182,17 +188,26 @@ impl<'a> RecvHalf<'a> {
         let len = self.state.ring.marked_len().ok_or(Errno::EINVAL)?;
         let link = self.channel.link().ok_or(Errno::EINVAL)?;
         self.check_sole_receiver(link)?;
-        preserve_errno_on_success(|| self.remove_fds(link, None))?;
-        self.consume_marked(link, len as usize);
-        Ok(())
+        preserve_errno_on_success(|| {
+            let token = self.state.token.ok_or(Errno::EINVAL)?;
+            if !self.is_lost(link, token)? {
+                self.remove_fds(link, token, None)?;
+            }
+            self.consume_marked(link, len as usize);
+            Ok(())
+        })
     }
 
     /// Removes the descriptors of the next message from the queue. `control`, if there is one, gets
     /// them; its flags are returned.
-    fn remove_fds(&mut self, link: &Link, control: Option<&mut RecvControl>) -> Result<c_int> {
+    fn remove_fds(
+        &mut self,
+        link: &Link,
+        token: u64,
+        control: Option<&mut RecvControl>,
+    ) -> Result<c_int> {
         self.channel.local.check_poisoned()?;
         let socket = link.fd_socket()?;
-        let token = self.state.token.ok_or(Errno::EPROTO)?;
         let found = fd_queue::find(socket, token, control);
         let flags = found.map_err(|error| self.channel.poison(error))?;
         let taken = &link.memory.control().head.taken;

@@ -14,7 +14,7 @@ pub struct Stats {
     pub sleeps: u64,
     /// The number of times that this end has woken its peer.
     pub wakes: u64,
-    /// The number of sends that found the ring full.
+    /// The number of sends that found the ring full, or the socket full of descriptors.
     pub full: u64,
 }
 
@@ -46,7 +46,7 @@ pub struct Counters {
     pub bytes: Counter,
     /// The number of times that this side has woken its peer.
     pub wakes: Counter,
-    /// The number of sends that found the ring full.
+    /// The number of sends that found the ring full, or the socket full of descriptors.
     pub full: Counter,
 }
 

@@ -23,7 +23,7 @@ pub struct ipc_channel_stats {
     pub sleeps: u64,
     /// number of times that this end woke its peer
     pub wakes: u64,
-    /// number of sends and reservations that found the ring full
+    /// number of sends and reservations that found the ring full, or the socket full of descriptors
     pub full: u64,
 }
 
