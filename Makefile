@@ -207,6 +207,15 @@ bench-calls: stage
 	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C benches/calls run \
 	    out=../../$(build)/benches LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
 
+## make count-instructions   count the instructions of a message with valgrind
+.PHONY: count-instructions
+count-instructions: stage
+	@scripts/need valgrind
+	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C benches/calls \
+	    ../../$(build)/benches/instructions out=../../$(build)/benches \
+	    LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
+	scripts/count-instructions $(build)/benches/instructions
+
 ## make check-bench   run the tests of the benchmark harness
 .PHONY: check-bench
 check-bench:

@@ -314,8 +314,8 @@ impl CellMemory for Cell {
 
     #[inline]
     fn prefetch_write(&self, slot: SlotPtr) {
-        cache::prefetch_write(slot.0);
-        cache::prefetch_write(self.value(slot));
+        cache::prefetch_write(slot.0.as_ptr());
+        cache::prefetch_write(self.value(slot).as_ptr());
     }
 
     #[inline]

@@ -44,10 +44,8 @@ impl SendHalf<'_> {
             count += 1;
             sum += bytes.len();
         }
-        let next = link.memory.length(ring.batch_end(&batch));
-        let tail = &link.memory.control().tail.at;
-        ring.publish_batch(batch, first_length, next, tail);
-        self.published(link, count as u64, sum)?;
+        let fields = self.length_fields(link, &batch);
+        self.publish_batch(link, batch, fields, count as u64, sum)?;
         Ok(count)
     }
 }
@@ -55,7 +53,8 @@ impl SendHalf<'_> {
 impl RecvHalf<'_> {
     /// Receives messages, and returns how many; 0 at the end of the session. Waits only for the
     /// first. The others are received with it, until there is no other message, or the next one
-    /// exceeds its buffer or carries descriptors. Sets the length of each buffer that has received a message.
+    /// exceeds its buffer or carries descriptors. Sets the length of each buffer that has received
+    /// a message.
     pub fn recv_many(&mut self, targets: &mut [Target], deadline: Deadline) -> Result<usize> {
         let (first, others) = targets.split_first_mut().ok_or(Errno::EINVAL)?;
         let buffer = first.buffer()?;

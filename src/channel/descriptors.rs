@@ -89,15 +89,9 @@ impl SendHalf<'_> {
 
     #[inline(never)]
     fn publish_marked(&mut self, link: &Link, len: usize) -> Result<()> {
-        let ring = &mut self.state.ring;
-        let next = ring.position_after(ring.record_size(marked_size(len)));
-        ring.publish_marked(
-            len as u32,
-            link.memory.length(ring.position()),
-            link.memory.length(next),
-            &link.memory.control().tail.at,
-        );
-        self.published(link, 1, len)
+        let batch = self.state.ring.batch_of_marked(len as u32);
+        let fields = self.length_fields(link, &batch);
+        self.publish_batch(link, batch, fields, 1, len)
     }
 }
 

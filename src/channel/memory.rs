@@ -34,7 +34,7 @@ use crate::sys::memory::Mapping;
 use crate::transport::ring::{self, ALIGN_MIN, Geometry};
 use nix::fcntl::SealFlag;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// The size of the largest page of any system. The ring is mapped separately, so it begins at a
 /// page boundary. The pages between the control words and the ring are never accessed, so they
@@ -200,14 +200,12 @@ impl EndMemory {
         unsafe { NonNull::new_unchecked(at) }
     }
 
-    /// Prefetches a cache line for writing before messages are written from `position` on, because
-    /// the receiver's processor has the line. A distance of two lines was fastest in measurements.
+    /// Prefetches a cache line for writing before messages are written from the length field `next`
+    /// on, because the receiver's processor has the line. A distance of two lines was fastest in
+    /// measurements.
     #[inline]
-    pub fn prefetch_write(&self, position: u64) {
-        // Within the mapping, because the ring is mapped twice.
-        if let Some(ahead) = NonNull::new(self.ring(position).wrapping_add(AHEAD)) {
-            cache::prefetch_write(ahead);
-        }
+    pub fn prefetch_write(next: &AtomicU32) {
+        cache::prefetch_write(ptr::from_ref(next).cast::<u8>().wrapping_add(AHEAD));
     }
 
     /// The length field at a position, which is a multiple of 8.

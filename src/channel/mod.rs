@@ -8,7 +8,8 @@
 //! | `memory` | the shared memory of an end: the control words and the ring |
 //! | `state` | the conditions and the sources of readiness of each direction: message, space, end |
 //! | `endpoint` | an end: creation, shutdown, the descriptor for event loops, closing |
-//! | `send` | reserving space, publishing a message, waking the receiver |
+//! | `send` | reserving space, and writing a message |
+//! | `publish` | publishing a message, waking the receiver |
 //! | `recv` | finding a message, releasing it, waking the sender |
 //! | `batch` | sending or receiving several messages at once |
 //! | `descriptors` | messages with descriptors, which travel over the socket of the handshake |
@@ -31,6 +32,7 @@ mod listen;
 mod memory;
 mod options;
 mod pending;
+mod publish;
 mod recv;
 mod send;
 mod state;

@@ -1,6 +1,7 @@
 //! Sending: reserve space, write the message, publish it, wake the receiver.
 
 use super::endpoint::{Channel, Link};
+use super::memory::EndMemory;
 use super::state::{SpaceCondition, View, load_cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
@@ -9,7 +10,7 @@ use crate::iovec::Source;
 use crate::shared_copy;
 use crate::sys;
 use crate::transport::doorbell::Doorbell;
-use crate::transport::event_count::{Notifier, PeerState};
+use crate::transport::event_count::Notifier;
 use crate::transport::liveness::Liveness;
 use crate::transport::readiness::Interest;
 use crate::transport::ring::{ALIGN_MIN, Geometry, Producer};
@@ -17,14 +18,10 @@ use crate::transport::spin::{SpinPolicy, Spinner};
 use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
 use std::ptr::NonNull;
 
-/// How often a sender checks that messages are received: after this number, a power of two. If none
-/// has been received since the last check, it asks the kernel whether the peer is alive.
-const LIVENESS_EVERY: u64 = 64;
-
 /// The private state of the thread that sends.
 pub struct Sender {
     pub(super) ring: Producer,
-    notifier: Notifier,
+    pub(super) notifier: Notifier,
     /// The reasons to take the slow path, as bits; 0 for the fast path.
     slow_reasons: u32,
     /// The length that `reserve` has reserved.
@@ -73,10 +70,13 @@ impl<'a> SendHalf<'a> {
         let len = bytes.len();
         match self.try_reserve(len) {
             Some((link, space)) if len <= shared_copy::SHORT => {
+                // Computed before the copy, which the compiler assumes to change everything.
+                let batch = self.state.ring.batch_of(len as u32);
+                let (length, next) = self.length_fields(link, &batch);
                 // SAFETY: `try_reserve` has reserved `len` bytes there, aligned to 8.
                 unsafe { shared_copy::short_to_shared(bytes, space) };
-                self.prefetch(link, len);
-                self.publish(link, len)
+                EndMemory::prefetch_write(next);
+                self.publish_batch(link, batch, (length, next), 1, len)
             }
             _ => self.send_any(bytes, deadline),
         }
@@ -301,101 +301,5 @@ impl<'a> SendHalf<'a> {
             wait(end.bell, role, words, &mut condition, deadline)?;
         }
         Ok(())
-    }
-
-    /// Prefetches the cache lines of the next short messages for writing.
-    #[inline(always)]
-    fn prefetch(&self, link: &Link, len: usize) {
-        let ring = &self.state.ring;
-        let next = ring.position_after(ring.record_size(len));
-        link.memory.prefetch_write(next);
-    }
-
-    /// Publishes the message in the reserved space.
-    #[inline(always)]
-    fn publish(&mut self, link: &Link, len: usize) -> Result<()> {
-        let ring = &mut self.state.ring;
-        let next = ring.position_after(ring.record_size(len));
-        ring.publish(
-            len as u32,
-            link.memory.length(ring.position()),
-            link.memory.length(next),
-            &link.memory.control().tail.at,
-        );
-        self.published(link, 1, len)
-    }
-
-    /// Counts messages that were published together, and wakes the receiver if it sleeps.
-    #[inline(always)]
-    pub(super) fn published(&mut self, link: &Link, messages: u64, bytes: usize) -> Result<()> {
-        let sent = &self.channel.sent.0;
-        let count = sent.messages.add(messages);
-        sent.bytes.add(bytes as u64);
-        let is_check_due = (count ^ count.wrapping_sub(messages)) >= LIVENESS_EVERY;
-        let peer_word = &link.peer.control().receiver.word;
-        let asymmetric = &link.memory.control().tail.asymmetric;
-        let peer = self.state.notifier.notify(peer_word, asymmetric, || true);
-        if peer != PeerState::Awake || is_check_due {
-            return self.after_publish(link, peer);
-        }
-        Ok(())
-    }
-
-    /// As [`SendHalf::publish`], not inlined.
-    #[inline(never)]
-    fn publish_any(&mut self, link: &Link, len: usize) -> Result<()> {
-        self.publish(link, len)
-    }
-
-    /// The rare steps after a publication.
-    #[cold]
-    fn after_publish(&mut self, link: &Link, peer: PeerState) -> Result<()> {
-        preserve_errno_on_success(|| match peer {
-            PeerState::Asleep => self.wake_receiver(link),
-            PeerState::Ended => {
-                let result = self.check_delivered(link);
-                self.state.ring.close();
-                result
-            }
-            PeerState::Awake => self.check_liveness(link),
-        })
-    }
-
-    fn wake_receiver(&mut self, link: &Link) -> Result<()> {
-        link.cpus().mine.publish();
-        self.channel.sent.0.wakes.add(1);
-        link.peer_bell.notify().or_else(|_| {
-            self.channel.bell.set_gone();
-            self.check_delivered(link)
-        })
-    }
-
-    /// Checks that the peer is alive if it has read none of the last messages.
-    fn check_liveness(&mut self, link: &Link) -> Result<()> {
-        link.cpus().mine.publish();
-        let before = self.state.ring.cached_head();
-        self.refresh(link)?;
-        if self.state.ring.cached_head() == before && self.channel.bell.check_peer() {
-            return self.check_delivered(link);
-        }
-        Ok(())
-    }
-
-    /// For a peer that has ended: `EPIPE` if it has not received all messages. If it has, this send
-    /// succeeds and the next one fails.
-    fn check_delivered(&mut self, link: &Link) -> Result<()> {
-        self.refresh(link)?;
-        if self.state.ring.is_drained() {
-            Ok(())
-        } else {
-            Err(Errno::EPIPE)
-        }
-    }
-
-    fn refresh(&mut self, link: &Link) -> Result<()> {
-        let refreshed = self.state.ring.refresh(0, &link.peer.control().head.at);
-        refreshed
-            .map(drop)
-            .map_err(|error| self.channel.poison(error))
     }
 }

@@ -189,7 +189,7 @@ impl<B: Doorbell> Messages<'_, B> {
         let head = &self.0.mine.head.at;
         // Pairs with the release in `Consumer::release`, by another thread of this process.
         let before = head.load(Ordering::Acquire);
-        // Pairs with the release in `Producer::publish`.
+        // Pairs with the release in `Producer::publish_batch`.
         let length = self.0.peer_ring.length_at(before).load(Ordering::Acquire);
         // Another thread may have received in between, so that the field belongs to another record.
         length != 0 || head.load(Ordering::Relaxed) != before

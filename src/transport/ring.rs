@@ -94,38 +94,43 @@ pub const fn size_for(len: u64) -> u64 {
 /// The size of a ring, and the alignment of its messages. Both are powers of two.
 #[derive(Clone, Copy, Debug)]
 pub struct Geometry {
-    size: u64,
-    align: u64,
+    /// The size of the ring - 1.
+    mask: u64,
+    /// The alignment - 1.
+    align_mask: u64,
 }
 
 impl Geometry {
     /// A ring of `size` bytes whose messages are aligned to `align`.
     pub const fn new(size: u64, align: u64) -> Self {
-        Self { size, align }
+        Self {
+            mask: size - 1,
+            align_mask: align - 1,
+        }
     }
 
     /// The number of bytes that a message of `len` bytes occupies in the ring.
     #[inline]
     pub const fn record_size(self, len: u64) -> u64 {
-        (len + LENGTH + (self.align - 1)) & !(self.align - 1)
+        (len + LENGTH + self.align_mask) & !self.align_mask
     }
 
     /// The number of bytes that all records together may occupy. The rest is for the length field
     /// after them.
     #[inline]
     const fn capacity(self) -> u64 {
-        self.size - self.align
+        self.mask - self.align_mask
     }
 
     /// The position of a cursor in the ring.
     #[inline]
     const fn position(self, cursor: u64) -> u64 {
-        cursor & (self.size - 1)
+        cursor & self.mask
     }
 
     /// The offset of the length field from the cursor of its record.
     pub const fn length_offset(self) -> u64 {
-        self.align - LENGTH
+        self.align_mask + 1 - LENGTH
     }
 }
 
@@ -165,13 +170,7 @@ impl Producer {
     /// The position in the ring at which the next record begins.
     #[inline]
     pub fn position(&self) -> u64 {
-        self.position_after(0)
-    }
-
-    /// The position after the next record, if that occupies `need` bytes.
-    #[inline]
-    pub fn position_after(&self, need: u64) -> u64 {
-        self.geometry.position(self.tail.wrapping_add(need))
+        self.geometry.position(self.tail)
     }
 
     /// Whether `need` bytes are free according to the cached cursor of the consumer.
@@ -212,35 +211,22 @@ impl Producer {
         self.limit = self.tail;
     }
 
-    /// Publishes a message of `len` bytes, which the caller has written. `length` is its length
-    /// field, and `next` is the length field of the next message.
+    /// A batch of a single message of `len` bytes.
     #[inline]
-    pub fn publish(&mut self, len: u32, length: &AtomicU32, next: &AtomicU32, tail: &AtomicU64) {
-        let end = self
-            .tail
-            .wrapping_add(self.geometry.record_size(len.into()));
-        let batch = Batch {
+    pub fn batch_of(&self, len: u32) -> Batch {
+        Batch {
             first_len: len,
-            end,
-        };
-        self.publish_batch(batch, length, next, tail);
+            end: self.tail.wrapping_add(self.record_size(len as usize)),
+        }
     }
 
-    /// As [`Producer::publish`], for a marked message of `len` bytes. The caller has also written
-    /// the addition, at [`addition_offset`].
-    pub fn publish_marked(
-        &mut self,
-        len: u32,
-        length: &AtomicU32,
-        next: &AtomicU32,
-        tail: &AtomicU64,
-    ) {
+    /// A batch of a single marked message of `len` bytes, whose addition is at [`addition_offset`].
+    pub fn batch_of_marked(&self, len: u32) -> Batch {
         let size = self.record_size(marked_size(len as usize));
-        let batch = Batch {
+        Batch {
             first_len: len | MARK,
             end: self.tail.wrapping_add(size),
-        };
-        self.publish_batch(batch, length, next, tail);
+        }
     }
 
     /// A batch without messages.
@@ -279,7 +265,7 @@ impl Producer {
             .wrapping_add(self.geometry.record_size(len.into()));
     }
 
-    /// Publishes a batch that is not empty. `length` is the length field of its first message, and
+    /// Publishes a batch that is not empty, and that the caller has written. `length` is the length field of its first message, and
     /// `next` is the length field after its last one.
     #[inline]
     pub fn publish_batch(
@@ -320,7 +306,7 @@ impl Consumer {
     pub const fn new(geometry: Geometry, cursor: u64) -> Self {
         Self {
             geometry,
-            longest: longest(geometry.size) as u32,
+            longest: longest(geometry.mask + 1) as u32,
             longest_marked: 0,
             head: cursor,
             cached_len: 0,
@@ -394,7 +380,7 @@ impl Consumer {
     #[inline]
     pub fn poll_unmarked(&mut self, length: &AtomicU32) -> bool {
         if self.cached_len == 0 {
-            // Pairs with the release in `Producer::publish`.
+            // Pairs with the release in `Producer::publish_batch`.
             let len = length.load(Ordering::Acquire);
             if len > self.longest {
                 return false;
@@ -418,7 +404,7 @@ impl Consumer {
 
     /// Whether at least half of the ring is free, according to the producer's published cursor.
     pub fn is_half_free(&self, tail: &AtomicU64) -> bool {
-        tail.load(Ordering::Relaxed).wrapping_sub(self.head) <= self.geometry.size / 2
+        tail.load(Ordering::Relaxed).wrapping_sub(self.head) <= self.geometry.mask / 2 + 1
     }
 
     /// Publishes that the consumer has finished with the next message, of `len` bytes. For a marked

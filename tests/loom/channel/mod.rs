@@ -15,7 +15,7 @@ use crate::errno::{Errno, Result};
 use crate::shipped::control::Control;
 use crate::shipped::state::{Local, MessageCondition, PeerRing, SpaceCondition, View};
 use crate::transport::event_count::{ENDED, Notifier, PeerState};
-use crate::transport::ring::{ALIGN_MIN as ALIGN, Consumer, Geometry, Producer};
+use crate::transport::ring::{ALIGN_MIN as ALIGN, Batch, Consumer, Geometry, Producer};
 use crate::transport::wait::{Condition, Doorbell, Progress, Role, wait};
 use doorbell::{Limit, ModelDoorbell};
 use loom::cell::UnsafeCell;
@@ -222,13 +222,8 @@ impl Sender {
     fn publish(&mut self, number: u64, words: u64) -> PeerState {
         let position = self.ring.position();
         self.write(position, number, words);
-        let mine = &self.channel.ends[self.end];
-        self.ring.publish(
-            length_of(words),
-            &mine.lengths[mine.slot(position, 0)],
-            &mine.lengths[mine.slot(position, words)],
-            &mine.control.tail.at,
-        );
+        let batch = self.ring.batch_of(length_of(words));
+        self.publish_batch(batch);
         self.notify()
     }
 
@@ -237,7 +232,6 @@ impl Sender {
         if !self.ring.has_space(ALIGN) {
             self.wait_for_space(ALIGN, &mut limit)?;
         }
-        let first = self.ring.position();
         let mut batch = self.ring.batch();
         let mut count = 0;
         for number in numbers {
@@ -250,13 +244,19 @@ impl Sender {
             self.ring.append(&mut batch, length_of(1), length);
             count += 1;
         }
-        let mine = &self.channel.ends[self.end];
-        let next = &mine.lengths[mine.slot(self.ring.batch_end(&batch), 0)];
-        let length = &mine.lengths[mine.slot(first, 0)];
-        let tail = &mine.control.tail.at;
-        self.ring.publish_batch(batch, length, next, tail);
+        self.publish_batch(batch);
         self.notify();
         Ok(count)
+    }
+
+    /// The model of `SendHalf::publish_batch`.
+    fn publish_batch(&mut self, batch: Batch) {
+        let mine = &self.channel.ends[self.end];
+        let length = |position| &mine.lengths[mine.slot(position, 0)];
+        let (first, next) = (self.ring.position(), self.ring.batch_end(&batch));
+        let tail = &mine.control.tail.at;
+        self.ring
+            .publish_batch(batch, length(first), length(next), tail);
     }
 
     /// Wakes the receiver if it sleeps.
