@@ -2373,6 +2373,12 @@ void ipc_cell_close(struct ipc_cell *c);
 #define IPC_CHANNEL_F_NO_SPIN 4
 
 /**
+ * Flag of struct ipc_channel_opts, for ipc_channel_connect only: if no process listens at the path,
+ * wait for one.
+ */
+#define IPC_CHANNEL_F_WAIT 8
+
+/**
  * Flag of struct ipc_channel_opts: messages can carry descriptors (ipc_channel_send_fds). Both
  * sides must set it. Each end then keeps its socket, which is one descriptor more.
  */
@@ -2388,8 +2394,8 @@ struct ipc_channel;
  */
 struct ipc_channel_opts {
     /**
-     * IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK, IPC_CHANNEL_F_NO_SPIN and IPC_CHANNEL_F_FDS,
-     * or'ed
+     * IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK, IPC_CHANNEL_F_NO_SPIN, IPC_CHANNEL_F_FDS and,
+     * for ipc_channel_connect, IPC_CHANNEL_F_WAIT, or'ed
      */
     unsigned int flags;
     /**
@@ -2608,8 +2614,18 @@ int ipc_channel_accept(int listen_fd,
  * Connects to a listener, as the end of a channel.
  *
  * path is as for ipc_channel_listen, and opts as for ipc_channel_pair, with recv_size 0.
- * timeout_ms is as for ipc_channel_from_fd. It limits the whole call: the wait until the
- * listener's queue has space, and the handshake.
+ * timeout_ms is as for ipc_channel_from_fd. It limits the whole call: the wait for a listener, the
+ * wait until the listener's queue has space, and the handshake.
+ *
+ * If no process listens at the path, the call fails. With the flag IPC_CHANNEL_F_WAIT in opts it
+ * waits until a process listens, within timeout_ms: while the path or its directory does not exist
+ * (ENOENT), while no process listens (ECONNREFUSED), and after the listener has closed the
+ * connection or died (EPIPE). The call notices a new path at once (inotify(7)). It tries again
+ * after pauses of up to 100 ms for "@name" and for a directory that it cannot watch, and of up to
+ * 1 s if the path leads to another directory by a symbolic link. EACCES ends the wait after 100
+ * ms, because a listener can set the mode after it has created the path; all other errors end it
+ * at once. With timeout_ms 0 the flag has no effect. The flag uses one more descriptor during the
+ * wait.
  *
  * Blocks as timeout_ms says, until the handshake is complete: the listener has called
  * ipc_channel_accept and, if that did not complete the handshake, a function that uses its

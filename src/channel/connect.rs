@@ -1,8 +1,10 @@
 //! Connecting to a listener, accepting connections, and making a channel over a given socket.
 
+use super::await_listener::ListenerWait;
 use super::endpoint::Channel;
 use super::handshake::{FDS_AT_PEAK, Offer};
 use super::listen::{address, new_socket};
+use super::memory::RingParams;
 use super::options::Options;
 use super::pending::Pending;
 use crate::deadline::Deadline;
@@ -118,19 +120,45 @@ impl SpareFds {
     }
 }
 
-/// Connects to a listener.
+/// Connects to a listener. If the options say so, it also waits until a process listens.
 pub fn connect(path: &CStr, options: &Options, deadline: &mut Deadline) -> Result<Channel> {
     let _uncancelled = CancelGuard::new();
     let address = address(path)?;
     let ring = options.own_ring()?;
-    // Before connecting, so that the hello follows the connection immediately.
-    let offer = Offer::new(&ring, options.fds)?;
+    let mut offer = None;
+    let mut wait = None;
+    loop {
+        match try_connect(&address, options, &ring, &mut offer, deadline) {
+            // A socket of another type listens, so waiting does not help.
+            Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
+            Err(error) if options.wait => wait
+                .get_or_insert_with(|| ListenerWait::new(path))
+                .after(error, deadline)?,
+            connected => return connected,
+        }
+    }
+}
+
+/// Connects to a listener that exists. Leaves an offer that was not sent in `offer`, for the next
+/// attempt.
+fn try_connect(
+    address: &UnixAddr,
+    options: &Options,
+    ring: &RingParams,
+    offer: &mut Option<Offer>,
+    deadline: &mut Deadline,
+) -> Result<Channel> {
+    if offer.is_none() {
+        // Before connecting, so that the hello follows the connection immediately.
+        *offer = Some(Offer::new(ring, options.fds)?);
+    }
     let socket = new_socket()?;
-    connect_socket(&socket, &address, deadline)?;
+    connect_socket(&socket, address, deadline)?;
+    let offer = offer.take().ok_or(Errno::EPROTO)?;
     offer.send(socket.as_fd())?;
     let cred = pair::peer_cred(socket.as_fd())?;
-    let pending = Pending::new(socket, options, &ring, Some(offer));
-    let channel = Channel::new(options, &ring, cred, pending);
+    let pending = Pending::new(socket, options, ring, Some(offer));
+    let channel = Channel::new(options, ring, cred, pending);
     channel.complete_handshake(Role::Receiver, deadline)?;
     Ok(channel)
 }
@@ -144,7 +172,6 @@ fn connect_socket(socket: &OwnedFd, address: &UnixAddr, deadline: &mut Deadline)
                 deadline.interrupted()?;
                 block_next_attempt(socket, deadline)?; // for the remaining time
             }
-            Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
             connected => return connected,
         }
     }

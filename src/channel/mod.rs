@@ -16,12 +16,14 @@
 //! | `handshake` | the offer that each side sends, and the check of the peer's offer |
 //! | `pending` | completing the handshake |
 //! | `connect` | connecting, accepting, and using a given socket |
+//! | `await_listener` | waiting for a listener between attempts to connect |
 //! | `listen` | listening at a path, and replacing the socket of a dead listener |
 //!
 //! A channel is built from the parts in [`crate::transport`]: the ring, the decision whether to
 //! wake the peer (`event_count`), noticing its death (`doorbell`), the wait loop, and arming the
 //! descriptor (`readiness`).
 
+mod await_listener;
 mod batch;
 mod connect;
 mod control;

@@ -28,6 +28,8 @@ pub struct Options {
     pub lock: bool,
     /// Whether this side asks for descriptors with messages.
     pub fds: bool,
+    /// Whether connecting waits until a process listens.
+    pub wait: bool,
 }
 
 /// The default size of a ring.

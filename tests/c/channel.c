@@ -123,6 +123,39 @@ static void listener(void)
     CHECK(unlink(path) == 0);
 }
 
+/* A client that starts before the listener, in a directory that does not exist yet. */
+static void client_waits(void)
+{
+    struct ipc_channel_opts opts = {.flags = IPC_CHANNEL_F_WAIT};
+    const char *directory = check_path("directory");
+    char path[200];
+    struct ipc_channel *ch;
+    pid_t child;
+    int fd;
+
+    CHECK(snprintf(path, sizeof path, "%s/s", directory) < (int)sizeof path);
+    errno = 0;
+    CHECK(ipc_channel_connect(path, &opts, sizeof opts, 0, &ch) == -1 && errno == ENOENT);
+    errno = 0;
+    CHECK(ipc_channel_connect(path, &opts, sizeof opts, 10, &ch) == -1 && errno == ETIMEDOUT);
+    errno = 0;
+    CHECK(ipc_channel_pair(&opts, sizeof opts, &ch) == -1 && errno == EINVAL);
+    child = check_fork();
+    if (child == 0) {
+        CHECK(ipc_channel_connect(path, &opts, sizeof opts, 20000, &ch) == 0);
+        ask(ch);
+        ipc_channel_close(ch);
+        exit(0);
+    }
+    CHECK(mkdir(directory, 0700) == 0);
+    fd = ipc_channel_listen(path, 0600, 0);
+    CHECK(fd >= 0);
+    CHECK(ipc_channel_accept(fd, NULL, 0, 20000, &ch) == 0);
+    serve(ch);
+    check_passed(child);
+    CHECK(unlink(path) == 0 && close(fd) == 0 && rmdir(directory) == 0);
+}
+
 /* Sends and receives in place, and readiness in epoll. */
 static void in_place(void)
 {
@@ -268,6 +301,7 @@ int main(int argc, char **argv)
     pair_and_fork();
     spawned(argv[0]);
     listener();
+    client_waits();
     in_place();
     batches();
     refused();

@@ -54,6 +54,18 @@ static void *connects(void *path)
     return NULL;
 }
 
+/* No process listens at the path. */
+static void *waits_for_listener(void *path)
+{
+    struct ipc_channel_opts opts = {.flags = IPC_CHANNEL_F_WAIT};
+    struct ipc_channel *channel;
+
+    begun = 1;
+    CHECK(ipc_channel_connect(path, &opts, sizeof opts, 500, &channel) == -1 && errno == ETIMEDOUT);
+    pthread_testcancel();
+    return NULL;
+}
+
 static void *receives(void *unused)
 {
     char byte;
@@ -162,6 +174,8 @@ int main(void)
     CHECK(descriptors() == before + 1);
     unlink(path);
     close(listener);
+    cancel(waits_for_listener, (void *)path);
+    CHECK(descriptors() == before);
 
     CHECK(ipc_channel_pair(NULL, 0, ends) == 0);
     for (int i = 0; i < 20; i++) {

@@ -178,9 +178,15 @@ fn options() {
         IPC_CHANNEL_F_NO_SPIN,
         IPC_CHANNEL_F_FDS,
     ];
+    // Only ipc_channel_connect can wait for a listener.
+    let flags = IPC_CHANNEL_F_WAIT;
+    assert_eq!(
+        with(ipc_channel_opts { flags, ..DEFAULTS }),
+        [Err(EINVAL), Err(EINVAL), Err(EINVAL), Ok(())]
+    );
     let known = FLAGS
         .iter()
-        .fold(IPC_CHANNEL_F_LOCK, |all, flag| all | flag);
+        .fold(IPC_CHANNEL_F_LOCK | flags, |all, flag| all | flag);
     for flags in (0..32).map(|bit| 1 << bit).filter(|bit| known & bit == 0) {
         assert_eq!(with(ipc_channel_opts { flags, ..DEFAULTS }), invalid);
     }

@@ -2,7 +2,6 @@
 
 use crate::support::*;
 use libc::{c_int, c_void};
-use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -168,11 +167,4 @@ pub fn accept_with(
     let fd = listener.as_raw_fd();
     // SAFETY: options of this size, and an out pointer.
     end_from(|ch| unsafe { ipc_channel_accept(fd, ptr::from_ref(opts), SIZE, timeout_ms, ch) })
-}
-
-#[track_caller]
-pub fn connect_with(path: &str, opts: &ipc_channel_opts, timeout_ms: c_int) -> Result<End, c_int> {
-    let path = CString::new(path).unwrap();
-    // SAFETY: a string, options of this size, and an out pointer.
-    end_from(|ch| unsafe { ipc_channel_connect(path.as_ptr(), opts, SIZE, timeout_ms, ch) })
 }

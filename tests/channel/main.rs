@@ -5,6 +5,8 @@
 mod accept;
 mod alignment;
 mod arguments;
+mod await_listener;
+mod await_listener_errors;
 mod barriers;
 mod batch;
 mod blocking;

@@ -189,6 +189,14 @@ pub fn finish_handshake(client: &impl AsRawFd, server: &End) -> End {
     })
 }
 
+/// A listener that is made without the library.
+pub fn raw_listener(path: &str) -> OwnedFd {
+    let listener = local_socket(SOCK_SEQPACKET);
+    socket::bind(listener.as_raw_fd(), &address(path)).unwrap();
+    socket::listen(&listener, Backlog::new(100).unwrap()).unwrap();
+    listener
+}
+
 /// A listener whose queue is full with one client, and that client.
 pub fn full_listener(path: &str) -> (OwnedFd, OwnedFd) {
     let listener = local_socket(SOCK_SEQPACKET);

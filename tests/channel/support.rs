@@ -381,9 +381,14 @@ pub fn accept(listener: &OwnedFd, timeout_ms: c_int) -> Result<End, c_int> {
 
 #[track_caller]
 pub fn connect(path: &str, timeout_ms: c_int) -> Result<End, c_int> {
+    connect_with(path, &DEFAULTS, timeout_ms)
+}
+
+#[track_caller]
+pub fn connect_with(path: &str, opts: &ipc_channel_opts, timeout_ms: c_int) -> Result<End, c_int> {
     let path = CString::new(path).unwrap();
-    // SAFETY: a string, no options, and an out pointer.
-    end_from(|ch| unsafe { ipc_channel_connect(path.as_ptr(), ptr::null(), 0, timeout_ms, ch) })
+    // SAFETY: a string, options of this size, and an out pointer.
+    end_from(|ch| unsafe { ipc_channel_connect(path.as_ptr(), opts, SIZE, timeout_ms, ch) })
 }
 
 /// Whether poll(2) reports the end's descriptor as readable.
@@ -403,6 +408,15 @@ pub const SOCKET_TYPES: [c_int; 2] = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
 #[track_caller]
 pub fn wait_thread_asleep(tid: u64) {
     wait_asleep(tid as libc::pid_t);
+}
+
+/// The number of times that the calling thread has slept.
+pub fn voluntary_switches() -> i64 {
+    // SAFETY: all zero bytes are an rusage.
+    let mut usage: libc::rusage = unsafe { mem::zeroed() };
+    // SAFETY: the struct is ours.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
+    usage.ru_nvcsw
 }
 
 /// Starts a thread that makes a call. Returns the thread and its id.

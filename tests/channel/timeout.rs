@@ -90,16 +90,9 @@ fn expired() {
 fn no_periodic_wake_ups() {
     let (a, _b) = blocked_pair(&SMALL);
     for (what, call) in blocking_calls(&a) {
-        let switches = || {
-            // SAFETY: all zero bytes are an rusage.
-            let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-            // SAFETY: the struct is ours.
-            unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
-            usage.ru_nvcsw
-        };
-        let (before, sleeps) = (switches(), a.stats().sleeps);
+        let (before, sleeps) = (voluntary_switches(), a.stats().sleeps);
         assert_eq!(call(300), Err(ETIMEDOUT));
-        let slept = switches() - before;
+        let slept = voluntary_switches() - before;
         assert!(slept <= 2, "{what}: {slept} sleeps in 300 ms");
         assert_eq!(a.stats().sleeps - sleeps, 1, "{what}");
     }

@@ -5,7 +5,7 @@ use crate::child;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::support::{Outcome, content, outcome, sends_until_epipe};
-use common::clock::wait_until;
+use common::clock::{LIMIT, wait_until};
 use common::isolated::apply;
 use libc::{SHUT_RD, SHUT_RDWR, SHUT_WR, c_int};
 use std::cell::RefCell;
@@ -16,7 +16,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use unixipc::channel::Channel;
-use unixipc::ffi::channel::ipc_channel_opts;
+use unixipc::ffi::channel::{IPC_CHANNEL_F_WAIT, ipc_channel_opts};
 
 /// A handle.
 pub type Ch = *mut Channel;
@@ -113,11 +113,30 @@ impl Calls {
     }
 
     pub fn connect(&self, path: &CStr, timeout: c_int) -> Result<Ch, c_int> {
-        let (opts, size) = (self.opts(), size_of::<ipc_channel_opts>());
+        self.connect_with(path, &self.opts(), timeout)
+    }
+
+    /// Connects, and waits for a listener first.
+    pub fn connect_waiting(&self, path: &CStr) -> Result<Ch, c_int> {
+        let flags = IPC_CHANNEL_F_WAIT;
+        let opts = ipc_channel_opts {
+            flags,
+            ..self.opts()
+        };
+        self.connect_with(path, &opts, WAIT)
+    }
+
+    fn connect_with(
+        &self,
+        path: &CStr,
+        opts: &ipc_channel_opts,
+        timeout: c_int,
+    ) -> Result<Ch, c_int> {
+        let size = size_of::<ipc_channel_opts>();
         handle(|ret| {
             let call = self.library.ipc_channel_connect;
             // SAFETY: a string, options of this size, and an out pointer.
-            unsafe { call(path.as_ptr(), &opts, size, timeout, ret) }
+            unsafe { call(path.as_ptr(), opts, size, timeout, ret) }
         })
     }
 
@@ -301,6 +320,19 @@ impl Page {
         wait_until("the victim to accept", || {
             self.accepted.load(SeqCst) == 1 || self.victim_is_dead()
         });
+    }
+
+    /// The survivor sleeps until the victim is dead.
+    pub fn wait_for_death(&self) {
+        self.wait_for_start();
+        let pid = self.victim.load(SeqCst);
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as c_int;
+        if fd >= 0 {
+            // SAFETY: a new descriptor, which has no other owner.
+            let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+            assert!(child::poll_readable(&fd, Instant::now() + LIMIT));
+        } // otherwise it was reaped
     }
 
     pub fn victim_is_dead(&self) -> bool {

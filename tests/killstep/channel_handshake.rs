@@ -64,8 +64,8 @@ impl Handshake {
         Ok(())
     }
 
-    /// Checks that other processes can use the path, whatever the victim has left there.
-    fn works_again(&self) -> Verdict {
+    /// Listens at the path after the victim's death.
+    fn listen_again(&self) -> Result<OwnedFd, String> {
         let calls = self.calls;
         let mut listener = calls.listen(&self.path);
         let deadline = Instant::now() + TIME_LIMIT;
@@ -74,7 +74,13 @@ impl Handshake {
             thread::sleep(Duration::from_micros(200));
             listener = calls.listen(&self.path);
         }
-        let listener = listener.map_err(|error| format!("listen again: errno {error}"))?;
+        listener.map_err(|error| format!("listen again: errno {error}"))
+    }
+
+    /// Checks that other processes can use the path, whatever the victim has left there.
+    fn works_again(&self) -> Verdict {
+        let calls = self.calls;
+        let listener = self.listen_again()?;
         let client = Child::fork(|| {
             let ch = calls.connect(&self.path, WAIT).unwrap();
             assert_eq!(calls.send(ch, 0, WAIT), Ok(0));
@@ -489,5 +495,49 @@ fn connect_that_waits() {
         nothing,
         connect_and_send,
         accepts,
+    );
+}
+
+/// The victim waits for a listener.
+#[apply(scenario)]
+fn connect_without_a_listener() {
+    Case::<true, false>::check(
+        "ipc_channel_connect, IPC_CHANNEL_F_WAIT",
+        |_| {},
+        nothing,
+        |handshake| {
+            handshake.calls.connect_waiting(&handshake.path).unwrap();
+        },
+        |handshake, _| handshake.works_again(),
+    );
+}
+
+/// The survivor is a client that waits for a listener. The victim listens, and is killed with the
+/// client in its queue at the latest. The next server serves the client.
+#[apply(scenario)]
+fn listen_for_a_waiting_client() {
+    Case::<false, true>::check(
+        "ipc_channel_listen, client waits",
+        |_| {},
+        nothing,
+        |handshake| std::mem::forget(handshake.listener()),
+        |handshake, _| {
+            let calls = handshake.calls;
+            let server = Child::fork(|| {
+                handshake.page.wait_for_death();
+                let listener = handshake.listen_again().unwrap();
+                let ch = calls.accept(&listener, WAIT).unwrap();
+                assert_eq!(calls.send(ch, 0, WAIT), Ok(0));
+            });
+            let connected = calls.connect_waiting(&handshake.path);
+            let ch = connected.map_err(|error| format!("connect: errno {error}"))?;
+            if !calls.receives_one(ch, &mut calls.buffer(), 0)? {
+                return Err("no message from the next server".into());
+            }
+            match server.wait(Instant::now() + TIME_LIMIT) {
+                Some(0) => Ok(()),
+                other => Err(format!("the next server: {other:?}")),
+            }
+        },
     );
 }

@@ -1,6 +1,6 @@
 //! Making the ends of a channel.
 
-use super::options::{ipc_channel_opts, options};
+use super::options::{COMMON_FLAGS, IPC_CHANNEL_F_WAIT, ipc_channel_opts, options};
 use crate::channel::{self, Channel, Options};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, or_errno_of};
@@ -26,6 +26,14 @@ enum Peer<'a> {
 }
 
 impl Peer<'_> {
+    /// The flags that the options may contain.
+    fn flags(&self) -> c_uint {
+        match self {
+            Self::Socket(_) | Self::Client(_) => COMMON_FLAGS,
+            Self::Listener(_) => COMMON_FLAGS | IPC_CHANNEL_F_WAIT,
+        }
+    }
+
     /// Makes the end. None if no client waits at the listener.
     fn open(&self, options: &Options, wait: &mut Deadline) -> Result<Option<Channel>> {
         match self {
@@ -59,7 +67,7 @@ unsafe fn return_end(
 ) -> c_int {
     let open = || -> Result<c_int> {
         // SAFETY: the caller's promise.
-        let options = unsafe { options(opts, opts_size) }?;
+        let options = unsafe { options(opts, opts_size, peer.flags()) }?;
         // SAFETY: the caller's promise.
         let ret_ch = unsafe { out_ptr(ret_ch) }?;
         let mut deadline = Deadline::new(timeout_ms)?;
@@ -119,7 +127,7 @@ pub unsafe extern "C" fn ipc_channel_pair(
 ) -> c_int {
     let open = || -> Result<c_int> {
         // SAFETY: the caller's options.
-        let options = unsafe { options(opts, opts_size) }?;
+        let options = unsafe { options(opts, opts_size, COMMON_FLAGS) }?;
         // SAFETY: the caller's array of two.
         let ret_ch = unsafe { out_ptr(ret_ch.cast::<[MaybeUninit<*mut Channel>; 2]>()) }?;
         let (a_memory, b_memory) = (handle_memory()?, handle_memory()?);
@@ -289,8 +297,18 @@ pub unsafe extern "C" fn ipc_channel_accept(
 /// Connects to a listener, as the end of a channel.
 ///
 /// path is as for ipc_channel_listen, and opts as for ipc_channel_pair, with recv_size 0.
-/// timeout_ms is as for ipc_channel_from_fd. It limits the whole call: the wait until the
-/// listener's queue has space, and the handshake.
+/// timeout_ms is as for ipc_channel_from_fd. It limits the whole call: the wait for a listener, the
+/// wait until the listener's queue has space, and the handshake.
+///
+/// If no process listens at the path, the call fails. With the flag IPC_CHANNEL_F_WAIT in opts it
+/// waits until a process listens, within timeout_ms: while the path or its directory does not exist
+/// (ENOENT), while no process listens (ECONNREFUSED), and after the listener has closed the
+/// connection or died (EPIPE). The call notices a new path at once (inotify(7)). It tries again
+/// after pauses of up to 100 ms for "@name" and for a directory that it cannot watch, and of up to
+/// 1 s if the path leads to another directory by a symbolic link. EACCES ends the wait after 100
+/// ms, because a listener can set the mode after it has created the path; all other errors end it
+/// at once. With timeout_ms 0 the flag has no effect. The flag uses one more descriptor during the
+/// wait.
 ///
 /// Blocks as timeout_ms says, until the handshake is complete: the listener has called
 /// ipc_channel_accept and, if that did not complete the handshake, a function that uses its

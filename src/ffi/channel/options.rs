@@ -15,7 +15,9 @@ pub const IPC_CHANNEL_F_PREFAULT: c_uint = 1;
 pub const IPC_CHANNEL_F_LOCK: c_uint = 2;
 /// Flag of struct ipc_channel_opts: a blocking call sleeps at once, without spinning.
 pub const IPC_CHANNEL_F_NO_SPIN: c_uint = 4;
-
+/// Flag of struct ipc_channel_opts, for ipc_channel_connect only: if no process listens at the path,
+/// wait for one.
+pub const IPC_CHANNEL_F_WAIT: c_uint = 8;
 /// Flag of struct ipc_channel_opts: messages can carry descriptors (ipc_channel_send_fds). Both
 /// sides must set it. Each end then keeps its socket, which is one descriptor more.
 pub const IPC_CHANNEL_F_FDS: c_uint = 16;
@@ -24,8 +26,8 @@ pub const IPC_CHANNEL_F_FDS: c_uint = 16;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ipc_channel_opts {
-    /// IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK, IPC_CHANNEL_F_NO_SPIN and IPC_CHANNEL_F_FDS,
-    /// or'ed
+    /// IPC_CHANNEL_F_PREFAULT, IPC_CHANNEL_F_LOCK, IPC_CHANNEL_F_NO_SPIN, IPC_CHANNEL_F_FDS and,
+    /// for ipc_channel_connect, IPC_CHANNEL_F_WAIT, or'ed
     pub flags: c_uint,
     /// how long a blocking call spins before it sleeps, in microseconds, at most 1000000. 0: about
     /// 10 microseconds while spinning succeeds. A call does not spin if both sides run on the same
@@ -63,19 +65,27 @@ const _: () = assert!(size_of::<ipc_channel_opts>() == ipc_channel_opts::FIRST_S
 /// cbindgen:ignore
 const SPIN_US_MAX: c_uint = 1_000_000;
 
-/// Checks and converts the options of a caller.
+/// The flags that every function accepts.
+///
+/// cbindgen:ignore
+pub(super) const COMMON_FLAGS: c_uint =
+    IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN | IPC_CHANNEL_F_FDS;
+
+/// Checks and converts the options of a caller. Any other flag than `flags` is `EINVAL`.
 ///
 /// # Safety
 ///
 /// As for [`copy_struct_from`].
 #[inline(never)] // four functions call it
-pub(super) unsafe fn options(opts: *const ipc_channel_opts, size: size_t) -> Result<Options> {
+pub(super) unsafe fn options(
+    opts: *const ipc_channel_opts,
+    size: size_t,
+    flags: c_uint,
+) -> Result<Options> {
     // SAFETY: the caller's promise.
     let opts = unsafe { copy_struct_from(opts, size) }?;
-    const FLAGS: c_uint =
-        IPC_CHANNEL_F_PREFAULT | IPC_CHANNEL_F_LOCK | IPC_CHANNEL_F_NO_SPIN | IPC_CHANNEL_F_FDS;
     let no_spin = opts.flags & IPC_CHANNEL_F_NO_SPIN != 0;
-    if opts.flags & !FLAGS != 0
+    if opts.flags & !flags != 0
         || opts.spin_us > SPIN_US_MAX
         || (no_spin && opts.spin_us != 0)
         || opts.reserved != 0
@@ -95,5 +105,6 @@ pub(super) unsafe fn options(opts: *const ipc_channel_opts, size: size_t) -> Res
         populate: opts.flags & IPC_CHANNEL_F_PREFAULT != 0,
         lock: opts.flags & IPC_CHANNEL_F_LOCK != 0,
         fds: opts.flags & IPC_CHANNEL_F_FDS != 0,
+        wait: opts.flags & IPC_CHANNEL_F_WAIT != 0,
     })
 }
