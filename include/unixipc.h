@@ -574,6 +574,35 @@ int ipc_peer_pidfd(int fd);
 int ipc_msg_send(int fd, const void *buf, size_t len, const int *fds, size_t nfds, int timeout_ms);
 
 /**
+ * Sends one message that consists of several parts, completely or not at all, and descriptors with
+ * it.
+ *
+ * iov is an array of iovcnt buffers, from 1 to 1024; the message is their content in order. A
+ * buffer may be empty, but the message is not. The kernel reads the buffers: the call copies
+ * nothing. The receiver gets one message. fd, fds, nfds and timeout_ms are as for ipc_msg_send.
+ *
+ * On SOCK_STREAM the header of the message counts as one of the 1024 buffers that the kernel
+ * accepts at once. A time-out can therefore interrupt a message of 1024 buffers that are not
+ * empty, whatever its length.
+ *
+ * Blocks as timeout_ms says. A cancellation point, as sendmsg(2) is; on a stream only until a part
+ * of the message has been sent. May be called from any thread (on a stream not by two
+ * concurrently), from a signal handler, and in the child after fork. Does not raise SIGPIPE.
+ *
+ * Returns the length of the message, or -1 with errno: ipc_msg_send's errors, and
+ *   EFAULT    a buffer is not memory of this process
+ *   EINVAL    iov is NULL, iovcnt is not from 1 to 1024, a buffer that is not empty is NULL, or all
+ *             buffers are empty
+ *   EMSGSIZE  the buffers together are too long for the socket, or exceed IPC_MSG_MAX
+ */
+ssize_t ipc_msg_sendv(int fd,
+                      const struct iovec *iov,
+                      int iovcnt,
+                      const int *fds,
+                      size_t nfds,
+                      int timeout_ms);
+
+/**
  * Receives one message of up to cap bytes, and the descriptors that come with it.
  *
  * On entry *inout_nfds is the number of elements of ret_fds; on success it is the number of

@@ -24,6 +24,12 @@ impl Source {
         unsafe { slice::from_raw_parts(parts.as_ptr().cast(), parts.len()) }
     }
 
+    /// The buffers for a system call, in which the kernel checks them.
+    pub const fn raw(parts: &[Self]) -> &[iovec] {
+        // SAFETY: the same layout.
+        unsafe { slice::from_raw_parts(parts.as_ptr().cast(), parts.len()) }
+    }
+
     /// The bytes. `EINVAL` for NULL with a length other than 0; `EMSGSIZE` for a length that exceeds
     /// the size of any buffer.
     #[inline]

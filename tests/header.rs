@@ -151,6 +151,7 @@ int use(void)
            ipc_send_full(sv[0], buffer, 1, &done, IPC_WAIT_INTR) == 1 &&
            ipc_recv_full(sv[1], buffer, 1, 0, -1) == 1 &&
            ipc_msg_send(sv[0], buffer, IPC_MSG_MAX, fds, 0, 0) == 0 &&
+           ipc_msg_sendv(sv[0], &part, 1, fds, 0, 0) == 1 &&
            ipc_msg_recv(sv[1], buffer, sizeof buffer, fds, &nfds, 1) >= 0 &&
            ipc_peer_cred(sv[0], &cred, sizeof cred) == 0 &&
            ipc_peer_pidfd(sv[0]) >= 0 &&

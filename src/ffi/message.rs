@@ -1,11 +1,11 @@
 //! Layer 2: messages over sockets.
 
-use super::pointer::{buffer, elements, in_out, recv_buffer, uninit_slice};
+use super::pointer::{buffer, elements, in_out, parts, recv_buffer, uninit_slice};
 use crate::deadline::Deadline;
 use crate::errno::{Result, or_errno_of};
 use crate::fd::borrow;
-use crate::message;
-use libc::{c_int, c_void, size_t, ssize_t};
+use crate::message::{self, Content};
+use libc::{c_int, c_void, iovec, size_t, ssize_t};
 
 /// The length of the longest message on a stream, in bytes: 1 GiB.
 pub const IPC_MSG_MAX: size_t = 1073741824;
@@ -71,8 +71,50 @@ pub unsafe extern "C" fn ipc_msg_send(
     // SAFETY: the caller's nfds descriptors.
     let fds = unsafe { elements(fds, nfds) };
     let send = || -> Result<c_int> {
-        message::send(borrow(fd)?, bytes?, fds?, Deadline::new(timeout_ms)?)?;
+        let content = Content::Bytes(bytes?);
+        message::send(borrow(fd)?, content, fds?, Deadline::new(timeout_ms)?)?;
         Ok(0)
+    };
+    or_errno_of(send, -1)
+}
+
+/// Sends one message that consists of several parts, completely or not at all, and descriptors with
+/// it.
+///
+/// iov is an array of iovcnt buffers, from 1 to 1024; the message is their content in order. A
+/// buffer may be empty, but the message is not. The kernel reads the buffers: the call copies
+/// nothing. The receiver gets one message. fd, fds, nfds and timeout_ms are as for ipc_msg_send.
+///
+/// On SOCK_STREAM the header of the message counts as one of the 1024 buffers that the kernel
+/// accepts at once. A time-out can therefore interrupt a message of 1024 buffers that are not
+/// empty, whatever its length.
+///
+/// Blocks as timeout_ms says. A cancellation point, as sendmsg(2) is; on a stream only until a part
+/// of the message has been sent. May be called from any thread (on a stream not by two
+/// concurrently), from a signal handler, and in the child after fork. Does not raise SIGPIPE.
+///
+/// Returns the length of the message, or -1 with errno: ipc_msg_send's errors, and
+///   EFAULT    a buffer is not memory of this process
+///   EINVAL    iov is NULL, iovcnt is not from 1 to 1024, a buffer that is not empty is NULL, or all
+///             buffers are empty
+///   EMSGSIZE  the buffers together are too long for the socket, or exceed IPC_MSG_MAX
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_msg_sendv(
+    fd: c_int,
+    iov: *const iovec,
+    iovcnt: c_int,
+    fds: *const c_int,
+    nfds: size_t,
+    timeout_ms: c_int,
+) -> ssize_t {
+    // SAFETY: the caller's array of iovcnt buffers.
+    let parts = unsafe { parts(iov, iovcnt) };
+    // SAFETY: the caller's nfds descriptors.
+    let fds = unsafe { elements(fds, nfds) };
+    let send = || -> Result<ssize_t> {
+        let content = Content::Parts(parts?);
+        let len = message::send(borrow(fd)?, content, fds?, Deadline::new(timeout_ms)?)?;
+        Ok(len as ssize_t)
     };
     or_errno_of(send, -1)
 }

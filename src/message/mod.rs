@@ -9,6 +9,7 @@ mod stream;
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
+use crate::iovec::Source;
 use crate::pair::send_error;
 use crate::sys;
 use kind::SocketKind;
@@ -20,6 +21,11 @@ use std::os::fd::BorrowedFd;
 pub use control::FDS_MAX;
 pub(crate) use control::{RecvControl, SendControl};
 pub use stream::LEN_MAX;
+
+/// The largest number of buffers of a message: `UIO_MAXIOV` of the kernel.
+///
+/// cbindgen:ignore
+pub const PARTS_MAX: usize = 1024;
 
 /// The result of a receive.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,23 +40,49 @@ impl Received {
     pub(crate) const END: Self = Self { len: 0, nfds: 0 };
 }
 
-/// Sends a message with descriptors.
-pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], wait: Deadline) -> Result<()> {
-    if bytes.is_empty() || fds.len() > FDS_MAX {
+/// The bytes of a message: one buffer, or at most [`PARTS_MAX`] that the call joins.
+#[derive(Clone, Copy)]
+pub enum Content<'a> {
+    /// One buffer.
+    Bytes(&'a [u8]),
+    /// Several buffers.
+    Parts(&'a [Source]),
+}
+
+impl Content<'_> {
+    /// The number of bytes. `EMSGSIZE` if they exceed the size of any buffer; otherwise fails as
+    /// [`Source::bytes`].
+    fn len(self) -> Result<usize> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.len()),
+            Self::Parts(parts) => parts.iter().try_fold(0, |sum: usize, part| {
+                sum.checked_add(part.bytes()?.len())
+                    .filter(|sum| *sum <= isize::MAX as usize)
+                    .ok_or(Errno::EMSGSIZE)
+            }),
+        }
+    }
+}
+
+/// Sends a message with descriptors. Returns its length.
+pub fn send(fd: BorrowedFd, content: Content, fds: &[c_int], wait: Deadline) -> Result<usize> {
+    let len = content.len()?;
+    if len == 0 || fds.len() > FDS_MAX {
         return Err(Errno::EINVAL);
     }
     // A socket that is not local would discard the descriptors without an error.
     if !fds.is_empty() && !sys::is_local(fd)? {
         return Err(Errno::EOPNOTSUPP);
     }
-    match send_packet(fd, bytes, fds, wait, kind::ADDRESS) {
+    match send_packet(fd, content, fds, wait, kind::ADDRESS) {
         Err(error) => match kind::from_send_error(fd, error)? {
-            Some(SocketKind::Stream) => stream::send(fd, bytes, fds, wait),
-            Some(SocketKind::MessageOriented) => send_packet(fd, bytes, fds, wait, &[]),
+            Some(SocketKind::Stream) => stream::send(fd, content, fds, wait),
+            Some(SocketKind::MessageOriented) => send_packet(fd, content, fds, wait, &[]),
             None => Err(error),
         },
         Ok(()) => Ok(()),
-    }
+    }?;
+    Ok(len)
 }
 
 /// Receives a message. Stores as many of its descriptors as `fds` has elements, and closes the
@@ -94,7 +126,7 @@ fn when_ready<T>(
 
 fn send_packet(
     fd: BorrowedFd,
-    bytes: &[u8],
+    content: Content,
     fds: &[c_int],
     mut wait: Deadline,
     address: &[u8],
@@ -102,11 +134,12 @@ fn send_packet(
     let address_flags = if address.is_empty() { 0 } else { kind::FLAGS };
     when_ready(fd, PollFlags::POLLOUT, &mut wait, |flags| {
         let flags = flags | address_flags;
-        if fds.is_empty() {
+        match content {
             // sendto(2) is cheaper than sendmsg(2).
-            return sys::sendto(fd, bytes, flags, address);
+            Content::Bytes(bytes) if fds.is_empty() => sys::sendto(fd, bytes, flags, address),
+            Content::Bytes(bytes) => send_parts(fd, &[part_of(bytes)], fds, flags, address),
+            Content::Parts(parts) => send_parts(fd, Source::raw(parts), fds, flags, address),
         }
-        send_parts(fd, &[bytes], fds, flags, address)
     })
     .map(drop)
     .map_err(|error| match error {
@@ -245,24 +278,24 @@ fn recv_with_fds(
     Ok(Received { len, nfds })
 }
 
-/// Sends up to two parts and the descriptors with one sendmsg(2).
+/// The bytes as a buffer that is only read.
+pub(crate) fn part_of(bytes: &[u8]) -> iovec {
+    iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    }
+}
+
+/// Sends the parts and the descriptors with one sendmsg(2).
 pub(crate) fn send_parts(
     fd: BorrowedFd,
-    parts: &[&[u8]],
+    parts: &[iovec],
     fds: &[c_int],
     flags: c_int,
     address: &[u8],
 ) -> Result<usize> {
-    let mut iov = [iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    }; 2];
-    for (to, part) in iov.iter_mut().zip(parts) {
-        to.iov_base = part.as_ptr().cast_mut().cast();
-        to.iov_len = part.len();
-    }
     let mut header = empty_header();
-    header.msg_iov = iov.as_mut_ptr();
+    header.msg_iov = parts.as_ptr().cast_mut();
     header.msg_iovlen = parts.len() as _;
     header.msg_name = address.as_ptr().cast_mut().cast();
     header.msg_namelen = address.len() as _;

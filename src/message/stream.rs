@@ -14,17 +14,21 @@
 //! stop in the middle of a message therefore ends its direction of the stream. Otherwise the rest
 //! of the message would be taken for the beginning of the next one.
 
-use super::{Received, recv_part, recv_with_fds, send_parts, when_ready};
+use super::{
+    Content, PARTS_MAX, Received, part_of, recv_part, recv_with_fds, send_parts, when_ready,
+};
 use crate::bytes::to_fill;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
+use crate::iovec::Source;
 use crate::pair::send_error;
 use crate::sys::{self, CancelGuard};
-use libc::c_int;
+use libc::{c_int, iovec};
 use nix::poll::PollFlags;
 use nix::sys::socket::{self, Shutdown};
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
 
 /// The length of the longest message: 1 GiB. A longer one in a header is an error of the peer.
 ///
@@ -55,48 +59,114 @@ fn length(header: [u8; HEADER]) -> Result<usize> {
 
 /// Sends a message. Fails with `EAGAIN` or `EINTR` only if nothing was sent.
 #[inline(never)]
-pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[c_int], mut wait: Deadline) -> Result<()> {
-    if bytes.len() > LEN_MAX {
-        return Err(Errno::EMSGSIZE);
+pub fn send(fd: BorrowedFd, content: Content, fds: &[c_int], wait: Deadline) -> Result<()> {
+    match content {
+        Content::Bytes(bytes) => send_message(fd, &mut [EMPTY, part_of(bytes)], fds, wait),
+        Content::Parts(parts) if parts.len() < FEW => {
+            send_copied(fd, &mut [EMPTY; FEW], parts, fds, wait)
+        }
+        Content::Parts(parts) => send_many(fd, parts, fds, wait),
     }
-    let header = header(bytes.len());
-    let sent = when_ready(fd, PollFlags::POLLOUT, &mut wait, |flags| {
-        send_parts(fd, &[&header, bytes], fds, flags, &[])
-    })
-    .map_err(send_error)?;
-    if sent == HEADER + bytes.len() {
+}
+
+/// A part without bytes.
+const EMPTY: iovec = iovec {
+    iov_base: ptr::null_mut(),
+    iov_len: 0,
+};
+
+/// The number of parts, with the header, for which the stack frame stays small.
+const FEW: usize = 16;
+
+#[inline(never)]
+fn send_many(fd: BorrowedFd, parts: &[Source], fds: &[c_int], wait: Deadline) -> Result<()> {
+    send_copied(fd, &mut [EMPTY; 1 + PARTS_MAX], parts, fds, wait)
+}
+
+/// Copies the parts that are not empty to `copy`, behind the header, and sends the message.
+fn send_copied(
+    fd: BorrowedFd,
+    copy: &mut [iovec],
+    parts: &[Source],
+    fds: &[c_int],
+    wait: Deadline,
+) -> Result<()> {
+    let mut count = 1;
+    for part in parts {
+        let bytes = part.bytes()?;
+        if !bytes.is_empty() {
+            *copy.get_mut(count).ok_or(Errno::EINVAL)? = part_of(bytes);
+            count += 1;
+        }
+    }
+    send_message(fd, copy.get_mut(..count).ok_or(Errno::EINVAL)?, fds, wait)
+}
+
+/// Sends a message. The first part is free, for the header.
+fn send_message(
+    fd: BorrowedFd,
+    parts: &mut [iovec],
+    fds: &[c_int],
+    mut wait: Deadline,
+) -> Result<()> {
+    let len = parts
+        .iter()
+        .try_fold(0, |sum: usize, part| sum.checked_add(part.iov_len))
+        .filter(|len| *len <= LEN_MAX)
+        .ok_or(Errno::EMSGSIZE)?;
+    let header = header(len);
+    if let Some(first) = parts.first_mut() {
+        *first = part_of(&header);
+    }
+    let mut unsent = Unsent(parts);
+    unsent.send_once(fd, fds, &mut wait)?;
+    if unsent.0.is_empty() {
         return Ok(());
     }
     wait.commit();
     // A cancellation here would leave a part of a message, and descriptors, behind.
     let _uncancelled = CancelGuard::new();
-    send_rest(fd, &header, bytes, sent, wait).map_err(|error| {
-        // The receiver then gets the end of the stream in the middle of the message.
-        let _ = socket::shutdown(fd.as_raw_fd(), Shutdown::Write);
-        mid_message_error(error)
-    })
-}
-
-/// Sends the rest of a message of which `sent` bytes, including the header, have been sent.
-fn send_rest(
-    fd: BorrowedFd,
-    header: &[u8; HEADER],
-    bytes: &[u8],
-    mut sent: usize,
-    mut wait: Deadline,
-) -> Result<()> {
-    while sent < HEADER + bytes.len() {
-        let rest = match sent.checked_sub(HEADER) {
-            None => header.get(sent..),
-            Some(at) => bytes.get(at..),
-        }
-        .unwrap_or_default();
-        sent += when_ready(fd, PollFlags::POLLOUT, &mut wait, |flags| {
-            sys::send(fd, rest, flags)
-        })
-        .map_err(send_error)?;
+    while !unsent.0.is_empty() {
+        unsent.send_once(fd, &[], &mut wait).map_err(|error| {
+            // The receiver then gets the end of the stream in the middle of the message.
+            let _ = socket::shutdown(fd.as_raw_fd(), Shutdown::Write);
+            mid_message_error(error)
+        })?;
     }
     Ok(())
+}
+
+/// The parts of a message that have not been sent. The first one is not empty.
+struct Unsent<'a>(&'a mut [iovec]);
+
+impl Unsent<'_> {
+    /// Sends as much as the socket accepts at once, and at least one byte.
+    fn send_once(&mut self, fd: BorrowedFd, fds: &[c_int], wait: &mut Deadline) -> Result<()> {
+        let parts = self.0.get(..PARTS_MAX).unwrap_or(self.0);
+        let sent = when_ready(fd, PollFlags::POLLOUT, wait, |flags| {
+            send_parts(fd, parts, fds, flags, &[])
+        })
+        .map_err(send_error)?;
+        self.remove(sent);
+        Ok(())
+    }
+
+    /// Removes bytes that have been sent.
+    fn remove(&mut self, mut sent: usize) {
+        let parts = mem::take(&mut self.0);
+        let mut done = 0;
+        for part in parts.iter_mut() {
+            let now = sent.min(part.iov_len);
+            part.iov_base = part.iov_base.wrapping_byte_add(now);
+            part.iov_len -= now;
+            sent -= now;
+            if part.iov_len != 0 {
+                break;
+            }
+            done += 1;
+        }
+        self.0 = parts.get_mut(done..).unwrap_or_default();
+    }
 }
 
 /// Converts an error in the middle of a message: `EAGAIN` would mean that nothing was transferred.

@@ -14,7 +14,7 @@
 
 use crate::bytes::to_fill;
 use crate::errno::{Errno, Result};
-use crate::message::{RecvControl, recv_part, send_parts};
+use crate::message::{RecvControl, part_of, recv_part, send_parts};
 use crate::pair::send_error;
 use crate::sys::{self, CancelGuard};
 use libc::c_int;
@@ -35,7 +35,7 @@ pub fn send(socket: BorrowedFd, token: u64, fds: &[c_int]) -> Result<bool> {
     first.copy_from_slice(&token.to_le_bytes());
     second.copy_from_slice(&(fds.len() as u64).to_le_bytes());
     loop {
-        match send_parts(socket, &[&bytes], fds, libc::MSG_DONTWAIT, &[]) {
+        match send_parts(socket, &[part_of(&bytes)], fds, libc::MSG_DONTWAIT, &[]) {
             Ok(LEN) => return Ok(true),
             Ok(_) => return Err(Errno::EPROTO), // does not happen: the kernel sends all or nothing
             Err(Errno::EINTR) => {}

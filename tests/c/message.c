@@ -69,6 +69,32 @@ static void messages(int type)
     CHECK(close(pair[1]) == 0 && !is_open(pair[1]));
 }
 
+/* One message from several buffers. */
+static void parts(int type)
+{
+    struct iovec iov[4] = {{"one ", 4}, {NULL, 0}, {"two", 3}, {NULL, 0}};
+    char buffer[100];
+    int pair[2], got;
+    size_t nfds = 1;
+
+    CHECK(ipc_pair_open(type, pair) == 0);
+    CHECK(ipc_msg_sendv(pair[0], iov, 4, pair, 1, -1) == 7);
+    CHECK(ipc_msg_recv(pair[1], buffer, sizeof buffer, &got, &nfds, -1) == 7);
+    CHECK(memcmp(buffer, "one two", 7) == 0 && nfds == 1 && close(got) == 0);
+    errno = 0;
+    CHECK(ipc_msg_sendv(pair[0], iov, 0, NULL, 0, -1) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_msg_sendv(pair[0], iov + 3, 1, NULL, 0, -1) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_msg_sendv(pair[0], iov, 1025, NULL, 0, -1) == -1 && errno == EINVAL);
+    iov[1].iov_len = 1;
+    errno = 0;
+    CHECK(ipc_msg_sendv(pair[0], iov, 4, NULL, 0, -1) == -1 && errno == EINVAL);
+    errno = 0;
+    CHECK(ipc_msg_recv(pair[1], buffer, sizeof buffer, NULL, NULL, 0) == -1 && errno == EAGAIN);
+    CHECK(close(pair[0]) == 0 && close(pair[1]) == 0);
+}
+
 /* A megabyte through a child that sends it back: no call can do it in one piece. */
 static void full(void)
 {
@@ -106,6 +132,9 @@ int main(void)
     messages(SOCK_STREAM);
     messages(SOCK_SEQPACKET);
     messages(SOCK_DGRAM);
+    parts(SOCK_STREAM);
+    parts(SOCK_SEQPACKET);
+    parts(SOCK_DGRAM);
     full();
     return 0;
 }

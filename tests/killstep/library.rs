@@ -49,6 +49,7 @@ library! {
     ipc_send_full(c_int, *const c_void, size_t, *mut size_t, c_int) -> ssize_t;
     ipc_recv_full(c_int, *mut c_void, size_t, *mut size_t, c_int) -> ssize_t;
     ipc_msg_send(c_int, *const c_void, size_t, *const c_int, size_t, c_int) -> c_int;
+    ipc_msg_sendv(c_int, *const iovec, c_int, *const c_int, size_t, c_int) -> ssize_t;
     ipc_msg_recv(c_int, *mut c_void, size_t, *mut c_int, *mut size_t, c_int) -> ssize_t;
     ipc_spawn(
         *const c_char, *const *mut c_char, *const ipc_spawn_opts, size_t, *mut c_int

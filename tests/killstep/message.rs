@@ -6,7 +6,7 @@ use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::support::{content, outcome, sends_until_epipe};
 use common::isolated::apply;
-use libc::{SOCK_SEQPACKET, SOCK_STREAM, c_int};
+use libc::{SOCK_SEQPACKET, SOCK_STREAM, c_int, iovec};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -87,6 +87,8 @@ struct Message {
     socket_type: c_int,
     len: usize,
     nfds: usize,
+    /// Whether ipc_msg_sendv sends it, in two parts.
+    in_parts: bool,
 }
 
 impl Message {
@@ -95,6 +97,14 @@ impl Message {
             socket_type,
             len,
             nfds,
+            in_parts: false,
+        }
+    }
+
+    const fn in_parts(self) -> Self {
+        Self {
+            in_parts: true,
+            ..self
         }
     }
 
@@ -102,6 +112,18 @@ impl Message {
     fn send(&self, library: &Library, pair: &Pair, bytes: &[u8], timeout: c_int) -> isize {
         let fd = pair.passed.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         let fds = [fd; FDS];
+        if self.in_parts {
+            let (one, two) = bytes.split_at(bytes.len() / 3);
+            let parts = [one, two].map(|bytes| iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            });
+            let (end, iov) = (pair.own_end(), parts.as_ptr());
+            // SAFETY: the parts and the array have these lengths.
+            let len =
+                unsafe { (library.ipc_msg_sendv)(end, iov, 2, fds.as_ptr(), self.nfds, timeout) };
+            return if len == bytes.len() as isize { 0 } else { len };
+        }
         // SAFETY: the bytes and the array have these lengths.
         let result = unsafe {
             (library.ipc_msg_send)(
@@ -281,6 +303,24 @@ fn send_on_seqpacket() {
 fn send_on_seqpacket_with_descriptors() {
     let message = Message::new(SOCK_SEQPACKET, SHORT, FDS);
     Send::<false, false>::check("ipc_msg_send, seqpacket, with descriptors", message);
+}
+
+#[apply(scenario)]
+fn send_parts_on_stream() {
+    let message = Message::new(SOCK_STREAM, SHORT, FDS).in_parts();
+    Send::<false, false>::check("ipc_msg_sendv, stream, with descriptors", message);
+}
+
+#[apply(scenario)]
+fn send_parts_on_stream_in_pieces() {
+    let message = Message::new(SOCK_STREAM, OVERSIZED, FDS).in_parts();
+    Send::<false, true>::check("ipc_msg_sendv, stream, in pieces, reader at work", message);
+}
+
+#[apply(scenario)]
+fn send_parts_on_seqpacket() {
+    let message = Message::new(SOCK_SEQPACKET, SHORT, 0).in_parts();
+    Send::<false, false>::check("ipc_msg_sendv, seqpacket", message);
 }
 
 /// The victim receives its second message.

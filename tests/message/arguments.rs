@@ -1,7 +1,7 @@
 //! Invalid arguments, errno by errno, and the state that a failed call leaves unchanged.
 
 use crate::support::*;
-use libc::{c_int, c_void, size_t, ssize_t};
+use libc::{c_int, c_void, iovec, size_t, ssize_t};
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::{fs, ptr};
@@ -80,10 +80,11 @@ enum Function {
     SendFull,
     RecvFull,
     MsgSend,
+    MsgSendv,
     MsgRecv,
 }
 use Function::*;
-const ALL: [Function; 4] = [SendFull, RecvFull, MsgSend, MsgRecv];
+const ALL: [Function; 5] = [SendFull, RecvFull, MsgSend, MsgSendv, MsgRecv];
 
 impl Call {
     #[track_caller]
@@ -106,6 +107,12 @@ impl Call {
             RecvFull => unsafe { ipc_recv_full(fd, buf, len, done, timeout_ms) },
             // SAFETY: as above.
             MsgSend => (unsafe { ipc_msg_send(fd, buf, len, fds, count, timeout_ms) }) as ssize_t,
+            MsgSendv => {
+                let (iov_base, iov_len) = (buf, len);
+                let parts = [iovec { iov_base, iov_len }];
+                // SAFETY: as above.
+                unsafe { ipc_msg_sendv(fd, parts.as_ptr(), 1, fds, count, timeout_ms) }
+            }
             // SAFETY: as above.
             MsgRecv => unsafe { ipc_msg_recv(fd, buf, len, fds, nfds, timeout_ms) },
         })
@@ -158,7 +165,7 @@ fn bad_arguments() {
                 ..good
             };
             let error = match function {
-                SendFull | MsgSend => libc::EMSGSIZE,
+                SendFull | MsgSend | MsgSendv => libc::EMSGSIZE,
                 RecvFull | MsgRecv => libc::EINVAL,
             };
             assert_eq!(call.make(function), Err(error), "an impossible length");
@@ -175,7 +182,7 @@ fn bad_arguments() {
             done.set(0);
             assert_eq!(Call { len: 0, ..good }.make(function), Ok(0));
         }
-        for function in [MsgSend, MsgRecv] {
+        for function in [MsgSend, MsgSendv, MsgRecv] {
             let call = Call { len: 0, ..good };
             assert_eq!(call.make(function), Err(libc::EINVAL), "len 0");
             for wrong in [1, 253, usize::MAX] {
@@ -268,7 +275,7 @@ fn inaccessible_memory() {
             timeout_ms: 0,
         };
         let inaccessible = hole.0.wrapping_add(PAGE);
-        for function in [SendFull, MsgSend] {
+        for function in [SendFull, MsgSend, MsgSendv] {
             let got = call(&a, inaccessible, 8).make(function);
             assert_eq!(got, Err(libc::EFAULT), "{function:?} {socket_type}");
             assert_eq!(

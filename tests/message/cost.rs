@@ -32,6 +32,11 @@ fn send_short(ends: &Pair, timeout_ms: c_int) {
     send(&ends.0, b"12345678", timeout_ms).unwrap();
 }
 
+fn send_in_parts(ends: &Pair, timeout_ms: c_int) {
+    let parts = split(b"12345678", 3);
+    assert_eq!(send_parts(&ends.0, &parts, timeout_ms), Ok(8));
+}
+
 fn recv_short(ends: &Pair, timeout_ms: c_int) {
     assert_eq!(recv(&ends.1, &mut [0; 8], timeout_ms), Ok(8));
 }
@@ -93,7 +98,18 @@ fn system_calls() {
             &["getsockopt", "sendmsg"],
             send_descriptor,
         );
-        add("drain", seqpacket, &[], drain);
+        add("SEQPACKET parts", seqpacket, &["sendmsg"], send_in_parts);
+        add(
+            "STREAM parts",
+            stream,
+            &["sendmsg", "sendmsg"],
+            send_in_parts,
+        );
+        let asked = &["sendmsg", "getsockopt", "sendmsg"];
+        add("DGRAM parts", dgram, asked, send_in_parts);
+        for ends in [seqpacket, stream, dgram] {
+            add("drain", ends, &[], drain);
+        }
         add("STREAM send", stream, &["sendto", "sendmsg"], send_short);
         add(
             "STREAM receive",

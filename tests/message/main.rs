@@ -1,4 +1,4 @@
-//! Pairs and messages: ipc_pair_open, ipc_send_full, ipc_recv_full, ipc_msg_send,
+//! Pairs and messages: ipc_pair_open, ipc_send_full, ipc_recv_full, ipc_msg_send, ipc_msg_sendv,
 //! ipc_msg_recv, ipc_peer_cred, ipc_peer_pidfd.
 //!
 //! UNIXIPC_TEST_SCALE multiplies the work of the tests with many messages.
@@ -8,6 +8,7 @@ mod cost;
 mod cred;
 mod descriptors;
 mod end;
+mod parts;
 mod pidfd;
 mod storm;
 mod support;

@@ -1,10 +1,10 @@
 //! The C calls with Rust types.
 
 pub use common::prelude::*;
-use libc::{c_int, c_void, size_t, ssize_t};
+use libc::{c_int, c_void, iovec, size_t, ssize_t};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::{io, ptr};
-use unixipc::ffi::message::{IPC_MSG_FDS_MAX, ipc_msg_recv, ipc_msg_send};
+use unixipc::ffi::message::{IPC_MSG_FDS_MAX, ipc_msg_recv, ipc_msg_send, ipc_msg_sendv};
 use unixipc::ffi::pair::{ipc_pair_open, ipc_recv_full, ipc_send_full};
 
 /// The types of pairs.
@@ -37,6 +37,44 @@ pub fn send_fds(fd: &OwnedFd, bytes: &[u8], fds: &[c_int], timeout_ms: c_int) ->
         (unsafe { ipc_msg_send(fd.as_raw_fd(), at, len, fds.as_ptr(), fds.len(), timeout_ms) })
             as ssize_t
     })
+}
+
+/// Sends the parts as one message.
+#[track_caller]
+pub fn send_parts_fds(fd: &OwnedFd, parts: &[iovec], fds: &[c_int], timeout_ms: c_int) -> Outcome {
+    let (at, count) = (parts.as_ptr(), parts.len() as c_int);
+    // SAFETY: the slices, with their lengths.
+    outcome(|| unsafe {
+        ipc_msg_sendv(
+            fd.as_raw_fd(),
+            at,
+            count,
+            fds.as_ptr(),
+            fds.len(),
+            timeout_ms,
+        )
+    })
+}
+
+#[track_caller]
+pub fn send_parts(fd: &OwnedFd, parts: &[iovec], timeout_ms: c_int) -> Outcome {
+    send_parts_fds(fd, parts, &[], timeout_ms)
+}
+
+/// A buffer that is only read.
+pub fn part(bytes: &[u8]) -> iovec {
+    iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    }
+}
+
+/// The bytes in this number of parts of similar lengths.
+pub fn split(bytes: &[u8], count: usize) -> Vec<iovec> {
+    let at = |number| bytes.len() * number / count;
+    (0..count)
+        .map(|number| part(&bytes[at(number)..at(number + 1)]))
+        .collect()
 }
 
 #[track_caller]

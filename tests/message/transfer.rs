@@ -212,7 +212,7 @@ fn with_raw_calls() {
 }
 
 /// Two connected sockets of UDP.
-fn udp(host: &str) -> Pair {
+pub fn udp(host: &str) -> Pair {
     let [a, b] = [(); 2].map(|()| UdpSocket::bind((host, 0)).unwrap());
     a.connect(b.local_addr().unwrap()).unwrap();
     b.connect(a.local_addr().unwrap()).unwrap();
@@ -260,7 +260,7 @@ fn over_udp() {
     }
 }
 
-fn tcp() -> Pair {
+pub fn tcp() -> Pair {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (there.into(), listener.accept().unwrap().0.into())
