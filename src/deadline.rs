@@ -200,6 +200,35 @@ impl Deadline {
         end.min(Duration::from_nanos(self.deadline))
     }
 
+    /// Starts the time-out, unless it has started. Returns when it expires, in nanoseconds of the
+    /// monotonic clock; 0 if the caller set no limit, or must not wait.
+    pub fn start(&mut self) -> u64 {
+        if self.timeout_ms > NEVER && self.deadline == 0 {
+            self.begin(sys::monotonic_ns());
+        }
+        self.deadline
+    }
+
+    /// Returns a limit that expires after `time`, or with this one if that is earlier. A signal
+    /// handler ends a wait as it does under this limit.
+    pub fn within(&mut self, time: Duration) -> Self {
+        let end = nanoseconds(sys::monotonic_time().saturating_add(time));
+        match self.timeout_ms {
+            NEVER => *self,
+            FOREVER => Self {
+                timeout_ms: c_int::MAX,
+                deadline: end,
+            },
+            timeout_ms => Self {
+                timeout_ms,
+                deadline: match self.start() {
+                    0 => end,
+                    own => own.min(end),
+                },
+            },
+        }
+    }
+
     fn begin(&mut self, now: u64) {
         if self.deadline == 0 {
             self.deadline = now + u64::from(self.timeout_ms.unsigned_abs()) * 1_000_000;
@@ -212,7 +241,9 @@ impl Deadline {
     #[inline(never)]
     pub fn remaining(&mut self) -> Result<Option<Duration>> {
         match self.timeout_ms {
-            FOREVER | WAIT_INTR => return Ok(None),
+            FOREVER => return Ok(None),
+            // Limited by `within`, if it has a deadline.
+            WAIT_INTR if self.deadline == 0 => return Ok(None),
             NEVER => return Err(Errno::EAGAIN),
             _ => {}
         }

@@ -211,6 +211,9 @@ int use(void)
            ipc_channel_recv_many(ch[1], &part, 1, -1) == 1 &&
            ipc_channel_send_fds(ch[0], buffer, 1, fds, 1, -1) == 0 &&
            ipc_channel_recv_fds(ch[1], buffer, sizeof buffer, fds, &nfds, -1) > 0 &&
+           ipc_channel_call(ch[0], name, sizeof name, buffer, sizeof buffer, -1) == 0 &&
+           ipc_channel_next_call(ch[1], buffer, sizeof buffer, &seen, 0) > 0 &&
+           ipc_channel_reply(ch[1], seen, buffer, sizeof buffer - IPC_CHANNEL_CALL_OVERHEAD, 0) == 0 &&
            ipc_channel_reserve(ch[0], 1, -1) != 0 &&
            ipc_channel_commit(ch[0], 1) == 0 &&
            ipc_channel_cancel(ch[0]) < 0 &&
@@ -278,7 +281,7 @@ enum Section {
 }
 use Section::{Layer, Part};
 
-const SECTIONS: [Section; 25] = [
+const SECTIONS: [Section; 26] = [
     Part("Version", &["src/ffi/version.rs"]),
     Part(
         "Time-outs, and return values of locks",
@@ -322,6 +325,7 @@ const SECTIONS: [Section; 25] = [
     Part("Channels: sending", &["src/ffi/channel/send.rs"]),
     Part("Channels: receiving", &["src/ffi/channel/recv.rs"]),
     Part("Channels: descriptors", &["src/ffi/channel/descriptors.rs"]),
+    Part("Channels: calls", &["src/ffi/channel/call.rs"]),
     Part(
         "Readiness, state and closing",
         &["src/ffi/channel/state.rs"],

@@ -13,6 +13,7 @@
 //! | `recv` | finding a message, releasing it, waking the sender |
 //! | `batch` | sending or receiving several messages at once |
 //! | `descriptors` | messages with descriptors, which travel over the socket of the handshake |
+//! | `call` | requests and replies |
 //! | `handshake` | the offer that each side sends, and the check of the peer's offer |
 //! | `pending` | completing the handshake |
 //! | `connect` | connecting, accepting, and using a given socket |
@@ -25,6 +26,7 @@
 
 mod await_listener;
 mod batch;
+mod call;
 mod connect;
 mod control;
 mod descriptors;
@@ -40,6 +42,7 @@ mod send;
 mod state;
 mod stats;
 
+pub use call::{CALL_OVERHEAD, Caller};
 pub use connect::{accept, connect, from_socket, wait_for_client};
 pub use endpoint::Channel;
 pub use listen::listen;

@@ -115,8 +115,7 @@ impl<'a> RecvHalf<'a> {
         if !message.copy(buffer) {
             return Err(Errno::EMSGSIZE);
         }
-        self.state.peeked = Peeked::None;
-        self.consume_any(link, message.len);
+        self.take(link, message.len);
         let len = message.len;
         Ok(Received { len, nfds: 0 })
     }
@@ -215,8 +214,37 @@ impl<'a> RecvHalf<'a> {
         }
     }
 
+    /// Takes the message that [`RecvHalf::next`] has returned, of `len` bytes and without
+    /// descriptors, out of the ring.
+    pub(super) fn take(&mut self, link: &Link, len: usize) {
+        self.state.peeked = Peeked::None;
+        self.consume_any(link, len);
+    }
+
+    /// Whether [`RecvHalf::next`] would return a message at once.
+    pub(super) fn is_ready(&mut self) -> bool {
+        let link = self.channel.link();
+        link.is_some_and(|link| self.has_message(link))
+    }
+
+    /// Whether [`RecvHalf::next`] would wait, as far as this process can know without a system
+    /// call. May be false without a reason.
+    pub(super) fn is_idle(&mut self) -> bool {
+        let Some(link) = self.channel.link() else {
+            return false;
+        };
+        let (mine, theirs) = (link.memory.control(), link.peer.control());
+        let length = link.peer.length(self.state.ring.position());
+        self.state.is_linked
+            && self.is_sole_receiver(link)
+            && self.state.ring.poll(length) == Ok(false)
+            && !self.channel.bell.seems_gone()
+            && mine.ended.receiving.load(Ordering::Relaxed) == 0
+            && theirs.ended.sending.load(Ordering::Relaxed) == 0
+    }
+
     /// The connection. Completes the handshake if it has not ended.
-    fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
+    pub(super) fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
         if self.state.is_linked {
             return self.channel.link().ok_or(Errno::EPROTO);
         }

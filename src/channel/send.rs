@@ -145,7 +145,7 @@ impl<'a> SendHalf<'a> {
     /// The fast path: reserves space if that needs no waiting and there is no reason for the slow
     /// path.
     #[inline(always)]
-    fn try_reserve(&self, len: usize) -> Option<(&'a Link, Space)> {
+    pub(super) fn try_reserve(&self, len: usize) -> Option<(&'a Link, Space)> {
         let link = self.channel.link()?;
         let state = &*self.state;
         let is_free = len != 0

@@ -17,7 +17,7 @@ const INVALID: Outcome = Err(EINVAL);
 fn null_pointers() {
     let (a, _b) = pair();
     let mut bytes = [0u8; STATS_SIZE];
-    let at = bytes.as_mut_ptr().cast();
+    let at: *mut libc::c_void = bytes.as_mut_ptr().cast();
     let assert_invalid =
         |call: &dyn Fn() -> c_int| assert_eq!(outcome(|| call() as isize), INVALID);
     // SAFETY: NULL is refused; the other pointers are valid.
@@ -34,6 +34,14 @@ fn null_pointers() {
         assert_invalid(&|| ipc_channel_recv(null_mut(), at, 1, 0) as c_int);
         assert_invalid(&|| ipc_channel_recv(a.0, null_mut(), 1, 0) as c_int);
         assert_invalid(&|| ipc_channel_recv(a.0, null_mut(), 0, 0) as c_int);
+        assert_invalid(&|| ipc_channel_call(null_mut(), at, 1, at, 1, 0) as c_int);
+        assert_invalid(&|| ipc_channel_call(a.0, null(), 1, at, 1, 0) as c_int);
+        assert_invalid(&|| ipc_channel_call(a.0, at, 1, null_mut(), 1, 0) as c_int);
+        assert_invalid(&|| ipc_channel_next_call(null_mut(), at, 1, &mut 0, 0) as c_int);
+        assert_invalid(&|| ipc_channel_next_call(a.0, null_mut(), 1, &mut 0, 0) as c_int);
+        assert_invalid(&|| ipc_channel_next_call(a.0, at, 1, null_mut(), 0) as c_int);
+        assert_invalid(&|| ipc_channel_reply(null_mut(), 1, at, 1, 0));
+        assert_invalid(&|| ipc_channel_reply(a.0, 1, null(), 1, 0));
         assert_invalid(&|| ipc_channel_commit(null_mut(), 1));
         assert_invalid(&|| ipc_channel_cancel(null_mut()));
         assert_invalid(&|| ipc_channel_peek(null_mut(), &mut null(), 0) as c_int);
@@ -95,6 +103,9 @@ fn invalid_time_outs() {
         assert_eq!(a.reserve(1, timeout_ms).unwrap_err(), EINVAL);
         assert_eq!(b.recv(timeout_ms), Err(EINVAL));
         assert_eq!(b.peek(timeout_ms).unwrap_err(), EINVAL);
+        assert_eq!(a.call(b"x", 9, timeout_ms), Err(EINVAL));
+        assert_eq!(b.next_call(9, timeout_ms), Err(EINVAL));
+        assert_eq!(b.reply(1, b"x", timeout_ms), INVALID);
         assert_eq!(from_fd(&one, timeout_ms).unwrap_err(), EINVAL);
         assert_eq!(accept(&listener, timeout_ms).unwrap_err(), EINVAL);
         assert_eq!(connect(&name, timeout_ms).unwrap_err(), EINVAL);

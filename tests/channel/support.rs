@@ -242,10 +242,15 @@ impl End {
     /// Sends messages of `len` bytes until the ring is full. Returns their number.
     #[track_caller]
     pub fn fill(&self, len: usize) -> u64 {
-        let bytes = vec![b'f'; len];
+        self.fill_with(&vec![b'f'; len])
+    }
+
+    /// Sends a message again and again until the ring is full. Returns the number of messages.
+    #[track_caller]
+    pub fn fill_with(&self, message: &[u8]) -> u64 {
         let mut sent = 0;
         loop {
-            match self.send(&bytes, 0) {
+            match self.send(message, 0) {
                 Ok(_) => sent += 1,
                 Err(error) => {
                     assert_eq!(error, libc::EAGAIN);

@@ -27,7 +27,7 @@ const RING: u64 = 1 << 16;
 const EIGHTH: usize = 8192 - 4;
 pub const SHORT: usize = 100;
 /// A long message, which is still copied step by step.
-const LONG: usize = 3000;
+pub const LONG: usize = 3000;
 /// More messages than a sender publishes with fences before it switches to unfenced.
 const MANY: usize = 80;
 /// The time-out of a survivor's calls: forever, because the harness has a time limit.
@@ -35,7 +35,7 @@ pub const WAIT: c_int = -1;
 /// The limit of a survivor's other waits.
 pub const TIME_LIMIT: Duration = Duration::from_secs(4);
 /// The time-out of a victim that times out, in milliseconds: longer than stepping to the sleep.
-const SHORT_TIMEOUT: c_int = 8;
+pub const SHORT_TIMEOUT: c_int = 8;
 
 /// The calls, and the messages.
 pub struct Calls {
@@ -347,7 +347,7 @@ pub struct Ends {
     pub victim: Ch,
     pub survivor: Ch,
     /// The victim's buffer.
-    buffer: RefCell<Vec<u8>>,
+    pub buffer: RefCell<Vec<u8>>,
     pub page: &'static Page,
 }
 

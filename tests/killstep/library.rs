@@ -133,6 +133,11 @@ library! {
     ipc_channel_cancel(*mut Channel) -> c_int;
     ipc_channel_peek(*mut Channel, *mut *const c_void, c_int) -> ssize_t;
     ipc_channel_release(*mut Channel) -> c_int;
+    ipc_channel_call(
+        *mut Channel, *const c_void, size_t, *mut c_void, size_t, c_int
+    ) -> ssize_t;
+    ipc_channel_next_call(*mut Channel, *mut c_void, size_t, *mut u64, c_int) -> ssize_t;
+    ipc_channel_reply(*mut Channel, u64, *const c_void, size_t, c_int) -> c_int;
     ipc_channel_shutdown(*mut Channel, c_int) -> c_int;
     ipc_channel_fd(*mut Channel) -> c_int;
     ipc_channel_close(*mut Channel) -> ();

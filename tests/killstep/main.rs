@@ -16,6 +16,7 @@ macro_rules! scenario {
 mod cell;
 mod channel;
 mod channel_batch;
+mod channel_call;
 mod channel_descriptors;
 mod channel_handshake;
 mod child;

@@ -1,5 +1,6 @@
 //! Layer 4: channels.
 
+mod call;
 mod descriptors;
 mod open;
 mod options;
@@ -7,6 +8,7 @@ mod recv;
 mod send;
 mod state;
 
+pub use call::*;
 pub use descriptors::*;
 pub use open::*;
 pub use options::*;
