@@ -1,15 +1,16 @@
 /*
  * plugin: a plug-in for plugin_host. It replies to "upper TEXT" with the text in capital letters.
- * Other calls make it misbehave, to show how the host handles that:
+ * Other requests make it misbehave, to show how the host handles that:
  *
  *     hang         never replies
  *     crash        aborts
- *     late TEXT    replies only after the next call has arrived
+ *     invalid      sends a message that is not a reply
+ *     late TEXT    replies only after the next request has arrived
  */
 #include <ctype.h>
 #include <err.h>
 #include <signal.h>
-#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +22,15 @@
 #include "plugin.h"
 #include "util.h"
 
+/* Replies with the text in capital letters. */
 static void reply(struct ipc_channel *ch, uint64_t id, const char *text, size_t len)
 {
-    struct plugin_message message = {.id = id};
+    char upper[PLUGIN_TEXT_MAX];
+
     for (size_t i = 0; i < len; i++)
-        message.text[i] = (char)toupper((unsigned char)text[i]);
-    if (ipc_channel_send(ch, &message, PLUGIN_HEADER_SIZE + len, -1) < 0)
-        err(1, "plugin: ipc_channel_send");
+        upper[i] = (char)toupper((unsigned char)text[i]);
+    if (ipc_channel_reply(ch, id, upper, len, -1) < 0)
+        err(1, "plugin: ipc_channel_reply");
 }
 
 static int has_prefix(const char *text, size_t len, const char *prefix)
@@ -37,34 +40,36 @@ static int has_prefix(const char *text, size_t len, const char *prefix)
 
 static void serve(struct ipc_channel *ch)
 {
-    struct plugin_message call, late = {.id = 0};
+    char text[PLUGIN_TEXT_MAX], late[PLUGIN_TEXT_MAX];
+    uint64_t id, late_id = 0; /* 0 is not the id of a call */
     size_t late_len = 0;
     ssize_t received;
 
-    while ((received = ipc_channel_recv(ch, &call, sizeof(call), -1)) > 0) {
-        if ((size_t)received < PLUGIN_HEADER_SIZE)
-            errx(1, "plugin: a call without an ID");
-        size_t len = (size_t)received - PLUGIN_HEADER_SIZE;
+    while ((received = ipc_channel_next_call(ch, text, sizeof(text), &id, -1)) > 0) {
+        size_t len = (size_t)received;
 
-        if (late.id)
-            reply(ch, late.id, late.text + strlen("late "), late_len - strlen("late "));
-        late.id = 0;
-        if (has_prefix(call.text, len, "upper ")) {
-            reply(ch, call.id, call.text + strlen("upper "), len - strlen("upper "));
-        } else if (has_prefix(call.text, len, "late ")) {
-            late = call;
+        if (late_id)
+            reply(ch, late_id, late + strlen("late "), late_len - strlen("late "));
+        late_id = 0;
+        if (has_prefix(text, len, "upper ")) {
+            reply(ch, id, text + strlen("upper "), len - strlen("upper "));
+        } else if (has_prefix(text, len, "late ")) {
+            memcpy(late, text, len);
             late_len = len;
-        } else if (has_prefix(call.text, len, "hang")) {
+            late_id = id;
+        } else if (has_prefix(text, len, "hang")) {
             for (;;)
                 pause();
-        } else if (has_prefix(call.text, len, "crash")) {
+        } else if (has_prefix(text, len, "crash")) {
             abort();
+        } else if (has_prefix(text, len, "invalid")) {
+            ipc_channel_send(ch, "not a reply", strlen("not a reply"), -1);
         } else {
-            reply(ch, call.id, "unknown call", strlen("unknown call"));
+            reply(ch, id, "unknown call", strlen("unknown call"));
         }
     }
     if (received < 0)
-        err(1, "plugin: ipc_channel_recv");
+        err(1, "plugin: ipc_channel_next_call");
 }
 
 static const char usage[] = "usage: plugin\n"

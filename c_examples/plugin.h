@@ -1,21 +1,11 @@
-/* The protocol between plugin_host and a plug-in. */
+/* What plugin_host and a plug-in have in common. */
 #ifndef PLUGIN_H
 #define PLUGIN_H
-
-#include <stdint.h>
 
 /* The number of the socket over which the plug-in connects its channel. */
 #define PLUGIN_FD 3
 
+/* The longest request and the longest reply, which are texts without a terminator. */
 #define PLUGIN_TEXT_MAX 4000
-
-/* A call, and the reply to it with the same ID. The text has no terminator: the length of the
- * message tells where it ends. */
-struct plugin_message {
-    uint64_t id;
-    char text[PLUGIN_TEXT_MAX];
-};
-
-#define PLUGIN_HEADER_SIZE offsetof(struct plugin_message, text)
 
 #endif

@@ -1,14 +1,14 @@
 /*
  * plugin_host: starts a plug-in as a process of its own, and calls it over a channel.
  *
- * The plug-in can hang, crash, or reply late; the host continues. Each call has an ID and a
- * time-out. The host discards a reply whose ID is not that of the current call. It restarts a
- * plug-in that has ended, has sent an invalid reply, or has not replied to two calls in a row.
+ * The plug-in can hang, crash, or reply late; the host continues. Each call has a time-out, and the
+ * library discards late replies. The host restarts a plug-in that has ended, has sent an invalid
+ * reply, or has not replied to two calls in a row.
  */
 #include <err.h>
 #include <errno.h>
 #include <signal.h>
-#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,6 @@ struct plugin {
     const char *program;
     pid_t pid;
     struct ipc_channel *ch;
-    uint64_t last_id;
     int timeouts; /* calls in a row without a reply */
 };
 
@@ -68,78 +67,37 @@ static void restart_plugin(struct plugin *plugin, const char *reason)
     start_plugin(plugin);
 }
 
-/* The result of waiting for a reply. */
-enum outcome { REPLY, TIMEOUT, ENDED, INVALID };
-
-/*
- * Receives until the reply with this ID arrives, and stores its length. Other replies are late:
- * their calls have timed out. A plug-in that floods the host with such replies does not extend the
- * deadline.
- */
-static enum outcome receive_reply(struct plugin *plugin, uint64_t id, uint64_t deadline,
-                                  struct plugin_message *reply, size_t *ret_len)
-{
-    for (;;) {
-        uint64_t now = nanoseconds_now();
-        int timeout_ms = now < deadline ? (int)((deadline - now + 999999) / 1000000) : 0;
-        ssize_t len = ipc_channel_recv(plugin->ch, reply, sizeof(*reply), timeout_ms);
-        if (len < 0)
-            return errno == ETIMEDOUT || errno == EAGAIN ? TIMEOUT : INVALID;
-        if (len == 0)
-            return ENDED;
-        if ((size_t)len < PLUGIN_HEADER_SIZE || reply->id == 0 || reply->id > plugin->last_id)
-            return INVALID;
-        if (reply->id == id) {
-            *ret_len = (size_t)len - PLUGIN_HEADER_SIZE;
-            return REPLY;
-        }
-        printf("  discarded the late reply to call %llu\n", (unsigned long long)reply->id);
-        if (now >= deadline)
-            return TIMEOUT;
-    }
-}
-
 /* Makes a call and prints the reply. Returns 0, or -1 if there was none. */
-static int call(struct plugin *plugin, const char *text, long timeout_ms)
+static int call(struct plugin *plugin, int number, const char *text, long timeout_ms)
 {
-    struct plugin_message message, reply;
-    size_t len = strlen(text), reply_len = 0;
+    char reply[PLUGIN_TEXT_MAX];
+    size_t len = strlen(text);
 
-    if (len > sizeof(message.text)) {
-        warnx("a call has at most %d bytes", PLUGIN_TEXT_MAX);
+    if (len == 0 || len > PLUGIN_TEXT_MAX) {
+        warnx("a call has 1 to %d bytes", PLUGIN_TEXT_MAX);
         return -1;
     }
-    /* ID 0 is never used, so this only checks whether the plug-in has ended since the last call. */
-    if (receive_reply(plugin, 0, 0, &reply, &reply_len) == ENDED)
+    /* A call without time to wait sends nothing. It only detects that the plug-in has ended. */
+    if (ipc_channel_call(plugin->ch, text, len, NULL, 0, 0) < 0 && errno == EPIPE)
         restart_plugin(plugin, "it has ended between two calls");
 
-    message.id = ++plugin->last_id;
-    memcpy(message.text, text, len);
-    printf("call %llu: %s\n", (unsigned long long)message.id, text);
-    uint64_t deadline = nanoseconds_now() + (uint64_t)timeout_ms * 1000000;
-    enum outcome outcome = TIMEOUT;
-    if (ipc_channel_send(plugin->ch, &message, PLUGIN_HEADER_SIZE + len, (int)timeout_ms) == 0)
-        outcome = receive_reply(plugin, message.id, deadline, &reply, &reply_len);
-    else if (errno == EPIPE)
-        outcome = ENDED;
-
-    switch (outcome) {
-    case REPLY:
+    printf("call %d: %s\n", number, text);
+    ssize_t received =
+        ipc_channel_call(plugin->ch, text, len, reply, sizeof(reply), (int)timeout_ms);
+    if (received >= 0) {
         plugin->timeouts = 0;
-        printf("  %.*s\n", (int)reply_len, reply.text);
+        printf("  %.*s\n", (int)received, reply);
         return 0;
-    case TIMEOUT:
+    }
+    if (errno == ETIMEDOUT) {
         printf("  no reply within %ld ms\n", timeout_ms);
         if (++plugin->timeouts == MAX_TIMEOUTS)
             restart_plugin(plugin, "it has not replied to two calls in a row");
-        return -1;
-    case ENDED:
+    } else if (errno == EPIPE) {
         restart_plugin(plugin, "it has ended during the call");
-        return -1;
-    case INVALID:
-        break;
+    } else {
+        restart_plugin(plugin, "it has sent an invalid reply"); /* EBADMSG, EMSGSIZE, EPROTO */
     }
-    restart_plugin(plugin, "it has sent an invalid reply");
     return -1;
 }
 
@@ -165,30 +123,30 @@ int main(int argc, char **argv)
     };
     int first = parse_command_line(&line, argc, argv);
     struct plugin plugin = {.program = argv[first++]};
-    int failed = 0;
+    int failed = 0, number = 0;
 
     enable_waitpid();
     start_plugin(&plugin);
     for (int i = first; i < argc; i++)
-        failed |= call(&plugin, argv[i], timeout_ms) < 0;
+        failed |= call(&plugin, ++number, argv[i], timeout_ms) < 0;
 
     char *text = NULL;
     size_t cap = 0;
     for (ssize_t len; first == argc && (len = getline(&text, &cap, stdin)) > 0;) {
         if (text[len - 1] == '\n')
             text[len - 1] = '\0';
-        failed |= call(&plugin, text, timeout_ms) < 0;
+        failed |= call(&plugin, ++number, text, timeout_ms) < 0;
         flush_output();
     }
     if (first == argc && ferror(stdin))
         err(1, "standard input");
     free(text);
 
-    /* After this the plug-in receives the end and exits. If it hangs, it is killed. */
-    struct plugin_message reply;
-    size_t len;
+    /* The plug-in receives the end and exits. If it hangs, it is killed after the time-out. */
+    char request[1];
+    uint64_t id;
     ipc_channel_shutdown(plugin.ch, SHUT_WR);
-    receive_reply(&plugin, 0, nanoseconds_now() + (uint64_t)timeout_ms * 1000000, &reply, &len);
+    ipc_channel_next_call(plugin.ch, request, sizeof(request), &id, (int)timeout_ms);
     stop_plugin(&plugin);
     flush_output();
     return failed;

@@ -26,7 +26,7 @@ fn replies() {
     assert_eq!(text, expected);
     let long = format!("upper {}", "x".repeat(3994));
     assert!(succeed(host().arg(&long)).contains(&"X".repeat(3994)));
-    assert!(fail(host().arg(long + "x"), 1).contains("a call has at most 4000 bytes"));
+    assert!(fail(host().arg(long + "x"), 1).contains("a call has 1 to 4000 bytes"));
 }
 
 /// The reply to a call that has timed out is not taken for the reply to the next call.
@@ -36,7 +36,7 @@ fn late_reply() {
     assert_eq!(
         text,
         "call 1: late one\n  no reply within 2000 ms\n\
-         call 2: upper two\n  discarded the late reply to call 1\n  TWO\n"
+         call 2: upper two\n  TWO\n"
     );
 }
 
@@ -60,6 +60,17 @@ fn crashing_plugin() {
     assert_eq!(
         text,
         "call 1: crash\n  restarted the plug-in: it has ended during the call (signal 6)\n\
+         call 2: upper two\n  TWO\n"
+    );
+}
+
+/// A plug-in that sends a message that is not a reply is restarted.
+#[apply(isolated)]
+fn invalid_reply() {
+    let text = fail(host().args(["invalid", "upper two"]), 1);
+    assert_eq!(
+        text,
+        "call 1: invalid\n  restarted the plug-in: it has sent an invalid reply (signal 9)\n\
          call 2: upper two\n  TWO\n"
     );
 }
