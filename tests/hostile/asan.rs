@@ -10,13 +10,15 @@ use std::process::Command;
 const SECONDS: u64 = 4;
 
 /// The minimal counts, without which the test would prove too little.
-const MINIMUM: [(&str, u64); 8] = [
+const MINIMUM: [(&str, u64); 10] = [
     ("connections", 20),
     ("refused", 1),
     ("sent", 200),
     ("received", 50),
     ("peeked", 50),
     ("descriptors", 10),
+    ("replies", 5),
+    ("requests", 20),
     ("eproto", 50),
     ("epipe", 20),
 ];

@@ -259,6 +259,52 @@ static void fill(const struct peer *peer, int write_end)
     }
 }
 
+/* The first 8 bytes of a request, a reply, or an ordinary message. */
+static uint64_t first_word(uint64_t chance)
+{
+    static const char *const letters[] = {"uicr", "uicr", "uicr", "uicr",
+                                          "uicr", "uicq", "uicq", "uicx"};
+    uint64_t word = (chance >> 8) % 16 == 0 ? (uint64_t)1 << 32 : 0;
+
+    memcpy(&word, letters[chance % 8], 4);
+    return word;
+}
+
+/* Publishes a request or a reply whose header is right or nearly right, and changes the header
+ * while the victim reads it. */
+static void act_on_calls(struct peer *peer, uint64_t *tail, uint64_t *random)
+{
+    uint64_t chance = next_random(random), cursor = *tail & ~(uint64_t)7;
+    uint32_t len = chance >> 6 & 7 ? 24 + (chance >> 9) % 100 : 1 + (chance >> 9) % 25;
+    /* The library's id of the first request that this peer has not received. */
+    uint64_t head = get64(peer->own, HEAD), received = get64(peer->victims, TAIL);
+    uint64_t id = chance & 7 ? head + 1 : bad_cursor(head, random);
+    size_t header[3]; /* the offsets of its words; a message can wrap around */
+
+    if (received == head && chance >> 48 & 63) {
+        return; /* a flood would leave no time for a call */
+    }
+    if (RING_SIZE - 8 - (*tail - get64(peer->victims, HEAD)) < record_size(len)) {
+        set64(peer, HEAD, received);
+        return;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        header[i] = CONTROL_SIZE + ((cursor + 8 + 8 * i) & (RING_SIZE - 1));
+    }
+    set64(peer, header[0], first_word(chance >> 16));
+    set64(peer, header[1], id);
+    set64(peer, header[2], chance & 8 ? 0 : now() + (chance >> 4 & 3) * 1000000 - 1000000);
+    *tail = publish(peer, *tail, len);
+    set64(peer, HEAD, received);
+    wake(peer);
+    for (uint64_t i = chance >> 40 & 1 ? chance >> 41 & 15 : 0; i > 0; i--) {
+        uint64_t change = next_random(random);
+
+        set64(peer, header[0], first_word(change));
+        set64(peer, header[1], change >> 16 & 1 ? id : change);
+    }
+}
+
 /* Actions, as flags. Each connection uses a random subset of them. */
 enum {
     VALID = 1,
@@ -270,7 +316,8 @@ enum {
     DRAINS = 64,
     ENDS = 128,
     FDS = 256,
-    ALL = 511
+    CALLS = 512,
+    ALL = 1023
 };
 
 /* Sends a message with descriptors, mostly as the protocol requires. */
@@ -459,6 +506,9 @@ static void act(struct peer *peer, unsigned action, uint64_t *tail, uint64_t *ra
     case FDS:
         act_with_descriptors(peer, tail, random);
         break;
+    case CALLS:
+        act_on_calls(peer, tail, random);
+        break;
     default:
         break;
     }
@@ -548,7 +598,8 @@ static void attack(int sock, int connects, uint64_t *random)
     uint64_t tail = 0, end = now() + 300000000;
     unsigned actions = 1 + next_random(random) % ALL;
     int mostly_valid = next_random(random) % 4 == 0; /* such a session lasts longer */
-    int flags = next_random(random) % 4;             /* of the hello */
+    int serves = next_random(random) % 4 != 0;
+    int flags = next_random(random) % 4; /* of the hello */
 
     if (next_random(random) % 4 == 0) {
         actions = FDS;
@@ -563,12 +614,12 @@ static void attack(int sock, int connects, uint64_t *random)
     }
     fcntl(peer.bell, F_SETFL, O_NONBLOCK);
     for (unsigned i = 1;; i++) {
-        unsigned action = 1u << next_random(random) % 9;
+        unsigned action = 1u << next_random(random) % 10;
 
         if (mostly_valid && action != VALID && action != FDS && i % 64 != 0) {
-            action = VALID;
+            action = serves ? CALLS : VALID;
         }
-        if (action & (actions | (mostly_valid ? VALID : 0))) {
+        if (action & (actions | (mostly_valid ? VALID | CALLS : 0))) {
             act(&peer, action, &tail, random);
         }
         if (i % 256 == 0 && (has_closed(&peer) || now() > end)) {
@@ -605,8 +656,11 @@ __attribute__((noreturn)) static void run_hostile(int listener, uint64_t seed)
 /* ------------------------------------------------------------------------------ the victim */
 
 struct counts {
-    uint64_t calls, sent, received, peeked, descriptors, eproto, epipe, timed_out;
+    uint64_t calls, sent, received, peeked, descriptors, replies, requests, eproto, epipe,
+        timed_out;
 };
+
+#define REPLY_OR_REQUEST 2
 
 /* A thread of the victim, which sends, receives or both. */
 struct user {
@@ -618,7 +672,8 @@ struct user {
 };
 
 /* Checks the result of a call and its duration. `misuse`: the call may also fail because of its
- * arguments or the state of the channel. */
+ * arguments or the state of the channel, or, if it is REPLY_OR_REQUEST, because of the next message.
+ */
 static void check(struct user *user, uint64_t since, int failed, int timeout_ms, int misuse,
                   const char *what)
 {
@@ -638,7 +693,8 @@ static void check(struct user *user, uint64_t since, int failed, int timeout_ms,
     int known = error == EPROTO || error == EPIPE || (error == EAGAIN && timeout_ms == 0) ||
                 (error == ETIMEDOUT && timeout_ms > 0) ||
                 (misuse && (error == EINVAL || error == EMSGSIZE || error == EBUSY ||
-                            error == EOPNOTSUPP || error == ETOOMANYREFS));
+                            error == EOPNOTSUPP || error == ETOOMANYREFS)) ||
+                (misuse == REPLY_OR_REQUEST && error == EBADMSG);
     errno = error;
     expect(known, what);
 }
@@ -782,6 +838,53 @@ static void receiving_call(struct user *user, int timeout_ms)
     }
 }
 
+/* Makes a call, or serves one. `both`: this thread alone uses the channel. */
+static void call_or_serve(struct user *user, int both, int timeout_ms)
+{
+    static const size_t caps[] = {1, 64, 4096};
+    uint64_t chance = next_random(&user->random);
+    size_t cap = caps[chance % 3], len = 1 + (chance >> 8) % 200;
+    uint64_t since = now(), id = 0;
+    /* Buffers of these sizes, so that the sanitizer detects an access behind them. */
+    uint8_t *buffer = malloc(cap), *request = malloc(len);
+
+    expect(buffer != NULL && request != NULL, "malloc");
+    memset(request, 0x55, len);
+    if (both && chance >> 32 & 1) {
+        /* Other messages would prevent the call. */
+        const void *at;
+        for (int i = 0; i < 5000 && ipc_channel_peek(user->ch, &at, 0) > 0; i++) {
+            ipc_channel_release(user->ch);
+        }
+        since = now();
+        timeout_ms *= 10; /* the peer may have to be scheduled twice */
+        ssize_t got = ipc_channel_call(user->ch, request, len, buffer, cap, timeout_ms);
+        check(user, since, got < 0, timeout_ms, REPLY_OR_REQUEST, "ipc_channel_call");
+        expect(got <= (ssize_t)cap, "a reply that is longer than the buffer");
+        if (got >= 0) {
+            read_bytes(buffer, got);
+            user->counts.replies++;
+        }
+    } else if (user->receives) {
+        ssize_t got = ipc_channel_next_call(user->ch, buffer, cap, &id, timeout_ms);
+        check(user, since, got < 0, timeout_ms, REPLY_OR_REQUEST, "ipc_channel_next_call");
+        expect(got <= (ssize_t)cap, "a request that is longer than the buffer");
+        if (got > 0) {
+            expect(id != 0, "a request without an id");
+            read_bytes(buffer, got);
+            user->counts.requests++;
+        }
+    }
+    if (user->sends && chance >> 33 & 1) {
+        since = now();
+        int result = ipc_channel_reply(user->ch, id | 1, request, len, timeout_ms);
+        check(user, since, result != 0, timeout_ms, 1, "ipc_channel_reply");
+        user->counts.sent += result == 0;
+    }
+    free(request);
+    free(buffer);
+}
+
 static void other_call(struct user *user)
 {
     uint64_t chance = next_random(&user->random);
@@ -820,7 +923,9 @@ static void *make_calls(void *data)
         uint64_t failed_before = user->counts.eproto + user->counts.epipe;
 
         user->counts.calls++;
-        if (user->sends && (!user->receives || next_random(&user->random) & 1)) {
+        if (next_random(&user->random) % 4 == 0) {
+            call_or_serve(user, user->sends && user->receives, timeout_ms);
+        } else if (user->sends && (!user->receives || next_random(&user->random) & 1)) {
             sending_call(user, timeout_ms);
         } else {
             receiving_call(user, timeout_ms);
@@ -838,6 +943,8 @@ static void add(struct counts *sum, const struct counts *more)
     sum->received += more->received;
     sum->peeked += more->peeked;
     sum->descriptors += more->descriptors;
+    sum->replies += more->replies;
+    sum->requests += more->requests;
     sum->eproto += more->eproto;
     sum->epipe += more->epipe;
     sum->timed_out += more->timed_out;
@@ -857,6 +964,8 @@ static void use_channel(struct ipc_channel *ch, uint64_t *random, struct counts 
     second.receives = 1;
     if (two_threads) {
         expect(pthread_create(&thread, NULL, make_calls, &second) == 0, "pthread_create");
+    } else {
+        call_or_serve(&first, 1, 2); /* before a violation of the protocol, which is likely */
     }
     make_calls(&first);
     if (two_threads) {
@@ -962,11 +1071,13 @@ int main(int argc, char **argv)
     }
     expect(open_descriptors() == before, "a descriptor is left");
     printf("connections %llu refused %llu calls %llu sent %llu received %llu peeked %llu "
-           "descriptors %llu eproto %llu epipe %llu timed-out %llu guarded %d\n",
+           "descriptors %llu replies %llu requests %llu eproto %llu epipe %llu timed-out %llu "
+           "guarded %d\n",
            (unsigned long long)connections, (unsigned long long)refused,
            (unsigned long long)sum.calls, (unsigned long long)sum.sent,
            (unsigned long long)sum.received, (unsigned long long)sum.peeked,
-           (unsigned long long)sum.descriptors, (unsigned long long)sum.eproto,
+           (unsigned long long)sum.descriptors, (unsigned long long)sum.replies,
+           (unsigned long long)sum.requests, (unsigned long long)sum.eproto,
            (unsigned long long)sum.epipe, (unsigned long long)sum.timed_out, guarded);
     expect(guarded >= (int)connections, "mappings without guards");
     return 0;

@@ -74,6 +74,59 @@ fn check_poisoned(channel: &Channel) {
     for timeout_ms in [0, 10, -1] {
         assert_eq!(channel.send(b"x", timeout_ms), Err(EPROTO));
         assert_eq!(channel.recv(&mut [0; 8], timeout_ms), Err(EPROTO));
+        assert_eq!(channel.call(b"x", &mut [0; 8], timeout_ms), Err(EPROTO));
+        assert_eq!(channel.next_call(&mut [0; 8], timeout_ms), Err(EPROTO));
+        assert_eq!(channel.reply(1, b"x", timeout_ms), Err(EPROTO));
+    }
+}
+
+/// The peer violates the protocol while the channel waits for the reply to a call.
+#[apply(isolated)]
+fn violation_during_a_call() {
+    for polled in [false, true] {
+        let (channel, peer) = channel();
+        assert!(!polled || !channel.is_readable());
+        let caller = std::process::id();
+        let child = fork(|| {
+            wait_asleep(caller as pid_t);
+            peer.memory.set32(FIRST_LENGTH, u32::MAX);
+            assert_eq!(nix::unistd::write(&peer.write_end, &[0]), Ok(1));
+        });
+        assert_eq!(channel.call(b"x", &mut [0; 8], 5000), Err(EPROTO));
+        child.join();
+        check_poisoned(&channel);
+    }
+}
+
+/// The ring never becomes empty: it is full of messages that a call discards. Each call ends, and a
+/// call that did not wait leaves the descriptor readable.
+#[apply(isolated)]
+fn endless_messages_to_discard() {
+    const RECORD: usize = 32;
+    const HEADER: u32 = 24;
+    const PAST: u64 = 1;
+    for (letters, serves_only) in [(b"uicr\0\0\0\0", false), (b"uicq\0\0\0\0", true)] {
+        let (channel, peer) = channel();
+        assert!(!channel.is_readable());
+        assert_eq!(channel.next_call(&mut [0; 8], 0), Err(EAGAIN));
+        for at in (CONTROL as usize..(CONTROL + RING) as usize).step_by(RECORD) {
+            let len = HEADER + 4;
+            peer.memory.set32(at + 4, len);
+            peer.memory.set64(at + 8, u64::from_le_bytes(*letters));
+            peer.memory.set64(at + 16, 7);
+            peer.memory.set64(at + 24, PAST);
+        }
+        for timeout_ms in [0, 20] {
+            let expected = Err(if timeout_ms == 0 { EAGAIN } else { ETIMEDOUT });
+            let _case = Case(format!("{timeout_ms} ms"));
+            assert!(timeout_ms != 0 || !channel.is_readable());
+            assert_eq!(channel.next_call(&mut [0; 8], timeout_ms), expected);
+            assert!(timeout_ms != 0 || channel.is_readable());
+            if !serves_only {
+                assert_eq!(channel.call(b"x", &mut [0; 8], timeout_ms), expected);
+                assert!(timeout_ms != 0 || channel.is_readable());
+            }
+        }
     }
 }
 

@@ -97,6 +97,26 @@ impl Channel {
         outcome(|| unsafe { ipc_channel_release(self.0) } as isize)
     }
 
+    pub fn call(&self, request: &[u8], reply: &mut [u8], timeout_ms: c_int) -> Outcome {
+        let (at, len) = (request.as_ptr().cast(), request.len());
+        let (reply, cap) = (reply.as_mut_ptr().cast(), reply.len());
+        // SAFETY: the slices, with their lengths.
+        outcome(|| unsafe { ipc_channel_call(self.0, at, len, reply, cap, timeout_ms) })
+    }
+
+    /// Receives a request, whose id is not checked.
+    pub fn next_call(&self, buffer: &mut [u8], timeout_ms: c_int) -> Outcome {
+        let (at, cap, mut id) = (buffer.as_mut_ptr().cast(), buffer.len(), 0);
+        // SAFETY: the slice, with its length, and an out pointer.
+        outcome(|| unsafe { ipc_channel_next_call(self.0, at, cap, &mut id, timeout_ms) })
+    }
+
+    pub fn reply(&self, id: u64, bytes: &[u8], timeout_ms: c_int) -> Outcome {
+        let (at, len) = (bytes.as_ptr().cast(), bytes.len());
+        // SAFETY: the slice, with its length.
+        outcome(|| unsafe { ipc_channel_reply(self.0, id, at, len, timeout_ms) } as isize)
+    }
+
     pub fn is_readable(&self) -> bool {
         // SAFETY: an open channel.
         let fd = unsafe { ipc_channel_fd(self.0) };
