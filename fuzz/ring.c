@@ -8,6 +8,8 @@
  * own words may change only as the protocol allows.
  */
 #define _GNU_SOURCE
+#include <time.h>
+
 #include <unixipc.h>
 
 #include "../tests/hostile/peer.h"
@@ -269,6 +271,107 @@ static void release(void)
     }
 }
 
+static uint64_t ring_word(uint64_t cursor, size_t at)
+{
+    uint64_t word = 0;
+
+    for (size_t i = 0; i < 8; i++) {
+        word |= (uint64_t)ring_byte(cursor, at + i) << 8 * i;
+    }
+    return word;
+}
+
+#define OVERHEAD IPC_CHANNEL_CALL_OVERHEAD
+
+enum kind { REQUEST, EXPIRED, REPLY, ORDINARY };
+
+static uint64_t letters(enum kind kind)
+{
+    return kind == REPLY ? 0x72636975 : 0x71636975; /* uicr, uicq */
+}
+
+/* The kind of the next message. */
+static enum kind expected_kind(void)
+{
+    int is_ordinary = is_marked(reader.len) || reader.len < OVERHEAD;
+    uint64_t word = is_ordinary ? 0 : ring_word(reader.head, 0);
+    uint64_t expires = ring_word(reader.head, 16);
+    struct timespec now;
+
+    if (word == letters(REPLY)) {
+        return REPLY;
+    }
+    if (word != letters(REQUEST) || ring_word(reader.head, 8) == 0 || reader.len == OVERHEAD) {
+        return ORDINARY;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    return expires != 0 && expires <= ns ? EXPIRED : REQUEST;
+}
+
+/* Skips the messages that a call discards, up to a message of the kind `wanted`. Returns the length
+ * of that message, 0 for the end, or -errno. */
+static int64_t skip_to(enum kind wanted)
+{
+    for (uint64_t discarded = 0; discarded <= RING_SIZE;) {
+        int64_t len = expected_len();
+        enum kind kind = len > 0 ? expected_kind() : ORDINARY;
+
+        if (len <= 0) {
+            return len;
+        }
+        if (kind == ORDINARY || (kind != REPLY && wanted == REPLY)) {
+            return -EBADMSG;
+        }
+        if (kind == wanted && wanted == REQUEST) {
+            return len;
+        }
+        discarded += record_size(len);
+        skip();
+    }
+    return -EAGAIN;
+}
+
+static void next_call(size_t cap)
+{
+    uint64_t id = 0;
+    uint8_t *buffer = malloc(cap);
+
+    expect(buffer != NULL, "malloc");
+    ssize_t len = ipc_channel_next_call(ch, buffer, cap, &id, 0);
+    int error = errno;
+    int64_t result = skip_to(REQUEST);
+    if (result > (int64_t)(cap + OVERHEAD)) {
+        expect(len == -1 && error == EMSGSIZE, "no EMSGSIZE for a long request");
+    } else if (result < 0) {
+        expect(len == -1 && error == -result, "unexpected error");
+    } else if (result == 0) {
+        expect(len == 0 && id == 0, "no end");
+    } else {
+        expect(len == result - OVERHEAD, "unexpected length");
+        expect(id == ring_word(reader.head, 8), "unexpected id");
+        for (ssize_t i = 0; i < len; i++) {
+            expect(buffer[i] == ring_byte(reader.head, OVERHEAD + i), "unexpected bytes");
+        }
+        skip();
+    }
+    expect(get64(peer.victims, HEAD) == reader.head, "the victim's head");
+    free(buffer);
+}
+
+/* A call without time to wait only discards late replies. */
+static void call_without_waiting(void)
+{
+    uint64_t before = get64(peer.victims, TAIL);
+    ssize_t len = ipc_channel_call(ch, "x", 1, NULL, 0, 0);
+    int error = errno;
+    int64_t result = reader.is_peeked ? -EBUSY : skip_to(REPLY);
+
+    expect(len == -1 && error == (result == 0 ? EPIPE : -result), "unexpected error");
+    expect(get64(peer.victims, TAIL) == before, "a request was sent");
+    expect(get64(peer.victims, HEAD) == reader.head, "the victim's head");
+}
+
 /* Checks the result of a sending call: the victim's cursor moves by one record, or not at all. */
 static void expect_sent(int result, uint64_t len)
 {
@@ -363,6 +466,37 @@ static void send_over_socket(unsigned how, size_t value)
     }
 }
 
+static void reply(uint64_t id, size_t len)
+{
+    uint8_t *bytes = malloc(len + 1);
+    uint64_t before = tail;
+
+    expect(bytes != NULL, "malloc");
+    memset(bytes, 7, len);
+    expect_sent(ipc_channel_reply(ch, id, bytes, len, 0), OVERHEAD + len);
+    if (tail != before) {
+        const uint64_t header[3] = {letters(REPLY), id, 0};
+        for (size_t i = 0; i < 3; i++) {
+            size_t at = CONTROL_SIZE + ((before + 8 + 8 * i) & (RING_SIZE - 1));
+            expect(get64(peer.victims, at) == header[i], "the header of a reply");
+        }
+    }
+    free(bytes);
+}
+
+/* The peer sends a request or a reply. */
+static void send_call(unsigned how, size_t value)
+{
+    static const uint64_t times[] = {0, 1, UINT64_MAX, 0};
+    const uint64_t header[3] = {letters(how & 1 ? REPLY : REQUEST), how & 2 ? value : 1,
+                                times[how >> 2 & 3]};
+
+    for (size_t i = 0; i < 3; i++) {
+        set64(&peer, CONTROL_SIZE + ((written + 8 + 8 * i) & (RING_SIZE - 1)), header[i]);
+    }
+    written = publish(&peer, written, OVERHEAD + value % 300);
+}
+
 static void reserve(size_t len)
 {
     uint8_t *payload = ipc_channel_reserve(ch, len, 0);
@@ -430,7 +564,7 @@ static void step(const uint8_t *data)
     static const size_t words[] = {TAIL_UNFENCED, HEAD_UNFENCED, RECEIVER, SENDER, PROCESSOR};
     size_t value = data[2] | data[3] << 8;
 
-    switch (data[0] % 27) {
+    switch (data[0] % 31) {
     case 0:
     case 1: /* a message, which overwrites others if the ring is full */
         written = publish(&peer, written, data[1] & 1 ? value & 0xfff : value);
@@ -512,6 +646,18 @@ static void step(const uint8_t *data)
         break;
     case 25:
         receive(1 + value, 1 + data[1] % 4);
+        break;
+    case 27:
+        send_call(data[1], value);
+        break;
+    case 28:
+        next_call(1 + value);
+        break;
+    case 29:
+        call_without_waiting();
+        break;
+    case 30:
+        reply(data[1], value);
         break;
     default:
         send_descriptors(value, data[1] & 3, data[1] & 4);
