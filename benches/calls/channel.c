@@ -44,6 +44,28 @@ static void latency(void)
     }
 }
 
+static void requests(void)
+{
+    static const struct row rows[] = {
+        {PING_PONG,
+         false,
+         8,
+         256 * KIB,
+         {&channel_spinning, &calls_spinning, &timed_calls_spinning}},
+        {PING_PONG, true, 8, 256 * KIB, {&channel, &calls, &timed_calls}},
+    };
+
+    for (int i = 0; i < 2; i++) {
+        struct result result = measure(&rows[i]);
+        printf("\nround trip of 8 bytes, %s: send and recv %.0f ns, call %.0f ns, with a time-out "
+               "%.0f ns\n",
+               i == 0 ? "polling, two cores" : "blocking, one core", result.ns[0], result.ns[1],
+               result.ns[2]);
+        print_ratio("call / send and recv", &result, 1, 0, false, "<= 1.2");
+        print_ratio("call with a time-out / send and recv", &result, 2, 0, false, "");
+    }
+}
+
 static void throughput(void)
 {
     static const struct {
@@ -103,10 +125,8 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } tables[] = {
-        {"latency", latency},
-        {"throughput", throughput},
-        {"many", many_channels},
-        {"costs", costs},
+        {"latency", latency},    {"requests", requests}, {"throughput", throughput},
+        {"many", many_channels}, {"costs", costs},
     };
 
     struct sigaction action = {.sa_sigaction = on_child,

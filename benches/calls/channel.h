@@ -41,6 +41,8 @@ struct transport {
 
 extern const struct transport ring, channel, channel_spinning, channel_sleeping, in_place, batches,
     stream, fifo;
+/* PING_PONG only: ipc_channel_call without and with a time-out. */
+extern const struct transport calls_spinning, timed_calls_spinning, calls, timed_calls;
 
 extern int side; /* 0 in this process, 1 in the other one */
 

@@ -190,10 +190,47 @@ static void batch_loop(enum pattern pattern, long end, size_t len)
     }
 }
 
+/* Round trips by request and reply. */
+static inline void call_by(long count, size_t len, int timeout_ms)
+{
+    for (long i = 0; i < count; i++) {
+        uint64_t id;
+
+        if (side == 0) {
+            fill(out, len, (uint64_t)i);
+            if (ipc_channel_call(ch, out, len, in, sizeof(in), timeout_ms) != (ssize_t)len)
+                err(1, "ipc_channel_call");
+            check(in, len, (uint64_t)i);
+        } else {
+            if (ipc_channel_next_call(ch, in, sizeof(in), &id, -1) != (ssize_t)len)
+                err(1, "ipc_channel_next_call");
+            check(in, len, (uint64_t)i);
+            fill(out, len, (uint64_t)i);
+            must(ipc_channel_reply(ch, id, out, len, -1), "ipc_channel_reply");
+        }
+    }
+}
+
+static void call_loop(enum pattern pattern, long count, size_t len)
+{
+    (void)pattern;
+    call_by(count, len, -1);
+}
+
+static void timed_call_loop(enum pattern pattern, long count, size_t len)
+{
+    (void)pattern;
+    call_by(count, len, 10000);
+}
+
 const struct transport ring = {ring_loop, RING, {0}};
 const struct transport channel = {channel_loop, CHANNEL, {0}};
 const struct transport channel_spinning = {channel_loop, CHANNEL, {.spin_us = 1000000}};
 const struct transport channel_sleeping = {channel_loop, CHANNEL, {.flags = IPC_CHANNEL_F_NO_SPIN}};
+const struct transport calls_spinning = {call_loop, CHANNEL, {.spin_us = 1000000}};
+const struct transport timed_calls_spinning = {timed_call_loop, CHANNEL, {.spin_us = 1000000}};
+const struct transport calls = {call_loop, CHANNEL, {0}};
+const struct transport timed_calls = {timed_call_loop, CHANNEL, {0}};
 const struct transport in_place = {in_place_loop, CHANNEL, {0}};
 const struct transport batches = {batch_loop, CHANNEL, {0}};
 const struct transport stream = {bytes_loop, SOCKETS, {0}};
