@@ -33,10 +33,9 @@ impl SendHalf<'_> {
                 break;
             }
             let need = ring.record_size(bytes.len());
-            let mut position = ring.batch_space(&batch, need);
-            if position.is_none() && ring.refresh(0, head).is_ok() {
-                position = ring.batch_space(&batch, need);
-            }
+            let position = ring
+                .batch_space(&batch, need)
+                .or_else(|| ring.refresh_batch_space(&batch, need, head));
             let Some(position) = position else { break };
             // SAFETY: `batch_space` has found a free record there, which holds these bytes.
             unsafe { shared_copy::to_shared(bytes, link.memory.message(position)) };

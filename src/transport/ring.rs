@@ -33,7 +33,7 @@
 //! | store | pairs with |
 //! |---|---|
 //! | `Producer::publish_batch`, release of the first length | `Consumer::poll` and `try_peek`, acquire of the length |
-//! | `Consumer::release_skipped`, release of the consumer's cursor | `Producer::refresh`, acquire of the cursor |
+//! | `Consumer::release_skipped`, release of the consumer's cursor | `Producer::load_limit`, acquire of the cursor |
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::errno::{Errno, Result};
@@ -181,13 +181,22 @@ impl Producer {
 
     /// Loads the consumer's cursor, and returns whether `need` bytes are free.
     pub fn refresh(&mut self, need: u64, head: &AtomicU64) -> Result<bool> {
+        self.load_limit(self.tail, head)?;
+        Ok(self.has_space(need))
+    }
+
+    /// Loads the consumer's cursor. `EPROTO`, without a change, if the ring could not hold the
+    /// records up to `end`, a cursor up to which the producer writes.
+    fn load_limit(&mut self, end: u64, head: &AtomicU64) -> Result<()> {
         // Pairs with the release in `Consumer::release_skipped`: the consumer has finished reading.
         let head = head.load(Ordering::Acquire);
-        if self.tail.wrapping_sub(head) > self.geometry.capacity() {
+        let capacity = self.geometry.capacity();
+        // The consumer has read what was published, and its cursor never moves back.
+        if self.tail.wrapping_sub(head) > capacity || end.wrapping_sub(head) > capacity {
             return Err(Errno::EPROTO);
         }
-        self.limit = head.wrapping_add(self.geometry.capacity());
-        Ok(self.has_space(need))
+        self.limit = head.wrapping_add(capacity);
+        Ok(())
     }
 
     /// Whether the consumer has read everything according to its cached cursor.
@@ -244,6 +253,18 @@ impl Producer {
     pub fn batch_space(&self, batch: &Batch, need: u64) -> Option<u64> {
         let fits = self.limit.wrapping_sub(batch.end) >= need;
         fits.then(|| self.geometry.position(batch.end))
+    }
+
+    /// As [`Producer::batch_space`], after loading the consumer's cursor. None also if the consumer
+    /// has moved its cursor back: the limit must not come before the end of the batch.
+    pub fn refresh_batch_space(
+        &mut self,
+        batch: &Batch,
+        need: u64,
+        head: &AtomicU64,
+    ) -> Option<u64> {
+        self.load_limit(batch.end, head).ok()?;
+        self.batch_space(batch, need)
     }
 
     /// The position after the last message of the batch.
@@ -437,7 +458,7 @@ impl Consumer {
     /// Publishes that the consumer has finished with the skipped messages.
     #[inline]
     pub fn release_skipped(&mut self, head: &AtomicU64) {
-        // Pairs with the acquire load in `Producer::refresh`: the consumer has finished reading.
+        // Pairs with the acquire load in `Producer::load_limit`: the consumer has finished reading.
         head.store(self.head, Ordering::Release);
     }
 }
