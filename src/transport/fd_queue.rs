@@ -1,6 +1,6 @@
 //! Descriptors that travel over a socket while their messages travel through shared memory.
 //!
-//! For each message with descriptors, the socket carries one message of [`LEN`] bytes with
+//! For each message with descriptors, the socket carries one message of `LEN` bytes with
 //! `SCM_RIGHTS`:
 //!
 //! | offset | bytes | content |
@@ -53,7 +53,7 @@ pub fn is_first(socket: BorrowedFd, token: u64) -> Result<bool> {
 }
 
 /// Finds the descriptors of `token`. They stay in the queue until [`consume`]; `control`, if there
-/// is one, gets duplicates. Returns the flags of the message, for [`RecvControl::store`].
+/// is one, gets duplicates. Returns the flags of the message, for `RecvControl::store`.
 ///
 /// `EPROTO` if the peer has sent none, or anything else; `EMFILE` if this process may not have that
 /// many descriptors more.
