@@ -136,12 +136,9 @@ pub fn reserve_and_commit(end: &End, timeout_ms: c_int) -> Outcome {
     end.commit(1)
 }
 
-/// Waits until a child has ended, without reaping it.
+/// Waits until all threads of a child have ended, without reaping it.
 fn wait_dead(child: &Child) {
-    wait_until("a zombie", || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.0)).unwrap();
-        stat.rsplit_once(") ").unwrap().1.starts_with('Z')
-    });
+    wait_until("the end of the child", || child.has_ended());
 }
 
 /// A sender detects the end although this side receives nothing.
