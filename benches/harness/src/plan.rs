@@ -439,12 +439,15 @@ mod tests {
             .iter()
             .filter(|item| item.subject == 0)
             .map(|item| item.len);
-        assert_eq!(lens.collect::<Vec<_>>(), [8, 64, 4096]);
-        assert_eq!(items.len(), 3 + 5);
+        assert_eq!(
+            lens.collect::<Vec<_>>(),
+            [8, 64, 1024, 2048, 3000, 4096, 8192]
+        );
+        assert_eq!(items.len(), 7 + 10);
         let too_long = notes
             .iter()
             .filter(|note| note.error == "at most 8192 bytes");
-        assert_eq!(too_long.count(), 2);
+        assert_eq!(too_long.count(), 3);
         let absent: Vec<_> = notes.iter().filter(|note| note.len == 8).collect();
         assert_eq!(absent.len(), 4, "all but libqb");
         assert!(notes.iter().all(|note| note.repetition == 0));
