@@ -32,3 +32,10 @@ pub fn to_fill(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     // SAFETY: the layout is the same, and the users write only initialised bytes.
     unsafe { &mut *(bytes as *mut [u8] as *mut [MaybeUninit<u8>]) }
 }
+
+/// The little-endian number in up to 8 bytes.
+#[must_use]
+pub fn little_endian(bytes: &[u8]) -> u64 {
+    let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+    bytes.iter().rev().fold(0, add)
+}

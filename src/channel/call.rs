@@ -21,12 +21,13 @@
 use super::endpoint::{Channel, Link};
 use super::recv::{Message, Peeked, RecvHalf};
 use super::send::{SendHalf, Space};
+use crate::bytes::to_fill;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, preserve_errno_on_success};
 use crate::shared_copy;
 use crate::sys;
 use crate::transport::wait::Doorbell as _;
-use std::mem::{self, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 /// The size of the header, in bytes.
@@ -63,12 +64,11 @@ impl Header {
             return None;
         }
         let len = message.len.checked_sub(CALL_OVERHEAD)?;
-        let mut bytes = [MaybeUninit::uninit(); CALL_OVERHEAD];
+        let mut words = [[0; 8]; 3];
+        let bytes = to_fill(words.as_flattened_mut());
         // SAFETY: the message is within the peer's ring, aligned to 8, and at least this long.
-        unsafe { shared_copy::short_from_shared(message.at, &mut bytes) };
-        // SAFETY: the copy has initialised all bytes, and any bytes are numbers.
-        let words: [u64; 3] = unsafe { mem::transmute(bytes) };
-        match words.map(u64::from_le) {
+        unsafe { shared_copy::short_from_shared(message.at, bytes) };
+        match words.map(u64::from_le_bytes) {
             [REQUEST, id, expires] if id != 0 && len != 0 => Some(Self::Request { id, expires }),
             [REPLY, id, _] => Some(Self::Reply { id }),
             _ => None,
@@ -276,13 +276,8 @@ unsafe fn write(header: &Header, bytes: &[u8], space: Space) {
     unsafe { shared_copy::short_to_shared(header.as_flattened(), space) };
     // SAFETY: the space is longer than the header, or as long.
     let after = unsafe { space.add(CALL_OVERHEAD) };
-    if bytes.len() <= shared_copy::SHORT {
-        // SAFETY: the caller's promise; the size of the header is a multiple of 8.
-        unsafe { shared_copy::short_to_shared(bytes, after) };
-    } else {
-        // SAFETY: as above.
-        unsafe { shared_copy::to_shared(bytes, after) };
-    }
+    // SAFETY: the caller's promise.
+    unsafe { shared_copy::to_shared(bytes, after) };
 }
 
 /// Copies the bytes after the header to `buffer`. Returns their length. `EMSGSIZE` if the buffer is

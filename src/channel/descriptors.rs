@@ -22,6 +22,7 @@ use super::recv::{Message, Peeked, RecvHalf};
 use super::send::SendHalf;
 use super::state::load_cursor;
 use crate::atomic::Ordering;
+use crate::bytes::to_fill;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, preserve_errno_on_success};
 use crate::message::{FDS_MAX, Received, RecvControl};
@@ -116,13 +117,11 @@ impl<'a> RecvHalf<'a> {
         let mut message = Message::new(link, self.state.ring.position(), len as u32);
         message.has_fds = true;
         let token = *self.state.token.get_or_insert_with(|| {
-            let mut token = [MaybeUninit::uninit(); ADDITION];
+            let mut token = [0; ADDITION];
+            let at = addition(message.at, len);
             // SAFETY: within the peer's ring, since `Consumer` has checked the length; aligned to 8.
-            unsafe { shared_copy::from_shared(addition(message.at, len), &mut token) };
-            u64::from_le_bytes(token.map(|byte| {
-                // SAFETY: initialised by the copy.
-                unsafe { byte.assume_init() }
-            }))
+            unsafe { shared_copy::from_shared(at, to_fill(&mut token)) };
+            u64::from_le_bytes(token)
         });
         if self.is_lost(link, token)? {
             self.consume_marked(link, len);

@@ -17,6 +17,7 @@
 //! All numbers are little-endian.
 
 use super::memory::{EndMemory, RingParams};
+use crate::bytes::little_endian;
 use crate::errno::{Errno, Result};
 use crate::sys::membarrier;
 use crate::transport::event_count::prepare_wait;
@@ -205,7 +206,7 @@ impl Fields {
         if reserved.iter().any(|byte| *byte != 0) {
             return Err(Errno::EPROTO);
         }
-        let align = number(align);
+        let align = little_endian(align);
         if !is_alignment(align) {
             return Err(Errno::EPROTO);
         }
@@ -217,14 +218,8 @@ impl Fields {
         Ok(Self {
             membarrier: has(MEMBARRIER),
             fds: has(FDS),
-            ring_size: number(ring_size),
+            ring_size: little_endian(ring_size),
             align,
         })
     }
-}
-
-/// The little-endian number in up to 8 bytes.
-fn number(bytes: &[u8]) -> u64 {
-    let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-    bytes.iter().rev().fold(0, add)
 }

@@ -60,7 +60,6 @@ const AHEAD: usize = 128;
 /// The memory of an end, mapped by its own process or by the peer's.
 pub struct EndMemory {
     mapping: Mapping,
-    ring_size: u64,
     /// The address of the length field of the record at position 0.
     first_length: *mut u8,
     geometry: Geometry,
@@ -160,13 +159,12 @@ impl EndMemory {
             first_length: first_length(&mapping, geometry),
             mapping,
             geometry,
-            ring_size,
         }
     }
 
     /// This memory, in whose ring messages are aligned to `align`. The ring is empty.
     pub fn with_alignment(mut self, align: u64) -> Self {
-        self.geometry = Geometry::new(self.ring_size, align);
+        self.geometry = Geometry::new(self.ring_size(), align);
         self.first_length = first_length(&self.mapping, self.geometry);
         self
     }
@@ -188,7 +186,7 @@ impl EndMemory {
     /// the ring is mapped twice.
     #[inline]
     fn ring(&self, position: u64) -> *mut u8 {
-        debug_assert!(position < self.ring_size);
+        debug_assert!(position < self.ring_size());
         self.first_length.wrapping_add(position as usize)
     }
 
@@ -218,13 +216,13 @@ impl EndMemory {
     /// The size of the ring.
     #[inline]
     pub fn ring_size(&self) -> u64 {
-        self.ring_size
+        self.geometry.size()
     }
 }
 
 impl PeerRing for EndMemory {
     fn length_at(&self, cursor: u64) -> &AtomicU32 {
-        self.length(cursor & (self.ring_size - 1))
+        self.length(self.geometry.position(cursor))
     }
 }
 

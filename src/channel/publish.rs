@@ -25,7 +25,8 @@ impl SendHalf<'_> {
         (length(ring.position()), length(ring.batch_end(batch)))
     }
 
-    /// Publishes a batch of `messages` messages with `bytes` bytes, which have been written.
+    /// Publishes a batch of `messages` messages with `bytes` bytes, which have been written. Counts
+    /// them, and wakes the receiver if it sleeps.
     #[inline(always)]
     pub(super) fn publish_batch(
         &mut self,
@@ -37,12 +38,6 @@ impl SendHalf<'_> {
     ) -> Result<()> {
         let tail = &link.memory.control().tail.at;
         self.state.ring.publish_batch(batch, length, next, tail);
-        self.published(link, messages, bytes)
-    }
-
-    /// Counts messages that were published together, and wakes the receiver if it sleeps.
-    #[inline(always)]
-    pub(super) fn published(&mut self, link: &Link, messages: u64, bytes: usize) -> Result<()> {
         let sent = &self.channel.sent.0;
         let count = sent.messages.add(messages);
         sent.bytes.add(bytes as u64);

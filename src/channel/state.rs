@@ -187,7 +187,7 @@ impl<B: Doorbell> Messages<'_, B> {
     /// then spin.
     fn has_message(&self) -> bool {
         let head = &self.0.mine.head.at;
-        // Pairs with the release in `Consumer::release`, by another thread of this process.
+        // Pairs with the release in `Consumer::release_skipped`, by another thread of this process.
         let before = head.load(Ordering::Acquire);
         // Pairs with the release in `Producer::publish_batch`.
         let length = self.0.peer_ring.length_at(before).load(Ordering::Acquire);
@@ -216,7 +216,7 @@ impl<B: Doorbell> Space<'_, B> {
     /// is free. The peer wakes a sender under the same condition.
     fn has_space_since(&self, seen: u64) -> bool {
         let Self(end) = self;
-        // Pairs with the release in `Consumer::release`.
+        // Pairs with the release in `Consumer::release_skipped`.
         let head = end.theirs.head.at.load(Ordering::Acquire);
         let unread = end.mine.tail.at.load(Ordering::Relaxed).wrapping_sub(head);
         head != seen && unread <= end.ring_size / 2
@@ -282,8 +282,8 @@ impl<B: Doorbell> Condition for MessageCondition<'_, B> {
     }
 }
 
-/// The condition that a sender waits for: space, and `also`. The end of sending is an error, `EPIPE` or
-/// `EPROTO`.
+/// The condition that a sender waits for: space, and `also`. The end of sending is an error,
+/// `EPIPE` or `EPROTO`.
 pub struct SpaceCondition<'a, B> {
     /// The end.
     pub end: View<'a, B>,

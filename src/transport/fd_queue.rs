@@ -12,7 +12,7 @@
 //! the sender is killed in between, descriptors without a message stay in the queue. The receiver
 //! finds out by the token, and discards them.
 
-use crate::bytes::to_fill;
+use crate::bytes::{little_endian, to_fill};
 use crate::errno::{Errno, Result};
 use crate::message::{RecvControl, part_of, recv_part, send_parts};
 use crate::pair::send_error;
@@ -141,16 +141,10 @@ fn receive(
             Err(error) => return Err(error),
         }
     };
-    let number = |at: usize| {
-        let mut number = [0; 8];
-        for (to, from) in number.iter_mut().zip(bytes.iter().skip(at)) {
-            *to = *from;
-        }
-        u64::from_le_bytes(number)
-    };
+    let (token, count) = bytes.split_at(8);
     Ok(Some(First {
-        token: number(0),
-        count: number(8),
+        token: little_endian(token),
+        count: little_endian(count),
         flags,
     }))
 }

@@ -122,9 +122,15 @@ impl Geometry {
         self.mask - self.align_mask
     }
 
+    /// The size of the ring.
+    #[inline]
+    pub const fn size(self) -> u64 {
+        self.mask + 1
+    }
+
     /// The position of a cursor in the ring.
     #[inline]
-    const fn position(self, cursor: u64) -> u64 {
+    pub const fn position(self, cursor: u64) -> u64 {
         cursor & self.mask
     }
 
@@ -327,7 +333,7 @@ impl Consumer {
     pub const fn new(geometry: Geometry, cursor: u64) -> Self {
         Self {
             geometry,
-            longest: longest(geometry.mask + 1) as u32,
+            longest: longest(geometry.size()) as u32,
             longest_marked: 0,
             head: cursor,
             cached_len: 0,
@@ -425,18 +431,11 @@ impl Consumer {
 
     /// Whether at least half of the ring is free, according to the producer's published cursor.
     pub fn is_half_free(&self, tail: &AtomicU64) -> bool {
-        tail.load(Ordering::Relaxed).wrapping_sub(self.head) <= self.geometry.mask / 2 + 1
+        tail.load(Ordering::Relaxed).wrapping_sub(self.head) <= self.geometry.size() / 2
     }
 
-    /// Publishes that the consumer has finished with the next message, of `len` bytes. For a marked
-    /// message `len` is its [`marked_size`].
-    #[inline]
-    pub fn release(&mut self, len: u32, head: &AtomicU64) {
-        self.skip(len);
-        self.release_skipped(head);
-    }
-
-    /// Goes to the message after the next one, which has `len` bytes, without publishing that.
+    /// Goes to the message after the next one, which has `len` bytes, without publishing that. For a
+    /// marked message `len` is its [`marked_size`].
     #[inline]
     pub fn skip(&mut self, len: u32) {
         if self.cached_len != 0 {

@@ -1,5 +1,7 @@
 //! Calls.
 
+use super::recv::recv_half;
+use super::send::send_half;
 use crate::channel::{CALL_OVERHEAD, Channel};
 use crate::deadline::Deadline;
 use crate::errno::{Result, or_errno};
@@ -122,16 +124,13 @@ pub unsafe extern "C" fn ipc_channel_next_call(
     timeout_ms: c_int,
 ) -> ssize_t {
     let next = || -> Result<ssize_t> {
-        // SAFETY: the caller's channel.
-        let ch = unsafe { handle(ch) }?;
+        // SAFETY: the caller's channel; no other thread receives.
+        let mut ch = unsafe { recv_half(ch) }?;
         // SAFETY: the caller's buffer of cap bytes.
         let buffer = unsafe { recv_buffer(ret_buf, cap) }?;
         // SAFETY: the caller's output parameter.
         let ret_id = unsafe { out_ptr(ret_id) }?;
-        let deadline = Deadline::new(timeout_ms)?;
-        // SAFETY: no other thread receives: the C interface requires that from the caller.
-        let mut half = unsafe { ch.recv_half() };
-        let Some((id, len)) = half.next_call(buffer, deadline)? else {
+        let Some((id, len)) = ch.next_call(buffer, Deadline::new(timeout_ms)?)? else {
             return Ok(0);
         };
         ret_id.write(id);
@@ -163,16 +162,14 @@ pub unsafe extern "C" fn ipc_channel_reply(
     timeout_ms: c_int,
 ) -> c_int {
     let reply = || -> Result<c_int> {
-        // SAFETY: the caller's channel.
-        let ch = unsafe { handle(ch) }?;
+        // SAFETY: the caller's channel; no other thread sends.
+        let mut ch = unsafe { send_half(ch) }?;
         let bytes = match len {
             0 => &[],
             // SAFETY: the caller's buffer of len bytes.
             _ => unsafe { buffer(buf, len) }?,
         };
-        let deadline = Deadline::new(timeout_ms)?;
-        // SAFETY: no other thread sends: the C interface requires that from the caller.
-        unsafe { ch.send_half() }.reply(id, bytes, deadline)?;
+        ch.reply(id, bytes, Deadline::new(timeout_ms)?)?;
         Ok(0)
     };
     or_errno(reply(), -1)
