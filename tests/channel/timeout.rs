@@ -222,9 +222,18 @@ fn stopped_and_continued() {
 fn back_pressure() {
     let (a, b) = small();
     const COUNT: u64 = 2000;
+    // [the last message for which there was no room at first]
+    let shared = Counters::new();
     let child = fork(|| {
         for number in 0..COUNT {
             let message = pattern(1 + (number as usize * 37) % 3000, number);
+            match a.send(&message, 0) {
+                Err(EAGAIN) => shared.set(0, number),
+                sent => {
+                    assert_eq!(sent, DONE);
+                    continue;
+                }
+            }
             match number % 3 {
                 0 => assert_eq!(a.send(&message, -1), DONE),
                 1 => while a.send(&message, 0) == Err(EAGAIN) {},
@@ -240,7 +249,7 @@ fn back_pressure() {
         let message = pattern(1 + (number as usize * 37) % 3000, number);
         assert!(b.recv(LONG).unwrap() == message, "message {number}");
         if number % 100 == 0 {
-            thread::sleep(Duration::from_millis(1)); // a slow reader
+            shared.wait_for(0, number + 1); // a slow receiver
         }
     }
     child.join();
