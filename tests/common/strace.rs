@@ -1,9 +1,8 @@
 //! Traces the system calls of a child with strace.
 
 use crate::child::fork;
-use crate::clock::wait_until;
 use crate::descriptors::{own, pipe};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::{env, fs};
@@ -48,15 +47,14 @@ pub fn trace(run: impl FnOnce()) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let status = format!("/proc/{}/status", child.0);
-    wait_until("strace to attach", || {
-        assert!(strace.try_wait().unwrap().is_none(), "strace cannot trace");
-        !fs::read_to_string(&status)
-            .unwrap()
-            .contains("TracerPid:\t0\n")
-    });
+    // When strace says so, the child stops before it continues. The kernel calls strace its tracer
+    // a moment earlier.
+    let mut messages = BufReader::new(strace.stderr.take().unwrap()).lines();
+    let is_attached = messages.any(|line| line.unwrap().contains(" attached"));
+    assert!(is_attached, "strace cannot trace");
     starter.write_all(b".").unwrap();
     child.join();
+    messages.for_each(drop);
     assert!(strace.wait().unwrap().success());
     let trace = fs::read_to_string(&output).unwrap();
     fs::remove_file(output).unwrap();
