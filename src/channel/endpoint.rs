@@ -130,13 +130,15 @@ impl Channel {
         }
         let align = own.align.max(peer.align);
         let has_fds = own.fds && peer.fds;
-        let link = Link {
+        let mut link = Link {
             memory: own.memory.with_alignment(align),
             peer: peer.memory.with_alignment(align),
             peer_bell: own.peer_bell,
             membarrier,
             socket: has_fds.then(|| socket.take()).flatten(),
         };
+        // SAFETY: the link owns both.
+        unsafe { link.memory.unmap_with(&mut link.peer) };
         self.link.set(link).map_err(|_| Errno::EPROTO)
     }
 

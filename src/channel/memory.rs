@@ -32,6 +32,7 @@ use crate::shm::{check, create};
 use crate::sys::cache;
 use crate::sys::memory::Mapping;
 use crate::transport::ring::{self, ALIGN_MIN, Geometry};
+use libc::c_void;
 use nix::fcntl::SealFlag;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
@@ -99,7 +100,7 @@ impl EndMemory {
     pub fn create(params: &RingParams) -> Result<(Self, OwnedFd)> {
         let size = file_size(params.ring_size)?;
         let fd = create_file(size, params.populate)?;
-        let this = Self::map(fd.as_fd(), 0, params.ring_size, true)?;
+        let this = Self::map(fd.as_fd(), 0, params.ring_size, true, ptr::null_mut())?;
         create::seal(fd.as_fd(), true)?;
         this.prepare(params)?;
         Ok((this, fd))
@@ -114,12 +115,20 @@ impl EndMemory {
             .checked_add(file_size(b.ring_size)?)
             .ok_or(Errno::EINVAL)?;
         let fd = create_file(size, a.populate || b.populate)?;
-        let map = |offset, params: &RingParams, writable| {
-            Self::map(fd.as_fd(), offset, params.ring_size, writable)
+        let map = |offset, params: &RingParams, writable, end| {
+            Self::map(fd.as_fd(), offset, params.ring_size, writable, end)
         };
-        let (a_own, b_own) = (map(0, a, true)?, map(a_size, b, true)?);
+        // In descending order: the memory of `a`, that of `b` for `a`, and the same for `b`. So each
+        // end can unmap both of its memories together. Only what is mapped after the seals is
+        // read-only for ever.
+        let a_own = map(0, a, true, ptr::null_mut())?;
+        let gap = a_own
+            .start()
+            .wrapping_byte_sub(CONTROL + 2 * b.ring_size as usize);
+        let b_own = map(a_size, b, true, gap)?;
         create::seal(fd.as_fd(), true)?;
-        let (a_peers, b_peers) = (map(0, a, false)?, map(a_size, b, false)?);
+        let b_peers = map(a_size, b, false, a_own.start())?;
+        let a_peers = map(0, a, false, b_own.start())?;
         a_own.prepare(a)?;
         b_own.prepare(b)?;
         Ok([(a_own, a_peers), (b_own, b_peers)])
@@ -133,13 +142,36 @@ impl EndMemory {
         if check::sealed(fd, SEALS).map_err(to_eproto)? != size {
             return Err(Errno::EPROTO);
         }
-        Self::map(fd, 0, ring_size, false).map_err(to_eproto)
+        Self::map(fd, 0, ring_size, false, ptr::null_mut()).map_err(to_eproto)
     }
 
-    /// Maps the memory of an end, which begins at this offset of a file.
-    fn map(fd: BorrowedFd, offset: usize, ring_size: u64, writable: bool) -> Result<Self> {
-        let mapping = Mapping::with_repeat(fd, offset, CONTROL, ring_size as usize, writable);
+    /// Maps the memory of an end, which begins at this offset of a file, if possible before the
+    /// address `end`.
+    fn map(
+        fd: BorrowedFd,
+        offset: usize,
+        ring_size: u64,
+        writable: bool,
+        end: *mut c_void,
+    ) -> Result<Self> {
+        let size = ring_size as usize;
+        let mapping = Mapping::with_repeat(fd, offset, CONTROL, size, writable, end);
         Ok(Self::new(mapping.map_err(to_enomem)?, ring_size))
+    }
+
+    /// The address at which it is mapped.
+    fn start(&self) -> *mut c_void {
+        self.mapping.address()
+    }
+
+    /// Unmaps both memories with one system call when both are dropped, if they are neighbours.
+    ///
+    /// # Safety
+    ///
+    /// The caller drops both at the same time.
+    pub unsafe fn unmap_with(&mut self, other: &mut Self) {
+        self.mapping.absorb(&mut other.mapping);
+        other.mapping.absorb(&mut self.mapping);
     }
 
     /// Populates and locks new memory, if its parameters ask for that.

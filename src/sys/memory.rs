@@ -119,7 +119,8 @@ impl Mapping {
 
     /// Maps a part of a file that begins at `offset`: `head` bytes, the next `repeated` bytes, and
     /// these `repeated` bytes a second time. Bytes that are written across their end thus appear at
-    /// their beginning.
+    /// their beginning. The mapping ends at the address `end` if that is not null, the addresses
+    /// before it are free, and the kernel knows how to map there.
     #[inline(never)]
     pub fn with_repeat(
         fd: BorrowedFd,
@@ -127,6 +128,7 @@ impl Mapping {
         head: usize,
         repeated: usize,
         writable: bool,
+        end: *mut c_void,
     ) -> Result<Self> {
         let once = head.checked_add(repeated).ok_or(Errno::ENOMEM)?;
         let len = once.checked_add(repeated).ok_or(Errno::ENOMEM)?;
@@ -138,15 +140,40 @@ impl Mapping {
             // SAFETY: a new mapping, which replaces none or, with MAP_FIXED, a part of another that
             // only this function uses.
             let at = unsafe { libc::mmap(at, len, protection, flags, fd.as_raw_fd(), offset) };
-            mapped(at)
+            mapped(at).map(|address| Self { address, len })
         };
+        // The repetition first: the kernel usually assigns descending addresses, so those before it
+        // are free. Two mappings side by side cost less than one that replaces a part of another.
+        let mut next = map_before(end, repeated, |at, flags| {
+            map(at, repeated, flags, offset + head)
+        });
+        if next.is_none() {
+            next = Some(map(ptr::null_mut(), repeated, 0, offset + head)?);
+        }
+        if let Some(mut repetition) = next {
+            let first = map_before(repetition.address(), once, |at, flags| {
+                map(at, once, flags, offset)
+            });
+            if let Some(mut first) = first {
+                first.absorb(&mut repetition);
+                return Ok(first);
+            }
+        }
         // This reserves the addresses of the repetition too. It may map more than the file has, but
         // the second mapping replaces that.
-        let address = map(ptr::null_mut(), len, 0, offset)?;
-        let mapping = Self { address, len };
-        let repetition = address.as_ptr().wrapping_byte_add(once);
-        map(repetition, repeated, libc::MAP_FIXED, offset + head)?;
-        Ok(mapping)
+        let first = map(ptr::null_mut(), len, 0, offset)?;
+        let at = first.address().wrapping_byte_add(once);
+        let mut repetition = map(at, repeated, libc::MAP_FIXED, offset + head)?;
+        repetition.len = 0; // `first` unmaps it
+        Ok(first)
+    }
+
+    /// Takes over the mapping `next` if it follows this one and is not empty: this one then unmaps
+    /// both, and `next` is empty.
+    pub fn absorb(&mut self, next: &mut Self) {
+        if self.len != 0 && self.address().wrapping_byte_add(self.len) == next.address() {
+            self.len += std::mem::take(&mut next.len);
+        }
     }
 
     /// The address. The memory is shared, and other processes may change it at any time.
@@ -205,9 +232,27 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: this mapping, which is no longer used.
-        unsafe { libc::munmap(self.address.as_ptr(), self.len) };
+        if self.len != 0 {
+            // SAFETY: this mapping, which is no longer used.
+            unsafe { libc::munmap(self.address.as_ptr(), self.len) };
+        }
     }
+}
+
+/// Calls `map` with the address `len` bytes before `end`, unless `end` is null, and with the flag
+/// that replaces no mapping. None if the kernel has not mapped there.
+fn map_before(
+    end: *mut c_void,
+    len: usize,
+    map: impl FnOnce(*mut c_void, c_int) -> Result<Mapping>,
+) -> Option<Mapping> {
+    if end.addr() <= len {
+        return None;
+    }
+    let at = end.wrapping_byte_sub(len);
+    let mapping = map(at, libc::MAP_FIXED_NOREPLACE).ok()?;
+    // A kernel before Linux 4.17 does not know the flag, and may choose another address.
+    (mapping.address() == at).then_some(mapping)
 }
 
 /// Returns the address that mmap(2) returned, or its error. `EAGAIN`, which it returns when

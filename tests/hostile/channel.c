@@ -78,32 +78,43 @@ static void poison_control(uint8_t *page)
     }
 }
 
-/* The library maps the control words and the ring, with addresses for the ring's repetition, and
- * then maps the repetition. A peer maps its memory without a repetition. */
+/* The library first maps the repetition of a ring, and then, directly before it, the control words
+ * and the ring. A peer maps its memory without a repetition. */
 void *__wrap_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
 {
-    if (at != NULL || fd < 0 || len <= MEMORY_SIZE) {
+    for (int i = 0; at != NULL && i < MAPPINGS; i++) {
+        if (mappings[i].at == at) {
+            expect(len == MEMORY_SIZE && offset == 0, "another mapping before a repetition");
+            flags = (flags & ~MAP_FIXED_NOREPLACE) | MAP_FIXED;
+            void *mapped = __real_mmap(at, len, protection, flags, fd, offset);
+            if (mapped != MAP_FAILED) {
+                poison_control(at);
+                guarded++;
+            }
+            return mapped;
+        }
+    }
+    if (at != NULL || fd < 0 || offset != CONTROL_SIZE) {
         return __real_mmap(at, len, protection, flags, fd, offset);
     }
-    uint8_t *reserved = __real_mmap(NULL, len + 2 * GUARD, PROT_NONE,
+    size_t all = MEMORY_SIZE + len;
+    uint8_t *reserved = __real_mmap(NULL, all + 2 * GUARD, PROT_NONE,
                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (reserved == MAP_FAILED) {
         return reserved;
     }
-    if (__real_mmap(reserved + GUARD, len, protection, flags | MAP_FIXED, fd, offset) ==
-        MAP_FAILED) {
+    uint8_t *repetition = reserved + GUARD + MEMORY_SIZE;
+    if (__real_mmap(repetition, len, protection, flags | MAP_FIXED, fd, offset) == MAP_FAILED) {
         int failed = errno;
-        __real_munmap(reserved, len + 2 * GUARD);
+        __real_munmap(reserved, all + 2 * GUARD);
         errno = failed;
         return MAP_FAILED;
     }
-    poison_control(reserved + GUARD);
     for (int i = 0; i < MAPPINGS; i++) {
         if (mappings[i].at == NULL) {
-            mappings[i] = (struct mapping){reserved + GUARD, len};
-            guarded++;
-            return reserved + GUARD;
+            mappings[i] = (struct mapping){reserved + GUARD, all};
+            return repetition;
         }
     }
     fail("mappings are left");
