@@ -273,13 +273,24 @@ impl Channel {
     pub fn stats(&self) -> Stats {
         Stats::new(&self.sent.0, &self.received.0, self.bell.sleeps())
     }
+
+    /// Whether neither side has used this end: this process has not called it, and the first message
+    /// of the peer has not written to the pipe.
+    fn is_unused(&mut self) -> bool {
+        let is_idle = self.sender.0.get_mut().is_unused() && self.receiver.0.get_mut().is_unused();
+        is_idle && self.bell.is_unused()
+    }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
         // The end is not shut down, because a related process may continue to use it. But both
         // event counts announce a sleep. So the next publication of the peer writes to the pipe,
-        // which tells the peer whether any process still has this end.
+        // which tells the peer whether any process still has this end. The peer's first message does
+        // so anyway. Without it, no page of the memory needs to be allocated.
+        if self.is_unused() {
+            return;
+        }
         let Some(link) = self.link() else {
             return;
         };

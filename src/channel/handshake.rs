@@ -20,7 +20,6 @@ use super::memory::{EndMemory, RingParams};
 use crate::bytes::little_endian;
 use crate::errno::{Errno, Result};
 use crate::sys::membarrier;
-use crate::transport::event_count::prepare_wait;
 use crate::transport::hello::{self, HELLO_LEN, Hello};
 use crate::transport::pipe_ends::{PeerDoorbell, ReadEnd};
 use crate::transport::ring::is_alignment;
@@ -123,10 +122,6 @@ impl OwnSide {
         membarrier: bool,
         fds: bool,
     ) -> Self {
-        let control = memory.control();
-        // A receiver counts as asleep before its first call. So the first message writes to the
-        // pipe, which tells the sender whether the receiver is alive.
-        prepare_wait(&control.receiver.word, &control.tail.asymmetric, || true);
         Self {
             memory,
             align,

@@ -57,6 +57,11 @@ impl Receiver {
             liveness: Liveness::default(),
         }
     }
+
+    /// Whether no call of this process has found the connection.
+    pub fn is_unused(&self) -> bool {
+        !self.is_linked
+    }
 }
 
 /// The receiving half of an end, for one call.

@@ -52,6 +52,11 @@ impl Sender {
             tokens: 0,
         }
     }
+
+    /// Whether no call of this process has found the connection.
+    pub fn is_unused(&self) -> bool {
+        self.slow_reasons & NOT_LINKED != 0
+    }
 }
 
 /// The sending half of an end, for one call.
@@ -218,7 +223,8 @@ impl<'a> SendHalf<'a> {
         tail.acquire(std::process::id(), sys::is_process)?;
         interest.clear();
         self.state.ring = Producer::new(link.memory.geometry(), 0);
-        self.state.notifier = Notifier::new(link.membarrier);
+        // So the first message tells the sender whether the receiver is alive.
+        self.state.notifier = Notifier::waking_first(link.membarrier);
         self.state.slow_reasons &= !NOT_LINKED;
         Ok(link)
     }

@@ -123,6 +123,12 @@ impl Doorbell {
         self.gone.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether no wake-up has arrived, and no event loop may have consumed one.
+    pub fn is_unused(&self) -> bool {
+        let is_empty = |pipe: &OwnedFd| pipe::bytes_in(pipe.as_fd()) == Ok(0);
+        self.polled.get().is_none() && self.pipe.get().is_some_and(is_empty)
+    }
+
     /// How often calls on this end have slept.
     pub fn sleeps(&self) -> u64 {
         self.sleepers.count()

@@ -27,7 +27,7 @@
 //! | `Notifier::notify`, full fence after the publication | `prepare_wait`, full fence after the announcement |
 //! | `Notifier::notify`, compiler fence after the publication | `prepare_wait`, the kernel's barrier |
 //! | `Notifier::notify`, acquire fence after the load of the event count | `prepare_wait`, release of the event count |
-//! | `Notifier::switch_to_asymmetric`, full fence after *asymmetric* = 1 | `prepare_wait`, full fence after the announcement |
+//! | `Notifier::awake_limit_reached`, full fence after *asymmetric* = 1 | `prepare_wait`, full fence after the announcement |
 //! | `Notifier::notify`, release of *asymmetric* = 0 | `prepare_wait`, acquire of *asymmetric* |
 
 use crate::atomic::{AtomicU32, Ordering, compiler_fence, fence};
@@ -40,6 +40,9 @@ pub const ENDED: u32 = u32::MAX - 1;
 /// A notifier that has found the peer awake more often than this, in a row, switches to the
 /// asymmetric fence.
 const AWAKE_LIMIT: u32 = 64;
+
+/// The number of notifications of a notifier whose next one finds the peer asleep in any case.
+const WAKES_NEXT: u32 = u32::MAX - 1;
 
 /// The state of the peer as a notifier finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,14 @@ impl Notifier {
         }
     }
 
+    /// Makes a notifier that finds the peer asleep at first, whatever the event count says.
+    pub const fn waking_first(may_be_asymmetric: bool) -> Self {
+        Self {
+            awake_count: WAKES_NEXT,
+            ..Self::new(may_be_asymmetric)
+        }
+    }
+
     /// Returns the state of the peer. The caller calls it after each publication. A peer that
     /// sleeps counts as awake unless the publication is `worth_waking` it for.
     #[inline]
@@ -97,10 +108,10 @@ impl Notifier {
             if count == ENDED {
                 return PeerState::Ended;
             }
-            if !self.is_asymmetric {
-                self.count_awake(asymmetric);
+            if self.is_asymmetric {
+                return PeerState::Awake;
             }
-            return PeerState::Awake;
+            return self.count_awake(asymmetric);
         }
         // Pairs with the release in `prepare_wait`: everything that the peer wrote before it
         // announced the wait is visible.
@@ -121,22 +132,29 @@ impl Notifier {
     }
 
     #[inline]
-    fn count_awake(&mut self, asymmetric: &AtomicU32) {
-        if !self.may_be_asymmetric {
-            return;
-        }
+    fn count_awake(&mut self, asymmetric: &AtomicU32) -> PeerState {
         self.awake_count += 1;
         if self.awake_count > AWAKE_LIMIT {
-            self.switch_to_asymmetric(asymmetric);
+            return self.awake_limit_reached(asymmetric);
         }
+        PeerState::Awake
     }
 
-    fn switch_to_asymmetric(&mut self, asymmetric: &AtomicU32) {
-        self.is_asymmetric = true;
-        asymmetric.store(1, Ordering::Relaxed);
-        // Pairs with the full fence in `prepare_wait`: if a waiter reads 0 after its announcement,
-        // the next `notify` sees the announcement.
-        fence(Ordering::SeqCst);
+    #[cold]
+    fn awake_limit_reached(&mut self, asymmetric: &AtomicU32) -> PeerState {
+        let wakes = self.awake_count > WAKES_NEXT;
+        self.awake_count = 0;
+        if wakes {
+            return PeerState::Asleep;
+        }
+        if self.may_be_asymmetric {
+            self.is_asymmetric = true;
+            asymmetric.store(1, Ordering::Relaxed);
+            // Pairs with the full fence in `prepare_wait`: if a waiter reads 0 after its
+            // announcement, the next `notify` sees the announcement.
+            fence(Ordering::SeqCst);
+        }
+        PeerState::Awake
     }
 }
 

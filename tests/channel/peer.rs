@@ -1,6 +1,6 @@
 //! A peer that is made without the library; clients that are silent; and set-up of connections.
 
-use crate::handshake::{recv_hello, send_with_fds};
+use crate::handshake::{Hello, recv_hello, send_with_fds};
 use crate::support::*;
 use libc::{EAGAIN, SOCK_SEQPACKET, c_int};
 use nix::sys::socket::{self, Backlog, UnixAddr};
@@ -116,12 +116,13 @@ pub fn assert_received_nothing(client: &OwnedFd) {
 
 /// Checks that a client has received the server's hello.
 #[track_caller]
-pub fn assert_received_hello(client: &OwnedFd) {
+pub fn assert_received_hello(client: &OwnedFd) -> Hello {
     assert_ne!(poll(client.as_raw_fd(), 0) & libc::POLLIN, 0, "no hello");
     let hello = recv_hello(client);
     assert_eq!(&hello.bytes[..4], b"uich");
     assert_eq!(hello.bytes[4..6], VERSION.to_le_bytes());
     assert_eq!(hello.fds.len(), 2);
+    hello
 }
 
 /// Accepts with options.

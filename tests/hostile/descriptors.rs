@@ -203,7 +203,8 @@ fn few_descriptors_to_accept() {
         let result = with_room_for(available, || accept_from(&listener, 0));
         let error = result.as_ref().err().copied();
         let ch = result.or_else(|_| accept_from(&listener, 0)).unwrap();
-        assert!(recv_hello(&peer_socket).is_ok());
+        let hello = recv_hello(&peer_socket);
+        assert!(hello.is_ok());
         assert_eq!(ch.send(b"x", 0), Ok(0));
         error
     });
