@@ -37,7 +37,7 @@ pub fn from_socket(
     let copy = duplicate(socket, 0)?;
     let offer = Offer::new(&ring, options.fds)?;
     offer.send(socket)?;
-    let pending = Pending::new(copy, options, &ring, Some(offer));
+    let pending = Pending::new(copy, options, &ring, Some(offer.into_own()));
     let channel = Channel::new(options, &ring, cred, pending);
     let completed = channel.complete_handshake(Role::Receiver, deadline);
     if let Err(error) = completed {
@@ -51,14 +51,19 @@ pub fn from_socket(
 
 /// Accepts a connection from a listener's queue. None if the queue is empty. The handshake ends here
 /// if the client's hello arrives immediately, and otherwise in the first call that needs the peer.
+/// `has_waited` if the caller has called it before, and then waited for a client.
 pub fn accept(
     listener: BorrowedFd,
     options: &Options,
+    has_waited: bool,
     deadline: &mut Deadline,
 ) -> Result<Option<Channel>> {
     let _uncancelled = CancelGuard::new();
     let ring = options.own_ring()?;
-    ring.check()?;
+    if !has_waited {
+        ring.check()?;
+        check_listener(listener)?;
+    }
     let Some(socket) = accept_socket(listener)? else {
         return Ok(None);
     };
@@ -78,7 +83,6 @@ pub fn wait_for_client(listener: BorrowedFd, deadline: &mut Deadline) -> Result<
 /// a shortage of descriptors leaves the client in the queue.
 fn accept_socket(listener: BorrowedFd) -> Result<Option<OwnedFd>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    check_listener(listener)?;
     loop {
         let _spare = SpareFds::reserve(listener)?;
         match socket::accept4(listener.as_raw_fd(), flags).map_err(Errno::from) {
@@ -156,8 +160,9 @@ fn try_connect(
     connect_socket(&socket, address, deadline)?;
     let offer = offer.take().ok_or(Errno::EPROTO)?;
     offer.send(socket.as_fd())?;
+    let own = offer.into_own();
     let cred = pair::peer_cred(socket.as_fd())?;
-    let pending = Pending::new(socket, options, ring, Some(offer));
+    let pending = Pending::new(socket, options, ring, Some(own));
     let channel = Channel::new(options, ring, cred, pending);
     channel.complete_handshake(Role::Receiver, deadline)?;
     Ok(channel)

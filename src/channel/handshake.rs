@@ -107,8 +107,10 @@ impl Offer {
         )
     }
 
-    /// Closes the descriptors that have been sent, and returns the part that this side keeps.
+    /// Closes the descriptors that have been sent, and returns the part that this side keeps. The
+    /// peer is working on its answer meanwhile, so this is the time to allocate the first pages.
     pub fn into_own(self) -> OwnSide {
+        self.own.memory.touch();
         self.own
     }
 }

@@ -26,7 +26,7 @@
 
 use super::control::Control;
 use super::state::PeerRing;
-use crate::atomic::AtomicU32;
+use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::{Errno, Result};
 use crate::shm::{check, create};
 use crate::sys::cache;
@@ -172,6 +172,12 @@ impl EndMemory {
     pub unsafe fn unmap_with(&mut self, other: &mut Self) {
         self.mapping.absorb(&mut other.mapping);
         other.mapping.absorb(&mut self.mapping);
+    }
+
+    /// Allocates the pages that the first message needs. The memory is new.
+    pub fn touch(&self) {
+        self.control().tail.owner.store(0, Ordering::Relaxed);
+        self.length(0).store(0, Ordering::Relaxed);
     }
 
     /// Populates and locks new memory, if its parameters ask for that.

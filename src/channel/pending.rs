@@ -2,7 +2,7 @@
 //! thread at a time advances the handshake.
 
 use super::endpoint::{Channel, Link};
-use super::handshake::{Offer, PeerOffer};
+use super::handshake::{Offer, OwnSide, PeerOffer};
 use super::memory::RingParams;
 use super::options::Options;
 use crate::atomic::{AtomicU32, Ordering, fence};
@@ -40,10 +40,10 @@ struct Handshake {
     size_max: u64,
     /// Whether this side asks for descriptors with messages.
     fds: bool,
-    /// The offer of this side, if it has been made.
+    /// The offer of this side, if it has been made and not sent.
     offer: Option<Offer>,
-    /// Whether the offer of this side has been sent.
-    is_sent: bool,
+    /// The part of the offer that this side keeps, if the offer has been sent.
+    own: Option<OwnSide>,
     /// The offer of the peer, if it has been received.
     peer: Option<PeerOffer>,
     /// The error with which the handshake has failed permanently.
@@ -60,20 +60,21 @@ impl Pending {
         Self::with(None)
     }
 
-    /// Makes the state of an end over a socket. If there is an `offer`, the caller has sent it.
+    /// Makes the state of an end over a socket. `own` is from the offer that the caller has sent, if
+    /// it has sent one.
     pub fn new(
         socket: OwnedFd,
         options: &Options,
         ring: &RingParams,
-        offer: Option<Offer>,
+        own: Option<OwnSide>,
     ) -> Self {
         Self::with(Some(Handshake {
             socket: Some(socket),
             ring: *ring,
             size_max: options.recv_size_max(),
             fds: options.fds,
-            is_sent: offer.is_some(),
-            offer,
+            offer: None,
+            own,
             peer: None,
             error: None,
             sleeping: 0,
@@ -118,21 +119,21 @@ impl Handshake {
         let socket = self.socket.as_ref().ok_or(Errno::EPROTO)?.as_fd();
         if self.peer.is_none() {
             let peer = PeerOffer::new(hello::peek(socket)?, self.size_max)?;
-            if self.offer.is_none() {
+            if self.offer.is_none() && self.own.is_none() {
                 self.offer = Some(Offer::new(&self.ring, self.fds)?);
             }
             // Last, so that a failure of the steps before leaves the hello queued.
             hello::consume(socket)?;
             self.peer = Some(peer);
         }
-        if !self.is_sent {
-            self.offer.as_ref().ok_or(Errno::EPROTO)?.send(socket)?;
-            self.is_sent = true;
+        if let Some(offer) = &self.offer {
+            offer.send(socket)?;
+            self.own = self.offer.take().map(Offer::into_own);
         }
-        let (Some(offer), Some(peer)) = (self.offer.take(), self.peer.take()) else {
+        let (Some(own), Some(peer)) = (self.own.take(), self.peer.take()) else {
             return Err(Errno::EPROTO);
         };
-        let attached = channel.attach_peer(offer.into_own(), peer, &mut self.socket);
+        let attached = channel.attach_peer(own, peer, &mut self.socket);
         // The offers have been consumed, so the handshake cannot be tried again.
         attached.inspect_err(|error| self.error = Some(*error))
     }

@@ -34,11 +34,16 @@ impl Peer<'_> {
         }
     }
 
-    /// Makes the end. None if no client waits at the listener.
-    fn open(&self, options: &Options, wait: &mut Deadline) -> Result<Option<Channel>> {
+    /// Makes the end. None if no client waits at the listener; `has_waited` after a call of `wait`.
+    fn open(
+        &self,
+        options: &Options,
+        has_waited: bool,
+        wait: &mut Deadline,
+    ) -> Result<Option<Channel>> {
         match self {
             Self::Socket(sock) => channel::from_socket(borrow(*sock)?, options, wait).map(Some),
-            Self::Client(fd) => channel::accept(borrow(*fd)?, options, wait),
+            Self::Client(fd) => channel::accept(borrow(*fd)?, options, has_waited, wait),
             Self::Listener(path) => channel::connect((*path)?, options, wait).map(Some),
         }
     }
@@ -71,15 +76,17 @@ unsafe fn return_end(
         // SAFETY: the caller's promise.
         let ret_ch = unsafe { out_ptr(ret_ch) }?;
         let mut deadline = Deadline::new(timeout_ms)?;
+        let mut has_waited = false;
         loop {
             let memory = handle_memory()?;
-            if let Some(channel) = peer.open(&options, &mut deadline)? {
+            if let Some(channel) = peer.open(&options, has_waited, &mut deadline)? {
                 ret_ch.write(Box::into_raw(Box::write(memory, channel)));
                 return Ok(0);
             }
             // Freed before the wait, because a cancelled thread runs no `Drop`.
             drop(memory);
             peer.wait(&mut deadline)?;
+            has_waited = true;
         }
     };
     or_errno_of(open, -1)
