@@ -29,7 +29,7 @@ const MAGIC: [u8; 4] = *b"uich";
 /// The version of the protocol, which covers the hello and the memory.
 ///
 /// cbindgen:ignore
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// A flag of the hello: the side can use `membarrier`.
 const MEMBARRIER: u16 = 1;
 /// A flag of the hello: the side asks for descriptors with messages.

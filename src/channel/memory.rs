@@ -15,14 +15,14 @@
 //! | 136 | 1 while the head is published with the asymmetric fence | rarely |
 //! | 140 | the process that receives | once |
 //! | 256 | the receiver's event count | when it sleeps |
-//! | 384 | the sender's event count | when it sleeps |
-//! | 512 | 1 + the processor on which this side ran last; 0 if unknown | rarely |
-//! | 640 | 1 when this side will send nothing from now on | once |
-//! | 644 | 1 when this side will receive nothing from now on | once |
+//! | 260 | the sender's event count | when it sleeps |
+//! | 264 | 1 + the processor on which this side ran last; 0 if unknown | rarely |
+//! | 268 | 1 when this side will send nothing from now on | once |
+//! | 272 | 1 when this side will receive nothing from now on | once |
 //! | 65536 | the ring | |
 //!
-//! All numbers are little-endian. Words that are written at different times are at least a pair of
-//! cache lines (128 bytes) apart.
+//! All numbers are little-endian. A busy side writes the two cursors often. They are a pair of cache
+//! lines (128 bytes) apart from each other and from the other words.
 
 use super::control::Control;
 use super::state::PeerRing;

@@ -4,7 +4,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::sys;
 
 /// The processor on which a side ran last, as its peer sees it. It may be out of date.
-#[repr(C, align(128))]
+#[repr(C)]
 #[derive(Default)]
 pub struct CpuHint {
     /// 1 + the number of the processor; 0 if unknown.

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::{process, thread};
 
 /// The version of the protocol that the library speaks.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// The size of the control words, which precede the ring.
 const CONTROL: u64 = 65536;
 /// The same as SMALL_RING.

@@ -67,9 +67,6 @@ static void poison_control(uint8_t *page)
     static const size_t gaps[][2] = {
         {TAIL + 16, HEAD},
         {HEAD_TAKEN + 8, RECEIVER},
-        {RECEIVER + 8, SENDER},
-        {SENDER + 8, PROCESSOR},
-        {PROCESSOR + 8, SENDING_ENDED},
         {RECEIVING_ENDED + 4, CONTROL_SIZE},
     };
 

@@ -43,10 +43,10 @@ enum word {
     HEAD_PROCESS = 140,
     HEAD_TAKEN = 144,
     RECEIVER = 256,
-    SENDER = 384,
-    PROCESSOR = 512,
-    SENDING_ENDED = 640,
-    RECEIVING_ENDED = 644,
+    SENDER = 260,
+    PROCESSOR = 264,
+    SENDING_ENDED = 268,
+    RECEIVING_ENDED = 272,
 };
 
 struct peer {
@@ -205,7 +205,7 @@ static inline int send_token(int sock, uint64_t token, uint64_t count, const int
 static inline void hello_bytes(uint8_t bytes[HELLO_LEN], int flags)
 {
     memset(bytes, 0, HELLO_LEN);
-    memcpy(bytes, "uich\3", 5);
+    memcpy(bytes, "uich\4", 5);
     bytes[6] = (uint8_t)flags;
     bytes[10] = RING_SIZE >> 16;
     bytes[16] = 8; /* the alignment */

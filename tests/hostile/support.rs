@@ -161,7 +161,7 @@ pub fn accept_from(listener: &OwnedFd, timeout_ms: c_int) -> Result<Channel, c_i
 pub fn hello(ring_size: u64) -> Vec<u8> {
     let mut bytes = vec![0; 64];
     bytes[..4].copy_from_slice(b"uich");
-    bytes[4] = 3;
+    bytes[4] = 4;
     bytes[8..16].copy_from_slice(&ring_size.to_le_bytes());
     bytes[16] = 8;
     bytes
