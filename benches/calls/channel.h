@@ -97,4 +97,13 @@ void round_trip(struct ipc_channel *client);
 void many_channels(void);
 void costs(void);
 
+/* --- the system calls of a channel alone --- */
+
+void bare_pair_and_close(void);
+struct sockaddr_un;
+void bare_connect(const struct sockaddr_un *address, unsigned address_len);
+void bare_accept(int listener);
+/* Prints what each of many connections in turn costs, divided by what one costs. */
+void bare_many(const char *name, bool sockets);
+
 #endif

@@ -117,6 +117,23 @@ static void connect_socket(void)
     close(fd);
 }
 
+static void accept_bare(void)
+{
+    bare_accept(listener);
+}
+
+static void connect_bare(void)
+{
+    bare_connect(&address, address_len);
+}
+
+static void listen_with(int type)
+{
+    must(listener = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), "socket");
+    must(bind(listener, (struct sockaddr *)&address, address_len), "bind");
+    must(listen(listener, 16), "listen");
+}
+
 /* The median time in microseconds. */
 static double time_of(void (*run)(void), int count)
 {
@@ -153,8 +170,9 @@ void costs(void)
 
     pin(0);
     printf("\ncost of a channel with rings of 256 KiB\n");
-    printf("  %-38s %8.1f  us (socketpair and close %.1f us)\n", "pair and close",
-           time_of(channel_pair_and_close, 50), time_of(socketpair_and_close, 50));
+    printf("  %-38s %8.1f  us (system calls alone %.1f us, socketpair and close %.1f us)\n",
+           "pair and close", time_of(channel_pair_and_close, 50), time_of(bare_pair_and_close, 50),
+           time_of(socketpair_and_close, 50));
 
     snprintf(address.sun_path, sizeof(address.sun_path), "@unixipc-bench-%d", (int)getpid());
     must(listener = ipc_channel_listen(address.sun_path, 0600, 0), "ipc_channel_listen");
@@ -163,13 +181,14 @@ void costs(void)
     address.sun_path[0] = '\0';
     address_len =
         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(address.sun_path + 1));
-    must(listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
-    must(bind(listener, (struct sockaddr *)&address, address_len), "bind");
-    must(listen(listener, 16), "listen");
+    listen_with(SOCK_SEQPACKET);
+    double alone = time_of_connect(accept_bare, connect_bare);
+    close(listener);
+    listen_with(SOCK_STREAM);
     double others = time_of_connect(accept_socket, connect_socket);
     close(listener);
-    printf("  %-38s %8.1f  us (stream socket %.1f us)\n", "connect, accept, message, answer, close",
-           ours, others);
+    printf("  %-38s %8.1f  us (system calls alone %.1f us, stream socket %.1f us)\n",
+           "connect, accept, message, answer, close", ours, alone, others);
 
     int before = open_descriptors();
     size_t heap = mallinfo2().uordblks;

@@ -135,6 +135,8 @@ void many_channels(void)
            result.ns[EACH_OF_MANY] / 1e3);
     print_ratio("one of many / one channel", &result, ONE_OF_MANY, ONE, false, "0.8-1.2");
     print_ratio("each in turn / one channel", &result, EACH_OF_MANY, ONE, false, "");
+    bare_many("the system calls and pages alone", false);
+    bare_many("stream sockets", true);
     printf("  %-38s %8.1f  us of the server, %.1f us of the client (target 0)\n",
            "CPU time in an idle second", used / 1e3, used_here / 1e3);
 }
