@@ -1,4 +1,5 @@
-/* Shared memory: rings that sleep with a futex or an eventfd, and the cost of copying and mapping.
+/* Shared memory: rings that sleep with a futex, an eventfd or a pipe, and the cost of copying and
+ * mapping.
  * Part of the subject kernel. */
 #include "subject.h"
 
@@ -8,14 +9,16 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-/* --- a ring that sleeps with a futex or an eventfd --- */
+/* --- a ring that sleeps with a futex, an eventfd or a pipe --- */
+
+enum sleep_by { FUTEX, EVENTFD, PIPE };
 
 /* Before a process sleeps, it sets `asleep` and checks again. The other process wakes it if
  * `asleep` is set. Each has a full fence between its store and its load, so that at least one of
  * them sees the store of the other. */
 struct sleeper {
     _Alignas(128) uint32_t asleep; /* also the futex */
-    int fd;                        /* an eventfd, or -1 */
+    int fds[2];                    /* read and written to: a pipe, or twice the eventfd */
 };
 
 struct ring {
@@ -36,29 +39,45 @@ struct cursor {
 static struct ring *rings[2];
 static struct cursor to, from;
 
-static struct ring *make_ring(size_t size, bool eventfds)
+static void make_sleeper(struct sleeper *sleeper, enum sleep_by by)
+{
+    if (by == PIPE)
+        subject_must(pipe2(sleeper->fds, O_CLOEXEC), "pipe2");
+    if (by == EVENTFD) {
+        subject_must(sleeper->fds[0] = eventfd(0, EFD_CLOEXEC), "eventfd");
+        sleeper->fds[1] = sleeper->fds[0];
+    }
+}
+
+static struct ring *make_ring(size_t size, enum sleep_by by)
 {
     struct ring *ring = subject_memory(sizeof(*ring) + size);
 
     ring->size = size;
-    ring->reader.fd = ring->writer.fd = -1;
-    if (eventfds) {
-        subject_must(ring->reader.fd = eventfd(0, EFD_CLOEXEC), "eventfd");
-        subject_must(ring->writer.fd = eventfd(0, EFD_CLOEXEC), "eventfd");
-    }
+    make_sleeper(&ring->reader, by);
+    make_sleeper(&ring->writer, by);
     return ring;
+}
+
+static void prepare_rings(enum sleep_by by)
+{
+    for (int i = 0; i < 2; i++)
+        rings[i] = make_ring(subject_ring_size(), by);
 }
 
 static void futex_ring_prepare(void)
 {
-    for (int i = 0; i < 2; i++)
-        rings[i] = make_ring(subject_ring_size(), false);
+    prepare_rings(FUTEX);
 }
 
 static void eventfd_ring_prepare(void)
 {
-    for (int i = 0; i < 2; i++)
-        rings[i] = make_ring(subject_ring_size(), true);
+    prepare_rings(EVENTFD);
+}
+
+static void pipe_ring_prepare(void)
+{
+    prepare_rings(PIPE);
 }
 
 static void ring_open(void)
@@ -69,7 +88,7 @@ static void ring_open(void)
     from.data = (char *)(from.ring + 1);
 }
 
-SUBJECT_INLINE void wake(struct sleeper *sleeper, bool eventfds)
+SUBJECT_INLINE void wake(struct sleeper *sleeper, enum sleep_by by)
 {
     uint64_t one = 1;
 
@@ -77,15 +96,15 @@ SUBJECT_INLINE void wake(struct sleeper *sleeper, bool eventfds)
     if (__atomic_load_n(&sleeper->asleep, __ATOMIC_RELAXED) == 0)
         return;
     __atomic_store_n(&sleeper->asleep, 0, __ATOMIC_RELAXED);
-    if (eventfds)
-        subject_must(write(sleeper->fd, &one, sizeof(one)), "write");
-    else
+    if (by == FUTEX)
         syscall(SYS_futex, &sleeper->asleep, FUTEX_WAKE, 1, NULL, NULL, 0);
+    else
+        subject_must(write(sleeper->fds[1], &one, by == PIPE ? 1 : sizeof(one)), "write");
 }
 
 /* Sleeps, unless the word has changed since it was read as `seen`. */
 static void sleep_unless_changed(struct sleeper *sleeper, const uint64_t *word, uint64_t seen,
-                                 bool eventfds)
+                                 enum sleep_by by)
 {
     uint64_t times;
 
@@ -95,13 +114,13 @@ static void sleep_unless_changed(struct sleeper *sleeper, const uint64_t *word, 
         __atomic_store_n(&sleeper->asleep, 0, __ATOMIC_RELAXED);
         return;
     }
-    if (!eventfds)
+    if (by == FUTEX)
         syscall(SYS_futex, &sleeper->asleep, FUTEX_WAIT, 1, NULL, NULL, 0);
     else
-        subject_must(read(sleeper->fd, &times, sizeof(times)), "read");
+        subject_must(read(sleeper->fds[0], &times, sizeof(times)), "read");
 }
 
-SUBJECT_INLINE void ring_put(size_t len, uint64_t n, bool eventfds)
+SUBJECT_INLINE void ring_put(size_t len, uint64_t n, enum sleep_by by)
 {
     struct cursor *cursor = &to;
     struct ring *ring = cursor->ring;
@@ -112,17 +131,17 @@ SUBJECT_INLINE void ring_put(size_t len, uint64_t n, bool eventfds)
     while (ring->size - (cursor->own - cursor->cached) < len) {
         uint64_t seen = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE);
         if (seen == cursor->cached)
-            sleep_unless_changed(&ring->writer, &ring->head, seen, eventfds);
+            sleep_unless_changed(&ring->writer, &ring->head, seen, by);
         cursor->cached = seen;
     }
     memcpy(cursor->data + at, subject_out, first);
     memcpy(cursor->data, subject_out + first, len - first);
     cursor->own += len;
     __atomic_store_n(&ring->tail, cursor->own, __ATOMIC_RELEASE);
-    wake(&ring->reader, eventfds);
+    wake(&ring->reader, by);
 }
 
-SUBJECT_INLINE void ring_get(size_t len, uint64_t n, bool eventfds)
+SUBJECT_INLINE void ring_get(size_t len, uint64_t n, enum sleep_by by)
 {
     struct cursor *cursor = &from;
     struct ring *ring = cursor->ring;
@@ -132,39 +151,50 @@ SUBJECT_INLINE void ring_get(size_t len, uint64_t n, bool eventfds)
     while (cursor->cached - cursor->own < len) {
         uint64_t seen = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
         if (seen == cursor->cached)
-            sleep_unless_changed(&ring->reader, &ring->tail, seen, eventfds);
+            sleep_unless_changed(&ring->reader, &ring->tail, seen, by);
         cursor->cached = seen;
     }
     memcpy(subject_in, cursor->data + at, first);
     memcpy(subject_in + first, cursor->data, len - first);
     cursor->own += len;
     __atomic_store_n(&ring->head, cursor->own, __ATOMIC_RELEASE);
-    wake(&ring->writer, eventfds);
+    wake(&ring->writer, by);
     subject_check(subject_in, len, n);
 }
 
 SUBJECT_INLINE void futex_ring_put(size_t len, uint64_t n)
 {
-    ring_put(len, n, false);
+    ring_put(len, n, FUTEX);
 }
 
 SUBJECT_INLINE void futex_ring_get(size_t len, uint64_t n)
 {
-    ring_get(len, n, false);
+    ring_get(len, n, FUTEX);
 }
 
 SUBJECT_INLINE void eventfd_ring_put(size_t len, uint64_t n)
 {
-    ring_put(len, n, true);
+    ring_put(len, n, EVENTFD);
 }
 
 SUBJECT_INLINE void eventfd_ring_get(size_t len, uint64_t n)
 {
-    ring_get(len, n, true);
+    ring_get(len, n, EVENTFD);
+}
+
+SUBJECT_INLINE void pipe_ring_put(size_t len, uint64_t n)
+{
+    ring_put(len, n, PIPE);
+}
+
+SUBJECT_INLINE void pipe_ring_get(size_t len, uint64_t n)
+{
+    ring_get(len, n, PIPE);
 }
 
 SUBJECT_LOOP(futex_ring)
 SUBJECT_LOOP(eventfd_ring)
+SUBJECT_LOOP(pipe_ring)
 
 /* --- the limit: one copy --- */
 
@@ -222,11 +252,14 @@ static const struct subject_transport futex_ring = {futex_ring_prepare, ring_ope
                                                     NULL};
 static const struct subject_transport eventfd_ring = {eventfd_ring_prepare, ring_open,
                                                       eventfd_ring_loop, NULL};
+static const struct subject_transport pipe_ring = {pipe_ring_prepare, ring_open, pipe_ring_loop,
+                                                   NULL};
 static const struct subject_operation copying = {NULL, copy_repeat, NULL};
 
 const struct subject_row kernel_memory[] = {
     SUBJECT_TRANSPORT("futex-ring", "ring with futex", "", NULL, futex_ring),
     SUBJECT_TRANSPORT("eventfd-ring", "ring with eventfd", "", NULL, eventfd_ring),
+    {"pipe-ring", "latency-block", "ring with pipe", "", NULL, &pipe_ring, NULL},
     {"memcpy", "rate", "memcpy, one process", "limit", NULL, NULL, &copying},
     SUBJECT_SETUP("memfd", "memfd, mapped twice", "", NULL, memfd),
     SUBJECT_SETUP("memfd-full", "memfd, allocated", "", NULL, allocated_memfd),
