@@ -104,6 +104,6 @@ struct sockaddr_un;
 void bare_connect(const struct sockaddr_un *address, unsigned address_len);
 void bare_accept(int listener);
 /* Prints what each of many connections in turn costs, divided by what one costs. */
-void bare_many(const char *name, bool sockets);
+void bare_many(void);
 
 #endif

@@ -1,8 +1,9 @@
-/* A server that waits with epoll for messages on many channels. */
+/* A server that waits with epoll for messages on many channels, compared with stream sockets. */
 #include "channel.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #define CHANNELS 1000
@@ -57,14 +58,19 @@ static void start_server(struct server *server, int count)
         serve(theirs, count);
 }
 
-static void stop_server(struct server *server)
+static void kill_server(pid_t pid)
 {
     int status;
 
-    kill(server->pid, SIGTERM);
-    must(waitpid(server->pid, &status, 0), "waitpid");
+    kill(pid, SIGTERM);
+    must(waitpid(pid, &status, 0), "waitpid");
     if (!WIFSIGNALED(status))
         errx(1, "the server failed");
+}
+
+static void stop_server(struct server *server)
+{
+    kill_server(server->pid);
     for (int i = 0; i < server->channels; i++)
         ipc_channel_close(server->clients[i]);
 }
@@ -78,6 +84,67 @@ void round_trip(struct ipc_channel *client)
         err(1, "ipc_channel_recv");
 }
 
+/* --- the same with stream sockets --- */
+
+static int sockets[2][CHANNELS]; /* of the clients, and of the server */
+
+static void serve_sockets(void)
+{
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN}, ready[16];
+    long message;
+
+    must(epoll, "epoll_create1");
+    for (int i = 0; i < CHANNELS; i++) {
+        event.data.fd = sockets[1][i];
+        must(epoll_ctl(epoll, EPOLL_CTL_ADD, sockets[1][i], &event), "epoll_ctl");
+    }
+    for (;;) {
+        int n = epoll_wait(epoll, ready, 16, -1);
+        must(n, "epoll_wait");
+        for (int i = 0; i < n; i++) {
+            int from = ready[i].data.fd;
+            ssize_t len;
+            while ((len = recv(from, &message, sizeof(message), MSG_DONTWAIT)) > 0)
+                must(send(from, &message, sizeof(message), MSG_NOSIGNAL), "send");
+            if (len == 0 || errno != EAGAIN)
+                err(1, "recv");
+        }
+    }
+}
+
+static pid_t start_socket_server(void)
+{
+    for (int i = 0; i < CHANNELS; i++) {
+        int both[2];
+        must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, both), "socketpair");
+        for (int end = 0; end < 2; end++)
+            sockets[end][i] = both[end];
+    }
+    pid_t pid = fork_other();
+    for (int i = 0; i < CHANNELS; i++)
+        close(sockets[pid == 0 ? 0 : 1][i]);
+    if (pid == 0)
+        serve_sockets();
+    return pid;
+}
+
+static void stop_socket_server(pid_t pid)
+{
+    kill_server(pid);
+    for (int i = 0; i < CHANNELS; i++)
+        close(sockets[0][i]);
+}
+
+static void socket_round_trip(int client)
+{
+    long message = 1;
+
+    must(send(client, &message, sizeof(message), MSG_NOSIGNAL), "send");
+    if (recv(client, &message, sizeof(message), 0) != sizeof(message))
+        err(1, "recv");
+}
+
 static double cpu_ns(pid_t pid)
 {
     clockid_t clock;
@@ -89,12 +156,26 @@ static double cpu_ns(pid_t pid)
 }
 
 /* The cases: a server with one channel; one with many, of which one is used; one with many, which
- * are used in turn. */
-enum { ONE, ONE_OF_MANY, EACH_OF_MANY, CASES };
+ * are used in turn. The last two also with stream sockets. */
+enum { ONE, ONE_OF_MANY, EACH_OF_MANY, ONE_OF_MANY_SOCKETS, EACH_OF_MANY_SOCKETS, CASES };
+_Static_assert(CASES <= TRANSPORTS_MAX, "a result has a figure for each case");
+
+static struct server one, many;
+
+static void case_round_trip(int which, int i)
+{
+    if (which == EACH_OF_MANY_SOCKETS)
+        socket_round_trip(sockets[0][i]);
+    else if (which == ONE_OF_MANY_SOCKETS)
+        socket_round_trip(sockets[0][CHANNELS / 2]);
+    else
+        round_trip(which == ONE           ? one.clients[0]
+                   : which == ONE_OF_MANY ? many.clients[CHANNELS / 2]
+                                          : many.clients[i]);
+}
 
 void many_channels(void)
 {
-    static struct server one, many;
     struct result result = {0};
     static block_times times;
     struct timespec second = {1, 0};
@@ -102,10 +183,13 @@ void many_channels(void)
     pin(0);
     start_server(&one, 1);
     start_server(&many, CHANNELS);
+    pid_t socket_server = start_socket_server();
     for (int i = 0; i < 2; i++) {
         round_trip(one.clients[0]);
-        for (int j = 0; j < CHANNELS; j++)
+        for (int j = 0; j < CHANNELS; j++) {
             round_trip(many.clients[j]);
+            socket_round_trip(sockets[0][j]);
+        }
     }
 
     double before = cpu_ns(many.pid), before_here = cpu_ns(getpid());
@@ -118,9 +202,7 @@ void many_channels(void)
                 int at = (turn + i) % CASES;
                 double begin = bench_now_ns();
                 for (int j = 0; j < CHANNELS; j++)
-                    round_trip(at == ONE           ? one.clients[0]
-                               : at == ONE_OF_MANY ? many.clients[CHANNELS / 2]
-                                                   : many.clients[j]);
+                    case_round_trip(at, j);
                 times[at][round * blocks + i] = (bench_now_ns() - begin) / CHANNELS;
             }
         set_round_medians(&result, times, CASES, round);
@@ -128,15 +210,19 @@ void many_channels(void)
     set_medians(&result, times, CASES);
     stop_server(&one);
     stop_server(&many);
+    stop_socket_server(socket_server);
 
     printf("\nepoll server, one core, round trip of 8 bytes: with one channel %.2f us,\n"
-           "one of %d %.2f us, each of %d in turn %.2f us\n",
+           "one of %d %.2f us, each of %d in turn %.2f us;\n"
+           "stream sockets: one of %d %.2f us, each in turn %.2f us\n",
            result.ns[ONE] / 1e3, CHANNELS, result.ns[ONE_OF_MANY] / 1e3, CHANNELS,
-           result.ns[EACH_OF_MANY] / 1e3);
+           result.ns[EACH_OF_MANY] / 1e3, CHANNELS, result.ns[ONE_OF_MANY_SOCKETS] / 1e3,
+           result.ns[EACH_OF_MANY_SOCKETS] / 1e3);
     print_ratio("one of many / one channel", &result, ONE_OF_MANY, ONE, false, "0.8-1.2");
-    print_ratio("each in turn / one channel", &result, EACH_OF_MANY, ONE, false, "");
-    bare_many("the system calls and pages alone", false);
-    bare_many("stream sockets", true);
+    print_ratio("each in turn / one channel", &result, EACH_OF_MANY, ONE, false, "<= 1.5");
+    print_ratio("each in turn / sockets in turn", &result, EACH_OF_MANY, EACH_OF_MANY_SOCKETS,
+                false, "<= 1.0");
+    bare_many();
     printf("  %-38s %8.1f  us of the server, %.1f us of the client (target 0)\n",
            "CPU time in an idle second", used / 1e3, used_here / 1e3);
 }

@@ -1,39 +1,32 @@
-/* The round trips of many connections in turn, without the library: with stream sockets, and with
- * the system calls of a channel and its memory, but without its messages. */
+/* The round trips of many connections in turn, without the library: with the system calls of a
+ * channel and its memory, but without its messages. */
 #include "channel.h"
 
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 #define COUNT 1000
 #define PAGE  4096
 
-/* The request and the answer of a connection: a socket for both, or a pipe for each. */
+/* A pipe for the request of a connection, and one for the answer. */
 static struct {
     int to_server[2], to_client[2];
     volatile char *memory; /* of the client, then of the server: the control words and the ring */
 } connections[COUNT];
-static bool with_sockets;
 
 static void answer(int connection, int events)
 {
-    int from = connections[connection].to_server[0], to = connections[connection].to_client[1];
+    int to = connections[connection].to_client[1];
     volatile char *memory = connections[connection].memory;
     struct epoll_event event;
-    char bytes[8];
+    char byte = 0;
 
-    if (with_sockets) {
-        while (recv(from, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
-            must(write(to, bytes, sizeof(bytes)), "write");
-        return;
-    }
     /* A channel leaves most bytes in the pipe. The server reads the message, answers, and polls. */
     must(epoll_wait(events, &event, 1, 0), "epoll_wait");
     memory[2 * PAGE] = memory[3 * PAGE] = memory[PAGE];
-    must(write(to, bytes, 1), "write");
+    must(write(to, &byte, 1), "write");
 }
 
 static void serve_bare(void)
@@ -44,16 +37,12 @@ static void serve_bare(void)
 
     must(epoll, "epoll_create1");
     for (int i = 0; i < COUNT; i++) {
-        int fd = connections[i].to_server[0];
+        struct epoll_event edge = {.events = EPOLLIN | EPOLLET};
 
-        if (!with_sockets) {
-            struct epoll_event edge = {.events = EPOLLIN | EPOLLET};
-            must(events[i] = epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-            must(epoll_ctl(events[i], EPOLL_CTL_ADD, fd, &edge), "epoll_ctl");
-            fd = events[i];
-        }
+        must(events[i] = epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
+        must(epoll_ctl(events[i], EPOLL_CTL_ADD, connections[i].to_server[0], &edge), "epoll_ctl");
         event.data.u32 = (uint32_t)i;
-        must(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
+        must(epoll_ctl(epoll, EPOLL_CTL_ADD, events[i], &event), "epoll_ctl");
     }
     for (;;) {
         int n = epoll_wait(epoll, ready, 16, -1);
@@ -67,33 +56,19 @@ static void bare_round_trip(int connection)
 {
     int to = connections[connection].to_server[1], from = connections[connection].to_client[0];
     volatile char *memory = connections[connection].memory;
-    char bytes[8] = {0};
+    char byte = 0;
 
-    if (with_sockets) {
-        must(write(to, bytes, sizeof(bytes)), "write");
-        must(read(from, bytes, sizeof(bytes)), "read");
-        return;
-    }
     memory[0] = memory[PAGE] = 1;
-    must(write(to, bytes, 1), "write");
-    must(read(from, bytes, 1), "read");
+    must(write(to, &byte, 1), "write");
+    must(read(from, &byte, 1), "read");
     (void)memory[2 * PAGE];
     (void)memory[3 * PAGE];
 }
 
 static void make_connection(int i)
 {
-    int *request = connections[i].to_server, *reply = connections[i].to_client;
-    int fd[2];
-
-    if (with_sockets) {
-        must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), "socketpair");
-        request[0] = reply[1] = fd[1];
-        request[1] = reply[0] = fd[0];
-        return;
-    }
-    must(pipe2(request, O_CLOEXEC), "pipe2");
-    must(pipe2(reply, O_CLOEXEC), "pipe2");
+    must(pipe2(connections[i].to_server, O_CLOEXEC), "pipe2");
+    must(pipe2(connections[i].to_client, O_CLOEXEC), "pipe2");
     connections[i].memory =
         mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (connections[i].memory == MAP_FAILED)
@@ -104,18 +79,15 @@ static void close_connection(int i)
 {
     close(connections[i].to_server[0]);
     close(connections[i].to_server[1]);
-    if (with_sockets)
-        return;
     close(connections[i].to_client[0]);
     close(connections[i].to_client[1]);
     munmap((void *)(uintptr_t)connections[i].memory, 4 * PAGE);
 }
 
-void bare_many(const char *name, bool sockets)
+void bare_many(void)
 {
     double one[BLOCKS_MAX], each[BLOCKS_MAX];
 
-    with_sockets = sockets;
     for (int i = 0; i < COUNT; i++)
         make_connection(i);
     pid_t server = fork_other();
@@ -136,6 +108,6 @@ void bare_many(const char *name, bool sockets)
     for (int i = 0; i < COUNT; i++)
         close_connection(i);
     double one_us = bench_median(one, (size_t)blocks), each_us = bench_median(each, (size_t)blocks);
-    printf("  %-38s %8.2f  (one of %d %.2f us, each in turn %.2f us)\n", name, each_us / one_us,
-           COUNT, one_us, each_us);
+    printf("  %-38s %8.2f  (one of %d %.2f us, each in turn %.2f us)\n",
+           "the same, system calls and pages alone", each_us / one_us, COUNT, one_us, each_us);
 }
