@@ -47,6 +47,24 @@ impl Source {
         // SAFETY: not NULL, not too long; the rest is the promise of `array`.
         Ok(unsafe { slice::from_raw_parts(iov_base.cast(), iov_len) })
     }
+
+    /// The length, which has not been checked.
+    #[inline(always)]
+    pub fn unchecked_len(&self) -> usize {
+        self.0.iov_len
+    }
+
+    /// The first `len` bytes; none for NULL.
+    ///
+    /// # Safety
+    ///
+    /// [`Source::unchecked_len`] has returned `len`, which is from 1 to `isize::MAX`.
+    #[inline(always)]
+    pub unsafe fn checked_bytes(&self, len: usize) -> Option<&[u8]> {
+        let at = self.0.iov_base;
+        // SAFETY: not NULL, not too long; the rest is the promise of `array`.
+        (!at.is_null()).then(|| unsafe { slice::from_raw_parts(at.cast(), len) })
+    }
 }
 
 impl Target {
@@ -70,6 +88,19 @@ impl Target {
         }
         // SAFETY: not NULL, not too long; the rest is the promise of `array`.
         Ok(unsafe { slice::from_raw_parts_mut(iov_base.cast(), iov_len) })
+    }
+
+    /// The first `len` bytes of the buffer, for a message of that length. None if the buffer is
+    /// shorter, or not valid as [`Target::buffer`] says. `len` is from 1 to `isize::MAX`.
+    #[inline(always)]
+    pub fn message(&mut self, len: usize) -> Option<&mut [MaybeUninit<u8>]> {
+        let Self(iovec { iov_base, iov_len }) = *self;
+        // With a sign, a length that exceeds that of any buffer is shorter too.
+        if (iov_len as isize) < len as isize || iov_base.is_null() {
+            return None;
+        }
+        // SAFETY: not NULL, not too long; the rest is the promise of `array`.
+        Some(unsafe { slice::from_raw_parts_mut(iov_base.cast(), len) })
     }
 
     /// Sets the length to that of the message which the buffer has received.

@@ -4,12 +4,22 @@
 //! cursor, whatever the number of its messages. The length of its first message publishes it, so a
 //! sender that is killed has sent all of it or nothing.
 
-use super::recv::{Message, Peeked, RecvHalf};
+use super::addresses::Addresses;
+use super::recv::{Peeked, RecvHalf};
 use super::send::SendHalf;
+use crate::atomic::Ordering;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::iovec::{Source, Target};
 use crate::shared_copy;
+use std::hint;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+
+/// How long a receiver pauses, in spin-loop hints, when it finds no message. Meanwhile the sender
+/// completes its batch. Without the pause, two distant cores would take cache lines of an incomplete
+/// batch from each other.
+const PAUSES: u32 = 4;
 
 impl SendHalf<'_> {
     /// Sends messages, and returns how many. Waits only for space for the first. The others are sent
@@ -20,29 +30,37 @@ impl SendHalf<'_> {
         let (link, space) = self.reserve_space(bytes.len(), deadline)?;
         // SAFETY: `reserve_space` has reserved `bytes.len()` bytes there.
         unsafe { shared_copy::to_shared(bytes, space) };
-        let max = self.channel.max();
         let head = &link.peer.control().head.at;
-        let ring = &mut self.state.ring;
-        let first_length = link.memory.length(ring.position());
-        let mut batch = ring.batch();
-        ring.append(&mut batch, bytes.len() as u32, first_length);
-        let (mut count, mut sum) = (1, bytes.len());
-        for message in others {
-            let Ok(bytes) = message.bytes() else { break };
-            if bytes.is_empty() || bytes.len() > max {
+        let addresses = Addresses::of(&link.memory);
+        let mut batch = self.state.ring.batch_of(bytes.len() as u32);
+        let mut records = self.state.ring.free_after(batch);
+        let mut sum = bytes.len();
+        // Instead of a counter, which would need a register.
+        let mut rest = others;
+        while let Some((message, after)) = rest.split_first() {
+            let len = message.unchecked_len();
+            if !records.set_len(len) {
                 break;
             }
-            let need = ring.record_size(bytes.len());
-            let position = ring
-                .batch_space(&batch, need)
-                .or_else(|| ring.refresh_batch_space(&batch, need, head));
-            let Some(position) = position else { break };
-            // SAFETY: `batch_space` has found a free record there, which holds these bytes.
-            unsafe { shared_copy::to_shared(bytes, link.memory.message(position)) };
-            ring.append(&mut batch, bytes.len() as u32, link.memory.length(position));
-            count += 1;
-            sum += bytes.len();
+            // SAFETY: `set_len` accepts no other lengths.
+            let Some(bytes) = (unsafe { message.checked_bytes(len) }) else {
+                break;
+            };
+            let position = records.position();
+            if !records.advance_free(&mut self.state.ring, head) {
+                break;
+            }
+            // SAFETY: `advance_free` has found a free record there, which holds these bytes.
+            unsafe { to_record(bytes, addresses.message(position)) };
+            // The length of the first message publishes this one.
+            addresses
+                .length(position)
+                .store(len as u32, Ordering::Relaxed);
+            sum += len;
+            rest = after;
         }
+        let count = messages.len() - rest.len();
+        batch.extend_to(records);
         let fields = self.length_fields(link, &batch);
         self.publish_batch(link, batch, fields, count as u64, sum)?;
         Ok(count)
@@ -57,6 +75,9 @@ impl RecvHalf<'_> {
     pub fn recv_many(&mut self, targets: &mut [Target], deadline: Deadline) -> Result<usize> {
         let (first, others) = targets.split_first_mut().ok_or(Errno::EINVAL)?;
         let buffer = first.buffer()?;
+        if !deadline.is_never() && !self.is_ready() {
+            (0..PAUSES).for_each(|_| hint::spin_loop());
+        }
         let Some((link, message)) = self.next(deadline)? else {
             return Ok(0);
         };
@@ -66,31 +87,87 @@ impl RecvHalf<'_> {
             first.set_len(received.len);
             return Ok(1);
         }
-        let begin = self.state.ring.head();
         if !message.copy(buffer) {
             return Err(Errno::EMSGSIZE);
         }
         first.set_len(message.len);
-        let ring = &mut self.state.ring;
-        ring.skip(message.len as u32);
+        let addresses = Addresses::of(&link.peer);
+        let mut records = self.state.ring.records_after(message.len as u32);
         let (mut count, mut sum) = (1, message.len);
         for target in others {
-            let position = ring.position();
-            let Some(len) = ring.try_peek(link.peer.length(position)) else {
+            let position = records.position();
+            let Some(len) = records.load_len(addresses.length(position)) else {
                 break;
             };
-            let Ok(buffer) = target.buffer() else { break };
-            let message = Message::new(link, position, len);
-            if !ring.fits_since(begin, len) || !message.copy(buffer) {
+            let Some(buffer) = target.message(len) else {
+                break;
+            };
+            if !records.advance() {
                 break;
             }
-            target.set_len(message.len);
-            ring.skip(len);
+            // SAFETY: `load_len` has checked that the message is within the peer's ring.
+            unsafe { from_record(addresses.message(position), buffer) };
+            target.set_len(len);
             count += 1;
-            sum += message.len;
+            sum += len;
         }
+        self.state.ring.skip_to(records);
         self.state.peeked = Peeked::None;
         self.release_skipped(link, count as u64, sum);
         Ok(count)
     }
+}
+
+/// [`shared_copy::to_shared`], inlined for short messages only.
+///
+/// # Safety
+///
+/// As for [`shared_copy::to_shared`].
+#[inline(always)]
+unsafe fn to_record(bytes: &[u8], at: NonNull<u8>) {
+    let len = bytes.len();
+    if len == size_of::<u64>() || len <= shared_copy::SHORT {
+        // SAFETY: the caller's promise.
+        unsafe { shared_copy::short_to_shared(bytes, at) };
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { long_to_record(bytes, at) };
+    }
+}
+
+/// # Safety
+///
+/// As for [`to_record`].
+#[cold]
+#[inline(never)]
+unsafe fn long_to_record(bytes: &[u8], at: NonNull<u8>) {
+    // SAFETY: the caller's promise.
+    unsafe { shared_copy::to_shared(bytes, at) };
+}
+
+/// [`shared_copy::from_shared`], inlined for short messages only.
+///
+/// # Safety
+///
+/// As for [`shared_copy::from_shared`].
+#[inline(always)]
+unsafe fn from_record(at: NonNull<u8>, buffer: &mut [MaybeUninit<u8>]) {
+    let len = buffer.len();
+    if len == size_of::<u64>() || len <= shared_copy::SHORT {
+        // SAFETY: the caller's promise.
+        unsafe { shared_copy::short_from_shared(at, buffer) };
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { long_from_record(at, buffer) };
+    }
+}
+
+/// # Safety
+///
+/// As for [`from_record`].
+#[cold]
+#[inline(never)]
+unsafe fn long_from_record(at: NonNull<u8>, buffer: &mut [MaybeUninit<u8>]) {
+    // SAFETY: the caller's promise.
+    unsafe { shared_copy::from_shared(at, buffer) };
 }

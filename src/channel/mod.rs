@@ -6,6 +6,7 @@
 //! | `stats` | counters |
 //! | `control` | the control words of an end |
 //! | `memory` | the shared memory of an end: the control words and the ring |
+//! | `addresses` | the addresses of the records in a ring, for loops |
 //! | `state` | the conditions and the sources of readiness of each direction: message, space, end |
 //! | `endpoint` | an end: creation, shutdown, the descriptor for event loops, closing |
 //! | `send` | reserving space, and writing a message |
@@ -24,6 +25,7 @@
 //! wake the peer (`event_count`), noticing its death (`doorbell`), the wait loop, and arming the
 //! descriptor (`readiness`).
 
+mod addresses;
 mod await_listener;
 mod batch;
 mod call;

@@ -4,6 +4,7 @@
 //! | module | responsibility |
 //! |---|---|
 //! | [`ring`] | publishing messages in a ring, and consuming them |
+//! | [`records`] | consecutive records of a ring, for loops over many messages |
 //! | [`event_count`] | announcing a sleep, and deciding whether to wake the peer |
 //! | [`wait`] | the wait loop |
 //! | [`spin`] | how long a blocking call spins before it sleeps |
@@ -17,9 +18,9 @@
 //! | [`fd_queue`] | descriptors of messages, which travel over a socket |
 //! | [`hello`] | the exchange of one message with descriptors over a socket |
 //!
-//! [`ring`], [`event_count`], [`wait`], [`sleepers`] and [`readiness`] take their atomics from
-//! [`crate::atomic`] and the doorbell as a parameter, so that `tests/loom` can run their
-//! interleavings.
+//! [`ring`], [`records`], [`event_count`], [`wait`], [`sleepers`] and [`readiness`] take their
+//! atomics from [`crate::atomic`] and the doorbell as a parameter, so that `tests/loom` can run
+//! their interleavings.
 
 pub mod cpu_hint;
 pub mod doorbell;
@@ -30,6 +31,7 @@ pub mod liveness;
 pub mod pipe_ends;
 mod polled;
 pub mod readiness;
+pub mod records;
 pub mod ring;
 pub mod sleepers;
 pub mod spin;

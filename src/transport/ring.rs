@@ -32,9 +32,10 @@
 //!
 //! | store | pairs with |
 //! |---|---|
-//! | `Producer::publish_batch`, release of the first length | `Consumer::poll` and `try_peek`, acquire of the length |
+//! | `Producer::publish_batch`, release of the first length | `Consumer::poll`, `poll_unmarked`, `try_peek` and `Records::load_len`, acquire of the length |
 //! | `Consumer::release_skipped`, release of the consumer's cursor | `Producer::load_limit`, acquire of the cursor |
 
+use super::records::{RecordSize, Records};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::errno::{Errno, Result};
 
@@ -96,8 +97,10 @@ pub const fn size_for(len: u64) -> u64 {
 pub struct Geometry {
     /// The size of the ring - 1.
     mask: u64,
-    /// The alignment - 1.
-    align_mask: u64,
+    /// The bits of a multiple of the alignment.
+    align_bits: u64,
+    /// The alignment - 1, plus [`LENGTH`].
+    round_up: u64,
 }
 
 impl Geometry {
@@ -105,21 +108,22 @@ impl Geometry {
     pub const fn new(size: u64, align: u64) -> Self {
         Self {
             mask: size - 1,
-            align_mask: align - 1,
+            align_bits: !(align - 1),
+            round_up: align - 1 + LENGTH,
         }
     }
 
     /// The number of bytes that a message of `len` bytes occupies in the ring.
     #[inline]
     pub const fn record_size(self, len: u64) -> u64 {
-        (len + LENGTH + self.align_mask) & !self.align_mask
+        (len + self.round_up) & self.align_bits
     }
 
     /// The number of bytes that all records together may occupy. The rest is for the length field
     /// after them.
     #[inline]
     const fn capacity(self) -> u64 {
-        self.mask - self.align_mask
+        self.mask & self.align_bits
     }
 
     /// The size of the ring.
@@ -134,9 +138,14 @@ impl Geometry {
         cursor & self.mask
     }
 
+    /// The alignment of messages.
+    const fn align(self) -> u64 {
+        self.align_bits.wrapping_neg()
+    }
+
     /// The offset of the length field from the cursor of its record.
     pub const fn length_offset(self) -> u64 {
-        self.align_mask + 1 - LENGTH
+        self.align() - LENGTH
     }
 }
 
@@ -148,13 +157,22 @@ pub struct Producer {
     limit: u64,
 }
 
-/// Messages that the producer has written but not published.
+/// Messages that the producer has written but not published: at least one.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
-    /// The length of the first message; 0 if there is none.
+    /// The length field of the first message.
     first_len: u32,
     /// The cursor after the last message.
     end: u64,
+}
+
+impl Batch {
+    /// Extends the batch by the messages that the caller has written into the records after it.
+    /// `records` are the records after those.
+    #[inline]
+    pub fn extend_to(&mut self, records: Records) {
+        self.end = records.cursor;
+    }
 }
 
 impl Producer {
@@ -244,33 +262,26 @@ impl Producer {
         }
     }
 
-    /// A batch without messages.
+    /// The free records after a batch, according to the cached cursor of the consumer.
     #[inline]
-    pub fn batch(&self) -> Batch {
-        Batch {
-            first_len: 0,
-            end: self.tail,
+    pub fn free_after(&self, batch: Batch) -> Records {
+        Records {
+            geometry: self.geometry,
+            cursor: batch.end,
+            left: self.limit.wrapping_sub(batch.end),
+            longest: longest(self.geometry.size()) as u32,
+            size: RecordSize::new(batch.first_len, self.geometry),
         }
     }
 
-    /// The position at which the next message of the batch begins, if its record of `need` bytes
-    /// fits according to the cached cursor of the consumer.
-    #[inline]
-    pub fn batch_space(&self, batch: &Batch, need: u64) -> Option<u64> {
-        let fits = self.limit.wrapping_sub(batch.end) >= need;
-        fits.then(|| self.geometry.position(batch.end))
-    }
-
-    /// As [`Producer::batch_space`], after loading the consumer's cursor. None also if the consumer
-    /// has moved its cursor back: the limit must not come before the end of the batch.
-    pub fn refresh_batch_space(
-        &mut self,
-        batch: &Batch,
-        need: u64,
-        head: &AtomicU64,
-    ) -> Option<u64> {
-        self.load_limit(batch.end, head).ok()?;
-        self.batch_space(batch, need)
+    /// Loads the consumer's cursor, and returns how many bytes are free after `end`, the end of a
+    /// batch.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refresh_after(&mut self, end: u64, head: &AtomicU64) -> u64 {
+        // An impossible cursor changes nothing: the limit must not come before `end`.
+        let _ = self.load_limit(end, head);
+        self.limit.wrapping_sub(end)
     }
 
     /// The position after the last message of the batch.
@@ -279,21 +290,8 @@ impl Producer {
         self.geometry.position(batch.end)
     }
 
-    /// Appends a message of `len` bytes, which the caller has written. `length` is its length field.
-    #[inline]
-    pub fn append(&self, batch: &mut Batch, len: u32, length: &AtomicU32) {
-        if batch.first_len == 0 {
-            batch.first_len = len;
-        } else {
-            length.store(len, Ordering::Relaxed);
-        }
-        batch.end = batch
-            .end
-            .wrapping_add(self.geometry.record_size(len.into()));
-    }
-
-    /// Publishes a batch that is not empty, and that the caller has written. `length` is the length field of its first message, and
-    /// `next` is the length field after its last one.
+    /// Publishes a batch that the caller has written. `length` is the length field of its first
+    /// message, and `next` is the length field after its last one.
     #[inline]
     pub fn publish_batch(
         &mut self,
@@ -417,16 +415,32 @@ impl Consumer {
         (1..MARK).contains(&self.cached_len)
     }
 
+    /// Whether the length of the next message has been loaded, or the ring is not known yet.
+    #[inline(always)]
+    pub fn is_cached(&self) -> bool {
+        self.cached_len != 0
+    }
+
     /// The fast path of [`Consumer::poll`]: returns the length of a message, and caches nothing.
     /// None if there is no message, if its length is impossible, or if the length is cached.
     #[inline]
     pub fn try_peek(&self, length: &AtomicU32) -> Option<u32> {
-        if self.cached_len != 0 {
+        if self.is_cached() {
             return None;
         }
         // Pairs with the release in `Producer::publish_batch`.
         let len = length.load(Ordering::Acquire);
-        (len != 0 && len <= self.longest).then_some(len)
+        // One comparison for both limits: 0 wraps around.
+        (len.wrapping_sub(1) < self.longest).then_some(len)
+    }
+
+    /// Goes to the message after the one of `len` bytes that [`Consumer::try_peek`] has found,
+    /// without publishing that.
+    #[inline]
+    pub fn skip_found(&mut self, len: u32) {
+        self.head = self
+            .head
+            .wrapping_add(self.geometry.record_size(len.into()));
     }
 
     /// Whether at least half of the ring is free, according to the producer's published cursor.
@@ -446,12 +460,25 @@ impl Consumer {
             .wrapping_add(self.geometry.record_size(len.into()));
     }
 
-    /// Whether the records since the cursor `begin` and one more message of `len` bytes are not more
-    /// than a ring can hold. If they are more, the producer overwrites what is not yet released.
+    /// The records after the next message, which has `len` bytes, that the ring can hold together
+    /// with it. If they were more, the producer would overwrite what is not yet released.
     #[inline]
-    pub fn fits_since(&self, begin: u64, len: u32) -> bool {
-        let skipped = self.head.wrapping_sub(begin);
-        skipped + self.geometry.record_size(len.into()) <= self.geometry.capacity()
+    pub fn records_after(&self, len: u32) -> Records {
+        let size = RecordSize::new(len, self.geometry);
+        Records {
+            geometry: self.geometry,
+            cursor: self.head.wrapping_add(size.need),
+            left: self.geometry.capacity() - size.need,
+            longest: self.longest,
+            size,
+        }
+    }
+
+    /// Goes to the first of these records, without publishing that.
+    #[inline]
+    pub fn skip_to(&mut self, records: Records) {
+        self.cached_len = 0;
+        self.head = records.cursor;
     }
 
     /// Publishes that the consumer has finished with the skipped messages.

@@ -7,6 +7,8 @@ pub mod cpu_hint;
 pub mod event_count;
 #[path = "../../src/transport/readiness.rs"]
 pub mod readiness;
+#[path = "../../src/transport/records.rs"]
+pub mod records;
 #[path = "../../src/transport/ring.rs"]
 pub mod ring;
 #[path = "../../src/transport/sleepers.rs"]

@@ -232,18 +232,24 @@ impl Sender {
         if !self.ring.has_space(ALIGN) {
             self.wait_for_space(ALIGN, &mut limit)?;
         }
-        let mut batch = self.ring.batch();
-        let mut count = 0;
-        for number in numbers {
-            let Some(position) = self.ring.batch_space(&batch, ALIGN) else {
+        let first = numbers.start;
+        self.write(self.ring.position(), first, 1);
+        let mut batch = self.ring.batch_of(length_of(1));
+        let mut records = self.ring.free_after(batch);
+        let mut count = 1;
+        for number in first + 1..numbers.end {
+            assert!(records.set_len(length_of(1) as usize));
+            let position = records.position();
+            if !records.advance() {
                 break;
-            };
+            }
             self.write(position, number, 1);
             let mine = &self.channel.ends[self.end];
             let length = &mine.lengths[mine.slot(position, 0)];
-            self.ring.append(&mut batch, length_of(1), length);
+            length.store(length_of(1), Ordering::Relaxed);
             count += 1;
         }
+        batch.extend_to(records);
         self.publish_batch(batch);
         self.notify();
         Ok(count)
@@ -341,7 +347,7 @@ impl Receiver {
             return Ok(None);
         }
         let len = self.ring.peek_len();
-        let number = self.read(len);
+        let number = self.read(self.ring.position(), len);
         self.ring.skip(len);
         self.release_skipped();
         Ok(number)
@@ -353,28 +359,32 @@ impl Receiver {
         if self.next(&mut limit)? == Progress::Ended {
             return Ok(numbers);
         }
-        let mut len = self.ring.peek_len();
+        let len = self.ring.peek_len();
+        numbers.extend(self.read(self.ring.position(), len));
+        let mut records = self.ring.records_after(len);
         loop {
-            numbers.extend(self.read(len));
-            self.ring.skip(len);
             let theirs = &self.channel.ends[1 - self.end];
-            let length = &theirs.lengths[theirs.slot(self.ring.position(), 0)];
-            let Some(next) = self.ring.try_peek(length) else {
+            let position = records.position();
+            let length = &theirs.lengths[theirs.slot(position, 0)];
+            let Some(len) = records.load_len(length) else {
                 break;
             };
-            len = next;
+            // The producer overwrites nothing that has not been released.
+            assert!(records.advance());
+            numbers.extend(self.read(position, len as u32));
         }
+        self.ring.skip_to(records);
         self.release_skipped();
         Ok(numbers)
     }
 
-    /// The value of the next message, whose words must be equal.
-    fn read(&self, len: u32) -> Option<u64> {
+    /// The value of the message at a position, whose words must be equal.
+    fn read(&self, position: u64, len: u32) -> Option<u64> {
         let theirs = &self.channel.ends[1 - self.end];
         let words = (u64::from(len) + 4) / ALIGN;
         let mut number = None;
         for word in 0..words {
-            let slot = theirs.slot(self.ring.position(), word);
+            let slot = theirs.slot(position, word);
             // SAFETY: loom panics if another thread writes it now.
             let found = theirs.ring[slot].with(|at| unsafe { *at });
             assert_eq!(*number.get_or_insert(found), found);
