@@ -40,6 +40,19 @@ impl<T> InitOnce<T> {
         Some(unsafe { value.assume_init_ref() })
     }
 
+    /// Returns the value, which is known to be set.
+    ///
+    /// # Safety
+    ///
+    /// [`InitOnce::get`] has returned it to this thread, or to one that this thread has synchronised with.
+    #[inline(always)]
+    pub unsafe fn get_unchecked(&self) -> &T {
+        // SAFETY: nothing writes the value any longer.
+        let value = unsafe { &*self.value.get() };
+        // SAFETY: it has been set.
+        unsafe { value.assume_init_ref() }
+    }
+
     /// Sets the value. Returns `value` as an error if another call has set one, or is setting one.
     pub fn set(&self, value: T) -> Result<(), T> {
         let relaxed = Ordering::Relaxed;

@@ -56,7 +56,7 @@ impl SendHalf<'_> {
     /// Sends a message with descriptors. `EOPNOTSUPP` unless both sides have asked for that.
     pub fn send_fds(&mut self, bytes: &[u8], fds: &[c_int], mut deadline: Deadline) -> Result<()> {
         if fds.is_empty() {
-            return self.send_any(bytes, deadline);
+            return self.reborrow().send_any(bytes, deadline);
         }
         let len = bytes.len();
         if len == 0 || fds.len() > FDS_MAX {

@@ -176,6 +176,17 @@ impl Channel {
         self.link.get()
     }
 
+    /// The connection, which is known to exist.
+    ///
+    /// # Safety
+    ///
+    /// [`Channel::link`] has returned it to this thread, or to one that this thread has synchronised with.
+    #[inline(always)]
+    pub(super) unsafe fn link_unchecked(&self) -> &Link {
+        // SAFETY: the caller's promise.
+        unsafe { self.link.get_unchecked() }
+    }
+
     /// The parts of this end that the waiting code needs.
     pub(super) fn view<'a>(&'a self, link: &'a Link) -> View<'a, Doorbell> {
         View {

@@ -41,12 +41,11 @@ impl SendHalf<'_> {
         let sent = &self.channel.sent.0;
         let count = sent.messages.add(messages);
         sent.bytes.add(bytes as u64);
-        let is_check_due = (count ^ count.wrapping_sub(messages)) >= LIVENESS_EVERY;
+        // Whether one of these messages has a number that is a multiple of it.
+        let is_check_due = count % LIVENESS_EVERY < messages;
         let peer_word = &link.peer.control().receiver.word;
-        let asymmetric = &link.memory.control().tail.asymmetric;
-        let peer = self.state.notifier.notify(peer_word, asymmetric, || true);
-        if peer != PeerState::Awake || is_check_due {
-            return self.after_publish(link, peer);
+        if is_check_due || !self.state.notifier.is_awake(peer_word) {
+            return self.reborrow().after_publish(link, is_check_due);
         }
         Ok(())
     }
@@ -59,9 +58,16 @@ impl SendHalf<'_> {
         self.publish_batch(link, batch, fields, 1, len)
     }
 
-    /// The rare steps after a publication.
+    /// The steps after a publication unless the receiver is certainly awake and no check is due.
     #[cold]
-    fn after_publish(&mut self, link: &Link, peer: PeerState) -> Result<()> {
+    #[inline(never)]
+    fn after_publish(mut self, link: &Link, is_check_due: bool) -> Result<()> {
+        let peer_word = &link.peer.control().receiver.word;
+        let asymmetric = &link.memory.control().tail.asymmetric;
+        let peer = self.state.notifier.notify(peer_word, asymmetric, || true);
+        if peer == PeerState::Awake && !is_check_due {
+            return Ok(());
+        }
         preserve_errno_on_success(|| match peer {
             PeerState::Asleep => self.wake_receiver(link),
             PeerState::Ended => {

@@ -79,9 +79,17 @@ pub(super) struct Message {
 }
 
 impl<'a> RecvHalf<'a> {
+    /// The same half, for a method that consumes it.
+    fn reborrow(&mut self) -> RecvHalf<'_> {
+        RecvHalf {
+            channel: self.channel,
+            state: self.state,
+        }
+    }
+
     /// Receives a message. Returns its length, or 0 at the end of the session.
     #[inline]
-    pub fn recv(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<usize> {
+    pub fn recv(mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<usize> {
         if let Some((link, message)) = self.try_peek()
             && message.len <= shared_copy::SHORT
             && let Some(buffer) = buffer.get_mut(..message.len)
@@ -89,14 +97,15 @@ impl<'a> RecvHalf<'a> {
             // SAFETY: `try_peek` has checked that the message is within the peer's ring; it is
             // aligned to 8.
             unsafe { shared_copy::short_from_shared(message.at, buffer) };
-            self.consume(link, message.len);
+            self.state.ring.skip_found(message.len as u32);
+            self.release_skipped(link, 1, message.len);
             return Ok(message.len);
         }
         self.recv_any(buffer, deadline)
     }
 
     #[inline(never)]
-    fn recv_any(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<usize> {
+    fn recv_any(mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<usize> {
         Ok(self.recv_next(buffer, &mut [], deadline)?.len)
     }
 
@@ -153,7 +162,11 @@ impl<'a> RecvHalf<'a> {
     /// The fast path: the next message, if there is one and nothing requires the slow path.
     #[inline(always)]
     fn try_peek(&self) -> Option<(&'a Link, Message)> {
-        let link = self.channel.link()?;
+        if self.state.ring.is_cached() {
+            return None;
+        }
+        // SAFETY: the ring is known, so an earlier call on this half has got the link.
+        let link = unsafe { self.channel.link_unchecked() };
         let position = self.state.ring.position();
         let len = self.state.ring.try_peek(link.peer.length(position))?;
         self.is_sole_receiver(link)
@@ -337,15 +350,23 @@ impl<'a> RecvHalf<'a> {
         let received = &self.channel.received.0;
         received.messages.add(messages);
         received.bytes.add(bytes as u64);
+        if !self.state.notifier.is_awake(&peer_control.sender.word) {
+            self.reborrow().after_release(link);
+        }
+    }
+
+    /// The steps after a release unless the sender is certainly awake.
+    #[cold]
+    #[inline(never)]
+    fn after_release(self, link: &Link) {
+        let (control, peer_control) = (link.memory.control(), link.peer.control());
         // Wake a sender that waits for space only when half of the ring is free, as the kernel does
         // for sockets. If it were woken for each message, it would sleep again after each.
+        let ring = &self.state.ring;
         let is_half_free = || ring.is_half_free(&peer_control.tail.at);
         let (event_count, asymmetric) = (&peer_control.sender.word, &control.head.asymmetric);
-        let peer = self
-            .state
-            .notifier
-            .notify(event_count, asymmetric, is_half_free);
-        if peer == PeerState::Asleep {
+        let notifier = &mut self.state.notifier;
+        if notifier.notify(event_count, asymmetric, is_half_free) == PeerState::Asleep {
             self.wake_sender(link);
         }
     }
@@ -356,7 +377,6 @@ impl<'a> RecvHalf<'a> {
         self.consume(link, len);
     }
 
-    #[cold]
     fn wake_sender(&self, link: &Link) {
         self.channel.received.0.wakes.add(1);
         // An error is ignored: the message has been received even if its sender is dead.

@@ -69,9 +69,17 @@ pub struct SendHalf<'a> {
 pub(super) type Space = NonNull<u8>;
 
 impl<'a> SendHalf<'a> {
+    /// The same half, for a method that consumes it.
+    pub(super) fn reborrow(&mut self) -> SendHalf<'_> {
+        SendHalf {
+            channel: self.channel,
+            state: self.state,
+        }
+    }
+
     /// Sends a message.
     #[inline]
-    pub fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+    pub fn send(mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
         let len = bytes.len();
         match self.try_reserve(len) {
             Some((link, space)) if len <= shared_copy::SHORT => {
@@ -88,7 +96,7 @@ impl<'a> SendHalf<'a> {
     }
 
     #[inline(never)]
-    pub(super) fn send_any(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+    pub(super) fn send_any(mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
         let (link, space) = self.reserve_space(bytes.len(), deadline)?;
         // SAFETY: `reserve_space` has reserved `bytes.len()` bytes there, aligned to 8.
         unsafe { shared_copy::to_shared(bytes, space) };
@@ -151,10 +159,13 @@ impl<'a> SendHalf<'a> {
     /// path.
     #[inline(always)]
     pub(super) fn try_reserve(&self, len: usize) -> Option<(&'a Link, Space)> {
-        let link = self.channel.link()?;
         let state = &*self.state;
+        if state.slow_reasons != 0 {
+            return None;
+        }
+        // SAFETY: without `NOT_LINKED`, an earlier call on this half has got the link.
+        let link = unsafe { self.channel.link_unchecked() };
         let is_free = len != 0
-            && state.slow_reasons == 0
             && state.ring.has_space(state.ring.record_size(len))
             && !self.is_ended(link)
             && self.is_sole_sender(link);

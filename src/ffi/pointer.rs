@@ -70,6 +70,44 @@ pub unsafe fn recv_buffer<'a>(at: *mut c_void, len: size_t) -> Result<&'a mut [M
     unsafe { uninit_slice(at.cast(), len) }
 }
 
+/// Returns the bytes of a message. `EINVAL` for NULL and for an empty message; a length that exceeds
+/// the size of any buffer fails with `EMSGSIZE`.
+///
+/// # Safety
+///
+/// As for [`elements`].
+#[inline(always)]
+pub unsafe fn message<'a>(at: *const c_void, len: size_t) -> Result<&'a [u8]> {
+    non_null(at)?;
+    if (len as isize) <= 0 {
+        return Err(if len == 0 {
+            Errno::EINVAL
+        } else {
+            Errno::EMSGSIZE
+        });
+    }
+    // SAFETY: not NULL, not too long; the rest is the caller's promise.
+    Ok(unsafe { slice::from_raw_parts(at.cast(), len) })
+}
+
+/// Returns a buffer for a message. `EINVAL` for NULL, for a buffer without bytes, and for a length
+/// that exceeds the size of any buffer.
+///
+/// # Safety
+///
+/// As for [`uninit_slice`].
+#[inline(always)]
+pub unsafe fn message_buffer<'a>(
+    at: *mut c_void,
+    cap: size_t,
+) -> Result<&'a mut [MaybeUninit<u8>]> {
+    if at.is_null() || (cap as isize) <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: not NULL, not too long; the rest is the caller's promise.
+    Ok(unsafe { slice::from_raw_parts_mut(at.cast(), cap) })
+}
+
 /// Returns the buffers of an array, whose bytes are sent.
 ///
 /// # Safety

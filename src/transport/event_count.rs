@@ -24,11 +24,11 @@
 //!
 //! | fence or release | pairs with |
 //! |---|---|
-//! | `Notifier::notify`, full fence after the publication | `prepare_wait`, full fence after the announcement |
-//! | `Notifier::notify`, compiler fence after the publication | `prepare_wait`, the kernel's barrier |
-//! | `Notifier::notify`, acquire fence after the load of the event count | `prepare_wait`, release of the event count |
-//! | `Notifier::awake_limit_reached`, full fence after *asymmetric* = 1 | `prepare_wait`, full fence after the announcement |
-//! | `Notifier::notify`, release of *asymmetric* = 0 | `prepare_wait`, acquire of *asymmetric* |
+//! | `Fences::after_publication`, full fence | `prepare_wait`, full fence after the announcement |
+//! | `Fences::after_publication`, compiler fence | `prepare_wait`, the kernel's barrier |
+//! | `Watch::state`, acquire fence after the load of the event count | `prepare_wait`, release of the event count |
+//! | `Fences::switch_to_asymmetric`, full fence after *asymmetric* = 1 | `prepare_wait`, full fence after the announcement |
+//! | `Fences::found_asleep`, release of *asymmetric* = 0 | `prepare_wait`, acquire of *asymmetric* |
 
 use crate::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 
@@ -41,8 +41,8 @@ pub const ENDED: u32 = u32::MAX - 1;
 /// asymmetric fence.
 const AWAKE_LIMIT: u32 = 64;
 
-/// The number of notifications of a notifier whose next one finds the peer asleep in any case.
-const WAKES_NEXT: u32 = u32::MAX - 1;
+/// A value of [`Watch::handled`] that no event count has.
+const WAKES_FIRST: u32 = u32::MAX;
 
 /// The state of the peer as a notifier finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,71 +55,74 @@ pub enum PeerState {
     Ended,
 }
 
-/// The private state of the side that publishes.
-pub struct Notifier {
-    /// Whether both sides can use `membarrier`.
+/// The fences of a side that publishes, for one peer or for several.
+pub struct Fences {
+    /// Whether all sides can use `membarrier`.
     may_be_asymmetric: bool,
     is_asymmetric: bool,
-    /// How many notifications in a row found the peer awake.
+    /// How many notifications in a row found all peers awake.
     awake_count: u32,
-    /// The last event count that this notifier woke.
-    woken: u32,
 }
 
-impl Notifier {
-    /// Makes a notifier that uses symmetric fences. With `may_be_asymmetric` it may switch to the
-    /// asymmetric fence.
+impl Fences {
+    /// Symmetric fences. With `may_be_asymmetric` they may change to the asymmetric fence.
     pub const fn new(may_be_asymmetric: bool) -> Self {
         Self {
             may_be_asymmetric,
             is_asymmetric: false,
             awake_count: 0,
-            woken: 0,
         }
     }
 
-    /// Makes a notifier that finds the peer asleep at first, whatever the event count says.
-    pub const fn waking_first(may_be_asymmetric: bool) -> Self {
+    /// Only the asymmetric fence, or only symmetric fences. The peer knows which.
+    pub const fn fixed(is_asymmetric: bool) -> Self {
         Self {
-            awake_count: WAKES_NEXT,
-            ..Self::new(may_be_asymmetric)
+            may_be_asymmetric: false,
+            is_asymmetric,
+            awake_count: 0,
         }
     }
 
-    /// Returns the state of the peer. The caller calls it after each publication. A peer that
-    /// sleeps counts as awake unless the publication is `worth_waking` it for.
+    /// The fence between a publication and the loads of event counts.
     #[inline]
-    pub fn notify(
-        &mut self,
-        event_count: &AtomicU32,
-        asymmetric: &AtomicU32,
-        worth_waking: impl FnOnce() -> bool,
-    ) -> PeerState {
+    pub fn after_publication(&self) {
         if self.is_asymmetric {
             // Pairs with the kernel's barrier in `prepare_wait`. The compiler must keep the order
-            // of the publication and the load below.
+            // of the publication and the load of an event count.
             compiler_fence(Ordering::SeqCst);
         } else {
             // Pairs with the full fence in `prepare_wait`.
             fence(Ordering::SeqCst);
         }
-        let count = event_count.load(Ordering::Relaxed);
-        if count.is_multiple_of(2) || count == self.woken {
-            if count == ENDED {
-                return PeerState::Ended;
-            }
-            if self.is_asymmetric {
-                return PeerState::Awake;
-            }
-            return self.count_awake(asymmetric);
+    }
+
+    /// Counts a notification that has found all peers awake.
+    #[inline]
+    pub fn found_awake(&mut self, asymmetric: &AtomicU32) {
+        if !self.is_asymmetric && self.may_be_asymmetric {
+            self.count_awake(asymmetric);
         }
-        // Pairs with the release in `prepare_wait`: everything that the peer wrote before it
-        // announced the wait is visible.
-        fence(Ordering::Acquire);
-        if !worth_waking() {
-            return PeerState::Awake;
+    }
+
+    #[inline]
+    fn count_awake(&mut self, asymmetric: &AtomicU32) {
+        self.awake_count += 1;
+        if self.awake_count > AWAKE_LIMIT {
+            self.switch_to_asymmetric(asymmetric);
         }
-        self.woken = count;
+    }
+
+    fn switch_to_asymmetric(&mut self, asymmetric: &AtomicU32) {
+        self.is_asymmetric = true;
+        asymmetric.store(1, Ordering::Relaxed);
+        // Pairs with the full fence in `prepare_wait`: if a waiter reads 0 after its announcement,
+        // the next `after_publication` orders the load of the announcement.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Uses symmetric fences again, because a notification has found a peer asleep.
+    #[inline]
+    pub fn found_asleep(&mut self, asymmetric: &AtomicU32) {
         self.awake_count = 0;
         if self.is_asymmetric {
             self.is_asymmetric = false;
@@ -128,33 +131,134 @@ impl Notifier {
             // reads 1 issues a barrier that it does not need.
             asymmetric.store(0, Ordering::Release);
         }
-        PeerState::Asleep
     }
 
+    /// Uses symmetric fences from now on, because a new peer cannot use `membarrier`.
+    pub fn forbid_asymmetric(&mut self, asymmetric: &AtomicU32) {
+        self.may_be_asymmetric = false;
+        self.found_asleep(asymmetric);
+    }
+}
+
+/// What a side that publishes remembers of the sleeps of one peer.
+pub struct Watch {
+    /// The last event count that needs no wake-up: it is even, or already woken. [`WAKES_FIRST`]
+    /// if the next look wakes the peer in any case.
+    handled: u32,
+}
+
+impl Watch {
+    /// No sleep.
+    pub const fn new() -> Self {
+        Self { handled: 0 }
+    }
+
+    /// The state in which the next look finds the peer asleep, whatever the event count says.
+    pub const fn waking_first() -> Self {
+        Self {
+            handled: WAKES_FIRST,
+        }
+    }
+
+    /// The state of the peer, after [`Fences::after_publication`]. A peer that sleeps counts as
+    /// awake unless the publication is `worth_waking` it for; the second value says that.
     #[inline]
-    fn count_awake(&mut self, asymmetric: &AtomicU32) -> PeerState {
-        self.awake_count += 1;
-        if self.awake_count > AWAKE_LIMIT {
-            return self.awake_limit_reached(asymmetric);
+    pub fn state(
+        &mut self,
+        event_count: &AtomicU32,
+        worth_waking: impl FnOnce() -> bool,
+    ) -> (PeerState, bool) {
+        let count = event_count.load(Ordering::Relaxed);
+        if count == self.handled {
+            return (PeerState::Awake, false);
         }
-        PeerState::Awake
+        self.changed_state(count, worth_waking)
     }
 
-    #[cold]
-    fn awake_limit_reached(&mut self, asymmetric: &AtomicU32) -> PeerState {
-        let wakes = self.awake_count > WAKES_NEXT;
-        self.awake_count = 0;
-        if wakes {
-            return PeerState::Asleep;
+    fn changed_state(
+        &mut self,
+        count: u32,
+        worth_waking: impl FnOnce() -> bool,
+    ) -> (PeerState, bool) {
+        if count == ENDED {
+            return (PeerState::Ended, false);
         }
-        if self.may_be_asymmetric {
-            self.is_asymmetric = true;
-            asymmetric.store(1, Ordering::Relaxed);
-            // Pairs with the full fence in `prepare_wait`: if a waiter reads 0 after its
-            // announcement, the next `notify` sees the announcement.
-            fence(Ordering::SeqCst);
+        let wakes = self.handled == WAKES_FIRST;
+        if count.is_multiple_of(2) && !wakes {
+            self.handled = count;
+            return (PeerState::Awake, false);
         }
-        PeerState::Awake
+        // Pairs with the release in `prepare_wait`: everything that the peer wrote before it
+        // announced the wait is visible.
+        fence(Ordering::Acquire);
+        if !worth_waking() {
+            return (PeerState::Awake, true);
+        }
+        self.handled = count;
+        (PeerState::Asleep, false)
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The private state of a side that publishes for one peer.
+pub struct Notifier {
+    fences: Fences,
+    watch: Watch,
+}
+
+impl Notifier {
+    /// Makes a notifier that uses symmetric fences. With `may_be_asymmetric` it may switch to the
+    /// asymmetric fence.
+    pub const fn new(may_be_asymmetric: bool) -> Self {
+        Self {
+            fences: Fences::new(may_be_asymmetric),
+            watch: Watch::new(),
+        }
+    }
+
+    /// Makes a notifier that finds the peer asleep at first, whatever the event count says.
+    pub const fn waking_first(may_be_asymmetric: bool) -> Self {
+        Self {
+            fences: Fences::new(may_be_asymmetric),
+            watch: Watch::waking_first(),
+        }
+    }
+
+    /// The fast path of [`Notifier::notify`]: whether the peer is certainly awake. If not, the caller
+    /// must call `notify`.
+    #[inline(always)]
+    pub fn is_awake(&self, event_count: &AtomicU32) -> bool {
+        if !self.fences.is_asymmetric {
+            return false;
+        }
+        self.fences.after_publication();
+        event_count.load(Ordering::Relaxed) == self.watch.handled
+    }
+
+    /// Returns the state of the peer. The caller calls it after each publication, unless
+    /// [`Notifier::is_awake`] is true then. A peer that sleeps counts as awake unless the publication
+    /// is `worth_waking` it for.
+    #[inline]
+    pub fn notify(
+        &mut self,
+        event_count: &AtomicU32,
+        asymmetric: &AtomicU32,
+        worth_waking: impl FnOnce() -> bool,
+    ) -> PeerState {
+        self.fences.after_publication();
+        let (state, stays_asleep) = self.watch.state(event_count, worth_waking);
+        match state {
+            PeerState::Awake if stays_asleep => {}
+            PeerState::Awake => self.fences.found_awake(asymmetric),
+            PeerState::Asleep => self.fences.found_asleep(asymmetric),
+            PeerState::Ended => {}
+        }
+        state
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::channel::{Channel, RecvHalf};
 use crate::deadline::Deadline;
 use crate::errno::{Result, or_errno};
-use crate::ffi::pointer::{handle, out_ptr, recv_buffer, targets};
+use crate::ffi::pointer::{handle, message_buffer, out_ptr, targets};
 use libc::{c_int, c_void, iovec, size_t, ssize_t};
 
 /// Returns the receiving half of a channel.
@@ -57,9 +57,9 @@ pub unsafe extern "C" fn ipc_channel_recv(
 ) -> ssize_t {
     let recv = || -> Result<ssize_t> {
         // SAFETY: the caller's channel; no other thread receives.
-        let mut ch = unsafe { recv_half(ch) }?;
+        let ch = unsafe { recv_half(ch) }?;
         // SAFETY: the caller's buffer of cap bytes.
-        let buffer = unsafe { recv_buffer(buf, cap) }?;
+        let buffer = unsafe { message_buffer(buf, cap) }?;
         Ok(ch.recv(buffer, Deadline::new(timeout_ms)?)? as ssize_t)
     };
     or_errno(recv(), -1)

@@ -3,7 +3,7 @@
 use crate::channel::{Channel, SendHalf};
 use crate::deadline::Deadline;
 use crate::errno::{Result, or_errno};
-use crate::ffi::pointer::{buffer, handle, parts, sources};
+use crate::ffi::pointer::{handle, message, parts, sources};
 use libc::{c_int, c_void, iovec, size_t, ssize_t};
 use std::ptr;
 
@@ -84,9 +84,9 @@ pub unsafe extern "C" fn ipc_channel_send(
 ) -> c_int {
     let send = || -> Result<c_int> {
         // SAFETY: the caller's channel; no other thread sends.
-        let mut ch = unsafe { send_half(ch) }?;
+        let ch = unsafe { send_half(ch) }?;
         // SAFETY: the caller's buffer of len bytes.
-        let bytes = unsafe { buffer(buf, len) }?;
+        let bytes = unsafe { message(buf, len) }?;
         ch.send(bytes, Deadline::new(timeout_ms)?)?;
         Ok(0)
     };
