@@ -2379,7 +2379,7 @@ void ipc_cell_close(struct ipc_cell *c);
 
 
 /* ==============================================================================================
- * Layer 4: channels
+ * Layer 4: channels and feeds
  * ============================================================================================== */
 
 /* Channels: options and opening ---------------------------------------------------------------- */
@@ -3319,6 +3319,723 @@ int ipc_channel_peer_pidfd(const struct ipc_channel *ch);
 int ipc_channel_stats(const struct ipc_channel *ch,
                       struct ipc_channel_stats *ret_stats,
                       size_t stats_size);
+
+/* Feeds: options and opening ------------------------------------------------------------------- */
+
+/**
+ * Flag of struct ipc_feed_opts: allocate and map all memory of the ring before the feed is used.
+ */
+#define IPC_FEED_F_PREFAULT 1
+
+/**
+ * Flag of struct ipc_feed_opts: lock the ring in memory (mlock(2)).
+ */
+#define IPC_FEED_F_LOCK 2
+
+/**
+ * Flag of struct ipc_feed_opts: a publication that waits for space sleeps at once, without
+ * spinning.
+ */
+#define IPC_FEED_F_NO_SPIN 4
+
+/**
+ * The size of the name of a subscriber, with its terminating null byte.
+ */
+#define IPC_SUB_NAME_SIZE 32
+
+/**
+ * The size of the identity of a feed.
+ */
+#define IPC_FEED_ID_SIZE 16
+
+/**
+ * The publisher of a feed. One thread at a time uses it.
+ */
+struct ipc_feed;
+
+/**
+ * Options of a feed. All zeros are the defaults.
+ */
+struct ipc_feed_opts {
+    /**
+     * IPC_FEED_F_PREFAULT, IPC_FEED_F_LOCK and IPC_FEED_F_NO_SPIN, or'ed
+     */
+    unsigned int flags;
+    /**
+     * how long a publication that waits for space spins before it sleeps, in microseconds, at most
+     * 1000000. 0: about 10 microseconds while spinning succeeds
+     */
+    unsigned int spin_us;
+    /**
+     * the size of the ring in bytes, rounded up to a power of two of at least 64 KiB; 0: 256 KiB
+     */
+    uint64_t size;
+    /**
+     * the length of a message that must be possible to publish, whatever size is, in bytes; 0: no
+     * such requirement. At most 2147483647
+     */
+    uint64_t message_max;
+    /**
+     * the alignment of reserved and received messages in bytes: 8, 16, 32 or 64; 0: 8
+     */
+    unsigned int message_align;
+    /**
+     * the number of subscribers that the feed may have, at most 65536; 0: 64. Each needs two
+     * descriptors of the publisher
+     */
+    unsigned int subscribers_max;
+    /**
+     * how long a reliable subscriber may hold a publication up, in milliseconds. Then it becomes
+     * lossy. 0: without limit
+     */
+    int stall_ms;
+    /**
+     * 1: only lossy subscribers are admitted; 0: reliable ones too
+     */
+    unsigned int lossy_only;
+};
+
+/**
+ * Makes a feed, which carries messages from this process to many subscribers.
+ *
+ * Every subscriber receives every message. The messages pass through a ring in shared memory that
+ * only this process can write; a message is copied into it once, whatever the number of
+ * subscribers. Subscribers come by a path (ipc_feed_listen), or over a connected socket
+ * (ipc_feed_add).
+ *
+ * The publisher waits for a reliable subscriber: a message is not overwritten before the
+ * subscriber has read it. It never waits for a lossy one, which is told how many messages it has
+ * lost. A subscriber chooses what it is (struct ipc_sub_opts); the option lossy_only refuses
+ * reliable ones, and the option stall_ms makes a reliable one that stalls lossy.
+ *
+ * opts points to options of opts_size bytes (sizeof(*opts)); NULL means the defaults. The caller
+ * closes the feed with ipc_feed_close. It uses two descriptors, one more with ipc_feed_listen, and
+ * two for each subscriber. All are close-on-exec.
+ *
+ * Does not block. Not a cancellation point. May be called from any thread and in the child after
+ * fork; not from a signal handler. One thread at a time uses a feed. After fork the feed belongs
+ * to the parent: in the child every call but ipc_feed_close fails with EBUSY.
+ *
+ * Returns 0, or -1 with errno and *ret_feed unchanged:
+ *   E2BIG   opts sets a member that this version does not know
+ *   EFBIG   the size of the ring exceeds RLIMIT_FSIZE
+ *   EINVAL  ret_feed is NULL, opts has an unknown flag or an invalid size, number or time,
+ *           opts_size is smaller than the structure's first version, or the kernel is older than
+ *           Linux 5.1
+ *   EMFILE  the process has no descriptor left
+ *   ENFILE  the system has no open file left
+ *   ENOMEM  no memory or address space is left; or, with IPC_FEED_F_LOCK, the memory could not be
+ *           locked, or would exceed RLIMIT_MEMLOCK
+ *   ENOSPC  the ring would be larger than all memory and swap space; or, with
+ *           IPC_FEED_F_PREFAULT, not enough memory is free
+ *   EPERM   IPC_FEED_F_LOCK, and the process may not lock memory
+ */
+int ipc_feed_create(const struct ipc_feed_opts *opts, size_t opts_size, struct ipc_feed **ret_feed);
+
+/**
+ * Listens for subscribers at a path.
+ *
+ * path and mode are as for ipc_channel_listen: every process that may write the path may
+ * subscribe, and for "@name" every process on the system may. flags is 0. A feed listens at one
+ * path. ipc_feed_close removes the path.
+ *
+ * A subscriber that connects is admitted by ipc_feed_service, by a publication that waits for
+ * space, and by other publications: at once if one finds a subscriber asleep or there are none,
+ * and otherwise by every 16th, at most once in a few milliseconds. A publisher that publishes
+ * nothing and waits in an event loop uses ipc_feed_fd. A client that connects and sends nothing
+ * costs one descriptor for about a second.
+ *
+ * Blocks for at most about a second, while another process starts to listen at the same path. Not
+ * a cancellation point. For threads, fork and signal handlers the rules of ipc_feed_create apply.
+ *
+ * Returns 0, or -1 with errno: ipc_channel_listen's errors, and
+ *   EBUSY   the feed listens already; or this process has the feed from fork
+ *   EINVAL  feed is NULL
+ *   ENOSPC  the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches)
+ */
+int ipc_feed_listen(struct ipc_feed *feed, const char *path, mode_t mode, unsigned int flags);
+
+/**
+ * Admits the process at the other end of a connected socket.
+ *
+ * sock is a local socket (AF_UNIX) of type SOCK_STREAM or SOCK_SEQPACKET: from ipc_spawn,
+ * ipc_pair_open, socketpair(2) or accept(2). The other process calls ipc_sub_from_fd. The feed
+ * keeps a duplicate of the socket until the subscriber has asked for its admission. The caller may
+ * close sock at any time, and uses it for nothing else. A subscriber that asks later is admitted
+ * as described for ipc_feed_listen.
+ *
+ * Does not block. Not a cancellation point. For threads, fork and signal handlers the rules of
+ * ipc_feed_create apply.
+ *
+ * Returns 0, or -1 with errno:
+ *   EAGAIN      64 sockets have been added or accepted on which nobody has asked for an admission
+ *   EBADF       sock is not open
+ *   EBUSY       this process has the feed from fork
+ *   EINVAL      feed is NULL
+ *   EMFILE      the process has no descriptor left
+ *   ENOMEM      no memory is left
+ *   ENOSPC      the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches)
+ *   ENOTCONN    sock is not connected
+ *   ENOTSOCK    sock is not a socket
+ *   EOPNOTSUPP  sock is not a local socket
+ */
+int ipc_feed_add(struct ipc_feed *feed, int sock);
+
+/**
+ * Closes a feed, with its descriptors and its memory, and removes the path at which it listens.
+ *
+ * The subscribers receive all messages that were published, and then the end of the feed. In a
+ * child that has the feed from fork, the call only releases the child's copy. The call releases
+ * reserved space. NULL does nothing. No other thread may use feed during the call or after it.
+ *
+ * Does not block. Not a cancellation point. May be called in the child after fork; not from a
+ * signal handler.
+ */
+void ipc_feed_close(struct ipc_feed *feed);
+
+/* Feeds: publishing ---------------------------------------------------------------------------- */
+
+/**
+ * Publishes one message to all subscribers.
+ *
+ * len is from 1 to message_max of struct ipc_feed_info. The call copies the message into the ring.
+ * The first message of a feed has the sequence number 0, the next one 1, and so on. If reliable
+ * subscribers have not read the messages that this one would overwrite, the call waits for them as
+ * timeout_ms says: in milliseconds, -1 waits without limit, 0 does not wait, IPC_WAIT_INTR waits
+ * until a signal handler has run. It does not wait for a subscriber that has ended, nor longer
+ * than stall_ms for one that stalls.
+ *
+ * While the subscribers are busy, the call makes no system call, except one about every few
+ * milliseconds for those that want to be admitted (see ipc_feed_listen). It wakes each subscriber
+ * that sleeps.
+ *
+ * Every subscriber receives a message that was published, even if this process dies at once.
+ *
+ * Blocks as timeout_ms says. A cancellation point while it waits: the message is then not
+ * published. One thread at a time uses a feed. Fails in the child after fork; not for signal
+ * handlers. Does not raise SIGPIPE.
+ *
+ * Returns 0, or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and a reliable subscriber leaves no space
+ *   EBUSY      a message is reserved (ipc_feed_reserve); or this process has the feed from fork
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     feed or buf is NULL, len is 0, or timeout_ms is below -2
+ *   EMSGSIZE   len is greater than message_max of struct ipc_feed_info
+ *   ETIMEDOUT  the time-out expired
+ */
+int ipc_feed_publish(struct ipc_feed *feed, const void *buf, size_t len, int timeout_ms);
+
+/**
+ * Reserves space for one message in the ring, which the caller fills in place.
+ *
+ * len is as for ipc_feed_publish. The caller may read and write the space until ipc_feed_commit
+ * publishes it or ipc_feed_cancel releases it. The space is aligned to 8 bytes, or to
+ * message_align, and its content is undefined at first. The messages that the space overwrites are
+ * lost for lossy subscribers from this call on. If reliable subscribers leave no space, the call
+ * waits as ipc_feed_publish does.
+ *
+ * Blocks as timeout_ms says. A cancellation point while it waits. For threads, fork and signal
+ * handlers the rules of ipc_feed_publish apply.
+ *
+ * Returns the address of the space, or NULL with errno: ipc_feed_publish's errors.
+ */
+void *ipc_feed_reserve(struct ipc_feed *feed, size_t len, int timeout_ms);
+
+/**
+ * Publishes the reserved message.
+ *
+ * len is from 1 to the length that was reserved; only the first len bytes are published.
+ *
+ * Does not block. Not a cancellation point. For threads, fork and signal handlers the rules of
+ * ipc_feed_publish apply.
+ *
+ * Returns 0, or -1 with errno:
+ *   EBUSY   this process has the feed from fork
+ *   EINVAL  feed is NULL, nothing is reserved, or len is 0 or too large
+ */
+int ipc_feed_commit(struct ipc_feed *feed, size_t len);
+
+/**
+ * Releases the reserved space, and publishes nothing.
+ *
+ * Does not block. Not a cancellation point. For threads, fork and signal handlers the rules of
+ * ipc_feed_publish apply.
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  feed is NULL, or nothing is reserved
+ */
+int ipc_feed_cancel(struct ipc_feed *feed);
+
+/* Feeds: subscribers and state ----------------------------------------------------------------- */
+
+/**
+ * State of a subscriber: the publisher does not wait for it.
+ */
+#define IPC_SUB_S_LOSSY 1
+
+/**
+ * State of a subscriber: it was reliable, and became lossy because it stalled for stall_ms.
+ */
+#define IPC_SUB_S_STALLED 2
+
+/**
+ * State of a subscriber: it sleeps until the next message.
+ */
+#define IPC_SUB_S_ASLEEP 4
+
+/**
+ * State of a subscriber: the last publication waits for it, or was refused because of it.
+ */
+#define IPC_SUB_S_HOLDS 8
+
+/**
+ * A subscriber of a feed.
+ */
+struct ipc_feed_subscriber {
+    /**
+     * the process that connected, as in struct ipc_cred
+     */
+    pid_t pid;
+    /**
+     * its user
+     */
+    uid_t uid;
+    /**
+     * its group
+     */
+    gid_t gid;
+    /**
+     * IPC_SUB_S_LOSSY, IPC_SUB_S_STALLED, IPC_SUB_S_ASLEEP and IPC_SUB_S_HOLDS, or'ed
+     */
+    unsigned int state;
+    /**
+     * the number of messages that it has not received yet
+     */
+    uint64_t lag_messages;
+    /**
+     * the number of bytes of the ring that these occupy
+     */
+    uint64_t lag_bytes;
+    /**
+     * the number of messages that it has lost
+     */
+    uint64_t lost;
+    /**
+     * its name; empty if it has none. It may contain any bytes
+     */
+    char name[IPC_SUB_NAME_SIZE];
+};
+
+/**
+ * The facts about a feed.
+ */
+struct ipc_feed_info {
+    /**
+     * random bytes that identify the feed
+     */
+    uint8_t feed_id[IPC_FEED_ID_SIZE];
+    /**
+     * the number of messages that were published: the sequence number of the next one
+     */
+    uint64_t published;
+    /**
+     * the length of the longest message that can be published
+     */
+    uint64_t message_max;
+};
+
+/**
+ * Admits the subscribers that wait, and forgets those that have ended.
+ *
+ * It handles up to 16 events, so that its time is bounded; the descriptor of ipc_feed_fd stays
+ * readable if there are more. Publications call it too, see ipc_feed_listen.
+ *
+ * Does not block. Not a cancellation point. For threads, fork and signal handlers the rules of
+ * ipc_feed_create apply.
+ *
+ * Returns 0, or -1 with errno:
+ *   EBUSY   this process has the feed from fork
+ *   EINVAL  feed is NULL
+ *   EMFILE  a subscriber waits to be accepted, and the process has no descriptor left. It stays in
+ *           the queue; the feed tries again after 10 ms
+ *   ENFILE  as EMFILE, and the system has no open file left
+ *   ENOMEM  as EMFILE, and no memory is left
+ */
+int ipc_feed_service(struct ipc_feed *feed);
+
+/**
+ * Returns the descriptor of a feed, for poll, epoll and similar calls.
+ *
+ * It becomes readable (POLLIN, and no other event):
+ * - when a subscriber waits to be admitted, or has ended;
+ * - after a publication or reservation that failed with EAGAIN, when the reliable subscribers have
+ *   read half of the ring.
+ *
+ * Spurious readiness is possible. When it is readable, call ipc_feed_service, and then retry the
+ * publication that failed with EAGAIN.
+ *
+ * The descriptor belongs to the feed, which closes it. Do not read from it or write to it. Each
+ * call returns the same descriptor.
+ *
+ * Does not block. For threads, fork and signal handlers the rules of ipc_feed_create apply.
+ *
+ * Returns the descriptor, or -1 with errno:
+ *   EBUSY   this process has the feed from fork
+ *   EINVAL  feed is NULL
+ */
+int ipc_feed_fd(struct ipc_feed *feed);
+
+/**
+ * Reports the subscribers of a feed, with their lag.
+ *
+ * ret is an array of count elements of size bytes each (sizeof(*ret)); NULL if count is 0. The
+ * call writes the first count subscribers, in any order, and returns the number of all: if it is
+ * greater than count, the array was too small. Lag, state and lost of a subscriber come from
+ * memory that only the subscriber writes. The call limits them to what is possible, but a hostile
+ * subscriber can report wrong ones.
+ *
+ * Does not block. For threads, fork and signal handlers the rules of ipc_feed_create apply.
+ *
+ * Returns the number of subscribers, or -1 with errno:
+ *   EBUSY   this process has the feed from fork
+ *   EINVAL  feed is NULL; or count is not 0, and ret is NULL or size is smaller than the
+ *           structure's first version
+ */
+ssize_t ipc_feed_subscribers(struct ipc_feed *feed,
+                             struct ipc_feed_subscriber *ret,
+                             size_t count,
+                             size_t size);
+
+/**
+ * Gets the facts about a feed.
+ *
+ * size is sizeof(*ret_info).
+ *
+ * Does not block. For threads and signal handlers the rules of ipc_feed_create apply; may be called
+ * in the child after fork.
+ *
+ * Returns 0, or -1 with errno and ret_info unchanged:
+ *   EINVAL  feed or ret_info is NULL, or size is smaller than the structure's first version
+ */
+int ipc_feed_info(struct ipc_feed *feed, struct ipc_feed_info *ret_info, size_t size);
+
+/* Feeds: subscribing --------------------------------------------------------------------------- */
+
+/**
+ * Flag of struct ipc_sub_opts: the publisher does not wait for this subscriber, which may lose
+ * messages.
+ */
+#define IPC_SUB_F_LOSSY 1
+
+/**
+ * Flag of struct ipc_sub_opts: begin with the oldest message that is in the ring. Without this
+ * flag and IPC_SUB_F_FROM_SEQ, begin with the next message that is published.
+ */
+#define IPC_SUB_F_OLDEST 2
+
+/**
+ * Flag of struct ipc_sub_opts: begin with the message that has the sequence number seq.
+ */
+#define IPC_SUB_F_FROM_SEQ 4
+
+/**
+ * Flag of struct ipc_sub_opts: a blocking call sleeps at once, without spinning.
+ */
+#define IPC_SUB_F_NO_SPIN 8
+
+/**
+ * Flag of struct ipc_sub_opts, for ipc_sub_connect only: if no process listens at the path, wait
+ * for one.
+ */
+#define IPC_SUB_F_WAIT 16
+
+/**
+ * A subscriber of a feed. One thread at a time uses it.
+ */
+struct ipc_sub;
+
+/**
+ * Options of a subscriber. All zeros are the defaults.
+ */
+struct ipc_sub_opts {
+    /**
+     * IPC_SUB_F_LOSSY, IPC_SUB_F_OLDEST, IPC_SUB_F_FROM_SEQ, IPC_SUB_F_NO_SPIN and, for
+     * ipc_sub_connect, IPC_SUB_F_WAIT, or'ed. IPC_SUB_F_OLDEST and IPC_SUB_F_FROM_SEQ exclude each
+     * other
+     */
+    unsigned int flags;
+    /**
+     * how long a blocking call spins before it sleeps, in microseconds, at most 1000000. 0: about
+     * 10 microseconds while spinning succeeds
+     */
+    unsigned int spin_us;
+    /**
+     * with IPC_SUB_F_FROM_SEQ, the sequence number of the first message to receive; otherwise 0
+     */
+    uint64_t seq;
+    /**
+     * the largest ring to accept, in bytes; 0: 16 MiB. This process maps the ring
+     */
+    uint64_t size_max;
+    /**
+     * a name that ipc_feed_subscribers shows, of at most 31 bytes; NULL: none
+     */
+    const char *name;
+    /**
+     * the identity of the feed (struct ipc_sub_info), if the subscriber continues to read one that
+     * it has read before. Another feed is then refused with ESTALE. Zeros: any feed
+     */
+    uint8_t feed_id[IPC_FEED_ID_SIZE];
+};
+
+/**
+ * Subscribes to the feed that listens at a path.
+ *
+ * path is as for ipc_feed_listen. opts points to options of opts_size bytes (sizeof(*opts)); NULL
+ * means the defaults: a reliable subscriber that begins with the next message.
+ *
+ * The call returns when the publisher has admitted the subscriber, or when its time-out ends. A
+ * publisher that publishes nothing and does not call ipc_feed_service admits nobody: use a
+ * time-out. timeout_ms is in milliseconds: -1 waits without limit, 0 does not wait, IPC_WAIT_INTR
+ * waits until a signal handler has run. It limits the whole call: with IPC_SUB_F_WAIT the wait for
+ * a listener, as for ipc_channel_connect, the wait for a place in the listener's queue, and the
+ * wait for the admission.
+ *
+ * With IPC_SUB_F_FROM_SEQ a subscriber continues where it ended before: seq is the sequence number
+ * after that of its last message, and feed_id is that of the feed. If the publisher has overwritten
+ * that message, the first receive fails with EOVERFLOW, which says where to go on.
+ *
+ * The caller closes the subscriber with ipc_sub_close. It uses two descriptors, and two more after
+ * ipc_sub_fd. All are close-on-exec.
+ *
+ * Blocks as timeout_ms says. Not a cancellation point: use a time-out. May be called from any
+ * thread and in the child after fork; not from a signal handler. One thread at a time uses a
+ * subscriber.
+ *
+ * Returns 0, or -1 with errno and *ret_sub unchanged:
+ *   E2BIG         opts sets a member that this version does not know
+ *   EACCES        no permission to search the directory or to write the path
+ *   EAGAIN        timeout_ms is 0, and the publisher has not admitted the subscriber yet
+ *   ECONNREFUSED  no process listens at the path, or the socket there is not a feed's
+ *   EINTR         timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL        ret_sub or path is NULL, path is "@", opts has an unknown flag or an invalid
+ *                 time, both IPC_SUB_F_OLDEST and IPC_SUB_F_FROM_SEQ are set, seq is set without
+ *                 IPC_SUB_F_FROM_SEQ, opts_size is smaller than the structure's first version,
+ *                 timeout_ms is below -2, or the kernel is older than Linux 5.1
+ *   ELOOP         too many symbolic links in the path
+ *   EMFILE        the process has no descriptor left
+ *   ENAMETOOLONG  path is longer than the path of a socket can be (107 bytes), or the name is
+ *                 longer than 31 bytes
+ *   ENFILE        the system has no open file left
+ *   ENOBUFS       no memory is left for the handshake
+ *   ENOENT        the path does not exist, or is empty
+ *   ENOMEM        no memory or address space is left
+ *   ENOSPC        the system has no memory left
+ *   ENOTDIR       a part of the path is not a directory
+ *   EOPNOTSUPP    the feed admits only lossy subscribers
+ *   EPIPE         the publisher has ended, or has no descriptor or memory left for a subscriber
+ *   EPROTO        the listener does not use this protocol, its memory does not have the required
+ *                 seals, or its ring is larger than size_max
+ *   ESTALE        the feed is not that of feed_id, or has not published as many messages as seq
+ *                 says; or the publisher uses another version of the protocol
+ *   ETIMEDOUT     the time-out expired
+ *   ETOOMANYREFS  too many descriptors of this user are in flight (see ipc_msg_send)
+ *   EUSERS        the feed has as many subscribers as it may have
+ */
+int ipc_sub_connect(const char *path,
+                    const struct ipc_sub_opts *opts,
+                    size_t opts_size,
+                    int timeout_ms,
+                    struct ipc_sub **ret_sub);
+
+/**
+ * Subscribes to a feed over a connected socket, whose other end the publisher has passed to
+ * ipc_feed_add, or will pass to it.
+ *
+ * sock is as for ipc_feed_add; the caller may close it after the call. opts and timeout_ms are as
+ * for ipc_sub_connect, without IPC_SUB_F_WAIT.
+ *
+ * Blocks as timeout_ms says, until the publisher has admitted the subscriber; so the thread that
+ * publishes cannot call it. Not a cancellation point: use a time-out. If the call fails after it
+ * has sent its request (EAGAIN, EINTR, ETIMEDOUT and others), it shuts the socket down for both
+ * sides (shutdown(2)), because the publisher may have admitted the subscriber. May be called from
+ * any thread and in the child after fork; not from a signal handler.
+ *
+ * Returns 0, or -1 with errno: ipc_sub_connect's errors without those of a path, and
+ *   EBADF       sock is not open
+ *   EBUSY       another process that has the socket has received the publisher's answer
+ *   ENOTCONN    sock is not connected
+ *   ENOTSOCK    sock is not a socket
+ *   EOPNOTSUPP  sock is not a local socket, or the feed admits only lossy subscribers
+ */
+int ipc_sub_from_fd(int sock,
+                    const struct ipc_sub_opts *opts,
+                    size_t opts_size,
+                    int timeout_ms,
+                    struct ipc_sub **ret_sub);
+
+/**
+ * Closes a subscriber, with its descriptors and its memory.
+ *
+ * The publisher no longer waits for it. A child that has the subscriber from fork keeps it open. A
+ * message that ipc_sub_peek has returned must not be read after the call. NULL does nothing. No
+ * other thread may use sub during the call or after it.
+ *
+ * Does not block. Not a cancellation point. May be called in the child after fork; not from a
+ * signal handler.
+ */
+void ipc_sub_close(struct ipc_sub *sub);
+
+/* Feeds: receiving ----------------------------------------------------------------------------- */
+
+/**
+ * The facts about a subscriber and its feed.
+ */
+struct ipc_sub_info {
+    /**
+     * random bytes that identify the feed
+     */
+    uint8_t feed_id[IPC_FEED_ID_SIZE];
+    /**
+     * the sequence number of the next message to receive
+     */
+    uint64_t next_seq;
+    /**
+     * the number of messages that the feed has published
+     */
+    uint64_t published;
+    /**
+     * the number of messages that this subscriber has lost
+     */
+    uint64_t lost;
+    /**
+     * the process that listened, or made the socket, as in struct ipc_cred
+     */
+    struct ipc_cred publisher;
+    /**
+     * 0
+     */
+    uint32_t reserved;
+};
+
+/**
+ * Receives one message.
+ *
+ * The call copies the message into buf, a buffer of cap bytes, and its sequence number into
+ * *ret_seq; ret_seq may be NULL. If the message is longer, the call fails with EMSGSIZE and the
+ * message stays: receive it with a larger buffer. timeout_ms is in milliseconds: -1 waits without
+ * limit, 0 does not wait, IPC_WAIT_INTR waits until a signal handler has run.
+ *
+ * Sequence numbers have no gaps. If the publisher has overwritten the next message, the call
+ * fails with EOVERFLOW, *ret_seq is the sequence number of the message that the next call receives,
+ * and all messages before it are lost. Only a lossy subscriber is overtaken, and a reliable one
+ * that has stalled for the publisher's stall_ms: it is lossy from then on. If it is overtaken twice
+ * within a short time, it goes on with a message up to a quarter of the ring after the oldest one,
+ * so that it is not overtaken again at once. A message that is being overwritten is never received.
+ *
+ * The call returns all messages that were published before the publisher ended, and then reports
+ * the end. A call with timeout_ms 0 that finds no message checks whether the publisher is alive at
+ * most once in 20 microseconds; after ipc_sub_fd, each time.
+ *
+ * Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. One thread at
+ * a time uses a subscriber. May be called in the child after fork; not from a signal handler.
+ *
+ * Returns the length of the message; 0 at the end of the feed; or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and no message is available
+ *   EBUSY      another process has this subscriber from fork, and has received with it: nothing
+ *              was received
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     sub or buf is NULL, cap is 0, or timeout_ms is below -2
+ *   EMSGSIZE   the message is longer than cap
+ *   EOVERFLOW  messages were lost; *ret_seq says where to go on
+ *   EPROTO     the publisher has violated the protocol: the subscriber can only be closed
+ *   ETIMEDOUT  the time-out expired
+ */
+ssize_t ipc_sub_recv(struct ipc_sub *sub, void *buf, size_t cap, uint64_t *ret_seq, int timeout_ms);
+
+/**
+ * Returns the next message in the ring without copying it.
+ *
+ * The message can be read at *ret_buf, which is aligned to 8 bytes or to the feed's message_align,
+ * until ipc_sub_release or ipc_sub_recv. *ret_seq becomes its sequence number; ret_seq may be NULL.
+ * Its length is fixed, but the publisher can change its bytes: a hostile one at any time, so copy
+ * them before you check them; and an honest one overwrites a message that a lossy subscriber reads.
+ * Then ipc_sub_release fails with EOVERFLOW, and what was read must be discarded. timeout_ms is as
+ * for ipc_sub_recv.
+ *
+ * Blocks as timeout_ms says. A cancellation point while it waits. For threads, fork and signal
+ * handlers the rules of ipc_sub_recv apply.
+ *
+ * Returns the length of the message; 0 at the end of the feed; or -1 with errno:
+ *   EAGAIN     timeout_ms is 0, and no message is available
+ *   EBUSY      another process has this subscriber from fork, and has received with it
+ *   EINTR      timeout_ms is IPC_WAIT_INTR, and a signal handler ran
+ *   EINVAL     sub or ret_buf is NULL, or timeout_ms is below -2
+ *   EOVERFLOW  messages were lost; *ret_seq says where to go on
+ *   EPROTO     the publisher has violated the protocol: the subscriber can only be closed
+ *   ETIMEDOUT  the time-out expired
+ * *ret_buf changes only if there is a message.
+ */
+ssize_t ipc_sub_peek(struct ipc_sub *sub, const void **ret_buf, uint64_t *ret_seq, int timeout_ms);
+
+/**
+ * Goes to the message after the one that ipc_sub_peek has returned.
+ *
+ * Does not block. For threads, fork and signal handlers the rules of ipc_sub_recv apply.
+ *
+ * Returns 0, or -1 with errno:
+ *   EBUSY      another process has this subscriber from fork, and has received with it
+ *   EINVAL     sub is NULL, or ipc_sub_peek has not returned a message
+ *   EOVERFLOW  the publisher has overwritten the message, so what was read at *ret_buf is not
+ *              valid. The message and those up to the next one are lost; the next ipc_sub_recv or
+ *              ipc_sub_peek returns the sequence number of that one
+ *   EPROTO     the publisher has violated the protocol: the subscriber can only be closed
+ */
+int ipc_sub_release(struct ipc_sub *sub);
+
+/**
+ * Returns the descriptor of a subscriber, for poll, epoll and similar calls.
+ *
+ * It becomes readable (POLLIN, and no other event):
+ * - for a message, or when messages were lost;
+ * - for the end of the feed, until a receive has reported it;
+ * - for the death of the publisher, and then it stays readable.
+ *
+ * Spurious readiness is possible. It stays readable until a receive fails with EAGAIN. With
+ * edge-triggered polling the caller must receive until EAGAIN or the end of the feed.
+ *
+ * After the first call the publisher must wake this subscriber for each message that it waits for.
+ * A program that waits in the functions themselves, or polls them, does not need the descriptor.
+ *
+ * The descriptor belongs to the subscriber, which closes it. Do not read from it or write to it.
+ * Each call returns the same descriptor.
+ *
+ * Does not block. One thread at a time uses a subscriber. May be called in the child after fork;
+ * not from a signal handler. If the parent had the descriptor before the fork, the child shares
+ * it, as with epoll_create(2).
+ *
+ * Returns the descriptor, or -1 with errno:
+ *   EINVAL  sub is NULL
+ *   EMFILE  the process has no descriptor left
+ *   ENFILE  the system has no open file left
+ *   ENOMEM  no memory is left
+ *   ENOSPC  the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches)
+ */
+int ipc_sub_fd(struct ipc_sub *sub);
+
+/**
+ * Gets the facts about a subscriber and its feed.
+ *
+ * size is sizeof(*ret_info). A subscriber that wants to continue after its process has ended stores
+ * feed_id and next_seq; see ipc_sub_connect.
+ *
+ * Does not block. One thread at a time uses a subscriber. May be called in the child after fork;
+ * not from a signal handler.
+ *
+ * Returns 0, or -1 with errno and ret_info unchanged:
+ *   EINVAL  sub or ret_info is NULL, or size is smaller than the structure's first version
+ */
+int ipc_sub_info(struct ipc_sub *sub, struct ipc_sub_info *ret_info, size_t size);
 
 #ifdef __cplusplus
 }

@@ -108,6 +108,13 @@ int use(void)
     struct iovec part = {name, 1};
     struct ipc_channel_stats stats;
     struct ipc_channel *ch[2];
+    struct ipc_feed_opts feed_opts;
+    struct ipc_sub_opts sub_opts;
+    struct ipc_feed_subscriber subscriber;
+    struct ipc_feed_info feed_info;
+    struct ipc_sub_info sub_info;
+    struct ipc_feed *feed = 0;
+    struct ipc_sub *sub = 0;
     const void *message = 0;
     char *const argv[] = {name, 0};
     struct ipc_cell *cell = 0;
@@ -138,6 +145,16 @@ int use(void)
     channel_opts.send_size = channel_opts.recv_size = channel_opts.recv_size_max = 0;
     channel_opts.message_max = 1;
     channel_opts.message_align = channel_opts.reserved = 0;
+    feed_opts.flags = IPC_FEED_F_PREFAULT | IPC_FEED_F_LOCK | IPC_FEED_F_NO_SPIN;
+    feed_opts.spin_us = feed_opts.message_align = feed_opts.subscribers_max = 0;
+    feed_opts.size = feed_opts.message_max = 0;
+    feed_opts.stall_ms = (int)(feed_opts.lossy_only = 1);
+    sub_opts.flags = IPC_SUB_F_LOSSY | IPC_SUB_F_OLDEST | IPC_SUB_F_FROM_SEQ | IPC_SUB_F_NO_SPIN |
+                     IPC_SUB_F_WAIT;
+    sub_opts.spin_us = 0;
+    sub_opts.seq = sub_opts.size_max = 0;
+    sub_opts.name = name;
+    sub_opts.feed_id[IPC_FEED_ID_SIZE - 1] = 0;
     return version[0] == '0' &&
            ipc_socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv) == 0 &&
            ipc_mkfifo(\"fifo\", S_IRUSR | S_IWUSR) == 0 &&
@@ -226,6 +243,28 @@ int use(void)
            ipc_channel_stats(ch[0], &stats, sizeof stats) == 0 &&
            stats.sent_messages + stats.wakes > 0 &&
            (ipc_channel_close(ch[0]), 1) &&
+           ipc_feed_create(&feed_opts, sizeof feed_opts, &feed) == 0 &&
+           ipc_feed_listen(feed, name, 0600, 0) == 0 &&
+           ipc_feed_add(feed, sv[0]) == 0 &&
+           ipc_sub_connect(name, &sub_opts, sizeof sub_opts, 0, &sub) == 0 &&
+           ipc_sub_from_fd(sv[0], 0, 0, -1, &sub) == 0 &&
+           ipc_feed_publish(feed, buffer, 1, -1) == 0 &&
+           ipc_feed_reserve(feed, 1, -1) != 0 &&
+           ipc_feed_commit(feed, 1) == 0 &&
+           ipc_feed_cancel(feed) < 0 &&
+           ipc_feed_service(feed) == 0 &&
+           ipc_feed_fd(feed) >= 0 &&
+           ipc_feed_info(feed, &feed_info, sizeof feed_info) == 0 &&
+           ipc_feed_subscribers(feed, &subscriber, 1, sizeof subscriber) == 1 &&
+           subscriber.name[IPC_SUB_NAME_SIZE - 1] == 0 &&
+           (subscriber.state & (IPC_SUB_S_LOSSY | IPC_SUB_S_STALLED | IPC_SUB_S_ASLEEP | IPC_SUB_S_HOLDS)) == 0 &&
+           ipc_sub_recv(sub, buffer, sizeof buffer, &seen, -1) == 1 &&
+           ipc_sub_peek(sub, &message, 0, -1) == 1 &&
+           ipc_sub_release(sub) == 0 &&
+           ipc_sub_fd(sub) >= 0 &&
+           ipc_sub_info(sub, &sub_info, sizeof sub_info) == 0 &&
+           (ipc_sub_close(sub), 1) &&
+           (ipc_feed_close(feed), 1) &&
            ipc_cell_init(memory, ipc_cell_memory_size(8), 8, IPC_CELL_F_WAITABLE | IPC_CELL_F_WAITABLE_RDONLY, &cell) == 0 &&
            ipc_cell_open(memory, 4096, IPC_CELL_F_RDONLY, &cell) == 0 &&
            ipc_cell_store(cell, buffer, ipc_cell_value_size(cell), -1) == 0 &&
@@ -281,7 +320,7 @@ enum Section {
 }
 use Section::{Layer, Part};
 
-const SECTIONS: [Section; 26] = [
+const SECTIONS: [Section; 31] = [
     Part("Version", &["src/ffi/version.rs"]),
     Part(
         "Time-outs, and return values of locks",
@@ -317,7 +356,7 @@ const SECTIONS: [Section; 26] = [
     Part("Condition", &["src/ffi/cond.rs"]),
     Part("Event", &["src/ffi/event.rs"]),
     Part("Cell", &["src/ffi/cell.rs"]),
-    Layer("Layer 4: channels"),
+    Layer("Layer 4: channels and feeds"),
     Part(
         "Channels: options and opening",
         &["src/ffi/channel/options.rs", "src/ffi/channel/open.rs"],
@@ -330,6 +369,17 @@ const SECTIONS: [Section; 26] = [
         "Readiness, state and closing",
         &["src/ffi/channel/state.rs"],
     ),
+    Part(
+        "Feeds: options and opening",
+        &["src/ffi/feed/options.rs", "src/ffi/feed/open.rs"],
+    ),
+    Part("Feeds: publishing", &["src/ffi/feed/publish.rs"]),
+    Part("Feeds: subscribers and state", &["src/ffi/feed/state.rs"]),
+    Part(
+        "Feeds: subscribing",
+        &["src/ffi/feed/sub_options.rs", "src/ffi/feed/subscribe.rs"],
+    ),
+    Part("Feeds: receiving", &["src/ffi/feed/receive.rs"]),
 ];
 
 /// The longest line of the header.

@@ -1,9 +1,7 @@
 //! Connecting to a listener, accepting connections, and making a channel over a given socket.
 
-use super::await_listener::ListenerWait;
 use super::endpoint::Channel;
 use super::handshake::{FDS_AT_PEAK, Offer};
-use super::listen::{address, new_socket};
 use super::memory::RingParams;
 use super::options::Options;
 use super::pending::Pending;
@@ -12,14 +10,15 @@ use crate::errno::{Errno, Result};
 use crate::fd::{borrow, duplicate, own};
 use crate::pair;
 use crate::sys::{self, CancelGuard};
+use crate::transport::await_listener::ListenerWait;
+use crate::transport::connect::connect_socket;
+use crate::transport::listen::{address, new_socket};
 use crate::transport::wait::Role;
 use nix::fcntl::{FcntlArg, OFlag};
 use nix::poll::PollFlags;
-use nix::sys::socket::{self, Shutdown, SockFlag, UnixAddr, sockopt};
-use nix::sys::time::TimeVal;
+use nix::sys::socket::{self, Shutdown, SockFlag, UnixAddr};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 /// Makes the end of a channel over a connected socket.
 pub fn from_socket(
@@ -166,36 +165,4 @@ fn try_connect(
     let channel = Channel::new(options, ring, cred, pending);
     channel.complete_handshake(Role::Receiver, deadline)?;
     Ok(channel)
-}
-
-/// Connects the socket. Waits while the listener's queue is full.
-fn connect_socket(socket: &OwnedFd, address: &UnixAddr, deadline: &mut Deadline) -> Result<()> {
-    loop {
-        match socket::connect(socket.as_raw_fd(), address).map_err(Errno::from) {
-            Err(Errno::EAGAIN) => block_next_attempt(socket, deadline)?,
-            Err(Errno::EINTR) => {
-                deadline.interrupted()?;
-                block_next_attempt(socket, deadline)?; // for the remaining time
-            }
-            connected => return connected,
-        }
-    }
-}
-
-/// Makes the socket block in its next connect(2), for the remaining time: poll(2) does not report
-/// space in the listener's queue.
-fn block_next_attempt(socket: &OwnedFd, deadline: &mut Deadline) -> Result<()> {
-    let remaining = deadline.remaining()?;
-    // With any time-out, connect(2) fails with EINTR after a signal handler, even after one with
-    // SA_RESTART (signal(7)).
-    const LONG: Duration = Duration::from_secs(1 << 30);
-    let timeout = match remaining {
-        None if deadline.ends_with_signal() => LONG,
-        None => Duration::ZERO, // no time-out
-        Some(remaining) => remaining.max(Duration::from_micros(1)),
-    };
-    let timeout = TimeVal::new(timeout.as_secs() as i64, timeout.subsec_micros().into());
-    socket::setsockopt(socket, sockopt::SendTimeout, &timeout)?;
-    nix::fcntl::fcntl(socket, FcntlArg::F_SETFL(OFlag::empty()))?;
-    Ok(())
 }

@@ -82,7 +82,7 @@ impl Offer {
     /// Makes an offer: creates the memory and the pipe. `fds` as in [`OwnSide`].
     #[inline(never)] // large, with several callers
     pub fn new(params: &RingParams, fds: bool) -> Result<Self> {
-        let (memory, memory_fd) = EndMemory::create(params)?;
+        let (memory, memory_fd) = EndMemory::of_end(params)?;
         let (peer_bell, read_end) = PeerDoorbell::new()?;
         Ok(Self {
             own: OwnSide::new(memory, params.align, peer_bell, membarrier::register(), fds),
@@ -169,7 +169,7 @@ impl PeerOffer {
         let [memory, pipe] = hello.fds;
         Ok(Self {
             pipe: ReadEnd::new(pipe)?,
-            memory: EndMemory::of_peer(memory.as_fd(), ring_size)?,
+            memory: EndMemory::of_other_end(memory.as_fd(), ring_size)?,
             align,
             membarrier,
             fds,

@@ -18,15 +18,12 @@
 //! | `handshake` | the offer that each side sends, and the check of the peer's offer |
 //! | `pending` | completing the handshake |
 //! | `connect` | connecting, accepting, and using a given socket |
-//! | `await_listener` | waiting for a listener between attempts to connect |
-//! | `listen` | listening at a path, and replacing the socket of a dead listener |
 //!
 //! A channel is built from the parts in [`crate::transport`]: the ring, the decision whether to
 //! wake the peer (`event_count`), noticing its death (`doorbell`), the wait loop, and arming the
 //! descriptor (`readiness`).
 
 mod addresses;
-mod await_listener;
 mod batch;
 mod call;
 mod connect;
@@ -34,7 +31,6 @@ mod control;
 mod descriptors;
 mod endpoint;
 mod handshake;
-mod listen;
 mod memory;
 mod options;
 mod pending;
@@ -47,7 +43,6 @@ mod stats;
 pub use call::{CALL_OVERHEAD, Caller};
 pub use connect::{accept, connect, from_socket, wait_for_client};
 pub use endpoint::Channel;
-pub use listen::listen;
 pub use options::Options;
 pub use recv::RecvHalf;
 pub use send::SendHalf;

@@ -1,9 +1,10 @@
 //! The options of a channel, and their defaults.
 
 use super::descriptors;
-use super::memory::{self, RingParams};
+use super::memory::RingParams;
 use crate::errno::{Errno, Result};
 use crate::transport::ring::{ALIGN_MIN, is_alignment, longest, size_for};
+use crate::transport::ring_memory::{Pages, RING_MAX, ring_size};
 use crate::transport::spin::SpinPolicy;
 
 /// The options of a channel.
@@ -87,14 +88,16 @@ impl Options {
         };
         let for_message = match self.message_max {
             0 => 0,
-            len if len <= longest(memory::RING_MAX) - room => size_for(len + room),
+            len if len <= longest(RING_MAX) - room => size_for(len + room),
             _ => return Err(Errno::EINVAL),
         };
         Ok(RingParams {
-            ring_size: memory::ring_size(size.max(for_message))?,
+            ring_size: ring_size(size.max(for_message))?,
             align: self.align()?,
-            populate: self.populate,
-            lock: self.lock,
+            pages: Pages {
+                populate: self.populate,
+                lock: self.lock,
+            },
         })
     }
 }

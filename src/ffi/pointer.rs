@@ -203,6 +203,16 @@ pub unsafe fn handle<'a, T>(at: *const T) -> Result<&'a T> {
     unsafe { at.as_ref() }.ok_or(Errno::EINVAL)
 }
 
+/// Returns the object of a handle that one thread at a time uses.
+///
+/// # Safety
+///
+/// As for [`handle`], and only the result accesses the object while it is used.
+pub unsafe fn handle_mut<'a, T>(at: *mut T) -> Result<&'a mut T> {
+    // SAFETY: the caller's promise.
+    unsafe { at.as_mut() }.ok_or(Errno::EINVAL)
+}
+
 /// Allocates the memory of a new handle's object, to be initialised with [`Box::write`]. `ENOMEM`
 /// if the allocation fails.
 pub fn handle_memory<T>() -> Result<Box<MaybeUninit<T>>> {

@@ -1,6 +1,6 @@
 //! Memory that a fork clears, and the random bytes of the last exec.
 
-use super::checked_int;
+use super::{checked_int, checked_len};
 use crate::errno::{Result, preserve_errno};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -59,6 +59,35 @@ impl Default for ForkLocal {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The number of this process, after [`process_id`] was called.
+static PROCESS: ForkLocal = ForkLocal::new();
+
+/// The number of this process, without a system call after the first time.
+#[inline]
+#[must_use]
+pub fn process_id() -> u32 {
+    match PROCESS.load() {
+        0 => first_process_id(),
+        id => id as u32,
+    }
+}
+
+#[cold]
+fn first_process_id() -> u32 {
+    let id = std::process::id();
+    PROCESS.store(id.into());
+    id
+}
+
+/// Fills `bytes` with random bytes, without waiting. Fails if the system has none yet.
+pub fn random(bytes: &mut [u8]) -> Result<()> {
+    let (at, len) = (bytes.as_mut_ptr().cast(), bytes.len());
+    // SAFETY: the kernel writes within `bytes`.
+    let got = unsafe { libc::getrandom(at, len, libc::GRND_NONBLOCK) };
+    // Up to 256 bytes are never delivered in part.
+    checked_len(got).map(drop)
 }
 
 /// Returns the 16 random bytes that the kernel provides at each exec (`AT_RANDOM`, getauxval(3));

@@ -21,6 +21,13 @@ impl CpuHint {
         here
     }
 
+    /// A hint of its own with the same value.
+    pub fn copy(&self) -> Self {
+        Self {
+            cpu: AtomicU32::new(self.get()),
+        }
+    }
+
     /// The published value; 0 if unknown.
     pub fn get(&self) -> u32 {
         self.cpu.load(Ordering::Relaxed)

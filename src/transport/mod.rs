@@ -1,5 +1,5 @@
-//! The parts of message passing through shared memory. [`crate::channel`] is built from them; no
-//! part depends on it.
+//! The parts of message passing through shared memory. [`crate::channel`] and [`crate::feed`] are
+//! built from them; no part depends on these.
 //!
 //! | module | responsibility |
 //! |---|---|
@@ -17,22 +17,32 @@
 //! | `polled` | the descriptor for event loops |
 //! | [`fd_queue`] | descriptors of messages, which travel over a socket |
 //! | [`hello`] | the exchange of one message with descriptors over a socket |
+//! | [`listen`] | listening at a path, and replacing the socket of a dead listener |
+//! | [`connect`] | connecting a socket to a listener |
+//! | [`await_listener`] | waiting for a listener between attempts to connect |
+//! | [`broadcast`] | the ring from one publisher to many subscribers |
+//! | [`ring_memory`] | the shared memory of a side that sends |
 //!
-//! [`ring`], [`records`], [`event_count`], [`wait`], [`sleepers`] and [`readiness`] take their
-//! atomics from [`crate::atomic`] and the doorbell as a parameter, so that `tests/loom` can run
-//! their interleavings.
+//! [`ring`], [`records`], [`broadcast`], [`event_count`], [`wait`], [`sleepers`] and [`readiness`]
+//! take their atomics from [`crate::atomic`] and the doorbell as a parameter, so that `tests/loom`
+//! can run their interleavings.
 
+pub mod await_listener;
+pub mod broadcast;
+pub mod connect;
 pub mod cpu_hint;
 pub mod doorbell;
 pub mod event_count;
 pub mod fd_queue;
 pub mod hello;
+pub mod listen;
 pub mod liveness;
 pub mod pipe_ends;
 mod polled;
 pub mod readiness;
 pub mod records;
 pub mod ring;
+pub mod ring_memory;
 pub mod sleepers;
 pub mod spin;
 pub mod wait;

@@ -99,18 +99,30 @@ pub struct Geometry {
     mask: u64,
     /// The bits of a multiple of the alignment.
     align_bits: u64,
-    /// The alignment - 1, plus [`LENGTH`].
+    /// The alignment - 1, plus the size of a record's header, which ends with the length field.
     round_up: u64,
 }
 
 impl Geometry {
-    /// A ring of `size` bytes whose messages are aligned to `align`.
+    /// A ring of `size` bytes whose messages are aligned to `align`. The header of a record is its
+    /// length field.
     pub const fn new(size: u64, align: u64) -> Self {
+        Self::with_header(size, align, LENGTH)
+    }
+
+    /// A ring whose records have a header of `header` bytes, at most `align`.
+    pub const fn with_header(size: u64, align: u64, header: u64) -> Self {
         Self {
             mask: size - 1,
             align_bits: !(align - 1),
-            round_up: align - 1 + LENGTH,
+            round_up: align - 1 + header,
         }
+    }
+
+    /// The longest message that fits into the ring with any alignment, and whose length can be
+    /// stored.
+    pub const fn longest(self) -> u64 {
+        longest(self.size() + self.align() - 1 + LENGTH - self.round_up)
     }
 
     /// The number of bytes that a message of `len` bytes occupies in the ring.
@@ -122,7 +134,7 @@ impl Geometry {
     /// The number of bytes that all records together may occupy. The rest is for the length field
     /// after them.
     #[inline]
-    const fn capacity(self) -> u64 {
+    pub const fn capacity(self) -> u64 {
         self.mask & self.align_bits
     }
 
@@ -139,8 +151,13 @@ impl Geometry {
     }
 
     /// The alignment of messages.
-    const fn align(self) -> u64 {
+    pub const fn align(self) -> u64 {
         self.align_bits.wrapping_neg()
+    }
+
+    /// Whether a cursor can be that of a record.
+    pub const fn is_aligned(self, cursor: u64) -> bool {
+        cursor & !self.align_bits == 0
     }
 
     /// The offset of the length field from the cursor of its record.
@@ -244,6 +261,11 @@ impl Producer {
         self.limit = self.tail;
     }
 
+    /// Sets the number of bytes that are free, for a caller that determines it itself.
+    pub fn set_free(&mut self, free: u64) {
+        self.limit = self.tail.wrapping_add(free);
+    }
+
     /// A batch of a single message of `len` bytes.
     #[inline]
     pub fn batch_of(&self, len: u32) -> Batch {
@@ -331,7 +353,7 @@ impl Consumer {
     pub const fn new(geometry: Geometry, cursor: u64) -> Self {
         Self {
             geometry,
-            longest: longest(geometry.size()) as u32,
+            longest: geometry.longest() as u32,
             longest_marked: 0,
             head: cursor,
             cached_len: 0,
@@ -458,6 +480,12 @@ impl Consumer {
         self.head = self
             .head
             .wrapping_add(self.geometry.record_size(len.into()));
+    }
+
+    /// Goes to another cursor, without publishing that.
+    pub fn go_to(&mut self, head: u64) {
+        self.cached_len = 0;
+        self.head = head;
     }
 
     /// The records after the next message, which has `len` bytes, that the ring can hold together

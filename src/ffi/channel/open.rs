@@ -6,6 +6,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, or_errno_of};
 use crate::fd::borrow;
 use crate::ffi::pointer::{handle_memory, out_ptr, string};
+use crate::transport::listen::listen;
 use libc::{c_char, c_int, c_uint, mode_t, size_t};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -239,15 +240,15 @@ pub unsafe extern "C" fn ipc_channel_listen(
     mode: mode_t,
     flags: c_uint,
 ) -> c_int {
-    let listen = || -> Result<c_int> {
+    let open = || -> Result<c_int> {
         // SAFETY: the caller's string.
         let path = unsafe { string(path) }?;
         if flags != 0 {
             return Err(Errno::EINVAL);
         }
-        Ok(channel::listen(path, mode)?.into_raw_fd())
+        Ok(listen(path, mode)?.into_raw_fd())
     };
-    or_errno_of(listen, -1)
+    or_errno_of(open, -1)
 }
 
 /// Accepts a client as the end of a channel.

@@ -3,9 +3,8 @@
 use crate::channel::Options;
 use crate::errno::{Errno, Result};
 use crate::ffi::pointer::{ExtensibleStruct, copy_struct_from};
-use crate::transport::spin::SpinPolicy;
+use crate::ffi::spin::spin_policy;
 use libc::{c_uint, size_t};
-use std::time::Duration;
 
 /// Flag of struct ipc_channel_opts: allocate and map all memory of the ring that this side sends
 /// through before the channel is used.
@@ -60,11 +59,6 @@ unsafe impl ExtensibleStruct for ipc_channel_opts {
 }
 const _: () = assert!(size_of::<ipc_channel_opts>() == ipc_channel_opts::FIRST_SIZE);
 
-/// The largest `spin_us`.
-///
-/// cbindgen:ignore
-const SPIN_US_MAX: c_uint = 1_000_000;
-
 /// The flags that every function accepts.
 ///
 /// cbindgen:ignore
@@ -85,11 +79,7 @@ pub(super) unsafe fn options(
     // SAFETY: the caller's promise.
     let opts = unsafe { copy_struct_from(opts, size) }?;
     let no_spin = opts.flags & IPC_CHANNEL_F_NO_SPIN != 0;
-    if opts.flags & !flags != 0
-        || opts.spin_us > SPIN_US_MAX
-        || (no_spin && opts.spin_us != 0)
-        || opts.reserved != 0
-    {
+    if opts.flags & !flags != 0 || opts.reserved != 0 {
         return Err(Errno::EINVAL);
     }
     Ok(Options {
@@ -98,10 +88,7 @@ pub(super) unsafe fn options(
         recv_size_max: opts.recv_size_max,
         message_max: opts.message_max,
         message_align: opts.message_align,
-        spin: match opts.spin_us {
-            0 if !no_spin => SpinPolicy::Adaptive,
-            time => SpinPolicy::For(Duration::from_micros(time.into())),
-        },
+        spin: spin_policy(opts.spin_us, no_spin)?,
         populate: opts.flags & IPC_CHANNEL_F_PREFAULT != 0,
         lock: opts.flags & IPC_CHANNEL_F_LOCK != 0,
         fds: opts.flags & IPC_CHANNEL_F_FDS != 0,

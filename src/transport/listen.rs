@@ -20,7 +20,7 @@ const MODES: mode_t = 0o777;
 const LOCK_TIMEOUT_MS: c_int = 1000;
 
 /// The address of a path, or of an abstract name ("@name").
-pub(super) fn address(path: &CStr) -> Result<UnixAddr> {
+pub fn address(path: &CStr) -> Result<UnixAddr> {
     let address = match path.to_bytes() {
         [] => return Err(Errno::ENOENT),
         [b'@'] => return Err(Errno::EINVAL),
@@ -34,7 +34,8 @@ fn is_abstract(path: &CStr) -> bool {
     path.to_bytes().first() == Some(&b'@')
 }
 
-pub(super) fn new_socket() -> Result<OwnedFd> {
+/// Makes a socket that listens or connects.
+pub fn new_socket() -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     Ok(socket::socket(
         AddressFamily::Unix,

@@ -1,0 +1,267 @@
+//! The subscribers of a feed: admitting them, noticing their death, waking them.
+
+use super::clients::{Caller, Clients};
+use super::events::{Event, Events, Source};
+use super::handshake::{Answer, Applicant, FeedMemory, Refusal, Request, refuse};
+use super::subscription::{Kind, Subscription};
+use crate::atomic::Ordering;
+use crate::errno::{Errno, Result};
+use crate::fixed_vec::FixedVec;
+use crate::sys;
+use crate::transport::broadcast::{Publisher, Start};
+use crate::transport::event_count::Fences;
+use crate::transport::pipe_ends::PeerDoorbell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// The number of clients that are accepted at once.
+const ACCEPTED_MAX: usize = 16;
+
+/// The subscribers of a feed, and the clients that want to become subscribers.
+pub struct Audience {
+    /// What has happened at the descriptors.
+    pub events: Events,
+    /// The clients that are not admitted yet.
+    pub clients: Clients,
+    subscriptions: FixedVec<Subscription>,
+    /// The descriptor of the feed's memory, for subscribers.
+    memory_fd: OwnedFd,
+    fences: Fences,
+    /// Whether this process is registered for `membarrier`.
+    membarrier: bool,
+    lossy_only: bool,
+    /// How long a reliable subscriber may hold the publisher up, in milliseconds; 0 without limit.
+    stall_ms: u64,
+    /// Whether a subscriber has held the publisher up since the last publication.
+    any_holds: bool,
+    next_id: u32,
+}
+
+/// The parts of a feed that an admission needs.
+pub struct Feeding<'a> {
+    /// The memory of the feed.
+    pub memory: &'a FeedMemory,
+    /// The publishing side of its ring.
+    pub ring: &'a mut Publisher,
+}
+
+impl Audience {
+    /// No subscribers, and place for `max`.
+    pub fn new(
+        memory_fd: OwnedFd,
+        max: usize,
+        membarrier: bool,
+        lossy_only: bool,
+        stall_ms: u64,
+    ) -> Result<Self> {
+        Ok(Self {
+            events: Events::new()?,
+            clients: Clients::new()?,
+            subscriptions: FixedVec::new(max)?,
+            memory_fd,
+            fences: Fences::new(membarrier),
+            membarrier,
+            lossy_only,
+            stall_ms,
+            any_holds: false,
+            next_id: 0,
+        })
+    }
+
+    /// The subscribers.
+    pub fn subscriptions(&mut self) -> &mut [Subscription] {
+        &mut self.subscriptions
+    }
+
+    /// Whether there are no subscribers.
+    pub fn is_empty(&self) -> bool {
+        self.subscriptions.is_empty()
+    }
+
+    /// Handles some of what has happened: admits clients and forgets dead subscribers. Does not
+    /// wait.
+    pub fn service(&mut self, feeding: &mut Feeding) -> Result<()> {
+        let now = sys::coarse_ms();
+        self.clients.tidy(now, &self.events);
+        let mut result = Ok(());
+        for event in self.events.take()?.into_iter().flatten() {
+            match event.source {
+                Source::Listener => result = self.accept(now, feeding),
+                Source::Client(id) => self.greet(id, feeding),
+                Source::Subscriber(id) => self.hear(id, event),
+            }
+        }
+        result
+    }
+
+    /// Accepts the clients that wait, but not too many at once.
+    fn accept(&mut self, now: u64, feeding: &mut Feeding) -> Result<()> {
+        for _ in 0..ACCEPTED_MAX {
+            match self.clients.accept(now, &self.events)? {
+                Some(id) => self.greet(id, feeding),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Admits a client if its request has arrived.
+    pub fn greet(&mut self, id: u32, feeding: &mut Feeding) {
+        if let Some(caller) = self.clients.take(id, &self.events) {
+            // A client that cannot be admitted notices that its socket is closed.
+            let _ = self.admit(caller, feeding);
+        }
+    }
+
+    /// Answers a request. `EPROTO` if the client violates the protocol.
+    fn admit(&mut self, caller: Caller, feeding: &mut Feeding) -> Result<()> {
+        let socket = caller.socket.as_fd();
+        let request = match Request::from_bytes(&caller.hello.bytes) {
+            Err(Errno::ESTALE) => return refuse(socket, &caller.hello, Refusal::Version),
+            request => request?,
+        };
+        if self.lossy_only && !request.is_lossy {
+            return refuse(socket, &caller.hello, Refusal::LossyOnly);
+        }
+        if self.subscriptions.is_full() {
+            return refuse(socket, &caller.hello, Refusal::TooMany);
+        }
+        let applicant = Applicant::new(caller.hello, request)?;
+        let (bell, read_end) = PeerDoorbell::new()?;
+        let start = self.start(&request, feeding);
+        let geometry = feeding.memory.geometry();
+        let answer = Answer {
+            membarrier: self.membarrier,
+            align: geometry.align(),
+            ring_size: geometry.size(),
+            start,
+        };
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        let subscription = Subscription::new(id, applicant, bell, start, caller.cred);
+        self.events
+            .add(subscription.pipe(), Source::Subscriber(id))?;
+        if let Err(error) = answer.send(socket, self.memory_fd.as_fd(), read_end.as_fd()) {
+            self.events.remove(subscription.pipe());
+            return Err(error);
+        }
+        if !request.membarrier {
+            let asymmetric = &feeding.memory.control().words.published.asymmetric;
+            self.fences.forbid_asymmetric(asymmetric);
+        }
+        let _ = self.subscriptions.push(subscription);
+        // The next publication determines the free space again.
+        feeding.ring.forget_space();
+        Ok(())
+    }
+
+    fn start(&self, request: &Request, feeding: &Feeding) -> Start {
+        let seldom = &feeding.memory.control().words.seldom;
+        let demotions = seldom.demotions.load(Ordering::Relaxed);
+        if request.from_oldest {
+            feeding.ring.start_at_oldest(feeding.memory, demotions)
+        } else {
+            Start {
+                cursor: feeding.ring.tail(),
+                sequence: feeding.ring.count(),
+                demotions,
+            }
+        }
+    }
+
+    /// Reads the wake-ups of a subscriber, and forgets it if it is dead.
+    fn hear(&mut self, id: u32, event: Event) {
+        let mut subscriptions = self.subscriptions.iter();
+        let Some(index) = subscriptions.position(|subscription| subscription.id == id) else {
+            return;
+        };
+        let is_alive = !event.hung_up
+            && self
+                .subscriptions
+                .get(index)
+                .is_some_and(Subscription::read_wake_ups);
+        if !is_alive && let Some(dead) = self.subscriptions.swap_remove(index) {
+            self.events.remove(dead.pipe());
+        }
+    }
+
+    /// Wakes the subscribers that sleep, after a publication. Returns whether there were any.
+    #[inline]
+    pub fn notify(&mut self, memory: &FeedMemory) -> bool {
+        self.fences.after_publication();
+        let asymmetric = &memory.control().words.published.asymmetric;
+        let mut any_asleep = false;
+        for subscription in self.subscriptions.iter_mut() {
+            if subscription.must_wake() {
+                any_asleep = true;
+                subscription.wake();
+            }
+        }
+        if any_asleep {
+            self.fences.found_asleep(asymmetric);
+        } else {
+            self.fences.found_awake(asymmetric);
+        }
+        any_asleep
+    }
+
+    /// The cursor of the slowest subscriber that the publisher waits for, and its index; the
+    /// publisher's `tail` if there is none.
+    pub fn slowest(&mut self, tail: u64) -> (u64, Option<usize>) {
+        let mut slowest = (tail, None);
+        for (index, subscription) in self.subscriptions.iter_mut().enumerate() {
+            if subscription.kind == Kind::Reliable {
+                let head = subscription.refresh(tail);
+                if tail.wrapping_sub(head) > tail.wrapping_sub(slowest.0) {
+                    slowest = (head, Some(index));
+                }
+            }
+        }
+        slowest
+    }
+
+    /// Records which subscribers leave no space for a record of `need` bytes. Ceases to wait for
+    /// those that have done so for too long. Returns after what time to check again; none if no
+    /// subscriber has a time limit.
+    pub fn check_stalls(&mut self, need: u64, feeding: &Feeding) -> Option<Duration> {
+        let now = sys::monotonic_ns() / 1_000_000;
+        let tail = feeding.ring.tail();
+        let mut next = None;
+        self.any_holds = true;
+        for subscription in self.subscriptions.iter_mut() {
+            if subscription.kind != Kind::Reliable {
+                continue;
+            }
+            let head = subscription.refresh(tail);
+            let holds = !feeding.ring.is_free(need, head);
+            let held_ms = subscription.hold(holds, now);
+            if !holds || self.stall_ms == 0 {
+                continue;
+            }
+            match self.stall_ms.saturating_sub(held_ms) {
+                0 => {
+                    subscription.kind = Kind::Demoted;
+                    subscription.hold(false, now);
+                    feeding.ring.demote(&feeding.memory.control().words);
+                }
+                left => next = Some(next.map_or(left, |next: u64| next.min(left))),
+            }
+        }
+        next.map(Duration::from_millis)
+    }
+
+    /// Records that no subscriber holds the publisher up any longer.
+    pub fn end_stalls(&mut self) {
+        if self.any_holds {
+            self.any_holds = false;
+            for subscription in self.subscriptions.iter_mut() {
+                subscription.hold(false, 0);
+            }
+        }
+    }
+
+    /// Wakes all subscribers, whatever they do.
+    pub fn wake_all(&self) {
+        self.subscriptions.iter().for_each(Subscription::wake);
+    }
+}

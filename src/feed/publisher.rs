@@ -1,0 +1,352 @@
+//! A feed: the object behind a handle of the C interface. One thread at a time uses it.
+
+use super::audience::{Audience, Feeding};
+use super::handshake::FeedMemory;
+use super::listener::Listening;
+use super::options::FeedOptions;
+use super::space::{SpaceBell, SpaceCondition};
+use super::subscription::Report;
+use crate::atomic::{AtomicU32, Ordering};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::shared_copy;
+use crate::sys::{self, CancelGuard, membarrier};
+use crate::transport::broadcast::Publisher;
+use crate::transport::spin::{Cpus, Spinner};
+use crate::transport::wait::{Condition as _, EventWords, Progress, Role, wait};
+use libc::{c_int, mode_t};
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+/// A feed looks for clients and dead subscribers after this number of publications, if none of them
+/// has found a subscriber asleep.
+const SERVICE_EVERY: u32 = 16;
+
+/// The publisher of a feed.
+pub struct Feed {
+    ring: Publisher,
+    memory: FeedMemory,
+    audience: Audience,
+    /// The length of the reserved message; 0 if there is none.
+    reserved: usize,
+    max: usize,
+    /// The number of publications until the next look for clients and dead subscribers.
+    countdown: u32,
+    /// The process that publishes. A child that has the feed from fork can only close it.
+    process: u32,
+    /// When clients and dead subscribers were looked for the last time, in milliseconds.
+    serviced_at: u64,
+    spinner: Spinner,
+    /// Whether the program has the descriptor for event loops.
+    is_polled: bool,
+    /// 1: subscribers use the asymmetric fence, if this process can issue a barrier.
+    asymmetric: AtomicU32,
+    listening: Option<Listening>,
+}
+
+impl Feed {
+    /// Makes a feed without subscribers.
+    pub fn new(options: &FeedOptions) -> Result<Self> {
+        // A cancelled thread would leak descriptors.
+        let _uncancelled = CancelGuard::new();
+        let geometry = options.geometry()?;
+        let subscribers_max = options.subscribers_max()?;
+        let (memory, fd) = FeedMemory::create(geometry, options.pages)?;
+        let membarrier = membarrier::register();
+        let (lossy_only, stall_ms) = (options.lossy_only, options.stall_ms);
+        for (word, number) in memory.control().identity.id.iter().zip(new_id()) {
+            word.store(number, Ordering::Relaxed);
+        }
+        Ok(Self {
+            ring: Publisher::new(geometry),
+            memory,
+            audience: Audience::new(fd, subscribers_max, membarrier, lossy_only, stall_ms)?,
+            reserved: 0,
+            max: geometry.longest() as usize,
+            countdown: 1,
+            process: sys::process_id(),
+            serviced_at: 0,
+            spinner: Spinner::new(options.spin),
+            is_polled: false,
+            asymmetric: AtomicU32::new(membarrier.into()),
+            listening: None,
+        })
+    }
+
+    /// Publishes a message.
+    #[inline]
+    pub fn publish(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+        let space = self.reserve_space(bytes.len(), deadline)?;
+        if bytes.len() <= shared_copy::SHORT {
+            // SAFETY: `reserve_space` has reserved `bytes.len()` bytes there, aligned to 8.
+            unsafe { shared_copy::short_to_shared(bytes, space) };
+        } else {
+            // SAFETY: as above.
+            unsafe { shared_copy::to_shared(bytes, space) };
+        }
+        self.publish_reserved(bytes.len());
+        Ok(())
+    }
+
+    /// Reserves space for a message of `len` bytes, which the caller writes before `commit`.
+    pub fn reserve(&mut self, len: usize, deadline: Deadline) -> Result<*mut u8> {
+        let space = self.reserve_space(len, deadline)?;
+        self.reserved = len;
+        Ok(space.as_ptr())
+    }
+
+    /// Publishes the first `len` bytes of the reserved space.
+    pub fn commit(&mut self, len: usize) -> Result<()> {
+        if len == 0 || len > self.reserved {
+            return Err(Errno::EINVAL);
+        }
+        self.check_process()?;
+        self.reserved = 0;
+        self.publish_reserved(len);
+        Ok(())
+    }
+
+    /// Gives reserved space back.
+    pub fn cancel(&mut self) -> Result<()> {
+        if self.reserved == 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.reserved = 0;
+        Ok(())
+    }
+
+    #[inline]
+    fn reserve_space(&mut self, len: usize, deadline: Deadline) -> Result<NonNull<u8>> {
+        let need = self.ring.record_size(len);
+        let is_free = len != 0
+            && len <= self.max
+            && self.reserved == 0
+            && self.ring.has_space(need)
+            && self.process == sys::process_id();
+        if !is_free {
+            self.reserve_slow(len, need, deadline)?;
+        }
+        self.ring
+            .overwrite(need, &self.memory, &self.memory.control().words);
+        Ok(self.memory.message(self.ring.position()))
+    }
+
+    #[cold]
+    fn reserve_slow(&mut self, len: usize, need: u64, mut deadline: Deadline) -> Result<()> {
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        if len > self.max {
+            return Err(Errno::EMSGSIZE);
+        }
+        self.check_process()?;
+        if self.reserved != 0 {
+            return Err(Errno::EBUSY);
+        }
+        preserve_errno_on_success(|| self.wait_for_space(need, &mut deadline))
+    }
+
+    /// `EBUSY` in a process that has the feed from fork.
+    fn check_process(&self) -> Result<()> {
+        let is_own = self.process == sys::process_id();
+        is_own.then_some(()).ok_or(Errno::EBUSY)
+    }
+
+    /// Waits until the subscribers that this process waits for leave `need` bytes.
+    fn wait_for_space(&mut self, need: u64, deadline: &mut Deadline) -> Result<()> {
+        let control = self.memory.control();
+        let check_again = Cell::new(None);
+        let (_, slowest) = self.audience.slowest(self.ring.tail());
+        let slowest = slowest.and_then(|index| self.audience.subscriptions().get(index));
+        let theirs = slowest.map(|subscription| subscription.cpu().copy());
+        let epoll = self.audience.events.number();
+        let mut condition = SpaceCondition {
+            feeding: Feeding {
+                memory: &self.memory,
+                ring: &mut self.ring,
+            },
+            audience: &mut self.audience,
+            need,
+            check_again: &check_again,
+        };
+        if condition.poll()? || condition.check()? == Progress::Ready {
+            return Ok(());
+        }
+        let words = EventWords {
+            event_count: &control.space.word,
+            peer_asymmetric: &self.asymmetric,
+        };
+        let bell = SpaceBell::new(epoll, &check_again)?;
+        if deadline.is_never() {
+            if self.is_polled {
+                words.announce(&bell);
+            }
+            return match condition.check()? {
+                Progress::Pending => Err(Errno::EAGAIN),
+                _ => Ok(()),
+            };
+        }
+        if let Some(theirs) = &theirs {
+            let cpus = Cpus {
+                mine: &control.space.cpu,
+                theirs,
+            };
+            let spun = self.spinner.spin(cpus, &bell, &mut condition, deadline)?;
+            if spun != Progress::Pending {
+                return Ok(());
+            }
+        }
+        wait(&bell, Role::Sender, words, &mut condition, deadline).map(drop)
+    }
+
+    /// Publishes the message of `len` bytes in the reserved space, and wakes the subscribers.
+    #[inline]
+    fn publish_reserved(&mut self, len: usize) {
+        let words = &self.memory.control().words;
+        self.ring.publish(len as u32, &self.memory, words);
+        let any_asleep = self.audience.notify(&self.memory);
+        self.countdown -= 1;
+        if any_asleep || self.countdown == 0 {
+            self.after_publish();
+        }
+    }
+
+    /// The rare steps after a publication. It has succeeded, whatever their result.
+    #[cold]
+    fn after_publish(&mut self) {
+        // While there are no subscribers, nothing shows how often the feed publishes.
+        self.countdown = if self.audience.is_empty() {
+            1
+        } else {
+            SERVICE_EVERY
+        };
+        let _ = preserve_errno_on_success(|| {
+            self.memory.control().space.cpu.publish();
+            let now = sys::coarse_ms();
+            if now != self.serviced_at {
+                self.serviced_at = now;
+                self.service_once()?;
+            }
+            Ok(())
+        });
+    }
+
+    fn service_once(&mut self) -> Result<()> {
+        let mut feeding = Feeding {
+            memory: &self.memory,
+            ring: &mut self.ring,
+        };
+        self.audience.service(&mut feeding)
+    }
+
+    /// Admits the clients that wait, and forgets the dead subscribers.
+    pub fn service(&mut self) -> Result<()> {
+        self.check_process()?;
+        let _uncancelled = CancelGuard::new();
+        preserve_errno_on_success(|| self.service_once())
+    }
+
+    /// Listens for subscribers at a path.
+    pub fn listen(&mut self, path: &CStr, mode: mode_t) -> Result<()> {
+        self.check_process()?;
+        if self.audience.clients.is_listening() {
+            return Err(Errno::EBUSY);
+        }
+        let _uncancelled = CancelGuard::new();
+        let (listening, socket) = Listening::new(path, mode)?;
+        self.audience
+            .clients
+            .listen(socket, &self.audience.events)?;
+        self.listening = Some(listening);
+        Ok(())
+    }
+
+    /// Admits the process at the other end of a socket, as soon as it asks for that.
+    pub fn add(&mut self, socket: BorrowedFd) -> Result<()> {
+        self.check_process()?;
+        let _uncancelled = CancelGuard::new();
+        let id = self.audience.clients.add(socket, &self.audience.events)?;
+        preserve_errno_on_success(|| {
+            let mut feeding = Feeding {
+                memory: &self.memory,
+                ring: &mut self.ring,
+            };
+            self.audience.greet(id, &mut feeding);
+            Ok(())
+        })
+    }
+
+    /// The descriptor for event loops.
+    pub fn fd(&mut self) -> Result<c_int> {
+        self.check_process()?;
+        self.is_polled = true;
+        Ok(self.audience.events.number())
+    }
+
+    /// Calls `each` with what is known of each subscriber. Returns their number.
+    pub fn subscribers(&mut self, mut each: impl FnMut(Report)) -> Result<usize> {
+        self.check_process()?;
+        let (count, tail, oldest) = (self.ring.count(), self.ring.tail(), self.ring.oldest());
+        let subscriptions = self.audience.subscriptions();
+        for subscription in subscriptions.iter_mut() {
+            each(subscription.report(count, tail, oldest));
+        }
+        Ok(subscriptions.len())
+    }
+
+    /// The longest message that can be published.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// The number of messages that were published.
+    pub fn count(&self) -> u64 {
+        self.ring.count()
+    }
+
+    /// The identity of the feed.
+    pub fn id(&self) -> [u8; 16] {
+        self.memory.id()
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if self.check_process().is_err() {
+            return;
+        }
+        if let Some(listening) = &self.listening {
+            listening.unlink();
+        }
+        // Pairs with the acquire load in `NextCondition::check`: all messages are visible. A child
+        // may still have the write ends of the pipes, so their closing is not enough.
+        let ended = &self.memory.control().words.seldom.ended;
+        ended.store(1, Ordering::Release);
+        self.audience.wake_all();
+    }
+}
+
+impl FeedMemory {
+    /// The identity of the feed.
+    pub fn id(&self) -> [u8; 16] {
+        let [low, high] = &self.control().identity.id;
+        let number = |word: &crate::atomic::AtomicU64| u128::from(word.load(Ordering::Relaxed));
+        (number(low) | number(high) << 64).to_le_bytes()
+    }
+}
+
+/// A new identity.
+fn new_id() -> [u64; 2] {
+    let mut bytes = [0; 16];
+    if sys::random(&mut bytes).is_err() {
+        // A system call filter refuses random numbers. Two feeds do not begin at the same time in
+        // the same process.
+        let process = u128::from(sys::process_id());
+        let time = u128::from(sys::monotonic_ns());
+        bytes = (process << 64 | time).to_le_bytes();
+    }
+    let number = u128::from_le_bytes(bytes);
+    [number as u64, (number >> 64) as u64]
+}

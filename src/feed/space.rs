@@ -1,0 +1,113 @@
+//! What a publisher waits for: space in its ring.
+
+use super::audience::{Audience, Feeding};
+use crate::deadline::Deadline;
+use crate::errno::Result;
+use crate::fd::borrow;
+use crate::sys::membarrier;
+use crate::transport::wait::{Condition, Doorbell, Progress, Role};
+use libc::c_int;
+use nix::poll::{PollFd, PollFlags};
+use std::cell::Cell;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// The longest sleep of a publisher whose announcement the subscribers may miss.
+const FALLBACK_SLEEP: Duration = Duration::from_millis(1);
+
+/// The condition that a publisher waits for: the subscribers that it waits for leave space for a
+/// record.
+pub struct SpaceCondition<'a> {
+    /// The feed.
+    pub feeding: Feeding<'a>,
+    /// Its subscribers.
+    pub audience: &'a mut Audience,
+    /// The size of the record.
+    pub need: u64,
+    /// After what time to check again.
+    pub check_again: &'a Cell<Option<Duration>>,
+}
+
+impl Condition for SpaceCondition<'_> {
+    fn poll(&mut self) -> Result<bool> {
+        let ring = &mut *self.feeding.ring;
+        let (head, _) = self.audience.slowest(ring.tail());
+        let is_free = ring.is_free(self.need, head);
+        if is_free {
+            ring.set_limit(self.need, head, &self.feeding.memory.control().words);
+            self.audience.end_stalls();
+        }
+        Ok(is_free)
+    }
+
+    fn check(&mut self) -> Result<Progress> {
+        // A client that cannot be accepted is not a reason to refuse the message.
+        let _ = self.audience.service(&mut self.feeding);
+        let next = self.audience.check_stalls(self.need, &self.feeding);
+        self.check_again.set(next);
+        Ok(match self.poll()? {
+            true => Progress::Ready,
+            false => Progress::Pending,
+        })
+    }
+
+    fn arm(&self) {}
+}
+
+/// How a publisher sleeps: until something has happened at a descriptor of the feed.
+pub struct SpaceBell<'a> {
+    epoll: BorrowedFd<'a>,
+    check_again: &'a Cell<Option<Duration>>,
+}
+
+impl<'a> SpaceBell<'a> {
+    /// The doorbell of a feed whose epoll instance has the number `epoll`.
+    pub fn new(epoll: c_int, check_again: &'a Cell<Option<Duration>>) -> Result<Self> {
+        Ok(Self {
+            epoll: borrow(epoll)?,
+            check_again,
+        })
+    }
+}
+
+impl Doorbell for SpaceBell<'_> {
+    type Deadline = Deadline;
+
+    fn epoch(&self) -> u32 {
+        0
+    }
+
+    fn sleep(
+        &self,
+        _role: Role,
+        deadline: &mut Deadline,
+        _epoch: u32,
+        woken_by_peer: bool,
+    ) -> Result<()> {
+        let check_again = self.check_again.get();
+        let fallback = (!woken_by_peer).then_some(FALLBACK_SLEEP);
+        let most = [check_again, fallback].into_iter().flatten().min();
+        let mut fds = [PollFd::new(self.epoll, PollFlags::POLLIN)];
+        deadline.any(&mut fds, most).map(drop)
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        false
+    }
+
+    fn check_peer(&self) -> bool {
+        false
+    }
+
+    fn is_polled(&self) -> bool {
+        false
+    }
+
+    fn set_readable(&self) {}
+
+    fn drain(&self) {}
+
+    fn barrier(&self) -> bool {
+        membarrier::issue()
+    }
+}
