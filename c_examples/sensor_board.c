@@ -18,20 +18,10 @@
 #include <unistd.h>
 #include <unixipc.h>
 
+#include "sensor.h"
 #include "util.h"
 
-#define SENSORS     8
-#define RATE        1000
 #define MAX_READERS 32
-
-struct reading {
-    uint64_t time; /* nanoseconds of CLOCK_MONOTONIC */
-    uint64_t number;
-    uint32_t writer;
-    uint32_t is_last; /* the writer has removed the name, and exits */
-    int64_t value[SENSORS];
-    int64_t sum; /* of the values; a torn reading would have a wrong sum */
-};
 
 static char default_name[64];
 static const char *name = default_name;
@@ -85,12 +75,6 @@ static void become_writer(struct board *board)
     }
 }
 
-/* Stands for a real sensor: values from -1000 to 1000 and back, at a rate of the sensor. */
-static int64_t measure(int sensor, uint64_t number)
-{
-    return llabs((int64_t)(number * (unsigned)(sensor + 1) % 4000) - 2000) - 1000;
-}
-
 static int write_readings(void)
 {
     struct board board;
@@ -100,18 +84,12 @@ static int write_readings(void)
     become_writer(&board);
     fprintf(stderr, "sensor_board: process %d serves %s\n", (int)getpid(), name);
     for (uint64_t next = nanoseconds_now(); !reading.is_last;) {
-        next += 1000000000 / RATE;
+        next += NANOSECONDS_BETWEEN_READINGS;
         uint64_t now = nanoseconds_now();
         sig = wait_for_signal(&termination, next > now ? next - now : 0);
 
-        reading.time = nanoseconds_now();
-        reading.number++;
+        measure(&reading);
         reading.is_last = sig != 0;
-        reading.sum = 0;
-        for (int i = 0; i < SENSORS; i++) {
-            reading.value[i] = measure(i, reading.number);
-            reading.sum += reading.value[i];
-        }
         if (sig && ipc_shm_unlink(name) < 0)
             warn("%s", name);
         if (ipc_cell_store(board.cell, &reading, sizeof(reading), -1) < 0)
@@ -119,14 +97,6 @@ static int write_readings(void)
     }
     close_board(&board);
     return 0;
-}
-
-static int is_torn(const struct reading *reading)
-{
-    int64_t sum = 0;
-    for (int i = 0; i < SENSORS; i++)
-        sum += reading->value[i];
-    return sum != reading->sum;
 }
 
 /* Opens the region for reading. Returns 0 if it does not exist. */
@@ -182,13 +152,7 @@ static int read_readings(long count, long every_ms)
             break;
         if (is_torn(&reading))
             errx(1, "reading %llu is torn", (unsigned long long)reading.number);
-        printf("writer %u, reading %8llu, %5.0f us old:", reading.writer,
-               (unsigned long long)reading.number,
-               1e-3 * (double)(nanoseconds_now() - reading.time));
-        for (int s = 0; s < SENSORS; s++)
-            printf(" %5lld", (long long)reading.value[s]);
-        putchar('\n');
-        flush_output();
+        print_reading(&reading);
         if ((count == 0 || i + 1 < count) &&
             wait_for_signal(&termination, (uint64_t)every_ms * 1000000))
             break;

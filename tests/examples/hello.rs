@@ -21,6 +21,12 @@ fn output() {
     ] {
         assert_eq!(succeed(&mut example(name)), expected);
     }
+    // The children can print in any order.
+    let text = succeed(&mut example("hello_feed"));
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    let expected = [0, 1].map(|n| format!("child {n}: the sum is 55, and the feed has ended"));
+    assert_eq!(lines, expected);
     // The writers can send in any order.
     let path = temp_dir().join("fifo");
     let text = succeed(example("hello_fifo").arg(&path));

@@ -1,7 +1,7 @@
 use crate::support::{example, fail, succeed};
 use common::isolated::{apply, isolated};
 
-const ALL: [&str; 19] = [
+const ALL: [&str; 21] = [
     "socketpair_talk",
     "fifo_timed",
     "fifo_timec",
@@ -21,6 +21,8 @@ const ALL: [&str; 19] = [
     "worker_pool",
     "plugin_host",
     "plugin",
+    "market_feed",
+    "sensor_feed",
 ];
 
 #[apply(isolated)]
@@ -52,7 +54,14 @@ fn too_many_arguments() {
 
 #[apply(isolated)]
 fn too_few_arguments() {
-    for name in ["fd_pass", "worker_pool", "plugin_host", "hello_fifo"] {
+    for name in [
+        "fd_pass",
+        "worker_pool",
+        "plugin_host",
+        "hello_fifo",
+        "market_feed",
+        "sensor_feed",
+    ] {
         let text = fail(&mut example(name), 2);
         assert!(text.contains(&format!("usage: {name}")), "{text}");
     }
@@ -81,6 +90,9 @@ fn wrong_values() {
         ("frame_pipe", "--frames", "0"),
         ("sensor_board", "--readers", "33"),
         ("sensor_board", "--count", "x"),
+        ("market_feed", "--readers", "2"),
+        ("market_feed", "--seconds", "0"),
+        ("sensor_feed", "--readers", "33"),
         ("frame_pipe", "--size", "1920"),
         ("frame_pipe", "--size", "0x1080"),
         ("worker_pool", "--workers", "65"),
