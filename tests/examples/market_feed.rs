@@ -47,7 +47,7 @@ fn publish_and_read() {
 
 #[apply(isolated)]
 fn demo() {
-    let shown = succeed(feed("demo").args(["--rate", "20000", "--seconds", "1"]));
+    let shown = succeed(&mut feed("demo"));
     assert!(shown.contains("stalled"), "{shown}");
     assert!(shown.contains("wrong 0"), "{shown}");
     assert!(!temp_dir().join("market").exists());
