@@ -129,7 +129,11 @@ impl Clients {
         };
         self.make_place(events);
         let cred = pair::peer_cred(socket.as_fd())?;
-        self.insert(socket, cred, Some(now), events).map(Some)
+        match self.insert(socket, cred, Some(now), events) {
+            // The program has added that many sockets, so this client is dropped.
+            Err(Errno::EAGAIN) => Ok(None),
+            id => id.map(Some),
+        }
     }
 
     /// Drops the oldest silent client if there are too many.

@@ -180,13 +180,12 @@ impl Feed {
         };
         let bell = SpaceBell::new(epoll, &check_again)?;
         if deadline.is_never() {
-            if self.is_polled {
+            // Subscribers that have made space before the announcement do not wake this process.
+            let is_ready = self.is_polled && {
                 words.announce(&bell);
-            }
-            return match condition.check()? {
-                Progress::Pending => Err(Errno::EAGAIN),
-                _ => Ok(()),
+                condition.check()? == Progress::Ready
             };
+            return is_ready.then_some(()).ok_or(Errno::EAGAIN);
         }
         if let Some(theirs) = &theirs {
             let cpus = Cpus {

@@ -461,7 +461,12 @@ impl Reader {
         words: &Words,
         head: &AtomicU64,
     ) -> Result<bool> {
-        while is_before(self.sequence, sequence) {
+        // More messages than that are never in the ring. A hostile publisher could pretend that
+        // there is always another one.
+        for _ in 0..2 * self.geometry.size() / HEADER {
+            if !is_before(self.sequence, sequence) {
+                break;
+            }
             match self.poll(headers, words)? {
                 Next::Message(len) => self.take(len, head),
                 Next::Nothing => break,
@@ -471,6 +476,11 @@ impl Reader {
             }
         }
         Ok(!is_before(sequence, self.sequence))
+    }
+
+    /// Finds no message from now on: [`Reader::poll`] fails with `EPROTO`.
+    pub fn close(&mut self) {
+        self.ring = Consumer::unknown();
     }
 }
 

@@ -95,6 +95,7 @@ const _: () = assert!(size_of::<ipc_feed_info>() == ipc_feed_info::FIRST_SIZE);
 ///           the queue; the feed tries again after 10 ms
 ///   ENFILE  as EMFILE, and the system has no open file left
 ///   ENOMEM  as EMFILE, and no memory is left
+///   ENOSPC  the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_feed_service(feed: *mut Feed) -> c_int {
     // SAFETY: the caller's feed; no other thread uses it.

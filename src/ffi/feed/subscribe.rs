@@ -29,7 +29,8 @@ pub struct ipc_sub;
 /// that message, the first receive fails with EOVERFLOW, which says where to go on.
 ///
 /// The caller closes the subscriber with ipc_sub_close. It uses two descriptors, and two more after
-/// ipc_sub_fd. All are close-on-exec.
+/// ipc_sub_fd. In a process with several threads it uses one more when a call first sleeps. All are
+/// close-on-exec.
 ///
 /// Blocks as timeout_ms says. Not a cancellation point: use a time-out. May be called from any
 /// thread and in the child after fork; not from a signal handler. One thread at a time uses a
