@@ -1,53 +1,15 @@
 //! ipc_channel_from_fd: the handshake with another end, and with peers that do not use the library.
 
-use crate::peer::{SEALS, sealed_memfd};
 use crate::support::*;
+pub use common::connection::{Hello, recv_hello, send_with_fds};
+use common::connection::{SEALS, sealed_memfd};
 use libc::{EAGAIN, EPIPE, EPROTO, ESTALE, ETIMEDOUT, SOCK_SEQPACKET, SOCK_STREAM, c_int};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::MsgFlags;
 use std::fs::File;
-use std::io::{IoSlice, IoSliceMut, Write};
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use unixipc::ffi::channel::*;
-
-const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
-
-/// A hello: the bytes that a side sends, with its descriptors.
-#[derive(Debug)]
-pub struct Hello {
-    pub bytes: [u8; 64],
-    pub fds: Vec<OwnedFd>,
-}
-
-/// Sends bytes with descriptors.
-#[track_caller]
-pub fn send_with_fds(socket: &OwnedFd, bytes: &[u8], fds: &[c_int]) {
-    let rights = [ControlMessage::ScmRights(fds)];
-    let control = if fds.is_empty() { &[][..] } else { &rights[..] };
-    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    let fd = socket.as_raw_fd();
-    let sent = sendmsg::<()>(fd, &[IoSlice::new(bytes)], control, flags, None);
-    assert_eq!(sent, Ok(bytes.len()));
-}
-
-/// Receives a hello.
-#[track_caller]
-pub fn recv_hello(socket: &OwnedFd) -> Hello {
-    let mut bytes = [0; 64];
-    let mut parts = [IoSliceMut::new(&mut bytes)];
-    let mut control = nix::cmsg_space!([c_int; 4]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let fd = socket.as_raw_fd();
-    let received = recvmsg::<()>(fd, &mut parts, Some(&mut control), flags).unwrap();
-    let mut fds = Vec::new();
-    for message in received.cmsgs().unwrap() {
-        if let ControlMessageOwned::ScmRights(numbers) = message {
-            fds.extend(numbers.into_iter().map(own));
-        }
-    }
-    assert_eq!(received.bytes, 64);
-    Hello { bytes, fds }
-}
 
 /// The hello that a call of ipc_channel_from_fd sends. The call has failed since, but the
 /// descriptors of the hello are open.
@@ -61,12 +23,6 @@ pub fn captured_hello_with(opts: &ipc_channel_opts) -> Hello {
     let made = from_fd_with(one.as_raw_fd(), opts, 0);
     assert_eq!(made.unwrap_err(), EAGAIN);
     recv_hello(&two)
-}
-
-impl Hello {
-    pub fn raw_fds(&self) -> Vec<c_int> {
-        self.fds.iter().map(AsRawFd::as_raw_fd).collect()
-    }
 }
 
 /// Two processes make the ends, close the sockets, and exchange messages.
@@ -416,7 +372,11 @@ fn forwarded_hellos() {
         send_with_fds(&one_far, &hello.bytes[..1], &hello.raw_fds());
         assert_eq!(end.join().unwrap(), EPROTO);
         // The failed side has shut the socket down.
-        let more = nix::sys::socket::send(one_far.as_raw_fd(), &hello.bytes[1..2], NO_SIGNAL);
+        let more = nix::sys::socket::send(
+            one_far.as_raw_fd(),
+            &hello.bytes[1..2],
+            MsgFlags::MSG_NOSIGNAL,
+        );
         assert_eq!(more, Err(nix::Error::EPIPE));
     });
     let (one, one_far) = sockets(SOCK_STREAM);

@@ -1,13 +1,12 @@
 //! A peer that is made without the library; clients that are silent; and set-up of connections.
 
-use crate::handshake::{Hello, recv_hello, send_with_fds};
 use crate::support::*;
-use libc::{EAGAIN, SOCK_SEQPACKET, c_int};
-use nix::sys::socket::{self, Backlog, UnixAddr};
+pub use common::connection::*;
+use libc::{EAGAIN, c_int};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::{process, thread};
+use std::thread;
 
 /// The version of the protocol that the library speaks.
 pub const VERSION: u16 = 4;
@@ -15,19 +14,6 @@ pub const VERSION: u16 = 4;
 const CONTROL: u64 = 65536;
 /// The same as SMALL_RING.
 pub const RING: u64 = SMALL_RING as u64;
-
-/// The seals that the memory of an end must have.
-pub const SEALS: c_int =
-    libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_SEAL;
-
-/// A memory file with this size and these seals.
-pub fn sealed_memfd(size: u64, seals: c_int) -> File {
-    let file = memfd_with(size as usize, libc::MFD_ALLOW_SEALING);
-    // SAFETY: no pointers.
-    let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
-    assert_eq!(done, 0);
-    file
-}
 
 /// The memory and the pipe of a peer.
 pub struct Peer {
@@ -81,27 +67,6 @@ impl Peer {
     pub fn allocated(&self) -> u64 {
         self.memory.metadata().unwrap().blocks() * 512
     }
-}
-
-/// An abstract name for a listener, unique to this process.
-pub fn abstract_name() -> String {
-    format!("@unixipc-test-{}", process::id())
-}
-
-/// The address of a path, or of an abstract name that begins with `@`.
-pub fn address(path: &str) -> UnixAddr {
-    match path.strip_prefix('@') {
-        Some(name) => UnixAddr::new_abstract(name.as_bytes()).unwrap(),
-        None => UnixAddr::new(path).unwrap(),
-    }
-}
-
-/// A client that has connected, and has sent nothing.
-#[track_caller]
-pub fn silent_client(path: &str) -> OwnedFd {
-    let client = local_socket(SOCK_SEQPACKET);
-    socket::connect(client.as_raw_fd(), &address(path)).unwrap();
-    client
 }
 
 /// Checks that a client has received nothing.
@@ -188,23 +153,6 @@ pub fn finish_handshake(client: &impl AsRawFd, server: &End) -> End {
         answer_until_finished(server, &end);
         end.join().unwrap()
     })
-}
-
-/// A listener that is made without the library.
-pub fn raw_listener(path: &str) -> OwnedFd {
-    let listener = local_socket(SOCK_SEQPACKET);
-    socket::bind(listener.as_raw_fd(), &address(path)).unwrap();
-    socket::listen(&listener, Backlog::new(100).unwrap()).unwrap();
-    listener
-}
-
-/// A listener whose queue is full with one client, and that client.
-pub fn full_listener(path: &str) -> (OwnedFd, OwnedFd) {
-    let listener = local_socket(SOCK_SEQPACKET);
-    socket::bind(listener.as_raw_fd(), &address(path)).unwrap();
-    socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
-    let queued = silent_client(path);
-    (listener, queued)
 }
 
 /// Accepts the queued clients, which have closed their connections.

@@ -1,7 +1,7 @@
 //! The descriptor of ipc_channel_fd reports room after a refused send.
 
-use crate::poll_epoll::{add, new_epoll, ready};
 use crate::support::*;
+use common::epoll::{add, new_epoll, ready};
 use libc::{EAGAIN, POLLIN};
 use nix::sys::epoll::EpollFlags;
 use std::thread;

@@ -7,8 +7,10 @@
 pub mod call;
 pub mod child;
 pub mod clock;
+pub mod connection;
 pub mod descriptors;
 pub mod directory;
+pub mod epoll;
 pub mod filter;
 pub mod header;
 pub mod intercept;
@@ -25,6 +27,7 @@ pub mod signals;
 pub mod stage;
 pub mod stopped_call;
 pub mod strace;
+pub mod threads;
 pub mod tools;
 pub mod user;
 
@@ -44,5 +47,6 @@ pub mod prelude {
     pub use crate::process::*;
     pub use crate::random::*;
     pub use crate::signals::*;
+    pub use crate::threads::*;
     pub use crate::user::*;
 }
