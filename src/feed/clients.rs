@@ -16,8 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The number of clients from the listener that may be silent. Another one replaces the oldest.
 const SILENT_MAX: usize = 16;
-/// The number of clients in all.
-const CLIENTS_MAX: usize = 64;
+/// The number of silent clients that the program may have added.
+const ADDED_MAX: usize = 64;
 /// How long a client from the listener may be silent, in milliseconds.
 const SILENCE_MS: u64 = 1000;
 /// After a failure to accept, in milliseconds, the listener is not watched.
@@ -61,7 +61,7 @@ impl Clients {
     pub fn new() -> Result<Self> {
         Ok(Self {
             listener: None,
-            clients: FixedVec::new(CLIENTS_MAX)?,
+            clients: FixedVec::new(SILENT_MAX + ADDED_MAX)?,
             next_id: 0,
         })
     }
@@ -86,6 +86,11 @@ impl Clients {
         if !sys::is_local(socket)? {
             return Err(Errno::EOPNOTSUPP);
         }
+        let added = self.clients.iter();
+        let added = added.filter(|client| client.accepted_at.is_none());
+        if added.count() >= ADDED_MAX {
+            return Err(Errno::EAGAIN);
+        }
         let cred = pair::peer_cred(socket)?;
         let copy = duplicate(socket, 0)?;
         self.insert(copy, cred, None, events)
@@ -98,9 +103,6 @@ impl Clients {
         accepted_at: Option<u64>,
         events: &Events,
     ) -> Result<u32> {
-        if self.clients.is_full() {
-            return Err(Errno::EAGAIN);
-        }
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         events.add(socket.as_fd(), Source::Client(id))?;
@@ -129,11 +131,7 @@ impl Clients {
         };
         self.make_place(events);
         let cred = pair::peer_cred(socket.as_fd())?;
-        match self.insert(socket, cred, Some(now), events) {
-            // The program has added that many sockets, so this client is dropped.
-            Err(Errno::EAGAIN) => Ok(None),
-            id => id.map(Some),
-        }
+        self.insert(socket, cred, Some(now), events).map(Some)
     }
 
     /// Drops the oldest silent client if there are too many.
