@@ -18,6 +18,8 @@ pub struct View<'a, B> {
     pub bell: &'a B,
     /// Whether a receive has reported the end of the feed.
     pub end_received: bool,
+    /// Whether messages were lost, and no receive has reported it.
+    pub has_gap: bool,
 }
 
 impl<B> Clone for View<'_, B> {
@@ -68,7 +70,9 @@ impl<B: Doorbell> Source<B> for Messages<'_, B> {
 
     fn is_ready(&self) -> bool {
         let Self(end, reader) = self;
-        reader.has_news(end.memory, &end.feed().words) || (end.is_ended() && !end.end_received)
+        end.has_gap
+            || reader.has_news(end.memory, &end.feed().words)
+            || (end.is_ended() && !end.end_received)
     }
 }
 

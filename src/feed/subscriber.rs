@@ -267,6 +267,7 @@ impl Subscriber {
             mine: self.page.control(),
             bell: &self.bell,
             end_received: self.end_received,
+            has_gap: false,
         };
         let cpus = Cpus {
             mine: &end.mine.receiver.cpu,
@@ -326,6 +327,7 @@ impl Subscriber {
                 mine: self.page.control(),
                 bell: &self.bell,
                 end_received: self.end_received,
+                has_gap: self.gap != 0,
             };
             end.arm(&self.reader);
         }
