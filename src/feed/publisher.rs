@@ -255,11 +255,12 @@ impl Feed {
         }
         let _uncancelled = CancelGuard::new();
         let (listening, socket) = Listening::new(path, mode)?;
-        self.audience
-            .clients
-            .listen(socket, &self.audience.events)?;
-        self.listening = Some(listening);
-        Ok(())
+        let listens = self.audience.clients.listen(socket, &self.audience.events);
+        match listens {
+            Ok(()) => self.listening = Some(listening),
+            Err(_) => listening.unlink(),
+        }
+        listens
     }
 
     /// Admits the process at the other end of a socket, as soon as it asks for that.
