@@ -3414,7 +3414,7 @@ struct ipc_feed_opts {
  *
  * Does not block. Not a cancellation point. May be called from any thread and in the child after
  * fork; not from a signal handler. One thread at a time uses a feed. After fork the feed belongs
- * to the parent: in the child every call but ipc_feed_close fails with EBUSY.
+ * to the parent: in the child every call but ipc_feed_close and ipc_feed_info fails with EBUSY.
  *
  * Returns 0, or -1 with errno and *ret_feed unchanged:
  *   E2BIG   opts sets a member that this version does not know
@@ -3468,7 +3468,7 @@ int ipc_feed_listen(struct ipc_feed *feed, const char *path, mode_t mode, unsign
  * ipc_feed_create apply.
  *
  * Returns 0, or -1 with errno:
- *   EAGAIN      64 sockets have been added or accepted on which nobody has asked for an admission
+ *   EAGAIN      64 sockets have been added on which nobody has asked for an admission
  *   EBADF       sock is not open
  *   EBUSY       this process has the feed from fork
  *   EINVAL      feed is NULL
@@ -3562,6 +3562,7 @@ int ipc_feed_commit(struct ipc_feed *feed, size_t len);
  * ipc_feed_publish apply.
  *
  * Returns 0, or -1 with errno:
+ *   EBUSY   this process has the feed from fork
  *   EINVAL  feed is NULL, or nothing is reserved
  */
 int ipc_feed_cancel(struct ipc_feed *feed);

@@ -29,7 +29,7 @@ pub struct ipc_feed;
 ///
 /// Does not block. Not a cancellation point. May be called from any thread and in the child after
 /// fork; not from a signal handler. One thread at a time uses a feed. After fork the feed belongs
-/// to the parent: in the child every call but ipc_feed_close fails with EBUSY.
+/// to the parent: in the child every call but ipc_feed_close and ipc_feed_info fails with EBUSY.
 ///
 /// Returns 0, or -1 with errno and *ret_feed unchanged:
 ///   E2BIG   opts sets a member that this version does not know
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn ipc_feed_listen(
 /// ipc_feed_create apply.
 ///
 /// Returns 0, or -1 with errno:
-///   EAGAIN      64 sockets have been added or accepted on which nobody has asked for an admission
+///   EAGAIN      64 sockets have been added on which nobody has asked for an admission
 ///   EBADF       sock is not open
 ///   EBUSY       this process has the feed from fork
 ///   EINVAL      feed is NULL

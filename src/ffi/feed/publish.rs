@@ -99,6 +99,7 @@ pub unsafe extern "C" fn ipc_feed_commit(feed: *mut Feed, len: size_t) -> c_int 
 /// ipc_feed_publish apply.
 ///
 /// Returns 0, or -1 with errno:
+///   EBUSY   this process has the feed from fork
 ///   EINVAL  feed is NULL, or nothing is reserved
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_feed_cancel(feed: *mut Feed) -> c_int {
