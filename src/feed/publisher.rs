@@ -120,22 +120,22 @@ impl Feed {
 
     #[inline]
     fn reserve_space(&mut self, len: usize, deadline: Deadline) -> Result<NonNull<u8>> {
-        let need = self.ring.record_size(len);
         let is_free = len != 0
             && len <= self.max
             && self.reserved == 0
-            && self.ring.has_space(need)
+            && self.ring.has_space(self.ring.record_size(len))
             && self.process == sys::process_id();
         if !is_free {
-            self.reserve_slow(len, need, deadline)?;
+            self.reserve_slow(len, deadline)?;
         }
+        let need = self.ring.record_size(len);
         self.ring
             .overwrite(need, &self.memory, &self.memory.control().words);
         Ok(self.memory.message(self.ring.position()))
     }
 
     #[cold]
-    fn reserve_slow(&mut self, len: usize, need: u64, mut deadline: Deadline) -> Result<()> {
+    fn reserve_slow(&mut self, len: usize, mut deadline: Deadline) -> Result<()> {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
@@ -146,6 +146,7 @@ impl Feed {
         if self.reserved != 0 {
             return Err(Errno::EBUSY);
         }
+        let need = self.ring.record_size(len);
         preserve_errno_on_success(|| self.wait_for_space(need, &mut deadline))
     }
 
