@@ -1,0 +1,20 @@
+//! Feeds, as include/unixipc.h describes them.
+//!
+//! UNIXIPC_TEST_SCALE multiplies the number of messages and of rounds in the long tests.
+
+mod admission;
+mod arguments;
+mod death;
+mod delivery;
+mod handshake;
+mod listen;
+mod lossy;
+mod stall;
+mod start;
+mod state;
+mod support;
+mod transports;
+
+fn main() -> std::process::ExitCode {
+    common::isolated::main()
+}

@@ -1,0 +1,264 @@
+//! Subscribers that hold the publisher up: stall_ms, and the time-outs of a publication.
+
+use crate::support::*;
+use libc::{EAGAIN, EOPNOTSUPP, ETIMEDOUT, EUSERS};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A feed with the smallest ring and this stall_ms.
+fn stalling(stall_ms: i32) -> Feed {
+    Feed::with(&ipc_feed_opts { stall_ms, ..SMALL })
+}
+
+#[apply(isolated)]
+fn time_outs() {
+    for flags in [0, IPC_FEED_F_NO_SPIN] {
+        let feed = Feed::with(&ipc_feed_opts { flags, ..SMALL });
+        let sub = feed.subscribe(&RELIABLE);
+        let count = feed.fill(1000);
+        assert_eq!(count, 65);
+        for _ in 0..3 {
+            assert_eq!(feed.publish(&[0; 1000], 0), Err(EAGAIN));
+            assert_eq!(feed.reserve(1000, 0).unwrap_err(), EAGAIN);
+            let start = Instant::now();
+            assert_eq!(feed.publish(&[0; 1000], 50), Err(ETIMEDOUT));
+            assert_waited(start, Duration::from_millis(50));
+            let start = Instant::now();
+            assert_eq!(feed.reserve(1000, 50).unwrap_err(), ETIMEDOUT);
+            assert_waited(start, Duration::from_millis(50));
+        }
+        ends_with_signal(|| {
+            // The child makes a feed of its own.
+            let feed = Feed::with(&ipc_feed_opts { flags, ..SMALL });
+            let _sub = feed.subscribe(&RELIABLE);
+            feed.fill(1000);
+            feed.publish(&[0; 1000], INTR)
+        });
+        // Failed publications leave no trace.
+        assert_eq!(feed.info().published, count);
+        sub.expect_up_to(count, 0);
+        feed.publish_up_to(count + 1, 1000, 0);
+        sub.expect_up_to(count + 1, 0);
+    }
+}
+
+/// The time-outs of a receive.
+#[apply(isolated)]
+fn receive_time_outs() {
+    let feed = Feed::with(&SMALL);
+    for flags in [0, IPC_SUB_F_NO_SPIN, IPC_SUB_F_LOSSY] {
+        let sub = feed.subscribe(&ipc_sub_opts { flags, ..RELIABLE });
+        assert_eq!(
+            (sub.recv(0), sub.peek(0).unwrap_err()),
+            (Err(EAGAIN), EAGAIN)
+        );
+        let start = Instant::now();
+        assert_eq!(sub.recv(50), Err(ETIMEDOUT));
+        assert_waited(start, Duration::from_millis(50));
+        let start = Instant::now();
+        assert_eq!(sub.peek(50).unwrap_err(), ETIMEDOUT);
+        assert_waited(start, Duration::from_millis(50));
+        ends_with_signal(|| sub.recv(INTR).map(|_| 0));
+        ends_with_signal(|| sub.peek(INTR).map(|_| 0));
+        feed.publish_up_to(feed.info().published + 1, 8, 0);
+        sub.expect_up_to(feed.info().published, -1);
+    }
+}
+
+/// A publication without a time limit sleeps until the subscriber has received.
+#[apply(isolated)]
+fn waits_for_space() {
+    for (timeout_ms, len) in [
+        (-1, 1000),
+        (LONG, 1000),
+        (INTR, 1000),
+        (LONG, SMALL_RING - 72),
+    ] {
+        let feed = Feed::with(&SMALL);
+        let sub = feed.subscribe(&RELIABLE);
+        let count = feed.fill(1000);
+        thread::scope(|scope| {
+            let (feed, bytes) = (&feed, numbered(count, len));
+            let publish = move || feed.publish(&bytes, timeout_ms);
+            let (publisher, _) = spawn_sleeper(scope, publish);
+            sub.expect_up_to(count, 0);
+            assert_eq!(publisher.join().unwrap(), DONE);
+        });
+        sub.expect_up_to(count + 1, 0);
+    }
+}
+
+/// A stopped subscriber becomes lossy after stall_ms, and is told by EOVERFLOW. The others lose
+/// nothing.
+#[apply(isolated)]
+fn stopped_subscriber() {
+    for timeout_ms in [-1, LONG, INTR] {
+        let (feed, shared) = (stalling(100), Counters::new());
+        let stopped = spawn_sub(&feed, &RELIABLE, |sub| {
+            sub.expect_up_to(1, LONG);
+            shared.set(0, 1);
+            let mut lost = 0;
+            loop {
+                let next = sub.info().next_seq;
+                match sub.recv(LONG).unwrap() {
+                    Received::Message(seq, bytes) => {
+                        assert_eq!(seq, next);
+                        check_numbered(seq, &bytes);
+                    }
+                    Received::Lost(seq) => {
+                        lost += seq - next;
+                        shared.add(1);
+                    }
+                    Received::End => break,
+                }
+            }
+            assert_eq!((sub.info().lost, sub.info().next_seq), (lost, 501));
+        });
+        let other = spawn_sub(&feed, &RELIABLE, |sub| {
+            sub.expect_up_to(501, LONG);
+            assert_eq!((sub.recv(LONG), sub.info().lost), (END, 0));
+        });
+        feed.publish_up_to(1, 1000, LONG);
+        shared.wait_for(0, 1);
+        stopped.stop();
+        let start = Instant::now();
+        feed.publish_up_to(501, 1000, timeout_ms);
+        assert_waited(start, Duration::from_millis(100));
+        let states: Vec<_> = feed.subscribers().iter().map(|sub| sub.state).collect();
+        let expected = IPC_SUB_S_LOSSY | IPC_SUB_S_STALLED;
+        let stalled = states.iter().filter(|state| **state & expected == expected);
+        assert_eq!(stalled.count(), 1, "{states:?}");
+        assert_eq!(shared.get(1), 0);
+        stopped.signal(libc::SIGCONT);
+        shared.wait_for(1, 1);
+        drop(feed);
+        stopped.join();
+        other.join();
+    }
+}
+
+/// A time-out that is shorter than stall_ms. The time that the subscriber has stalled is counted
+/// over several calls.
+#[apply(isolated)]
+fn several_refusals() {
+    for timeout_ms in [0, 10] {
+        let feed = stalling(200);
+        let sub = feed.subscribe(&RELIABLE);
+        let count = feed.fill(1000);
+        let start = Instant::now();
+        let bytes = numbered(count, 1000);
+        wait_until("the end of stall_ms", || {
+            match feed.publish(&bytes, timeout_ms) {
+                Ok(_) => true,
+                Err(error) => {
+                    assert_eq!(error, if timeout_ms == 0 { EAGAIN } else { ETIMEDOUT });
+                    assert_eq!(feed.subscriber().state & 15, IPC_SUB_S_HOLDS);
+                    false
+                }
+            }
+        });
+        assert!(
+            start.elapsed() > Duration::from_millis(150),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(feed.subscriber().state, IPC_SUB_S_LOSSY | IPC_SUB_S_STALLED);
+        assert_eq!(sub.recv(0), lost_before(1));
+        sub.expect_up_to(count + 1, 0);
+    }
+}
+
+/// A demoted subscriber that has lost nothing yet, and one that is demoted while it reads.
+#[apply(isolated)]
+fn demoted_without_loss() {
+    let feed = stalling(20);
+    let sub = feed.subscribe(&RELIABLE);
+    let count = feed.fill(1000);
+    assert!(matches!(sub.peek(0), Ok(Received::Message(0, _))));
+    // The reservation overwrites the first message, but not the second one.
+    feed.reserve(1000, LONG).unwrap();
+    assert_eq!(sub.release(), Err(libc::EOVERFLOW));
+    assert_eq!((sub.info().next_seq, sub.info().lost), (1, 1));
+    assert!(matches!(sub.peek(0), Ok(Received::Message(1, _))));
+    assert_eq!(sub.release(), DONE);
+    sub.expect_up_to(count, 0);
+    assert_eq!(feed.cancel(), DONE);
+    // It is lossy from then on, and nothing waits for it.
+    feed.publish_up_to(count + 500, 1000, 0);
+    assert_eq!(sub.recv(0), lost_before(count + 500 - 65));
+    sub.expect_up_to(count + 500, 0);
+}
+
+/// A slow subscriber that makes progress is not demoted, although it holds the publisher up all
+/// the time.
+#[apply(isolated)]
+fn slow_subscriber() {
+    let (feed, shared) = (stalling(400), Counters::new());
+    let child = spawn_sub(&feed, &RELIABLE, |sub| {
+        for seq in 0..400 {
+            sub.expect_up_to(seq + 1, LONG);
+            // About as long as stall_ms for each ring of messages.
+            thread::sleep(Duration::from_millis(6));
+        }
+        assert_eq!(sub.info().lost, 0);
+        shared.set(0, 1);
+    });
+    feed.publish_up_to(400, 1000, LONG);
+    assert_eq!(feed.subscriber().state & IPC_SUB_S_STALLED, 0);
+    shared.wait_for(0, 1);
+    child.join();
+}
+
+/// Without stall_ms, the publisher waits for a stopped subscriber as long as it takes.
+#[apply(isolated)]
+fn no_stall_ms() {
+    let feed = stalling(0);
+    let sub = feed.subscribe(&RELIABLE);
+    let count = feed.fill(1000);
+    assert_eq!(feed.publish(&[0; 1000], 1500), Err(ETIMEDOUT));
+    assert_eq!(feed.subscriber().state, IPC_SUB_S_HOLDS);
+    sub.expect_up_to(count, 0);
+}
+
+#[apply(isolated)]
+fn lossy_only() {
+    let feed = Feed::with(&ipc_feed_opts {
+        lossy_only: 1,
+        ..SMALL
+    });
+    let name = abstract_name();
+    feed.listen(&name);
+    for opts in [RELIABLE, OLDEST, from_seq(0)] {
+        assert_eq!(feed.try_subscribe(&opts).unwrap_err(), EOPNOTSUPP);
+    }
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| connect(&name, &RELIABLE, LONG).map(drop));
+        assert_eq!(feed.serve(thread), Err(EOPNOTSUPP));
+    });
+    assert_eq!(feed.count(), 0);
+    let sub = feed.subscribe(&LOSSY);
+    feed.publish_up_to(1000, 1000, 0);
+    assert!(matches!(sub.recv(0), Ok(Received::Lost(_))));
+}
+
+#[apply(isolated)]
+fn subscribers_max() {
+    for (option, max) in [(1, 1), (3, 3), (0, 64)] {
+        let feed = Feed::with(&ipc_feed_opts {
+            subscribers_max: option,
+            ..SMALL
+        });
+        let mut subs: Vec<Sub> = (0..max).map(|_| feed.subscribe(&LOSSY)).collect();
+        let before = open_numbers();
+        for opts in [LOSSY, RELIABLE] {
+            assert_eq!(feed.try_subscribe(&opts).unwrap_err(), EUSERS);
+        }
+        assert_eq!((feed.count(), open_numbers()), (max, before));
+        // A place that becomes free.
+        subs.pop();
+        feed.service_until_count(max - 1);
+        subs.push(feed.subscribe(&RELIABLE));
+        feed.publish_up_to(1, 8, 0);
+        subs.iter().for_each(|sub| sub.expect_up_to(1, 0));
+    }
+}
