@@ -21,7 +21,7 @@ fn subscriber(name: &str, opts: &ipc_sub_opts) -> Child {
     })
 }
 
-/// An idle publisher admits nobody, and each call ends with its time-out.
+/// An idle publisher admits no subscriber, and each call ends with its time-out.
 #[apply(isolated)]
 fn idle_publisher() {
     let (feed, name) = listening();

@@ -113,7 +113,7 @@ fn invalid_time_outs() {
     assert_eq!(
         (feed.service(), feed.count()),
         (DONE, 1),
-        "nobody has connected"
+        "no client has connected"
     );
     assert_eq!(poll(one.as_raw_fd(), 0), 0, "the socket is not shut down");
 }

@@ -42,7 +42,7 @@ impl Client {
     }
 }
 
-/// What a client finds after it has sent something.
+/// The publisher's reaction to a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     /// It was admitted.

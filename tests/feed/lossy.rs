@@ -1,10 +1,10 @@
-//! Lossy subscribers: what they miss is reported exactly, and no message is torn.
+//! Lossy subscribers: each loss is reported exactly, and no message is torn.
 
 use crate::support::*;
 use libc::EAGAIN;
 use std::time::{Duration, Instant};
 
-/// What a lossy subscriber has seen.
+/// The receipts of a lossy subscriber.
 #[derive(Default)]
 struct Seen {
     received: u64,

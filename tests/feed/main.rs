@@ -4,16 +4,20 @@
 
 mod admission;
 mod arguments;
+mod cost;
 mod death;
 mod delivery;
+mod event_loop;
 mod handshake;
 mod listen;
 mod lossy;
+mod resources;
 mod stall;
 mod start;
 mod state;
 mod support;
 mod transports;
+mod volume;
 
 fn main() -> std::process::ExitCode {
     common::isolated::main()

@@ -96,7 +96,7 @@ impl Drop for Sub {
     }
 }
 
-/// What a receive has returned.
+/// The return of a receive.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received<T> {
     /// A message and its sequence number.
