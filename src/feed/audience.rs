@@ -7,7 +7,7 @@ use super::subscription::{Kind, Subscription};
 use crate::atomic::Ordering;
 use crate::errno::{Errno, Result};
 use crate::fixed_vec::FixedVec;
-use crate::sys;
+use crate::sys::{self, CancelGuard};
 use crate::transport::broadcast::{Publisher, Start};
 use crate::transport::event_count::Fences;
 use crate::transport::pipe_ends::PeerDoorbell;
@@ -81,6 +81,9 @@ impl Audience {
     /// Handles some of what has happened: admits clients and forgets dead subscribers. Does not
     /// wait.
     pub fn service(&mut self, feeding: &mut Feeding) -> Result<()> {
+        // A publication calls this too: a thread that is cancelled in accept4(2) or sendmsg(2) would
+        // leave a descriptor open.
+        let _uncancelled = CancelGuard::new();
         let now = sys::coarse_ms();
         self.clients.tidy(now, &self.events);
         let mut result = Ok(());

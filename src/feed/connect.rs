@@ -155,7 +155,7 @@ impl Applicant {
         progress
             .sequence
             .store(reader.sequence(), Ordering::Relaxed);
-        let subscriber = Subscriber {
+        let mut subscriber = Subscriber {
             reader,
             memory,
             page: self.page,
@@ -173,6 +173,10 @@ impl Applicant {
             cred,
         };
         subscriber.count_lost(gap);
+        if !options.is_lossy {
+            // The publisher may wait for the space of the messages that `seek` has skipped.
+            subscriber.notify();
+        }
         Ok(subscriber)
     }
 }

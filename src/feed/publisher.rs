@@ -110,6 +110,7 @@ impl Feed {
 
     /// Gives reserved space back.
     pub fn cancel(&mut self) -> Result<()> {
+        self.check_process()?;
         if self.reserved == 0 {
             return Err(Errno::EINVAL);
         }
@@ -245,7 +246,6 @@ impl Feed {
     /// Admits the clients that wait, and forgets the dead subscribers.
     pub fn service(&mut self) -> Result<()> {
         self.check_process()?;
-        let _uncancelled = CancelGuard::new();
         preserve_errno_on_success(|| self.service_once())
     }
 

@@ -155,7 +155,7 @@ impl Subscriber {
     /// Wakes the publisher if it waits for space and at least half of the ring is free. If it were
     /// woken for each message, it would sleep again after each.
     #[inline]
-    fn notify(&mut self) {
+    pub(super) fn notify(&mut self) {
         self.fences.after_publication();
         let control = self.memory.control();
         let (words, reader) = (&control.words, &self.reader);

@@ -29,7 +29,8 @@ pub struct ipc_feed;
 ///
 /// Does not block. Not a cancellation point. May be called from any thread and in the child after
 /// fork; not from a signal handler. One thread at a time uses a feed. After fork the feed belongs
-/// to the parent: in the child every call but ipc_feed_close and ipc_feed_info fails with EBUSY.
+/// to the parent: in the child every call but ipc_feed_info and ipc_feed_close fails with EBUSY. The
+/// child should close its copy: while it has one, subscribers do not notice the death of the parent.
 ///
 /// Returns 0, or -1 with errno and *ret_feed unchanged:
 ///   E2BIG   opts sets a member that this version does not know
