@@ -3367,7 +3367,8 @@ struct ipc_feed_opts {
      */
     unsigned int spin_us;
     /**
-     * the size of the ring in bytes, rounded up to a power of two of at least 64 KiB; 0: 256 KiB
+     * the size of the ring in bytes, rounded up to a power of two of at least 64 KiB and at most
+     * 16 GiB; 0: 256 KiB
      */
     uint64_t size;
     /**
@@ -3662,6 +3663,7 @@ struct ipc_feed_info {
  *           the queue; the feed tries again after 10 ms
  *   ENFILE  as EMFILE, and the system has no open file left
  *   ENOMEM  as EMFILE, and no memory is left
+ *   ENOSPC  the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches)
  */
 int ipc_feed_service(struct ipc_feed *feed);
 
@@ -3808,7 +3810,8 @@ struct ipc_sub_opts {
  * that message, the first receive fails with EOVERFLOW, which says where to go on.
  *
  * The caller closes the subscriber with ipc_sub_close. It uses two descriptors, and two more after
- * ipc_sub_fd. All are close-on-exec.
+ * ipc_sub_fd. In a process with several threads it uses one more when a call first sleeps. All are
+ * close-on-exec.
  *
  * Blocks as timeout_ms says. Not a cancellation point: use a time-out. May be called from any
  * thread and in the child after fork; not from a signal handler. One thread at a time uses a

@@ -234,6 +234,7 @@ impl Admission {
     /// than `size_max`.
     pub fn new(hello: Hello, size_max: u64) -> Result<Self> {
         let answer = Answer::from_bytes(&hello.bytes)?;
+        let size_max = size_max.min(broadcast::RING_MAX);
         if answer.ring_size > size_max || !answer.ring_size.is_power_of_two() {
             return Err(Errno::EPROTO);
         }

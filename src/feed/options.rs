@@ -2,9 +2,9 @@
 
 use super::handshake::NAME_SIZE;
 use crate::errno::{Errno, Result};
-use crate::transport::broadcast;
+use crate::transport::broadcast::{self, RING_MAX};
 use crate::transport::ring::{ALIGN_MIN, Geometry, is_alignment, size_for};
-use crate::transport::ring_memory::{Pages, RING_MAX, ring_size};
+use crate::transport::ring_memory::{Pages, ring_size};
 use crate::transport::spin::SpinPolicy;
 
 /// The default size of a ring.
@@ -53,10 +53,11 @@ impl FeedOptions {
             }
             _ => return Err(Errno::EINVAL),
         };
-        Ok(broadcast::geometry(
-            ring_size(size.max(for_message))?,
-            align,
-        ))
+        let size = ring_size(size.max(for_message))?;
+        if size > RING_MAX {
+            return Err(Errno::EINVAL);
+        }
+        Ok(broadcast::geometry(size, align))
     }
 
     /// The number of subscribers that the feed may have.

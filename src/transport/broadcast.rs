@@ -52,6 +52,16 @@ pub const EXTRA: u64 = HEADER - LENGTH;
 /// cbindgen:ignore
 pub const MARKS: usize = 8;
 
+/// The largest ring. It holds at most 2^30 messages, so the low half of a sequence number tells it
+/// apart from those of all other messages in the ring.
+///
+/// cbindgen:ignore
+pub const RING_MAX: u64 = 1 << 34;
+
+/// The smallest copy for which the memcpy of a C library may use non-temporal stores (in glibc, the
+/// lower limit of the tunable x86_non_temporal_threshold).
+const NON_TEMPORAL_MIN: u64 = 0x4040;
+
 /// How often a subscriber tries to find a message that is left.
 const ATTEMPTS: usize = 1000;
 
@@ -237,6 +247,10 @@ impl Publisher {
             // Pairs with the acquire fence in `Reader::is_overtaken`: a subscriber that has copied
             // a byte of this message sees the cursor.
             fence(Ordering::Release);
+            if need >= NON_TEMPORAL_MIN {
+                // On x86 a release fence does not order non-temporal stores.
+                fence(Ordering::SeqCst);
+            }
         }
     }
 
@@ -446,8 +460,7 @@ impl Reader {
         if is_before(words.published.tail.load(Ordering::Relaxed), at) {
             return Err(Errno::EPROTO);
         }
-        // The count was loaded while the message was in the ring, which holds far fewer than 2^31
-        // messages.
+        // The count was loaded while the message was in the ring: see `RING_MAX`.
         let distance = low.wrapping_sub(count as u32) as i32;
         Ok(Some(count.wrapping_add(distance as u64)))
     }

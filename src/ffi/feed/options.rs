@@ -31,7 +31,8 @@ pub struct ipc_feed_opts {
     /// how long a publication that waits for space spins before it sleeps, in microseconds, at most
     /// 1000000. 0: about 10 microseconds while spinning succeeds
     pub spin_us: c_uint,
-    /// the size of the ring in bytes, rounded up to a power of two of at least 64 KiB; 0: 256 KiB
+    /// the size of the ring in bytes, rounded up to a power of two of at least 64 KiB and at most
+    /// 16 GiB; 0: 256 KiB
     pub size: u64,
     /// the length of a message that must be possible to publish, whatever size is, in bytes; 0: no
     /// such requirement. At most 2147483647
