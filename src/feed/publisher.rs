@@ -114,7 +114,6 @@ impl Feed {
         if self.reserved == 0 {
             return Err(Errno::EINVAL);
         }
-        self.check_process()?;
         self.reserved = 0;
         Ok(())
     }
