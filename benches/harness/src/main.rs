@@ -206,7 +206,7 @@ fn measure(args: &Args) -> Result<(Facts, Vec<Record>), String> {
     facts.push(("seed".into(), seed.to_string()));
     if args.quick {
         let left_out = "intermediate sizes, system calls one way, intermediate numbers of \
-                        connections, more readers than processors";
+                        connections and subscribers, more readers than processors";
         facts.push(("omitted with QUICK=1".into(), left_out.into()));
     }
     for fault in faults {

@@ -23,6 +23,8 @@ pub enum TableKind {
     /// A column for each n: the time of one operation, or operations per second.
     TimeByN,
     RateByN,
+    /// The same for each size: the time of a message to n subscribers.
+    Broadcast,
 }
 
 pub struct Test {
@@ -38,7 +40,7 @@ pub struct Test {
     pub traced: Option<&'static str>,
 }
 
-pub const TESTS: [Test; 12] = [
+pub const TESTS: [Test; 13] = [
     Test {
         name: "latency-poll",
         title: "Half a round trip, polling",
@@ -71,6 +73,22 @@ pub const TESTS: [Test; 12] = [
         // Between 1 KiB and 16 KiB, C libraries change how they copy.
         lens: &[8, 64, 1024, 2048, 3000, 4096, 8192, 16384, 65536, 1 << 20],
         quick_lens: &[8, 4096, 1 << 20],
+        cores: &["two"],
+        traced: None,
+    },
+    Test {
+        name: "broadcast",
+        title: "One publisher, n subscribers",
+        about: "One process publishes as fast as it can, and n processes receive every message. \
+                The publisher has a processor of its own, and the subscribers share the other \
+                ones. Nothing may be lost, so the publisher waits for the slowest subscriber. The \
+                time of a message is that of a block, until the last subscriber has received the \
+                last message. If there are more subscribers than other processors, most of it is \
+                the time that the subscribers take one after another; build/benches/feed measures \
+                the publisher alone.",
+        kind: TableKind::Broadcast,
+        lens: &[64, 4096],
+        quick_lens: &[64],
         cores: &["two"],
         traced: None,
     },
@@ -181,16 +199,21 @@ impl Test {
         matches!(self.kind, TableKind::LatencyNs | TableKind::LatencyUs)
     }
 
-    /// Whether the test runs with several numbers of connections or readers.
+    /// Whether the test runs with several numbers of connections, readers or subscribers.
     pub fn has_n(&self) -> bool {
-        matches!(self.kind, TableKind::TimeByN | TableKind::RateByN)
+        matches!(
+            self.kind,
+            TableKind::TimeByN | TableKind::RateByN | TableKind::Broadcast
+        )
     }
 
-    /// The numbers of connections or readers; 1 for all other tests.
+    /// The numbers of connections, readers or subscribers; 1 for all other tests.
     fn ns(&self, quick: bool, processors: u64) -> Vec<u64> {
         match self.kind {
             TableKind::TimeByN if quick => vec![1, 1000],
             TableKind::TimeByN => vec![1, 10, 100, 1000],
+            TableKind::Broadcast if quick => vec![1, 8],
+            TableKind::Broadcast => vec![1, 2, 4, 8],
             TableKind::RateByN => {
                 // With twice as many processes as processors, the processes must share them.
                 let mut ns: Vec<u64> = (0..)
@@ -274,13 +297,28 @@ pub const LIBRARIES: [Library; 5] = [
         subject: "zeromq",
         title: "ZeroMQ",
         missing: NOT_INSTALLED,
-        tests: SLEEPING,
+        tests: &[
+            "latency-block",
+            "rate",
+            "broadcast",
+            "calls-latency",
+            "calls-rate",
+            "setup",
+        ],
     },
     Library {
         subject: "iceoryx2",
         title: "iceoryx2",
         missing: "not built (make bench-deps)",
-        tests: SPINNING,
+        tests: &[
+            "latency-poll",
+            "latency-block",
+            "rate",
+            "broadcast",
+            "calls-latency",
+            "calls-rate",
+            "setup",
+        ],
     },
 ];
 
@@ -464,6 +502,9 @@ mod tests {
         assert_eq!(readers.ns(true, 2), [1, 2]);
         assert_eq!(readers.ns(false, 6), [1, 2, 4, 6, 12]);
         assert_eq!(test_named("rate").unwrap().ns(false, 8), [1]);
+        let broadcast = test_named("broadcast").unwrap();
+        assert_eq!(broadcast.ns(false, 2), [1, 2, 4, 8]);
+        assert_eq!(broadcast.ns(true, 64), [1, 8]);
     }
 
     #[test]

@@ -233,15 +233,19 @@ pub fn report(facts: &Facts, records: &[Record], pictures: &[Picture]) -> String
         for picture in pictures.iter().filter(|picture| picture.test == test.name) {
             text += &format!("\n![{}]({})\n", picture.title, picture.file);
         }
-        if matches!(test.kind, TableKind::TimeByN | TableKind::RateByN) {
-            text += &format!("\n{}", table_by_n(test, &of_test).render());
-        } else {
-            for section in &of_test {
-                if let Some(heading) = section.heading() {
-                    text += &format!("\n#### {heading}\n");
-                }
-                text += &format!("\n{}", table(section).render());
+        // A table has one section, or the sections of all n.
+        for of_table in
+            of_test.chunk_by(|a, b| test.has_n() && (a.len, a.cores) == (b.len, b.cores))
+        {
+            let first = of_table[0];
+            if let Some(heading) = first.heading() {
+                text += &format!("\n#### {heading}\n");
             }
+            let table = match test.has_n() {
+                true => table_by_n(test, of_table),
+                false => table(first),
+            };
+            text += &format!("\n{}", table.render());
         }
         text += &failures(&of_test);
     }
@@ -276,7 +280,7 @@ fn failures(sections: &[&Section]) -> String {
 /// The function that formats a cost in ns, and the unit of its result.
 fn form(kind: TableKind) -> (fn(f64) -> String, &'static str) {
     match kind {
-        TableKind::LatencyNs | TableKind::TimeNs => (digits, "ns"),
+        TableKind::LatencyNs | TableKind::TimeNs | TableKind::Broadcast => (digits, "ns"),
         TableKind::LatencyUs | TableKind::TimeUs | TableKind::TimeByN => {
             (|ns| digits(ns / 1e3), "µs")
         }
@@ -338,9 +342,11 @@ fn table(section: &Section) -> Table {
         }
         TableKind::Calls => header.extend([unit, "which"]),
         TableKind::Operations => header.extend([unit, "range", "CPU, ns"]),
-        TableKind::TimeNs | TableKind::TimeUs | TableKind::TimeByN | TableKind::RateByN => {
-            header.extend([unit, "range"]);
-        }
+        TableKind::TimeNs
+        | TableKind::TimeUs
+        | TableKind::TimeByN
+        | TableKind::RateByN
+        | TableKind::Broadcast => header.extend([unit, "range"]),
     }
     if has_limit {
         header.push("to limit");
@@ -456,8 +462,9 @@ fn summary(sections: &[Section]) -> Table {
     );
     for (i, section) in sections.iter().enumerate() {
         // Of a test with several n, the table has the largest one.
+        let same = |next: &Section| next.test.name == section.test.name && next.len == section.len;
         let next = sections.get(i + 1);
-        if next.is_some_and(|next| next.test.name == section.test.name && next.n > section.n) {
+        if next.is_some_and(|next| same(next) && next.n > section.n) {
             continue;
         }
         let costs = section.costs();
@@ -559,6 +566,44 @@ mod tests {
             cpu_ns: Some(2.0 * ns),
             ..Record::default()
         }
+    }
+
+    #[test]
+    fn tables_by_n() {
+        let broadcast = |len: u64, n: u64, subject: &str, flags: &str, ns: f64| Record {
+            test: "broadcast".into(),
+            len,
+            n,
+            ..record(subject, flags, 1, ns)
+        };
+        let records = [
+            broadcast(64, 1, "unixipc", "ours", 20e3),
+            broadcast(64, 8, "unixipc", "ours", 40e3),
+            broadcast(64, 1, "kernel", "", 50e3),
+            broadcast(64, 8, "kernel", "", 400e3),
+            broadcast(4096, 1, "unixipc", "ours", 200e3),
+            broadcast(4096, 8, "unixipc", "ours", 300e3),
+        ];
+        let text = report(&Vec::new(), &records, &[]);
+        let tables: Vec<&str> = text.split("#### ").skip(1).collect();
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let all: Vec<String> = tables.iter().map(|table| words(table)).collect();
+        assert_eq!(all.len(), 2, "{text}");
+        assert!(all[0].starts_with("64 B | mechanism | | ns, n = 1 | ns, n = 8 |"));
+        assert!(all[0].contains("| unixipc's | ours, best | 20.0 | 40.0 | 2.00 | 0.10 |"));
+        assert!(all[0].contains("| kernel's | | 50.0 | 400 | 8.00 | 10.00 |"));
+        assert!(all[1].starts_with("4 KiB |"));
+        assert!(all[1].contains("| unixipc's | ours, best | 200 | 300 | 1.50 | - |"));
+        // The summary has the largest n of each size.
+        let summary = text.split("## Details").next().unwrap();
+        let of_summary: Vec<String> = summary
+            .lines()
+            .filter(|line| line.starts_with("| One publisher"))
+            .map(words)
+            .collect();
+        assert_eq!(of_summary.len(), 2, "{summary}");
+        assert!(of_summary[0].starts_with("| One publisher, n subscribers, 64 B, n = 8 |"));
+        assert!(of_summary[1].starts_with("| One publisher, n subscribers, 4 KiB, n = 8 |"));
     }
 
     #[test]
