@@ -3,12 +3,13 @@
 
 #include <sys/utsname.h>
 
-extern const struct subject_row kernel_fds[], kernel_queues[], kernel_memory[], kernel_locks[];
+extern const struct subject_row kernel_fds[], kernel_queues[], kernel_memory[], kernel_locks[],
+    kernel_broadcast[];
 
 int main(int argc, char **argv)
 {
-    const struct subject_row *const tables[] = {kernel_fds, kernel_queues, kernel_memory,
-                                                kernel_locks, NULL};
+    const struct subject_row *const tables[] = {kernel_fds,   kernel_queues,    kernel_memory,
+                                                kernel_locks, kernel_broadcast, NULL};
     struct utsname system;
     char version[sizeof(system.sysname) + sizeof(system.release) + 2];
 

@@ -17,6 +17,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,18 +46,21 @@ struct subject_options {
 
 extern struct subject_options subject;
 extern int subject_side;               /* 0 in the process that was started, 1 in the other one */
+extern bool subject_crowded;           /* the processes share processors */
 extern char *subject_out, *subject_in; /* payload buffers of len bytes; each process has its own */
 
 /* The pattern of a block of messages. SUBJECT_TIMED is ping-pong in which the histogram gets the
  * time of each round trip. */
 enum subject_pattern { SUBJECT_ONE_WAY, SUBJECT_PING_PONG, SUBJECT_TIMED };
 
-/* A transport of messages from side 0 to side 1 and back. Each function but `loop` may be NULL. */
+/* A transport of messages from side 0 to side 1 and back. Each function but `loop` may be NULL. In
+ * the test broadcast, side 0 is the publisher, and sides 1 to n are the subscribers, each of which
+ * receives all messages. */
 struct subject_transport {
     void (*prepare)(void); /* before the fork */
-    void (*open)(void);    /* in both processes, which are pinned and may wait for each other */
+    void (*open)(void);    /* in all processes, which are pinned and may wait for each other */
     void (*loop)(enum subject_pattern pattern, long count, size_t len, uint64_t first);
-    void (*close)(void); /* in both processes */
+    void (*close)(void); /* in all processes */
 };
 
 /* An operation that each process repeats until the time has elapsed. */
@@ -91,12 +95,19 @@ int subject_key(void);
 pid_t subject_fork(void);
 /* Zeroed, page-aligned memory that this process shares with its children. */
 void *subject_memory(size_t size);
-/* Sleeps until the other process of a transport has called this function too. */
+/* Sleeps until all processes of a transport have called this function. */
 void subject_barrier(void);
 /* The longest message that a local socket accepts by default. */
 size_t subject_packet_max(void);
 /* A suitable size of a ring or buffer for messages of `len` bytes. */
 size_t subject_ring_size(void);
+
+/* A turn of a loop that spins. It leaves a shared processor to the other processes. */
+SUBJECT_INLINE void subject_spin(void)
+{
+    if (subject_crowded)
+        sched_yield();
+}
 
 /* A macro, so that the caller passes its own message. */
 #define subject_must(result, what) \

@@ -271,6 +271,44 @@ SUBJECT_INLINE void idle_get(size_t len, uint64_t n)
 
 SUBJECT_LOOP(idle)
 
+/* --- a channel for each of many receivers --- */
+
+static void broadcast_prepare(void)
+{
+    struct ipc_channel_opts opts = {.send_size = subject_ring_size()};
+
+    channels = calloc((size_t)subject.n, sizeof(*channels));
+    if (channels == NULL)
+        err(1, "malloc");
+    for (long i = 0; i < subject.n; i++)
+        subject_must(ipc_channel_pair(&opts, sizeof(opts), channels[i]), "ipc_channel_pair");
+}
+
+static void broadcast_open(void)
+{
+    for (long i = 0; i < subject.n; i++) {
+        ipc_channel_close(channels[i][subject_side == 0 ? 1 : 0]);
+        if (subject_side == i + 1)
+            channel = channels[i][1];
+        else if (subject_side != 0)
+            ipc_channel_close(channels[i][1]);
+    }
+}
+
+SUBJECT_INLINE void broadcast_put(size_t len, uint64_t n)
+{
+    subject_fill(subject_out, len, n);
+    for (long i = 0; i < subject.n; i++)
+        subject_must(ipc_channel_send(channels[i][0], subject_out, len, -1), "ipc_channel_send");
+}
+
+SUBJECT_INLINE void broadcast_get(size_t len, uint64_t n)
+{
+    channel_get(len, n);
+}
+
+SUBJECT_LOOP(broadcast)
+
 /* --- rows --- */
 
 static const struct subject_transport plain = {channel_prepare, channel_open, channel_loop,
@@ -285,6 +323,8 @@ static const struct subject_transport in_place_spinning = {spinning_prepare, cha
                                                            in_place_loop, channel_close};
 static const struct subject_transport batches = {batch_prepare, channel_open, batch_loop,
                                                  channel_close};
+static const struct subject_transport broadcast = {broadcast_prepare, broadcast_open,
+                                                   broadcast_loop, NULL};
 static const struct subject_transport idle = {idle_prepare, idle_open, idle_loop, NULL};
 
 #define FLAGS "ours,isolated"
@@ -294,6 +334,7 @@ const struct subject_row unixipc_channels[] = {
     SUBJECT_TRANSPORT("channel", "channel", FLAGS, NULL, plain),
     SUBJECT_SETUP("channel", "channel", FLAGS, setup_max_len, channel),
     {"channel", "idle", "channel", FLAGS, NULL, &idle, NULL},
+    {"channel", "broadcast", "a channel for each", FLAGS, NULL, &broadcast, NULL},
     {"channel-place", "latency-poll", "channel, in place", FLAGS, NULL, &in_place_spinning, NULL},
     SUBJECT_TRANSPORT("channel-place", "channel, in place", FLAGS, NULL, in_place),
     {"channel-batch", "rate", "channel, 16 at a time", FLAGS, setup_max_len, &batches, NULL},

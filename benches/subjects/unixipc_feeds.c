@@ -129,6 +129,22 @@ SUBJECT_INLINE void in_place_get(size_t len, uint64_t n)
 
 SUBJECT_LOOP(in_place)
 
+/* --- one feed with many subscribers --- */
+
+static void broadcast_prepare(void)
+{
+    make_sockets(subject.n);
+}
+
+static void broadcast_open(void)
+{
+    if (subject_side == 0)
+        publish_to(socks, subject.n);
+    else
+        subscribe(socks[subject_side - 1][1]);
+    close_sockets(subject.n);
+}
+
 /* --- rows --- */
 
 static const struct subject_transport plain = {pair_prepare, pair_open, feed_loop, pair_close};
@@ -140,14 +156,20 @@ static const struct subject_transport in_place = {pair_prepare, pair_open, in_pl
                                                   pair_close};
 static const struct subject_transport in_place_spinning = {spinning_prepare, pair_open,
                                                            in_place_loop, pair_close};
+static const struct subject_transport broadcast = {broadcast_prepare, broadcast_open, feed_loop,
+                                                   pair_close};
+static const struct subject_transport in_place_broadcast = {broadcast_prepare, broadcast_open,
+                                                            in_place_loop, pair_close};
 
 #define FLAGS "ours,isolated"
 
 const struct subject_row unixipc_feeds[] = {
     {"feed", "latency-poll", "feed", FLAGS, NULL, &spinning, NULL},
     SUBJECT_TRANSPORT("feed", "feed", FLAGS, NULL, plain),
+    {"feed", "broadcast", "feed", FLAGS, NULL, &broadcast, NULL},
     {"feed-place", "latency-poll", "feed, in place", FLAGS, NULL, &in_place_spinning, NULL},
     SUBJECT_TRANSPORT("feed-place", "feed, in place", FLAGS, NULL, in_place),
+    {"feed-place", "broadcast", "feed, in place", FLAGS, NULL, &in_place_broadcast, NULL},
     SUBJECT_TRANSPORT("feed-sleep", "feed, NO_SPIN", FLAGS, NULL, sleeping),
     {0},
 };

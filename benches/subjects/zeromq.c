@@ -1,4 +1,5 @@
-/* zeromq: PAIR sockets over ipc, with copied payloads and with the library's own messages. */
+/* zeromq: PAIR sockets over ipc, with copied payloads and with the library's own messages, and
+ * publish-subscribe over ipc. */
 #include "subject.h"
 
 #include <limits.h>
@@ -18,11 +19,11 @@ static void address_prepare(void)
     snprintf(address, sizeof(address), "ipc://%s/zeromq", subject_directory());
 }
 
-/* The high-water mark is the default of 1000 messages, at which a PAIR blocks its sender. */
-static void *pair_new(void)
+/* The high-water mark is the default of 1000 messages, at which the socket blocks its sender. */
+static void *socket_new(int type)
 {
     int linger = 0;
-    void *socket = zmq_socket(context, ZMQ_PAIR);
+    void *socket = zmq_socket(context, type);
 
     if (socket == NULL)
         errx(1, "zmq_socket: %s", zmq_strerror(zmq_errno()));
@@ -42,7 +43,7 @@ static void context_open(void)
 static void pair_open(void)
 {
     context_open();
-    zmq = pair_new();
+    zmq = socket_new(ZMQ_PAIR);
     if (subject_side == 0)
         zmq_must(zmq_bind(zmq, address), "zmq_bind");
     subject_barrier();
@@ -97,6 +98,33 @@ SUBJECT_INLINE void in_place_get(size_t len, uint64_t n)
 
 SUBJECT_LOOP(in_place)
 
+/* --- publish-subscribe --- */
+
+/* An XPUB socket receives the subscriptions, so the publisher knows when all subscribers are there.
+ * With ZMQ_XPUB_NODROP, it blocks at the high-water mark of a subscriber instead of dropping
+ * messages. */
+static void publish_open(void)
+{
+    int on = 1;
+    char subscription;
+
+    context_open();
+    zmq = socket_new(subject_side == 0 ? ZMQ_XPUB : ZMQ_SUB);
+    if (subject_side == 0) {
+        zmq_must(zmq_setsockopt(zmq, ZMQ_XPUB_NODROP, &on, sizeof(on)), "ZMQ_XPUB_NODROP");
+        zmq_must(zmq_setsockopt(zmq, ZMQ_XPUB_VERBOSE, &on, sizeof(on)), "ZMQ_XPUB_VERBOSE");
+        zmq_must(zmq_bind(zmq, address), "zmq_bind");
+    }
+    subject_barrier();
+    if (subject_side != 0) {
+        zmq_must(zmq_setsockopt(zmq, ZMQ_SUBSCRIBE, "", 0), "ZMQ_SUBSCRIBE");
+        zmq_must(zmq_connect(zmq, address), "zmq_connect");
+        return;
+    }
+    for (long i = 0; i < subject.n; i++)
+        zmq_must(zmq_recv(zmq, &subscription, sizeof(subscription), 0), "zmq_recv");
+}
+
 /* The context and its thread are created once, because a program has one context. */
 static void pair_setup(void)
 {
@@ -104,7 +132,7 @@ static void pair_setup(void)
 
     if (context == NULL)
         context_open();
-    void *first = pair_new(), *second = pair_new();
+    void *first = socket_new(ZMQ_PAIR), *second = socket_new(ZMQ_PAIR);
     zmq_must(zmq_bind(first, address), "zmq_bind");
     zmq_must(zmq_connect(second, address), "zmq_connect");
     zmq = second;
@@ -124,9 +152,17 @@ static const struct subject_transport copied = {address_prepare, pair_open, copi
 static const struct subject_transport in_place = {address_prepare, pair_open, in_place_loop,
                                                   pair_close};
 
+static const struct subject_transport publishing = {address_prepare, publish_open, copied_loop,
+                                                    pair_close};
+static const struct subject_transport in_place_publishing = {address_prepare, publish_open,
+                                                             in_place_loop, pair_close};
+
 static const struct subject_row rows[] = {
     SUBJECT_TRANSPORT("pair", "ZeroMQ PAIR", "isolated", NULL, copied),
     SUBJECT_SETUP("pair", "ZeroMQ PAIR", "isolated", NULL, pair),
+    {"pub", "broadcast", "ZeroMQ PUB-SUB", "isolated", NULL, &publishing, NULL},
+    {"pub-msg", "broadcast", "ZeroMQ PUB-SUB, zmq_msg", "isolated", NULL, &in_place_publishing,
+     NULL},
     SUBJECT_TRANSPORT("pair-msg", "ZeroMQ PAIR, zmq_msg", "isolated", NULL, in_place),
     {0},
 };

@@ -5,7 +5,7 @@
  *     payload.c     buffers and sizes
  *     names.c       names of objects, and the process that removes them
  *     processes.c   child processes, processors, barrier
- *     transfer.c    measures messages between two processes
+ *     transfer.c    measures messages between two processes, or from one to several
  *     repeat.c      measures operations that processes repeat
  *     results.c     medians, output
  */
@@ -13,8 +13,6 @@
 #define ENGINE_H
 
 #include "../subject.h"
-
-#include <sched.h>
 
 #define PROCESSES_MAX 100000
 
@@ -46,13 +44,15 @@ void pin(int cpu);
 uint64_t cpu_time_ns(void); /* of this process */
 void futex_wait(uint32_t *word, uint32_t value);
 void futex_wake_all(uint32_t *word);
-/* Waits for the other process of a transport. A process that does not spin leaves its processor to
+/* The number of processes that meet at a barrier. */
+extern uint32_t barrier_parties;
+/* Waits for the other processes of a transport. A process that does not spin leaves its processor to
  * the threads of a library. */
 void barrier(bool spin);
 
 /* transfer.c */
 struct result measure_transport(const struct subject_transport *transport, bool ping_pong,
-                                bool timed);
+                                bool timed, long receivers);
 
 /* repeat.c */
 struct result measure_operation(const struct subject_operation *operation, long workers,

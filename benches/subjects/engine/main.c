@@ -109,7 +109,8 @@ static void list(const struct subject_row *const *tables)
 /* Whether two processes must run at the same time. */
 static bool needs_two(const struct subject_row *row)
 {
-    static const char *const tests[] = {"latency-poll", "rate", "lock-contended", "read-written"};
+    static const char *const tests[] = {"latency-poll", "rate", "broadcast", "lock-contended",
+                                        "read-written"};
 
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         if (strcmp(row->test, tests[i]) == 0)

@@ -1,4 +1,4 @@
-/* The processes of a run, their processors, and the barrier of two processes. */
+/* The processes of a run, their processors, and their barrier. */
 #include "engine.h"
 
 #include <limits.h>
@@ -10,6 +10,7 @@
 
 pid_t *children;
 static size_t children_count;
+uint32_t barrier_parties = 2;
 static uint32_t *arrived; /* how many processes have arrived at a barrier so far */
 
 /* Exits when a child fails, so that no process waits for it. A child that failed has printed the
@@ -138,12 +139,13 @@ void barrier(bool spin)
 {
     uint32_t seen = __atomic_add_fetch(arrived, 1, __ATOMIC_SEQ_CST);
 
-    if (seen % 2 == 0) {
+    if (seen % barrier_parties == 0) {
         if (!spin)
             futex_wake_all(arrived);
         return;
     }
-    while (__atomic_load_n(arrived, __ATOMIC_SEQ_CST) == seen)
+    uint32_t turn = seen / barrier_parties;
+    while ((seen = __atomic_load_n(arrived, __ATOMIC_SEQ_CST)) / barrier_parties == turn)
         if (!spin)
             futex_wait(arrived, seen);
 }

@@ -66,12 +66,13 @@ static void print(const char *key, uint64_t value)
 void measure_row(const struct subject_row *row)
 {
     const char *test = row->test;
-    bool ping_pong = strcmp(test, "rate") != 0, idle = strcmp(test, "idle") == 0;
+    bool broadcast = strcmp(test, "broadcast") == 0, idle = strcmp(test, "idle") == 0;
+    bool ping_pong = !broadcast && strcmp(test, "rate") != 0;
     bool timed = row->transport != NULL && ping_pong && !idle;
     struct result result;
 
     if (row->transport != NULL) {
-        result = measure_transport(row->transport, ping_pong, timed);
+        result = measure_transport(row->transport, ping_pong, timed, broadcast ? subject.n : 1);
         /* In this test, a message and its answer are one operation. */
         if (idle)
             result.messages /= 2;

@@ -1,4 +1,5 @@
-/* Measures a transport: messages between two processes, block by block. */
+/* Measures a transport: messages between two processes, or from one process to several, block by
+ * block. */
 #include "engine.h"
 
 #define WARM_UP    16 /* messages of the warm-up, if the run has a fixed number of messages */
@@ -6,29 +7,38 @@
 #define BLOCKS_MAX 256
 
 int subject_side;
+bool subject_crowded;
 
-/* The next block, and its times. Both processes map it. */
+/* The times of a process in a block, on cache lines of its own. */
+struct times {
+    _Alignas(128) uint64_t begin;
+    uint64_t end, cpu_ns;
+};
+
+/* The next block, and its times. All processes map it. */
 struct shared {
     enum subject_pattern pattern;
-    long count;     /* 0: there are no more blocks */
-    uint64_t first; /* the number of the first message */
-    uint64_t begin[2], end[2], cpu_ns[2];
+    long count;           /* 0: the run has ended */
+    uint64_t first;       /* the number of the first message */
+    struct times times[]; /* of each process */
 };
 
 static struct shared *shared;
 
-/* Runs this process's half of a block. Each process stores its own CPU time, because the kernel
- * updates the CPU time of another process only at ticks. It does so after both have finished,
+/* Runs this process's part of a block. Each process stores its own CPU time, because the kernel
+ * updates the CPU time of another process only at ticks. It does so after all have finished,
  * because the threads of a library may have work left. */
-static void run_half(const struct subject_transport *transport)
+static void run_part(const struct subject_transport *transport)
 {
-    barrier(!subject.one_core);
+    struct times *times = &shared->times[subject_side];
+
+    barrier(!subject_crowded);
     uint64_t cpu = cpu_time_ns();
-    shared->begin[subject_side] = subject_now();
+    times->begin = subject_now();
     transport->loop(shared->pattern, shared->count, subject.len, shared->first);
-    shared->end[subject_side] = subject_now();
+    times->end = subject_now();
     barrier(false);
-    shared->cpu_ns[subject_side] = cpu_time_ns() - cpu;
+    times->cpu_ns = cpu_time_ns() - cpu;
     barrier(false);
 }
 
@@ -36,29 +46,32 @@ static struct result run_block(const struct subject_transport *transport,
                                enum subject_pattern pattern, long count)
 {
     struct result result = {0};
+    uint64_t begin = UINT64_MAX, end = 0;
 
     shared->pattern = pattern;
     shared->count = count;
     barrier(false);
-    run_half(transport);
-    result.cpu_ns = shared->cpu_ns[0] + shared->cpu_ns[1];
+    run_part(transport);
     shared->first += (uint64_t)count;
-
-    uint64_t begin = shared->begin[0] < shared->begin[1] ? shared->begin[0] : shared->begin[1];
-    uint64_t end = shared->end[0] > shared->end[1] ? shared->end[0] : shared->end[1];
+    for (uint32_t i = 0; i < barrier_parties; i++) {
+        const struct times *times = &shared->times[i];
+        begin = times->begin < begin ? times->begin : begin;
+        end = times->end > end ? times->end : end;
+        result.cpu_ns += times->cpu_ns;
+    }
     result.messages = (uint64_t)count * (pattern == SUBJECT_ONE_WAY ? 1 : 2);
     result.ns = end - begin;
     return result;
 }
 
-/* The other process: runs its half of all blocks, and exits. */
-static void run_other_half(const struct subject_transport *transport)
+/* A process that was forked: runs its part of all blocks, and exits. */
+static void run_blocks(const struct subject_transport *transport)
 {
     for (;;) {
         barrier(false);
         if (shared->count == 0)
             break;
-        run_half(transport);
+        run_part(transport);
     }
     if (transport->close != NULL)
         transport->close();
@@ -99,21 +112,45 @@ static struct result run_time(const struct subject_transport *transport,
     return median_block(blocks, done);
 }
 
+/* The processor of a process. The first receiver runs on the second processor, and more receivers run
+ * on all processors but that of the sender. */
+static int processor_of(int side)
+{
+    int cpu = side == 0 ? subject.cpus[0] : subject.cpus[1];
+
+    for (int i = 1; i < side; i++)
+        do
+            cpu = (cpu + 1) % CPU_SETSIZE;
+        while (!CPU_ISSET(cpu, &allowed_cpus) || cpu == subject.cpus[0]);
+    return cpu;
+}
+
+/* Forks the receivers. Sets the side of each process. */
+static void start_receivers(long receivers)
+{
+    for (subject_side = 1; subject_side <= receivers; subject_side++)
+        if (subject_fork() == 0)
+            return;
+    subject_side = 0;
+}
+
 struct result measure_transport(const struct subject_transport *transport, bool ping_pong,
-                                bool timed)
+                                bool timed, long receivers)
 {
     enum subject_pattern pattern = ping_pong ? SUBJECT_PING_PONG : SUBJECT_ONE_WAY;
 
-    shared = (struct shared *)subject_memory(sizeof(*shared));
+    barrier_parties = 1 + (uint32_t)receivers;
+    subject_crowded = subject.one_core || receivers >= CPU_COUNT(&allowed_cpus);
+    shared =
+        (struct shared *)subject_memory(sizeof(*shared) + barrier_parties * sizeof(struct times));
     if (transport->prepare != NULL)
         transport->prepare();
-    pid_t child = subject_fork();
-    subject_side = child == 0 ? 1 : 0;
-    pin(subject.cpus[subject_side]);
+    start_receivers(receivers);
+    pin(processor_of(subject_side));
     if (transport->open != NULL)
         transport->open();
-    if (child == 0)
-        run_other_half(transport);
+    if (subject_side != 0)
+        run_blocks(transport);
 
     struct result result = subject.messages != 0 ? run_messages(transport, pattern, timed)
                                                  : run_time(transport, pattern, timed);

@@ -5,8 +5,16 @@
 struct iceoryx2;
 
 const char *iceoryx2_version(void);
-struct iceoryx2 *iceoryx2_open(const char *directory, const char *prefix, const char *to,
-                               const char *from, size_t len, size_t depth, bool events);
+
+/* The same as Options in src/lib.rs. */
+struct iceoryx2_options {
+    const char *to, *from;
+    size_t len, depth, subscribers;
+    bool events, yields;
+};
+
+struct iceoryx2 *iceoryx2_open(const char *directory, const char *prefix,
+                               const struct iceoryx2_options *options);
 bool iceoryx2_connect(const struct iceoryx2 *link);
 void iceoryx2_close(struct iceoryx2 *link);
 bool iceoryx2_send(const struct iceoryx2 *link, const void *payload, size_t len);
@@ -26,15 +34,16 @@ SUBJECT_INLINE void must(bool done)
         exit(1);
 }
 
-static struct iceoryx2 *open_link(const char *to, const char *from, bool events)
+static struct iceoryx2 *open_link(const char *to, const char *from, size_t subscribers, bool events)
 {
     size_t depth = subject_ring_size() / subject.len;
     char prefix[128];
 
     depth = depth < 4 ? 4 : depth > 1024 ? 1024 : depth;
     snprintf(prefix, sizeof(prefix), "%s_", subject_name());
-    struct iceoryx2 *link =
-        iceoryx2_open(subject_directory(), prefix, to, from, subject.len, depth, events);
+    struct iceoryx2_options options = {to,          from,   subject.len,    depth,
+                                       subscribers, events, subject_crowded};
+    struct iceoryx2 *link = iceoryx2_open(subject_directory(), prefix, &options);
     must(link != NULL);
     return link;
 }
@@ -50,12 +59,38 @@ static void open_both(bool events)
 {
     if (subject_side != 0)
         subject_barrier();
-    ends = open_link(names[subject_side], names[1 - subject_side], events);
+    ends = open_link(names[subject_side], names[1 - subject_side], 1, events);
     if (subject_side == 0)
         subject_barrier();
     subject_barrier();
     must(iceoryx2_connect(ends));
     subject_barrier();
+}
+
+/* The publisher first, for the same reason. */
+static void broadcast_open_with(bool events)
+{
+    bool publishes = subject_side == 0;
+
+    if (!publishes)
+        subject_barrier();
+    ends = open_link(publishes ? names[0] : NULL, publishes ? NULL : names[0], (size_t)subject.n,
+                     events);
+    if (publishes)
+        subject_barrier();
+    subject_barrier();
+    must(iceoryx2_connect(ends));
+    subject_barrier();
+}
+
+static void broadcast_open(void)
+{
+    broadcast_open_with(false);
+}
+
+static void event_broadcast_open(void)
+{
+    broadcast_open_with(true);
 }
 
 static void polled_open(void)
@@ -112,7 +147,7 @@ static void link_setup(void)
 {
     static uint64_t number;
 
-    ends = open_link("setup", "setup", false);
+    ends = open_link("setup", "setup", 1, false);
     must(iceoryx2_connect(ends));
     copied_put(subject.len, number);
     copied_get(subject.len, number++);
@@ -128,11 +163,21 @@ static const struct subject_transport loaned = {directory_prepare, polled_open, 
 static const struct subject_transport copied_event = {directory_prepare, event_open, copied_loop,
                                                       close_end};
 
+static const struct subject_transport copied_broadcast = {directory_prepare, broadcast_open,
+                                                          copied_loop, close_end};
+static const struct subject_transport loaned_broadcast = {directory_prepare, broadcast_open,
+                                                          loaned_loop, close_end};
+static const struct subject_transport event_broadcast = {directory_prepare, event_broadcast_open,
+                                                         copied_loop, close_end};
+
 static const struct subject_row rows[] = {
     SUBJECT_SPINNING("copied", "iceoryx2, copied", "spins", NULL, copied),
     SUBJECT_SETUP("copied", "iceoryx2, copied", "", NULL, link),
     SUBJECT_SPINNING("loaned", "iceoryx2, loaned", "spins", NULL, loaned),
     SUBJECT_TRANSPORT("event", "iceoryx2 with events", "", NULL, copied_event),
+    {"copied", "broadcast", "iceoryx2, copied", "spins", NULL, &copied_broadcast, NULL},
+    {"loaned", "broadcast", "iceoryx2, loaned", "spins", NULL, &loaned_broadcast, NULL},
+    {"event", "broadcast", "iceoryx2 with events", "", NULL, &event_broadcast, NULL},
     {0},
 };
 

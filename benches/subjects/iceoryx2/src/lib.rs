@@ -1,5 +1,6 @@
 //! C functions for the publish-subscribe and event services of iceoryx2. A link is one process's end
-//! of two services: it publishes to the first and subscribes to the second.
+//! of two services: it publishes to the first and subscribes to the second. A link that only
+//! publishes or only subscribes has one service.
 //!
 //! The C boundary costs one or two nanoseconds per call; a message costs hundreds.
 
@@ -27,9 +28,12 @@ pub struct Link {
     // Drop order: the samples, the ports, the node.
     loaned: Option<SampleMutUninit<ipc::Service, [MaybeUninit<Word>], ()>>,
     peeked: Option<Sample<ipc::Service, [Word], ()>>,
-    publisher: Publisher<ipc::Service, [Word], ()>,
-    subscriber: Subscriber<ipc::Service, [Word], ()>,
-    events: Option<(Notifier<ipc::Service>, Listener<ipc::Service>)>,
+    publisher: Option<Publisher<ipc::Service, [Word], ()>>,
+    subscriber: Option<Subscriber<ipc::Service, [Word], ()>>,
+    notifier: Option<Notifier<ipc::Service>>,
+    listener: Option<Listener<ipc::Service>>,
+    subscribers: usize,
+    yields: bool,
     _node: Node<ipc::Service>,
 }
 
@@ -37,14 +41,30 @@ fn report(call: &str, error: &dyn Error) {
     eprintln!("iceoryx2: {call}: {error:?}");
 }
 
+/// The options of a link.
+#[repr(C)]
+pub struct Options {
+    /// The services; NULL: none.
+    to: *const c_char,
+    from: *const c_char,
+    /// The length of a payload in bytes, and how many of them a subscriber can have unread.
+    len: usize,
+    depth: usize,
+    /// The number of subscribers of each service.
+    subscribers: usize,
+    /// Whether a subscriber sleeps. Otherwise it spins.
+    events: bool,
+    /// Whether a subscriber that spins leaves its processor to other processes.
+    yields: bool,
+}
+
 fn open(
     directory: &[u8],
     prefix: &[u8],
-    services: [&str; 2],
-    words: usize,
-    depth: usize,
-    events: bool,
+    [to, from]: [Option<&str>; 2],
+    options: &Options,
 ) -> Result<Link, Box<dyn Error>> {
+    let (depth, subscribers) = (options.depth, options.subscribers);
     let mut config = Config::default();
     config.global.set_root_path(&Path::new(directory)?);
     config.global.prefix = FileName::new(prefix)?;
@@ -63,51 +83,55 @@ fn open(
             .subscriber_max_buffer_size(depth)
             .subscriber_max_borrowed_samples(2)
             .max_publishers(1)
-            .max_subscribers(1)
-            .max_nodes(2)
+            .max_subscribers(subscribers)
+            .max_nodes(subscribers + 1)
             .open_or_create()?)
     };
-    let publisher = service(services[0])?
-        .publisher_builder()
-        .initial_max_slice_len(words)
-        .max_loaned_samples(2)
-        .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
-        .create()?;
-    let subscriber = service(services[1])?
-        .subscriber_builder()
-        .buffer_size(depth)
-        .create()?;
+    let publisher = |name: &str| -> Result<_, Box<dyn Error>> {
+        Ok(service(name)?
+            .publisher_builder()
+            .initial_max_slice_len(options.len / size_of::<Word>())
+            .max_loaned_samples(2)
+            .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
+            .create()?)
+    };
+    let subscriber = |name: &str| -> Result<_, Box<dyn Error>> {
+        Ok(service(name)?
+            .subscriber_builder()
+            .buffer_size(depth)
+            .create()?)
+    };
 
     let event = |name: &str| -> Result<_, Box<dyn Error>> {
         Ok(node
             .service_builder(&name.try_into()?)
             .event()
             .max_notifiers(1)
-            .max_listeners(1)
-            .max_nodes(2)
+            .max_listeners(subscribers)
+            .max_nodes(subscribers + 1)
             .open_or_create()?)
     };
-    let events = if events {
-        Some((
-            event(services[0])?.notifier_builder().create()?,
-            event(services[1])?.listener_builder().create()?,
-        ))
-    } else {
-        None
-    };
+    let notifier =
+        |name: &str| -> Result<_, Box<dyn Error>> { Ok(event(name)?.notifier_builder().create()?) };
+    let listener =
+        |name: &str| -> Result<_, Box<dyn Error>> { Ok(event(name)?.listener_builder().create()?) };
+    let with_events = |_: &&str| options.events;
     Ok(Link {
         loaned: None,
         peeked: None,
-        publisher,
-        subscriber,
-        events,
+        publisher: to.map(publisher).transpose()?,
+        subscriber: from.map(subscriber).transpose()?,
+        notifier: to.filter(with_events).map(notifier).transpose()?,
+        listener: from.filter(with_events).map(listener).transpose()?,
+        subscribers,
+        yields: options.yields,
         _node: node,
     })
 }
 
 impl Link {
     fn notify(&self) -> bool {
-        let Some((notifier, _)) = &self.events else {
+        let Some(notifier) = &self.notifier else {
             return true;
         };
         match notifier.notify() {
@@ -119,12 +143,24 @@ impl Link {
         }
     }
 
-    /// Sends a sample to the only subscriber, and wakes it.
+    /// Returns a sample to write.
+    fn loan(&self, len: usize) -> Option<SampleMutUninit<ipc::Service, [MaybeUninit<Word>], ()>> {
+        let publisher = self.publisher.as_ref()?;
+        match publisher.loan_slice_uninit(len / size_of::<Word>()) {
+            Ok(sample) => Some(sample),
+            Err(error) => {
+                report("loan", &error);
+                None
+            }
+        }
+    }
+
+    /// Sends a sample to all subscribers, and wakes them.
     fn send(&self, sample: SampleMut<ipc::Service, [Word], ()>) -> bool {
         match sample.send() {
-            Ok(1) => self.notify(),
+            Ok(count) if count == self.subscribers => self.notify(),
             Ok(_) => {
-                eprintln!("iceoryx2: a message has no subscriber");
+                eprintln!("iceoryx2: a message lacks a subscriber");
                 false
             }
             Err(error) => {
@@ -136,8 +172,9 @@ impl Link {
 
     /// Waits for a message: sleeps if the link has events, otherwise spins.
     fn receive(&self) -> Option<Sample<ipc::Service, [Word], ()>> {
+        let subscriber = self.subscriber.as_ref()?;
         loop {
-            match self.subscriber.receive() {
+            match subscriber.receive() {
                 Ok(Some(sample)) => return Some(sample),
                 Ok(None) => (),
                 Err(error) => {
@@ -145,11 +182,13 @@ impl Link {
                     return None;
                 }
             }
-            if let Some((_, listener)) = &self.events
-                && let Err(error) = listener.blocking_wait(|_| ())
-            {
-                report("blocking_wait", &error);
-                return None;
+            if let Some(listener) = &self.listener {
+                if let Err(error) = listener.blocking_wait(|_| ()) {
+                    report("blocking_wait", &error);
+                    return None;
+                }
+            } else if self.yields {
+                std::thread::yield_now();
             }
         }
     }
@@ -160,34 +199,28 @@ pub extern "C" fn iceoryx2_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// Opens a link that publishes to the service `to` and subscribes to the service `from`. On failure,
-/// prints the error and returns NULL.
+/// Opens a link. On failure, prints the error and returns NULL.
 ///
 /// # Safety
-/// All pointers must be strings.
+/// `directory` and `prefix` must be strings, and the services in `options` strings or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn iceoryx2_open(
     directory: *const c_char,
     prefix: *const c_char,
-    to: *const c_char,
-    from: *const c_char,
-    len: usize,
-    depth: usize,
-    events: bool,
+    options: *const Options,
 ) -> *mut Link {
-    // SAFETY: the caller passes strings, and they are used during this call only.
-    let [directory, prefix, to, from] =
-        [directory, prefix, to, from].map(|text| unsafe { CStr::from_ptr(text) });
+    // SAFETY: the caller passes options, and they are used during this call only.
+    let options = unsafe { &*options };
+    let texts = [directory, prefix, options.to, options.from].map(|text| {
+        // SAFETY: the caller passes strings or NULL, and they are used during this call only.
+        (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
+    });
+    let [Some(directory), Some(prefix), to, from] = texts else {
+        return ptr::null_mut();
+    };
     set_log_level(LogLevel::Error);
-    let names = [to, from].map(|name| name.to_str().unwrap_or(""));
-    match open(
-        directory.to_bytes(),
-        prefix.to_bytes(),
-        names,
-        len / size_of::<Word>(),
-        depth,
-        events,
-    ) {
+    let names = [to, from].map(|name| name?.to_str().ok());
+    match open(directory.to_bytes(), prefix.to_bytes(), names, options) {
         Ok(link) => Box::into_raw(Box::new(link)),
         Err(error) => {
             report("open", error.as_ref());
@@ -196,7 +229,7 @@ pub unsafe extern "C" fn iceoryx2_open(
     }
 }
 
-/// Connects the link to the other process. Both processes must have opened their links, because a
+/// Connects the link to the other processes. All processes must have opened their links, because a
 /// message goes only to subscribers that the publisher knows.
 ///
 /// # Safety
@@ -205,7 +238,10 @@ pub unsafe extern "C" fn iceoryx2_open(
 pub unsafe extern "C" fn iceoryx2_connect(link: *const Link) -> bool {
     // SAFETY: the link is valid, and no other thread uses it.
     let link = unsafe { &*link };
-    link.publisher.update_connections().is_ok() && link.subscriber.update_connections().is_ok()
+    let publisher = link.publisher.as_ref();
+    let subscriber = link.subscriber.as_ref();
+    publisher.is_none_or(|port| port.update_connections().is_ok())
+        && subscriber.is_none_or(|port| port.update_connections().is_ok())
 }
 
 /// # Safety
@@ -230,13 +266,8 @@ pub unsafe extern "C" fn iceoryx2_send(
     let link = unsafe { &*link };
     // SAFETY: the payload is aligned and has `len` bytes.
     let payload = unsafe { std::slice::from_raw_parts(payload, len / size_of::<Word>()) };
-    match link.publisher.loan_slice_uninit(payload.len()) {
-        Ok(sample) => link.send(sample.write_from_slice(payload)),
-        Err(error) => {
-            report("loan", &error);
-            false
-        }
-    }
+    link.loan(len)
+        .is_some_and(|sample| link.send(sample.write_from_slice(payload)))
 }
 
 /// Returns a buffer for a payload, which iceoryx2_commit sends; NULL on failure.
@@ -247,16 +278,13 @@ pub unsafe extern "C" fn iceoryx2_send(
 pub unsafe extern "C" fn iceoryx2_loan(link: *mut Link, len: usize) -> *mut Word {
     // SAFETY: the link is valid, and no other thread uses it.
     let link = unsafe { &mut *link };
-    match link.publisher.loan_slice_uninit(len / size_of::<Word>()) {
-        Ok(mut sample) => {
+    match link.loan(len) {
+        Some(mut sample) => {
             let payload = sample.payload_mut().as_mut_ptr().cast();
             link.loaned = Some(sample);
             payload
         }
-        Err(error) => {
-            report("loan", &error);
-            ptr::null_mut()
-        }
+        None => ptr::null_mut(),
     }
 }
 
