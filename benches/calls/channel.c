@@ -108,43 +108,20 @@ static void throughput(void)
     }
 }
 
-/* Exits if a child fails, because this process would otherwise wait for it forever. The child has
- * already printed the reason. */
-static void on_child(int sig, siginfo_t *info, void *context)
-{
-    (void)sig;
-    (void)context;
-    if (info->si_code == CLD_EXITED && info->si_status != 0)
-        _exit(1);
-}
-
-/* Runs the tables whose names are given, or all. */
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } tables[] = {
+    static const struct table tables[] = {
         {"latency", latency},    {"requests", requests}, {"throughput", throughput},
-        {"many", many_channels}, {"costs", costs},
+        {"many", many_channels}, {"costs", costs},       {0},
     };
 
-    struct sigaction action = {.sa_sigaction = on_child,
-                               .sa_flags = SA_SIGINFO | SA_RESTART | SA_NOCLDSTOP};
-    must(sigaction(SIGCHLD, &action, NULL), "sigaction");
     if (getenv("QUICK") != NULL) {
         blocks = 3;
         block_ns = 1e6;
     }
     measure_init();
     printf("unixipc %s; medians of %d alternating blocks (ratio, target, range of the rounds)\n",
-           ipc_version(), ROUNDS * blocks);
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-        bool wanted = argc < 2;
-        for (int arg = 1; arg < argc; arg++)
-            wanted |= strcmp(argv[arg], tables[i].name) == 0;
-        if (wanted)
-            tables[i].run();
-    }
+           ipc_version(), rounds * blocks);
+    run_tables(tables, argc, argv);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <sys/wait.h>
 
+int rounds = 5;
 int blocks = 11;
 double block_ns = 3e6;
 
@@ -23,8 +24,22 @@ static struct shared *shared;
 
 static cpu_set_t processors; /* all that may be used */
 
+/* Exits if a child fails, because this process would otherwise wait for it forever. The child has
+ * already printed the reason. */
+static void on_child(int sig, siginfo_t *info, void *context)
+{
+    (void)sig;
+    (void)context;
+    if (info->si_code == CLD_EXITED && info->si_status != 0)
+        _exit(1);
+}
+
 void measure_init(void)
 {
+    struct sigaction action = {.sa_sigaction = on_child,
+                               .sa_flags = SA_SIGINFO | SA_RESTART | SA_NOCLDSTOP};
+
+    must(sigaction(SIGCHLD, &action, NULL), "sigaction");
     must(sched_getaffinity(0, sizeof(processors), &processors), "sched_getaffinity");
     shared = bench_shared_memory(sizeof(*shared));
 }
@@ -122,7 +137,7 @@ void set_round_medians(struct result *result, block_times times, int count, int 
 void set_medians(struct result *result, block_times times, int count)
 {
     for (int i = 0; i < count; i++)
-        result->ns[i] = bench_median(times[i], (size_t)(ROUNDS * blocks));
+        result->ns[i] = bench_median(times[i], (size_t)(rounds * blocks));
 }
 
 /* The statistics of both ends of a channel. */
@@ -181,7 +196,7 @@ struct result measure(const struct row *row)
         if (row->transports[i]->medium == CHANNEL)
             before[i] = stats_of(i);
 
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         for (int i = 0; i < blocks; i++)
             for (int turn = 0; turn < transports; turn++) {
                 int at = (i + turn) % transports;
@@ -196,7 +211,7 @@ struct result measure(const struct row *row)
             continue;
         struct both_stats after = stats_of(i);
         double messages =
-            (double)(counts[i] * blocks * ROUNDS) * (row->pattern == PING_PONG ? 2 : 1);
+            (double)(counts[i] * blocks * rounds) * (row->pattern == PING_PONG ? 2 : 1);
         result.sleeps[i] = (double)(sleeps(&after) - sleeps(&before[i])) / messages;
         result.wakes[i] = (double)(wakes(&after) - wakes(&before[i])) / messages;
     }
@@ -213,7 +228,7 @@ void print_ratio(const char *name, const struct result *result, int transport, i
     double low = 1e9, high = 0;
     double ratio = result->ns[transport] / result->ns[reference];
 
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         double one = result->rounds[round][transport] / result->rounds[round][reference];
         one = of_rates ? 1 / one : one;
         low = one < low ? one : low;
@@ -222,4 +237,26 @@ void print_ratio(const char *name, const struct result *result, int transport, i
     printf("  %-38s %8.2f  %-8s (%.2f to %.2f)\n", name, of_rates ? 1 / ratio : ratio, target, low,
            high);
     fflush(stdout);
+}
+
+void print_figure(const char *name, const double *figures, const char *unit, const char *target)
+{
+    double sorted[ROUNDS_MAX];
+
+    memcpy(sorted, figures, (size_t)rounds * sizeof(sorted[0]));
+    double median = bench_median(sorted, (size_t)rounds);
+    printf("  %-38s %8.4g %-4s %-8s (%.4g to %.4g)\n", name, median, unit, target, sorted[0],
+           sorted[rounds - 1]);
+    fflush(stdout);
+}
+
+void run_tables(const struct table *tables, int argc, char **argv)
+{
+    for (; tables->name != NULL; tables++) {
+        bool wanted = argc < 2;
+        for (int arg = 1; arg < argc; arg++)
+            wanted |= strcmp(argv[arg], tables->name) == 0;
+        if (wanted)
+            tables->run();
+    }
 }

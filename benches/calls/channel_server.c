@@ -196,7 +196,7 @@ void many_channels(void)
     nanosleep(&second, NULL);
     double used = cpu_ns(many.pid) - before, used_here = cpu_ns(getpid()) - before_here;
 
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         for (int i = 0; i < blocks; i++)
             for (int turn = 0; turn < CASES; turn++) {
                 int at = (turn + i) % CASES;

@@ -1,6 +1,5 @@
-/* The transports of the channel benchmark. Each sender writes every byte of a payload, and each
- * receiver reads and checks every byte. */
-#include "channel.h"
+/* The transports of the channel benchmark, except feeds. */
+#include "channel_payload.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -8,78 +7,36 @@
 
 #include "../ring.h"
 
-#define LONGEST   MIB
-#define WORDS_MAX 64 /* longer payloads are written by memset */
-
-static _Alignas(64) char out[LONGEST], in[LONGEST];
+_Alignas(64) char payload_out[LONGEST], payload_in[LONGEST];
+volatile uint64_t payload_sink;
 int side;
-static volatile uint64_t sink;
 
 static struct ring forth, back, to_other, from_other;
 static struct ipc_channel *ends[TRANSPORTS_MAX][2], *ch;
 static int sockets[2], fifos[2][2], in_fd, out_fd;
 
-static inline void fill(void *payload, size_t len, uint64_t n)
-{
-    if (len > WORDS_MAX) {
-        memset(payload, (int)(n & 0xff), len);
-        return;
-    }
-    for (size_t i = 0; i < len / 8; i++)
-        memcpy((char *)payload + 8 * i, &n, 8);
-}
-
-typedef uint64_t u64x2 __attribute__((vector_size(16)));
-
-/* Reads a long message by vectors, as memcpy does. Word by word, the processor would have too few
- * cache lines in flight, and the benchmark would measure this loop instead of the channel. */
-static inline void check(const void *payload, size_t len, uint64_t n)
-{
-    const char *at = payload;
-    u64x2 words[4], a = {0}, b = {0}, c = {0}, d = {0};
-    uint64_t word, sum = 0;
-    size_t i = 0;
-
-    for (; i + sizeof(words) <= len; i += sizeof(words)) {
-        memcpy(words, at + i, sizeof(words));
-        a += words[0];
-        b += words[1];
-        c += words[2];
-        d += words[3];
-    }
-    for (; i + 8 <= len; i += 8) {
-        memcpy(&word, at + i, 8);
-        sum += word;
-    }
-    a += b + c + d;
-    sink = sum += a[0] + a[1];
-    uint64_t expected = len > WORDS_MAX ? (n & 0xff) * 0x0101010101010101u : n;
-    if (sum != expected * (len / 8))
-        errx(1, "wrong message");
-}
-
 static inline void ring_put(size_t len, uint64_t n)
 {
-    fill(out, len, n);
-    ring_send(&to_other, out, len);
+    fill(payload_out, len, n);
+    ring_send(&to_other, payload_out, len);
 }
 
 static inline void ring_get(size_t len, uint64_t n)
 {
-    check(in, ring_recv(&from_other, in) == len ? len : 0, n);
+    check(payload_in, ring_recv(&from_other, payload_in) == len ? len : 0, n);
 }
 
 static inline void channel_put(size_t len, uint64_t n)
 {
-    fill(out, len, n);
-    must(ipc_channel_send(ch, out, len, -1), "ipc_channel_send");
+    fill(payload_out, len, n);
+    must(ipc_channel_send(ch, payload_out, len, -1), "ipc_channel_send");
 }
 
 static inline void channel_get(size_t len, uint64_t n)
 {
-    if (ipc_channel_recv(ch, in, sizeof(in), -1) != (ssize_t)len)
+    if (ipc_channel_recv(ch, payload_in, sizeof(payload_in), -1) != (ssize_t)len)
         err(1, "ipc_channel_recv");
-    check(in, len, n);
+    check(payload_in, len, n);
 }
 
 static inline void in_place_put(size_t len, uint64_t n)
@@ -102,9 +59,9 @@ static inline void in_place_get(size_t len, uint64_t n)
 
 static inline void bytes_put(size_t len, uint64_t n)
 {
-    fill(out, len, n);
+    fill(payload_out, len, n);
     for (size_t done = 0; done < len;) {
-        ssize_t some = write(out_fd, out + done, len - done);
+        ssize_t some = write(out_fd, payload_out + done, len - done);
         must(some, "write");
         done += (size_t)some;
     }
@@ -113,36 +70,14 @@ static inline void bytes_put(size_t len, uint64_t n)
 static inline void bytes_get(size_t len, uint64_t n)
 {
     for (size_t done = 0; done < len;) {
-        ssize_t some = read(in_fd, in + done, len - done);
+        ssize_t some = read(in_fd, payload_in + done, len - done);
         must(some, "read");
         if (some == 0)
             _exit(0);
         done += (size_t)some;
     }
-    check(in, len, n);
+    check(payload_in, len, n);
 }
-
-/* Each transport has loops of its own, so that no message is sent through a function pointer. */
-#define LOOPS(name)                                                       \
-    static void name##_loop(enum pattern pattern, long count, size_t len) \
-    {                                                                     \
-        if (pattern == PING_PONG && side == 0)                            \
-            for (long i = 0; i < count; i++) {                            \
-                name##_put(len, (uint64_t)i);                             \
-                name##_get(len, (uint64_t)i);                             \
-            }                                                             \
-        else if (pattern == PING_PONG)                                    \
-            for (long i = 0; i < count; i++) {                            \
-                name##_get(len, (uint64_t)i);                             \
-                name##_put(len, (uint64_t)i);                             \
-            }                                                             \
-        else if (side == 0)                                               \
-            for (long i = 0; i < count; i++)                              \
-                name##_put(len, (uint64_t)i);                             \
-        else                                                              \
-            for (long i = 0; i < count; i++)                              \
-                name##_get(len, (uint64_t)i);                             \
-    }
 
 LOOPS(ring)
 LOOPS(channel)
@@ -166,12 +101,12 @@ static void batch_loop(enum pattern pattern, long end, size_t len)
 {
     struct iovec messages[BATCH];
 
-    if (pattern != ONE_WAY || BATCH * len > sizeof(in))
+    if (pattern != ONE_WAY || BATCH * len > sizeof(payload_in))
         errx(1, "no batches");
     for (long first = 0; first < end && side == 0;) {
-        size_t count = batch_of(messages, out, len, first, end);
+        size_t count = batch_of(messages, payload_out, len, first, end);
         for (size_t i = 0; i < count; i++)
-            fill(out + i * len, len, (uint64_t)first + i);
+            fill(payload_out + i * len, len, (uint64_t)first + i);
         for (size_t done = 0; done < count;) {
             ssize_t sent = ipc_channel_send_many(ch, messages + done, count - done, -1);
             must(sent < 0 ? -1 : 0, "ipc_channel_send_many");
@@ -180,11 +115,11 @@ static void batch_loop(enum pattern pattern, long end, size_t len)
         first += (long)count;
     }
     for (long first = 0; first < end && side == 1;) {
-        size_t count = batch_of(messages, in, len, first, end);
+        size_t count = batch_of(messages, payload_in, len, first, end);
         ssize_t got = ipc_channel_recv_many(ch, messages, count, -1);
         must(got <= 0 ? -1 : 0, "ipc_channel_recv_many");
         for (ssize_t i = 0; i < got; i++)
-            check(in + (size_t)i * len, messages[i].iov_len == len ? len : 0,
+            check(payload_in + (size_t)i * len, messages[i].iov_len == len ? len : 0,
                   (uint64_t)(first + i));
         first += got;
     }
@@ -197,16 +132,17 @@ static inline void call_by(long count, size_t len, int timeout_ms)
         uint64_t id;
 
         if (side == 0) {
-            fill(out, len, (uint64_t)i);
-            if (ipc_channel_call(ch, out, len, in, sizeof(in), timeout_ms) != (ssize_t)len)
+            fill(payload_out, len, (uint64_t)i);
+            if (ipc_channel_call(ch, payload_out, len, payload_in, sizeof(payload_in),
+                                 timeout_ms) != (ssize_t)len)
                 err(1, "ipc_channel_call");
-            check(in, len, (uint64_t)i);
+            check(payload_in, len, (uint64_t)i);
         } else {
-            if (ipc_channel_next_call(ch, in, sizeof(in), &id, -1) != (ssize_t)len)
+            if (ipc_channel_next_call(ch, payload_in, sizeof(payload_in), &id, -1) != (ssize_t)len)
                 err(1, "ipc_channel_next_call");
-            check(in, len, (uint64_t)i);
-            fill(out, len, (uint64_t)i);
-            must(ipc_channel_reply(ch, id, out, len, -1), "ipc_channel_reply");
+            check(payload_in, len, (uint64_t)i);
+            fill(payload_out, len, (uint64_t)i);
+            must(ipc_channel_reply(ch, id, payload_out, len, -1), "ipc_channel_reply");
         }
     }
 }
@@ -260,6 +196,8 @@ void transports_open(const struct transport *const *transports, size_t ring_size
     must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), "socketpair");
     make_fifos();
     for (int i = 0; i < TRANSPORTS_MAX && transports[i] != NULL; i++) {
+        if (transports[i]->medium == FEED)
+            feed_transport_open(i, transports[i], ring_size);
         if (transports[i]->medium != CHANNEL)
             continue;
         struct ipc_channel_opts opts = transports[i]->opts;
@@ -274,6 +212,7 @@ void transports_keep_side(void)
     from_other = side == 0 ? back : forth;
     for (int i = 0; i < TRANSPORTS_MAX; i++)
         ipc_channel_close(ends[i][1 - side]);
+    feed_transports_keep_side();
 }
 
 void transports_close(void)
@@ -287,6 +226,7 @@ void transports_close(void)
         close(fifos[i][0]);
         close(fifos[i][1]);
     }
+    feed_transports_close();
     ring_free(&forth);
     ring_free(&back);
 }
@@ -294,6 +234,7 @@ void transports_close(void)
 void transport_use(const struct transport *transport, int index)
 {
     ch = ends[index][side];
+    feed_transport_use(index);
     in_fd = transport->medium == SOCKETS ? sockets[side] : fifos[1 - side][0];
     out_fd = transport->medium == SOCKETS ? sockets[side] : fifos[side][1];
 }
