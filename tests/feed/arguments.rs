@@ -152,16 +152,15 @@ fn feed_options() {
     }
     let spin_us = 1_000_001;
     assert_eq!(fails(ipc_feed_opts { spin_us, ..FEED }), EINVAL);
-    for size in [u64::MAX, 1 << 63, (1 << 40) + 1] {
+    for size in [u64::MAX, 1 << 63, (1 << 34) + 1] {
         assert_eq!(fails(ipc_feed_opts { size, ..FEED }), EINVAL, "{size:#x}");
     }
-    // More than the memory of any machine on which the tests run.
-    assert_eq!(
-        fails(ipc_feed_opts {
-            size: 1 << 40,
-            ..FEED
-        }),
-        libc::ENOSPC
+    // The largest ring, for which the machine may have too little memory.
+    let size = 1 << 34;
+    let largest = Feed::try_with(&ipc_feed_opts { size, ..FEED }, SIZE).map(drop);
+    assert!(
+        matches!(largest, Ok(()) | Err(libc::ENOSPC | libc::ENOMEM)),
+        "{largest:?}"
     );
     for message_max in [u64::MAX, 1 << 31] {
         assert_eq!(
