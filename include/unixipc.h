@@ -3935,8 +3935,9 @@ struct ipc_sub_info {
  * fails with EOVERFLOW, *ret_seq is the sequence number of the message that the next call receives,
  * and all messages before it are lost. Only a lossy subscriber is overtaken, and a reliable one
  * that has stalled for the publisher's stall_ms: it is lossy from then on. If it is overtaken twice
- * within a short time, it goes on with a message up to a quarter of the ring after the oldest one,
- * so that it is not overtaken again at once. A message that is being overwritten is never received.
+ * within a short time, it goes on with a message up to three eighths of the ring after the oldest
+ * one, so that it is not overtaken again at once. A message that is being overwritten is never
+ * received.
  *
  * The call returns all messages that were published before the publisher ended, and then reports
  * the end. A call with timeout_ms 0 that finds no message checks whether the publisher is alive at
