@@ -428,3 +428,43 @@ fn failure_shuts_the_socket_down() {
         feed.service_until_count(0);
     }
 }
+
+/// Successful calls leave errno unchanged, also those that wake, wait or admit.
+#[apply(isolated)]
+fn errno_after_success() {
+    #[track_caller]
+    fn keeps<T>(call: impl FnOnce() -> T) -> T {
+        set_errno(SENTINEL);
+        let result = call();
+        assert_eq!(errno(), SENTINEL);
+        result
+    }
+    let (feed, name) = (keeps(|| Feed::with(&SMALL)), abstract_name());
+    keeps(|| feed.listen(&name));
+    let first = feed.subscribe(&RELIABLE);
+    let sub = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| keeps(|| connect(&name, &RELIABLE, LONG).unwrap()));
+        wait_until("the admission", || {
+            assert_eq!(keeps(|| feed.service()), DONE);
+            thread.is_finished()
+        });
+        thread.join().unwrap()
+    });
+    keeps(|| feed.fd().unwrap());
+    keeps(|| sub.fd().unwrap());
+    keeps(|| feed.publish_up_to(100, 500, 0));
+    keeps(|| feed.reserve(8, 0).unwrap().fill(0));
+    assert_eq!(keeps(|| feed.cancel()), DONE);
+    std::thread::scope(|scope| {
+        // Each side waits for the other one.
+        let threads =
+            [&first, &sub].map(|sub| scope.spawn(move || keeps(|| sub.expect_up_to(500, LONG))));
+        keeps(|| feed.publish_up_to(500, 500, LONG));
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    });
+    keeps(|| drop(feed));
+    assert_eq!(keeps(|| sub.recv(LONG)), END);
+    keeps(|| drop(sub));
+}

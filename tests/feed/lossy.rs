@@ -84,6 +84,37 @@ fn overflow() {
     assert_eq!(sub.recv(0), END);
 }
 
+/// A subscriber that is overtaken twice within a short time goes on with a message up to three
+/// eighths of the ring after the oldest one, but not if it has read an eighth of the ring meanwhile.
+#[apply(isolated)]
+fn overtaken_twice() {
+    let feed = Feed::with(&SMALL);
+    let sub = feed.subscribe(&LOSSY);
+    let oldest = || {
+        feed.publish_up_to(feed.info().published + 100, 1000, 0);
+        feed.info().published - 65
+    };
+    let next = || match sub.recv(0) {
+        Ok(Received::Lost(seq)) => seq,
+        other => panic!("{other:?}"),
+    };
+    let first = oldest();
+    assert_eq!(next(), first);
+    for read in [0, 1, 7] {
+        let oldest = oldest();
+        let next = next();
+        let most = oldest + 65 * 3 / 8 + 1;
+        assert!(next > oldest + 65 / 8 && next <= most, "{next} {oldest}");
+        sub.expect_up_to(next + read, 0);
+    }
+    let later = oldest();
+    assert!(next() > later);
+    sub.expect_up_to(sub.info().next_seq + 10, 0);
+    let last = oldest();
+    assert_eq!(next(), last);
+    sub.expect_up_to(feed.info().published, 0);
+}
+
 /// A message that is overwritten while it is read: ipc_sub_release reports it.
 #[apply(isolated)]
 fn overwritten_while_peeked() {
