@@ -177,7 +177,7 @@ fn by_a_publication_that_waits() {
 }
 
 /// A client waits, and the publisher has no descriptor left: the client stays in the queue, and is
-/// admitted later. The event loop does not spin meanwhile.
+/// admitted later. The event loop does not spin in the mean time.
 #[apply(isolated)]
 fn no_descriptor_left() {
     let (feed, name) = listening();

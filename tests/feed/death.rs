@@ -64,7 +64,8 @@ fn subscriber_ends() {
     }
 }
 
-/// The subscribers receive what was published before the publisher was killed, and then the end.
+/// The subscribers receive all messages that were published before the publisher was killed, and
+/// then the end.
 #[apply(isolated)]
 fn publisher_is_killed() {
     for in_call in [false, true] {

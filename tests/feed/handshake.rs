@@ -211,7 +211,7 @@ fn answers() {
     for align in [0, 1, 4, 9, 24, 128] {
         assert_eq!(with(&[(12, align)]), Err(EPROTO), "alignment {align}");
     }
-    // A ring of 64 KiB is what the memory has.
+    // The memory has a ring of 64 KiB.
     for (at, byte) in [
         (16, 1),
         (17, 1),

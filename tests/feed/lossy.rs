@@ -85,7 +85,8 @@ fn overflow() {
 }
 
 /// A subscriber that is overtaken twice within a short time goes on with a message up to three
-/// eighths of the ring after the oldest one, but not if it has read an eighth of the ring meanwhile.
+/// eighths of the ring after the oldest one, but not if it has read an eighth of the
+/// ring in between.
 #[apply(isolated)]
 fn overtaken_twice() {
     let feed = Feed::with(&SMALL);
@@ -265,7 +266,7 @@ fn full_speed() {
     }
 }
 
-/// As `full_speed`, with ipc_sub_peek: if ipc_sub_release succeeds, the message was whole.
+/// As `full_speed`, with ipc_sub_peek. If ipc_sub_release succeeds, the message was whole.
 #[apply(isolated)]
 fn full_speed_peek() {
     let (feed, shared) = (Feed::with(&SMALL), Counters::new());
@@ -319,7 +320,8 @@ fn beside_reliable() {
     let mut buffer = vec![0; 1000];
     for round in 1..200 {
         feed.fill(1000);
-        // The publisher waits for the reliable one, so the lossy one loses only what that has read.
+        // The publisher waits for the reliable one, so the lossy one loses only messages that the
+        // other has read.
         reliable.expect_up_to(feed.info().published - round % 3, 0);
         if round % 10 == 0 {
             while seen.step(&lossy, &mut buffer, 0) {}
