@@ -23,7 +23,9 @@
 //! | [`object`] | the header of an object in shared memory |
 //! | [`cell`] | a value in shared memory that readers always see as a whole |
 //! | [`channel`] | message passing through shared memory, between two processes |
-//! | [`transport`] | the parts from which channels are built |
+//! | [`feed`] | message passing through shared memory, from one process to many |
+//! | [`transport`] | the parts from which channels and feeds are built |
+//! | [`fixed_vec`] | a vector whose memory is allocated when it is made |
 //! | [`init_once`] | a value that is set once, without waiting |
 //! | [`process_lock`] | a lock between threads that does not deadlock after a fork |
 //! | [`shared_copy`] | copying memory that another process may access at the same time |
@@ -39,7 +41,7 @@
 //!    return plain descriptors and identifiers, and keep no state between calls.
 //! 3. **memory**: [`shm`], and the objects in shared memory, which outlive their users: [`lock`],
 //!    [`cell`].
-//! 4. **channels**: [`channel`], built from the parts in [`transport`].
+//! 4. **channels and feeds**: [`channel`] and [`feed`], built from the parts in [`transport`].
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
