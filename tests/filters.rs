@@ -33,13 +33,14 @@ const fn always(name: &'static str, number: c_long) -> Optional {
 /// `MFD_NOEXEC_SEAL` of linux/memfd.h.
 const MFD_NOEXEC_SEAL: u32 = 8;
 
-const OPTIONAL: [Optional; 16] = [
+const OPTIONAL: [Optional; 17] = [
     always("close_range", libc::SYS_close_range),
     always("fallocate", libc::SYS_fallocate),
     always("fchmodat2", libc::SYS_fchmodat2),
     always("fstatfs", libc::SYS_fstatfs),
     always("get_robust_list", libc::SYS_get_robust_list),
     always("getcpu", libc::SYS_getcpu),
+    always("getrandom", libc::SYS_getrandom),
     always("inotify_add_watch", libc::SYS_inotify_add_watch),
     always("inotify_init1", libc::SYS_inotify_init1),
     always("madvise", libc::SYS_madvise),
