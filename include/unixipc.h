@@ -3349,7 +3349,7 @@ int ipc_channel_stats(const struct ipc_channel *ch,
 #define IPC_FEED_ID_SIZE 16
 
 /**
- * The publisher of a feed. One thread at a time uses it.
+ * The publisher of a feed. Only one thread may use it at once.
  */
 struct ipc_feed;
 
@@ -3406,7 +3406,7 @@ struct ipc_feed_opts {
  *
  * The publisher waits for a reliable subscriber: a message is not overwritten before the
  * subscriber has read it. It never waits for a lossy one, which is told how many messages it has
- * lost. A subscriber chooses what it is (struct ipc_sub_opts); the option lossy_only refuses
+ * lost. A subscriber chooses its kind (struct ipc_sub_opts); the option lossy_only refuses
  * reliable ones, and the option stall_ms makes a reliable one that stalls lossy.
  *
  * opts points to options of opts_size bytes (sizeof(*opts)); NULL means the defaults. The caller
@@ -3414,9 +3414,10 @@ struct ipc_feed_opts {
  * two for each subscriber. All are close-on-exec.
  *
  * Does not block. Not a cancellation point. May be called from any thread and in the child after
- * fork; not from a signal handler. One thread at a time uses a feed. After fork the feed belongs
- * to the parent: in the child every call but ipc_feed_info and ipc_feed_close fails with EBUSY. The
- * child should close its copy: while it has one, subscribers do not notice the death of the parent.
+ * fork; not from a signal handler. Only one thread may use a feed at once. After fork the feed
+ * belongs to the parent: in the child every call but ipc_feed_info and ipc_feed_close fails with
+ * EBUSY. The child should close its copy: while it has one, subscribers do not notice the death of
+ * the parent.
  *
  * Returns 0, or -1 with errno and *ret_feed unchanged:
  *   E2BIG   opts sets a member that this version does not know
@@ -3470,7 +3471,7 @@ int ipc_feed_listen(struct ipc_feed *feed, const char *path, mode_t mode, unsign
  * ipc_feed_create apply.
  *
  * Returns 0, or -1 with errno:
- *   EAGAIN      64 sockets have been added on which nobody has asked for an admission
+ *   EAGAIN      64 sockets have been added whose other ends have not asked for an admission
  *   EBADF       sock is not open
  *   EBUSY       this process has the feed from fork
  *   EINVAL      feed is NULL
@@ -3514,7 +3515,7 @@ void ipc_feed_close(struct ipc_feed *feed);
  * Every subscriber receives a message that was published, even if this process dies at once.
  *
  * Blocks as timeout_ms says. A cancellation point while it waits: the message is then not
- * published. One thread at a time uses a feed. Fails in the child after fork; not for signal
+ * published. Only one thread may use a feed at once. Fails in the child after fork; not for signal
  * handlers. Does not raise SIGPIPE.
  *
  * Returns 0, or -1 with errno:
@@ -3695,7 +3696,7 @@ int ipc_feed_fd(struct ipc_feed *feed);
  * ret is an array of count elements of size bytes each (sizeof(*ret)); NULL if count is 0. The
  * call writes the first count subscribers, in any order, and returns the number of all: if it is
  * greater than count, the array was too small. Lag, state and lost of a subscriber come from
- * memory that only the subscriber writes. The call limits them to what is possible, but a hostile
+ * memory that only the subscriber writes. The call limits them to possible values, but a hostile
  * subscriber can report wrong ones.
  *
  * Does not block. For threads, fork and signal handlers the rules of ipc_feed_create apply.
@@ -3715,8 +3716,8 @@ ssize_t ipc_feed_subscribers(struct ipc_feed *feed,
  *
  * size is sizeof(*ret_info).
  *
- * Does not block. For threads and signal handlers the rules of ipc_feed_create apply; may be called
- * in the child after fork.
+ * Does not block. For threads and signal handlers the rules of ipc_feed_create apply; may be
+ * called in the child after fork.
  *
  * Returns 0, or -1 with errno and ret_info unchanged:
  *   EINVAL  feed or ret_info is NULL, or size is smaller than the structure's first version
@@ -3754,7 +3755,7 @@ int ipc_feed_info(struct ipc_feed *feed, struct ipc_feed_info *ret_info, size_t 
 #define IPC_SUB_F_WAIT 16
 
 /**
- * A subscriber of a feed. One thread at a time uses it.
+ * A subscriber of a feed. Only one thread may use it at once.
  */
 struct ipc_sub;
 
@@ -3799,23 +3800,23 @@ struct ipc_sub_opts {
  * means the defaults: a reliable subscriber that begins with the next message.
  *
  * The call returns when the publisher has admitted the subscriber, or when its time-out ends. A
- * publisher that publishes nothing and does not call ipc_feed_service admits nobody: use a
+ * publisher that publishes nothing and does not call ipc_feed_service admits no subscriber: use a
  * time-out. timeout_ms is in milliseconds: -1 waits without limit, 0 does not wait, IPC_WAIT_INTR
  * waits until a signal handler has run. It limits the whole call: with IPC_SUB_F_WAIT the wait for
  * a listener, as for ipc_channel_connect, the wait for a place in the listener's queue, and the
  * wait for the admission.
  *
  * With IPC_SUB_F_FROM_SEQ a subscriber continues where it ended before: seq is the sequence number
- * after that of its last message, and feed_id is that of the feed. If the publisher has overwritten
- * that message, the first receive fails with EOVERFLOW, which says where to go on.
+ * after that of its last message, and feed_id is that of the feed. If the publisher has
+ * overwritten that message, the first receive fails with EOVERFLOW, which says where to go on.
  *
  * The caller closes the subscriber with ipc_sub_close. It uses two descriptors, and two more after
  * ipc_sub_fd. In a process with several threads it uses one more when a call first sleeps. All are
  * close-on-exec.
  *
  * Blocks as timeout_ms says. Not a cancellation point: use a time-out. May be called from any
- * thread and in the child after fork; not from a signal handler. One thread at a time uses a
- * subscriber.
+ * thread and in the child after fork; not from a signal handler. Only one thread may use a
+ * subscriber at once.
  *
  * Returns 0, or -1 with errno and *ret_sub unchanged:
  *   E2BIG         opts sets a member that this version does not know
@@ -3943,8 +3944,9 @@ struct ipc_sub_info {
  * the end. A call with timeout_ms 0 that finds no message checks whether the publisher is alive at
  * most once in 20 microseconds; after ipc_sub_fd, each time.
  *
- * Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. One thread at
- * a time uses a subscriber. May be called in the child after fork; not from a signal handler.
+ * Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. Only one
+ * thread may use a subscriber at once. May be called in the child after fork; not from a signal
+ * handler.
  *
  * Returns the length of the message; 0 at the end of the feed; or -1 with errno:
  *   EAGAIN     timeout_ms is 0, and no message is available
@@ -3963,11 +3965,11 @@ ssize_t ipc_sub_recv(struct ipc_sub *sub, void *buf, size_t cap, uint64_t *ret_s
  * Returns the next message in the ring without copying it.
  *
  * The message can be read at *ret_buf, which is aligned to 8 bytes or to the feed's message_align,
- * until ipc_sub_release or ipc_sub_recv. *ret_seq becomes its sequence number; ret_seq may be NULL.
- * Its length is fixed, but the publisher can change its bytes: a hostile one at any time, so copy
- * them before you check them; and an honest one overwrites a message that a lossy subscriber reads.
- * Then ipc_sub_release fails with EOVERFLOW, and what was read must be discarded. timeout_ms is as
- * for ipc_sub_recv.
+ * until ipc_sub_release or ipc_sub_recv. *ret_seq becomes its sequence number; ret_seq may be
+ * NULL. Its length is fixed, but the publisher can change its bytes: a hostile one at any time, so
+ * copy them before you check them; and an honest one overwrites a message that a lossy subscriber
+ * reads. Then ipc_sub_release fails with EOVERFLOW, and the bytes that were read must be
+ * discarded. timeout_ms is as for ipc_sub_recv.
  *
  * Blocks as timeout_ms says. A cancellation point while it waits. For threads, fork and signal
  * handlers the rules of ipc_sub_recv apply.
@@ -3992,7 +3994,7 @@ ssize_t ipc_sub_peek(struct ipc_sub *sub, const void **ret_buf, uint64_t *ret_se
  * Returns 0, or -1 with errno:
  *   EBUSY      another process has this subscriber from fork, and has received with it
  *   EINVAL     sub is NULL, or ipc_sub_peek has not returned a message
- *   EOVERFLOW  the publisher has overwritten the message, so what was read at *ret_buf is not
+ *   EOVERFLOW  the publisher has overwritten the message, so the bytes at *ret_buf are not
  *              valid. The message and those up to the next one are lost; the next ipc_sub_recv or
  *              ipc_sub_peek returns the sequence number of that one
  *   EPROTO     the publisher has violated the protocol: the subscriber can only be closed
@@ -4016,9 +4018,9 @@ int ipc_sub_release(struct ipc_sub *sub);
  * The descriptor belongs to the subscriber, which closes it. Do not read from it or write to it.
  * Each call returns the same descriptor.
  *
- * Does not block. One thread at a time uses a subscriber. May be called in the child after fork;
- * not from a signal handler. If the parent had the descriptor before the fork, the child shares
- * it, as with epoll_create(2).
+ * Does not block. Only one thread may use a subscriber at once. May be called in the child after
+ * fork; not from a signal handler. If the parent had the descriptor before the fork, the child
+ * shares it, as with epoll_create(2).
  *
  * Returns the descriptor, or -1 with errno:
  *   EINVAL  sub is NULL
@@ -4032,11 +4034,11 @@ int ipc_sub_fd(struct ipc_sub *sub);
 /**
  * Gets the facts about a subscriber and its feed.
  *
- * size is sizeof(*ret_info). A subscriber that wants to continue after its process has ended stores
- * feed_id and next_seq; see ipc_sub_connect.
+ * size is sizeof(*ret_info). A subscriber that wants to continue after its process has ended
+ * stores feed_id and next_seq; see ipc_sub_connect.
  *
- * Does not block. One thread at a time uses a subscriber. May be called in the child after fork;
- * not from a signal handler.
+ * Does not block. Only one thread may use a subscriber at once. May be called in the child after
+ * fork; not from a signal handler.
  *
  * Returns 0, or -1 with errno and ret_info unchanged:
  *   EINVAL  sub or ret_info is NULL, or size is smaller than the structure's first version

@@ -19,7 +19,7 @@ const ACCEPTED_MAX: usize = 16;
 
 /// The subscribers of a feed, and the clients that want to become subscribers.
 pub struct Audience {
-    /// What has happened at the descriptors.
+    /// The events at the descriptors.
     pub events: Events,
     /// The clients that are not admitted yet.
     pub clients: Clients,
@@ -78,11 +78,11 @@ impl Audience {
         self.subscriptions.is_empty()
     }
 
-    /// Handles some of what has happened: admits clients and forgets dead subscribers. Does not
+    /// Handles some events: admits clients and forgets dead subscribers. Does not
     /// wait.
     pub fn service(&mut self, feeding: &mut Feeding) -> Result<()> {
-        // A publication calls this too: a thread that is cancelled in accept4(2) or sendmsg(2) would
-        // leave a descriptor open.
+        // A publication calls this too. A thread that is cancelled in accept4(2) or sendmsg(2)
+        // would leave a descriptor open.
         let _uncancelled = CancelGuard::new();
         let now = sys::coarse_ms();
         self.clients.tidy(now, &self.events);

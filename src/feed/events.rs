@@ -1,4 +1,4 @@
-//! The descriptor of a feed for event loops: an epoll instance, which also says what has happened.
+//! The descriptor of a feed for event loops: an epoll instance, which also reports the events.
 //! The publisher alone changes it.
 
 use crate::errno::Result;
@@ -42,7 +42,7 @@ impl Source {
 /// Something that has happened.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
-    /// What it is about.
+    /// Its source.
     pub source: Source,
     /// Whether no process has the other end any longer.
     pub hung_up: bool,

@@ -66,7 +66,7 @@ const LOSSY: u16 = 2;
 /// A flag of the request: the subscriber begins with the oldest message.
 const OLDEST: u16 = 4;
 
-/// What a subscriber asks for.
+/// The request of a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Whether it can use `membarrier`.
@@ -81,7 +81,7 @@ pub struct Request {
 
 /// A subscriber that wants to be admitted. It has been checked.
 pub struct Applicant {
-    /// What it asks for.
+    /// Its request.
     pub request: Request,
     /// Its page.
     pub page: Page,

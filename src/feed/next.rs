@@ -1,4 +1,4 @@
-//! What a subscriber waits for: the next message, or the end of the feed.
+//! The condition for which a subscriber waits: the next message, or the end of the feed.
 
 use super::control::{FeedControl, SubscriberControl};
 use super::handshake::FeedMemory;

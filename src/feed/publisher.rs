@@ -1,4 +1,4 @@
-//! A feed: the object behind a handle of the C interface. One thread at a time uses it.
+//! A feed: the object behind a handle of the C interface. Only one thread may use it at once.
 
 use super::audience::{Audience, Feeding};
 use super::handshake::FeedMemory;
@@ -286,7 +286,7 @@ impl Feed {
         Ok(self.audience.events.number())
     }
 
-    /// Calls `each` with what is known of each subscriber. Returns their number.
+    /// Calls `each` with a report about each subscriber. Returns their number.
     pub fn subscribers(&mut self, mut each: impl FnMut(Report)) -> Result<usize> {
         self.check_process()?;
         let (count, tail, oldest) = (self.ring.count(), self.ring.tail(), self.ring.oldest());

@@ -1,4 +1,4 @@
-//! What a publisher waits for: space in its ring.
+//! The condition for which a publisher waits: space in its ring.
 
 use super::audience::{Audience, Feeding};
 use crate::deadline::Deadline;

@@ -1,4 +1,4 @@
-//! A subscriber: the object behind a handle of the C interface. One thread at a time uses it.
+//! A subscriber: the object behind a handle of the C interface. Only one thread may use it at once.
 
 use super::handshake::FeedMemory;
 use super::next::{NextCondition, View};
@@ -27,7 +27,7 @@ pub struct Subscriber {
     pub(super) bell: Doorbell,
     /// The doorbell of the publisher.
     pub(super) publisher_bell: PeerDoorbell,
-    /// The fences before the look whether the publisher waits for space.
+    /// The fences before the check whether the publisher waits for space.
     pub(super) fences: Fences,
     pub(super) watch: Watch,
     pub(super) spinner: Spinner,
@@ -111,7 +111,7 @@ impl Subscriber {
     }
 
     /// Consumes the message that `peek` has returned. `EOVERFLOW` if the publisher has overwritten
-    /// it meanwhile.
+    /// it since then.
     pub fn release(&mut self) -> Result<()> {
         if self.peeked == 0 {
             return Err(Errno::EINVAL);

@@ -46,7 +46,7 @@ pub struct Subscription {
     name: [u8; NAME_SIZE],
 }
 
-/// What a publisher reports of a subscriber.
+/// The report of a publisher about a subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
     /// The credentials of the process that connected.
@@ -137,7 +137,7 @@ impl Subscription {
         pipe::read_without_waiting(self.pipe.as_fd(), &mut bytes) != Ok(0)
     }
 
-    /// Records whether it holds the publisher up, at a time in milliseconds. Returns for how long
+    /// Records whether it holds the publisher up at `now`, in milliseconds. Returns for how long
     /// it has done so.
     pub fn hold(&mut self, holds: bool, now: u64) -> u64 {
         if !holds {
@@ -155,7 +155,7 @@ impl Subscription {
         self.held_since != 0
     }
 
-    /// What it is and how far it has come. The publisher has published `count` messages up to
+    /// Its report. The publisher has published `count` messages up to
     /// `tail`; the oldest one that is left is at `oldest`.
     pub fn report(&mut self, count: u64, tail: u64, oldest: u64) -> Report {
         let head = self.refresh(tail);
@@ -168,7 +168,7 @@ impl Subscription {
             kind: self.kind,
             is_asleep: !word.is_multiple_of(2),
             holds: self.holds(),
-            // Each is the subscriber's own claim, within what is possible.
+            // Each is the subscriber's own claim, limited to possible values.
             lag: (
                 count.saturating_sub(sequence.max(self.first)),
                 unread.min(tail.wrapping_sub(oldest)),

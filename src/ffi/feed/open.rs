@@ -8,7 +8,7 @@ use crate::ffi::pointer::{drop_handle, handle_mut, return_handle, string};
 use libc::{c_char, c_int, c_uint, mode_t, size_t};
 
 #[cfg(cbindgen)]
-/// The publisher of a feed. One thread at a time uses it.
+/// The publisher of a feed. Only one thread may use it at once.
 pub struct ipc_feed;
 
 /// Makes a feed, which carries messages from this process to many subscribers.
@@ -20,7 +20,7 @@ pub struct ipc_feed;
 ///
 /// The publisher waits for a reliable subscriber: a message is not overwritten before the
 /// subscriber has read it. It never waits for a lossy one, which is told how many messages it has
-/// lost. A subscriber chooses what it is (struct ipc_sub_opts); the option lossy_only refuses
+/// lost. A subscriber chooses its kind (struct ipc_sub_opts); the option lossy_only refuses
 /// reliable ones, and the option stall_ms makes a reliable one that stalls lossy.
 ///
 /// opts points to options of opts_size bytes (sizeof(*opts)); NULL means the defaults. The caller
@@ -28,9 +28,10 @@ pub struct ipc_feed;
 /// two for each subscriber. All are close-on-exec.
 ///
 /// Does not block. Not a cancellation point. May be called from any thread and in the child after
-/// fork; not from a signal handler. One thread at a time uses a feed. After fork the feed belongs
-/// to the parent: in the child every call but ipc_feed_info and ipc_feed_close fails with EBUSY. The
-/// child should close its copy: while it has one, subscribers do not notice the death of the parent.
+/// fork; not from a signal handler. Only one thread may use a feed at once. After fork the feed
+/// belongs to the parent: in the child every call but ipc_feed_info and ipc_feed_close fails with
+/// EBUSY. The child should close its copy: while it has one, subscribers do not notice the death of
+/// the parent.
 ///
 /// Returns 0, or -1 with errno and *ret_feed unchanged:
 ///   E2BIG   opts sets a member that this version does not know
@@ -111,7 +112,7 @@ pub unsafe extern "C" fn ipc_feed_listen(
 /// ipc_feed_create apply.
 ///
 /// Returns 0, or -1 with errno:
-///   EAGAIN      64 sockets have been added on which nobody has asked for an admission
+///   EAGAIN      64 sockets have been added whose other ends have not asked for an admission
 ///   EBADF       sock is not open
 ///   EBUSY       this process has the feed from fork
 ///   EINVAL      feed is NULL

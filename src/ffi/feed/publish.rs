@@ -23,7 +23,7 @@ use std::ptr;
 /// Every subscriber receives a message that was published, even if this process dies at once.
 ///
 /// Blocks as timeout_ms says. A cancellation point while it waits: the message is then not
-/// published. One thread at a time uses a feed. Fails in the child after fork; not for signal
+/// published. Only one thread may use a feed at once. Fails in the child after fork; not for signal
 /// handlers. Does not raise SIGPIPE.
 ///
 /// Returns 0, or -1 with errno:

@@ -29,8 +29,9 @@ use libc::{c_int, c_void, size_t, ssize_t};
 /// the end. A call with timeout_ms 0 that finds no message checks whether the publisher is alive at
 /// most once in 20 microseconds; after ipc_sub_fd, each time.
 ///
-/// Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. One thread at
-/// a time uses a subscriber. May be called in the child after fork; not from a signal handler.
+/// Blocks as timeout_ms says. A cancellation point while it waits: no message is lost. Only one
+/// thread may use a subscriber at once. May be called in the child after fork; not from a signal
+/// handler.
 ///
 /// Returns the length of the message; 0 at the end of the feed; or -1 with errno:
 ///   EAGAIN     timeout_ms is 0, and no message is available
@@ -73,11 +74,11 @@ pub unsafe extern "C" fn ipc_sub_recv(
 /// Returns the next message in the ring without copying it.
 ///
 /// The message can be read at *ret_buf, which is aligned to 8 bytes or to the feed's message_align,
-/// until ipc_sub_release or ipc_sub_recv. *ret_seq becomes its sequence number; ret_seq may be NULL.
-/// Its length is fixed, but the publisher can change its bytes: a hostile one at any time, so copy
-/// them before you check them; and an honest one overwrites a message that a lossy subscriber reads.
-/// Then ipc_sub_release fails with EOVERFLOW, and what was read must be discarded. timeout_ms is as
-/// for ipc_sub_recv.
+/// until ipc_sub_release or ipc_sub_recv. *ret_seq becomes its sequence number; ret_seq may be
+/// NULL. Its length is fixed, but the publisher can change its bytes: a hostile one at any time, so
+/// copy them before you check them; and an honest one overwrites a message that a lossy subscriber
+/// reads. Then ipc_sub_release fails with EOVERFLOW, and the bytes that were read must be
+/// discarded. timeout_ms is as for ipc_sub_recv.
 ///
 /// Blocks as timeout_ms says. A cancellation point while it waits. For threads, fork and signal
 /// handlers the rules of ipc_sub_recv apply.
@@ -129,7 +130,7 @@ pub unsafe extern "C" fn ipc_sub_peek(
 /// Returns 0, or -1 with errno:
 ///   EBUSY      another process has this subscriber from fork, and has received with it
 ///   EINVAL     sub is NULL, or ipc_sub_peek has not returned a message
-///   EOVERFLOW  the publisher has overwritten the message, so what was read at *ret_buf is not
+///   EOVERFLOW  the publisher has overwritten the message, so the bytes at *ret_buf are not
 ///              valid. The message and those up to the next one are lost; the next ipc_sub_recv or
 ///              ipc_sub_peek returns the sequence number of that one
 ///   EPROTO     the publisher has violated the protocol: the subscriber can only be closed
@@ -156,9 +157,9 @@ pub unsafe extern "C" fn ipc_sub_release(sub: *mut Subscriber) -> c_int {
 /// The descriptor belongs to the subscriber, which closes it. Do not read from it or write to it.
 /// Each call returns the same descriptor.
 ///
-/// Does not block. One thread at a time uses a subscriber. May be called in the child after fork;
-/// not from a signal handler. If the parent had the descriptor before the fork, the child shares
-/// it, as with epoll_create(2).
+/// Does not block. Only one thread may use a subscriber at once. May be called in the child after
+/// fork; not from a signal handler. If the parent had the descriptor before the fork, the child
+/// shares it, as with epoll_create(2).
 ///
 /// Returns the descriptor, or -1 with errno:
 ///   EINVAL  sub is NULL
@@ -199,11 +200,11 @@ const _: () = assert!(size_of::<ipc_sub_info>() == ipc_sub_info::FIRST_SIZE);
 
 /// Gets the facts about a subscriber and its feed.
 ///
-/// size is sizeof(*ret_info). A subscriber that wants to continue after its process has ended stores
-/// feed_id and next_seq; see ipc_sub_connect.
+/// size is sizeof(*ret_info). A subscriber that wants to continue after its process has ended
+/// stores feed_id and next_seq; see ipc_sub_connect.
 ///
-/// Does not block. One thread at a time uses a subscriber. May be called in the child after fork;
-/// not from a signal handler.
+/// Does not block. Only one thread may use a subscriber at once. May be called in the child after
+/// fork; not from a signal handler.
 ///
 /// Returns 0, or -1 with errno and ret_info unchanged:
 ///   EINVAL  sub or ret_info is NULL, or size is smaller than the structure's first version

@@ -133,7 +133,7 @@ pub unsafe extern "C" fn ipc_feed_fd(feed: *mut Feed) -> c_int {
 /// ret is an array of count elements of size bytes each (sizeof(*ret)); NULL if count is 0. The
 /// call writes the first count subscribers, in any order, and returns the number of all: if it is
 /// greater than count, the array was too small. Lag, state and lost of a subscriber come from
-/// memory that only the subscriber writes. The call limits them to what is possible, but a hostile
+/// memory that only the subscriber writes. The call limits them to possible values, but a hostile
 /// subscriber can report wrong ones.
 ///
 /// Does not block. For threads, fork and signal handlers the rules of ipc_feed_create apply.
@@ -173,8 +173,8 @@ pub unsafe extern "C" fn ipc_feed_subscribers(
 ///
 /// size is sizeof(*ret_info).
 ///
-/// Does not block. For threads and signal handlers the rules of ipc_feed_create apply; may be called
-/// in the child after fork.
+/// Does not block. For threads and signal handlers the rules of ipc_feed_create apply; may be
+/// called in the child after fork.
 ///
 /// Returns 0, or -1 with errno and ret_info unchanged:
 ///   EINVAL  feed or ret_info is NULL, or size is smaller than the structure's first version

@@ -9,7 +9,7 @@ use crate::ffi::pointer::{drop_handle, return_handle, string};
 use libc::{c_char, c_int, size_t};
 
 #[cfg(cbindgen)]
-/// A subscriber of a feed. One thread at a time uses it.
+/// A subscriber of a feed. Only one thread may use it at once.
 pub struct ipc_sub;
 
 /// Subscribes to the feed that listens at a path.
@@ -18,23 +18,23 @@ pub struct ipc_sub;
 /// means the defaults: a reliable subscriber that begins with the next message.
 ///
 /// The call returns when the publisher has admitted the subscriber, or when its time-out ends. A
-/// publisher that publishes nothing and does not call ipc_feed_service admits nobody: use a
+/// publisher that publishes nothing and does not call ipc_feed_service admits no subscriber: use a
 /// time-out. timeout_ms is in milliseconds: -1 waits without limit, 0 does not wait, IPC_WAIT_INTR
 /// waits until a signal handler has run. It limits the whole call: with IPC_SUB_F_WAIT the wait for
 /// a listener, as for ipc_channel_connect, the wait for a place in the listener's queue, and the
 /// wait for the admission.
 ///
 /// With IPC_SUB_F_FROM_SEQ a subscriber continues where it ended before: seq is the sequence number
-/// after that of its last message, and feed_id is that of the feed. If the publisher has overwritten
-/// that message, the first receive fails with EOVERFLOW, which says where to go on.
+/// after that of its last message, and feed_id is that of the feed. If the publisher has
+/// overwritten that message, the first receive fails with EOVERFLOW, which says where to go on.
 ///
 /// The caller closes the subscriber with ipc_sub_close. It uses two descriptors, and two more after
 /// ipc_sub_fd. In a process with several threads it uses one more when a call first sleeps. All are
 /// close-on-exec.
 ///
 /// Blocks as timeout_ms says. Not a cancellation point: use a time-out. May be called from any
-/// thread and in the child after fork; not from a signal handler. One thread at a time uses a
-/// subscriber.
+/// thread and in the child after fork; not from a signal handler. Only one thread may use a
+/// subscriber at once.
 ///
 /// Returns 0, or -1 with errno and *ret_sub unchanged:
 ///   E2BIG         opts sets a member that this version does not know
