@@ -18,11 +18,11 @@ fn subscribers() {
         let name = name.as_ptr();
         feed.subscribe(&ipc_sub_opts { name, ..opts })
     };
-    let nameless = feed.subscribe(&RELIABLE);
+    let unnamed = feed.subscribe(&RELIABLE);
     let (reliable, lossy) = (named(RELIABLE, c"a reliable one"), named(LOSSY, c"b"));
     feed.publish_up_to(10, 1000, 0);
     reliable.expect_up_to(4, 0);
-    nameless.expect_up_to(10, 0);
+    unnamed.expect_up_to(10, 0);
     let list = feed.subscribers();
     let names: Vec<_> = list.iter().map(name).collect();
     assert_eq!(names, [c"", c"a reliable one", c"b"]);
@@ -43,7 +43,7 @@ fn subscribers() {
     // What the lossy one loses. Its lag is limited to what is in the ring.
     reliable.expect_up_to(10, 0);
     feed.publish_up_to(60, 1000, 0);
-    [&nameless, &reliable]
+    [&unnamed, &reliable]
         .iter()
         .for_each(|sub| sub.expect_up_to(60, 0));
     feed.publish_up_to(110, 1000, 0);
@@ -53,7 +53,7 @@ fn subscribers() {
     let list = feed.subscribers();
     assert_eq!((list[2].lag_messages, list[2].lost), (65, 45));
     assert_eq!((list[1].lag_messages, list[1].lost), (50, 0));
-    drop((nameless, reliable));
+    drop((unnamed, reliable));
     feed.service_until_count(1);
     assert_eq!(name(&feed.subscriber()), c"b");
 }
