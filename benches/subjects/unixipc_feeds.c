@@ -9,7 +9,7 @@ static int (*socks)[2]; /* for each subscriber, the publisher's socket and its o
 static struct ipc_feed *feed;
 static struct ipc_sub *sub;
 
-static uint32_t feed_flags, sub_flags, spin_us;
+static uint32_t spin_us;
 
 static void make_sockets(long count)
 {
@@ -23,10 +23,8 @@ static void make_sockets(long count)
 /* Makes a feed, and admits `count` subscribers over the sockets from `first` on. */
 static void publish_to(int (*first)[2], long count)
 {
-    struct ipc_feed_opts opts = {.flags = feed_flags,
-                                 .spin_us = spin_us,
-                                 .size = subject_ring_size(),
-                                 .subscribers_max = (unsigned)count};
+    struct ipc_feed_opts opts = {
+        .spin_us = spin_us, .size = subject_ring_size(), .subscribers_max = (unsigned)count};
 
     subject_must(ipc_feed_create(&opts, sizeof(opts), &feed), "ipc_feed_create");
     for (long i = 0; i < count; i++)
@@ -41,8 +39,7 @@ static void publish_to(int (*first)[2], long count)
 
 static void subscribe(int sock)
 {
-    struct ipc_sub_opts opts = {
-        .flags = sub_flags, .spin_us = spin_us, .size_max = 2 * subject_ring_size()};
+    struct ipc_sub_opts opts = {.spin_us = spin_us, .size_max = 2 * subject_ring_size()};
 
     subject_must(ipc_sub_from_fd(sock, &opts, sizeof(opts), -1, &sub), "ipc_sub_from_fd");
 }
@@ -60,13 +57,6 @@ static void close_sockets(long count)
 static void pair_prepare(void)
 {
     make_sockets(2);
-}
-
-static void sleeping_prepare(void)
-{
-    feed_flags = IPC_FEED_F_NO_SPIN;
-    sub_flags = IPC_SUB_F_NO_SPIN;
-    pair_prepare();
 }
 
 static void spinning_prepare(void)
@@ -150,8 +140,6 @@ static void broadcast_open(void)
 static const struct subject_transport plain = {pair_prepare, pair_open, feed_loop, pair_close};
 static const struct subject_transport spinning = {spinning_prepare, pair_open, feed_loop,
                                                   pair_close};
-static const struct subject_transport sleeping = {sleeping_prepare, pair_open, feed_loop,
-                                                  pair_close};
 static const struct subject_transport in_place = {pair_prepare, pair_open, in_place_loop,
                                                   pair_close};
 static const struct subject_transport in_place_spinning = {spinning_prepare, pair_open,
@@ -170,6 +158,5 @@ const struct subject_row unixipc_feeds[] = {
     {"feed-place", "latency-poll", "feed, in place", FLAGS, NULL, &in_place_spinning, NULL},
     SUBJECT_TRANSPORT("feed-place", "feed, in place", FLAGS, NULL, in_place),
     {"feed-place", "broadcast", "feed, in place", FLAGS, NULL, &in_place_broadcast, NULL},
-    SUBJECT_TRANSPORT("feed-sleep", "feed, NO_SPIN", FLAGS, NULL, sleeping),
     {0},
 };

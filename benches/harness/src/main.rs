@@ -132,7 +132,7 @@ impl Settings {
         let (ms, repetitions, minutes) = if args.quick {
             (50, 3, 1.7)
         } else {
-            (150, 9, 14.0)
+            (150, 9, 20.0)
         };
         let allowed = machine::processors();
         let cpus = match args.cpus.as_slice() {
