@@ -10,6 +10,7 @@ use crate::fixed_vec::FixedVec;
 use crate::sys::{self, CancelGuard};
 use crate::transport::broadcast::{Publisher, Start};
 use crate::transport::event_count::Fences;
+use crate::transport::followers::{Sleeper as _, notify_all, slowest};
 use crate::transport::pipe_ends::PeerDoorbell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -191,36 +192,19 @@ impl Audience {
     /// Wakes the subscribers that sleep, after a publication. Returns whether there were any.
     #[inline]
     pub fn notify(&mut self, memory: &FeedMemory) -> bool {
-        self.fences.after_publication();
         let asymmetric = &memory.control().words.published.asymmetric;
-        let mut any_asleep = false;
-        for subscription in self.subscriptions.iter_mut() {
-            if subscription.must_wake() {
-                any_asleep = true;
-                subscription.wake();
-            }
-        }
-        if any_asleep {
-            self.fences.found_asleep(asymmetric);
-        } else {
-            self.fences.found_awake(asymmetric);
-        }
-        any_asleep
+        notify_all(&mut self.fences, asymmetric, &mut self.subscriptions)
     }
 
     /// The cursor of the slowest subscriber that the publisher waits for, and its index; the
     /// publisher's `tail` if there is none.
     pub fn slowest(&mut self, tail: u64) -> (u64, Option<usize>) {
-        let mut slowest = (tail, None);
-        for (index, subscription) in self.subscriptions.iter_mut().enumerate() {
-            if subscription.kind == Kind::Reliable {
-                let head = subscription.refresh(tail);
-                if tail.wrapping_sub(head) > tail.wrapping_sub(slowest.0) {
-                    slowest = (head, Some(index));
-                }
-            }
-        }
-        slowest
+        let subscriptions = self.subscriptions.iter_mut().enumerate();
+        let reliable = subscriptions.filter(|(_, each)| each.kind == Kind::Reliable);
+        slowest(
+            tail,
+            reliable.map(|(index, each)| (index, each.refresh(tail))),
+        )
     }
 
     /// Records which subscribers leave no space for a record of `need` bytes. Ceases to wait for

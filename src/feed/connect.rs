@@ -140,7 +140,7 @@ impl Applicant {
         }
         let progress = &self.page.control().progress;
         let mut reader = Reader::new(memory.geometry(), answer.start, options.is_lossy);
-        // Pairs with the acquire load in `Subscription::refresh`.
+        // Pairs with the acquire load in `Follower::refresh`.
         progress.head.store(reader.head(), Ordering::Release);
         let mut gap = 0;
         if let Begin::Sequence(sequence) = options.begin {

@@ -3,12 +3,13 @@
 use super::control::SubscriberControl;
 use super::handshake::{Applicant, NAME_SIZE};
 use super::page::Page;
-use crate::atomic::Ordering;
+use crate::atomic::{AtomicU32, Ordering};
 use crate::pair::Cred;
 use crate::sys::pipe;
 use crate::transport::broadcast::Start;
 use crate::transport::cpu_hint::CpuHint;
-use crate::transport::event_count::{PeerState, Watch};
+use crate::transport::event_count::Watch;
+use crate::transport::followers::{Follower, Sleeper};
 use crate::transport::pipe_ends::PeerDoorbell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,8 +37,7 @@ pub struct Subscription {
     /// The read end of the pipe by which it wakes the publisher.
     pipe: OwnedFd,
     watch: Watch,
-    /// Its cursor, which has been checked.
-    head: u64,
+    follower: Follower,
     /// The sequence number with which it began.
     first: u64,
     /// Since when it holds the publisher up, in milliseconds; 0 if it does not.
@@ -85,7 +85,7 @@ impl Subscription {
             bell,
             pipe: applicant.pipe.into_fd(),
             watch: Watch::new(),
-            head: start.cursor,
+            follower: Follower::new(start.cursor),
             first: start.sequence,
             held_since: 0,
             cred,
@@ -107,28 +107,10 @@ impl Subscription {
         &self.control().receiver.cpu
     }
 
-    /// Loads its cursor, while the publisher's is at `tail`. A cursor that has moved back, or ahead
-    /// of the tail, is ignored: a hostile subscriber counts as slow.
+    /// Loads its cursor, while the publisher's is at `tail`; see [`Follower::refresh`].
     pub fn refresh(&mut self, tail: u64) -> u64 {
-        // Pairs with the release in `Consumer::release_skipped`: it has finished reading.
-        let head = self.control().progress.head.load(Ordering::Acquire);
-        if tail.wrapping_sub(head) <= tail.wrapping_sub(self.head) {
-            self.head = head;
-        }
-        self.head
-    }
-
-    /// Whether it sleeps and must be woken, after a publication. Says so once for each sleep.
-    #[inline]
-    pub fn must_wake(&mut self) -> bool {
-        let word = &self.page.control().receiver.word;
-        let (state, _) = self.watch.state(word, || true);
-        state == PeerState::Asleep
-    }
-
-    /// Wakes it. An error is ignored: the death of a subscriber is noticed at its pipe.
-    pub fn wake(&self) {
-        let _ = self.bell.notify();
+        self.follower
+            .refresh(tail, &self.page.control().progress.head)
     }
 
     /// Reads its wake-ups. Returns false if it has ended.
@@ -176,5 +158,17 @@ impl Subscription {
             lost: progress.lost.load(Ordering::Relaxed).min(count),
             name: self.name,
         }
+    }
+}
+
+impl Sleeper for Subscription {
+    #[inline]
+    fn event_count(&mut self) -> (&AtomicU32, &mut Watch) {
+        (&self.page.control().receiver.word, &mut self.watch)
+    }
+
+    /// An error is ignored: the death of a subscriber is noticed at its pipe.
+    fn wake(&self) {
+        let _ = self.bell.notify();
     }
 }

@@ -31,7 +31,7 @@
 //! | `Publisher::overwrite`, release fence after `oldest` and before the writes of a message | `Reader::is_overtaken`, acquire fence after the copy and before the loads of `demotions` and `oldest` |
 //! | `Publisher::overwrite`, release of `oldest` | `Reader::resume`, acquire of `oldest` |
 //! | `Publisher::mark`, release of a mark | `Reader::resume`, acquire of the mark |
-//! | `Consumer::release_skipped`, release of a subscriber's cursor | the publisher's load of the cursor, acquire |
+//! | `Consumer::release_skipped`, release of a subscriber's cursor | `Follower::refresh`, acquire of the cursor |
 
 use super::ring::{Batch, Consumer, Geometry, LENGTH, Producer};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};

@@ -21,11 +21,12 @@
 //! | [`connect`] | connecting a socket to a listener |
 //! | [`await_listener`] | waiting for a listener between attempts to connect |
 //! | [`broadcast`] | the ring from one publisher to many subscribers |
+//! | [`followers`] | the subscribers of that ring, as the publisher sees them |
 //! | [`ring_memory`] | the shared memory of a side that sends |
 //!
-//! [`ring`], [`records`], [`broadcast`], [`event_count`], [`wait`], [`sleepers`] and [`readiness`]
-//! take their atomics from [`crate::atomic`] and the doorbell as a parameter, so that `tests/loom`
-//! can run their interleavings.
+//! [`ring`], [`records`], [`broadcast`], [`followers`], [`event_count`], [`wait`], [`sleepers`] and
+//! [`readiness`] take their atomics from [`crate::atomic`] and the doorbell as a parameter, so that
+//! `tests/loom` can run their interleavings.
 
 pub mod await_listener;
 pub mod broadcast;
@@ -34,6 +35,7 @@ pub mod cpu_hint;
 pub mod doorbell;
 pub mod event_count;
 pub mod fd_queue;
+pub mod followers;
 pub mod hello;
 pub mod listen;
 pub mod liveness;
