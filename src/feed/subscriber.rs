@@ -253,7 +253,7 @@ impl Subscriber {
     fn poison(&mut self, error: Errno) -> Errno {
         if error == Errno::EPROTO && !self.is_poisoned {
             self.is_poisoned = true;
-            self.reader.close();
+            self.reader.poison();
             self.bell.set_gone();
             self.bell.notify_self();
         }

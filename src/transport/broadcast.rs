@@ -373,6 +373,11 @@ impl Reader {
         self.ring.try_peek(headers.length(self.position()))
     }
 
+    /// Has [`Reader::try_peek`] find no message from now on.
+    pub fn poison(&mut self) {
+        self.ring.poison();
+    }
+
     /// Whether [`Reader::poll`] would find a message, or that it has been overwritten.
     pub fn has_news(&self, headers: &impl Headers, words: &Words) -> bool {
         // Pairs with the release in `Producer::publish_batch`.
@@ -466,7 +471,8 @@ impl Reader {
     }
 
     /// Goes to the message with this sequence number, or as far as there are messages before it.
-    /// Returns whether the message is left: false if the publisher has overwritten it.
+    /// Returns whether the message is left: false if the publisher has overwritten it. Skips no more
+    /// messages than the ring can hold, so that the publisher cannot prolong the call.
     pub fn seek(
         &mut self,
         sequence: u64,
@@ -474,10 +480,8 @@ impl Reader {
         words: &Words,
         head: &AtomicU64,
     ) -> Result<bool> {
-        // More messages than that are never in the ring. A hostile publisher could pretend that
-        // there is always another one.
-        for _ in 0..2 * self.geometry.size() / HEADER {
-            if !is_before(self.sequence, sequence) {
+        for _ in 0..self.geometry.size() / self.geometry.record_size(1) {
+            if self.sequence >= sequence {
                 break;
             }
             match self.poll(headers, words)? {
@@ -488,12 +492,7 @@ impl Reader {
                 }
             }
         }
-        Ok(!is_before(sequence, self.sequence))
-    }
-
-    /// Finds no message from now on: [`Reader::poll`] fails with `EPROTO`.
-    pub fn close(&mut self) {
-        self.ring = Consumer::unknown();
+        Ok(self.sequence <= sequence)
     }
 }
 

@@ -482,6 +482,11 @@ impl Consumer {
             .wrapping_add(self.geometry.record_size(len.into()));
     }
 
+    /// Refuses all messages from now on, until [`Consumer::go_to`].
+    pub fn poison(&mut self) {
+        self.cached_len = BAD;
+    }
+
     /// Goes to another cursor, without publishing that.
     pub fn go_to(&mut self, head: u64) {
         self.cached_len = 0;
