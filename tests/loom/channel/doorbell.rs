@@ -77,8 +77,8 @@ impl Event for ModelEvent {
 }
 
 pub struct ModelDoorbell {
-    /// The processor of the peer's notifier.
-    peer_processor: Arc<Processor>,
+    /// The processors of the notifiers.
+    notifiers: Vec<Arc<Processor>>,
     kernel: Arc<Kernel>,
     sleepers: Sleepers<ModelEvent>,
     gone: AtomicU32,
@@ -88,13 +88,13 @@ pub struct ModelDoorbell {
 }
 
 impl ModelDoorbell {
-    pub fn new(peer_processor: &Arc<Processor>) -> Self {
+    pub fn new(notifiers: &[Arc<Processor>]) -> Self {
         let kernel = Arc::new(Kernel {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
         Self {
-            peer_processor: peer_processor.clone(),
+            notifiers: notifiers.to_vec(),
             sleepers: Sleepers::new(|role| ModelEvent {
                 kernel: kernel.clone(),
                 role,
@@ -236,7 +236,7 @@ impl Doorbell for ModelDoorbell {
     }
 
     fn barrier(&self) -> bool {
-        self.peer_processor.barrier();
+        self.notifiers.iter().for_each(|each| each.barrier());
         true
     }
 }

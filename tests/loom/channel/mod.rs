@@ -1,8 +1,8 @@
 //! The channel: two ends in one model. The rings, event counts, conditions, wait loop and readiness
 //! are the shipped code. The doorbell is a model of the kernel's part.
 
-mod doorbell;
-mod processor;
+pub mod doorbell;
+pub mod processor;
 mod readiness;
 mod ring;
 mod wait;
@@ -64,7 +64,7 @@ impl End {
         Self {
             control,
             local: Local::new(),
-            bell: ModelDoorbell::new(peer_processor),
+            bell: ModelDoorbell::new(std::slice::from_ref(peer_processor)),
             ring: [(); SLOTS].map(|()| UnsafeCell::new(0)),
             lengths: [(); SLOTS].map(|()| AtomicU32::new(0)),
         }
