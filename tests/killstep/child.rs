@@ -85,6 +85,11 @@ impl Child {
         )
     }
 
+    /// Its id.
+    pub fn pid(&self) -> pid_t {
+        self.pid
+    }
+
     /// Whether it sleeps in a system call.
     pub fn sleeps(&self) -> bool {
         state(self.pid) == Some('S')

@@ -7,9 +7,13 @@ use libtest_mimic::Failed;
 use std::ffi::{CStr, CString};
 use std::mem;
 use unixipc::channel::Channel;
+use unixipc::feed::{Feed, Subscriber};
 use unixipc::ffi::channel::ipc_channel_opts;
 use unixipc::ffi::cond::ipc_cond;
 use unixipc::ffi::event::ipc_event;
+use unixipc::ffi::feed::{
+    ipc_feed_info, ipc_feed_opts, ipc_feed_subscriber, ipc_sub_info, ipc_sub_opts,
+};
 use unixipc::ffi::mutex::ipc_mutex;
 use unixipc::ffi::rwlock::ipc_rwlock;
 use unixipc::ffi::shm::ipc_shm_opts;
@@ -141,6 +145,30 @@ library! {
     ipc_channel_shutdown(*mut Channel, c_int) -> c_int;
     ipc_channel_fd(*mut Channel) -> c_int;
     ipc_channel_close(*mut Channel) -> ();
+    ipc_feed_create(*const ipc_feed_opts, size_t, *mut *mut Feed) -> c_int;
+    ipc_feed_listen(*mut Feed, *const c_char, mode_t, c_uint) -> c_int;
+    ipc_feed_add(*mut Feed, c_int) -> c_int;
+    ipc_feed_publish(*mut Feed, *const c_void, size_t, c_int) -> c_int;
+    ipc_feed_reserve(*mut Feed, size_t, c_int) -> *mut c_void;
+    ipc_feed_commit(*mut Feed, size_t) -> c_int;
+    ipc_feed_cancel(*mut Feed) -> c_int;
+    ipc_feed_service(*mut Feed) -> c_int;
+    ipc_feed_fd(*mut Feed) -> c_int;
+    ipc_feed_subscribers(*mut Feed, *mut ipc_feed_subscriber, size_t, size_t) -> ssize_t;
+    ipc_feed_info(*mut Feed, *mut ipc_feed_info, size_t) -> c_int;
+    ipc_feed_close(*mut Feed) -> ();
+    ipc_sub_connect(
+        *const c_char, *const ipc_sub_opts, size_t, c_int, *mut *mut Subscriber
+    ) -> c_int;
+    ipc_sub_from_fd(
+        c_int, *const ipc_sub_opts, size_t, c_int, *mut *mut Subscriber
+    ) -> c_int;
+    ipc_sub_recv(*mut Subscriber, *mut c_void, size_t, *mut u64, c_int) -> ssize_t;
+    ipc_sub_peek(*mut Subscriber, *mut *const c_void, *mut u64, c_int) -> ssize_t;
+    ipc_sub_release(*mut Subscriber) -> c_int;
+    ipc_sub_fd(*mut Subscriber) -> c_int;
+    ipc_sub_info(*mut Subscriber, *mut ipc_sub_info, size_t) -> c_int;
+    ipc_sub_close(*mut Subscriber) -> ();
 }
 
 /// Brings the installed library up to date.
