@@ -1,4 +1,4 @@
-//! Builds channel.c with a library that is built for AddressSanitizer, and runs it.
+//! Builds channel.c and feed.c with a library that is built for AddressSanitizer, and runs them.
 
 use common::prelude::*;
 use common::sanitizer::Sanitizer;
@@ -9,8 +9,10 @@ use std::process::Command;
 /// The duration of the attack in each test.
 const SECONDS: u64 = 4;
 
-/// The minimal counts, without which the test would prove too little.
-const MINIMUM: [(&str, u64); 10] = [
+/// Counts that a program prints, with their minima. Without these the test would prove too little.
+type Minimum = [(&'static str, u64)];
+
+const CHANNEL: &Minimum = &[
     ("connections", 20),
     ("refused", 1),
     ("sent", 200),
@@ -23,11 +25,22 @@ const MINIMUM: [(&str, u64); 10] = [
     ("epipe", 20),
 ];
 
-/// Runs the program. `kernel` is its third argument.
-fn attack(kernel: u32) {
+const SUBSCRIBER: &Minimum = &[
+    ("connections", 20),
+    ("refused", 5),
+    ("received", 500),
+    ("lost", 20),
+    ("eproto", 10),
+];
+
+const PUBLISHER: &Minimum = &[("published", 200), ("admitted", 5)];
+
+/// Runs a program of this directory. `arguments` follow the duration and the seed; the first one is
+/// the kernel.
+fn attack(name: &str, arguments: &[&str], minimum: &Minimum) {
     let directory = tempfile::tempdir().unwrap();
-    let program = directory.path().join("channel");
-    let source = root().join("tests/hostile/channel.c");
+    let program = directory.path().join(name);
+    let source = root().join("tests/hostile").join(name).with_extension("c");
     let library = Sanitizer::Address.library().unwrap();
     let wrap = ["-Wl,--wrap=mmap,--wrap=munmap"];
     Sanitizer::Address
@@ -38,8 +51,8 @@ fn attack(kernel: u32) {
     let mut missing = None;
     // On a busy machine the first run may be too short to reach the counts.
     for seconds in [SECONDS, 8 * SECONDS].map(scaled) {
-        let printed = run_program(&program, seconds, seed, kernel);
-        missing = missing_count(&printed);
+        let printed = run_program(&program, seconds, seed, arguments);
+        missing = missing_count(&printed, minimum);
         if missing.is_none() {
             break;
         }
@@ -49,20 +62,21 @@ fn attack(kernel: u32) {
 }
 
 /// Runs the attack for some seconds. Returns the output of the program, which must succeed.
-fn run_program(program: &Path, seconds: u64, seed: u64, kernel: u32) -> String {
+fn run_program(program: &Path, seconds: u64, seed: u64, arguments: &[&str]) -> String {
     let output = run(Command::new("timeout")
         .arg((seconds + 60).to_string())
         .arg(program)
-        .args([seconds.to_string(), seed.to_string(), kernel.to_string()])
+        .args([seconds.to_string(), seed.to_string()])
+        .args(arguments)
         .env("ASAN_OPTIONS", "abort_on_error=0"))
     .unwrap();
     text(&output)
 }
 
 /// The name of a printed count that is below its minimum.
-fn missing_count(printed: &str) -> Option<&'static str> {
+fn missing_count(printed: &str, minimum: &Minimum) -> Option<&'static str> {
     let words: Vec<&str> = printed.split_whitespace().collect();
-    MINIMUM.into_iter().find_map(|(name, minimum)| {
+    minimum.iter().find_map(|&(name, minimum)| {
         let count: u64 = words
             .windows(2)
             .find(|pair| pair[0] == name)
@@ -75,19 +89,45 @@ fn missing_count(printed: &str) -> Option<&'static str> {
 #[apply(isolated)]
 #[needs(needs::address_sanitizer)]
 fn this_kernel() {
-    attack(0);
+    attack("channel", &["0"], CHANNEL);
 }
 
 /// As on kernels before Linux 6.18.
 #[apply(isolated)]
 #[needs(needs::address_sanitizer)]
 fn without_rwf_nosignal() {
-    attack(1);
+    attack("channel", &["1"], CHANNEL);
 }
 
 /// As on kernels before Linux 6.5.
 #[apply(isolated)]
 #[needs(needs::address_sanitizer)]
 fn without_rwf_nowait() {
-    attack(2);
+    attack("channel", &["2"], CHANNEL);
+}
+
+#[apply(isolated)]
+#[needs(needs::address_sanitizer)]
+fn subscriber() {
+    attack("feed", &["0", "subscriber"], SUBSCRIBER);
+}
+
+/// As on kernels before Linux 6.5.
+#[apply(isolated)]
+#[needs(needs::address_sanitizer)]
+fn subscriber_without_rwf_nowait() {
+    attack("feed", &["2", "subscriber"], SUBSCRIBER);
+}
+
+#[apply(isolated)]
+#[needs(needs::address_sanitizer)]
+fn publisher() {
+    attack("feed", &["0", "publisher"], PUBLISHER);
+}
+
+/// As on kernels before Linux 6.5.
+#[apply(isolated)]
+#[needs(needs::address_sanitizer)]
+fn publisher_without_rwf_nowait() {
+    attack("feed", &["2", "publisher"], PUBLISHER);
 }

@@ -50,8 +50,10 @@ enum word {
 };
 
 struct peer {
-    uint8_t *own;           /* the peer's memory: MEMORY_SIZE bytes, which the victim can read */
-    const uint8_t *victims; /* the victim's memory, of the same size; NULL before its hello */
+    uint8_t *own;           /* the peer's memory, which the victim can read */
+    size_t size;            /* the size of that memory */
+    const uint8_t *victims; /* the victim's memory; NULL before its hello */
+    size_t victims_size;    /* the size of that memory */
     int memory;             /* the descriptor of `own` */
     int waker;              /* the write end of the pipe that wakes the victim */
     int read_end;           /* its read end; the victim shares the file description */
@@ -148,14 +150,17 @@ static inline uint64_t publish_marked(struct peer *peer, uint64_t cursor, uint32
     return next;
 }
 
-static void peer_make(struct peer *peer)
+/* Makes a peer with memory of this size. The victim's memory will have the other size. */
+static inline void peer_make_sized(struct peer *peer, size_t size, size_t victims_size)
 {
     int ends[2];
 
+    peer->size = size;
+    peer->victims_size = victims_size;
     peer->memory = memfd_create("unixipc-test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     expect(peer->memory >= 0, "memfd_create");
-    expect(ftruncate(peer->memory, MEMORY_SIZE) == 0, "ftruncate");
-    peer->own = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, peer->memory, 0);
+    expect(ftruncate(peer->memory, size) == 0, "ftruncate");
+    peer->own = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, peer->memory, 0);
     expect(peer->own != MAP_FAILED, "mmap");
     expect(fcntl(peer->memory, F_ADD_SEALS,
                  F_SEAL_SHRINK | F_SEAL_GROW | SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0,
@@ -167,6 +172,11 @@ static void peer_make(struct peer *peer)
     peer->victims = NULL;
     peer->bell = -1;
     peer->sock = -1;
+}
+
+static inline void peer_make(struct peer *peer)
+{
+    peer_make_sized(peer, MEMORY_SIZE, MEMORY_SIZE);
 }
 
 /* Sends bytes with descriptors. Returns the number of bytes, or -1. */
@@ -236,7 +246,7 @@ static inline int peer_hear(struct peer *peer, int sock)
     struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header);
     expect(cmsg != NULL && cmsg->cmsg_len == CMSG_LEN(sizeof(fds)), "two descriptors");
     memcpy(fds, CMSG_DATA(cmsg), sizeof(fds));
-    peer->victims = mmap(NULL, MEMORY_SIZE, PROT_READ, MAP_SHARED, fds[0], 0);
+    peer->victims = mmap(NULL, peer->victims_size, PROT_READ, MAP_SHARED, fds[0], 0);
     expect(peer->victims != MAP_FAILED, "mmap of the victim's memory");
     close(fds[0]);
     peer->bell = fds[1];
@@ -264,9 +274,9 @@ static inline void close_if_open(int *fd)
 
 static inline void peer_close(struct peer *peer)
 {
-    munmap(peer->own, MEMORY_SIZE);
+    munmap(peer->own, peer->size);
     if (peer->victims != NULL) {
-        munmap((void *)(uintptr_t)peer->victims, MEMORY_SIZE);
+        munmap((void *)(uintptr_t)peer->victims, peer->victims_size);
     }
     close_if_open(&peer->memory);
     close_if_open(&peer->waker);
