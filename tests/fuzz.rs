@@ -1,5 +1,5 @@
 //! Coverage-guided fuzzing of the messages of a peer, and of its writes into the memory that a
-//! channel reads. The targets are fuzz/*.c, linked with libFuzzer and with a library that has
+//! channel or a subscriber reads. The targets are fuzz/*.c, linked with libFuzzer and with a library that has
 //! coverage counters and assertions. Each target runs for some seconds and starts with fuzz/corpus.
 //! UNIXIPC_TEST_SCALE multiplies the time.
 
@@ -18,12 +18,13 @@ const LEN_MAX: usize = 16384;
 const LIMITS: [&str; 2] = ["-timeout=5", "-rss_limit_mb=256"];
 
 /// The targets: a directory of fuzz/corpus, and its program.
-const TARGETS: [(&str, &str); 5] = [
+const TARGETS: [(&str, &str); 6] = [
     ("stream", "receive.c"),
     ("seqpacket", "receive.c"),
     ("fifo", "receive.c"),
     ("handshake", "handshake.c"),
     ("ring", "ring.c"),
+    ("feed", "feed.c"),
 ];
 
 /// Instrumentation by the LLVM of rustc. Every version of libFuzzer supports it.
