@@ -33,7 +33,7 @@
 //! | `Publisher::mark`, release of a mark | `Reader::resume`, acquire of the mark |
 //! | `Consumer::release_skipped`, release of a subscriber's cursor | `Follower::refresh`, acquire of the cursor |
 
-use super::ring::{Batch, Consumer, Geometry, LENGTH, Producer};
+use super::ring::{ALIGN_MIN, Batch, Consumer, Geometry, LENGTH, Producer};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::errno::{Errno, Result};
 
@@ -61,6 +61,9 @@ pub const RING_MAX: u64 = 1 << 34;
 /// The smallest copy for which the memcpy of a C library may use non-temporal stores (in glibc, the
 /// lower limit of the tunable x86_non_temporal_threshold).
 const NON_TEMPORAL_MIN: u64 = 0x4040;
+
+/// The size of the smallest record.
+const RECORD_MIN: u64 = HEADER + ALIGN_MIN;
 
 /// How often a subscriber tries to find a message that is left.
 const ATTEMPTS: usize = 1000;
@@ -480,7 +483,7 @@ impl Reader {
         words: &Words,
         head: &AtomicU64,
     ) -> Result<bool> {
-        for _ in 0..self.geometry.size() / self.geometry.record_size(1) {
+        for _ in 0..self.geometry.size() / RECORD_MIN {
             if self.sequence >= sequence {
                 break;
             }
