@@ -118,7 +118,7 @@ impl Feed {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn reserve_space(&mut self, len: usize, deadline: Deadline) -> Result<NonNull<u8>> {
         let is_free = len != 0
             && len <= self.max
@@ -203,7 +203,7 @@ impl Feed {
     }
 
     /// Publishes the message of `len` bytes in the reserved space, and wakes the subscribers.
-    #[inline]
+    #[inline(always)]
     fn publish_reserved(&mut self, len: usize) {
         let words = &self.memory.control().words;
         self.ring.publish(len as u32, &self.memory, words);

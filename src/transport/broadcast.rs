@@ -136,6 +136,8 @@ pub struct Publisher {
     geometry: Geometry,
     oldest: u64,
     count: u64,
+    /// The cursor of the slowest reliable subscriber at the last call of [`Publisher::set_limit`].
+    slowest: u64,
     /// The cursor of the last mark, and the number of marks.
     last_mark: u64,
     marks: usize,
@@ -149,6 +151,7 @@ impl Publisher {
             geometry,
             oldest: 0,
             count: 0,
+            slowest: 0,
             last_mark: 0,
             marks: 0,
         }
@@ -213,6 +216,7 @@ impl Publisher {
     /// Sets how far the publisher may write before the next call: the slowest reliable subscriber
     /// is at `head`, which is the tail if there is none. Publishes a mark if one is due.
     pub fn set_limit(&mut self, need: u64, head: u64, words: &Words) {
+        self.slowest = head;
         let (tail, size) = (self.tail(), self.geometry.size());
         let part = size / MARKS as u64;
         if tail.wrapping_sub(self.last_mark) >= part {
@@ -244,7 +248,7 @@ impl Publisher {
     pub fn overwrite(&mut self, need: u64, headers: &impl Headers, words: &Words) {
         let end = self.tail().wrapping_add(need);
         if end.wrapping_sub(self.oldest) > self.geometry.capacity() {
-            self.move_oldest(end, headers);
+            self.move_oldest(end, headers, words);
             // Pairs with the acquire load in `Reader::resume`.
             words.oldest.at.store(self.oldest, Ordering::Release);
             // Pairs with the acquire fence in `Reader::is_overtaken`: a subscriber that has copied
@@ -257,9 +261,19 @@ impl Publisher {
         }
     }
 
-    #[inline]
-    fn move_oldest(&mut self, end: u64, headers: &impl Headers) {
-        while end.wrapping_sub(self.oldest) > self.geometry.capacity() {
+    /// Moves the cursor of the oldest message so far that the record which ends at `end` overwrites
+    /// none: to a mark, which needs no loads of other records, unless a reliable subscriber may not
+    /// have read the messages before it. So up to an eighth of the ring counts as overwritten early.
+    #[cold]
+    fn move_oldest(&mut self, end: u64, headers: &impl Headers, words: &Words) {
+        let capacity = self.geometry.capacity();
+        if let Some(mark) = first_mark(words, end.wrapping_sub(capacity))
+            && !is_before(self.slowest, mark)
+        {
+            self.oldest = mark;
+            return;
+        }
+        while end.wrapping_sub(self.oldest) > capacity {
             let length = headers.length(self.geometry.position(self.oldest));
             let len = length.load(Ordering::Relaxed);
             let next = self
