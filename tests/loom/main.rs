@@ -40,7 +40,6 @@ use unixipc::lock::LockStatus;
 /// loom compares an access only with the last access to the same variable. So it misses that a store
 /// could come before an earlier load of another thread if another load came in between. A store to a
 /// variable that no thread loads makes loom try all threads, and orders nothing.
-#[derive(Default)]
 struct SwitchPoint(atomic::AtomicU32);
 
 impl SwitchPoint {

@@ -7,10 +7,6 @@ use crate::transport::broadcast::Headers;
 use crate::transport::ring::ALIGN_MIN as ALIGN;
 use loom::cell::UnsafeCell;
 
-/// The number of slots of the ring. A slot is a word of eight bytes.
-pub const SLOTS: usize = 8;
-/// The size of the ring.
-pub const SIZE: u64 = SLOTS as u64 * ALIGN;
 /// The length of a message, which occupies one slot. Its record also has a slot for the header.
 pub const LEN: u32 = ALIGN as u32;
 
@@ -24,14 +20,27 @@ struct Slot {
 }
 
 /// The memory of a feed.
-#[derive(Default)]
 pub struct FeedMemory {
     control: FeedControl,
-    slots: [Slot; SLOTS],
+    slots: Vec<Slot>,
     switch_point: SwitchPoint,
 }
 
 impl FeedMemory {
+    /// Memory whose ring has this number of slots. A slot is a word of eight bytes.
+    pub fn new(slots: usize) -> Self {
+        Self {
+            control: FeedControl::default(),
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            switch_point: SwitchPoint::new(),
+        }
+    }
+
+    /// The size of the ring.
+    pub fn size(&self) -> u64 {
+        self.slots.len() as u64 * ALIGN
+    }
+
     /// The control words.
     pub fn control(&self) -> &FeedControl {
         &self.control
@@ -43,7 +52,7 @@ impl FeedMemory {
     }
 
     fn slot(&self, position: u64) -> &Slot {
-        &self.slots[(position / ALIGN) as usize % SLOTS]
+        &self.slots[(position / ALIGN) as usize % self.slots.len()]
     }
 
     /// Writes a message into the record at a position: each half of its word is `number`.

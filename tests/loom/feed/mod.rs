@@ -11,12 +11,15 @@ use crate::transport::broadcast::{Next, Publisher, Reader, Start, geometry};
 use crate::transport::followers::{Follower, slowest};
 use crate::transport::ring::{ALIGN_MIN as ALIGN, Geometry};
 use loom::sync::Arc;
-use memory::{FeedMemory, LEN, SIZE};
+use memory::{FeedMemory, LEN};
 use shipped::control::SubscriberControl;
 
-const GEOMETRY: Geometry = geometry(SIZE, ALIGN);
-/// The number of messages that fill the ring.
+/// The number of slots of the ring.
+const SLOTS: usize = 8;
+/// The number of messages that fill it.
 const FULL: u64 = 3;
+/// The number of slots of a ring that a single message fills.
+const SMALL: usize = 4;
 
 /// The memory of the publisher and of its subscribers.
 struct Feed {
@@ -26,10 +29,19 @@ struct Feed {
 
 impl Feed {
     fn new(subscribers: usize) -> Arc<Self> {
+        Self::with_slots(SLOTS, subscribers)
+    }
+
+    /// A feed whose ring has this number of slots.
+    fn with_slots(slots: usize, subscribers: usize) -> Arc<Self> {
         Arc::new(Self {
-            memory: FeedMemory::default(),
+            memory: FeedMemory::new(slots),
             subscribers: (0..subscribers).map(|_| Default::default()).collect(),
         })
+    }
+
+    fn geometry(&self) -> Geometry {
+        geometry(self.memory.size(), ALIGN)
     }
 }
 
@@ -45,7 +57,7 @@ impl Sender {
     fn new(feed: &Arc<Feed>) -> Self {
         Self {
             feed: feed.clone(),
-            ring: Publisher::new(GEOMETRY),
+            ring: Publisher::new(feed.geometry()),
             followers: Vec::new(),
         }
     }
@@ -139,7 +151,7 @@ impl Receiver {
         Self {
             feed: feed.clone(),
             index,
-            reader: Reader::new(GEOMETRY, start, !is_reliable),
+            reader: Reader::new(feed.geometry(), start, !is_reliable),
             is_reliable,
             received: 0,
             lost: 0,

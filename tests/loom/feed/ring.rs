@@ -1,6 +1,6 @@
 //! Messages through the broadcast ring. No side sleeps.
 
-use super::{FULL, Feed, Received, Receiver, Sender};
+use super::{FULL, Feed, Received, Receiver, SMALL, Sender};
 use crate::check;
 use loom::thread;
 
@@ -67,6 +67,30 @@ fn lossy() {
             run(sender, 2, vec![(receiver, 2)], receive);
         });
     }
+}
+
+/// A message fills the ring. So an overtaken subscriber goes on at a message that the publisher has
+/// published meanwhile.
+#[test]
+fn lossy_in_a_small_ring() {
+    check(3, || {
+        let mut sender = Sender::new(&Feed::with_slots(SMALL, 1));
+        let receiver = sender.admit(false);
+        sender.publish_some(1);
+        run(sender, 2, vec![(receiver, 1)], Receiver::receive_any);
+    });
+}
+
+/// As above, at a mark.
+#[test]
+fn lossy_at_a_mark_in_a_small_ring() {
+    check(3, || {
+        let mut sender = Sender::new(&Feed::with_slots(SMALL, 1));
+        let mut receiver = sender.admit(false);
+        sender.publish_some(2);
+        assert_eq!(receiver.receive(), Received::Lost);
+        run(sender, 2, vec![(receiver, 1)], Receiver::receive_any);
+    });
 }
 
 /// A lossy subscriber that was overtaken is overtaken again at once. It goes on at a mark.

@@ -180,6 +180,7 @@ impl WakingReceiver {
             mine: &self.party.feed.subscribers[index],
             bell,
             end_received: false,
+            has_gap: false,
         };
         let mut condition = NextCondition {
             end,
