@@ -4,6 +4,7 @@ use crate::support::*;
 use common::connection::*;
 use common::stopped_call::StoppedCalls;
 use libc::{EOPNOTSUPP, EPIPE, EPROTO, ESTALE, EUSERS, POLLIN, SOCK_SEQPACKET, c_int};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
@@ -307,6 +308,36 @@ fn silent_clients() {
         assert_eq!(poll(client.as_raw_fd(), 0) & libc::POLLHUP, libc::POLLHUP);
     }
     assert_eq!(keeper.info().lost, 0);
+}
+
+/// Honest clients get in while another process connects silent ones as fast as it can.
+#[apply(isolated)]
+fn flood() {
+    let (feed, name) = (Feed::with(&SMALL), abstract_name());
+    feed.listen(&name);
+    let keeper = feed.subscribe(&RELIABLE);
+    let flood = fork(|| {
+        close_copy(&feed);
+        let mut silent = VecDeque::new();
+        loop {
+            silent.push_back(silent_client(&name));
+            if silent.len() == 200 {
+                silent.drain(..100);
+            }
+        }
+    });
+    for round in 1..=8 {
+        let published = thread::scope(|scope| {
+            let thread = scope.spawn(|| connect(&name, &RELIABLE, LONG).unwrap());
+            drop(feed.serve(thread));
+            feed.info().published
+        });
+        feed.publish_up_to(published + 10, 1000, LONG);
+        keeper.expect_up_to(published + 10, 0);
+        assert_eq!(keeper.info().next_seq, 10 * round);
+    }
+    kill(flood);
+    feed.service_until_count(1);
 }
 
 /// An honest client gets in while all places for added sockets are taken.
