@@ -168,6 +168,24 @@ fn requests() {
     keeper.expect_up_to(1, 0);
 }
 
+/// A subscriber that was admitted and has not read the answer yet: its page contains zeros.
+#[apply(isolated)]
+fn subscriber_that_has_not_begun() {
+    let (feed, client) = (Feed::with(&SMALL), Client::new());
+    feed.publish_up_to(500, 1000, 0);
+    assert_eq!(
+        answer_to(&feed, &request().bytes, &client.fds()),
+        Answer::Admitted
+    );
+    let lag = || (feed.subscriber().lag_messages, feed.subscriber().lag_bytes);
+    assert_eq!(lag(), (0, 0));
+    // Nothing that is published from now on is overwritten.
+    assert_eq!(feed.fill(1000), 65);
+    assert_eq!(lag(), (65, 65 * 1008));
+    drop(client);
+    feed.service_until_count(0);
+}
+
 /// Answers to a subscriber that do not come from the library.
 #[apply(isolated)]
 fn answers() {

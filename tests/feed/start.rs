@@ -45,6 +45,30 @@ fn oldest() {
     begin(10_000, 10_000);
 }
 
+/// A reliable subscriber that begins with the oldest message: no publication overwrites that,
+/// wherever in the ring the publisher is.
+#[apply(isolated)]
+fn oldest_is_not_overwritten() {
+    let feed = Feed::with(&SMALL);
+    feed.publish_up_to(200, 1000, 0);
+    for round in 0..30 {
+        let published = feed.info().published;
+        let opts = match round % 2 {
+            0 => OLDEST,
+            _ => from_seq(published - 65),
+        };
+        let sub = feed.subscribe(&opts);
+        assert_eq!(feed.publish(&numbered(published, 1000), 0), Err(EAGAIN));
+        assert_eq!(feed.reserve(1000, 0).unwrap_err(), EAGAIN);
+        sub.expect_up_to(published, 0);
+        feed.publish_up_to(published + 1, 1000, 0);
+        sub.expect_up_to(published + 1, 0);
+        assert_eq!(sub.info().lost, 0);
+        drop(sub);
+        feed.service_until_count(0);
+    }
+}
+
 /// A message that is in the ring, the next one, and one that the feed has not published.
 #[apply(isolated)]
 fn sequence_number() {
