@@ -137,6 +137,35 @@ fn stopped_subscriber() {
     }
 }
 
+/// A subscriber that is always as far behind as the ring allows loses nothing, also after another
+/// one has been demoted: from then on it checks the cursor of the oldest message.
+#[apply(isolated)]
+fn far_behind() {
+    let feed = stalling(500);
+    let (behind, _stalled) = (feed.subscribe(&RELIABLE), feed.subscribe(&RELIABLE));
+    let mut count = feed.fill(500);
+    behind.expect_up_to(2, 0);
+    let stalled = |sub: &ipc_feed_subscriber| sub.state & IPC_SUB_S_STALLED != 0;
+    assert_eq!(feed.publish(&numbered(count, 500), LONG), DONE);
+    assert_eq!(
+        feed.subscribers().iter().filter(|sub| stalled(sub)).count(),
+        1
+    );
+    let mut received = 2;
+    while received < 1000 {
+        count += 1;
+        while feed.publish(&numbered(count, 500), 0) == Err(EAGAIN) {
+            received += 1;
+            behind.expect_up_to(received, 0);
+        }
+    }
+    assert_eq!(behind.info().lost, 0);
+    assert_eq!(
+        feed.subscribers().iter().filter(|sub| stalled(sub)).count(),
+        1
+    );
+}
+
 /// A time-out that is shorter than stall_ms. The time that the subscriber has stalled is counted
 /// over several calls.
 #[apply(isolated)]
