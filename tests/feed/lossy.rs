@@ -62,20 +62,19 @@ fn overflow() {
     feed.publish_up_to(10, 1000, 0);
     sub.expect_up_to(3, 0);
     feed.publish_up_to(1000, 1000, 0);
-    // A record of 1000 bytes occupies 1008.
-    let oldest = 1000 - (SMALL_RING as u64 - 8) / 1008;
-    assert_eq!(sub.recv(0), lost_before(oldest));
-    assert_eq!((sub.info().lost, sub.info().published), (oldest - 3, 1000));
+    let first = oldest(&feed);
+    assert_eq!(sub.recv(0), lost_before(first));
+    assert_eq!((sub.info().lost, sub.info().published), (first - 3, 1000));
     sub.expect_up_to(1000, 0);
     assert_eq!(sub.recv(0), Err(EAGAIN));
-    assert_eq!(sub.info().lost, oldest - 3);
+    assert_eq!(sub.info().lost, first - 3);
     // The same for a peek.
     feed.publish_up_to(2000, 1000, 0);
-    assert_eq!(sub.peek(0), Ok(Received::Lost(oldest + 1000)));
+    assert_eq!(sub.peek(0), Ok(Received::Lost(oldest(&feed))));
     sub.expect_up_to(2000, 0);
     // EOVERFLOW precedes EMSGSIZE and the end of the feed.
     feed.publish_up_to(3000, 1000, 0);
-    assert_eq!(sub.recv_cap(1, 0), lost_before(oldest + 2000));
+    assert_eq!(sub.recv_cap(1, 0), lost_before(oldest(&feed)));
     assert_eq!(sub.recv_cap(1, 0), Err(libc::EMSGSIZE));
     feed.publish_up_to(4000, 1000, 0);
     drop(feed);
@@ -91,27 +90,27 @@ fn overflow() {
 fn overtaken_twice() {
     let feed = Feed::with(&SMALL);
     let sub = feed.subscribe(&LOSSY);
-    let oldest = || {
+    let publish = || {
         feed.publish_up_to(feed.info().published + 100, 1000, 0);
-        feed.info().published - 65
+        oldest(&feed)
     };
     let next = || match sub.recv(0) {
         Ok(Received::Lost(seq)) => seq,
         other => panic!("{other:?}"),
     };
-    let first = oldest();
+    let first = publish();
     assert_eq!(next(), first);
     for read in [0, 1, 7] {
-        let oldest = oldest();
+        let oldest = publish();
         let next = next();
         let most = oldest + 65 * 3 / 8 + 1;
-        assert!(next > oldest + 65 / 8 && next <= most, "{next} {oldest}");
+        assert!(next > oldest && next <= most, "{next} {oldest}");
         sub.expect_up_to(next + read, 0);
     }
-    let later = oldest();
+    let later = publish();
     assert!(next() > later);
     sub.expect_up_to(sub.info().next_seq + 10, 0);
-    let last = oldest();
+    let last = publish();
     assert_eq!(next(), last);
     sub.expect_up_to(feed.info().published, 0);
 }
@@ -181,7 +180,7 @@ fn overwritten_while_copied() {
         PAGE.store(page, SeqCst);
         feed.publish_up_to(1, len, 0);
         let received = sub.recv_raw(page, page_size(), 0);
-        let oldest = 201 - 65;
+        let oldest = oldest(&feed);
         assert_eq!(received, Ok(Received::Lost(oldest)), "{len}");
         assert_eq!(sub.info().lost, oldest);
         sub.expect_up_to(201, 0);

@@ -552,6 +552,23 @@ pub fn connect_size(
     sub_from(|sub| unsafe { ipc_sub_connect(path.as_ptr(), opts, size, timeout_ms, sub) })
 }
 
+/// The sequence number of the oldest message. The messages of a full ring of [`SMALL_RING`] have 1000
+/// bytes each, and the publisher may give up a quarter of the ring at once.
+#[track_caller]
+pub fn oldest(feed: &Feed) -> u64 {
+    let before = feed.count();
+    let sub = feed.subscribe(&ipc_sub_opts {
+        flags: IPC_SUB_F_OLDEST | IPC_SUB_F_LOSSY,
+        ..RELIABLE
+    });
+    let oldest = sub.info().next_seq;
+    drop(sub);
+    feed.service_until_count(before);
+    let full = feed.info().published - 65;
+    assert!((full..=full + 65 / 4 + 1).contains(&oldest), "{oldest}");
+    oldest
+}
+
 /// Forks a child that subscribes with these options over a pair of sockets, and admits it. The
 /// child closes its copy of the feed.
 #[track_caller]
