@@ -29,10 +29,8 @@
 static void poison_control(uint8_t *page)
 {
     static const size_t gaps[][2] = {
-        {FEED_ASYMMETRIC + 4, FEED_OLDEST},
-        {FEED_OLDEST + 8, FEED_MARKS},
-        {FEED_ENDED + 4, FEED_SPACE},
-        {FEED_CPU + 4, FEED_ID},
+        {FEED_ASYMMETRIC + 4, FEED_OLDEST}, {FEED_OLDEST + 8, FEED_MARKS},
+        {FEED_ENDED + 4, FEED_SPACE},       {FEED_CPU + 4, FEED_ID},
         {FEED_ID + 16, CONTROL_SIZE},
     };
 
