@@ -1,6 +1,6 @@
 /*
  * market_feed: one process publishes quotes, and many processes receive every quote. The table shows
- * how far each reader is behind, and what it has lost.
+ * how far each reader is behind, and how many quotes it has lost.
  *
  *     market_feed publish PATH &
  *     market_feed read PATH
@@ -79,7 +79,7 @@ static void print_table(struct ipc_feed *feed, uint64_t begin)
     lines_before = count + 2;
 }
 
-/* What happens at a time in the demonstration. */
+/* A signal that a reader gets during the demonstration. */
 struct event {
     double seconds;
     pid_t pid;

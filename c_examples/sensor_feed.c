@@ -2,7 +2,7 @@
  * sensor_feed: one process measures a thousand times a second, and any number of processes receive
  * every reading. Its twin sensor_board keeps only the current reading, in a cell: a reader of the
  * board never waits and never falls behind, but misses readings; a reader of the feed gets each one,
- * in order, and a slow one is waited for or told what it has lost.
+ * in order. The writer waits for a slow one, or tells it how many readings it has lost.
  *
  *     sensor_feed write PATH &
  *     sensor_feed read PATH
@@ -48,7 +48,7 @@ static int write_readings(const char *path)
     return 0;
 }
 
-/* A reader, and what it has received. */
+/* A reader, and its counts. */
 struct reader {
     struct ipc_sub *sub;
     uint64_t next; /* the sequence number of the next reading */

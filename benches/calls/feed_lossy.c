@@ -1,6 +1,6 @@
 /*
- * Lossy readers: a publisher at full speed that waits for nobody, and a reader in another process
- * that receives as fast as it can.
+ * Lossy readers: a publisher at full speed that waits for no subscriber, and a reader in another
+ * process that receives as fast as it can.
  *
  * Every word of a message is its sequence number, and the reader compares each word: a message that
  * is made of two is torn. The messages that the reader received and those that it was told it had
@@ -15,7 +15,7 @@
 #define BYTES       1000000000.0 /* that a row receives in all repetitions */
 #define QUICK_BYTES 50000000.0
 
-/* What a reader has received. */
+/* The counts of a reader. */
 struct totals {
     uint64_t received, lost, torn, bytes;
     double ns;
@@ -89,7 +89,7 @@ static inline bool read_one(struct ipc_sub *sub, const struct row_of_lossy *row,
     if (row->in_place && ipc_sub_release(sub) < 0) {
         if (errno != EOVERFLOW)
             err(1, "ipc_sub_release");
-        return true; /* what was read is discarded, and counts as lost */
+        return true; /* the bytes are discarded, and count as lost */
     }
     totals->torn += !whole;
     totals->received++;

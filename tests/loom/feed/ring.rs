@@ -5,7 +5,7 @@ use crate::check;
 use loom::thread;
 
 /// A publisher publishes `more` messages in a new thread, `demote` says for whom it ceases to wait
-/// before. Each of the receivers makes this number of attempts meanwhile.
+/// before. Each of the receivers makes this number of attempts at the same time.
 fn run(mut sender: Sender, more: usize, receivers: Vec<(Receiver, usize)>, receive: Receive) {
     let publisher = thread::spawn(move || {
         sender.publish_some(more);
@@ -70,7 +70,7 @@ fn lossy() {
 }
 
 /// A message fills the ring. So an overtaken subscriber goes on at a message that the publisher has
-/// published meanwhile.
+/// published during that time.
 #[test]
 fn lossy_in_a_small_ring() {
     check(3, || {
@@ -132,7 +132,7 @@ fn demoted() {
             let mut sender = Sender::new(&Feed::new(1));
             let mut receiver = sender.admit(true);
             sender.publish_some(FULL as usize);
-            // From now on the publisher may write what the subscriber reads.
+            // From now on the publisher may write a message while the subscriber reads it.
             receiver.is_reliable = false;
             let publisher = thread::spawn(move || {
                 for _ in 0..2 {
