@@ -53,7 +53,7 @@ static int64_t poison(void)
     return -EPROTO;
 }
 
-/* The subscriber goes to a message that is left; see broadcast.rs. */
+/* The subscriber goes to a message that is left; see broadcast/reader.rs. */
 static int64_t resume(void)
 {
     uint64_t oldest = get64(peer.own, FEED_OLDEST), at = oldest;

@@ -3661,10 +3661,11 @@ struct ipc_feed_info {
  *   EBUSY   this process has the feed from fork
  *   EINVAL  feed is NULL
  *   EMFILE  a subscriber waits to be accepted, and the process has no descriptor left. It stays in
- *           the queue; the feed tries again after 10 ms
+ *           the queue; a call or publication after 10 ms tries again
  *   ENFILE  as EMFILE, and the system has no open file left
  *   ENOMEM  as EMFILE, and no memory is left
- *   ENOSPC  the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches)
+ *   ENOSPC  the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches), and a
+ *           subscriber was refused
  */
 int ipc_feed_service(struct ipc_feed *feed);
 
@@ -3677,7 +3678,9 @@ int ipc_feed_service(struct ipc_feed *feed);
  *   read half of the ring.
  *
  * Spurious readiness is possible. When it is readable, call ipc_feed_service, and then retry the
- * publication that failed with EAGAIN.
+ * publication that failed with EAGAIN. It does not become readable when the stall_ms of a
+ * subscriber expires, or when the process has descriptors again after EMFILE: wait for at most
+ * that time, and then do the same.
  *
  * The descriptor belongs to the feed, which closes it. Do not read from it or write to it. Each
  * call returns the same descriptor.
@@ -3733,8 +3736,9 @@ int ipc_feed_info(struct ipc_feed *feed, struct ipc_feed_info *ret_info, size_t 
 #define IPC_SUB_F_LOSSY 1
 
 /**
- * Flag of struct ipc_sub_opts: begin with the oldest message that is in the ring. Without this
- * flag and IPC_SUB_F_FROM_SEQ, begin with the next message that is published.
+ * Flag of struct ipc_sub_opts: begin with the oldest message that is left in the ring. The
+ * publisher may give up to an eighth of the ring up early. Without this flag and
+ * IPC_SUB_F_FROM_SEQ, begin with the next message that is published.
  */
 #define IPC_SUB_F_OLDEST 2
 

@@ -19,7 +19,7 @@
 //! | [`hello`] | the exchange of one message with descriptors over a socket |
 //! | [`listen`] | listening at a path, and replacing the socket of a dead listener |
 //! | [`connect`] | connecting a socket to a listener |
-//! | [`await_listener`] | waiting for a listener between attempts to connect |
+//! | `await_listener` | waiting for a listener between attempts to connect |
 //! | [`broadcast`] | the ring from one publisher to many subscribers |
 //! | [`followers`] | the subscribers of that ring, as the publisher sees them |
 //! | [`ring_memory`] | the shared memory of a side that sends |
@@ -28,7 +28,7 @@
 //! [`readiness`] take their atomics from [`crate::atomic`] and the doorbell as a parameter, so that
 //! `tests/loom` can run their interleavings.
 
-pub mod await_listener;
+pub(crate) mod await_listener;
 pub mod broadcast;
 pub mod connect;
 pub mod cpu_hint;

@@ -1,7 +1,7 @@
 //! The modules of `src/transport` that the models run, included unchanged.
 #![allow(dead_code)] // the models do not use every item
 
-#[path = "../../src/transport/broadcast.rs"]
+#[path = "../../src/transport/broadcast/mod.rs"]
 pub mod broadcast;
 #[path = "../../src/transport/cpu_hint.rs"]
 pub mod cpu_hint;

@@ -92,10 +92,11 @@ const _: () = assert!(size_of::<ipc_feed_info>() == ipc_feed_info::FIRST_SIZE);
 ///   EBUSY   this process has the feed from fork
 ///   EINVAL  feed is NULL
 ///   EMFILE  a subscriber waits to be accepted, and the process has no descriptor left. It stays in
-///           the queue; the feed tries again after 10 ms
+///           the queue; a call or publication after 10 ms tries again
 ///   ENFILE  as EMFILE, and the system has no open file left
 ///   ENOMEM  as EMFILE, and no memory is left
-///   ENOSPC  the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches)
+///   ENOSPC  the user has too many epoll watches (/proc/sys/fs/epoll/max_user_watches), and a
+///           subscriber was refused
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_feed_service(feed: *mut Feed) -> c_int {
     // SAFETY: the caller's feed; no other thread uses it.
@@ -111,7 +112,9 @@ pub unsafe extern "C" fn ipc_feed_service(feed: *mut Feed) -> c_int {
 ///   read half of the ring.
 ///
 /// Spurious readiness is possible. When it is readable, call ipc_feed_service, and then retry the
-/// publication that failed with EAGAIN.
+/// publication that failed with EAGAIN. It does not become readable when the stall_ms of a
+/// subscriber expires, or when the process has descriptors again after EMFILE: wait for at most
+/// that time, and then do the same.
 ///
 /// The descriptor belongs to the feed, which closes it. Do not read from it or write to it. Each
 /// call returns the same descriptor.

@@ -10,8 +10,9 @@ use libc::{c_char, c_uint, size_t};
 /// Flag of struct ipc_sub_opts: the publisher does not wait for this subscriber, which may lose
 /// messages.
 pub const IPC_SUB_F_LOSSY: c_uint = 1;
-/// Flag of struct ipc_sub_opts: begin with the oldest message that is in the ring. Without this
-/// flag and IPC_SUB_F_FROM_SEQ, begin with the next message that is published.
+/// Flag of struct ipc_sub_opts: begin with the oldest message that is left in the ring. The
+/// publisher may give up to an eighth of the ring up early. Without this flag and
+/// IPC_SUB_F_FROM_SEQ, begin with the next message that is published.
 pub const IPC_SUB_F_OLDEST: c_uint = 2;
 /// Flag of struct ipc_sub_opts: begin with the message that has the sequence number seq.
 pub const IPC_SUB_F_FROM_SEQ: c_uint = 4;
