@@ -38,7 +38,7 @@ pub trait Scenario {
     /// The victim's time limit.
     const VICTIM_LIMIT: Duration = Duration::from_secs(30);
     /// The survivor's time limit after the victim's death.
-    const LIMIT: Duration = Duration::from_secs(5);
+    const LIMIT: Duration = Duration::from_secs(30);
 
     /// Makes the resources of both processes. Runs in the harness, once for each point.
     fn set_up(&self) -> Self::State;
