@@ -7,16 +7,16 @@ use super::options::Options;
 use super::pending::Pending;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::fd::{borrow, duplicate, own};
+use crate::fd::{borrow, duplicate};
 use crate::pair;
 use crate::sys::{self, CancelGuard};
-use crate::transport::await_listener::ListenerWait;
+use crate::transport::await_listener::until_listening;
 use crate::transport::connect::connect_socket;
-use crate::transport::listen::{address, new_socket};
+use crate::transport::listen::{accept_socket, address, new_socket};
 use crate::transport::wait::Role;
 use nix::fcntl::{FcntlArg, OFlag};
 use nix::poll::PollFlags;
-use nix::sys::socket::{self, Shutdown, SockFlag, UnixAddr};
+use nix::sys::socket::{self, Shutdown, UnixAddr};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -63,9 +63,12 @@ pub fn accept(
         ring.check()?;
         check_listener(listener)?;
     }
+    // First, so that a shortage of descriptors leaves the client in the queue.
+    let spare = SpareFds::reserve(listener)?;
     let Some(socket) = accept_socket(listener)? else {
         return Ok(None);
     };
+    drop(spare);
     let cred = pair::peer_cred(borrow(socket.as_raw_fd())?)?;
     let pending = Pending::new(socket, options, &ring, None);
     let channel = Channel::new(options, &ring, cred, pending);
@@ -76,24 +79,6 @@ pub fn accept(
 /// Waits until the queue has a client. A cancellation point.
 pub fn wait_for_client(listener: BorrowedFd, deadline: &mut Deadline) -> Result<()> {
     deadline.ready(listener, PollFlags::POLLIN)
-}
-
-/// Accepts the socket of a client. First reserves the descriptors that the handshake needs, so that
-/// a shortage of descriptors leaves the client in the queue.
-fn accept_socket(listener: BorrowedFd) -> Result<Option<OwnedFd>> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    loop {
-        let _spare = SpareFds::reserve(listener)?;
-        match socket::accept4(listener.as_raw_fd(), flags).map_err(Errno::from) {
-            Ok(fd) => {
-                // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
-                return unsafe { own(fd) }.map(Some);
-            }
-            Err(Errno::EINTR | Errno::ECONNABORTED) => {}
-            Err(Errno::EAGAIN) => return Ok(None),
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Fails if the descriptor is not a listening local socket. Makes it nonblocking: accept4(2) has no
@@ -129,17 +114,9 @@ pub fn connect(path: &CStr, options: &Options, deadline: &mut Deadline) -> Resul
     let address = address(path)?;
     let ring = options.own_ring()?;
     let mut offer = None;
-    let mut wait = None;
-    loop {
-        match try_connect(&address, options, &ring, &mut offer, deadline) {
-            // A socket of another type listens, so waiting does not help.
-            Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
-            Err(error) if options.wait => wait
-                .get_or_insert_with(|| ListenerWait::new(path))
-                .after(error, deadline)?,
-            connected => return connected,
-        }
-    }
+    until_listening(path, options.wait, deadline, |deadline| {
+        try_connect(&address, options, &ring, &mut offer, deadline)
+    })
 }
 
 /// Connects to a listener that exists. Leaves an offer that was not sent in `offer`, for the next

@@ -3,7 +3,7 @@
 use super::descriptors;
 use super::memory::RingParams;
 use crate::errno::{Errno, Result};
-use crate::transport::ring::{ALIGN_MIN, is_alignment, longest, size_for};
+use crate::transport::ring::{alignment, longest, size_for};
 use crate::transport::ring_memory::{Pages, RING_MAX, ring_size};
 use crate::transport::spin::SpinPolicy;
 
@@ -61,15 +61,6 @@ impl Options {
         self.send_ring()
     }
 
-    /// The alignment of messages that this side asks for. `EINVAL` if there is no such alignment.
-    pub fn align(&self) -> Result<u64> {
-        match self.message_align {
-            0 => Ok(ALIGN_MIN),
-            align if is_alignment(align.into()) => Ok(align.into()),
-            _ => Err(Errno::EINVAL),
-        }
-    }
-
     /// The size of the largest ring that is accepted from a peer.
     pub fn recv_size_max(&self) -> u64 {
         match self.recv_size_max {
@@ -93,7 +84,7 @@ impl Options {
         };
         Ok(RingParams {
             ring_size: ring_size(size.max(for_message))?,
-            align: self.align()?,
+            align: alignment(self.message_align)?,
             pages: Pages {
                 populate: self.populate,
                 lock: self.lock,

@@ -6,13 +6,13 @@
 
 use super::events::{Events, Source};
 use crate::errno::{Errno, Result};
-use crate::fd::{duplicate, own};
+use crate::fd::duplicate;
 use crate::fixed_vec::FixedVec;
 use crate::pair::{self, Cred};
 use crate::sys;
 use crate::transport::hello::{self, Hello};
-use nix::sys::socket::{self, SockFlag};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use crate::transport::listen::accept_socket;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The number of clients from the listener that may be silent. Another one replaces the oldest.
 const SILENT_MAX: usize = 16;
@@ -188,21 +188,5 @@ impl Clients {
         let client = self.clients.swap_remove(index)?;
         events.remove(client.socket.as_fd());
         Some(client)
-    }
-}
-
-/// Accepts a client. None if none waits.
-fn accept_socket(listener: BorrowedFd) -> Result<Option<OwnedFd>> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    loop {
-        match socket::accept4(listener.as_raw_fd(), flags).map_err(Errno::from) {
-            Ok(fd) => {
-                // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
-                return unsafe { own(fd) }.map(Some);
-            }
-            Err(Errno::EINTR | Errno::ECONNABORTED) => {}
-            Err(Errno::EAGAIN) => return Ok(None),
-            Err(error) => return Err(error),
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::errno::{Errno, Result};
 use crate::fd::duplicate;
 use crate::pair;
 use crate::sys::{self, CancelGuard, membarrier};
-use crate::transport::await_listener::ListenerWait;
+use crate::transport::await_listener::until_listening;
 use crate::transport::broadcast::Reader;
 use crate::transport::connect::connect_socket;
 use crate::transport::doorbell::Doorbell;
@@ -33,17 +33,9 @@ pub fn connect(
 ) -> Result<Subscriber> {
     let _uncancelled = CancelGuard::new();
     let address = address(path)?;
-    let mut wait = None;
-    loop {
-        match try_connect(&address, options, deadline) {
-            // A socket of another type listens, so waiting does not help.
-            Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
-            Err(error) if options.wait => wait
-                .get_or_insert_with(|| ListenerWait::new(path))
-                .after(error, deadline)?,
-            connected => return connected,
-        }
-    }
+    until_listening(path, options.wait, deadline, |deadline| {
+        try_connect(&address, options, deadline)
+    })
 }
 
 /// Subscribes to a feed that listens.
@@ -152,9 +144,6 @@ impl Applicant {
                 return Err(Errno::ESTALE);
             }
         }
-        progress
-            .sequence
-            .store(reader.sequence(), Ordering::Relaxed);
         let mut subscriber = Subscriber {
             reader,
             memory,

@@ -3,7 +3,7 @@
 use super::handshake::NAME_SIZE;
 use crate::errno::{Errno, Result};
 use crate::transport::broadcast::{self, RING_MAX};
-use crate::transport::ring::{ALIGN_MIN, Geometry, is_alignment, size_for};
+use crate::transport::ring::{Geometry, alignment, size_for};
 use crate::transport::ring_memory::{Pages, ring_size};
 use crate::transport::spin::SpinPolicy;
 
@@ -40,11 +40,7 @@ pub struct FeedOptions {
 impl FeedOptions {
     /// The geometry of the ring.
     pub fn geometry(&self) -> Result<Geometry> {
-        let align = match self.message_align {
-            0 => ALIGN_MIN,
-            align if is_alignment(align.into()) => align.into(),
-            _ => return Err(Errno::EINVAL),
-        };
+        let align = alignment(self.message_align)?;
         let size = if self.size == 0 { RING_SIZE } else { self.size };
         let for_message = match self.message_max {
             0 => 0,

@@ -239,6 +239,7 @@ impl Subscriber {
         }
     }
 
+    /// Counts lost messages, and publishes the sequence number of the next message.
     pub(super) fn count_lost(&self, lost: u64) {
         let progress = &self.page.control().progress;
         let sum = progress.lost.load(Ordering::Relaxed).wrapping_add(lost);

@@ -46,8 +46,29 @@ const EVENTS: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_MOVE_SELF)
     .union(AddWatchFlags::IN_ONLYDIR);
 
+/// Makes attempts to connect to `path`: one, or with `waits` as many as it takes until a process
+/// listens there.
+pub fn until_listening<T>(
+    path: &CStr,
+    waits: bool,
+    deadline: &mut Deadline,
+    mut attempt: impl FnMut(&mut Deadline) -> Result<T>,
+) -> Result<T> {
+    let mut wait = None;
+    loop {
+        match attempt(deadline) {
+            // A socket of another type listens, so waiting does not help.
+            Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
+            Err(error) if waits => wait
+                .get_or_insert_with(|| ListenerWait::new(path))
+                .after(error, deadline)?,
+            connected => return connected,
+        }
+    }
+}
+
 /// The wait of one call.
-pub struct ListenerWait {
+struct ListenerWait {
     watch: Option<Watch>,
     /// The next pause, if no change ends it.
     pause: Duration,
@@ -59,7 +80,7 @@ pub struct ListenerWait {
 
 impl ListenerWait {
     /// Begins a wait for a listener at `path`, after the first attempt has failed.
-    pub fn new(path: &CStr) -> Self {
+    fn new(path: &CStr) -> Self {
         Self {
             watch: Watch::new(path),
             pause: PAUSE,
@@ -70,7 +91,7 @@ impl ListenerWait {
 
     /// Waits until another attempt can succeed, after one has failed with `error`. Fails with that
     /// error if it does not mean that a listener is missing, and if the call must not wait.
-    pub fn after(&mut self, error: Errno, deadline: &mut Deadline) -> Result<()> {
+    fn after(&mut self, error: Errno, deadline: &mut Deadline) -> Result<()> {
         if deadline.is_never() {
             return Err(error);
         }

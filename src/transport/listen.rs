@@ -2,6 +2,7 @@
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
+use crate::fd::own;
 use crate::name_lock::NameLock;
 use crate::sys::CancelGuard;
 use libc::{c_int, mode_t};
@@ -11,7 +12,7 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAdd
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat};
 use nix::unistd::unlink;
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// The permissions that a path may have.
 const MODES: mode_t = 0o777;
@@ -43,6 +44,22 @@ pub fn new_socket() -> Result<OwnedFd> {
         flags,
         None,
     )?)
+}
+
+/// Accepts the socket of a client from a listener that does not block. None if the queue is empty.
+pub fn accept_socket(listener: BorrowedFd) -> Result<Option<OwnedFd>> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    loop {
+        match socket::accept4(listener.as_raw_fd(), flags).map_err(Errno::from) {
+            Ok(fd) => {
+                // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
+                return unsafe { own(fd) }.map(Some);
+            }
+            Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Listens at a path.

@@ -57,6 +57,15 @@ pub const fn is_alignment(align: u64) -> bool {
     align.is_power_of_two() && align >= ALIGN_MIN && align <= ALIGN_MAX
 }
 
+/// The alignment that an option asks for: 0 is the default. `EINVAL` if there is no such alignment.
+pub const fn alignment(requested: u32) -> Result<u64> {
+    match requested as u64 {
+        0 => Ok(ALIGN_MIN),
+        align if is_alignment(align) => Ok(align),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// The bit of the length field that marks a message with an addition.
 ///
 /// cbindgen:ignore
@@ -291,7 +300,7 @@ impl Producer {
             geometry: self.geometry,
             cursor: batch.end,
             left: self.limit.wrapping_sub(batch.end),
-            longest: longest(self.geometry.size()) as u32,
+            longest: self.geometry.longest() as u32,
             size: RecordSize::new(batch.first_len, self.geometry),
         }
     }
@@ -477,9 +486,7 @@ impl Consumer {
         if self.cached_len != 0 {
             self.cached_len = 0;
         }
-        self.head = self
-            .head
-            .wrapping_add(self.geometry.record_size(len.into()));
+        self.skip_found(len);
     }
 
     /// Refuses all messages from now on, until [`Consumer::go_to`].
