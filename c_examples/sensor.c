@@ -35,3 +35,12 @@ void print_reading(const struct reading *reading)
     putchar('\n');
     flush_output();
 }
+
+void end(pid_t pid, int sig)
+{
+    kill(pid, sig);
+    if (sig == SIGKILL)
+        wait_for_child(pid);
+    else
+        expect_success(pid, "a writer or reader");
+}

@@ -1,8 +1,9 @@
-/* The readings of sensor_board and sensor_feed. */
+/* The readings and processes of sensor_board and sensor_feed. */
 #ifndef SENSOR_H
 #define SENSOR_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #define SENSORS 8
 /* A thousand readings a second. */
@@ -25,5 +26,8 @@ int is_torn(const struct reading *reading);
 
 /* Prints the reading and its age. */
 void print_reading(const struct reading *reading);
+
+/* Sends a signal to a writer or reader, and waits for its end. Exits with 1 if it fails. */
+void end(pid_t pid, int sig);
 
 #endif

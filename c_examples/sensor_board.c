@@ -194,15 +194,6 @@ static pid_t start(struct counts *counts)
     _exit(0);
 }
 
-static void end(pid_t pid, int sig)
-{
-    kill(pid, sig);
-    if (sig == SIGKILL)
-        wait_for_child(pid);
-    else
-        expect_success(pid, "a writer or reader");
-}
-
 static int demonstrate(int readers)
 {
     pid_t reader[MAX_READERS];

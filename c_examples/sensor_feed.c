@@ -130,15 +130,6 @@ static pid_t start(const char *path, struct reader *reader)
     _exit(0);
 }
 
-static void end(pid_t pid, int sig)
-{
-    kill(pid, sig);
-    if (sig == SIGKILL)
-        wait_for_child(pid);
-    else
-        expect_success(pid, "a writer or reader");
-}
-
 static int demonstrate(const char *path, long readers)
 {
     pid_t pid[MAX_READERS];
