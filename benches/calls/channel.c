@@ -105,6 +105,7 @@ static void throughput(void)
                         is_word ? ">= 3" : ">= 2");
         }
         print_sleeps("channel", &result, 1);
+        print_machine(&result);
     }
 }
 

@@ -86,6 +86,9 @@ struct row {
 struct result {
     double ns[TRANSPORTS_MAX]; /* time per message or round trip */
     double rounds[ROUNDS_MAX][TRANSPORTS_MAX];
+    /* With two cores: how long a cache line takes between them, and how many additions each executes
+     * in a nanosecond while the other one does the same. */
+    double cache_line_ns[ROUNDS_MAX], additions[ROUNDS_MAX];
     double sleeps[TRANSPORTS_MAX], wakes[TRANSPORTS_MAX]; /* per message, both ends of a channel */
 };
 
@@ -109,6 +112,9 @@ void print_ratio(const char *name, const struct result *result, int transport, i
 
 /* Prints the median of the figures of all rounds, with a target and the range. */
 void print_figure(const char *name, const double *figures, const char *unit, const char *target);
+
+/* Prints what the processors were at the time of a result. */
+void print_machine(const struct result *result);
 
 /* --- tables --- */
 

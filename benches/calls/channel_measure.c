@@ -10,13 +10,16 @@ double block_ns = 3e6;
 
 /* A request for a block, from this process to the other one. */
 struct request {
-    int transport;
+    int transport; /* or MACHINE */
     long count;
 };
+
+#define MACHINE (-1)
 
 struct shared {
     _Alignas(128) atomic_uint arrived; /* the barrier before a block */
     _Alignas(128) atomic_uint done;    /* the number of blocks that the other process has done */
+    _Alignas(128) atomic_uint turn;    /* which moves between the processes */
     struct ipc_channel_stats stats[TRANSPORTS_MAX]; /* of the other process's ends */
 };
 
@@ -67,16 +70,80 @@ static void barrier(void)
         ;
 }
 
+/* The number of messages that are transferred before a block of `count` messages. */
+static long warm_up_count(long count)
+{
+    return count / 4;
+}
+
+/* Brings both processes to the start of a block. The transport of the block before may have put the
+ * processors to sleep and displaced the caches, so that they first transfer some messages. */
+static void warm_up(const struct row *row, const struct transport *transport, long count)
+{
+    if (!row->one_core)
+        barrier();
+    transport->loop(row->pattern, warm_up_count(count), row->len);
+    if (!row->one_core)
+        barrier();
+}
+
+/* Passes a word to the other process and back. */
+static void pass_word(long count)
+{
+    for (unsigned i = (unsigned)side; i < 2 * (unsigned)count; i += 2) {
+        while (atomic_load(&shared->turn) != i)
+            ;
+        atomic_store(&shared->turn, i + 1);
+    }
+}
+
+/* Additions that do not depend on each other, and so take as long as a processor needs for
+ * instructions alone. Returns how many it executes in a nanosecond. */
+static double additions_per_ns(void)
+{
+    long a = 0, b = 0, c = 0, d = 0;
+    double begin = bench_now_ns();
+
+    for (long i = 0; i < 200000; i++) {
+        a += i;
+        b += i;
+        c += i;
+        d += i;
+        __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d));
+    }
+    return 4 * 200000 / (bench_now_ns() - begin);
+}
+
+/* Measures the two processors: the time in which a word gets from one to the other, which tells how
+ * far apart they are, and how fast they execute instructions at the same time. */
+static void measure_machine(int requests, struct result *result, int round)
+{
+    struct request request = {MACHINE, 10000};
+
+    atomic_store(&shared->turn, 0);
+    must(write(requests, &request, sizeof(request)), "write");
+    barrier();
+    double begin = bench_now_ns();
+    pass_word(request.count);
+    result->cache_line_ns[round] = (bench_now_ns() - begin) / (double)(2 * request.count);
+    result->additions[round] = additions_per_ns();
+}
+
 static void serve_requests(const struct row *row, int requests)
 {
     struct request request;
 
     while (read(requests, &request, sizeof(request)) == sizeof(request)) {
+        if (request.transport == MACHINE) {
+            barrier();
+            pass_word(request.count);
+            additions_per_ns();
+            continue;
+        }
         const struct transport *transport = row->transports[request.transport];
 
         transport_use(transport, request.transport);
-        if (!row->one_core)
-            barrier();
+        warm_up(row, transport, request.count);
         transport->loop(row->pattern, request.count, row->len);
         if (transport->medium == CHANNEL)
             transport_stats(request.transport, &shared->stats[request.transport]);
@@ -92,8 +159,7 @@ static double block(const struct row *row, int transport, long count, int reques
 
     transport_use(row->transports[transport], transport);
     must(write(requests, &request, sizeof(request)), "write");
-    if (!row->one_core)
-        barrier();
+    warm_up(row, row->transports[transport], count);
     double begin = bench_now_ns();
     row->transports[transport]->loop(row->pattern, count, row->len);
     while (row->pattern == ONE_WAY && atomic_load(&shared->done) == done)
@@ -197,6 +263,8 @@ struct result measure(const struct row *row)
             before[i] = stats_of(i);
 
     for (int round = 0; round < rounds; round++) {
+        if (!row->one_core)
+            measure_machine(requests[1], &result, round);
         for (int i = 0; i < blocks; i++)
             for (int turn = 0; turn < transports; turn++) {
                 int at = (i + turn) % transports;
@@ -210,8 +278,8 @@ struct result measure(const struct row *row)
         if (row->transports[i]->medium != CHANNEL)
             continue;
         struct both_stats after = stats_of(i);
-        double messages =
-            (double)(counts[i] * blocks * rounds) * (row->pattern == PING_PONG ? 2 : 1);
+        double messages = (double)((counts[i] + warm_up_count(counts[i])) * blocks * rounds) *
+                          (row->pattern == PING_PONG ? 2 : 1);
         result.sleeps[i] = (double)(sleeps(&after) - sleeps(&before[i])) / messages;
         result.wakes[i] = (double)(wakes(&after) - wakes(&before[i])) / messages;
     }
@@ -248,6 +316,12 @@ void print_figure(const char *name, const double *figures, const char *unit, con
     printf("  %-38s %8.4g %-4s %-8s (%.4g to %.4g)\n", name, median, unit, target, sorted[0],
            sorted[rounds - 1]);
     fflush(stdout);
+}
+
+void print_machine(const struct result *result)
+{
+    print_figure("a cache line, core to core", result->cache_line_ns, "ns", "");
+    print_figure("additions in a nanosecond", result->additions, "", "");
 }
 
 void run_tables(const struct table *tables, int argc, char **argv)

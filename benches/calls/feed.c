@@ -30,6 +30,7 @@ static void one_subscriber(void)
         printf("one way, %s, rings of %zu KiB, messages/s: channel %.0f k, feed %.0f k\n",
                sizes[i].name, sizes[i].ring_size / KIB, 1e6 / result.ns[0], 1e6 / result.ns[1]);
         print_ratio("feed / channel", &result, 1, 0, true, ">= 0.9");
+        print_machine(&result);
     }
     struct result result = measure(&polling);
     printf("half a round trip of 8 bytes, polling, two cores: channels %.0f ns, feeds %.0f ns\n",
