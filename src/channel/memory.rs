@@ -26,16 +26,12 @@ use super::state::PeerRing;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::{Errno, Result};
 use crate::shm::create;
-use crate::sys::cache;
 use crate::transport::ring::{ALIGN_MIN, Geometry};
 use crate::transport::ring_memory::{
     CONTROL, ControlWords, Pages, RingMemory, create_file, file_size,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
-
-/// How far ahead of a message, in bytes, the ring is prefetched for writing.
-const AHEAD: usize = 128;
 
 /// The memory of an end, mapped by its own process or by the peer's.
 pub type EndMemory = RingMemory<Control>;
@@ -117,14 +113,6 @@ impl EndMemory {
     pub fn touch(&self) {
         self.control().tail.owner.store(0, Ordering::Relaxed);
         self.length(0).store(0, Ordering::Relaxed);
-    }
-
-    /// Prefetches a cache line for writing before messages are written from the length field `next`
-    /// on, because the receiver's processor has the line. A distance of two lines was fastest in
-    /// measurements.
-    #[inline]
-    pub fn prefetch_write(next: &AtomicU32) {
-        cache::prefetch_write(ptr::from_ref(next).cast::<u8>().wrapping_add(AHEAD));
     }
 }
 

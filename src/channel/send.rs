@@ -1,7 +1,6 @@
 //! Sending: reserve space, write the message, publish it, wake the receiver.
 
 use super::endpoint::{Channel, Link};
-use super::memory::EndMemory;
 use super::state::{SpaceCondition, View, load_cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
@@ -14,9 +13,10 @@ use crate::transport::event_count::Notifier;
 use crate::transport::liveness::Liveness;
 use crate::transport::readiness::Interest;
 use crate::transport::ring::{ALIGN_MIN, Geometry, Producer};
+use crate::transport::ring_memory::prefetch_write;
 use crate::transport::spin::{SpinPolicy, Spinner};
 use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// The private state of the thread that sends.
 pub struct Sender {
@@ -88,7 +88,7 @@ impl<'a> SendHalf<'a> {
                 let (length, next) = self.length_fields(link, &batch);
                 // SAFETY: `try_reserve` has reserved `len` bytes there, aligned to 8.
                 unsafe { shared_copy::short_to_shared(bytes, space) };
-                EndMemory::prefetch_write(next);
+                prefetch_write(ptr::from_ref(next).cast());
                 self.publish_batch(link, batch, (length, next), 1, len)
             }
             _ => self.send_any(bytes, deadline),

@@ -10,7 +10,7 @@ use crate::fixed_vec::FixedVec;
 use crate::sys::{self, CancelGuard};
 use crate::transport::broadcast::{Publisher, Start};
 use crate::transport::event_count::Fences;
-use crate::transport::followers::{Sleeper as _, notify_all, slowest};
+use crate::transport::followers::{Sleeper as _, are_all_awake, notify_all, slowest};
 use crate::transport::pipe_ends::PeerDoorbell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -189,8 +189,14 @@ impl Audience {
         }
     }
 
+    /// Whether all subscribers are certainly awake after a publication. If not, the caller must call
+    /// [`Audience::notify`].
+    #[inline(always)]
+    pub fn are_all_awake(&self) -> bool {
+        are_all_awake(&self.fences, &self.subscriptions)
+    }
+
     /// Wakes the subscribers that sleep, after a publication. Returns whether there were any.
-    #[inline]
     pub fn notify(&mut self, memory: &FeedMemory) -> bool {
         let asymmetric = &memory.control().words.published.asymmetric;
         notify_all(&mut self.fences, asymmetric, &mut self.subscriptions)

@@ -12,6 +12,7 @@ use crate::errno::{Errno, Result, preserve_errno_on_success};
 use crate::shared_copy;
 use crate::sys::{self, CancelGuard, membarrier};
 use crate::transport::broadcast::Publisher;
+use crate::transport::ring_memory::prefetch_write;
 use crate::transport::spin::{Cpus, Spinner};
 use crate::transport::wait::{Condition as _, EventWords, Progress, Role, wait};
 use libc::{c_int, mode_t};
@@ -20,9 +21,9 @@ use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
-/// A feed looks for clients and dead subscribers after this number of publications, if none of them
-/// has found a subscriber asleep.
-const SERVICE_EVERY: u32 = 16;
+/// A feed with subscribers looks for clients and dead subscribers after each publication whose number
+/// is a multiple of this, a power of two, and after those that find a subscriber asleep.
+const SERVICE_EVERY: u64 = 16;
 
 /// The publisher of a feed.
 pub struct Feed {
@@ -32,8 +33,9 @@ pub struct Feed {
     /// The length of the reserved message; 0 if there is none.
     reserved: usize,
     max: usize,
-    /// The number of publications until the next look for clients and dead subscribers.
-    countdown: u32,
+    /// The feed looks for clients and dead subscribers after each publication whose number has none
+    /// of these bits. A counter would cost each publication a store; see `doc/channel-costs.md`.
+    service_mask: u64,
     /// The process that publishes. A child that has the feed from fork can only close it.
     process: u32,
     /// When clients and dead subscribers were looked for the last time, in milliseconds.
@@ -65,7 +67,7 @@ impl Feed {
             audience: Audience::new(fd, subscribers_max, membarrier, lossy_only, stall_ms)?,
             reserved: 0,
             max: geometry.longest() as usize,
-            countdown: 1,
+            service_mask: 0,
             process: sys::process_id(),
             serviced_at: 0,
             spinner: Spinner::new(options.spin),
@@ -78,14 +80,27 @@ impl Feed {
     /// Publishes a message.
     #[inline]
     pub fn publish(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
-        let space = self.reserve_space(bytes.len(), deadline)?;
-        if bytes.len() <= shared_copy::SHORT {
-            // SAFETY: `reserve_space` has reserved `bytes.len()` bytes there, aligned to 8.
-            unsafe { shared_copy::short_to_shared(bytes, space) };
-        } else {
-            // SAFETY: as above.
-            unsafe { shared_copy::to_shared(bytes, space) };
+        let len = bytes.len();
+        let is_quick = len <= shared_copy::SHORT
+            && self.is_free(len)
+            && sys::is_known_process_id(self.process)
+            && !self.ring.overwrites(self.ring.record_size(len));
+        if !is_quick {
+            return self.publish_any(bytes, deadline);
         }
+        let space = self.memory.message(self.ring.position());
+        // SAFETY: the record is free and overwrites none, so it has `len` bytes there, aligned to 8.
+        unsafe { shared_copy::short_to_shared(bytes, space) };
+        prefetch_write(space.as_ptr().wrapping_add(len));
+        self.publish_reserved(len);
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn publish_any(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+        let space = self.reserve_space(bytes.len(), deadline)?;
+        // SAFETY: `reserve_space` has reserved `bytes.len()` bytes there, aligned to 8.
+        unsafe { shared_copy::to_shared(bytes, space) };
         self.publish_reserved(bytes.len());
         Ok(())
     }
@@ -118,14 +133,17 @@ impl Feed {
         Ok(())
     }
 
+    /// Whether there is space for a message of `len` bytes.
     #[inline(always)]
-    fn reserve_space(&mut self, len: usize, deadline: Deadline) -> Result<NonNull<u8>> {
-        let is_free = len != 0
-            && len <= self.max
+    fn is_free(&self, len: usize) -> bool {
+        // One comparison for both limits: 0 wraps around.
+        len.wrapping_sub(1) < self.max
             && self.reserved == 0
             && self.ring.has_space(self.ring.record_size(len))
-            && self.process == sys::process_id();
-        if !is_free {
+    }
+
+    fn reserve_space(&mut self, len: usize, deadline: Deadline) -> Result<NonNull<u8>> {
+        if !self.is_free(len) || self.check_process().is_err() {
             self.reserve_slow(len, deadline)?;
         }
         let need = self.ring.record_size(len);
@@ -207,21 +225,29 @@ impl Feed {
     fn publish_reserved(&mut self, len: usize) {
         let words = &self.memory.control().words;
         self.ring.publish(len as u32, &self.memory, words);
-        let any_asleep = self.audience.notify(&self.memory);
-        self.countdown -= 1;
-        if any_asleep || self.countdown == 0 {
+        if self.is_service_due() || !self.audience.are_all_awake() {
             self.after_publish();
         }
     }
 
+    #[inline(always)]
+    fn is_service_due(&self) -> bool {
+        self.ring.count() & self.service_mask == 0
+    }
+
     /// The rare steps after a publication. It has succeeded, whatever their result.
     #[cold]
+    #[inline(never)]
     fn after_publish(&mut self) {
+        let any_asleep = self.audience.notify(&self.memory);
+        if !self.is_service_due() && !any_asleep {
+            return;
+        }
         // While there are no subscribers, nothing shows how often the feed publishes.
-        self.countdown = if self.audience.is_empty() {
-            1
+        self.service_mask = if self.audience.is_empty() {
+            0
         } else {
-            SERVICE_EVERY
+            SERVICE_EVERY - 1
         };
         let _ = preserve_errno_on_success(|| {
             self.memory.control().space.cpu.publish();

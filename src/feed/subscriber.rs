@@ -60,28 +60,22 @@ impl Subscriber {
         &self.memory.control().words
     }
 
-    /// Receives a message.
-    #[inline]
-    pub fn recv(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<Received> {
-        if let Some(len) = self.reader.try_peek(&self.memory)
-            && len as usize <= shared_copy::SHORT
-            && self.gap == 0
-            && self.is_sole()
-            && let Some(buffer) = buffer.get_mut(..len as usize)
-        {
-            let at = self.memory.message(self.reader.position());
-            // SAFETY: `try_peek` has checked that the message is within the ring; it is aligned
-            // to 8.
-            unsafe { shared_copy::short_from_shared(at, buffer) };
-            if !self.reader.is_overtaken(self.words()) {
-                return Ok(self.take(len as usize));
-            }
+    /// The fast path of [`Subscriber::recv`]: receives a short message that is there. None if the
+    /// caller must call `recv`.
+    #[inline(always)]
+    pub fn try_recv(&mut self, buffer: &mut [MaybeUninit<u8>]) -> Option<Received> {
+        let len = self.reader.try_peek(&self.memory)? as usize;
+        if len > shared_copy::SHORT || self.gap != 0 || !self.is_sole() {
+            return None;
         }
-        self.recv_any(buffer, deadline)
+        let at = self.memory.message(self.reader.position());
+        // SAFETY: `try_peek` has checked that the message is within the ring; it is aligned to 8.
+        unsafe { shared_copy::short_from_shared(at, buffer.get_mut(..len)?) };
+        (!self.reader.is_overtaken(self.words())).then(|| self.take(len))
     }
 
-    #[inline(never)]
-    fn recv_any(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<Received> {
+    /// Receives a message.
+    pub fn recv(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<Received> {
         if buffer.is_empty() {
             return Err(Errno::EINVAL);
         }
@@ -137,7 +131,7 @@ impl Subscriber {
 
     /// Goes to the message after the next one, which has `len` bytes, and wakes the publisher if it
     /// waits for space.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, len: usize) -> Received {
         let sequence = self.reader.sequence();
         self.peeked = 0;
@@ -146,7 +140,10 @@ impl Subscriber {
         progress
             .sequence
             .store(self.reader.sequence(), Ordering::Relaxed);
-        if !self.is_lossy {
+        // The publisher does not wait for a lossy subscriber.
+        let needs_nothing = self.is_lossy
+            || (self.fences.are_free() && self.watch.is_awake(&self.memory.control().space.word));
+        if !needs_nothing {
             self.notify();
         }
         Received { len, sequence }
@@ -154,7 +151,8 @@ impl Subscriber {
 
     /// Wakes the publisher if it waits for space and at least half of the ring is free. If it were
     /// woken for each message, it would sleep again after each.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(super) fn notify(&mut self) {
         self.fences.after_publication();
         let control = self.memory.control();

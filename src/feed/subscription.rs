@@ -163,6 +163,10 @@ impl Subscription {
 
 impl Sleeper for Subscription {
     #[inline]
+    fn is_awake(&self) -> bool {
+        self.watch.is_awake(&self.page.control().receiver.word)
+    }
+
     fn event_count(&mut self) -> (&AtomicU32, &mut Watch) {
         (&self.page.control().receiver.word, &mut self.watch)
     }

@@ -30,7 +30,7 @@ macro_rules! copy_both_ends {
 /// # Safety
 ///
 /// Both are mapped for `len` bytes, `to` writable.
-#[inline]
+#[inline(always)]
 pub unsafe fn short(from: *const u8, to: *mut u8, len: usize) {
     if len == 8 {
         // SAFETY: the caller's promise, and 8 bytes.

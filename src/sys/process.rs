@@ -74,6 +74,13 @@ pub fn process_id() -> u32 {
     }
 }
 
+/// Whether `id` is the number of this process. Also false if [`process_id`] was not yet called.
+#[inline]
+#[must_use]
+pub fn is_known_process_id(id: u32) -> bool {
+    PROCESS.load() == id.into()
+}
+
 #[cold]
 fn first_process_id() -> u32 {
     let id = std::process::id();

@@ -96,6 +96,16 @@ impl Fences {
         }
     }
 
+    /// Whether the fence between a publication and the loads of event counts costs nothing. If so,
+    /// it has been executed.
+    #[inline(always)]
+    pub fn are_free(&self) -> bool {
+        if self.is_asymmetric {
+            self.after_publication();
+        }
+        self.is_asymmetric
+    }
+
     /// Counts a notification that has found all peers awake.
     #[inline]
     pub fn found_awake(&mut self, asymmetric: &AtomicU32) {
@@ -158,6 +168,12 @@ impl Watch {
         Self {
             handled: WAKES_FIRST,
         }
+    }
+
+    /// The fast path of [`Watch::state`]: whether the peer is certainly awake.
+    #[inline(always)]
+    pub fn is_awake(&self, event_count: &AtomicU32) -> bool {
+        event_count.load(Ordering::Relaxed) == self.handled
     }
 
     /// The state of the peer, after [`Fences::after_publication`]. A peer that sleeps counts as
@@ -233,11 +249,7 @@ impl Notifier {
     /// must call `notify`.
     #[inline(always)]
     pub fn is_awake(&self, event_count: &AtomicU32) -> bool {
-        if !self.fences.is_asymmetric {
-            return false;
-        }
-        self.fences.after_publication();
-        event_count.load(Ordering::Relaxed) == self.watch.handled
+        self.fences.are_free() && self.watch.is_awake(event_count)
     }
 
     /// Returns the state of the peer. The caller calls it after each publication, unless

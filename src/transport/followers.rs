@@ -47,10 +47,19 @@ pub fn slowest(tail: u64, heads: impl Iterator<Item = (usize, u64)>) -> (u64, Op
 
 /// A subscriber that may sleep.
 pub trait Sleeper {
+    /// Whether it is certainly awake; see [`Watch::is_awake`].
+    fn is_awake(&self) -> bool;
     /// Its event count, and the publisher's memory of its sleeps.
     fn event_count(&mut self) -> (&AtomicU32, &mut Watch);
     /// Wakes it.
     fn wake(&self);
+}
+
+/// The fast path of [`notify_all`]: whether all subscribers are certainly awake. If not, the caller
+/// must call `notify_all`.
+#[inline(always)]
+pub fn are_all_awake(fences: &Fences, subscribers: &[impl Sleeper]) -> bool {
+    fences.are_free() && subscribers.iter().all(Sleeper::is_awake)
 }
 
 /// Wakes the subscribers that sleep, after a publication. Returns whether there were any.

@@ -10,6 +10,7 @@ use super::ring::{self, Geometry};
 use crate::atomic::AtomicU32;
 use crate::errno::{Errno, Result};
 use crate::shm::{check, create};
+use crate::sys::cache;
 use crate::sys::memory::Mapping;
 use libc::c_void;
 use nix::fcntl::SealFlag;
@@ -34,6 +35,10 @@ pub const RING_MIN: u64 = PAGE_MAX as u64;
 ///
 /// cbindgen:ignore
 pub const RING_MAX: u64 = 1 << 40;
+
+/// How far ahead of a message, in bytes, the ring is prefetched for writing. Two lines were fastest
+/// in measurements.
+const AHEAD: usize = 128;
 
 /// The seals of the memory.
 pub const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK
@@ -184,6 +189,13 @@ impl<C> RingMemory<C> {
         // SAFETY: within the mapping and aligned to four. It is an atomic, as in `control`.
         unsafe { &*self.field(position).cast::<AtomicU32>() }
     }
+}
+
+/// Prefetches a cache line for writing, before messages are written from `at` on: the processors of
+/// the receivers have the line.
+#[inline]
+pub fn prefetch_write(at: *const u8) {
+    cache::prefetch_write(at.wrapping_add(AHEAD));
 }
 
 impl<C> Headers for RingMemory<C> {

@@ -9,6 +9,7 @@ use crate::ffi::pointer::{
 };
 use crate::pair::Cred;
 use libc::{c_int, c_void, size_t, ssize_t};
+use std::mem::MaybeUninit;
 
 /// Receives one message.
 ///
@@ -56,19 +57,41 @@ pub unsafe extern "C" fn ipc_sub_recv(
         let sub = unsafe { handle_mut(sub) }?;
         // SAFETY: the caller's buffer of cap bytes.
         let buffer = unsafe { recv_buffer(buf, cap) }?;
-        let received = sub.recv(buffer, Deadline::new(timeout_ms)?);
-        let sequence = match &received {
-            Ok(message) if message.len != 0 => message.sequence,
-            Err(Errno::EOVERFLOW) => sub.sequence(),
-            _ => return received.map(|_| 0),
-        };
         // SAFETY: the caller's output parameter, or NULL.
-        if let Some(ret_seq) = unsafe { in_out(ret_seq) } {
-            *ret_seq = sequence;
+        let ret_seq = unsafe { in_out(ret_seq) };
+        let deadline = Deadline::new(timeout_ms)?;
+        match sub.try_recv(buffer) {
+            Some(message) => {
+                if let Some(ret_seq) = ret_seq {
+                    *ret_seq = message.sequence;
+                }
+                Ok(message.len as ssize_t)
+            }
+            None => recv_any(sub, buffer, deadline, ret_seq),
         }
-        received.map(|message| message.len as ssize_t)
     };
     or_errno(recv(), -1)
+}
+
+/// Receives a message that [`Subscriber::try_recv`] does not. Not inlined, so that the fast path saves
+/// no registers.
+#[inline(never)]
+fn recv_any(
+    sub: &mut Subscriber,
+    buffer: &mut [MaybeUninit<u8>],
+    deadline: Deadline,
+    ret_seq: Option<&mut u64>,
+) -> Result<ssize_t> {
+    let received = sub.recv(buffer, deadline);
+    let sequence = match &received {
+        Ok(message) if message.len != 0 => message.sequence,
+        Err(Errno::EOVERFLOW) => sub.sequence(),
+        _ => return received.map(|_| 0),
+    };
+    if let Some(ret_seq) = ret_seq {
+        *ret_seq = sequence;
+    }
+    received.map(|message| message.len as ssize_t)
 }
 
 /// Returns the next message in the ring without copying it.

@@ -120,13 +120,19 @@ impl Publisher {
         self.marks = self.marks.wrapping_add(1);
     }
 
+    /// Whether a record of `need` bytes overwrites messages.
+    #[inline]
+    pub fn overwrites(&self, need: u64) -> bool {
+        let end = self.tail().wrapping_add(need);
+        end.wrapping_sub(self.oldest) > self.geometry.capacity()
+    }
+
     /// Prepares the space of a record of `need` bytes: publishes which messages it overwrites. The
     /// caller then writes the message.
     #[inline]
     pub fn overwrite(&mut self, need: u64, headers: &impl Headers, words: &Words) {
-        let end = self.tail().wrapping_add(need);
-        if end.wrapping_sub(self.oldest) > self.geometry.capacity() {
-            self.move_oldest(end, headers, words);
+        if self.overwrites(need) {
+            self.move_oldest(self.tail().wrapping_add(need), headers, words);
             // Pairs with the acquire load in `Reader::resume`.
             words.oldest.at.store(self.oldest, Ordering::Release);
             // Pairs with the acquire fence in `Reader::is_overtaken`: a subscriber that has copied

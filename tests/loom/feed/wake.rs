@@ -9,7 +9,7 @@ use crate::channel::processor::{Processor, run_on};
 use crate::check;
 use crate::errno::Result;
 use crate::transport::event_count::{Fences, PeerState, Watch};
-use crate::transport::followers::{Sleeper, notify_all};
+use crate::transport::followers::{Sleeper, are_all_awake, notify_all};
 use crate::transport::wait::{Condition, EventWords, Progress, Role, wait};
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
@@ -58,6 +58,11 @@ struct Member {
 }
 
 impl Sleeper for Member {
+    fn is_awake(&self) -> bool {
+        let word = &self.party.feed.subscribers[self.index].receiver.word;
+        self.watch.is_awake(word)
+    }
+
     fn event_count(&mut self) -> (&AtomicU32, &mut Watch) {
         let word = &self.party.feed.subscribers[self.index].receiver.word;
         (word, &mut self.watch)
@@ -134,11 +139,12 @@ impl WakingSender {
         self.notify();
     }
 
-    /// The model of `Audience::notify`.
+    /// The model of `Feed::publish_reserved`.
     fn notify(&mut self) -> bool {
         let words = &self.party.feed.memory.control().words;
         let asymmetric = &words.published.asymmetric;
-        notify_all(&mut self.fences, asymmetric, &mut self.members)
+        !are_all_awake(&self.fences, &self.members)
+            && notify_all(&mut self.fences, asymmetric, &mut self.members)
     }
 
     /// Publishes this number of messages in a new thread, on the publisher's processor.
