@@ -13,6 +13,18 @@ pub const INCONSISTENT: c_int = 1;
 /// The exit status of a process that panicked.
 const PANICKED: c_int = 101;
 
+/// How far a traced process runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// One instruction.
+    Instruction,
+    /// To the next system call, or out of the one in which it is.
+    SystemCall,
+}
+
+/// The signal that the status of a process gives at a system call (`PTRACE_O_TRACESYSGOOD`).
+pub const AT_SYSTEM_CALL: c_int = libc::SIGTRAP | 0x80;
+
 /// A forked process. Dropping this kills and reaps it.
 pub struct Child {
     pid: pid_t,
@@ -71,18 +83,20 @@ impl Child {
         Some(status)
     }
 
-    /// Makes it run one instruction. `wait` returns when it has run.
-    pub fn step(&self) -> io::Result<()> {
-        ptrace(libc::PTRACE_SINGLESTEP, self.pid, 0)
+    /// Makes it run on. `wait` returns when it stops again.
+    pub fn resume(&self, pace: Pace) -> io::Result<()> {
+        let request = match pace {
+            Pace::Instruction => libc::PTRACE_SINGLESTEP,
+            Pace::SystemCall => libc::PTRACE_SYSCALL,
+        };
+        ptrace(request, self.pid, 0)
     }
 
-    /// Makes the kernel kill it when this process, its tracer, dies.
-    pub fn kill_with_tracer(&self) -> io::Result<()> {
-        ptrace(
-            libc::PTRACE_SETOPTIONS,
-            self.pid,
-            libc::PTRACE_O_EXITKILL as c_long,
-        )
+    /// Makes the kernel kill it when this process, its tracer, dies, and tell stops at system calls
+    /// from other ones.
+    pub fn set_options(&self) -> io::Result<()> {
+        let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
+        ptrace(libc::PTRACE_SETOPTIONS, self.pid, options.into())
     }
 
     /// Its id.
@@ -100,21 +114,27 @@ impl Child {
         state(self.pid) == Some('T')
     }
 
+    /// The address of its next instruction.
+    #[cfg(target_arch = "x86_64")]
+    pub fn instruction(&self) -> c_long {
+        let offset = std::mem::offset_of!(libc::user, regs)
+            + std::mem::offset_of!(libc::user_regs_struct, rip);
+        // SAFETY: reads a word of the stopped child's registers.
+        unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, self.pid, offset, 0) }
+    }
+
     /// Whether its next instruction is a system call.
     #[cfg(target_arch = "x86_64")]
     pub fn is_at_system_call(&self) -> bool {
         const SYSCALL: c_long = 0x050f;
-        let offset = std::mem::offset_of!(libc::user, regs)
-            + std::mem::offset_of!(libc::user_regs_struct, rip);
-        // SAFETY: reads a word of the stopped child's registers.
-        let at = unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, self.pid, offset, 0) };
+        let at = self.instruction();
         // SAFETY: reads a word of its memory; an address that is not mapped is an error.
         let word = unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, self.pid, at, 0) };
         word & 0xffff == SYSCALL
     }
 
     /// Whether its next instruction is a system call. Not implemented for this architecture, so a
-    /// sample does not contain the points near system calls.
+    /// sample does not contain the points near system calls, and all points are reached by steps.
     #[cfg(not(target_arch = "x86_64"))]
     pub fn is_at_system_call(&self) -> bool {
         false
@@ -162,8 +182,9 @@ pub fn why_no_stepping() -> Option<&'static str> {
     });
     let stopped = |status: Option<c_int>| status.is_some_and(|status| libc::WIFSTOPPED(status));
     let deadline = Instant::now() + Duration::from_secs(60);
-    let can_step =
-        stopped(child.wait(deadline)) && child.step().is_ok() && stopped(child.wait(deadline));
+    let can_step = stopped(child.wait(deadline))
+        && child.resume(Pace::Instruction).is_ok()
+        && stopped(child.wait(deadline));
     (!can_step).then_some("ptrace is not allowed")
 }
 

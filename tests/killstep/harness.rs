@@ -1,16 +1,18 @@
 //! Kills a process after each instruction of an operation in turn, and checks the effect on another
 //! process.
 //!
-//! A point is one run. The harness sets up the state of the scenario, single-steps a forked victim
-//! up to an instruction of its operation, and kills it. A forked survivor then performs its own
+//! A point is one run. The harness sets up the state of the scenario, lets a forked victim run up to
+//! the last system call before an instruction of its operation, single-steps it to that instruction,
+//! and kills it. A forked survivor then performs its own
 //! operation in a bounded time, and checks the result. All processes run on one CPU: this halves
 //! the cost of a step, and makes the kernel switch between them in the same way each time.
 
-use crate::child::{self, Child};
+use crate::child::{self, Child, Pace};
 use common::process::stay_on_this_processor;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -178,10 +180,39 @@ pub fn run<S: Scenario>(scenario: &S) -> Result<Report, String> {
         ..Report::default()
     };
     for point in points(&trace) {
-        let outcome = run_point(scenario, point)?;
+        let outcome = run_point(scenario, &trace.way_to(point))?;
         report.count(point, outcome);
     }
     Ok(report)
+}
+
+/// The addresses of the instructions at which a victim is killed, in an operation that takes the same
+/// way each time. With `only_steps` no point is reached by system calls.
+#[cfg(target_arch = "x86_64")]
+pub fn addresses<S: Scenario>(scenario: &S, only_steps: bool) -> Result<Vec<libc::c_long>, String> {
+    let _timer = child::Timer::start();
+    let mut trace = trace(scenario)?;
+    let points = points(&trace);
+    if only_steps {
+        trace.system_calls.clear();
+    }
+    let mut addresses = Vec::new();
+    for point in points {
+        let mut state = scenario.set_up();
+        let mut victim = Victim::start(scenario, &mut state)?;
+        victim.go(&trace.way_to(point), S::END)?;
+        addresses.push(victim.child.instruction());
+    }
+    Ok(addresses)
+}
+
+/// The way to an instruction of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Way {
+    /// The number of system calls that return first.
+    system_calls: usize,
+    /// The number of instructions after them.
+    steps: usize,
 }
 
 /// An uninterrupted run of a victim.
@@ -189,6 +220,24 @@ struct Trace {
     instructions: usize,
     /// The number of instructions before each system call.
     system_calls: Vec<usize>,
+}
+
+impl Trace {
+    /// The way to the place after this number of instructions. A system call is one instruction.
+    fn way_to(&self, instructions: usize) -> Way {
+        let returned = self
+            .system_calls
+            .iter()
+            .take_while(|at| **at < instructions);
+        let system_calls = returned.count();
+        let first = system_calls.checked_sub(1);
+        Way {
+            system_calls,
+            steps: first.map_or(instructions, |last| {
+                instructions - self.system_calls[last] - 1
+            }),
+        }
+    }
 }
 
 fn trace<S: Scenario>(scenario: &S) -> Result<Trace, String> {
@@ -250,18 +299,12 @@ fn scaled(points: usize) -> usize {
     common::random::scaled(points as u64) as usize
 }
 
-fn run_point<S: Scenario>(scenario: &S, steps: usize) -> Result<Outcome, String> {
+fn run_point<S: Scenario>(scenario: &S, way: &Way) -> Result<Outcome, String> {
     let finished = Finished::new();
     let mut state = scenario.set_up();
     let concurrent = S::CONCURRENT.then(|| Survivor::start(scenario, &mut state, &finished));
     let mut victim = Victim::start(scenario, &mut state)?;
-    let mut reached = Reached::Inside;
-    for _ in 0..steps {
-        reached = victim.step(S::END)?;
-        if reached == Reached::End {
-            break;
-        }
-    }
+    let reached = victim.go(way, S::END)?;
     finished.set(reached == Reached::End && S::END == End::Returns);
     victim.child.kill();
     let survivor = concurrent.unwrap_or_else(|| Survivor::start(scenario, &mut state, &finished));
@@ -305,17 +348,33 @@ impl Victim {
         }
         victim
             .child
-            .kill_with_tracer()
+            .set_options()
             .map_err(|error| format!("PTRACE_SETOPTIONS: {error}"))?;
         Ok(victim)
     }
 
+    /// Runs to the place to which `way` leads, or to the end of the operation if that is earlier.
+    fn go(&mut self, way: &Way, end: End) -> Result<Reached, String> {
+        // Each system call stops twice: before it, and when it returns.
+        let stops = iter::repeat_n(Pace::SystemCall, 2 * way.system_calls);
+        for pace in stops.chain(iter::repeat_n(Pace::Instruction, way.steps)) {
+            if self.advance(pace, end)? == Reached::End {
+                return Ok(Reached::End);
+            }
+        }
+        Ok(Reached::Inside)
+    }
+
     /// Steps one instruction.
     fn step(&mut self, end: End) -> Result<Reached, String> {
+        self.advance(Pace::Instruction, end)
+    }
+
+    fn advance(&mut self, pace: Pace, end: End) -> Result<Reached, String> {
         loop {
             self.child
-                .step()
-                .map_err(|error| format!("PTRACE_SINGLESTEP: {error}"))?;
+                .resume(pace)
+                .map_err(|error| format!("{pace:?}: {error}"))?;
             // The result is kept, because a short sleep may have ended at the next check.
             let asleep = Cell::new(false);
             let status = self.child.wait_unless(self.deadline, || {
@@ -323,7 +382,7 @@ impl Victim {
                 asleep.get()
             });
             return match (status, status.and_then(stopped_by)) {
-                (_, Some(libc::SIGTRAP)) => Ok(Reached::Inside),
+                (_, Some(libc::SIGTRAP | child::AT_SYSTEM_CALL)) => Ok(Reached::Inside),
                 // A child of the victim has ended; no instruction has run yet.
                 (_, Some(libc::SIGCHLD)) => continue,
                 (_, Some(FINISHED)) if end == End::Returns => Ok(Reached::End),

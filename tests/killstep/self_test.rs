@@ -271,3 +271,42 @@ fn victim_that_sleeps() {
     });
     assert!(error.contains("nothing happened"), "{error}");
 }
+
+/// Instructions between system calls.
+#[cfg(target_arch = "x86_64")]
+struct SystemCalls;
+
+#[cfg(target_arch = "x86_64")]
+impl Scenario for SystemCalls {
+    type State = Page;
+
+    fn set_up(&self) -> Page {
+        Page::new()
+    }
+
+    fn become_victim(&self, page: &mut Page) {
+        self.operate(page);
+    }
+
+    fn operate(&self, page: &mut Page) {
+        for _ in 0..3 {
+            TwoWords::add_one(page);
+            child::pid();
+        }
+        TwoWords::add_one(page);
+    }
+
+    fn survive(&self, _: &mut Page, _: &Finished) -> Verdict {
+        Ok(())
+    }
+}
+
+/// A run to a system call, and steps from there, lead to the same instruction as steps alone.
+#[cfg(target_arch = "x86_64")]
+#[apply(scenario)]
+fn ways_to_a_point() {
+    let [quick, by_steps] =
+        [false, true].map(|only_steps| harness::addresses(&SystemCalls, only_steps).unwrap());
+    assert!(quick.len() > 50, "{quick:x?}");
+    assert_eq!(quick, by_steps);
+}
