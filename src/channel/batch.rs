@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 /// How long a receiver pauses, in spin-loop hints, when it finds no message. Meanwhile the sender
 /// completes its batch. Without the pause, two distant cores would take cache lines of an incomplete
 /// batch from each other.
-const PAUSES: u32 = 4;
+const PAUSES: u32 = 16;
 
 impl SendHalf<'_> {
     /// Sends messages, and returns how many. Waits only for space for the first. The others are sent
