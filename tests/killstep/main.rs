@@ -34,6 +34,7 @@ mod semlock;
 mod shm;
 mod spawn;
 mod support;
+mod victim;
 
 use common::isolated;
 use harness::{Report, Scenario};
