@@ -3675,12 +3675,11 @@ int ipc_feed_service(struct ipc_feed *feed);
  * It becomes readable (POLLIN, and no other event):
  * - when a subscriber waits to be admitted, or has ended;
  * - after a publication or reservation that failed with EAGAIN, when the reliable subscribers have
- *   read half of the ring.
+ *   read half of the ring, or one of them has held the publisher up for stall_ms.
  *
  * Spurious readiness is possible. When it is readable, call ipc_feed_service, and then retry the
- * publication that failed with EAGAIN. It does not become readable when the stall_ms of a
- * subscriber expires, or when the process has descriptors again after EMFILE: wait for at most
- * that time, and then do the same.
+ * publication that failed with EAGAIN. It does not become readable when the process has
+ * descriptors again after EMFILE: wait for some time, and then do the same.
  *
  * The descriptor belongs to the feed, which closes it. Do not read from it or write to it. Each
  * call returns the same descriptor.
@@ -3690,6 +3689,11 @@ int ipc_feed_service(struct ipc_feed *feed);
  * Returns the descriptor, or -1 with errno:
  *   EBUSY   this process has the feed from fork
  *   EINVAL  feed is NULL
+ *   EMFILE  the feed has a stall_ms, and the process has no descriptor left for a timer
+ *   ENFILE  as EMFILE, and the system has no open file left
+ *   ENOMEM  as EMFILE, and no memory is left
+ *   ENOSPC  as EMFILE, and the user has too many epoll watches
+ *           (/proc/sys/fs/epoll/max_user_watches)
  */
 int ipc_feed_fd(struct ipc_feed *feed);
 

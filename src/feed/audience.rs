@@ -3,6 +3,7 @@
 use super::clients::{Caller, Clients};
 use super::events::{Event, Events, Source};
 use super::handshake::{Answer, Applicant, FeedMemory, Refusal, Request, refuse};
+use super::stall_timer::StallTimer;
 use super::subscription::{Kind, Subscription};
 use crate::atomic::Ordering;
 use crate::errno::{Errno, Result};
@@ -33,6 +34,7 @@ pub struct Audience {
     lossy_only: bool,
     /// How long a reliable subscriber may hold the publisher up, in milliseconds; 0 without limit.
     stall_ms: u64,
+    stall_timer: StallTimer,
     /// Whether a subscriber has held the publisher up since the last publication.
     any_holds: bool,
     next_id: u32,
@@ -64,6 +66,7 @@ impl Audience {
             membarrier,
             lossy_only,
             stall_ms,
+            stall_timer: StallTimer::default(),
             any_holds: false,
             next_id: 0,
         })
@@ -93,6 +96,8 @@ impl Audience {
                 Source::Listener => result = self.accept(now, feeding),
                 Source::Client(id) => self.greet(id, feeding),
                 Source::Subscriber(id) => self.hear(id, event),
+                // The next publication that finds no space checks the limits.
+                Source::StallTimer => self.stall_timer.clear(),
             }
         }
         result
@@ -243,10 +248,25 @@ impl Audience {
         next.map(Duration::from_millis)
     }
 
+    /// Has the descriptor for event loops become readable when a subscriber has held the publisher up
+    /// for too long.
+    pub fn watch_stalls(&mut self) -> Result<()> {
+        if self.stall_ms == 0 {
+            return Ok(());
+        }
+        self.stall_timer.create(&self.events)
+    }
+
+    /// Has that descriptor become readable after this time.
+    pub fn check_stalls_after(&mut self, time: Duration) {
+        self.stall_timer.set(time);
+    }
+
     /// Records that no subscriber holds the publisher up any longer.
     pub fn end_stalls(&mut self) {
         if self.any_holds {
             self.any_holds = false;
+            self.stall_timer.clear();
             for subscription in self.subscriptions.iter_mut() {
                 subscription.hold(false, 0);
             }

@@ -19,6 +19,8 @@ pub enum Source {
     Client(u32),
     /// The pipe of a subscriber.
     Subscriber(u32),
+    /// The timer of subscribers that hold the publisher up.
+    StallTimer,
 }
 
 impl Source {
@@ -27,6 +29,7 @@ impl Source {
             Self::Listener => 0,
             Self::Client(id) => 1 << 32 | u64::from(id),
             Self::Subscriber(id) => 2 << 32 | u64::from(id),
+            Self::StallTimer => 3 << 32,
         }
     }
 
@@ -34,6 +37,7 @@ impl Source {
         match data >> 32 {
             1 => Self::Client(data as u32),
             2 => Self::Subscriber(data as u32),
+            3 => Self::StallTimer,
             _ => Self::Listener,
         }
     }

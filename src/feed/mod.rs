@@ -34,6 +34,7 @@ mod options;
 mod page;
 mod publisher;
 mod space;
+mod stall_timer;
 mod subscriber;
 mod subscription;
 

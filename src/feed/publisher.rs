@@ -203,7 +203,11 @@ impl Feed {
             // Subscribers that have made space before the announcement do not wake this process.
             let is_ready = self.is_polled && {
                 words.announce(&bell);
-                condition.check()? == Progress::Ready
+                let progress = condition.check()?;
+                if let (Progress::Pending, Some(time)) = (progress, check_again.get()) {
+                    condition.audience.check_stalls_after(time);
+                }
+                progress == Progress::Ready
             };
             return is_ready.then_some(()).ok_or(Errno::EAGAIN);
         }
@@ -308,6 +312,7 @@ impl Feed {
     /// The descriptor for event loops.
     pub fn fd(&mut self) -> Result<c_int> {
         self.check_process()?;
+        self.audience.watch_stalls()?;
         self.is_polled = true;
         Ok(self.audience.events.number())
     }

@@ -197,6 +197,59 @@ fn several_refusals() {
     }
 }
 
+/// A publisher in an event loop, with a subscriber that has stopped: the descriptor of the feed is
+/// readable once stall_ms has expired.
+#[apply(isolated)]
+fn event_loop() {
+    let feed = stalling(100);
+    let fd = feed.fd().unwrap();
+    let subs = [0; 2].map(|_| feed.subscribe(&RELIABLE));
+    feed.service_until("silence", || !is_readable(fd, 0));
+    let count = feed.fill(1000);
+    let start = Instant::now();
+    for stalled in 1..=2 {
+        assert_eq!(feed.publish(&numbered(count, 1000), 0), Err(EAGAIN));
+        assert!(is_readable(fd, LONG));
+        assert_waited(start, Duration::from_millis(100));
+        assert_eq!(feed.service(), DONE);
+        assert!(!is_readable(fd, 0), "after {stalled}");
+        // Both stall from the same time on.
+        match feed.publish(&numbered(count, 1000), 0) {
+            Ok(_) => break,
+            Err(error) => assert_eq!((error, stalled), (EAGAIN, 1)),
+        }
+    }
+    assert_eq!(subs[0].recv(0), lost_before(oldest(&feed)));
+    feed.publish_up_to(count + 500, 1000, 0);
+    assert!(!is_readable(fd, 0));
+}
+
+/// No timer is left over from a subscriber that has made space.
+#[apply(isolated)]
+fn event_loop_without_stall() {
+    let feed = stalling(1000);
+    let fd = feed.fd().unwrap();
+    let sub = feed.subscribe(&RELIABLE);
+    feed.service_until("silence", || !is_readable(fd, 0));
+    let count = feed.fill(1000);
+    assert_eq!(feed.publish(&numbered(count, 1000), 0), Err(EAGAIN));
+    sub.expect_up_to(count, 0);
+    assert!(is_readable(fd, 0));
+    assert_eq!(feed.service(), DONE);
+    feed.publish_up_to(count + 1, 1000, 0);
+    assert!(!is_readable(fd, 1200));
+    sub.expect_up_to(count + 1, 0);
+}
+
+/// The timer needs a descriptor.
+#[apply(isolated)]
+fn event_loop_without_descriptor() {
+    let (with, without) = (stalling(50), Feed::with(&SMALL));
+    let _limit = common::descriptors::leave_descriptors(0);
+    assert_eq!(with.fd(), Err(libc::EMFILE));
+    assert!(without.fd().is_ok());
+}
+
 /// A demoted subscriber that has lost nothing yet, and one that is demoted while it reads.
 #[apply(isolated)]
 fn demoted_without_loss() {
