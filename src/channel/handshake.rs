@@ -3,7 +3,7 @@
 //! Each side sends one [`hello`](crate::transport::hello) with two descriptors: its memory
 //! (`memory`), and the read end of the pipe through which it wakes its peer (`doorbell`). The side
 //! that connects sends first. A side that accepts connections neither sends nor creates memory
-//! before it has received a valid hello.
+//! before it has received a valid hello. It answers a hello of another version with its own version.
 //!
 //! | offset | bytes | content |
 //! |---|---|---|
@@ -93,9 +93,7 @@ impl Offer {
 
     /// Sends the offer as a hello.
     pub fn send(&self, socket: BorrowedFd) -> Result<()> {
-        let mut bytes = [0; HELLO_LEN];
-        bytes[..4].copy_from_slice(&MAGIC);
-        bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        let mut bytes = header();
         let flags = u16::from(self.own.membarrier) * MEMBARRIER + u16::from(self.own.fds) * FDS;
         bytes[6..8].copy_from_slice(&flags.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.own.memory.ring_size().to_le_bytes());
@@ -175,6 +173,25 @@ impl PeerOffer {
             fds,
         })
     }
+}
+
+/// Answers the hello of a client that uses another version of the protocol, so that the client
+/// learns of it too. The answer has the letters and the version of this side, and the descriptors of
+/// the client: every version has two.
+pub fn refuse_other_version(socket: BorrowedFd, hello: &Hello) {
+    if Fields::from_bytes(&hello.bytes) == Err(Errno::ESTALE) {
+        let [memory, pipe] = &hello.fds;
+        // A client that has gone needs no answer.
+        let _ = hello::send(socket, header(), [memory.as_fd(), pipe.as_fd()]);
+    }
+}
+
+/// A hello with the letters and the version. All other bytes are 0.
+fn header() -> [u8; HELLO_LEN] {
+    let mut bytes = [0; HELLO_LEN];
+    bytes[..4].copy_from_slice(&MAGIC);
+    bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+    bytes
 }
 
 /// The content of a hello.

@@ -2,7 +2,7 @@
 //! thread at a time advances the handshake.
 
 use super::endpoint::{Channel, Link};
-use super::handshake::{Offer, OwnSide, PeerOffer};
+use super::handshake::{Offer, OwnSide, PeerOffer, refuse_other_version};
 use super::memory::RingParams;
 use super::options::Options;
 use crate::atomic::{AtomicU32, Ordering, fence};
@@ -118,8 +118,13 @@ impl Handshake {
     fn advance(&mut self, channel: &Channel) -> Result<()> {
         let socket = self.socket.as_ref().ok_or(Errno::EPROTO)?.as_fd();
         if self.peer.is_none() {
-            let peer = PeerOffer::new(hello::peek(socket)?, self.size_max)?;
-            if self.offer.is_none() && self.own.is_none() {
+            let hello = hello::peek(socket)?;
+            let is_server = self.offer.is_none() && self.own.is_none();
+            if is_server {
+                refuse_other_version(socket, &hello);
+            }
+            let peer = PeerOffer::new(hello, self.size_max)?;
+            if is_server {
                 self.offer = Some(Offer::new(&self.ring, self.fds)?);
             }
             // Last, so that a failure of the steps before leaves the hello queued.

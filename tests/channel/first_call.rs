@@ -72,7 +72,7 @@ fn accept_answers_at_once() {
     child.join();
 }
 
-/// Each call reports the error, the descriptor stays readable, and the client gets no answer.
+/// Each call reports the error, the descriptor stays readable, and the client is refused.
 #[track_caller]
 fn assert_fails(server: &End, client: &OwnedFd, error: c_int) {
     assert!(is_readable(server));
@@ -83,7 +83,7 @@ fn assert_fails(server: &End, client: &OwnedFd, error: c_int) {
         assert_eq!(server.reserve(1, 0).unwrap_err(), error);
         assert!(is_readable(server));
     }
-    assert_received_nothing(client);
+    assert_refused(client, error);
 }
 
 /// Hellos that are invalid, have another version, or arrive in parts.

@@ -79,6 +79,17 @@ pub fn assert_received_nothing(client: &OwnedFd) {
     assert!(received <= 0, "the server has sent something");
 }
 
+/// Checks what a client has received that sent a hello with this error: only one of another version
+/// gets an answer, with the version of the server and nothing else.
+#[track_caller]
+pub fn assert_refused(client: &OwnedFd, error: c_int) {
+    if error == libc::ESTALE {
+        let refusal = assert_received_hello(client);
+        assert_eq!(refusal.bytes[6..], [0; 58]);
+    }
+    assert_received_nothing(client);
+}
+
 /// Checks that a client has received the server's hello.
 #[track_caller]
 pub fn assert_received_hello(client: &OwnedFd) -> Hello {
