@@ -79,8 +79,8 @@ pub fn assert_received_nothing(client: &OwnedFd) {
     assert!(received <= 0, "the server has sent something");
 }
 
-/// Checks what a client has received that sent a hello with this error: only one of another version
-/// gets an answer, with the version of the server and nothing else.
+/// Checks that the server has refused a hello with this error. Only a hello of another version gets
+/// an answer, which has the version of the server and nothing else.
 #[track_caller]
 pub fn assert_refused(client: &OwnedFd, error: c_int) {
     if error == libc::ESTALE {

@@ -1,7 +1,9 @@
 //! The installed library's promises to the linker, the loader and existing programs. The golden
-//! files are in tests/abi/; `make header` replaces them.
+//! files are in this directory; `make header` replaces them.
 
-use common::{assert_golden, root, run, stage, text, trial_with_tools};
+mod types;
+
+use common::{assert_golden, root, run, stage, trial_with_tools};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,9 +16,6 @@ use tempfile::TempDir;
 const SIZE_LIMIT: u64 = 300 * 1024;
 
 fn main() -> ExitCode {
-    let trial = |name: &str, run: fn() -> Result<(), Failed>| {
-        trial_with_tools(name, &["make", "cc", "readelf"], run)
-    };
     let trials = vec![
         trial("golden: symbols.txt lists the exported symbols", exports),
         trial("static library defines exactly the same names", archive),
@@ -30,9 +29,13 @@ fn main() -> ExitCode {
             "golden: layouts.txt lists the layouts in shared memory",
             layouts,
         ),
-        types_trial(),
+        types::golden_trial(),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(name: &str, run: fn() -> Result<(), Failed>) -> Trial {
+    trial_with_tools(name, &["make", "cc", "readelf"], run)
 }
 
 fn golden(name: &str) -> PathBuf {
@@ -292,120 +295,5 @@ fn size() -> Result<(), Failed> {
     if size > SIZE_LIMIT {
         return Err(format!("{size} bytes, more than {SIZE_LIMIT}").into());
     }
-    Ok(())
-}
-
-/// The comparison of types. It runs only on the architecture of the committed description.
-fn types_trial() -> Trial {
-    let name = "golden: unixipc.abi describes the types of the functions";
-    let tools = ["make", "cc", "abidw", "abidiff"];
-    if cfg!(target_arch = "x86_64") {
-        trial_with_tools(name, &tools, types)
-    } else {
-        Trial::test(format!("{name} (x86-64 only)"), || Ok(())).with_ignored_flag(true)
-    }
-}
-
-/// Compares types with abidiff, which reads the debug information.
-fn types() -> Result<(), Failed> {
-    let directory = TempDir::new()?;
-    let library = debug_library(directory.path())?;
-    let committed = golden("unixipc.abi");
-    let bless = std::env::var_os("UNIXIPC_BLESS").is_some();
-    if bless && !committed.exists() {
-        return describe(&library, &committed);
-    }
-    let output = Command::new("abidiff")
-        .arg(&committed)
-        .arg(&library)
-        .output()?;
-    // If abidiff cannot parse the description, it finds no types and so no differences.
-    let is_parsed = output.stderr.is_empty();
-    match output.status.code() {
-        Some(0) if is_parsed => Ok(()),
-        _ if bless => describe(&library, &committed),
-        _ => Err(format!(
-            "the ABI differs from {}; `make header` replaces it\n{}\n{}",
-            committed.display(),
-            output.status,
-            text(&output)
-        )
-        .into()),
-    }
-}
-
-/// Links the library from an archive with debug information, which the installed library does not
-/// have. The archive is kept below target/.
-fn debug_library(directory: &Path) -> Result<PathBuf, Failed> {
-    let target = root().join("target/abi-debug");
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    run(Command::new(cargo)
-        .current_dir(root())
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
-        .env_remove("CARGO_BUILD_TARGET")
-        .args([
-            "rustc",
-            "--release",
-            "--locked",
-            "--lib",
-            "--crate-type",
-            "staticlib",
-        ])
-        .arg("--target-dir")
-        .arg(&target))?;
-    let map = root().join("packaging/unixipc.map");
-    let library = directory.join("libunixipc.so");
-    let mut command = Command::new("cc");
-    command
-        .args(["-shared", "-static-libgcc", "-Wl,--gc-sections", "-o"])
-        .arg(&library);
-    command.args(
-        exported()?
-            .iter()
-            .map(|symbol| format!("-Wl,-u,{}", symbol.name)),
-    );
-    command
-        .arg(target.join("release/libunixipc.a"))
-        .arg(format!(
-            "-Wl,-soname,libunixipc.so.0,--version-script={}",
-            map.display()
-        ));
-    run(&mut command)?;
-    Ok(library)
-}
-
-/// Writes the description of the library, without parts that depend on the machine or compiler:
-/// paths, hashes, and the empty parts of other crates.
-fn describe(library: &Path, file: &Path) -> Result<(), Failed> {
-    let output = run(Command::new("abidw")
-        .args(["--no-corpus-path", "--no-comp-dir-path", "--no-show-locs"])
-        .arg("--drop-undefined-syms")
-        .arg(library))?;
-    let printed = String::from_utf8(output.stdout)?;
-    let mut lines = printed.lines().peekable();
-    let mut kept = String::new();
-    let mut units = 0;
-    while let Some(line) = lines.next() {
-        if line.trim_start().starts_with("<abi-instr ") {
-            if lines
-                .peek()
-                .is_some_and(|next| next.trim() == "</abi-instr>")
-            {
-                lines.next();
-                continue;
-            }
-            let (start, path) = line
-                .split_once(" path='")
-                .ok_or("an abi-instr without path")?;
-            let (_, rest) = path.split_once('\'').ok_or("a path that does not end")?;
-            // The path is arbitrary but unique, because abidiff aborts on a duplicate.
-            units += 1;
-            kept += &format!("{start} path='{units}'{rest}");
-        } else {
-            kept += line;
-        }
-        kept.push('\n');
-    }
-    fs::write(file, kept)?;
     Ok(())
 }
