@@ -121,8 +121,8 @@ pub fn compile(
     run(&mut command).map(drop)
 }
 
-/// The functions that the committed header declares.
-pub fn header_functions() -> Result<BTreeSet<String>, Failed> {
+/// The committed header without its comments.
+pub fn header_code() -> Result<String, Failed> {
     let header = fs::read_to_string(root().join("include/unixipc.h"))?;
     let mut code = String::new();
     for (i, part) in header.split("/*").enumerate() {
@@ -130,6 +130,12 @@ pub fn header_functions() -> Result<BTreeSet<String>, Failed> {
         let (_, rest) = part.split_once("*/").unwrap_or(("", part));
         code += if i == 0 { part } else { rest };
     }
+    Ok(code)
+}
+
+/// The functions that the committed header declares.
+pub fn header_functions() -> Result<BTreeSet<String>, Failed> {
+    let code = header_code()?;
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let functions = code
         .split('(')
