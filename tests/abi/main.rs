@@ -1,6 +1,7 @@
 //! The installed library's promises to the linker, the loader and existing programs. The golden
 //! files are in this directory; `make header` replaces them.
 
+mod frozen;
 mod types;
 
 use common::{assert_golden, root, run, stage, trial_with_tools};
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 const SIZE_LIMIT: u64 = 300 * 1024;
 
 fn main() -> ExitCode {
-    let trials = vec![
+    let mut trials = vec![
         trial("golden: symbols.txt lists the exported symbols", exports),
         trial("static library defines exactly the same names", archive),
         trial("header declares exactly the exported functions", header),
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ),
         types::golden_trial(),
     ];
+    trials.extend(frozen::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
