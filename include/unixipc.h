@@ -61,8 +61,7 @@ extern "C" {
 #define UNIXIPC_VERSION_MAJOR 0
 
 /**
- * The version of this header: incremented for additions; while the major version is 0, for
- * incompatible changes too.
+ * The version of this header: incremented for additions.
  */
 #define UNIXIPC_VERSION_MINOR 1
 

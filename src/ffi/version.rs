@@ -4,8 +4,7 @@ use libc::{c_char, c_int};
 
 /// The version of this header: incremented for incompatible changes.
 pub const UNIXIPC_VERSION_MAJOR: c_int = 0;
-/// The version of this header: incremented for additions; while the major version is 0, for
-/// incompatible changes too.
+/// The version of this header: incremented for additions.
 pub const UNIXIPC_VERSION_MINOR: c_int = 1;
 /// The version of this header: incremented for corrections.
 pub const UNIXIPC_VERSION_PATCH: c_int = 0;

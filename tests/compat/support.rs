@@ -3,6 +3,7 @@
 use crate::dump;
 pub use common::prelude::*;
 use common::root;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -103,7 +104,24 @@ pub fn old_objects() -> Option<&'static str> {
 
 /// The frozen programs run here, and `make stage` makes the present library.
 pub fn old_programs() -> Option<&'static str> {
-    old_objects().or_else(needs::c_compiler)
+    old_objects()
+        .or_else(|| (!has_c_library()).then_some("needs glibc 2.34"))
+        .or_else(needs::c_compiler)
+}
+
+/// Whether the C library has the symbols that the frozen programs need.
+#[cfg(target_env = "gnu")]
+fn has_c_library() -> bool {
+    // SAFETY: the string is constant.
+    let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
+    let mut numbers = version.to_str().unwrap().split('.');
+    let mut number = || numbers.next().and_then(|number| number.parse().ok());
+    (number(), number()) >= (Some(2u32), Some(34u32))
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn has_c_library() -> bool {
+    false
 }
 
 /// As [`old_programs`], and no other process has the same System V keys: those in the programs are
