@@ -1,7 +1,7 @@
 //! The types of the functions, which abidw describes and abidiff compares.
 
 use super::{Failed, Trial, exported, golden};
-use common::{root, run, text, trial_with_tools};
+use common::{ignored, root, run, text, trial_with_tools};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ pub fn x86_64_only(name: &str, trial: impl FnOnce(&str) -> Trial) -> Trial {
     if cfg!(target_arch = "x86_64") {
         trial(name)
     } else {
-        Trial::test(format!("{name} (x86-64 only)"), || Ok(())).with_ignored_flag(true)
+        ignored(name, "only on x86-64")
     }
 }
 

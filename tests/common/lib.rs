@@ -31,7 +31,7 @@ pub mod threads;
 pub mod tools;
 pub mod user;
 
-pub use tools::{assert_golden, find_tool, root, run, text, trial_with_tools};
+pub use tools::{assert_golden, find_tool, ignored, root, run, text, trial_with_tools};
 
 /// The names that nearly every suite uses.
 pub mod prelude {

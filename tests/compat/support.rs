@@ -99,13 +99,13 @@ macro_rules! call {
 /// The frozen objects contain types of this C library.
 pub fn old_objects() -> Option<&'static str> {
     let is_same = cfg!(all(target_arch = "x86_64", target_env = "gnu"));
-    (!is_same).then_some("needs x86-64 and glibc")
+    (!is_same).then_some("only on x86-64 with glibc")
 }
 
 /// The frozen programs run here, and `make stage` makes the present library.
 pub fn old_programs() -> Option<&'static str> {
     old_objects()
-        .or_else(|| (!has_c_library()).then_some("needs glibc 2.34"))
+        .or_else(|| (!has_c_library()).then_some("only with glibc 2.34 or newer"))
         .or_else(needs::c_compiler)
 }
 
