@@ -91,6 +91,15 @@ static void publish(int from, int to)
     }
 }
 
+/* Adds a socket on which a request has arrived: the publisher gives a silent client little time. */
+static int add(int sock)
+{
+    struct pollfd event = {.fd = sock, .events = POLLIN};
+    int added = poll(&event, 1, LONG_MS) == 1 && ipc_feed_add(feed, sock) == 0;
+    close(sock);
+    return added && ipc_feed_service(feed) == 0;
+}
+
 /* The publisher of a feed for lossy subscribers. It refuses one, admits one, and takes its next step
    when it receives a byte. */
 static int publish_in_steps(int refused, int admitted, int line)
@@ -98,12 +107,9 @@ static int publish_in_steps(int refused, int admitted, int line)
     struct ipc_feed_opts opts = {.size = 65536, .lossy_only = 1};
     char byte;
 
-    if (ipc_feed_create(&opts, sizeof(opts), &feed) < 0 || ipc_feed_add(feed, refused) < 0 ||
-        ipc_feed_add(feed, admitted) < 0) {
+    if (ipc_feed_create(&opts, sizeof(opts), &feed) < 0 || !add(refused) || !add(admitted)) {
         return 1;
     }
-    close(refused);
-    close(admitted);
     admit(1);
     publish(0, 3);
     for (int step = 0; step < 2; step++) {
