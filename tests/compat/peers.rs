@@ -79,11 +79,8 @@ fn messages() {
 #[apply(isolated)]
 #[needs(old_programs)]
 fn objects_in_a_region() {
-    meet(
-        "objects-creator",
-        "objects-user",
-        &format!("/unixipc-compat-objects-{}", std::process::id()),
-    );
+    let name = RegionName::new();
+    meet("objects-creator", "objects-user", name.as_str());
 }
 
 #[apply(isolated)]

@@ -20,11 +20,11 @@ fn fresh_output() {
     for set in sets() {
         for name in PROGRAMS {
             let _case = Case(format!("{name} of {}", set.version));
-            let directory = WorkingDirectory::new();
+            let (directory, region) = (WorkingDirectory::new(), RegionName::new());
             let mut command = Command::new(set.path(name));
             command
                 // The name for regions. The other programs ignore it.
-                .arg(format!("/unixipc-compat-regions-{}", std::process::id()))
+                .arg(region.as_str())
                 .env("LD_LIBRARY_PATH", present_library())
                 .stdin(Stdio::null());
             let output = command.output().unwrap();

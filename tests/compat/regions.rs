@@ -3,9 +3,7 @@
 use crate::call;
 use crate::support::*;
 use libc::{ENOENT, ESTALE, c_int, c_uint, c_void};
-use std::ffi::CString;
-use std::path::PathBuf;
-use std::{fs, process, ptr, slice};
+use std::{fs, ptr, slice};
 use unixipc::ffi::shm::*;
 
 const SIZE: usize = 5000;
@@ -16,16 +14,9 @@ const TRAILER: usize = 64;
 const VERSION: usize = 16;
 const FLAGS: usize = 20;
 
-fn name() -> CString {
-    CString::new(format!("/unixipc-compat-{}", process::id())).unwrap()
-}
-
-fn file() -> PathBuf {
-    PathBuf::from(format!("/dev/shm{}", name().to_str().unwrap()))
-}
-
 /// The file of a region that the present library makes.
 fn fresh(flags: c_uint) -> Vec<u8> {
+    let name = RegionName::new();
     let opts = ipc_shm_opts {
         flags: flags | IPC_SHM_F_PUBLISH,
         mode: 0,
@@ -39,30 +30,32 @@ fn fresh(flags: c_uint) -> Vec<u8> {
     let content = content();
     // SAFETY: the region has this size.
     unsafe { ptr::copy_nonoverlapping(content.as_ptr(), ipc_shm_addr(shm).cast(), SIZE) };
-    assert_eq!(call!(ipc_shm_publish(shm, name().as_ptr())), Ok(0));
-    let bytes = fs::read(file()).unwrap();
+    assert_eq!(
+        call!(ipc_shm_publish(shm, c_path(name.as_str()).as_ptr())),
+        Ok(0)
+    );
+    let bytes = fs::read(name.file()).unwrap();
     // SAFETY: an open region, and this is its last use.
     unsafe { ipc_shm_close(shm) };
-    // The name of a transient region may have gone.
-    let _ = fs::remove_file(file());
     bytes
 }
 
 /// Opens a region whose file has these bytes. Checks its attributes and its content.
 fn open(bytes: &[u8]) -> Result<(), c_int> {
-    fs::write(file(), bytes).unwrap();
+    let name = RegionName::new();
+    fs::write(name.file(), bytes).unwrap();
     let mut shm = ptr::null_mut();
-    let opened = call!(ipc_shm_open(name().as_ptr(), 0, &mut shm));
+    let opened = call!(ipc_shm_open(c_path(name.as_str()).as_ptr(), 0, &mut shm));
     if opened.is_ok() {
         // SAFETY: an open region.
-        let (size, layout, at) =
-            unsafe { (ipc_shm_size(shm), ipc_shm_layout(shm), ipc_shm_addr(shm)) };
-        assert_eq!((size, layout), (SIZE, LAYOUT));
-        assert_eq!(content_at(at), content());
+        assert_eq!(unsafe { ipc_shm_size(shm) }, SIZE);
+        // SAFETY: as above.
+        assert_eq!(unsafe { ipc_shm_layout(shm) }, LAYOUT);
+        // SAFETY: as above.
+        assert_eq!(content_at(unsafe { ipc_shm_addr(shm) }), content());
         // SAFETY: an open region, and this is its last use.
         unsafe { ipc_shm_close(shm) };
     }
-    let _ = fs::remove_file(file());
     opened.map(drop)
 }
 

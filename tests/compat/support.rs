@@ -130,6 +130,30 @@ pub fn old_programs_alone() -> Option<&'static str> {
     old_programs().or_else(needs::ipc_namespace)
 }
 
+/// The name of a region that only this test uses. Dropping it removes the name.
+pub struct RegionName(String);
+
+impl RegionName {
+    pub fn new() -> Self {
+        Self(format!("/unixipc-compat-{}", std::process::id()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The file of the region.
+    pub fn file(&self) -> PathBuf {
+        PathBuf::from(format!("/dev/shm{}", self.0))
+    }
+}
+
+impl Drop for RegionName {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.file());
+    }
+}
+
 /// Replaces bytes that differ between two runs.
 pub fn mask(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
