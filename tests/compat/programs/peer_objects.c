@@ -13,6 +13,7 @@ struct shared {
     /* Guarded by the mutexes and the lock. */
     long counts[3];
     int turn;
+    pid_t creator;
     char cell[8192] UNIXIPC_ALIGNED(16);
 };
 
@@ -58,6 +59,49 @@ static void take_turns(struct shared *s, int own)
         MUST(ipc_event_wait(&s->events[own], LONG_MS) == 0);
         MUST(ipc_event_set(&s->events[!own]) == 0);
     }
+}
+
+/* Lets the other process take its next step, and waits until it has done so. */
+static void step(struct shared *s, int own)
+{
+    MUST(ipc_event_set(&s->events[!own]) == 0);
+    MUST(ipc_event_wait(&s->events[own], LONG_MS) == 0);
+}
+
+/* Holds the locks while the other process tries to get them. */
+static void hold(struct shared *s)
+{
+    MUST(ipc_mutex_lock(&s->mutex, LONG_MS) == 0);
+    MUST(ipc_mutex_lock(&s->inherits, LONG_MS) == 0);
+    MUST(ipc_rwlock_wrlock(&s->rwlock, LONG_MS) == 0);
+    step(s, 0);
+    MUST(ipc_rwlock_wrunlock(&s->rwlock) == 0);
+    MUST(ipc_mutex_unlock(&s->inherits) == 0);
+    MUST(ipc_mutex_unlock(&s->mutex) == 0);
+    MUST(ipc_rwlock_rdlock(&s->rwlock, LONG_MS) == 0);
+    step(s, 0);
+    MUST(ipc_rwlock_rdunlock(&s->rwlock) == 0);
+}
+
+static void must_be_held(int result)
+{
+    MUST(result == -1 && errno == EAGAIN);
+}
+
+static void try_held(struct shared *s)
+{
+    MUST(ipc_event_wait(&s->events[1], LONG_MS) == 0);
+    must_be_held(ipc_mutex_lock(&s->mutex, 0));
+    must_be_held(ipc_mutex_lock(&s->inherits, 0));
+    must_be_held(ipc_rwlock_wrlock(&s->rwlock, 0));
+    must_be_held(ipc_rwlock_rdlock(&s->rwlock, 0));
+    MUST(ipc_mutex_owner(&s->mutex) == s->creator);
+    MUST(ipc_mutex_owner(&s->inherits) == s->creator);
+    step(s, 1);
+    must_be_held(ipc_rwlock_wrlock(&s->rwlock, 0));
+    MUST(ipc_rwlock_rdlock(&s->rwlock, 0) == 0);
+    MUST(ipc_rwlock_rdunlock(&s->rwlock) == 0);
+    MUST(ipc_event_set(&s->events[0]) == 0);
 }
 
 static struct ipc_cell *open_cell(struct shared *s)
@@ -108,11 +152,13 @@ void objects_creator(const char *name)
     MUST(ipc_event_init(&s->events[1], IPC_EVENT_F_AUTO_RESET) == 0);
     MUST(ipc_cell_memory_size(VALUE) <= sizeof(s->cell));
     MUST(ipc_cell_init(s->cell, sizeof(s->cell), VALUE, IPC_CELL_F_WAITABLE, &cell) == 0);
+    s->creator = getpid();
     MUST(ipc_shm_publish(shm, name) == 0);
     ready();
     contend(s);
     take_turns(s, 0);
     MUST(ipc_event_wait(&s->events[0], LONG_MS) == 0); /* the last event of the other process */
+    hold(s);
     store(cell);
     /* Exits with all locks; the other process is told. */
     MUST(ipc_mutex_lock(&s->mutex, LONG_MS) == 0);
@@ -135,6 +181,7 @@ void objects_user(const char *name)
     cell = open_cell(s);
     contend(s);
     take_turns(s, 1);
+    try_held(s);
     load(cell);
     MUST(ipc_event_wait(&s->events[1], LONG_MS) == 0);
     MUST(ipc_mutex_lock(&s->mutex, LONG_MS) == IPC_OWNER_DIED);
@@ -144,6 +191,8 @@ void objects_user(const char *name)
     MUST(ipc_mutex_lock(&s->inherits, LONG_MS) == IPC_OWNER_DIED);
     MUST(ipc_mutex_consistent(&s->inherits) == 0);
     MUST(ipc_mutex_unlock(&s->inherits) == 0);
+    MUST(ipc_rwlock_rdlock(&s->rwlock, LONG_MS) == IPC_OWNER_DIED);
+    MUST(ipc_rwlock_rdunlock(&s->rwlock) == 0);
     MUST(ipc_rwlock_wrlock(&s->rwlock, LONG_MS) == IPC_OWNER_DIED);
     MUST(ipc_rwlock_consistent(&s->rwlock) == 0);
     MUST(ipc_rwlock_wrunlock(&s->rwlock) == 0);
