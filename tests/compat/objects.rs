@@ -35,6 +35,7 @@ fn fresh(state: &State) -> Vec<u8> {
         release(at);
     }
     for word in state.home {
+        assert_ne!(bytes[*word..][..4], [0; 4], "no home at {word}");
         mask(&mut bytes, *word, &1u32.to_le_bytes());
     }
     bytes
@@ -61,6 +62,26 @@ fn old_objects_are_used_or_refused() {
 fn assert_refused(outcomes: &[Outcome], errno: i32) {
     for outcome in outcomes {
         assert_eq!(*outcome, Err(errno));
+    }
+}
+
+/// A later version may use the reserved space of an object: this version neither depends on it nor
+/// changes it.
+#[apply(isolated)]
+#[needs(old_objects)]
+fn reserved_space() {
+    for state in &STATES {
+        let _case = Case(state.name);
+        let mut bytes = fresh(state);
+        for range in state.reserved {
+            bytes[range.clone()].fill(0xa5);
+        }
+        let at = memory_with(&bytes);
+        assert_eq!((state.calls)(at), state.expected);
+        let used = bytes_at(at, bytes.len());
+        for range in state.reserved {
+            assert_eq!(used[range.clone()], bytes[range.clone()]);
+        }
     }
 }
 

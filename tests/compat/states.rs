@@ -3,6 +3,7 @@
 use crate::call;
 use crate::support::*;
 use libc::{EAGAIN, EDEADLK, EPERM, c_void};
+use std::ops::Range;
 use std::ptr;
 use unixipc::ffi::cell::*;
 use unixipc::ffi::cond::*;
@@ -20,6 +21,8 @@ pub struct State {
     pub size: fn() -> usize,
     /// The offsets of the words by which a lock finds its boot and its PID namespace.
     pub home: &'static [usize],
+    /// The bytes that this version does not use.
+    pub reserved: &'static [Range<usize>],
     /// Makes the object.
     pub make: fn(*mut c_void),
     /// Releases the object after its bytes were copied. If it does something, the bytes contain the
@@ -32,14 +35,19 @@ pub struct State {
 }
 
 const MUTEX_HOME: &[usize] = &[8, 64, 68];
-const RWLOCK_HOME: &[usize] = &[20, 40, 44];
+const RWLOCK_HOME: &[usize] = &[64 + 4, 64 + 24, 64 + 28];
 const CELL_HOME: &[usize] = &[128 + 8, 128 + 64, 128 + 68];
+
+const MUTEX_RESERVED: &[Range<usize>] = &[88..128];
+const RWLOCK_RESERVED: &[Range<usize>] = &[8..64, 64 + 40..128];
+const CELL_RESERVED: &[Range<usize>] = &[32..64, 72..128, 128 + 88..256];
 
 pub const STATES: [State; 10] = [
     State {
         name: "mutex",
         size: size_of::<ipc_mutex>,
         home: MUTEX_HOME,
+        reserved: MUTEX_RESERVED,
         make: |at| done(call!(ipc_mutex_init(at.cast(), 0))),
         release: None,
         calls: use_mutex,
@@ -49,6 +57,7 @@ pub const STATES: [State; 10] = [
         name: "mutex-inherits",
         size: size_of::<ipc_mutex>,
         home: MUTEX_HOME,
+        reserved: MUTEX_RESERVED,
         make: |at| done(call!(ipc_mutex_init(at.cast(), IPC_MUTEX_F_PRIO_INHERIT))),
         release: None,
         calls: use_mutex,
@@ -59,6 +68,7 @@ pub const STATES: [State; 10] = [
         name: "mutex-held",
         size: size_of::<ipc_mutex>,
         home: MUTEX_HOME,
+        reserved: MUTEX_RESERVED,
         make: |at| {
             done(call!(ipc_mutex_init(at.cast(), 0)));
             done(call!(ipc_mutex_lock(at.cast(), 0)));
@@ -71,6 +81,7 @@ pub const STATES: [State; 10] = [
         name: "rwlock",
         size: size_of::<ipc_rwlock>,
         home: RWLOCK_HOME,
+        reserved: RWLOCK_RESERVED,
         make: |at| done(call!(ipc_rwlock_init(at.cast(), 0))),
         release: None,
         calls: use_rwlock,
@@ -80,6 +91,7 @@ pub const STATES: [State; 10] = [
         name: "rwlock-read",
         size: size_of::<ipc_rwlock>,
         home: RWLOCK_HOME,
+        reserved: RWLOCK_RESERVED,
         make: |at| {
             done(call!(ipc_rwlock_init(at.cast(), 0)));
             done(call!(ipc_rwlock_rdlock(at.cast(), 0)));
@@ -92,6 +104,7 @@ pub const STATES: [State; 10] = [
         name: "rwlock-written",
         size: size_of::<ipc_rwlock>,
         home: RWLOCK_HOME,
+        reserved: RWLOCK_RESERVED,
         make: |at| {
             done(call!(ipc_rwlock_init(at.cast(), 0)));
             done(call!(ipc_rwlock_wrlock(at.cast(), 0)));
@@ -104,6 +117,7 @@ pub const STATES: [State; 10] = [
         name: "cond",
         size: size_of::<ipc_cond>,
         home: &[],
+        reserved: &[28..64],
         make: |at| done(call!(ipc_cond_init(at.cast(), 0))),
         release: None,
         calls: |at| {
@@ -118,6 +132,7 @@ pub const STATES: [State; 10] = [
         name: "event",
         size: size_of::<ipc_event>,
         home: &[],
+        reserved: &[20..64],
         make: |at| done(call!(ipc_event_init(at.cast(), IPC_EVENT_F_SET))),
         release: None,
         calls: use_event,
@@ -127,6 +142,7 @@ pub const STATES: [State; 10] = [
         name: "event-auto-reset",
         size: size_of::<ipc_event>,
         home: &[],
+        reserved: &[20..64],
         make: |at| {
             done(call!(ipc_event_init(
                 at.cast(),
@@ -141,6 +157,7 @@ pub const STATES: [State; 10] = [
         name: "cell",
         size: cell_size,
         home: CELL_HOME,
+        reserved: CELL_RESERVED,
         make: make_cell,
         release: None,
         calls: use_cell,
