@@ -20,9 +20,10 @@ static int is_readable(struct ipc_channel *ch)
 static void show_options(void)
 {
     struct ipc_channel_opts opts = {.send_size = 100000, .recv_size = 1, .message_align = 64};
+    /* The options of a version that is much later than the library. */
     struct {
         struct ipc_channel_opts opts;
-        char later[64];
+        char later[1000];
     } newer = {.opts = opts};
 
     SHOW(ipc_channel_pair(&opts, sizeof(opts), ends));
@@ -33,7 +34,7 @@ static void show_options(void)
     close_both();
     SHOW(ipc_channel_pair(&newer.opts, sizeof(newer), ends));
     close_both();
-    memset(newer.later, 1, sizeof(newer.later));
+    newer.later[sizeof(newer.later) - 1] = 1;
     SHOW(ipc_channel_pair(&newer.opts, sizeof(newer), ends));
     SHOW(ipc_channel_pair(&opts, 8, ends));
     opts.message_align = 5;
