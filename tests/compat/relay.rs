@@ -17,10 +17,17 @@ pub const FLAGS: usize = 6;
 /// A flag of every hello: the process is registered for membarrier(2), which depends on the kernel.
 pub const MEMBARRIER: u8 = 1;
 
+/// Receives a hello, within a time limit.
+#[track_caller]
+pub fn receive(from: &OwnedFd) -> Hello {
+    assert_ne!(poll(from.as_raw_fd(), LONG), 0, "no hello");
+    recv_hello(from)
+}
+
 /// Passes a hello on. Returns it, with the descriptors.
 #[track_caller]
 pub fn forward(from: &OwnedFd, to: &OwnedFd, change: impl Fn(&mut Bytes)) -> Hello {
-    let hello = recv_hello(from);
+    let hello = receive(from);
     let mut bytes = hello.bytes;
     change(&mut bytes);
     send_with_fds(to, &bytes, &hello.raw_fds());

@@ -3,7 +3,7 @@
 use crate::call;
 use crate::relay::*;
 use crate::support::*;
-use common::connection::{Hello, recv_hello, send_with_fds};
+use common::connection::{Hello, send_with_fds};
 use libc::{EPIPE, ESTALE, SOCK_SEQPACKET, c_int};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -94,8 +94,8 @@ pub fn connect(
     let (two, to_two) = sockets(SOCK_SEQPACKET);
     thread::scope(|scope| {
         let ends = [&one, &two].map(|socket| scope.spawn(|| End::over(socket)));
-        let hello = recv_hello(&to_one);
-        let other = recv_hello(&to_two);
+        let hello = receive(&to_one);
+        let other = receive(&to_two);
         for (hello, to, change) in [
             (&hello, &to_two, &first as &dyn Fn(&mut Bytes)),
             (&other, &to_one, &second),
@@ -150,7 +150,7 @@ impl OldPeer {
             assert_eq!(end.recv().unwrap(), message);
         }
         assert_eq!(end.send(b"an answer"), Ok(0));
-        let answer = memory_of(&recv_hello(&peer.socket));
+        let answer = memory_of(&receive(&peer.socket));
         assert_eq!(answer[65536 + 12..][..4], 9u32.to_le_bytes());
         assert_eq!(&answer[65536 + 16..][..9], b"an answer");
         drop(peer);

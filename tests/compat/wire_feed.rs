@@ -4,7 +4,7 @@
 use crate::call;
 use crate::relay::*;
 use crate::support::*;
-use common::connection::{Hello, recv_hello, send_with_fds};
+use common::connection::{Hello, send_with_fds};
 use libc::{ESTALE, SOCK_SEQPACKET, c_int};
 use std::fs::File;
 use std::ops::Range;
@@ -222,7 +222,7 @@ pub fn admit_old(publisher: &Publisher, request: &[u8], page: &[u8]) -> (Hello, 
     let page = sealed_copy(page);
     send_with_fds(&socket, request, &[page.as_raw_fd(), read_end.as_raw_fd()]);
     publisher.answer(&accepted, &socket);
-    (recv_hello(&socket), write_end)
+    (receive(&socket), write_end)
 }
 
 /// Publishes for such a subscriber, which can read the memory if it is as it was.
