@@ -73,14 +73,14 @@ fn reserved_space() {
     for state in &STATES {
         let _case = Case(state.name);
         let mut bytes = fresh(state);
-        for range in state.reserved {
-            bytes[range.clone()].fill(0xa5);
+        for &(from, to) in state.reserved {
+            bytes[from..to].fill(0xa5);
         }
         let at = memory_with(&bytes);
         assert_eq!((state.calls)(at), state.expected);
         let used = bytes_at(at, bytes.len());
-        for range in state.reserved {
-            assert_eq!(used[range.clone()], bytes[range.clone()]);
+        for &(from, to) in state.reserved {
+            assert_eq!(used[from..to], bytes[from..to]);
         }
     }
 }

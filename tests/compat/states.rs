@@ -3,7 +3,6 @@
 use crate::call;
 use crate::support::*;
 use libc::{EAGAIN, EDEADLK, EPERM, c_void};
-use std::ops::Range;
 use std::ptr;
 use unixipc::ffi::cell::*;
 use unixipc::ffi::cond::*;
@@ -21,8 +20,8 @@ pub struct State {
     pub size: fn() -> usize,
     /// The offsets of the words by which a lock finds its boot and its PID namespace.
     pub home: &'static [usize],
-    /// The bytes that this version does not use.
-    pub reserved: &'static [Range<usize>],
+    /// The bytes that this version does not use: the first one, and the one after the last.
+    pub reserved: &'static [(usize, usize)],
     /// Makes the object.
     pub make: fn(*mut c_void),
     /// Releases the object after its bytes were copied. If it does something, the bytes contain the
@@ -38,9 +37,9 @@ const MUTEX_HOME: &[usize] = &[8, 64, 68];
 const RWLOCK_HOME: &[usize] = &[64 + 4, 64 + 24, 64 + 28];
 const CELL_HOME: &[usize] = &[128 + 8, 128 + 64, 128 + 68];
 
-const MUTEX_RESERVED: &[Range<usize>] = &[88..128];
-const RWLOCK_RESERVED: &[Range<usize>] = &[8..64, 64 + 40..128];
-const CELL_RESERVED: &[Range<usize>] = &[32..64, 72..128, 128 + 88..256];
+const MUTEX_RESERVED: &[(usize, usize)] = &[(88, 128)];
+const RWLOCK_RESERVED: &[(usize, usize)] = &[(8, 64), (64 + 40, 128)];
+const CELL_RESERVED: &[(usize, usize)] = &[(32, 64), (72, 128), (128 + 88, 256)];
 
 pub const STATES: [State; 10] = [
     State {
@@ -117,7 +116,7 @@ pub const STATES: [State; 10] = [
         name: "cond",
         size: size_of::<ipc_cond>,
         home: &[],
-        reserved: &[28..64],
+        reserved: &[(28, 64)],
         make: |at| done(call!(ipc_cond_init(at.cast(), 0))),
         release: None,
         calls: |at| {
@@ -132,7 +131,7 @@ pub const STATES: [State; 10] = [
         name: "event",
         size: size_of::<ipc_event>,
         home: &[],
-        reserved: &[20..64],
+        reserved: &[(20, 64)],
         make: |at| done(call!(ipc_event_init(at.cast(), IPC_EVENT_F_SET))),
         release: None,
         calls: use_event,
@@ -142,7 +141,7 @@ pub const STATES: [State; 10] = [
         name: "event-auto-reset",
         size: size_of::<ipc_event>,
         home: &[],
-        reserved: &[20..64],
+        reserved: &[(20, 64)],
         make: |at| {
             done(call!(ipc_event_init(
                 at.cast(),
