@@ -31,6 +31,7 @@ cargo_out  := target/$(if $(TARGET),$(TARGET)/)release
 sources    := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs
 exports    := $(shell grep -o 'ipc_[a-z0-9_]*;' packaging/unixipc.map | tr -d ';')
 pages      := $(wildcard man/*.3 man/*.7)
+cxx_parts  := $(wildcard include/unixipc/*.hpp)
 
 ## make               build the shared and the static library
 .PHONY: all
@@ -68,8 +69,9 @@ $(build)/$(sofile): $(build)/unixipc.o packaging/unixipc.map
 .PHONY: install
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(libdir)/cmake/unixipc' \
-	    '$(DESTDIR)$(includedir)' '$(DESTDIR)$(mandir)/man3' '$(DESTDIR)$(mandir)/man7'
-	$(INSTALL) -m 0644 include/unixipc.h '$(DESTDIR)$(includedir)'
+	    '$(DESTDIR)$(includedir)/unixipc' '$(DESTDIR)$(mandir)/man3' '$(DESTDIR)$(mandir)/man7'
+	$(INSTALL) -m 0644 include/unixipc.h include/unixipc.hpp '$(DESTDIR)$(includedir)'
+	$(INSTALL) -m 0644 $(cxx_parts) '$(DESTDIR)$(includedir)/unixipc'
 	$(INSTALL) -m 0644 $(build)/$(sofile) $(build)/libunixipc.a '$(DESTDIR)$(libdir)'
 	ln -sf $(sofile) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libunixipc.so'
@@ -95,10 +97,11 @@ substitute = sed -e 's|@prefix@|$(prefix)|' \
 ## make uninstall     remove the installed files, and directories that are empty then
 .PHONY: uninstall
 uninstall:
-	rm -f '$(DESTDIR)$(includedir)/unixipc.h' '$(DESTDIR)$(libdir)/libunixipc.a' \
+	rm -f '$(DESTDIR)$(includedir)'/unixipc.h '$(DESTDIR)$(includedir)'/unixipc.hpp \
+	    '$(DESTDIR)$(libdir)/libunixipc.a' \
 	    '$(DESTDIR)$(libdir)'/libunixipc.so '$(DESTDIR)$(libdir)'/libunixipc.so.$(soversion)* \
 	    '$(DESTDIR)$(libdir)/pkgconfig/unixipc.pc'
-	rm -rf '$(DESTDIR)$(libdir)/cmake/unixipc'
+	rm -rf '$(DESTDIR)$(libdir)/cmake/unixipc' '$(DESTDIR)$(includedir)/unixipc'
 	for page in $(notdir $(pages)); do \
 	    rm -f '$(DESTDIR)$(mandir)'/man$${page##*.}/$$page || exit; \
 	done
@@ -110,8 +113,8 @@ uninstall:
 # An installation inside the tree, for the examples and the tests.
 .PHONY: stage
 stage: $(build)/stage.done
-$(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a include/unixipc.h Makefile \
-    $(wildcard packaging/*.in packaging/cmake/*.in) $(pages)
+$(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a include/unixipc.h include/unixipc.hpp \
+    $(cxx_parts) Makefile $(wildcard packaging/*.in packaging/cmake/*.in) $(pages)
 	$(MAKE) --no-print-directory -s install quiet=1 DESTDIR= prefix='$(stage)' \
 	    libdir='$(stage)/lib' includedir='$(stage)/include' mandir='$(stage)/share/man'
 	touch $@
