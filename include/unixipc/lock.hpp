@@ -177,11 +177,19 @@ template <class Lock> class exclusive_lock {
   protected:
     exclusive_lock() noexcept = default;
 
+  private:
+    Lock &self() noexcept
+    {
+        return static_cast<Lock &>(*this);
+    }
+
 #if UNIXIPC_HAS_EXCEPTIONS
     bool acquired(int returned)
     {
-        if (__builtin_expect(returned == 0, 1))
-            return true;
+        return __builtin_expect(returned == 0, 1) || failed(returned);
+    }
+    [[gnu::cold, gnu::noinline]] bool failed(int returned)
+    {
         if (returned == IPC_OWNER_DIED)
             throw_owner_died(self().any(), true, "unixipc::lock");
         if (!is_timeout(errno))
@@ -189,12 +197,6 @@ template <class Lock> class exclusive_lock {
         return false;
     }
 #endif
-
-  private:
-    Lock &self() noexcept
-    {
-        return static_cast<Lock &>(*this);
-    }
 };
 
 /// The functions of a lock that several threads can hold for reading. Lock also has
@@ -220,18 +222,18 @@ template <class Lock> class shared_lock_functions : public exclusive_lock<Lock> 
     /// Acquires the lock for reading.
     void lock_shared()
     {
-        acquired_shared(self().acquire_shared_raw(forever_ms));
+        acquired(self().acquire_shared_raw(forever_ms));
     }
     /// Acquires the lock for reading if that needs no wait.
     [[nodiscard]] bool try_lock_shared()
     {
-        return acquired_shared(self().acquire_shared_raw(0));
+        return acquired(self().acquire_shared_raw(0));
     }
     /// Acquires the lock for reading, and waits for at most this time.
     template <class Rep, class Period>
     [[nodiscard]] bool try_lock_shared_for(const std::chrono::duration<Rep, Period> &time)
     {
-        return acquired_shared(self().acquire_shared_raw(duration_to_ms(time)));
+        return acquired(self().acquire_shared_raw(duration_to_ms(time)));
     }
     /// Acquires the lock for reading, and waits until this point at the latest.
     template <class Clock, class Duration>
@@ -239,7 +241,7 @@ template <class Lock> class shared_lock_functions : public exclusive_lock<Lock> 
     {
         int ms = time_point_to_ms(end);
         for (;;) {
-            if (acquired_shared(self().acquire_shared_raw(ms)))
+            if (acquired(self().acquire_shared_raw(ms)))
                 return true;
             if (ms == 0 || (ms = time_point_to_ms(end)) == 0)
                 return false;
@@ -251,11 +253,18 @@ template <class Lock> class shared_lock_functions : public exclusive_lock<Lock> 
     shared_lock_functions() noexcept = default;
 
   private:
-#if UNIXIPC_HAS_EXCEPTIONS
-    bool acquired_shared(int returned)
+    Lock &self() noexcept
     {
-        if (__builtin_expect(returned == 0, 1))
-            return true;
+        return static_cast<Lock &>(*this);
+    }
+
+#if UNIXIPC_HAS_EXCEPTIONS
+    bool acquired(int returned)
+    {
+        return __builtin_expect(returned == 0, 1) || failed(returned);
+    }
+    [[gnu::cold, gnu::noinline]] bool failed(int returned)
+    {
         if (returned == IPC_OWNER_DIED)
             throw_owner_died(self().any_shared(), true, "unixipc::lock_shared");
         if (!is_timeout(errno))
@@ -263,11 +272,6 @@ template <class Lock> class shared_lock_functions : public exclusive_lock<Lock> 
         return false;
     }
 #endif
-
-    Lock &self() noexcept
-    {
-        return static_cast<Lock &>(*this);
-    }
 };
 
 } // namespace detail
