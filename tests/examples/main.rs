@@ -2,10 +2,10 @@
 //! arguments, and with processes that are killed. Each test is a process with its own IPC
 //! namespace and directory, and must leave nothing in them.
 
-mod channel_cxx;
 mod channel_echo;
 mod channel_pingpong;
 mod coprocess;
+mod cxx;
 mod fd_pass;
 mod fifo_log;
 mod fifo_time;
