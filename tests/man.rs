@@ -8,7 +8,7 @@ use common::stage::{self, Link};
 use common::{root, run, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// The sections that every page of a function has, in this order; other sections may stand between
@@ -30,7 +30,9 @@ const ATTRIBUTES: [&str; 3] = ["Thread safety", "Async-signal safety", "After fo
 /// page would not compile.
 const REPLACED: [char; 5] = ['-', '\'', '`', '^', '~'];
 const OVERVIEW: &str = "unixipc.7";
-const C_FLAGS: [&str; 5] = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+/// The page of the C++ header, which is not one of functions.
+const CXX: &str = "unixipc.hpp.3";
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
 fn main() -> ExitCode {
     common::isolated::main_after(|| {
@@ -174,7 +176,9 @@ fn pages(suffixes: &[&str]) -> Vec<Page> {
 }
 
 fn function_pages() -> Vec<Page> {
-    pages(&[".3"])
+    let mut pages = pages(&[".3"]);
+    pages.retain(|page| page.file != CXX);
+    pages
 }
 
 /// The functions that the shared library exports.
@@ -303,7 +307,10 @@ fn pages_have_functions() {
     let exports = exports();
     let files = files();
     let mut problems = Vec::new();
-    for file in files.keys().filter(|file| !file.ends_with(".7")) {
+    for file in files
+        .keys()
+        .filter(|file| !file.ends_with(".7") && *file != CXX)
+    {
         let function = file.strip_suffix(".3");
         if !function.is_some_and(|function| exports.contains(function)) {
             problems.push(format!("man/{file}: its function is not exported"));
@@ -488,38 +495,58 @@ fn references() {
     none(problems);
 }
 
-/// Each program runs in an empty directory, and must leave it empty.
 #[apply(isolated)]
 #[needs(needs::c_compiler)]
 fn examples() {
-    let prefix = stage::prefix().unwrap();
     for page in function_pages() {
-        let programs = page.programs();
-        assert!(!programs.is_empty(), "man/{} has no program", page.file);
-        for program in programs {
-            if let Err(failed) = example(prefix, &page, &program) {
-                panic!("man/{}: {}", page.file, failed.message().unwrap_or("?"));
+        for program in run_examples(&page, "cc", "-std=c11") {
+            for function in page.functions() {
+                assert!(
+                    program.contains(&format!("{function}(")),
+                    "man/{}: the program does not call {function}",
+                    page.file
+                );
             }
         }
     }
 }
 
-fn example(prefix: &Path, page: &Page, program: &str) -> Result<(), libtest_mimic::Failed> {
+#[apply(isolated)]
+#[needs(needs::cxx_compiler)]
+fn cxx_examples() {
+    run_examples(&Page::open(CXX), "c++", "-std=c++17");
+}
+
+/// Compiles and runs the programs of a page, and returns them.
+fn run_examples(page: &Page, compiler: &str, standard: &str) -> Vec<String> {
+    let programs = page.programs();
+    assert!(!programs.is_empty(), "man/{} has no program", page.file);
+    for program in &programs {
+        if let Err(failed) = run_example(program, compiler, standard) {
+            panic!("man/{}: {}", page.file, failed.message().unwrap_or("?"));
+        }
+    }
+    programs
+}
+
+/// A program runs in an empty directory, and must leave it empty.
+fn run_example(program: &str, compiler: &str, standard: &str) -> Result<(), libtest_mimic::Failed> {
     let build = tempfile::tempdir()?;
-    let source = build.path().join("example.c");
+    let source = build.path().join(if compiler == "cc" {
+        "example.c"
+    } else {
+        "example.cc"
+    });
     let binary = build.path().join("example");
     fs::write(&source, program)?;
-    stage::compile("cc", prefix, Link::Shared, &C_FLAGS, &[&source], &binary)?;
+    let prefix = stage::prefix()?;
+    let flags = [&[standard], &WARNINGS[..]].concat();
+    stage::compile(compiler, prefix, Link::Shared, &flags, &[&source], &binary)?;
 
     let place = tempfile::tempdir()?;
     let output = run(Command::new(binary).current_dir(place.path()))?;
     if output.stdout.is_empty() || !output.stderr.is_empty() {
         return Err(format!("unexpected output: {:?}", text(&output)).into());
-    }
-    for function in page.functions() {
-        if !program.contains(&format!("{function}(")) {
-            return Err(format!("the program does not call {function}").into());
-        }
     }
     match fs::read_dir(place.path())?.next() {
         None => Ok(()),
