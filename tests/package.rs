@@ -180,6 +180,8 @@ fn overrides(directory: &Path) -> Result<()> {
         lib.join("pkgconfig/unixipc.pc"),
         lib.join("cmake/unixipc/unixipcConfig.cmake"),
         include.join("unixipc.h"),
+        include.join("unixipc.hpp"),
+        include.join("unixipc/channel.hpp"),
         man.join("man7"),
     ] {
         fs::metadata(&file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -295,12 +297,17 @@ fn uninstall_relative(directory: &Path) -> Result<()> {
     expect_gone(&dest)
 }
 
+/// The program with the C++ header, if the compiler compiles C++17.
+fn cxx_program() -> String {
+    format!("#if __cplusplus >= 201703L\n#include <unixipc.hpp>\n#endif\n{PROGRAM}")
+}
+
 /// A directory that contains only the program.
 fn work(directory: &Path) -> Result<PathBuf> {
     let work = directory.join("work");
     fs::create_dir(&work)?;
     fs::write(work.join("prog.c"), PROGRAM)?;
-    fs::write(work.join("prog.cpp"), PROGRAM)?;
+    fs::write(work.join("prog.cpp"), cxx_program())?;
     Ok(work)
 }
 
@@ -355,7 +362,7 @@ fn expect_link(program: &Path, is_shared: bool) -> Result<()> {
 fn pkg_config_trials() -> Vec<Trial> {
     let tools = ["make", "cc", "pkg-config", "readelf"];
     let mut trials = Vec::new();
-    for compiler in ["cc -std=c11", "c++ -std=c++11"] {
+    for compiler in ["cc -std=c11", "c++ -std=c++11", "c++ -std=c++17"] {
         for (flags, is_static) in [
             ("--cflags --libs", false),
             ("--static --cflags --libs", false),
@@ -520,7 +527,7 @@ fn cmake_with(
     let build = directory.join("cmake-build");
     fs::create_dir_all(&source)?;
     fs::write(source.join("prog.c"), PROGRAM)?;
-    fs::write(source.join("prog.cpp"), PROGRAM)?;
+    fs::write(source.join("prog.cpp"), cxx_program())?;
     fs::write(
         source.join("CMakeLists.txt"),
         format!(

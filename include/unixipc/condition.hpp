@@ -126,10 +126,12 @@ class condition {
     bool woken(std::unique_lock<mutex> &held, int timeout_ms)
     {
         const int returned = ::ipc_cond_wait(native(), held.mutex()->native(), timeout_ms);
-        if (returned == 0)
-            return true;
+        return __builtin_expect(returned == 0, 1) || failed(*held.mutex(), returned);
+    }
+    [[gnu::cold, gnu::noinline]] static bool failed(const mutex &held, int returned)
+    {
         if (returned == IPC_OWNER_DIED)
-            detail::throw_owner_died(held.mutex()->any(), false, "ipc_cond_wait");
+            throw owner_died(detail::held_lock(held.any(), false), "ipc_cond_wait");
         if (!detail::is_timeout(errno))
             detail::throw_error(errno, "ipc_cond_wait");
         return false;

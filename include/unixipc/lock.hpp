@@ -81,7 +81,8 @@ class held_lock {
 /// After condition::wait the lock belongs to the std::unique_lock of the caller instead.
 class owner_died : public std::system_error {
   public:
-    /// For the functions that acquire a lock. On failure the lock is unlocked.
+    /// For the functions that acquire a lock. If there is no memory for the exception, the lock is
+    /// unlocked.
     owner_died(detail::held_lock &&lock, const char *function)
         : std::system_error(detail::error_of(EOWNERDEAD), function),
           lock_(std::make_shared<detail::held_lock>(std::move(lock)))
@@ -105,14 +106,6 @@ class owner_died : public std::system_error {
 #endif
 
 namespace detail {
-
-#if UNIXIPC_HAS_EXCEPTIONS
-[[noreturn, gnu::cold, gnu::noinline]] inline void throw_owner_died(any_lock &&lock, bool owns,
-                                                                    const char *function)
-{
-    throw owner_died(held_lock(std::move(lock), owns), function);
-}
-#endif
 
 /// The functions of a lock that Lock can acquire for itself. Lock has the C calls:
 /// acquire_raw(int timeout_ms), release_raw, consistent_raw and any().
@@ -191,7 +184,7 @@ template <class Lock> class exclusive_lock {
     [[gnu::cold, gnu::noinline]] bool failed(int returned)
     {
         if (returned == IPC_OWNER_DIED)
-            throw_owner_died(self().any(), true, "unixipc::lock");
+            throw owner_died(held_lock(self().any(), true), "unixipc::lock");
         if (!is_timeout(errno))
             throw_error(errno, "unixipc::lock");
         return false;
@@ -266,7 +259,7 @@ template <class Lock> class shared_lock_functions : public exclusive_lock<Lock> 
     [[gnu::cold, gnu::noinline]] bool failed(int returned)
     {
         if (returned == IPC_OWNER_DIED)
-            throw_owner_died(self().any_shared(), true, "unixipc::lock_shared");
+            throw owner_died(held_lock(self().any_shared(), true), "unixipc::lock_shared");
         if (!is_timeout(errno))
             throw_error(errno, "unixipc::lock_shared");
         return false;

@@ -52,17 +52,6 @@ struct failure_type {
 {
     return failure_type{error_of(error)};
 }
-
-/// What value() does if there is no value.
-[[noreturn, gnu::cold, gnu::noinline]] inline void no_value(const std::error_code &error)
-{
-#if UNIXIPC_HAS_EXCEPTIONS
-    throw std::system_error(error, "unixipc::result");
-#else
-    static_cast<void>(error);
-    __builtin_abort();
-#endif
-}
 #endif
 
 } // namespace detail
@@ -100,6 +89,7 @@ template <class T> class [[nodiscard]] result {
     T *operator->() noexcept { return std::get_if<0>(&state_); }
     const T *operator->() const noexcept { return std::get_if<0>(&state_); }
 
+#if UNIXIPC_HAS_EXCEPTIONS
     /// The value. Throws if there is none.
     [[nodiscard]] T &value() &
     {
@@ -116,6 +106,7 @@ template <class T> class [[nodiscard]] result {
         check();
         return *std::move(*this);
     }
+#endif
 
     /// The value, or this one if there is none.
     template <class U> [[nodiscard]] T value_or(U &&other) const &
@@ -128,14 +119,19 @@ template <class T> class [[nodiscard]] result {
     }
 
     /// The error. There must be one.
-    [[nodiscard]] const std::error_code &error() const noexcept { return *std::get_if<1>(&state_); }
+    [[nodiscard]] const std::error_code &error() const noexcept
+    {
+        return *std::get_if<1>(&state_);
+    }
 
   private:
+#if UNIXIPC_HAS_EXCEPTIONS
     void check() const
     {
         if (!has_value())
-            detail::no_value(error());
+            detail::throw_error(error().value(), "unixipc::result");
     }
+#endif
 
     std::variant<T, std::error_code> state_;
 };
@@ -155,15 +151,20 @@ template <> class [[nodiscard]] result<void> {
     explicit operator bool() const noexcept { return has_value(); }
     void operator*() const noexcept {}
 
+#if UNIXIPC_HAS_EXCEPTIONS
     /// Throws if there is an error.
     void value() const
     {
         if (!has_value())
-            detail::no_value(error());
+            detail::throw_error(error().value(), "unixipc::result");
     }
+#endif
 
     /// The error. There must be one.
-    [[nodiscard]] const std::error_code &error() const noexcept { return *error_; }
+    [[nodiscard]] const std::error_code &error() const noexcept
+    {
+        return *error_;
+    }
 
   private:
     std::optional<std::error_code> error_;

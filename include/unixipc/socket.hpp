@@ -172,8 +172,8 @@ class socket {
 
 /// Two connected sockets: `auto [ours, theirs] = unixipc::pair::open();`
 struct pair {
-    socket first;
-    socket second;
+    socket first;  ///< one end
+    socket second; ///< the other end
 
     /// Makes a pair of the type SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM. See ipc_pair_open(3).
     [[nodiscard]] static result<pair> try_open(int type = SOCK_SEQPACKET) noexcept

@@ -95,6 +95,8 @@ void children()
     // A forked process does not end the child of its parent.
     auto shared = unixipc::child::spawn("cat", Words{"cat"});
     check_passed(run_child([&] { shared = unixipc::child(); }));
+    shared.socket().send_full(bytes_of("alive"), soon);
+    CHECK(shared.socket().recv_full(unixipc::mutable_bytes(buffer, 5), soon) == 5);
     CHECK(shared.try_kill(0));
     pid = shared.detach();
     CHECK(!shared && kill(pid, SIGKILL) == 0 && waitpid(pid, nullptr, 0) == pid);

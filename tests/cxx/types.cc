@@ -281,6 +281,17 @@ void names()
     static_assert(!std::is_convertible_v<std::string_view, unixipc::c_string>);
 }
 
+#if __cplusplus >= 202002L
+/// Options with designated initialisers.
+void options()
+{
+    auto [one, two] = unixipc::channel::open_pair({.send_size = 1 << 20, .message_align = 64});
+    CHECK(one.message_max() > 500000 && two.message_max() > 500000);
+    CHECK(unixipc::feed::create({.lossy_only = true, .stall = std::chrono::seconds(1)}));
+    CHECK(unixipc::region::create(100, {.layout = 3}).layout() == 3);
+}
+#endif
+
 void bytes()
 {
     const std::vector<std::byte> vector(3);
@@ -308,6 +319,9 @@ int main()
     results();
     names();
     bytes();
+#if __cplusplus >= 202002L
+    options();
+#endif
     CHECK(std::string(unixipc::version()) == UNIXIPC_VERSION);
     return 0;
 }
