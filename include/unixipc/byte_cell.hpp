@@ -109,28 +109,31 @@ class byte_cell {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_create, but throws std::system_error.
     [[nodiscard]] static byte_cell create(memory where, std::size_t value_size,
                                           const cell_options &options = {})
     {
         return detail::get(try_create(std::move(where), value_size, options), "ipc_cell_init");
     }
+    /// As try_open, but throws std::system_error.
     [[nodiscard]] static byte_cell open(memory where, const cell_access &access = {})
     {
         return detail::get(try_open(std::move(where), access), "ipc_cell_open");
     }
+    /// As try_store, but throws std::system_error.
     void store(const_bytes value, timeout time = forever)
     {
         detail::check(::ipc_cell_store(cell_, value.data(), value.size(), time.ms()),
                       "ipc_cell_store");
     }
+    /// As try_load, but throws std::system_error.
     [[nodiscard]] versioned<std::size_t> load(mutable_bytes buffer) const
     {
         std::uint64_t version = 0;
         const ssize_t size = ::ipc_cell_load(cell_, buffer.data(), buffer.size(), &version);
         return {detail::check_count(size, "ipc_cell_load"), version};
     }
+    /// As try_wait, but throws std::system_error.
     void wait(std::uint64_t seen) const
     {
         detail::check(::ipc_cell_wait(cell_, seen, detail::forever_ms), "ipc_cell_wait");

@@ -26,7 +26,8 @@ inline namespace UNIXIPC_ABI {
 /// A sequence of objects that another object owns.
 template <class T> using span = std::span<T>;
 #else
-/// A sequence of objects that another object owns: the part of std::span that this library needs.
+/// A sequence of objects that another object owns: the part of std::span that this library needs. The
+/// functions are as those of std::span.
 template <class T> class span {
   public:
     using element_type = T;
@@ -161,7 +162,7 @@ template <class T> constexpr void expect_shareable() noexcept
 } // namespace detail
 
 /// The bytes of an object, of the elements of a contiguous container, or of a text without its
-/// terminating null byte.
+/// terminating null byte. They are valid as long as the object.
 template <class T> [[nodiscard]] const_bytes bytes_of(const T &object) noexcept
 {
     if constexpr (std::is_convertible_v<const T &, std::string_view>) {

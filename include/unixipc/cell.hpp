@@ -68,24 +68,27 @@ template <class T> class cell {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_create, but throws std::system_error.
     [[nodiscard]] static cell create(memory where, const cell_options &options = {})
     {
         return detail::get(try_create(std::move(where), options), "ipc_cell_init");
     }
+    /// As try_open, but throws std::system_error.
     [[nodiscard]] static cell open(memory where, const cell_access &access = {})
     {
         return detail::get(try_open(std::move(where), access), "ipc_cell_open");
     }
+    /// As try_store, but throws std::system_error.
     void store(const T &value, timeout time = forever)
     {
         detail::check(::ipc_cell_store(native(), &value, sizeof(T), time.ms()), "ipc_cell_store");
     }
+    /// As try_load, but throws std::system_error.
     [[nodiscard]] T load() const
     {
         return load_versioned().value;
     }
+    /// Copies the value, with the number of its store.
     [[nodiscard]] versioned<T> load_versioned() const
     {
         detail::value_buffer<T> buffer;
@@ -95,6 +98,7 @@ template <class T> class cell {
             detail::throw_error(error, "ipc_cell_load");
         return {buffer.get(), version};
     }
+    /// As try_wait, but throws std::system_error.
     void wait(std::uint64_t seen) const
     {
         bytes_.wait(seen);

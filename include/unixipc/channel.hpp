@@ -161,26 +161,29 @@ class channel : public detail::channel_receiving {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_open_pair, but throws std::system_error.
     [[nodiscard]] static std::pair<channel, channel> open_pair(const channel_options &options = {})
     {
         return detail::get(try_open_pair(options), "ipc_channel_pair");
     }
+    /// As try_from_fd, but throws std::system_error.
     [[nodiscard]] static channel from_fd(int sock, const channel_options &options = {},
                                          timeout time = forever)
     {
         return detail::get(try_from_fd(sock, options, time), "ipc_channel_from_fd");
     }
+    /// As try_connect, but throws std::system_error.
     [[nodiscard]] static channel connect(c_string path, const channel_options &options = {},
                                          timeout time = forever)
     {
         return detail::get(try_connect(path, options, time), "ipc_channel_connect");
     }
+    /// As try_call, but throws std::system_error.
     [[nodiscard]] std::size_t call(const_bytes request, mutable_bytes reply, timeout time = forever)
     {
         return detail::check_count(call_raw(request, reply, time), "ipc_channel_call");
     }
+    /// As try_next_call, but throws std::system_error.
     [[nodiscard]] received_call next_call(mutable_bytes buffer, timeout time = forever)
     {
         received_call got{};
@@ -188,26 +191,32 @@ class channel : public detail::channel_receiving {
             detail::check_count(next_call_raw(buffer, got.id, time), "ipc_channel_next_call");
         return got;
     }
+    /// As try_reply, but throws std::system_error.
     void reply(std::uint64_t id, const_bytes reply, timeout time = forever)
     {
         detail::check(reply_raw(id, reply, time), "ipc_channel_reply");
     }
+    /// As try_fd, but throws std::system_error.
     [[nodiscard]] int fd()
     {
         return detail::check_number(::ipc_channel_fd(native()), "ipc_channel_fd");
     }
+    /// As try_shutdown, but throws std::system_error.
     void shutdown(direction which)
     {
         detail::get_void(try_shutdown(which), "ipc_channel_shutdown");
     }
+    /// As try_peer_cred, but throws std::system_error.
     [[nodiscard]] credentials peer_cred() const
     {
         return detail::get(try_peer_cred(), "ipc_channel_peer_cred");
     }
+    /// As try_peer_pidfd, but throws std::system_error.
     [[nodiscard]] descriptor peer_pidfd() const
     {
         return detail::get(try_peer_pidfd(), "ipc_channel_peer_pidfd");
     }
+    /// As try_statistics, but throws std::system_error.
     [[nodiscard]] channel_statistics statistics() const
     {
         return detail::get(try_statistics(), "ipc_channel_stats");

@@ -72,12 +72,12 @@ class channel_receiving : public channel_sending {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_recv, but throws std::system_error.
     [[nodiscard]] std::size_t recv(mutable_bytes buffer, timeout time = forever)
     {
         return check_count(recv_raw(buffer, time), "ipc_channel_recv");
     }
+    /// As try_recv_value, but throws std::system_error.
     template <class T> [[nodiscard]] std::optional<T> recv_value(timeout time = forever)
     {
         expect_shareable<T>();
@@ -89,12 +89,14 @@ class channel_receiving : public channel_sending {
             throw_error(size < 0 ? errno : EBADMSG, "ipc_channel_recv");
         return std::nullopt;
     }
+    /// As try_recv_many, but throws std::system_error.
     [[nodiscard]] std::size_t recv_many(span<::iovec> buffers, timeout time = forever)
     {
         return check_count(
             ::ipc_channel_recv_many(native(), buffers.data(), buffers.size(), time.ms()),
             "ipc_channel_recv_many");
     }
+    /// As try_recv_fds, but throws std::system_error.
     [[nodiscard]] received_message recv_fds(mutable_bytes buffer, span<descriptor> fds,
                                             timeout time = forever)
     {
@@ -103,6 +105,7 @@ class channel_receiving : public channel_sending {
             check_count(recv_fds_raw(buffer, fds, got.descriptors, time), "ipc_channel_recv_fds");
         return got;
     }
+    /// As try_peek, but throws std::system_error.
     [[nodiscard]] const_bytes peek(timeout time = forever)
     {
         const void *message = nullptr;
@@ -110,6 +113,7 @@ class channel_receiving : public channel_sending {
             check_count(::ipc_channel_peek(native(), &message, time.ms()), "ipc_channel_peek");
         return {static_cast<const std::byte *>(message), size};
     }
+    /// As try_release_message, but throws std::system_error.
     void release_message()
     {
         check(::ipc_channel_release(native()), "ipc_channel_release");

@@ -95,32 +95,36 @@ class channel_sending : public channel_end {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_send, but throws std::system_error.
     void send(const_bytes message, timeout time = forever)
     {
         check(send_raw(message, time), "ipc_channel_send");
     }
+    /// As try_send_value, but throws std::system_error.
     template <class T> void send_value(const T &value, timeout time = forever)
     {
         expect_shareable<T>();
         check(::ipc_channel_send(native(), std::addressof(value), sizeof(T), time.ms()),
               "ipc_channel_send");
     }
+    /// As try_send_parts, but throws std::system_error.
     std::size_t send_parts(span<const ::iovec> parts, timeout time = forever)
     {
         return check_count(sendv_raw(parts, time), "ipc_channel_sendv");
     }
+    /// As try_send_many, but throws std::system_error.
     [[nodiscard]] std::size_t send_many(span<const ::iovec> messages, timeout time = forever)
     {
         return check_count(
             ::ipc_channel_send_many(native(), messages.data(), messages.size(), time.ms()),
             "ipc_channel_send_many");
     }
+    /// As try_send_fds, but throws std::system_error.
     void send_fds(const_bytes message, span<const int> fds, timeout time = forever)
     {
         check(send_fds_raw(message, fds, time), "ipc_channel_send_fds");
     }
+    /// As try_reserve, but throws std::system_error.
     [[nodiscard]] mutable_bytes reserve(std::size_t size, timeout time = forever)
     {
         void *space = ::ipc_channel_reserve(native(), size, time.ms());
@@ -128,10 +132,12 @@ class channel_sending : public channel_end {
             throw_error(errno, "ipc_channel_reserve");
         return {static_cast<std::byte *>(space), size};
     }
+    /// As try_commit, but throws std::system_error.
     void commit(std::size_t size)
     {
         check(::ipc_channel_commit(native(), size), "ipc_channel_commit");
     }
+    /// As try_cancel, but throws std::system_error.
     void cancel()
     {
         check(::ipc_channel_cancel(native()), "ipc_channel_cancel");

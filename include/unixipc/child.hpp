@@ -65,6 +65,7 @@ class child {
 
     /// Whether there is a child that was not waited for or detached.
     explicit operator bool() const noexcept { return pid_ > 0; }
+    /// Its process ID.
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
     /// The end of the pair. With the option pipes, the write end of the pipe to its standard input.
     [[nodiscard]] unixipc::socket &socket() noexcept { return input_; }
@@ -113,8 +114,7 @@ class child {
     pid_t detach() noexcept { return std::exchange(pid_, -1); }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_spawn, but throws std::system_error.
     [[nodiscard]] static child spawn(c_string file, char *const *arguments,
                                      const spawn_options &options = {})
     {
@@ -131,6 +131,7 @@ class child {
         pointers.push_back(nullptr);
         return spawn(file, pointers.data(), options);
     }
+    /// As try_wait, but throws std::system_error.
     int wait()
     {
         int status = 0;
@@ -138,6 +139,7 @@ class child {
         pid_ = -1;
         return status;
     }
+    /// As try_kill, but throws std::system_error.
     void kill(int signal)
     {
         detail::get_void(try_kill(signal), "kill");

@@ -20,6 +20,7 @@ class condition {
     using object = detail::placed<::ipc_cond>;
 
   public:
+    /// The object in memory.
     using native_type = ::ipc_cond;
 
     /// Makes a condition, once, before any other use.
@@ -53,32 +54,39 @@ class condition {
     [[nodiscard]] ::ipc_cond *native() const noexcept { return object_.get(); }
 
 #if UNIXIPC_HAS_EXCEPTIONS
+    /// As try_create, but throws std::system_error.
     [[nodiscard]] static condition create(memory where, ::ipc_cond &raw)
     {
         return detail::get(try_create(std::move(where), raw), "ipc_cond_init");
     }
+    /// As try_open, but throws std::system_error.
     [[nodiscard]] static condition open(memory where, ::ipc_cond &raw)
     {
         return detail::get(try_open(std::move(where), raw), "unixipc::condition::open");
     }
 
-    // The functions of std::condition_variable.
+    // The functions of std::condition_variable. They throw owner_died, and std::system_error for other
+    // errors than an expired time-out.
 
+    /// Waits for a notification; can also return without one.
     void wait(std::unique_lock<mutex> &held)
     {
         woken(held, detail::forever_ms);
     }
+    /// Waits until stop() returns true.
     template <class Predicate> void wait(std::unique_lock<mutex> &held, Predicate stop)
     {
         while (!stop())
             wait(held);
     }
+    /// Waits for a notification, and for at most this time.
     template <class Rep, class Period>
     std::cv_status wait_for(std::unique_lock<mutex> &held,
                             const std::chrono::duration<Rep, Period> &time)
     {
         return status(woken(held, detail::duration_to_ms(time)));
     }
+    /// Waits until stop() returns true, and for at most this time. Returns what stop() returns.
     template <class Rep, class Period, class Predicate>
     bool wait_for(std::unique_lock<mutex> &held, const std::chrono::duration<Rep, Period> &time,
                   Predicate stop)
@@ -90,6 +98,7 @@ class condition {
         wait(held, stop);
         return true;
     }
+    /// Waits for a notification, and until this point at the latest.
     template <class Clock, class Duration>
     std::cv_status wait_until(std::unique_lock<mutex> &held,
                               const std::chrono::time_point<Clock, Duration> &end)
@@ -97,6 +106,8 @@ class condition {
         return status(woken(held, detail::time_point_to_ms(end)) ||
                       detail::time_point_to_ms(end) != 0);
     }
+    /// Waits until stop() returns true, and until this point at the latest. Returns what stop()
+    /// returns.
     template <class Clock, class Duration, class Predicate>
     bool wait_until(std::unique_lock<mutex> &held,
                     const std::chrono::time_point<Clock, Duration> &end, Predicate stop)
@@ -106,10 +117,12 @@ class condition {
                 return stop();
         return true;
     }
+    /// As try_notify_one, but throws std::system_error.
     void notify_one()
     {
         detail::check(::ipc_cond_signal(native()), "ipc_cond_signal");
     }
+    /// As try_notify_all, but throws std::system_error.
     void notify_all()
     {
         detail::check(::ipc_cond_broadcast(native()), "ipc_cond_broadcast");

@@ -21,7 +21,7 @@ using credentials = ::ipc_cred;
 /// A name for the kernel: a text that ends with a null byte.
 ///
 /// A pointer, and every object that has c_str(), such as std::string and std::filesystem::path,
-/// converts to it. std::string_view does not, because its text need not end with a null byte. A
+/// converts to it; that object owns the text. std::string_view does not, because its text need not end with a null byte. A
 /// string that contains a null byte is no name: the call fails with EINVAL instead of using the part
 /// before it.
 class c_string {

@@ -22,6 +22,7 @@ class event {
     using object = detail::placed<::ipc_event>;
 
   public:
+    /// The object in memory.
     using native_type = ::ipc_event;
 
     /// Makes an event, once, before any other use.
@@ -66,21 +67,23 @@ class event {
     [[nodiscard]] ::ipc_event *native() const noexcept { return object_.get(); }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_create, but throws std::system_error.
     [[nodiscard]] static event create(memory where, ::ipc_event &raw,
                                       const event_options &options = {})
     {
         return detail::get(try_create(std::move(where), raw, options), "ipc_event_init");
     }
+    /// As try_open, but throws std::system_error.
     [[nodiscard]] static event open(memory where, ::ipc_event &raw)
     {
         return detail::get(try_open(std::move(where), raw), "unixipc::event::open");
     }
+    /// As try_set, but throws std::system_error.
     void set()
     {
         detail::check(::ipc_event_set(native()), "ipc_event_set");
     }
+    /// As try_clear, but throws std::system_error.
     void clear()
     {
         detail::check(::ipc_event_clear(native()), "ipc_event_clear");
@@ -99,6 +102,7 @@ class event {
             detail::throw_error(errno, "ipc_event_wait");
         return false;
     }
+    /// As try_is_set, but throws std::system_error.
     [[nodiscard]] bool is_set() const
     {
         return detail::get(try_is_set(), "ipc_event_is_set");

@@ -148,30 +148,34 @@ class feed {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_create, but throws std::system_error.
     [[nodiscard]] static feed create(const feed_options &options = {})
     {
         return detail::get(try_create(options), "ipc_feed_create");
     }
+    /// As try_listen, but throws std::system_error.
     void listen(c_string path, mode_t mode = 0600)
     {
         detail::get_void(try_listen(path, mode), "ipc_feed_listen");
     }
+    /// As try_add, but throws std::system_error.
     void add(int sock)
     {
         detail::get_void(try_add(sock), "ipc_feed_add");
     }
+    /// As try_publish, but throws std::system_error.
     void publish(const_bytes message, timeout time = forever)
     {
         detail::check(publish_raw(message, time), "ipc_feed_publish");
     }
+    /// As try_publish_value, but throws std::system_error.
     template <class T> void publish_value(const T &value, timeout time = forever)
     {
         detail::expect_shareable<T>();
         detail::check(::ipc_feed_publish(native(), std::addressof(value), sizeof(T), time.ms()),
                       "ipc_feed_publish");
     }
+    /// As try_reserve, but throws std::system_error.
     [[nodiscard]] mutable_bytes reserve(std::size_t size, timeout time = forever)
     {
         void *space = ::ipc_feed_reserve(native(), size, time.ms());
@@ -179,18 +183,22 @@ class feed {
             detail::throw_error(errno, "ipc_feed_reserve");
         return {static_cast<std::byte *>(space), size};
     }
+    /// As try_commit, but throws std::system_error.
     void commit(std::size_t size)
     {
         detail::check(::ipc_feed_commit(native(), size), "ipc_feed_commit");
     }
+    /// As try_cancel, but throws std::system_error.
     void cancel()
     {
         detail::check(::ipc_feed_cancel(native()), "ipc_feed_cancel");
     }
+    /// As try_service, but throws std::system_error.
     void service()
     {
         detail::check(::ipc_feed_service(native()), "ipc_feed_service");
     }
+    /// As try_fd, but throws std::system_error.
     [[nodiscard]] int fd()
     {
         return detail::check_number(::ipc_feed_fd(native()), "ipc_feed_fd");
@@ -210,6 +218,7 @@ class feed {
         found.resize(count < found.size() ? count : found.size());
         return found;
     }
+    /// As try_information, but throws std::system_error.
     [[nodiscard]] feed_information information() const
     {
         return detail::get(try_information(), "ipc_feed_info");

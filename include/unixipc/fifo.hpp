@@ -92,38 +92,43 @@ class fifo {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_create, but throws std::system_error.
     static void create(c_string path, mode_t mode = 0600, bool exist_ok = false)
     {
         detail::check(::ipc_fifo_create(path.get(), mode, create_flags(exist_ok)),
                       "ipc_fifo_create");
     }
+    /// As try_unlink, but throws std::system_error.
     static void unlink(c_string path)
     {
         detail::check(::ipc_fifo_unlink(path.get()), "ipc_fifo_unlink");
     }
+    /// As try_open_reader, but throws std::system_error.
     [[nodiscard]] static fifo open_reader(c_string path, const fifo_reader_options &options = {},
                                           timeout time = forever)
     {
         return fifo(descriptor(detail::check_number(
             ::ipc_fifo_open(path.get(), reader_flags(options), time.ms()), "ipc_fifo_open")));
     }
+    /// As try_open_writer, but throws std::system_error.
     [[nodiscard]] static fifo open_writer(c_string path, timeout time = forever)
     {
         return fifo(descriptor(detail::check_number(
             ::ipc_fifo_open(path.get(), writer_flags, time.ms()), "ipc_fifo_open")));
     }
+    /// As try_send, but throws std::system_error.
     void send(const_bytes record, timeout time = forever)
     {
         detail::check(::ipc_fifo_send(fd(), record.data(), record.size(), time.ms()),
                       "ipc_fifo_send");
     }
+    /// As try_recv, but throws std::system_error.
     [[nodiscard]] std::size_t recv(mutable_bytes buffer, timeout time = forever)
     {
         return detail::check_count(::ipc_fifo_recv(fd(), buffer.data(), buffer.size(), time.ms()),
                                    "ipc_fifo_recv");
     }
+    /// As try_recv_any, but throws std::system_error.
     [[nodiscard]] received_text recv_any(mutable_bytes buffer, timeout time = forever)
     {
         int is_text = 0;

@@ -84,12 +84,12 @@ class listener {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_listen, but throws std::system_error.
     [[nodiscard]] static listener listen(c_string path, mode_t mode = 0600)
     {
         return detail::get(try_listen(path, mode), "ipc_channel_listen");
     }
+    /// As try_accept, but throws std::system_error.
     [[nodiscard]] channel accept(const channel_options &options = {}, timeout time = forever)
     {
         ::ipc_channel *end = nullptr;

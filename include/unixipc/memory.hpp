@@ -93,7 +93,9 @@ class memory {
         return memory(detail::region_share(), bytes.data(), bytes.size());
     }
 
+    /// The first byte.
     [[nodiscard]] std::byte *data() const noexcept { return data_; }
+    /// The number of bytes.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
     /// Whether an object lies in the memory.

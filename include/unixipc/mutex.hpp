@@ -23,6 +23,7 @@ class mutex : public detail::exclusive_lock<mutex> {
     using object = detail::placed<::ipc_mutex>;
 
   public:
+    /// The object in memory.
     using native_type = ::ipc_mutex;
 
     /// Makes an unlocked mutex, once, before any other use.
@@ -47,15 +48,18 @@ class mutex : public detail::exclusive_lock<mutex> {
     [[nodiscard]] ::ipc_mutex *native() const noexcept { return object_.get(); }
 
 #if UNIXIPC_HAS_EXCEPTIONS
+    /// As try_create, but throws std::system_error.
     [[nodiscard]] static mutex create(memory where, ::ipc_mutex &raw,
                                       const mutex_options &options = {})
     {
         return detail::get(try_create(std::move(where), raw, options), "ipc_mutex_init");
     }
+    /// As try_open, but throws std::system_error.
     [[nodiscard]] static mutex open(memory where, ::ipc_mutex &raw)
     {
         return detail::get(try_open(std::move(where), raw), "unixipc::mutex::open");
     }
+    /// As try_owner, but throws std::system_error.
     [[nodiscard]] pid_t owner() const
     {
         return detail::get(try_owner(), "ipc_mutex_owner");

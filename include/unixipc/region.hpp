@@ -93,11 +93,14 @@ class region {
     [[nodiscard]] region share() const noexcept { return region(share_); }
 
     explicit operator bool() const noexcept { return native() != nullptr; }
+    /// The address in this process; NULL if there is no region.
     [[nodiscard]] std::byte *data() const noexcept
     {
         return static_cast<std::byte *>(::ipc_shm_addr(native()));
     }
+    /// The size in bytes, as its creator requested it.
     [[nodiscard]] std::size_t size() const noexcept { return ::ipc_shm_size(native()); }
+    /// All bytes. Those of a region that is mapped for reading only must not be written.
     [[nodiscard]] mutable_bytes bytes() const noexcept { return {data(), size()}; }
     /// The layout tag with which it was made; 0: none.
     [[nodiscard]] std::uint64_t layout() const noexcept { return ::ipc_shm_layout(native()); }
@@ -190,24 +193,27 @@ class region {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_create, but throws std::system_error.
     [[nodiscard]] static region create(std::size_t size, const region_options &options = {})
     {
         return detail::get(try_create(size, options), "ipc_shm_create");
     }
+    /// As try_open, but throws std::system_error.
     [[nodiscard]] static region open(c_string name, const region_access &access = {})
     {
         return detail::get(try_open(name, access), "ipc_shm_open");
     }
+    /// As try_from_fd, but throws std::system_error.
     [[nodiscard]] static region from_fd(int fd, const region_access &access = {})
     {
         return detail::get(try_from_fd(fd, access), "ipc_shm_from_fd");
     }
+    /// As try_attach, but throws std::system_error.
     [[nodiscard]] static region attach(key_t key, std::size_t size, int flags)
     {
         return detail::get(try_attach(key, size, flags), "ipc_shm_attach");
     }
+    /// As try_open_or_create, but throws std::system_error.
     [[nodiscard]] static region open_or_create(c_string name, std::size_t size,
                                                const region_options &options = {})
     {
@@ -222,22 +228,27 @@ class region {
         const int made = open_or_create_with(name, size, init, options, shm);
         return detail::get(adopt(made, shm), "ipc_shm_open_or_create");
     }
+    /// As try_publish, but throws std::system_error.
     void publish(c_string name) const
     {
         detail::get_void(try_publish(name), "ipc_shm_publish");
     }
+    /// As try_unlink, but throws std::system_error.
     static void unlink(c_string name)
     {
         detail::get_void(try_unlink(name), "ipc_shm_unlink");
     }
+    /// As try_fd, but throws std::system_error.
     [[nodiscard]] int fd() const
     {
         return detail::get(try_fd(), "ipc_shm_fd");
     }
+    /// As try_is_current, but throws std::system_error.
     [[nodiscard]] bool is_current() const
     {
         return detail::get(try_is_current(), "ipc_shm_is_current");
     }
+    /// As try_at, but throws std::system_error.
     template <class T> [[nodiscard]] T &at(std::size_t offset = 0) const
     {
         return *detail::get(try_at<T>(offset), "unixipc::region::at");

@@ -58,16 +58,17 @@ class sem_lock : public detail::shared_lock_functions<sem_lock> {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_key, but throws std::system_error.
     [[nodiscard]] static key_t key(c_string path, int project)
     {
         return detail::get(try_key(path, project), "ipc_ftok");
     }
+    /// As try_open, but throws std::system_error.
     [[nodiscard]] static sem_lock open(key_t key, int mode_flags = IPC_CREAT | 0600)
     {
         return detail::get(try_open(key, mode_flags), "ipc_semlock_open");
     }
+    /// As try_remove, but throws std::system_error.
     void remove()
     {
         detail::check(::ipc_semlock_remove(id_), "ipc_semlock_remove");

@@ -15,7 +15,9 @@ class shared_mutex : public detail::shared_lock_functions<shared_mutex> {
     using object = detail::placed<::ipc_rwlock>;
 
   public:
+    /// The object in memory.
     using native_type = ::ipc_rwlock;
+    /// The largest number of threads that can hold it for reading at once.
     static constexpr int readers_max = IPC_RWLOCK_READERS_MAX;
 
     /// Makes an unlocked lock, once, before any other use.
@@ -33,10 +35,12 @@ class shared_mutex : public detail::shared_lock_functions<shared_mutex> {
     [[nodiscard]] ::ipc_rwlock *native() const noexcept { return object_.get(); }
 
 #if UNIXIPC_HAS_EXCEPTIONS
+    /// As try_create, but throws std::system_error.
     [[nodiscard]] static shared_mutex create(memory where, ::ipc_rwlock &raw)
     {
         return detail::get(try_create(std::move(where), raw), "ipc_rwlock_init");
     }
+    /// As try_open, but throws std::system_error.
     [[nodiscard]] static shared_mutex open(memory where, ::ipc_rwlock &raw)
     {
         return detail::get(try_open(std::move(where), raw), "unixipc::shared_mutex::open");

@@ -113,14 +113,14 @@ class socket {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_msg_send, but throws std::system_error.
     void msg_send(const_bytes message, span<const int> fds = {}, timeout time = forever)
     {
         detail::check(
             ::ipc_msg_send(fd(), message.data(), message.size(), fds.data(), fds.size(), time.ms()),
             "ipc_msg_send");
     }
+    /// As try_msg_sendv, but throws std::system_error.
     std::size_t msg_sendv(span<const ::iovec> parts, span<const int> fds = {},
                           timeout time = forever)
     {
@@ -129,6 +129,7 @@ class socket {
                                                    fds.size(), time.ms()),
                                    "ipc_msg_sendv");
     }
+    /// As try_msg_recv, but throws std::system_error.
     [[nodiscard]] received_message msg_recv(mutable_bytes buffer, span<descriptor> fds = {},
                                             timeout time = forever)
     {
@@ -137,21 +138,25 @@ class socket {
             detail::check_count(msg_recv_into(buffer, fds, got.descriptors, time), "ipc_msg_recv");
         return got;
     }
+    /// As try_send_full, but throws std::system_error.
     void send_full(const_bytes data, timeout time = forever)
     {
         detail::check_count(::ipc_send_full(fd(), data.data(), data.size(), nullptr, time.ms()),
                             "ipc_send_full");
     }
+    /// As try_recv_full, but throws std::system_error.
     [[nodiscard]] std::size_t recv_full(mutable_bytes buffer, timeout time = forever)
     {
         return detail::check_count(
             ::ipc_recv_full(fd(), buffer.data(), buffer.size(), nullptr, time.ms()),
             "ipc_recv_full");
     }
+    /// As try_peer_cred, but throws std::system_error.
     [[nodiscard]] credentials peer_cred() const
     {
         return detail::get(try_peer_cred(), "ipc_peer_cred");
     }
+    /// As try_peer_pidfd, but throws std::system_error.
     [[nodiscard]] descriptor peer_pidfd() const
     {
         return detail::get(try_peer_pidfd(), "ipc_peer_pidfd");

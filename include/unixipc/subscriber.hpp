@@ -21,7 +21,7 @@ using feed_id = std::array<std::uint8_t, IPC_FEED_ID_SIZE>;
 /// The longest name of a subscriber, in bytes.
 inline constexpr std::size_t subscriber_name_max = IPC_SUB_NAME_SIZE - 1;
 
-/// Options of a subscriber. See ipc_sub_connect(3).
+/// Options of a subscriber. See ipc_sub_connect(3). The text of the name stays valid during the call.
 struct subscriber_options {
     bool lossy = false;                  ///< the publisher does not wait: messages may be lost
     bool oldest = false;                 ///< begin with the oldest message that is left
@@ -149,24 +149,26 @@ class subscriber {
     }
 
 #if UNIXIPC_HAS_EXCEPTIONS
-    // The same functions, which throw std::system_error.
-
+    /// As try_connect, but throws std::system_error.
     [[nodiscard]] static subscriber connect(c_string path, const subscriber_options &options = {},
                                             timeout time = forever)
     {
         return detail::get(try_connect(path, options, time), "ipc_sub_connect");
     }
+    /// As try_from_fd, but throws std::system_error.
     [[nodiscard]] static subscriber from_fd(int sock, const subscriber_options &options = {},
                                             timeout time = forever)
     {
         return detail::get(try_from_fd(sock, options, time), "ipc_sub_from_fd");
     }
+    /// As try_recv, but throws std::system_error.
     [[nodiscard]] delivery recv(mutable_bytes buffer, timeout time = forever)
     {
         delivery got{};
         detail::check(recv_into(buffer.data(), buffer.size(), time, got), "ipc_sub_recv");
         return got;
     }
+    /// As try_recv_value, but throws std::system_error.
     template <class T> [[nodiscard]] value_delivery<T> recv_value(timeout time = forever)
     {
         value_delivery<T> got{};
@@ -175,20 +177,24 @@ class subscriber {
             detail::throw_error(error, "ipc_sub_recv");
         return got;
     }
+    /// As try_peek, but throws std::system_error.
     [[nodiscard]] peeked_delivery peek(timeout time = forever)
     {
         peeked_delivery got{};
         detail::check(peek_into(got, time), "ipc_sub_peek");
         return got;
     }
+    /// As try_release_message, but throws std::system_error.
     [[nodiscard]] bool release_message()
     {
         return detail::check_number(release_raw(), "ipc_sub_release") != 0;
     }
+    /// As try_fd, but throws std::system_error.
     [[nodiscard]] int fd()
     {
         return detail::check_number(::ipc_sub_fd(native()), "ipc_sub_fd");
     }
+    /// As try_information, but throws std::system_error.
     [[nodiscard]] subscriber_information information() const
     {
         return detail::get(try_information(), "ipc_sub_info");

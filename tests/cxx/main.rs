@@ -44,7 +44,7 @@ fn file(name: &str) -> PathBuf {
 
 /// The flags for a revision of the language, with `more`.
 fn flags<'a>(standard: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut flags = vec![standard, "-g"];
+    let mut flags = vec![standard];
     flags.extend(WARNINGS);
     flags.extend(more);
     flags

@@ -3,8 +3,9 @@
 use crate::{COMPILERS, STANDARDS, TOOLS, file, flags};
 use common::programs::{path_text, run_bounded};
 use common::stage::{self, Link};
-use common::{run, text, trial_with_tools};
+use common::{root, run, text, trial_with_tools};
 use libtest_mimic::{Failed, Trial};
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
@@ -24,8 +25,9 @@ const PROGRAMS: [&str; 11] = [
     "wait",
 ];
 const NO_EXCEPTIONS: [&str; 2] = ["-fno-exceptions", "-fno-rtti"];
-const SANITIZERS: [&str; 2] = [
+const SANITIZERS: [&str; 3] = [
     "-fsanitize=address,undefined",
+    "-g",
     "-fno-sanitize-recover=undefined",
 ];
 
@@ -54,6 +56,7 @@ pub fn trials() -> Vec<Trial> {
             &["-fsanitize=thread"],
         ));
         trials.push(mixed(compiler));
+        trials.push(readme(compiler));
     }
     trials
 }
@@ -129,4 +132,26 @@ fn mixed(compiler: &'static str) -> Trial {
             }
         },
     )
+}
+
+/// The program that README.md shows.
+fn readme(compiler: &'static str) -> Trial {
+    let tools = [&TOOLS[..], &[compiler]].concat();
+    trial_with_tools(format!("README.md, {compiler}"), &tools, move || {
+        let directory = TempDir::new()?;
+        let readme = fs::read_to_string(root().join("README.md"))?;
+        let (_, rest) = readme.split_once("```cpp\n").ok_or("no C++ program")?;
+        let (program, _) = rest.split_once("```").ok_or("the program has no end")?;
+        let source = directory.path().join("readme.cc");
+        let binary = directory.path().join("readme");
+        fs::write(&source, program)?;
+        let flags = flags("-std=c++17", &[]);
+        let prefix = stage::prefix()?;
+        stage::compile(compiler, prefix, Link::Shared, &flags, &[&source], &binary)?;
+        let output = run(&mut Command::new(&binary))?;
+        match text(&output).as_str() {
+            "a text\n2.5\nthe end\n" => Ok(()),
+            other => Err(format!("the program prints {other:?}").into()),
+        }
+    })
 }
