@@ -24,8 +24,9 @@ namespace detail {
 template <class Receive>
 ssize_t receive_descriptors(span<descriptor> fds, std::size_t &stored, Receive receive)
 {
-    int raw[IPC_MSG_FDS_MAX];
-    std::size_t count = fds.size() < IPC_MSG_FDS_MAX ? fds.size() : IPC_MSG_FDS_MAX;
+    constexpr std::size_t max = IPC_MSG_FDS_MAX;
+    int raw[max];
+    std::size_t count = fds.size() < max ? fds.size() : max;
     const ssize_t size = receive(raw, &count);
     if (size >= 0) {
         for (std::size_t i = 0; i < count; i++)
@@ -43,6 +44,11 @@ ssize_t receive_descriptors(span<descriptor> fds, std::size_t &stored, Receive r
 /// recv_full transfer whole buffers over a stream. See ipc_msg_send(3) and ipc_send_full(3).
 class socket {
   public:
+    /// The length of the longest message on a stream.
+    static constexpr std::size_t message_max = IPC_MSG_MAX;
+    /// The largest number of descriptors that one message can carry.
+    static constexpr std::size_t descriptors_max = IPC_MSG_FDS_MAX;
+
     /// No socket.
     socket() noexcept = default;
     /// Takes the ownership of a connected socket.

@@ -205,6 +205,24 @@ template <class Lock> void writer_death(Lock &lock)
     CHECK(guard.owns_lock());
 }
 
+/// The exception keeps the memory of the lock that it unlocks.
+void exception_outlives_memory()
+{
+    std::exception_ptr kept;
+    {
+        unixipc::region region = unixipc::region::create(sizeof(Shared));
+        auto mutex = unixipc::mutex::create(region, region.at<Shared>().mutex);
+        kill_owner(mutex);
+        try {
+            mutex.lock();
+        } catch (const unixipc::owner_died &) {
+            kept = std::current_exception();
+        }
+    }
+    CHECK(kept != nullptr);
+    kept = nullptr;
+}
+
 void misuse(const unixipc::region &region)
 {
     auto &shared = region.at<Shared>();
@@ -258,6 +276,7 @@ int main()
     owner_death(mutex);
     owner_death(rwlock);
     writer_death(rwlock);
+    exception_outlives_memory();
     misuse(region);
     by_key();
     unixipc::mutex_options inheriting;

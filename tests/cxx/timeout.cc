@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include <sys/time.h>
+
 using namespace std::chrono_literals;
 using unixipc::timeout;
 
@@ -116,11 +118,32 @@ void calls()
     CHECK(end.recv_value<int>(std::chrono::nanoseconds::max()) == 1);
 }
 
+/// A signal handler ends only a call that asks for it.
+void signals()
+{
+    struct sigaction action = {};
+    action.sa_handler = [](int) {};
+    CHECK(sigaction(SIGALRM, &action, nullptr) == 0);
+    // Repeated, because a signal before the call waits does not end it.
+    itimerval timer = {{0, 5000}, {0, 5000}};
+    CHECK(setitimer(ITIMER_REAL, &timer, nullptr) == 0);
+    auto [end, peer] = unixipc::channel::open_pair();
+    std::byte buffer[8];
+    CHECK(fails(end.try_recv(buffer, unixipc::until_signal), std::errc::interrupted));
+    expect_error(std::errc::interrupted, [&end = end, &buffer] {
+        static_cast<void>(end.recv(buffer, unixipc::until_signal));
+    });
+    CHECK(fails(end.try_recv(buffer, 30ms), std::errc::timed_out));
+    timer = {};
+    CHECK(setitimer(ITIMER_REAL, &timer, nullptr) == 0);
+}
+
 } // namespace
 
 int main()
 {
     time_points();
     calls();
+    signals();
     return 0;
 }
