@@ -19,13 +19,13 @@ int main()
                 own = copy.share();
                 CHECK(event.native() != nullptr && own.native() == copy.native());
             }
-            own.bytes()[i] = std::byte{1};
+            own.bytes()[60000 + i] = std::byte{1};
         });
     }
     const unixipc::region last = region.share();
     region = unixipc::region();
     for (std::thread &thread : threads)
         thread.join();
-    CHECK(last.data() == address && last.bytes()[3] == std::byte{1});
+    CHECK(last.data() == address && last.bytes()[60003] == std::byte{1});
     return 0;
 }
