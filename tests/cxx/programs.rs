@@ -126,7 +126,11 @@ fn mixed(compiler: &'static str) -> Trial {
             link()?;
             compile("-std=c++20")?;
             match link() {
-                Err(failed) if format!("{failed:?}").contains("undefined reference to `pass_on(") => Ok(()),
+                Err(failed)
+                    if format!("{failed:?}").contains("undefined reference to `pass_on(") =>
+                {
+                    Ok(())
+                }
                 Err(failed) => Err(failed),
                 Ok(()) => Err(Failed::from("the program is linked")),
             }
