@@ -59,7 +59,6 @@ class held_lock {
 
     void release() noexcept { owns_ = false; }
     [[nodiscard]] bool owns() const noexcept { return owns_; }
-    /// As try_mark_consistent, but throws std::system_error.
     int mark_consistent() const { return lock_.mark_consistent(lock_.lock); }
 
   private:

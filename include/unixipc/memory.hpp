@@ -9,6 +9,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
 
 namespace unixipc {
 inline namespace UNIXIPC_ABI {
