@@ -93,13 +93,33 @@ struct is_pointer_at<T, std::index_sequence<I...>,
     : std::true_type {
 };
 
-// The initialisers that are tried: a pointer in a later member is not detected.
+// The same for the initialisers of a member that is an aggregate.
+template <class T, class Before, class Inside, class = void>
+struct is_pointer_inside : std::false_type {
+};
+template <class T, std::size_t... I, std::size_t... J>
+struct is_pointer_inside<
+    T, std::index_sequence<I...>, std::index_sequence<J...>,
+    std::void_t<decltype(T{any_value_at<I>{}..., {any_value_at<J>{}..., any_pointer{}}})>>
+    : std::true_type {
+};
+
+// The initialisers that are tried: a pointer after them is not detected.
 constexpr std::size_t members_checked = 32;
+constexpr std::size_t inner_members_checked = 8;
+
+template <class T, class Before, std::size_t... J>
+constexpr bool has_pointer_inside(std::index_sequence<J...> /*inside*/)
+{
+    return (is_pointer_inside<T, Before, std::make_index_sequence<J>>::value || ...);
+}
 
 template <class T, std::size_t... I>
-constexpr bool has_pointer_member(std::index_sequence<I...> /*unused*/)
+constexpr bool has_pointer_member(std::index_sequence<I...> /*members*/)
 {
-    return (is_pointer_at<T, std::make_index_sequence<I>>::value || ...);
+    using inner = std::make_index_sequence<inner_members_checked>;
+    return (is_pointer_at<T, std::make_index_sequence<I>>::value || ...) ||
+           (has_pointer_inside<T, std::make_index_sequence<I>>(inner()) || ...);
 }
 
 template <class T> constexpr bool holds_pointer()
@@ -120,9 +140,8 @@ template <class T> constexpr bool holds_pointer()
 } // namespace detail
 
 /// Whether the bytes of a T mean the same in another process: T is trivially copyable, and contains
-/// no pointer as far as that can be detected. The members of an aggregate are checked, but of a
-/// member that is itself an aggregate only the first one; those of a class with constructors are
-/// not. A program can specialise the template for its own types.
+/// no pointer as far as that can be detected. The members of an aggregate are checked, and the members
+/// of those that are aggregates; those of a class with constructors are not. A program can specialise the template for its own types.
 template <class T>
 struct is_shareable
     : std::bool_constant<std::is_trivially_copyable_v<T> && !std::is_reference_v<T> &&

@@ -3,6 +3,8 @@
 #include "expect.hpp"
 
 #include <array>
+#include <atomic>
+#include <complex>
 #include <filesystem>
 #include <memory>
 #include <shared_mutex>
@@ -99,6 +101,17 @@ struct Bool {
     std::uint64_t a;
     bool b;
 };
+struct Times {
+    std::chrono::nanoseconds first, last;
+    std::atomic<int> count;
+    std::pair<int, long> pair;
+    std::complex<double> number;
+    enum class State : long { none } states[3];
+    struct {
+        bool is_set;
+        double values[2][2];
+    } inner[2];
+};
 struct NoDefault {
     explicit NoDefault(int number) : value(number) {}
     int value;
@@ -118,6 +131,14 @@ struct PointerInside {
 struct InnerFirst {
     PointerFirst pointer;
     int length;
+};
+struct AfterArray {
+    double numbers[3];
+    Pointer inside;
+};
+struct Deeper {
+    int length;
+    PointerInside inside;
 };
 struct Pointers {
     long count;
@@ -154,6 +175,7 @@ using unixipc::is_shareable_v;
 static_assert(!is_shareable_v<Known>);
 static_assert(is_shareable_v<int> && is_shareable_v<double> && is_shareable_v<Side>);
 static_assert(is_shareable_v<Quote> && is_shareable_v<Nested> && is_shareable_v<Bool>);
+static_assert(!unixipc::detail::holds_pointer<Times>());
 static_assert(is_shareable_v<NoDefault> && is_shareable_v<std::array<long, 100>>);
 static_assert(is_shareable_v<char[16]> && is_shareable_v<std::chrono::nanoseconds>);
 static_assert(!is_shareable_v<int *> && !is_shareable_v<const char *> && !is_shareable_v<int *[3]>);
@@ -161,13 +183,14 @@ static_assert(!is_shareable_v<int Quote::*> && !is_shareable_v<std::nullptr_t>);
 static_assert(!is_shareable_v<Pointer> && !is_shareable_v<PointerFirst>);
 static_assert(!is_shareable_v<InnerFirst> && !is_shareable_v<Pointers> &&
               !is_shareable_v<Function>);
-static_assert(!is_shareable_v<std::array<int *, 4>>);
+static_assert(!is_shareable_v<std::array<int *, 4>> && !is_shareable_v<std::array<Pointer, 4>>);
+static_assert(!is_shareable_v<PointerInside> && !is_shareable_v<AfterArray>);
 static_assert(!is_shareable_v<String> && !is_shareable_v<std::string>);
 static_assert(!is_shareable_v<std::string_view> && !is_shareable_v<std::vector<int>>);
 static_assert(!is_shareable_v<std::unique_ptr<int>> && !is_shareable_v<unixipc::const_bytes>);
 static_assert(!is_shareable_v<std::reference_wrapper<int>> && !is_shareable_v<int &>);
 // The documented limits of the detection.
-static_assert(is_shareable_v<Hidden> && is_shareable_v<PointerInside>);
+static_assert(is_shareable_v<Hidden> && is_shareable_v<Deeper>);
 
 template <class T> void move_to_itself(T &object)
 {
