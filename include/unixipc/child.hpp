@@ -184,6 +184,7 @@ class child {
         output_.reset();
         pidfd_.reset();
         if (pid_ > 0 && parent_ == ::getpid()) {
+            const detail::undisturbed guard;
             int status = 0;
             ::kill(pid_, SIGKILL);
             reap(status);

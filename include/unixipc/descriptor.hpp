@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <pthread.h>
 #include <unistd.h>
 
 namespace unixipc {
@@ -55,6 +56,28 @@ class c_string {
     const char *text_;
 };
 
+namespace detail {
+
+/// Defers the cancellation of the thread, and keeps errno. A destructor must not be left by unwinding,
+/// as close(2) and waitpid(2) would do.
+class undisturbed {
+  public:
+    undisturbed() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state_); }
+    undisturbed(const undisturbed &) = delete;
+    undisturbed &operator=(const undisturbed &) = delete;
+    ~undisturbed()
+    {
+        ::pthread_setcancelstate(state_, nullptr);
+        errno = error_;
+    }
+
+  private:
+    int error_ = errno;
+    int state_ = 0;
+};
+
+} // namespace detail
+
 /// Owns a file descriptor, and closes it.
 class descriptor {
   public:
@@ -82,9 +105,8 @@ class descriptor {
     {
         const int old = std::exchange(fd_, fd);
         if (old >= 0 && old != fd) {
-            const int error = errno;
+            const detail::undisturbed guard;
             ::close(old);
-            errno = error;
         }
     }
 

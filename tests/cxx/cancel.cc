@@ -33,6 +33,22 @@ void *wait_for_event(void *argument)
     return nullptr;
 }
 
+/// Destroys objects while the cancellation is pending.
+void *destroy(void * /*argument*/)
+{
+    const Witness witness;
+    sleeper = gettid();
+    {
+        const unixipc::pair pair = unixipc::pair::open();
+        const auto child = unixipc::child::spawn("sleep", {"sleep", "1000"});
+        auto listener = unixipc::listener::listen(check_path("listener"));
+        CHECK(pthread_cancel(pthread_self()) == 0);
+        listener.close();
+    }
+    pthread_testcancel();
+    return nullptr;
+}
+
 /// Cancels a thread that runs a function. Whether it sleeps or is still about to, it ends.
 void cancel(void *(*function)(void *), void *argument)
 {
@@ -56,6 +72,11 @@ int main()
     cancel(receive, &end);
     peer.send_value(5);
     CHECK(end.recv_value<int>(soon) == 5);
+
+    pthread_t thread;
+    void *result = nullptr;
+    CHECK(pthread_create(&thread, nullptr, destroy, nullptr) == 0);
+    CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
 
     const unixipc::region region = unixipc::region::create(4096);
     auto event = unixipc::event::create(region, region.at<ipc_event>());
