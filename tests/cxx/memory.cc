@@ -68,6 +68,12 @@ void places()
     const std::lock_guard guard(local);
 }
 
+bool fill(unixipc::mutable_bytes bytes)
+{
+    bytes[0] = std::byte{8};
+    return true;
+}
+
 void named()
 {
     const std::string name = region_name();
@@ -94,6 +100,11 @@ void named()
     CHECK(fails(unixipc::region::try_open_or_create(name, 200), std::errc(ESTALE)));
     unixipc::region::unlink(name);
     CHECK(fails(unixipc::region::try_unlink(name), std::errc::no_such_file_or_directory));
+    // A function, and zeros.
+    CHECK(unixipc::region::open_or_create(name, 100, fill).bytes()[0] == std::byte{8});
+    unixipc::region::unlink(name);
+    CHECK(unixipc::region::open_or_create(name, 100, options).bytes()[0] == std::byte{0});
+    unixipc::region::unlink(name);
     // Init that fails, and init that throws: no region is left.
     CHECK(fails(unixipc::region::try_open_or_create(name, 100,
                                                     [](unixipc::mutable_bytes) { return false; }),
