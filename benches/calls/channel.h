@@ -113,7 +113,7 @@ void print_ratio(const char *name, const struct result *result, int transport, i
 /* Prints the median of the figures of all rounds, with a target and the range. */
 void print_figure(const char *name, const double *figures, const char *unit, const char *target);
 
-/* Prints what the processors were at the time of a result. */
+/* Prints the figures of the processors at the time of a result. */
 void print_machine(const struct result *result);
 
 /* --- tables --- */
