@@ -1,0 +1,17 @@
+//! Uses the library as packagers and users do: installs it, and builds programs outside the source
+//! tree.
+
+mod cmake;
+mod install;
+mod pkg_config;
+mod support;
+
+use libtest_mimic::Arguments;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut trials = install::trials();
+    trials.extend(pkg_config::trials());
+    trials.extend(cmake::trials());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
