@@ -7,8 +7,9 @@ MAKEFLAGS += --no-builtin-rules
 prefix     = /usr/local
 libdir     = $(prefix)/lib
 includedir = $(prefix)/include
-mandir     = $(prefix)/share/man
-DESTDIR    =
+datadir    = $(prefix)/share
+mandir     = $(datadir)/man
+DESTDIR    ?=
 
 CARGO      ?= cargo
 PKG_CONFIG ?= pkg-config
@@ -19,7 +20,7 @@ OBJCOPY    ?= objcopy
 # Cross-compiling: make TARGET=aarch64-unknown-linux-gnu CC=aarch64-linux-gnu-gcc ...
 TARGET     =
 
-version    := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+version    := $(shell scripts/version)
 soversion  := $(firstword $(subst ., ,$(version)))
 soname     := libunixipc.so.$(soversion)
 sofile     := libunixipc.so.$(version)
@@ -27,11 +28,14 @@ sofile     := libunixipc.so.$(version)
 build      := build
 # The path may contain a space: it stands in quotes, and is not the name of a target.
 stage      := $(CURDIR)/$(build)/stage
-cargo_out  := target/$(if $(TARGET),$(TARGET)/)release
+# scripts/build-into gives other directories for the output.
+cargo_dir  := target
+cargo_out  := $(cargo_dir)/$(if $(TARGET),$(TARGET)/)release
 sources    := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs
 exports    := $(shell grep -o 'ipc_[a-z0-9_]*;' packaging/unixipc.map | tr -d ';')
 pages      := $(wildcard man/*.3 man/*.7)
-cxx_parts  := $(wildcard include/unixipc/*.hpp)
+# All headers that are installed, with their paths below include/.
+headers    := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/*/*.hpp))
 
 ## make               build the shared and the static library
 .PHONY: all
@@ -43,7 +47,7 @@ all: $(build)/$(sofile) $(build)/libunixipc.a
 $(build)/unixipc.o: $(sources) packaging/unixipc.map Makefile
 	@scripts/need '$(CARGO)' '$(CC)' '$(AR)' '$(OBJCOPY)'
 	@mkdir -p $(build)
-	$(CARGO) rustc --release --locked --lib --crate-type staticlib --target-dir target \
+	$(CARGO) rustc --release --locked --lib --crate-type staticlib --target-dir $(cargo_dir) \
 	    $(if $(TARGET),--target $(TARGET))
 	printf '%s\n' $(exports) >$(build)/exports
 	$(CC) -r -nostdlib -Wl,--gc-sections -Wl,--force-group-allocation $(addprefix -Wl$(comma)-u$(comma),$(exports)) \
@@ -64,14 +68,18 @@ $(build)/$(sofile): $(build)/unixipc.o packaging/unixipc.map
 	    -Wl,--gc-sections -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
 	    -Wl,-z,nodelete
 	chmod 0644 $@
+	ln -sf $(sofile) $(build)/$(soname)
+	ln -sf $(soname) $(build)/libunixipc.so
 
-## make install       install below prefix= (libdir=, includedir=, mandir=, DESTDIR=)
+## make install       install below prefix= (libdir=, includedir=, datadir=, mandir=, DESTDIR=)
 .PHONY: install
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(libdir)/cmake/unixipc' \
-	    '$(DESTDIR)$(includedir)/unixipc' '$(DESTDIR)$(mandir)/man3' '$(DESTDIR)$(mandir)/man7'
-	$(INSTALL) -m 0644 include/unixipc.h include/unixipc.hpp '$(DESTDIR)$(includedir)'
-	$(INSTALL) -m 0644 $(cxx_parts) '$(DESTDIR)$(includedir)/unixipc'
+	    '$(DESTDIR)$(datadir)/unixipc' '$(DESTDIR)$(mandir)/man3' '$(DESTDIR)$(mandir)/man7'
+	for header in $(headers); do \
+	    $(INSTALL) -D -m 0644 include/$$header '$(DESTDIR)$(includedir)'/$$header || exit; \
+	done
+	$(INSTALL) -m 0644 packaging/unixipc.cdef.h '$(DESTDIR)$(datadir)/unixipc'
 	$(INSTALL) -m 0644 $(build)/$(sofile) $(build)/libunixipc.a '$(DESTDIR)$(libdir)'
 	ln -sf $(sofile) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libunixipc.so'
@@ -91,32 +99,35 @@ install: all
 substitute = sed -e 's|@prefix@|$(prefix)|' \
 	-e 's|@libdir@|$(patsubst $(prefix)/%,$${prefix}/%,$(libdir))|' \
 	-e 's|@includedir@|$(patsubst $(prefix)/%,$${prefix}/%,$(includedir))|' \
+	-e 's|@datadir@|$(patsubst $(prefix)/%,$${prefix}/%,$(datadir))|' \
 	-e 's|@version@|$(version)|g' -e 's|@soversion@|$(soversion)|g' \
 	-e "s|@libdir_to_includedir@|$$(realpath -m --relative-to='$(libdir)' '$(includedir)')|"
 
 ## make uninstall     remove the installed files, and directories that are empty then
 .PHONY: uninstall
 uninstall:
-	rm -f '$(DESTDIR)$(includedir)'/unixipc.h '$(DESTDIR)$(includedir)'/unixipc.hpp \
-	    '$(DESTDIR)$(libdir)/libunixipc.a' \
-	    '$(DESTDIR)$(libdir)'/libunixipc.so '$(DESTDIR)$(libdir)'/libunixipc.so.$(soversion)* \
-	    '$(DESTDIR)$(libdir)/pkgconfig/unixipc.pc'
-	rm -rf '$(DESTDIR)$(libdir)/cmake/unixipc' '$(DESTDIR)$(includedir)/unixipc'
+	rm -f '$(DESTDIR)$(libdir)'/libunixipc.a '$(DESTDIR)$(libdir)'/libunixipc.so \
+	    '$(DESTDIR)$(libdir)'/libunixipc.so.$(soversion)* '$(DESTDIR)$(libdir)/pkgconfig/unixipc.pc'
+	rm -rf '$(DESTDIR)$(libdir)/cmake/unixipc' '$(DESTDIR)$(datadir)/unixipc'
+	for header in $(headers); do \
+	    rm -f '$(DESTDIR)$(includedir)'/$$header || exit; \
+	done
 	for page in $(notdir $(pages)); do \
 	    rm -f '$(DESTDIR)$(mandir)'/man$${page##*.}/$$page || exit; \
 	done
-	for directory in '$(libdir)/pkgconfig' '$(libdir)/cmake' '$(includedir)' \
-	    '$(mandir)/man3' '$(mandir)/man7'; do \
+	for directory in '$(libdir)/pkgconfig' '$(libdir)/cmake' '$(includedir)/unixipc' \
+	    '$(includedir)' '$(datadir)' '$(mandir)/man3' '$(mandir)/man7'; do \
 	    rmdir -p --ignore-fail-on-non-empty '$(DESTDIR)'"$$directory" 2>/dev/null || :; \
 	done
 
 # An installation inside the tree, for the examples and the tests.
 .PHONY: stage
 stage: $(build)/stage.done
-$(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a include/unixipc.h include/unixipc.hpp \
-    $(cxx_parts) Makefile $(wildcard packaging/*.in packaging/cmake/*.in) $(pages)
+$(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a $(addprefix include/,$(headers)) \
+    Makefile $(wildcard packaging/*.in packaging/*.h packaging/cmake/*.in) $(pages)
 	$(MAKE) --no-print-directory -s install quiet=1 DESTDIR= prefix='$(stage)' \
-	    libdir='$(stage)/lib' includedir='$(stage)/include' mandir='$(stage)/share/man'
+	    libdir='$(stage)/lib' includedir='$(stage)/include' datadir='$(stage)/share' \
+	    mandir='$(stage)/share/man'
 	touch $@
 
 ## make examples      build the C programs of c_examples/ into build/examples

@@ -30,6 +30,19 @@ pub fn address_sanitizer() -> Option<&'static str> {
     Sanitizer::Address.why_not()
 }
 
+/// The Python interpreter that has cffi.
+pub fn python_cffi() -> Result<&'static str, &'static str> {
+    // The first python3 of the PATH can be another one than that of the system's packages.
+    ["python3", "/usr/bin/python3"]
+        .into_iter()
+        .find(|python| {
+            let mut import = Command::new(python);
+            let output = import.args(["-c", "import cffi"]).output();
+            output.is_ok_and(|output| output.status.success())
+        })
+        .ok_or("missing: python3-cffi")
+}
+
 macro_rules! tools {
     ($($name:ident: $($tool:literal),*;)*) => {$(
         pub fn $name() -> Option<&'static str> {

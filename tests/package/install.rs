@@ -18,7 +18,7 @@ pub fn trials() -> Vec<Trial> {
         make("install: the same under umask 077", files_under_umask),
         make("install: twice", files_twice),
         trial(
-            "install: libdir, includedir and mandir",
+            "install: libdir, includedir, datadir and mandir",
             &WITH_CMAKE,
             overrides,
         ),
@@ -78,12 +78,13 @@ fn files_twice(directory: &Path) -> Result<()> {
 
 /// Each variable takes effect, for pkg-config and CMake too, and no file is installed elsewhere.
 fn overrides(directory: &Path) -> Result<()> {
-    let [prefix, lib, include, man] =
-        ["p", "libraries/64", "p/inc/deep", "pages"].map(|n| directory.join(n));
+    let [prefix, lib, include, data, man] =
+        ["p", "libraries/64", "p/inc/deep", "data", "pages"].map(|n| directory.join(n));
     install(&[
         &setting("prefix", &prefix),
         &setting("libdir", &lib),
         &setting("includedir", &include),
+        &setting("datadir", &data),
         &setting("mandir", &man),
     ])?;
     for file in [
@@ -94,6 +95,7 @@ fn overrides(directory: &Path) -> Result<()> {
         include.join("unixipc.h"),
         include.join("unixipc.hpp"),
         include.join("unixipc/channel.hpp"),
+        data.join("unixipc/unixipc.cdef.h"),
         man.join("man7"),
     ] {
         fs::metadata(&file).map_err(|error| format!("{}: {error}", file.display()))?;

@@ -1,6 +1,7 @@
 //! Uses the library as packagers and users do: installs it, and builds programs outside the source
-//! tree.
+//! tree with pkg-config, CMake, Meson and cffi.
 
+mod cdef;
 mod cmake;
 mod install;
 mod pkg_config;
@@ -13,5 +14,6 @@ fn main() -> ExitCode {
     let mut trials = install::trials();
     trials.extend(pkg_config::trials());
     trials.extend(cmake::trials());
+    trials.extend(cdef::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
