@@ -5,6 +5,8 @@ mod cdef;
 mod cmake;
 mod install;
 mod pkg_config;
+mod reproducible;
+mod subproject;
 mod support;
 
 use libtest_mimic::Arguments;
@@ -14,6 +16,8 @@ fn main() -> ExitCode {
     let mut trials = install::trials();
     trials.extend(pkg_config::trials());
     trials.extend(cmake::trials());
+    trials.extend(subproject::trials());
     trials.extend(cdef::trials());
+    trials.push(reproducible::trial());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
