@@ -3,6 +3,7 @@
 
 mod cdef;
 mod cmake;
+mod debian;
 mod install;
 mod pkg_config;
 mod reproducible;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     trials.extend(cmake::trials());
     trials.extend(subproject::trials());
     trials.extend(cdef::trials());
+    trials.push(debian::trial());
     trials.push(reproducible::trial());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
