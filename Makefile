@@ -237,7 +237,8 @@ check-bench:
 	env -u MAKEFLAGS $(CARGO) test --locked --manifest-path benches/harness/Cargo.toml \
 	    --target-dir target/harness
 
-## make header        generate include/unixipc.h and the golden files of tests/abi from the code
+## make header        generate include/unixipc.h, the files in packaging/ that follow from it, and the
+##                      golden files of tests/abi from the code
 .PHONY: header
 header:
 	UNIXIPC_BLESS=1 $(CARGO) test --locked --target-dir target --test header -- golden

@@ -171,7 +171,7 @@ fn cmake_project(directory: &Path, options: &[String]) -> Result<PathBuf> {
         "cmake_minimum_required(VERSION 3.16)\n\
          project(prog C CXX)\n\
          include(FetchContent)\n\
-         FetchContent_Declare(unixipc SOURCE_DIR {})\n\
+         FetchContent_Declare(unixipc SOURCE_DIR \"{}\")\n\
          FetchContent_MakeAvailable(unixipc)\n\
          foreach(prog prog prog_static)\n\
              add_executable(${{prog}} prog.c)\n\
