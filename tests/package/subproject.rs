@@ -57,7 +57,7 @@ fn meson_project(directory: &Path) -> Result<PathBuf> {
 
 fn programs(project: &Path) -> Result<()> {
     fs::write(project.join("prog.c"), PROGRAM)?;
-    fs::write(project.join("prog.cpp"), PROGRAM)?;
+    fs::write(project.join("prog.cpp"), cxx_program())?;
     Ok(())
 }
 
