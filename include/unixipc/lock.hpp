@@ -107,6 +107,24 @@ class owner_died : public std::system_error {
 
 namespace detail {
 
+#if UNIXIPC_HAS_EXCEPTIONS
+/// Calls acquire(timeout_ms), which says whether it has acquired a lock, until it has or until this
+/// point.
+template <class Clock, class Duration, class Acquire>
+[[nodiscard]] bool acquire_until(const std::chrono::time_point<Clock, Duration> &end,
+                                 Acquire acquire)
+{
+    // The clock may have been set back during the wait.
+    int ms = time_point_to_ms(end);
+    for (;;) {
+        if (acquire(ms))
+            return true;
+        if (ms == 0 || (ms = time_point_to_ms(end)) == 0)
+            return false;
+    }
+}
+#endif
+
 /// The functions of a lock that Lock can acquire for itself. Lock has the C calls:
 /// acquire_raw(int timeout_ms), release_raw, consistent_raw and any().
 template <class Lock> class exclusive_lock {
@@ -151,14 +169,7 @@ template <class Lock> class exclusive_lock {
     template <class Clock, class Duration>
     [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration> &end)
     {
-        // The clock may have been set back during the wait.
-        int ms = time_point_to_ms(end);
-        for (;;) {
-            if (acquired(self().acquire_raw(ms)))
-                return true;
-            if (ms == 0 || (ms = time_point_to_ms(end)) == 0)
-                return false;
-        }
+        return acquire_until(end, [this](int ms) { return acquired(self().acquire_raw(ms)); });
     }
     /// Marks the data as consistent.
     void mark_consistent()
@@ -232,13 +243,8 @@ template <class Lock> class shared_lock_functions : public exclusive_lock<Lock> 
     template <class Clock, class Duration>
     [[nodiscard]] bool try_lock_shared_until(const std::chrono::time_point<Clock, Duration> &end)
     {
-        int ms = time_point_to_ms(end);
-        for (;;) {
-            if (acquired(self().acquire_shared_raw(ms)))
-                return true;
-            if (ms == 0 || (ms = time_point_to_ms(end)) == 0)
-                return false;
-        }
+        return acquire_until(end,
+                             [this](int ms) { return acquired(self().acquire_shared_raw(ms)); });
     }
 #endif
 
