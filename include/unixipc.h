@@ -3362,7 +3362,7 @@ struct ipc_feed_opts {
     unsigned int flags;
     /**
      * how long a publication that waits for space spins before it sleeps, in microseconds, at most
-     * 1000000. 0: about 10 microseconds while spinning succeeds
+     * 1000000. 0: about 100 microseconds while spinning succeeds
      */
     unsigned int spin_us;
     /**

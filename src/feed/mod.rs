@@ -40,7 +40,7 @@ mod subscription;
 
 pub use connect::{connect, from_socket};
 pub use handshake::NAME_SIZE;
-pub use options::{Begin, FeedOptions, SubscriberOptions};
+pub use options::{Begin, FeedOptions, PUBLISHER_SPIN, SubscriberOptions};
 pub use publisher::Feed;
 pub use subscriber::{Received, Subscriber};
 pub use subscription::{Kind, Report};

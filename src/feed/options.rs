@@ -6,6 +6,7 @@ use crate::transport::broadcast::{self, RING_MAX};
 use crate::transport::ring::{Geometry, alignment, size_for};
 use crate::transport::ring_memory::{Pages, ring_size};
 use crate::transport::spin::SpinPolicy;
+use std::time::Duration;
 
 /// The default size of a ring.
 const RING_SIZE: u64 = 256 << 10;
@@ -15,6 +16,11 @@ const RING_SIZE_MAX: u64 = 16 << 20;
 const SUBSCRIBERS_MAX: usize = 64;
 /// The largest number of subscribers that a feed may have.
 const SUBSCRIBERS_LIMIT: usize = 1 << 16;
+/// The length of an adaptive spin of a publisher. A publisher that sleeps takes processor time from
+/// the slowest subscriber, which has to wake it, and all others wait for both. Subscribers that
+/// share a processor read a full ring one after another, so the wait is longer than that of a
+/// channel.
+pub const PUBLISHER_SPIN: Duration = Duration::from_micros(100);
 
 /// The options of a feed.
 #[derive(Clone, Copy, Debug)]

@@ -11,14 +11,14 @@ use std::time::Duration;
 /// How long a blocking call spins.
 #[derive(Clone, Copy, Debug)]
 pub enum SpinPolicy {
-    /// For 10 microseconds, unless the last spins failed.
-    Adaptive,
+    /// For this duration, unless the last spins failed.
+    Adaptive(Duration),
     /// For this duration.
     For(Duration),
 }
 
-/// The length of an adaptive spin: about the cost of sleeping and being woken.
-const ADAPTIVE_SPIN: Duration = Duration::from_micros(10);
+/// The usual length of an adaptive spin: about the cost of sleeping and being woken.
+pub const ADAPTIVE_SPIN: Duration = Duration::from_micros(10);
 /// The number of checks between two reads of the clock.
 const SPINS_PER_CLOCK_READ: u32 = 32;
 /// How often a long spin checks that the peer is alive.
@@ -61,13 +61,13 @@ impl Spinner {
         }
         match self.policy {
             SpinPolicy::For(time) => Some(time).filter(|time| !time.is_zero()),
-            SpinPolicy::Adaptive => {
+            SpinPolicy::Adaptive(time) => {
                 let is_skipped = self.failed_spins >= SPIN_FAIL_LIMIT
                     && !self.failed_spins.is_multiple_of(SPIN_RETRY_EVERY);
                 if is_skipped {
                     self.count_failure();
                 }
-                (!is_skipped && there != 0).then_some(ADAPTIVE_SPIN)
+                (!is_skipped && there != 0).then_some(time)
             }
         }
     }

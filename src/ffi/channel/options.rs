@@ -4,6 +4,7 @@ use crate::channel::Options;
 use crate::errno::{Errno, Result};
 use crate::ffi::pointer::{ExtensibleStruct, copy_struct_from};
 use crate::ffi::spin::spin_policy;
+use crate::transport::spin::ADAPTIVE_SPIN;
 use libc::{c_uint, size_t};
 
 /// Flag of struct ipc_channel_opts: allocate and map all memory of the ring that this side sends
@@ -88,7 +89,7 @@ pub(super) unsafe fn options(
         recv_size_max: opts.recv_size_max,
         message_max: opts.message_max,
         message_align: opts.message_align,
-        spin: spin_policy(opts.spin_us, no_spin)?,
+        spin: spin_policy(opts.spin_us, no_spin, ADAPTIVE_SPIN)?,
         populate: opts.flags & IPC_CHANNEL_F_PREFAULT != 0,
         lock: opts.flags & IPC_CHANNEL_F_LOCK != 0,
         fds: opts.flags & IPC_CHANNEL_F_FDS != 0,

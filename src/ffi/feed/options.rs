@@ -1,7 +1,7 @@
 //! The options of a feed.
 
 use crate::errno::{Errno, Result};
-use crate::feed::{FeedOptions, NAME_SIZE};
+use crate::feed::{FeedOptions, NAME_SIZE, PUBLISHER_SPIN};
 use crate::ffi::pointer::{ExtensibleStruct, copy_struct_from};
 use crate::ffi::spin::spin_policy;
 use crate::transport::ring_memory::Pages;
@@ -29,7 +29,7 @@ pub struct ipc_feed_opts {
     /// IPC_FEED_F_PREFAULT, IPC_FEED_F_LOCK and IPC_FEED_F_NO_SPIN, or'ed
     pub flags: c_uint,
     /// how long a publication that waits for space spins before it sleeps, in microseconds, at most
-    /// 1000000. 0: about 10 microseconds while spinning succeeds
+    /// 1000000. 0: about 100 microseconds while spinning succeeds
     pub spin_us: c_uint,
     /// the size of the ring in bytes, rounded up to a power of two of at least 64 KiB and at most
     /// 16 GiB; 0: 256 KiB
@@ -74,7 +74,11 @@ pub(super) unsafe fn feed_options(opts: *const ipc_feed_opts, size: size_t) -> R
         message_align: opts.message_align,
         subscribers_max: opts.subscribers_max,
         stall_ms,
-        spin: spin_policy(opts.spin_us, opts.flags & IPC_FEED_F_NO_SPIN != 0)?,
+        spin: spin_policy(
+            opts.spin_us,
+            opts.flags & IPC_FEED_F_NO_SPIN != 0,
+            PUBLISHER_SPIN,
+        )?,
         lossy_only: opts.lossy_only != 0,
         pages: Pages {
             populate: opts.flags & IPC_FEED_F_PREFAULT != 0,

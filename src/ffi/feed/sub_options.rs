@@ -5,6 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::feed::{Begin, NAME_SIZE, SubscriberOptions};
 use crate::ffi::pointer::{ExtensibleStruct, copy_struct_from, optional_string};
 use crate::ffi::spin::spin_policy;
+use crate::transport::spin::ADAPTIVE_SPIN;
 use libc::{c_char, c_uint, size_t};
 
 /// Flag of struct ipc_sub_opts: the publisher does not wait for this subscriber, which may lose
@@ -90,7 +91,7 @@ pub(super) unsafe fn sub_options(
         feed_id: opts.feed_id,
         name,
         size_max: opts.size_max,
-        spin: spin_policy(opts.spin_us, has(IPC_SUB_F_NO_SPIN))?,
+        spin: spin_policy(opts.spin_us, has(IPC_SUB_F_NO_SPIN), ADAPTIVE_SPIN)?,
         wait: has(IPC_SUB_F_WAIT),
     })
 }
