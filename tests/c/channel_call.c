@@ -2,23 +2,9 @@
  * Requests and replies between two processes, with time-outs, late replies, the server's death, and
  * a caller that is cancelled.
  */
-#include "check.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
-
-/* The address sanitizers take the stack of a cancelled thread for one in use. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define SANITIZED
-#endif
+#include "cancel.h"
 
 static struct ipc_channel *ch;
-static atomic_int begun;
 
 /* Replies with the request. The request "late" gets its reply after the next one; "exit" none. */
 static void serve(struct ipc_channel *end)
@@ -61,26 +47,6 @@ static void *calls_forever(void *unused)
     return NULL;
 }
 
-/* Cancels a thread that waits for a reply. */
-static void cancel(void)
-{
-    struct timespec while_it_waits = {0, 20000000};
-    pthread_t thread;
-    void *result;
-
-#ifdef SANITIZED
-    return;
-#endif
-    begun = 0;
-    CHECK(pthread_create(&thread, NULL, calls_forever, NULL) == 0);
-    while (!begun)
-        check_pause();
-    nanosleep(&while_it_waits, NULL);
-    CHECK(pthread_cancel(thread) == 0);
-    CHECK(pthread_join(thread, &result) == 0);
-    CHECK(result == PTHREAD_CANCELED);
-}
-
 int main(void)
 {
     struct ipc_channel *ends[2];
@@ -112,7 +78,7 @@ int main(void)
     CHECK(call("fresh", reply, sizeof(reply), 10000) == 5);
     CHECK(memcmp(reply, "fresh", 5) == 0);
     for (int i = 0; i < 3; i++) {
-        cancel();
+        cancel(calls_forever, NULL);
         CHECK(call("fresh", reply, sizeof(reply), 10000) == 5);
         CHECK(memcmp(reply, "fresh", 5) == 0);
     }

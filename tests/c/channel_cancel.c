@@ -2,37 +2,10 @@
  * Threads are cancelled in calls on channels: no descriptor is left, and no message or wake-up
  * is lost.
  */
-#include "check.h"
+#include "cancel.h"
 
-#include <dirent.h>
-#include <pthread.h>
-#include <stdatomic.h>
-
-/* The address sanitizers take the stack of a cancelled thread for one in use. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define SANITIZED
-#endif
-
-static atomic_int begun;
 static int listener;
 static struct ipc_channel *ends[2];
-
-static int descriptors(void)
-{
-    DIR *open = opendir("/proc/self/fd");
-    int count = 0;
-
-    CHECK(open != NULL);
-    while (readdir(open) != NULL)
-        count++;
-    closedir(open);
-    return count;
-}
 
 static void *accepts(void *unused)
 {
@@ -110,25 +83,6 @@ static void *sends_descriptors(void *unused)
         CHECK(ipc_channel_send_fds(ends[0], "x", 1, &input, 1, -1) == 0);
 }
 
-static void cancel(void *(*run)(void *), void *argument)
-{
-    struct timespec while_it_waits = {0, 20000000};
-    pthread_t thread;
-    void *result;
-
-#ifdef SANITIZED
-    return;
-#endif
-    begun = 0;
-    CHECK(pthread_create(&thread, NULL, run, argument) == 0);
-    while (!begun)
-        check_pause();
-    nanosleep(&while_it_waits, NULL);
-    CHECK(pthread_cancel(thread) == 0);
-    CHECK(pthread_join(thread, &result) == 0);
-    CHECK(result == PTHREAD_CANCELED);
-}
-
 /* Receives the messages of sends_descriptors, each with its descriptor. */
 static void receive_all(void)
 {
@@ -164,18 +118,18 @@ static void with_descriptors(void)
 int main(void)
 {
     const char *path = check_path("listener");
-    int before = descriptors();
+    int before = check_descriptors();
     char byte;
 
     listener = ipc_channel_listen(path, 0600, 0);
     CHECK(listener >= 0);
     cancel(accepts, NULL);
     cancel(connects, (void *)path);
-    CHECK(descriptors() == before + 1);
+    CHECK(check_descriptors() == before + 1);
     unlink(path);
     close(listener);
     cancel(waits_for_listener, (void *)path);
-    CHECK(descriptors() == before);
+    CHECK(check_descriptors() == before);
 
     CHECK(ipc_channel_pair(NULL, 0, ends) == 0);
     for (int i = 0; i < 20; i++) {
@@ -192,8 +146,8 @@ int main(void)
     CHECK(ipc_channel_recv(ends[1], &byte, 1, 0) == 1 && byte == 'y');
     ipc_channel_close(ends[0]);
     ipc_channel_close(ends[1]);
-    CHECK(descriptors() == before);
+    CHECK(check_descriptors() == before);
     with_descriptors();
-    CHECK(descriptors() == before);
+    CHECK(check_descriptors() == before);
     return 0;
 }

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -88,6 +89,19 @@ __attribute__((unused)) static const char *check_path(const char *name)
 
     CHECK(length > 0 && (size_t)length < sizeof path);
     return path;
+}
+
+/* The number of open descriptors, with the one by which they are counted. */
+__attribute__((unused)) static int check_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    int count = 0;
+
+    CHECK(directory != NULL);
+    while (readdir(directory) != NULL)
+        count++;
+    CHECK(closedir(directory) == 0);
+    return count;
 }
 
 #endif

@@ -1,36 +1,9 @@
 /* Threads are cancelled in calls on feeds: no descriptor is left, and no message is lost. */
-#include "check.h"
+#include "cancel.h"
 
-#include <dirent.h>
-#include <pthread.h>
-#include <stdatomic.h>
-
-/* The address sanitizers take the stack of a cancelled thread for one in use. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define SANITIZED
-#endif
-
-static atomic_int begun;
 static struct ipc_feed *feed;
 static struct ipc_sub *sub;
 static char message[1000];
-
-static int descriptors(void)
-{
-    DIR *open = opendir("/proc/self/fd");
-    int count = 0;
-
-    CHECK(open != NULL);
-    while (readdir(open) != NULL)
-        count++;
-    closedir(open);
-    return count;
-}
 
 /* No publisher admits the subscriber: not a cancellation point. */
 static void *connects(void *path)
@@ -87,25 +60,6 @@ static void *reserves(void *unused)
     }
 }
 
-static void cancel(void *(*run)(void *), void *argument)
-{
-    struct timespec while_it_waits = {0, 20000000};
-    pthread_t thread;
-    void *result;
-
-#ifdef SANITIZED
-    return;
-#endif
-    begun = 0;
-    CHECK(pthread_create(&thread, NULL, run, argument) == 0);
-    while (!begun)
-        check_pause();
-    nanosleep(&while_it_waits, NULL);
-    CHECK(pthread_cancel(thread) == 0);
-    CHECK(pthread_join(thread, &result) == 0);
-    CHECK(result == PTHREAD_CANCELED);
-}
-
 /* Receives the messages up to the next sequence number of the feed. */
 static void receive_all(uint64_t *next)
 {
@@ -125,7 +79,7 @@ int main(void)
 {
     struct ipc_feed_opts opts = {.size = 65536};
     const char *path = check_path("feed");
-    int before = descriptors();
+    int before = check_descriptors();
     uint64_t next = 0;
     pthread_t thread;
     int pair[2];
@@ -133,7 +87,7 @@ int main(void)
     CHECK(ipc_feed_create(&opts, sizeof opts, &feed) == 0);
     CHECK(ipc_feed_listen(feed, path, 0600, 0) == 0);
     cancel(connects, (void *)path);
-    while (descriptors() != before + 3)
+    while (check_descriptors() != before + 3)
         CHECK(ipc_feed_service(feed) == 0);
 
     CHECK(ipc_pair_open(SOCK_SEQPACKET, pair) == 0);
@@ -143,7 +97,7 @@ int main(void)
         CHECK(ipc_feed_service(feed) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(close(pair[0]) == 0 && close(pair[1]) == 0);
-    CHECK(descriptors() == before + 3 + 4);
+    CHECK(check_descriptors() == before + 3 + 4);
 
     for (int i = 0; i < 10; i++) {
         cancel(i % 2 == 0 ? receives : peeks, NULL);
@@ -159,6 +113,6 @@ int main(void)
     }
     ipc_sub_close(sub);
     ipc_feed_close(feed);
-    CHECK(descriptors() <= before + 1); /* a thread that sleeps may have one of its own */
+    CHECK(check_descriptors() <= before + 1); /* a thread that sleeps may have one of its own */
     return 0;
 }

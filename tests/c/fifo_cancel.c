@@ -1,7 +1,6 @@
 /* Threads that are cancelled in the calls on FIFOs leave no descriptor, reader or writer behind. */
 #include "check.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 
@@ -17,18 +16,6 @@ static char path[4096];
 static int end, timeout;
 static unsigned flags;
 static volatile int result, cleaned, thread_number;
-
-static int open_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    CHECK(dir != NULL);
-    while (readdir(dir) != NULL)
-        count++;
-    CHECK(closedir(dir) == 0);
-    return count;
-}
 
 static void clean(void *arg)
 {
@@ -93,7 +80,7 @@ static void cancel_in(int (*call)(void), useconds_t later)
 {
     pthread_t thread;
     void *got = NULL;
-    int fds = open_fds();
+    int fds = check_descriptors();
 
     cleaned = 0;
     thread_number = 0;
@@ -106,7 +93,7 @@ static void cancel_in(int (*call)(void), useconds_t later)
     CHECK(pthread_join(thread, &got) == 0);
     CHECK(got == PTHREAD_CANCELED);
     CHECK(cleaned == 1);
-    CHECK(open_fds() == fds);
+    CHECK(check_descriptors() == fds);
 }
 
 /* The other side does not take a cancelled thread for a peer. */

@@ -2,7 +2,6 @@
  * leaves a lock or a descriptor behind. */
 #include "check.h"
 
-#include <dirent.h>
 #include <pthread.h>
 
 static char name[64], lock[128];
@@ -15,19 +14,6 @@ static void clean_up(void)
         ipc_shm_unlink(name);
         unlink(lock);
     }
-}
-
-static int count_descriptors(void)
-{
-    DIR *directory = opendir("/proc/self/fd");
-    int count = 0;
-
-    CHECK(directory != NULL);
-    while (readdir(directory) != NULL) {
-        count++;
-    }
-    closedir(directory);
-    return count;
 }
 
 /* Cancellation is pending when this runs, and this function has cancellation points. */
@@ -122,9 +108,9 @@ int main(void)
     snprintf(lock, sizeof lock, "/dev/shm/.%s.lock", name + 1);
     CHECK(atexit(clean_up) == 0);
     CHECK(pthread_barrier_init(&inside, NULL, 2) == 0);
-    before = count_descriptors();
+    before = check_descriptors();
     cancel(make_and_end, NULL);
-    CHECK(count_descriptors() == before);
+    CHECK(check_descriptors() == before);
     CHECK(access(lock, F_OK) == -1);
     child = check_fork();
     if (child == 0) {
@@ -136,7 +122,7 @@ int main(void)
     check_passed(child);
     CHECK(ipc_shm_unlink(name) == 0);
     cancel(all_calls_and_end, &done);
-    CHECK(done == 1 && count_descriptors() == before);
+    CHECK(done == 1 && check_descriptors() == before);
     CHECK(pthread_barrier_destroy(&inside) == 0);
     return 0;
 }
