@@ -95,12 +95,16 @@ pub struct NextCondition<'a, B> {
     pub end: View<'a, B>,
     /// Its side of the ring.
     pub reader: &'a mut Reader,
+    /// The result of the last search. A second search could find something else if the publisher is
+    /// hostile.
+    pub found: Next,
 }
 
 impl<B: Doorbell> Condition for NextCondition<'_, B> {
     fn poll(&mut self) -> Result<bool> {
         let words = &self.end.feed().words;
-        Ok(self.reader.poll(self.end.memory, words)? != Next::Nothing)
+        self.found = self.reader.poll(self.end.memory, words)?;
+        Ok(self.found != Next::Nothing)
     }
 
     fn check(&mut self) -> Result<Progress> {

@@ -204,18 +204,14 @@ impl Subscriber {
                 if !self.is_sole() {
                     return Err(Errno::EBUSY);
                 }
-                match waited.map_err(|error| self.poison(error))? {
-                    Progress::Ready => self.reader.poll(&self.memory, &self.memory.control().words),
-                    _ => return Ok(None),
-                }
+                waited
             }
             found => found,
         };
         match found.map_err(|error| self.poison(error))? {
             Next::Message(len) => Ok(Some(len)),
             Next::Overtaken => Err(self.overtaken()),
-            // Not after a successful wait.
-            Next::Nothing => Err(Errno::EAGAIN),
+            Next::Nothing => Ok(None),
         }
     }
 
@@ -259,8 +255,8 @@ impl Subscriber {
         error
     }
 
-    /// Waits for a message or the end of the feed. Never returns [`Progress::Pending`].
-    fn wait(&mut self, deadline: &mut Deadline) -> Result<Progress> {
+    /// Waits for a message or the end of the feed. Returns [`Next::Nothing`] at the end.
+    fn wait(&mut self, deadline: &mut Deadline) -> Result<Next> {
         let end = View {
             memory: &self.memory,
             mine: self.page.control(),
@@ -275,6 +271,7 @@ impl Subscriber {
         let mut condition = NextCondition {
             end,
             reader: &mut self.reader,
+            found: Next::Nothing,
         };
         let progress = if deadline.is_never() {
             if end.bell.is_polled() {
@@ -301,6 +298,7 @@ impl Subscriber {
                 done => done,
             }
         };
+        let found = condition.found;
         if progress == Progress::Ended && !self.end_received {
             self.end_received = true;
             // The end is no longer a reason for the descriptor to be readable, but the publisher's
@@ -313,7 +311,7 @@ impl Subscriber {
                 end.rearm(&self.reader);
             }
         }
-        Ok(progress)
+        Ok(found)
     }
 
     /// The descriptor for event loops.

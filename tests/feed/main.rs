@@ -9,6 +9,7 @@ mod death;
 mod delivery;
 mod event_loop;
 mod handshake;
+mod hostile;
 mod listen;
 mod lossy;
 mod resources;

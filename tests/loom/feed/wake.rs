@@ -8,6 +8,7 @@ use crate::channel::doorbell::{Limit, ModelDoorbell};
 use crate::channel::processor::{Processor, run_on};
 use crate::check;
 use crate::errno::Result;
+use crate::transport::broadcast::Next;
 use crate::transport::event_count::{Fences, PeerState, Watch};
 use crate::transport::followers::{Sleeper, are_all_awake, notify_all};
 use crate::transport::wait::{Condition, EventWords, Progress, Role, wait};
@@ -191,6 +192,7 @@ impl WakingReceiver {
         let mut condition = NextCondition {
             end,
             reader: &mut self.receiver.reader,
+            found: Next::Nothing,
         };
         match condition.check().unwrap() {
             Progress::Pending => {}
