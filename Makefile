@@ -43,13 +43,14 @@ all: $(build)/$(sofile) $(build)/libunixipc.a
 
 # One object with the code that the exported functions need. All other names become local, so a
 # program can be linked with a second library written in Rust. The section groups are dissolved:
-# otherwise the linker would keep one copy of a group that both libraries have.
+# otherwise the linker would keep one copy of a group that both libraries have. One name stays global,
+# but hidden: the notes of all probes in a program refer to the same _.stapsdt.base (doc/probes.md).
 $(build)/unixipc.o: $(sources) packaging/unixipc.map Makefile
 	@scripts/need '$(CARGO)' '$(CC)' '$(AR)' '$(OBJCOPY)'
 	@mkdir -p $(build)
 	$(CARGO) rustc --release --locked --lib --crate-type staticlib --target-dir $(cargo_dir) \
 	    $(if $(TARGET),--target $(TARGET))
-	printf '%s\n' $(exports) >$(build)/exports
+	printf '%s\n' $(exports) _.stapsdt.base >$(build)/exports
 	$(CC) -r -nostdlib -Wl,--gc-sections -Wl,--force-group-allocation $(addprefix -Wl$(comma)-u$(comma),$(exports)) \
 	    -o $@ $(cargo_out)/libunixipc.a
 	$(OBJCOPY) --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd \

@@ -1,6 +1,6 @@
 //! Time-outs: `timeout_ms` of the C interface, and the waits that it limits.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys;
 use crate::sys::futex::{self, SleepEnd};
 use libc::{c_int, timespec};
@@ -59,7 +59,7 @@ impl Deadline {
     #[inline]
     pub fn new(timeout_ms: c_int) -> Result<Self> {
         if timeout_ms < WAIT_INTR {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         Ok(Self::from_timeout(timeout_ms))
     }
@@ -93,7 +93,7 @@ impl Deadline {
     /// fails with `EINTR` if not.
     pub fn interrupted(&self) -> Result<()> {
         if self.timeout_ms == WAIT_INTR {
-            Err(Errno::EINTR)
+            Err(errno!(EINTR))
         } else {
             Ok(())
         }
@@ -175,7 +175,7 @@ impl Deadline {
     ) -> Result<SleepEnd> {
         let time = self.remaining()?.map_or(most, |left| left.min(most));
         match wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
-            Err(Errno::EINTR) => self.interrupted().map(|()| SleepEnd::Woken),
+            Err(error) if error == Errno::EINTR => self.interrupted().map(|()| SleepEnd::Woken),
             other => other,
         }
     }
@@ -244,14 +244,14 @@ impl Deadline {
             FOREVER => return Ok(None),
             // Limited by `within`, if it has a deadline.
             WAIT_INTR if self.deadline == 0 => return Ok(None),
-            NEVER => return Err(Errno::EAGAIN),
+            NEVER => return Err(errno!(EAGAIN)),
             _ => {}
         }
         let now = sys::monotonic_ns();
         self.begin(now);
         match self.deadline.checked_sub(now) {
             Some(left) if left != 0 => Ok(Some(Duration::from_nanos(left))),
-            _ => Err(Errno::ETIMEDOUT),
+            _ => Err(errno!(ETIMEDOUT)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Descriptors that come from C.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use libc::c_int;
 use nix::fcntl::FcntlArg;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
@@ -11,7 +11,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 /// kernel checks in the call that uses the descriptor whether it is open.
 pub fn borrow<'a>(fd: c_int) -> Result<BorrowedFd<'a>> {
     if fd < 0 {
-        return Err(Errno::EBADF);
+        return Err(errno!(EBADF));
     }
     // SAFETY: not −1. The caller keeps it open; otherwise the system call fails or uses another
     // file, as in C.
@@ -27,7 +27,7 @@ pub fn borrow<'a>(fd: c_int) -> Result<BorrowedFd<'a>> {
 #[inline(never)] // one copy of the check
 pub unsafe fn own(fd: c_int) -> Result<OwnedFd> {
     if fd < 0 {
-        return Err(Errno::EBADF);
+        return Err(errno!(EBADF));
     }
     // SAFETY: the caller's promise.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

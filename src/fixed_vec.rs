@@ -1,7 +1,7 @@
 //! A vector whose capacity is fixed when it is made. Unlike `Vec` it never aborts the process: if no
 //! memory is left, making it fails.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use std::alloc::{self, Layout};
 use std::mem::{self, MaybeUninit};
 use std::ops::{Deref, DerefMut};
@@ -18,11 +18,11 @@ impl<T> FixedVec<T> {
     /// An empty vector for `capacity` elements. Memory that is not used yet is only reserved.
     pub fn new(capacity: usize) -> Result<Self> {
         const { assert!(mem::size_of::<T>() > 0) };
-        let layout = Layout::array::<T>(capacity.max(1)).map_err(|_| Errno::ENOMEM)?;
+        let layout = Layout::array::<T>(capacity.max(1)).map_err(|_| errno!(ENOMEM))?;
         // SAFETY: the layout has a size.
         let memory = unsafe { alloc::alloc(layout) };
         if memory.is_null() {
-            return Err(Errno::ENOMEM);
+            return Err(errno!(ENOMEM));
         }
         let memory = std::ptr::slice_from_raw_parts_mut(memory.cast(), capacity.max(1));
         Ok(Self {
@@ -40,7 +40,7 @@ impl<T> FixedVec<T> {
     /// Appends an element. `ENOSPC` if there is no place.
     pub fn push(&mut self, value: T) -> Result<()> {
         match self.memory.get_mut(self.len) {
-            None => Err(Errno::ENOSPC),
+            None => Err(errno!(ENOSPC)),
             Some(place) => {
                 place.write(value);
                 self.len += 1;
@@ -91,6 +91,7 @@ impl<T> Drop for FixedVec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errno::Errno;
     use std::rc::Rc;
 
     #[test]

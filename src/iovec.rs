@@ -1,6 +1,6 @@
 //! Buffers that C describes by `struct iovec`.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use libc::iovec;
 use std::mem::MaybeUninit;
 use std::slice;
@@ -39,10 +39,10 @@ impl Source {
             return Ok(&[]);
         }
         if iov_base.is_null() {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         if iov_len > isize::MAX as usize {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         }
         // SAFETY: not NULL, not too long; the rest is the promise of `array`.
         Ok(unsafe { slice::from_raw_parts(iov_base.cast(), iov_len) })
@@ -84,7 +84,7 @@ impl Target {
     pub fn buffer(&mut self) -> Result<&mut [MaybeUninit<u8>]> {
         let Self(iovec { iov_base, iov_len }) = *self;
         if iov_base.is_null() || iov_len == 0 || iov_len > isize::MAX as usize {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         // SAFETY: not NULL, not too long; the rest is the promise of `array`.
         Ok(unsafe { slice::from_raw_parts_mut(iov_base.cast(), iov_len) })

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`ffi`] | the functions that C calls: they only convert |
 //! | [`errno`] | the error type, and the only function that sets `errno` |
+//! | [`place`] | the places in the source that errors come from |
 //! | [`deadline`] | time-outs, and waiting for descriptors and futexes under them |
 //! | [`fd`], [`bytes`] | descriptors and buffers from C |
 //! | [`pair`] | socket pairs, complete transfers through a stream, credentials of the peer |
@@ -83,6 +84,7 @@ pub mod name_lock;
 pub mod object;
 pub mod pair;
 pub mod peer_pidfd;
+pub mod place;
 pub mod proc_file;
 pub mod process_lock;
 pub mod process_start;

@@ -29,7 +29,7 @@
 
 use crate::bytes;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::{self, CancelGuard};
 use libc::NAME_MAX;
 use nix::errno::Errno as Error;
@@ -76,7 +76,7 @@ impl NameLock {
     /// `EISDIR` if `path` ends in no name ("/", ".."); with what openat(2) and flock(2) return.
     pub fn acquire(path: &CStr, wait: Deadline) -> Result<Self> {
         // `is_needless` is never true, so the result is never none.
-        Self::acquire_unless(path, wait, &mut || Ok(false))?.ok_or(Errno::EAGAIN)
+        Self::acquire_unless(path, wait, &mut || Ok(false))?.ok_or(errno!(EAGAIN))
     }
 
     /// As [`NameLock::acquire`]. While another process has the lock, it calls `is_needless` before
@@ -110,8 +110,10 @@ impl NameLock {
             }
             match wait.any(&mut [], Some(pause)) {
                 Ok(_) => pause = pause.saturating_mul(2).min(PAUSE_MAX),
-                Err(Errno::EAGAIN | Errno::ETIMEDOUT) if !is_accessible => {
-                    return Err(Errno::EACCES);
+                Err(error)
+                    if error.is_one_of(&[Errno::EAGAIN, Errno::ETIMEDOUT]) && !is_accessible =>
+                {
+                    return Err(errno!(EACCES));
                 }
                 Err(error) => return Err(error),
             }
@@ -139,7 +141,7 @@ impl Entry {
     fn new(path: &CStr) -> Result<Self> {
         let (directory, name) = split(path.to_bytes());
         if matches!(name, b"" | b"." | b"..") {
-            return Err(Errno::EISDIR);
+            return Err(errno!(EISDIR));
         }
         // O_PATH: it need not be readable.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -183,7 +185,7 @@ impl Entry {
             Err(Error::ENOENT) => Ok(Attempt::Removed),
             Err(Error::EACCES) => Ok(Attempt::Inaccessible),
             Err(Error::EAGAIN) => Ok(Attempt::Held), // a lease
-            Err(Error::ELOOP | Error::ENXIO | Error::EISDIR) => Err(Errno::EEXIST),
+            Err(Error::ELOOP | Error::ENXIO | Error::EISDIR) => Err(errno!(EEXIST)),
             Err(error) => Err(error.into()),
         }
     }
@@ -203,7 +205,7 @@ impl Entry {
         check_regular(&st)?;
         match sys::flock(file.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
             Ok(()) => {}
-            Err(Errno::EAGAIN) => return Ok(Attempt::Held),
+            Err(error) if error == Errno::EAGAIN => return Ok(Attempt::Held),
             Err(error) => return Err(error),
         }
         Ok(if self.refers_to(&st)? {
@@ -236,7 +238,7 @@ impl Entry {
 fn check_regular(st: &FileStat) -> Result<()> {
     match SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT {
         SFlag::S_IFREG => Ok(()),
-        _ => Err(Errno::EEXIST),
+        _ => Err(errno!(EEXIST)),
     }
 }
 
@@ -286,7 +288,7 @@ fn terminate<'a>(path: &[u8], buffer: &'a mut [u8; PATH_MAX]) -> Result<&'a CStr
     for (to, byte) in buffer.iter_mut().zip(path) {
         *to = *byte;
     }
-    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::ENAMETOOLONG)
+    CStr::from_bytes_until_nul(buffer).map_err(|_| errno!(ENAMETOOLONG))
 }
 
 fn hexadecimal(number: u64) -> [u8; 16] {

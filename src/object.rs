@@ -1,7 +1,7 @@
 //! The header of an object in shared memory. By it each process recognises an object, and checks
 //! that it has the layout of this library.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Identifies the C library, because each one has its own layout of a mutex.
@@ -87,8 +87,8 @@ impl Header {
 #[cold]
 fn error_of(word: u64, kind: ObjectType) -> Errno {
     if word.to_ne_bytes().starts_with(&kind.magic) {
-        Errno::ESTALE
+        errno!(ESTALE)
     } else {
-        Errno::EPROTO
+        errno!(EPROTO)
     }
 }

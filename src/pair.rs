@@ -1,7 +1,7 @@
 //! Socket pairs, complete transfers through a stream, and the credentials of a peer.
 
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys;
 use libc::{c_int, gid_t, pid_t, uid_t};
 use nix::poll::PollFlags;
@@ -12,16 +12,16 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 pub fn open(kind: c_int) -> Result<(OwnedFd, OwnedFd)> {
     match kind & !libc::SOCK_NONBLOCK {
         libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_SEQPACKET => sys::local_pair(kind),
-        _ => Err(Errno::EINVAL),
+        _ => Err(errno!(EINVAL)),
     }
 }
 
 /// Converts an error of a send. If the receiver has closed, the kernel's error depends on the type
 /// of the socket and on unread data; the result is always `EPIPE`.
 pub(crate) fn send_error(error: Errno) -> Errno {
-    match error {
-        Errno::ECONNRESET | Errno::ECONNREFUSED => Errno::EPIPE,
-        other => other,
+    match error.code() {
+        libc::ECONNRESET | libc::ECONNREFUSED => errno!(EPIPE),
+        _ => error,
     }
 }
 
@@ -34,10 +34,10 @@ pub fn send_full(fd: BorrowedFd, bytes: &[u8], done: &mut usize, mut wait: Deadl
     };
     while *done < bytes.len() {
         match sys::send(fd, &bytes[*done..], flags) {
-            Ok(0) => return Err(Errno::EPIPE), // does not happen; prevents an endless loop
+            Ok(0) => return Err(errno!(EPIPE)), // does not happen; prevents an endless loop
             Ok(len) => *done += len,
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLOUT)?,
+            Err(error) if error == Errno::EINTR => {}
+            Err(error) if error == Errno::EAGAIN => wait.ready(fd, PollFlags::POLLOUT)?,
             Err(error) => return Err(send_error(error)),
         }
     }
@@ -59,11 +59,12 @@ pub fn recv_full(
     };
     while *done < bytes.len() {
         match sys::recv(fd, &mut bytes[*done..], flags) {
-            // ECONNRESET: the peer closed with unread data in its queue. That is also the end.
-            Ok(0) | Err(Errno::ECONNRESET) => break,
+            Ok(0) => break,
+            // The peer closed with unread data in its queue. That is also the end.
+            Err(error) if error == Errno::ECONNRESET => break,
             Ok(len) => *done += len,
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLIN)?,
+            Err(error) if error == Errno::EINTR => {}
+            Err(error) if error == Errno::EAGAIN => wait.ready(fd, PollFlags::POLLIN)?,
             Err(error) => return Err(error),
         }
     }
@@ -100,7 +101,7 @@ pub fn peer_cred(fd: BorrowedFd) -> Result<Cred> {
     let cred = sys::peer_credentials(fd)?;
     // The kernel returns these if there is no peer.
     if cred.pid == 0 && cred.uid == uid_t::MAX {
-        return Err(Errno::ENOTCONN);
+        return Err(errno!(ENOTCONN));
     }
     Ok(Cred {
         pid: cred.pid,

@@ -1,7 +1,7 @@
 //! A pidfd of a peer: of the process that the kernel has recorded, and of no other one that has got
 //! its ID since.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::pair::peer_cred;
 use crate::process_start::start_time;
 use crate::sys::{self, CancelGuard};
@@ -15,9 +15,9 @@ pub fn of_socket(socket: BorrowedFd) -> Result<OwnedFd> {
     let _uncancelled = CancelGuard::new();
     match sys::peer_pidfd(socket) {
         Ok(pidfd) => living(pidfd),
-        Err(Errno::ENODATA) => Err(Errno::ENOTCONN),
+        Err(error) if error == Errno::ENODATA => Err(errno!(ENOTCONN)),
         // A kernel before Linux 6.5, or a system call filter.
-        Err(Errno(libc::ENOPROTOOPT)) => of_recorded_id(socket),
+        Err(error) if error.code() == libc::ENOPROTOOPT => of_recorded_id(socket),
         Err(error) if error.is_missing_call() => of_recorded_id(socket),
         Err(error) => Err(ended_if_not_found(error)),
     }
@@ -29,7 +29,7 @@ fn of_recorded_id(socket: BorrowedFd) -> Result<OwnedFd> {
     let cred = peer_cred(socket)?;
     let pidfd = open(cred.pid)?;
     if sys::is_hung_up(socket)? {
-        return Err(Errno::ESRCH);
+        return Err(errno!(ESRCH));
     }
     living(pidfd)
 }
@@ -43,31 +43,31 @@ pub fn of_process(pid: pid_t, seen: Duration) -> Result<OwnedFd> {
     // Checked after that: an ID belongs to a process until it has ended.
     let pidfd = living(pidfd)?;
     if started? > seen {
-        return Err(Errno::ESRCH);
+        return Err(errno!(ESRCH));
     }
     Ok(pidfd)
 }
 
 fn open(pid: pid_t) -> Result<OwnedFd> {
-    sys::open_pidfd(pid, 0).map_err(|error| match error {
-        Errno::EPERM => Errno::ENOSYS, // from a system call filter
-        other => ended_if_not_found(other),
+    sys::open_pidfd(pid, 0).map_err(|error| match error.code() {
+        libc::EPERM => errno!(ENOSYS), // from a system call filter
+        _ => ended_if_not_found(error),
     })
 }
 
 /// Depending on the version, the kernel reports these errors for a process that has ended, for the
 /// ID of a thread, and for 0, which is the ID of a process in another PID namespace.
 fn ended_if_not_found(error: Errno) -> Errno {
-    match error {
-        Errno::EINVAL | Errno::ENOENT => Errno::ESRCH,
-        other => other,
+    match error.code() {
+        libc::EINVAL | libc::ENOENT => errno!(ESRCH),
+        _ => error,
     }
 }
 
 /// `ESRCH` if the process has ended, whether its parent has waited for it or not.
 fn living(pidfd: OwnedFd) -> Result<OwnedFd> {
     if sys::has_process_ended(&pidfd) {
-        return Err(Errno::ESRCH);
+        return Err(errno!(ESRCH));
     }
     Ok(pidfd)
 }

@@ -1,6 +1,6 @@
 //! Files in /proc, read without allocation.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use libc::{c_int, pid_t};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -56,7 +56,7 @@ impl ProcPath {
 
     /// The path as a string.
     pub fn as_c_str(&self) -> Result<&CStr> {
-        CStr::from_bytes_until_nul(&self.bytes).map_err(|_| Errno::EBADF)
+        CStr::from_bytes_until_nul(&self.bytes).map_err(|_| errno!(EBADF))
     }
 }
 

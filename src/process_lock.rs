@@ -6,7 +6,7 @@
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::sys::{CancelGuard, futex};
 use libc::c_int;
 use std::cell::UnsafeCell;
@@ -53,7 +53,7 @@ impl<T> ProcessLock<T> {
                         _not_cancelled: not_cancelled,
                     });
                 }
-                Err(holder) if holder & !CONTENDED != process => return Err(Errno::EBUSY),
+                Err(holder) if holder & !CONTENDED != process => return Err(errno!(EBUSY)),
                 Err(holder) => {
                     drop(not_cancelled);
                     let contended = holder | CONTENDED;

@@ -1,6 +1,6 @@
 //! When a process has started.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::proc_file::{self, ProcPath};
 use libc::pid_t;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,9 +14,9 @@ use std::time::Duration;
 pub fn start_time(pidfd: &OwnedFd) -> Result<Duration> {
     start_ticks(pidfd)
         .map(from_ticks)
-        .map_err(|error| match error {
-            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => error,
-            _ => Errno::EOPNOTSUPP,
+        .map_err(|error| match error.code() {
+            libc::EMFILE | libc::ENFILE | libc::ENOMEM => error,
+            _ => errno!(EOPNOTSUPP),
         })
 }
 
@@ -26,10 +26,10 @@ fn start_ticks(pidfd: &OwnedFd) -> Result<u64> {
     let info = ProcPath::of_fd_info(pidfd.as_fd());
     let len = proc_file::read(info.as_c_str()?, &mut buffer)?;
     let pid = buffer.get(..len).and_then(pid_in_info);
-    let stat = ProcPath::of_stat(pid.ok_or(Errno::EOPNOTSUPP)?);
+    let stat = ProcPath::of_stat(pid.ok_or(errno!(EOPNOTSUPP))?);
     let len = proc_file::read(stat.as_c_str()?, &mut buffer)?;
     let ticks = buffer.get(..len).and_then(start_in_stat);
-    ticks.ok_or(Errno::EOPNOTSUPP)
+    ticks.ok_or(errno!(EOPNOTSUPP))
 }
 
 fn from_ticks(ticks: u64) -> Duration {

@@ -19,7 +19,7 @@
 
 use super::lock::Lock;
 use super::protocol::{SlotHeader, Wake};
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::lock::announce::Waiters;
 use crate::object::{Header, ObjectType};
 use std::mem::{offset_of, size_of};
@@ -160,7 +160,7 @@ fn wake_of(flags: u32) -> Result<Wake> {
     [Wake::Never, Wake::Announced, Wake::Always]
         .into_iter()
         .find(|wake| flags_of(*wake) == flags)
-        .ok_or(Errno::EPROTO)
+        .ok_or(errno!(EPROTO))
 }
 
 impl Control {
@@ -213,10 +213,10 @@ impl Control {
             && layout.stride.is_multiple_of(LINE)
             && slot_fits
             && layout.memory_size().is_some_and(|size| size <= mem_size);
-        is_cell.then_some(layout).ok_or(Errno::EPROTO)
+        is_cell.then_some(layout).ok_or(errno!(EPROTO))
     }
 }
 
 fn usize_of(number: &AtomicU64) -> Result<usize> {
-    usize::try_from(number.load(Ordering::Relaxed)).map_err(|_| Errno::EPROTO)
+    usize::try_from(number.load(Ordering::Relaxed)).map_err(|_| errno!(EPROTO))
 }

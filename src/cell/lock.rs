@@ -1,7 +1,7 @@
 //! The lock that excludes writers of a cell from each other.
 
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::lock::LockStatus;
 use crate::lock::mutex::Mutex;
 use crate::lock::process::Process;
@@ -52,7 +52,7 @@ impl Lock {
                     thread,
                 })
             }
-            Err(Errno::EAGAIN | Errno::EDEADLK) => Err(Errno::EBUSY),
+            Err(error) if error.is_one_of(&[Errno::EAGAIN, Errno::EDEADLK]) => Err(errno!(EBUSY)),
             Err(error) => Err(error),
         }
     }
@@ -65,7 +65,7 @@ impl Lock {
         if process.thread() == writer.thread && self.mutex.is_held_by(writer.id) {
             Ok(())
         } else {
-            Err(Errno::EPERM)
+            Err(errno!(EPERM))
         }
     }
 

@@ -15,7 +15,7 @@ pub mod protocol;
 
 use crate::atomic::AtomicU32;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::lock::announce::{self, Waiters};
 use crate::shared_copy;
 use crate::sys::{self, cache, futex};
@@ -76,7 +76,7 @@ fn check_alignment(memory: NonNull<u8>) -> Result<()> {
     if memory.addr().get().is_multiple_of(ALIGN) {
         Ok(())
     } else {
-        Err(Errno::EINVAL)
+        Err(errno!(EINVAL))
     }
 }
 
@@ -95,9 +95,9 @@ impl Cell {
         is_for: Use,
     ) -> Result<Self> {
         check_alignment(memory)?;
-        let layout = Layout::new(value_size, wake).ok_or(Errno::EINVAL)?;
+        let layout = Layout::new(value_size, wake).ok_or(errno!(EINVAL))?;
         if layout.memory_size().is_none_or(|needed| needed > size) {
-            return Err(Errno::ENOSPC);
+            return Err(errno!(ENOSPC));
         }
         let mut cell = Self {
             memory,
@@ -137,7 +137,7 @@ impl Cell {
     pub unsafe fn open(memory: NonNull<u8>, size: usize, is_for: Use) -> Result<Self> {
         check_alignment(memory)?;
         if size < mem::size_of::<Control>() {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         // SAFETY: the address and the size have been checked; any bytes are a Control.
         let control = unsafe { memory.cast::<Control>().as_ref() };
@@ -172,13 +172,13 @@ impl Cell {
     /// Replaces the value.
     pub fn store(&self, value: &[u8], wait: Deadline) -> Result<()> {
         if matches!(self.access, Access::Load) {
-            return Err(Errno::EBADF);
+            return Err(errno!(EBADF));
         }
         if value.is_empty() {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         if value.len() > self.layout.value_size {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         }
         let lock = &self.control().lock;
         let _guard = match self.access {
@@ -233,14 +233,14 @@ impl Cell {
         copy: impl Fn(NonNull<u8>, &mut [MaybeUninit<u8>]),
     ) -> Result<usize> {
         if buffer.is_empty() {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         let (len, version) = protocol::load(self, |slot, len, version| {
             let len = usize::try_from(len).unwrap_or(0);
             if len == 0 || len > self.layout.value_size {
-                return Err(Errno::EPROTO);
+                return Err(errno!(EPROTO));
             }
-            let buffer = buffer.get_mut(..len).ok_or(Errno::EMSGSIZE)?;
+            let buffer = buffer.get_mut(..len).ok_or(errno!(EMSGSIZE))?;
             // The slot has value_size bytes for the value, and len is not larger.
             copy(self.value(slot), buffer);
             Ok((len, version))
@@ -255,13 +255,13 @@ impl Cell {
     /// time-out.
     pub fn wait(&self, seen: u64, mut wait: Deadline) -> Result<()> {
         let max_sleep = match (self.layout.wake, self.access) {
-            (Wake::Never, _) | (Wake::Announced, Access::Load) => return Err(Errno::EOPNOTSUPP),
+            (Wake::Never, _) | (Wake::Announced, Access::Load) => return Err(errno!(EOPNOTSUPP)),
             (Wake::Announced, _) => announce::MAX_SLEEP,
             (Wake::Always, _) => MAX_SLEEP,
         };
         if wait.is_never() {
             return match protocol::is_current(self, seen)? {
-                true => Err(Errno::EAGAIN),
+                true => Err(errno!(EAGAIN)),
                 false => Ok(()),
             };
         }

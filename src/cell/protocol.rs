@@ -22,7 +22,7 @@
 //! | the full barrier of `Waiters::notify` | `Waiters::announce`; see [`crate::lock::announce`] |
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::lock::announce::{Notifier, Waiters};
 
 /// The version of a slot that is being filled. The versions of values are smaller.
@@ -127,7 +127,7 @@ fn load_slow<M: CellMemory, T>(
 ) -> Result<T> {
     (1..ATTEMPTS_MAX)
         .find_map(|_| attempt(memory, &mut copy))
-        .unwrap_or(Err(Errno::EAGAIN))
+        .unwrap_or(Err(errno!(EAGAIN)))
 }
 
 /// One attempt of [`load`]. None if writers overtook it.
@@ -146,10 +146,10 @@ fn attempt<M: CellMemory, T>(
         // A writer fills only the slot after the current one. So this slot is no longer current, or
         // the memory is not a cell.
         let same = memory.published().load(Ordering::Relaxed) == published;
-        return same.then_some(Err(Errno::EPROTO));
+        return same.then_some(Err(errno!(EPROTO)));
     }
     if version == 0 {
-        return Some(Err(Errno::ENODATA));
+        return Some(Err(errno!(ENODATA)));
     }
     let copied = copy(slot, header.len.load(Ordering::Relaxed), version);
     // Pairs with the release fence in `store`: a thread that has copied any part of the next value
@@ -171,7 +171,7 @@ pub fn store<M: CellMemory>(memory: &M, len: u64, fill: impl FnOnce(M::Slot)) ->
         .version
         .load(Ordering::Relaxed);
     if !matches_published(current, published) || current >= BUSY - 1 {
-        return Err(Errno::EPROTO);
+        return Err(errno!(EPROTO));
     }
     let next = current + 1;
     let slot = memory.slot(next as u32);
@@ -272,6 +272,6 @@ pub fn is_current(memory: &impl CellMemory, seen: u64) -> Result<bool> {
     if changed {
         Ok(false)
     } else {
-        Err(Errno::EPROTO)
+        Err(errno!(EPROTO))
     }
 }

@@ -9,12 +9,13 @@ use super::recv::{Peeked, RecvHalf};
 use super::send::SendHalf;
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::iovec::{Source, Target};
 use crate::shared_copy;
+use probe::probe;
 use std::hint;
 use std::mem::MaybeUninit;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// How long a receiver pauses, in spin-loop hints, when it finds no message. Meanwhile the sender
 /// completes its batch. Without the pause, two distant cores would take cache lines of an incomplete
@@ -25,7 +26,7 @@ impl SendHalf<'_> {
     /// Sends messages, and returns how many. Waits only for space for the first. The others are sent
     /// with it, until one does not fit into the free space or is not valid.
     pub fn send_many(&mut self, messages: &[Source], deadline: Deadline) -> Result<usize> {
-        let (first, others) = messages.split_first().ok_or(Errno::EINVAL)?;
+        let (first, others) = messages.split_first().ok_or(errno!(EINVAL))?;
         let bytes = first.bytes()?;
         let (link, space) = self.reserve_space(bytes.len(), deadline)?;
         // SAFETY: `reserve_space` has reserved `bytes.len()` bytes there.
@@ -62,6 +63,13 @@ impl SendHalf<'_> {
         let count = messages.len() - rest.len();
         batch.extend_to(records);
         let fields = self.length_fields(link, &batch);
+        probe!(
+            unixipc,
+            channel_send_many,
+            ptr::from_ref(self.channel),
+            sum,
+            count
+        );
         self.publish_batch(link, batch, fields, count as u64, sum)?;
         Ok(count)
     }
@@ -73,7 +81,7 @@ impl RecvHalf<'_> {
     /// exceeds its buffer or carries descriptors. Sets the length of each buffer that has received
     /// a message.
     pub fn recv_many(&mut self, targets: &mut [Target], deadline: Deadline) -> Result<usize> {
-        let (first, others) = targets.split_first_mut().ok_or(Errno::EINVAL)?;
+        let (first, others) = targets.split_first_mut().ok_or(errno!(EINVAL))?;
         let buffer = first.buffer()?;
         if !deadline.is_never() && !self.is_ready() {
             (0..PAUSES).for_each(|_| hint::spin_loop());
@@ -88,7 +96,7 @@ impl RecvHalf<'_> {
             return Ok(1);
         }
         if !message.copy(buffer) {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         }
         first.set_len(message.len);
         let addresses = Addresses::of(&link.peer);
@@ -113,6 +121,13 @@ impl RecvHalf<'_> {
         }
         self.state.ring.skip_to(records);
         self.state.peeked = Peeked::None;
+        probe!(
+            unixipc,
+            channel_receive_many,
+            ptr::from_ref(self.channel),
+            sum,
+            count
+        );
         self.release_skipped(link, count as u64, sum);
         Ok(count)
     }

@@ -23,7 +23,7 @@ use super::recv::{Message, Peeked, RecvHalf};
 use super::send::{SendHalf, Space};
 use crate::bytes::to_fill;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::errno::{Errno, Result, errno, preserve_errno_on_success};
 use crate::shared_copy;
 use crate::sys;
 use crate::transport::wait::Doorbell as _;
@@ -126,13 +126,13 @@ impl<'a> Caller<'a> {
         mut deadline: Deadline,
     ) -> Result<usize> {
         if request.is_empty() {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         if message_len(request.len()) > self.send.channel.max() {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         }
         if self.recv.state.peeked != Peeked::None {
-            return Err(Errno::EBUSY);
+            return Err(errno!(EBUSY));
         }
         let expires = deadline.start();
         if deadline.is_never() || !self.recv.is_idle() {
@@ -150,11 +150,11 @@ impl<'a> Caller<'a> {
         let mut limit = DiscardLimit::default();
         while deadline.is_never() || !self.recv.is_idle() {
             let (link, message) = match self.recv.next(Deadline::never()) {
-                Err(Errno::EAGAIN) if !deadline.is_never() => return Ok(()),
-                next => next?.ok_or(Errno::EPIPE)?,
+                Err(error) if error == Errno::EAGAIN && !deadline.is_never() => return Ok(()),
+                next => next?.ok_or(errno!(EPIPE))?,
             };
             let Some(Header::Reply { .. }) = Header::of(&message) else {
-                return Err(Errno::EBADMSG);
+                return Err(errno!(EBADMSG));
             };
             limit.discard(&mut self.recv, link, &message, deadline)?;
         }
@@ -186,7 +186,7 @@ impl<'a> Caller<'a> {
         loop {
             let wait = deadline.within(DISCARD_INTERVAL);
             match self.send.reserve_space(len, wait) {
-                Err(Errno::ETIMEDOUT) => deadline.remaining()?,
+                Err(error) if error == Errno::ETIMEDOUT => deadline.remaining()?,
                 reserved => return reserved,
             };
             self.discard_late(deadline)?;
@@ -202,7 +202,7 @@ impl<'a> Caller<'a> {
     ) -> Result<usize> {
         let mut limit = DiscardLimit::default();
         loop {
-            let (link, message) = self.recv.next(*deadline)?.ok_or(Errno::EPIPE)?;
+            let (link, message) = self.recv.next(*deadline)?.ok_or(errno!(EPIPE))?;
             match Header::of(&message) {
                 Some(Header::Reply { id: found }) if found == id => {
                     let copied = copy_payload(&message, buffer);
@@ -213,7 +213,7 @@ impl<'a> Caller<'a> {
                 Some(Header::Reply { .. }) => {
                     limit.discard(&mut self.recv, link, &message, deadline)?;
                 }
-                _ => return Err(Errno::EBADMSG),
+                _ => return Err(errno!(EBADMSG)),
             }
         }
     }
@@ -228,7 +228,7 @@ impl RecvHalf<'_> {
         mut deadline: Deadline,
     ) -> Result<Option<(u64, usize)>> {
         if buffer.is_empty() {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         if !self.is_ready() {
             // All waits below share this time-out.
@@ -239,7 +239,7 @@ impl RecvHalf<'_> {
             let Some((link, message)) = self.next(deadline)? else {
                 return Ok(None);
             };
-            match Header::of(&message).ok_or(Errno::EBADMSG)? {
+            match Header::of(&message).ok_or(errno!(EBADMSG))? {
                 Header::Request { id, expires } if !has_expired(expires) => {
                     let len = copy_payload(&message, buffer)?;
                     self.take(link, message.len);
@@ -255,7 +255,7 @@ impl SendHalf<'_> {
     /// Sends the reply to the call `id`.
     pub fn reply(&mut self, id: u64, bytes: &[u8], deadline: Deadline) -> Result<()> {
         if id == 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         let len = message_len(bytes.len());
         let (link, space) = self.reserve_space(len, deadline)?;
@@ -292,7 +292,7 @@ fn copy_payload(message: &Message, buffer: &mut [MaybeUninit<u8>]) -> Result<usi
     if payload.copy(buffer) {
         Ok(payload.len)
     } else {
-        Err(Errno::EMSGSIZE)
+        Err(errno!(EMSGSIZE))
     }
 }
 
@@ -323,7 +323,7 @@ impl DiscardLimit {
         if self.discarded > link.peer.ring_size() {
             // More messages may be left, for which an edge-triggered event loop gets no new event.
             recv.channel.bell.set_readable();
-            return Err(Errno::EAGAIN);
+            return Err(errno!(EAGAIN));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::memory::RingParams;
 use super::options::Options;
 use super::pending::Pending;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::fd::{borrow, duplicate};
 use crate::pair;
 use crate::sys::{self, CancelGuard};
@@ -30,7 +30,7 @@ pub fn from_socket(
     let _uncancelled = CancelGuard::new();
     let ring = options.own_ring()?;
     if !sys::is_local(socket)? {
-        return Err(Errno::EOPNOTSUPP);
+        return Err(errno!(EOPNOTSUPP));
     }
     let cred = pair::peer_cred(socket)?;
     let copy = duplicate(socket, 0)?;
@@ -85,12 +85,12 @@ pub fn wait_for_client(listener: BorrowedFd, deadline: &mut Deadline) -> Result<
 /// time-out, and another process may accept the client after poll(2) has reported it.
 fn check_listener(listener: BorrowedFd) -> Result<()> {
     if !sys::is_local(listener)? {
-        return Err(Errno::EOPNOTSUPP);
+        return Err(errno!(EOPNOTSUPP));
     }
     let flags = OFlag::from_bits_retain(nix::fcntl::fcntl(listener, FcntlArg::F_GETFL)?);
     if !flags.contains(OFlag::O_NONBLOCK) {
         if !sys::is_listening(listener)? {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         nix::fcntl::fcntl(listener, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     }
@@ -134,7 +134,7 @@ fn try_connect(
     }
     let socket = new_socket()?;
     connect_socket(&socket, address, deadline)?;
-    let offer = offer.take().ok_or(Errno::EPROTO)?;
+    let offer = offer.take().ok_or(errno!(EPROTO))?;
     offer.send(socket.as_fd())?;
     let own = offer.into_own();
     let cred = pair::peer_cred(socket.as_fd())?;

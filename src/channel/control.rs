@@ -1,7 +1,7 @@
 //! The control words of an end, in shared memory. The end writes them; its peer only reads them.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::transport::cpu_hint::CpuHint;
 
 /// A cursor, and the state of the direction to which it belongs.
@@ -31,7 +31,7 @@ impl Cursor {
             {
                 Ok(_) => return Ok(()),
                 Err(found) if found == process => return Ok(()),
-                Err(found) if is_alive(found) => return Err(Errno::EBUSY),
+                Err(found) if is_alive(found) => return Err(errno!(EBUSY)),
                 Err(found) => owner = found,
             }
         }

@@ -24,7 +24,7 @@ use super::state::load_cursor;
 use crate::atomic::Ordering;
 use crate::bytes::to_fill;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::errno::{Result, errno, preserve_errno_on_success};
 use crate::message::{FDS_MAX, Received, RecvControl};
 use crate::shared_copy;
 use crate::sys::{self, CancelGuard};
@@ -48,7 +48,7 @@ fn addition(message: NonNull<u8>, len: usize) -> NonNull<u8> {
 
 impl Link {
     fn fd_socket(&self) -> Result<BorrowedFd<'_>> {
-        Ok(self.socket.as_ref().ok_or(Errno::EOPNOTSUPP)?.as_fd())
+        Ok(self.socket.as_ref().ok_or(errno!(EOPNOTSUPP))?.as_fd())
     }
 }
 
@@ -60,17 +60,17 @@ impl SendHalf<'_> {
         }
         let len = bytes.len();
         if len == 0 || fds.len() > FDS_MAX {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         if len > self.channel.max() - ROOM {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         }
         self.link(&mut deadline)?.fd_socket()?;
         let token = self.next_token();
         let tail = self.state.ring.tail();
         let mut send = |link: &Link| {
             if load_cursor(&link.memory.control().tail.at) != tail {
-                return Err(Errno::EBUSY);
+                return Err(errno!(EBUSY));
             }
             fd_queue::send(link.fd_socket()?, token, fds)
         };
@@ -155,13 +155,13 @@ impl<'a> RecvHalf<'a> {
         fds: &mut [MaybeUninit<c_int>],
     ) -> Result<Received> {
         let Some(buffer) = buffer.get_mut(..message.len) else {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         };
         let _uncancelled = CancelGuard::new();
         preserve_errno_on_success(|| {
             let mut control = RecvControl::new();
             let wanted = (!fds.is_empty()).then_some(&mut control);
-            let token = self.state.token.ok_or(Errno::EPROTO)?;
+            let token = self.state.token.ok_or(errno!(EPROTO))?;
             let flags = self.remove_fds(link, token, wanted)?;
             message.copy(buffer);
             let nfds = control.store(fds, flags)?;
@@ -175,14 +175,14 @@ impl<'a> RecvHalf<'a> {
     #[cold]
     pub(super) fn release_marked(&mut self) -> Result<()> {
         if self.state.peeked != Peeked::WithFds {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         self.state.peeked = Peeked::None;
-        let len = self.state.ring.marked_len().ok_or(Errno::EINVAL)?;
-        let link = self.channel.link().ok_or(Errno::EINVAL)?;
+        let len = self.state.ring.marked_len().ok_or(errno!(EINVAL))?;
+        let link = self.channel.link().ok_or(errno!(EINVAL))?;
         self.check_sole_receiver(link)?;
         preserve_errno_on_success(|| {
-            let token = self.state.token.ok_or(Errno::EINVAL)?;
+            let token = self.state.token.ok_or(errno!(EINVAL))?;
             if !self.is_lost(link, token)? {
                 self.remove_fds(link, token, None)?;
             }

@@ -9,7 +9,7 @@ use super::send::{SendHalf, Sender};
 use super::state::{Local, View};
 use super::stats::{Counters, Stats};
 use crate::atomic::{Ordering, fence};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::init_once::InitOnce;
 use crate::pair::Cred;
 use crate::peer_pidfd;
@@ -139,7 +139,7 @@ impl Channel {
         };
         // SAFETY: the link owns both.
         unsafe { link.memory.unmap_with(&mut link.peer) };
-        self.link.set(link).map_err(|_| Errno::EPROTO)
+        self.link.set(link).map_err(|_| errno!(EPROTO))
     }
 
     /// The sending half.
@@ -219,7 +219,7 @@ impl Channel {
             libc::SHUT_RD => (true, false),
             libc::SHUT_WR => (false, true),
             libc::SHUT_RDWR => (true, true),
-            _ => return Err(Errno::EINVAL),
+            _ => return Err(errno!(EINVAL)),
         };
         self.pending.request_shutdown(reading, writing);
         self.advance_handshake();

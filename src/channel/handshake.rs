@@ -18,7 +18,7 @@
 
 use super::memory::{EndMemory, RingParams};
 use crate::bytes::little_endian;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::membarrier;
 use crate::transport::hello::{self, HELLO_LEN, Hello};
 use crate::transport::pipe_ends::{PeerDoorbell, ReadEnd};
@@ -162,7 +162,7 @@ impl PeerOffer {
             align,
         } = Fields::from_bytes(&hello.bytes)?;
         if ring_size > size_max {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         let [memory, pipe] = hello.fds;
         Ok(Self {
@@ -212,17 +212,17 @@ impl Fields {
         let (ring_size, rest) = rest.split_at(8);
         let (align, reserved) = rest.split_at(4);
         if magic != MAGIC {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         if version != VERSION.to_le_bytes() {
-            return Err(Errno::ESTALE);
+            return Err(errno!(ESTALE));
         }
         if reserved.iter().any(|byte| *byte != 0) {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         let align = little_endian(align);
         if !is_alignment(align) {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         // Unknown flags are ignored.
         let has = |flag: u16| {

@@ -24,7 +24,7 @@
 use super::control::Control;
 use super::state::PeerRing;
 use crate::atomic::{AtomicU32, Ordering};
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::shm::create;
 use crate::transport::ring::{ALIGN_MIN, Geometry};
 use crate::transport::ring_memory::{
@@ -75,7 +75,7 @@ impl EndMemory {
         let a_size = file_size(a.ring_size)?;
         let size = a_size
             .checked_add(file_size(b.ring_size)?)
-            .ok_or(Errno::EINVAL)?;
+            .ok_or(errno!(EINVAL))?;
         let fd = create_file(size, a.pages.populate || b.pages.populate)?;
         let map = |offset, params: &RingParams, writable, end| {
             Self::map(fd.as_fd(), offset, params.geometry(), writable, end)

@@ -2,7 +2,7 @@
 
 use super::descriptors;
 use super::memory::RingParams;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::transport::ring::{alignment, longest, size_for};
 use crate::transport::ring_memory::{Pages, RING_MAX, ring_size};
 use crate::transport::spin::SpinPolicy;
@@ -56,7 +56,7 @@ impl Options {
     /// options choose the peer's ring too.
     pub fn own_ring(&self) -> Result<RingParams> {
         if self.recv_size != 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         self.send_ring()
     }
@@ -80,7 +80,7 @@ impl Options {
         let for_message = match self.message_max {
             0 => 0,
             len if len <= longest(RING_MAX) - room => size_for(len + room),
-            _ => return Err(Errno::EINVAL),
+            _ => return Err(errno!(EINVAL)),
         };
         Ok(RingParams {
             ring_size: ring_size(size.max(for_message))?,

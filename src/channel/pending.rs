@@ -7,7 +7,7 @@ use super::memory::RingParams;
 use super::options::Options;
 use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::errno::{Errno, Result, errno, preserve_errno_on_success};
 use crate::process_lock::{ProcessGuard, ProcessLock};
 use crate::transport::hello;
 use crate::transport::wait::{Doorbell as _, Role};
@@ -116,7 +116,7 @@ impl Pending {
 impl Handshake {
     /// Advances the handshake to its end. `EAGAIN` if the peer has not sent its hello.
     fn advance(&mut self, channel: &Channel) -> Result<()> {
-        let socket = self.socket.as_ref().ok_or(Errno::EPROTO)?.as_fd();
+        let socket = self.socket.as_ref().ok_or(errno!(EPROTO))?.as_fd();
         if self.peer.is_none() {
             let hello = hello::peek(socket)?;
             let is_server = self.offer.is_none() && self.own.is_none();
@@ -136,7 +136,7 @@ impl Handshake {
             self.own = self.offer.take().map(Offer::into_own);
         }
         let (Some(own), Some(peer)) = (self.own.take(), self.peer.take()) else {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         };
         let attached = channel.attach_peer(own, peer, &mut self.socket);
         // The offers have been consumed, so the handshake cannot be tried again.
@@ -147,10 +147,7 @@ impl Handshake {
 /// Whether this error ends the handshake permanently. Any other error means that this process lacks
 /// a resource, so a later call tries again.
 fn is_final(error: Errno) -> bool {
-    matches!(
-        error,
-        Errno::EPROTO | Errno::ESTALE | Errno::EPIPE | Errno::EBUSY
-    )
+    error.is_one_of(&[Errno::EPROTO, Errno::ESTALE, Errno::EPIPE, Errno::EBUSY])
 }
 
 impl Channel {
@@ -173,7 +170,7 @@ impl Channel {
     #[cold]
     pub(super) fn link_slow(&self, role: Role, wait: &mut Deadline) -> Result<&Link> {
         preserve_errno_on_success(|| self.complete_handshake(role, wait))?;
-        self.link().ok_or(Errno::EPROTO)
+        self.link().ok_or(errno!(EPROTO))
     }
 
     /// Waits until the handshake has ended.
@@ -196,7 +193,7 @@ impl Channel {
                 return Ok(());
             }
             if is_shut {
-                return Err(Errno::EPIPE);
+                return Err(errno!(EPIPE));
             }
             let Some(socket) = guard.as_mut().and_then(|handshake| {
                 let socket = handshake.socket.as_ref()?.as_raw_fd();
@@ -280,7 +277,7 @@ impl Channel {
             return Ok(true);
         }
         let Some(handshake) = guard.as_mut() else {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         };
         let result = match handshake.error {
             Some(error) => Err(error),
@@ -293,7 +290,7 @@ impl Channel {
                 self.close_if_ended(guard);
                 Ok(true)
             }
-            Err(Errno::EAGAIN) => Ok(false),
+            Err(error) if error == Errno::EAGAIN => Ok(false),
             Err(error) => {
                 if is_final(error) {
                     handshake.error = Some(error);

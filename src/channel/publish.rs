@@ -3,7 +3,7 @@
 use super::endpoint::Link;
 use super::send::SendHalf;
 use crate::atomic::AtomicU32;
-use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::errno::{Result, errno, preserve_errno_on_success};
 use crate::transport::event_count::PeerState;
 use crate::transport::ring::Batch;
 use crate::transport::wait::Doorbell as _;
@@ -106,7 +106,7 @@ impl SendHalf<'_> {
         if self.state.ring.is_drained() {
             Ok(())
         } else {
-            Err(Errno::EPIPE)
+            Err(errno!(EPIPE))
         }
     }
 

@@ -4,7 +4,7 @@ use super::endpoint::{Channel, Link};
 use super::state::{MessageCondition, View, load_cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::errno::{Errno, Result, errno, preserve_errno_on_success};
 use crate::message::Received;
 use crate::shared_copy;
 use crate::sys;
@@ -118,7 +118,7 @@ impl<'a> RecvHalf<'a> {
         deadline: Deadline,
     ) -> Result<Received> {
         if buffer.is_empty() {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         let Some((link, message)) = self.next(deadline)? else {
             return Ok(Received::END);
@@ -127,7 +127,7 @@ impl<'a> RecvHalf<'a> {
             return self.recv_marked(link, &message, buffer, fds);
         }
         if !message.copy(buffer) {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         }
         self.take(link, message.len);
         let len = message.len;
@@ -153,7 +153,7 @@ impl<'a> RecvHalf<'a> {
         }
         self.state.peeked = Peeked::None;
         let len = self.state.ring.peek_len() as usize;
-        let link = self.channel.link().ok_or(Errno::EINVAL)?;
+        let link = self.channel.link().ok_or(errno!(EINVAL))?;
         self.check_sole_receiver(link)?;
         self.consume_any(link, len);
         Ok(())
@@ -201,7 +201,7 @@ impl<'a> RecvHalf<'a> {
     fn next_slow(&mut self, mut deadline: Deadline) -> Result<Option<(&'a Link, Message)>> {
         let link = match self.link(&mut deadline) {
             // The session ended before the handshake did.
-            Err(Errno::EPIPE) => {
+            Err(error) if error == Errno::EPIPE => {
                 self.channel.local.end_received.store(1, Ordering::Relaxed);
                 return Ok(None);
             }
@@ -264,7 +264,7 @@ impl<'a> RecvHalf<'a> {
     /// The connection. Completes the handshake if it has not ended.
     pub(super) fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
         if self.state.is_linked {
-            return self.channel.link().ok_or(Errno::EPROTO);
+            return self.channel.link().ok_or(errno!(EPROTO));
         }
         let link = match self.channel.link() {
             Some(link) => link,
@@ -289,7 +289,7 @@ impl<'a> RecvHalf<'a> {
 
     pub(super) fn check_sole_receiver(&self, link: &Link) -> Result<()> {
         let is_sole = self.is_sole_receiver(link);
-        is_sole.then_some(()).ok_or(Errno::EBUSY)
+        is_sole.then_some(()).ok_or(errno!(EBUSY))
     }
 
     /// Waits for a message or the end of the session. Never returns [`Progress::Pending`].
@@ -320,7 +320,7 @@ impl<'a> RecvHalf<'a> {
                 if is_polled {
                     end.recv_will_poll();
                 }
-                return Err(Errno::EAGAIN);
+                return Err(errno!(EAGAIN));
             }
             return Ok(progress);
         }

@@ -4,7 +4,7 @@ use super::endpoint::{Channel, Link};
 use super::state::{SpaceCondition, View, load_cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::errno::{Errno, Result, errno, preserve_errno_on_success};
 use crate::iovec::Source;
 use crate::shared_copy;
 use crate::sys;
@@ -133,14 +133,14 @@ impl<'a> SendHalf<'a> {
     /// Sends the first `len` bytes of the reserved space.
     pub fn commit(&mut self, len: usize) -> Result<()> {
         if len == 0 || len > self.state.reserved {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         self.cancel()?;
-        let link = self.channel.link().ok_or(Errno::EINVAL)?;
+        let link = self.channel.link().ok_or(errno!(EINVAL))?;
         self.check_sole_sender(link)?;
         if self.is_ended(link) {
             self.channel.local.check_poisoned()?;
-            return Err(Errno::EPIPE);
+            return Err(errno!(EPIPE));
         }
         self.publish_any(link, len)
     }
@@ -148,7 +148,7 @@ impl<'a> SendHalf<'a> {
     /// Cancels the reservation.
     pub fn cancel(&mut self) -> Result<()> {
         if self.state.reserved == 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         self.state.reserved = 0;
         self.state.slow_reasons &= !RESERVED;
@@ -188,10 +188,10 @@ impl<'a> SendHalf<'a> {
     #[cold]
     fn reserve_slow(&mut self, len: usize, deadline: Deadline) -> Result<(&'a Link, Space)> {
         if len == 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         if len > self.channel.max() {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         }
         self.reserve_record(len, deadline, &mut |_| Ok(true))
     }
@@ -205,7 +205,7 @@ impl<'a> SendHalf<'a> {
         also: &mut dyn FnMut(&Link) -> Result<bool>,
     ) -> Result<(&'a Link, Space)> {
         if self.state.reserved != 0 {
-            return Err(Errno::EBUSY);
+            return Err(errno!(EBUSY));
         }
         let link = self.link(&mut deadline)?;
         self.check_sole_sender(link)?;
@@ -219,7 +219,7 @@ impl<'a> SendHalf<'a> {
     /// The connection. Completes the handshake if it has not ended.
     pub(super) fn link(&mut self, deadline: &mut Deadline) -> Result<&'a Link> {
         if self.state.slow_reasons & NOT_LINKED == 0 {
-            return self.channel.link().ok_or(Errno::EPROTO);
+            return self.channel.link().ok_or(errno!(EPROTO));
         }
         let interest = &self.channel.local.interest;
         let link = match self.channel.link() {
@@ -254,7 +254,7 @@ impl<'a> SendHalf<'a> {
     }
 
     fn check_sole_sender(&self, link: &Link) -> Result<()> {
-        self.is_sole_sender(link).then_some(()).ok_or(Errno::EBUSY)
+        self.is_sole_sender(link).then_some(()).ok_or(errno!(EBUSY))
     }
 
     /// Waits until `need` bytes are free and `also` returns true.
@@ -270,7 +270,7 @@ impl<'a> SendHalf<'a> {
         let interest = &end.local.interest;
         match result {
             Ok(()) if deadline.is_never() => end.send_retried(need),
-            Err(Errno::EPIPE | Errno::EPROTO) => interest.clear(),
+            Err(error) if error.is_one_of(&[Errno::EPIPE, Errno::EPROTO]) => interest.clear(),
             _ => {}
         }
         // A sender on the fast path would not acknowledge a signal.
@@ -308,7 +308,7 @@ impl<'a> SendHalf<'a> {
                 end.bell.check_peer();
             }
             return match condition.check()? {
-                Progress::Pending => Err(Errno::EAGAIN),
+                Progress::Pending => Err(errno!(EAGAIN)),
                 _ => Ok(()),
             };
         }

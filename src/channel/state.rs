@@ -3,7 +3,7 @@
 
 use super::control::Control;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::transport::readiness::{Interest, SendInterest, Source, arm, rearm};
 use crate::transport::ring::{Consumer, Producer};
 use crate::transport::wait::{Condition, Doorbell, EventWords, Progress};
@@ -32,7 +32,7 @@ impl Local {
     pub fn check_poisoned(&self) -> Result<()> {
         match self.poisoned.load(Ordering::Relaxed) {
             0 => Ok(()),
-            _ => Err(Errno::EPROTO),
+            _ => Err(errno!(EPROTO)),
         }
     }
 }
@@ -299,7 +299,7 @@ impl<B: Doorbell> Condition for SpaceCondition<'_, B> {
     fn poll(&mut self) -> Result<bool> {
         if self.end.is_send_ended() {
             self.end.local.check_poisoned()?;
-            return Err(Errno::EPIPE);
+            return Err(errno!(EPIPE));
         }
         Ok(self.ring.refresh(self.need, &self.end.theirs.head.at)? && (self.also)()?)
     }

@@ -126,7 +126,9 @@ impl Audience {
     fn admit(&mut self, caller: Caller, feeding: &mut Feeding) -> Result<()> {
         let socket = caller.socket.as_fd();
         let request = match Request::from_bytes(&caller.hello.bytes) {
-            Err(Errno::ESTALE) => return refuse(socket, &caller.hello, Refusal::Version),
+            Err(error) if error == Errno::ESTALE => {
+                return refuse(socket, &caller.hello, Refusal::Version);
+            }
             request => request?,
         };
         if self.lossy_only && !request.is_lossy {

@@ -5,7 +5,7 @@
 //! publisher a descriptor, and for a short time only.
 
 use super::events::{Events, Source};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::fd::duplicate;
 use crate::fixed_vec::FixedVec;
 use crate::pair::{self, Cred};
@@ -84,12 +84,12 @@ impl Clients {
     /// Adds a client that is connected already. `EAGAIN` if there are too many.
     pub fn add(&mut self, socket: BorrowedFd, events: &Events) -> Result<u32> {
         if !sys::is_local(socket)? {
-            return Err(Errno::EOPNOTSUPP);
+            return Err(errno!(EOPNOTSUPP));
         }
         let added = self.clients.iter();
         let added = added.filter(|client| client.accepted_at.is_none());
         if added.count() >= ADDED_MAX {
-            return Err(Errno::EAGAIN);
+            return Err(errno!(EAGAIN));
         }
         let cred = pair::peer_cred(socket)?;
         let copy = duplicate(socket, 0)?;
@@ -171,7 +171,7 @@ impl Clients {
         let index = self.clients.iter().position(|client| client.id == id)?;
         let client = self.clients.get(index)?;
         let hello = match hello::peek(client.socket.as_fd()) {
-            Err(Errno::EAGAIN) => return None,
+            Err(error) if error == Errno::EAGAIN => return None,
             hello => hello,
         };
         let client = self.drop_client(index, events)?;

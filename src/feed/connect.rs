@@ -6,7 +6,7 @@ use super::page::Page;
 use super::subscriber::Subscriber;
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::fd::duplicate;
 use crate::pair;
 use crate::sys::{self, CancelGuard, membarrier};
@@ -58,7 +58,7 @@ pub fn from_socket(
 ) -> Result<Subscriber> {
     let _uncancelled = CancelGuard::new();
     if !sys::is_local(socket)? {
-        return Err(Errno::EOPNOTSUPP);
+        return Err(errno!(EOPNOTSUPP));
     }
     let copy = duplicate(socket, 0)?;
     let applicant = Applicant::new()?;
@@ -128,7 +128,7 @@ impl Applicant {
         let bell = Doorbell::new();
         bell.attach(pipe, membarrier)?;
         if options.feed_id != [0; 16] && options.feed_id != memory.id() {
-            return Err(Errno::ESTALE);
+            return Err(errno!(ESTALE));
         }
         let progress = &self.page.control().progress;
         let mut reader = Reader::new(memory.geometry(), answer.start, options.is_lossy);
@@ -141,7 +141,7 @@ impl Applicant {
                 gap = reader.sequence().wrapping_sub(sequence);
             } else if reader.sequence() != sequence {
                 // The feed has not published that many messages.
-                return Err(Errno::ESTALE);
+                return Err(errno!(ESTALE));
             }
         }
         let mut subscriber = Subscriber {
@@ -178,7 +178,7 @@ fn await_admission(
 ) -> Result<Admission> {
     loop {
         match hello::peek(socket) {
-            Err(Errno::EAGAIN) => deadline.ready(socket, PollFlags::POLLIN)?,
+            Err(error) if error == Errno::EAGAIN => deadline.ready(socket, PollFlags::POLLIN)?,
             hello => {
                 let admission = Admission::new(hello?, options.size_max())?;
                 hello::consume(socket)?;

@@ -38,7 +38,7 @@
 use super::control::FeedControl;
 use super::page::Page;
 use crate::bytes::little_endian;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::transport::broadcast::{self, Start};
 use crate::transport::hello::{self, HELLO_LEN, Hello};
 use crate::transport::pipe_ends::ReadEnd;
@@ -104,10 +104,10 @@ impl Refusal {
     /// The error that the subscriber reports.
     fn error(reason: u64) -> Errno {
         match reason {
-            1 => Errno::ESTALE,
-            2 => Errno::EOPNOTSUPP,
-            3 => Errno::EUSERS,
-            _ => Errno::EPROTO,
+            1 => errno!(ESTALE),
+            2 => errno!(EOPNOTSUPP),
+            3 => errno!(EUSERS),
+            _ => errno!(EPROTO),
         }
     }
 }
@@ -127,14 +127,14 @@ impl Request {
     pub fn from_bytes(bytes: &[u8; HELLO_LEN]) -> Result<Self> {
         let flags = check_header(bytes, REQUEST)?;
         if !is_zero(bytes, 8, 16) || !is_zero(bytes, 48, HELLO_LEN) {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         let mut name = [0; NAME_SIZE];
         for (to, from) in name.iter_mut().zip(bytes.iter().skip(16)) {
             *to = *from;
         }
         if name.last() != Some(&0) {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         Ok(Self {
             membarrier: flags & MEMBARRIER != 0,
@@ -200,7 +200,7 @@ impl Answer {
         }
         let align = number(bytes, 12, 16);
         if !is_zero(bytes, 44, HELLO_LEN) || !is_alignment(align) {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         let start = Start {
             cursor: number(bytes, 24, 32),
@@ -208,7 +208,7 @@ impl Answer {
             demotions: number(bytes, 40, 44) as u32,
         };
         if start.cursor & (align - 1) != 0 {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         Ok(Self {
             membarrier: flags & MEMBARRIER != 0,
@@ -236,7 +236,7 @@ impl Admission {
         let answer = Answer::from_bytes(&hello.bytes)?;
         let size_max = size_max.min(broadcast::RING_MAX);
         if answer.ring_size > size_max || !answer.ring_size.is_power_of_two() {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         let [memory, pipe] = hello.fds;
         let geometry = broadcast::geometry(answer.ring_size, answer.align);
@@ -264,10 +264,10 @@ fn header(magic: [u8; 4], flags: u16) -> [u8; HELLO_LEN] {
 /// Checks the beginning of a hello, and returns its flags. Unknown flags are ignored.
 fn check_header(bytes: &[u8; HELLO_LEN], magic: [u8; 4]) -> Result<u16> {
     if !bytes.starts_with(&magic) {
-        return Err(Errno::EPROTO);
+        return Err(errno!(EPROTO));
     }
     if number(bytes, 4, 6) != VERSION.into() {
-        return Err(Errno::ESTALE);
+        return Err(errno!(ESTALE));
     }
     Ok(number(bytes, 6, 8) as u16)
 }

@@ -1,7 +1,7 @@
 //! The options of a feed and of a subscriber, and their defaults.
 
 use super::handshake::NAME_SIZE;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::transport::broadcast::{self, RING_MAX};
 use crate::transport::ring::{Geometry, alignment, size_for};
 use crate::transport::ring_memory::{Pages, ring_size};
@@ -53,11 +53,11 @@ impl FeedOptions {
             len if len <= broadcast::geometry(RING_MAX, align).longest() => {
                 size_for(len + broadcast::EXTRA)
             }
-            _ => return Err(Errno::EINVAL),
+            _ => return Err(errno!(EINVAL)),
         };
         let size = ring_size(size.max(for_message))?;
         if size > RING_MAX {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         Ok(broadcast::geometry(size, align))
     }
@@ -67,7 +67,7 @@ impl FeedOptions {
         match self.subscribers_max as usize {
             0 => Ok(SUBSCRIBERS_MAX),
             max if max <= SUBSCRIBERS_LIMIT => Ok(max),
-            _ => Err(Errno::EINVAL),
+            _ => Err(errno!(EINVAL)),
         }
     }
 }

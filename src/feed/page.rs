@@ -2,7 +2,7 @@
 //! writable and seals it; the publisher maps it read-only.
 
 use super::control::SubscriberControl;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::shm::{check, create};
 use crate::sys::memory::Mapping;
 use crate::transport::ring_memory::{SEALS, to_enomem, to_eproto};
@@ -28,7 +28,7 @@ impl Page {
     /// it writable.
     pub fn of_peer(fd: BorrowedFd) -> Result<Self> {
         if check::sealed(fd, SEALS).map_err(to_eproto)? != SIZE {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         Self::map(fd, false).map_err(to_enomem).map_err(to_eproto)
     }

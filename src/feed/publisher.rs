@@ -8,7 +8,7 @@ use super::space::{SpaceBell, SpaceCondition};
 use super::subscription::Report;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::errno::{Result, errno, preserve_errno_on_success};
 use crate::shared_copy;
 use crate::sys::{self, CancelGuard, membarrier};
 use crate::transport::broadcast::Publisher;
@@ -115,7 +115,7 @@ impl Feed {
     /// Publishes the first `len` bytes of the reserved space.
     pub fn commit(&mut self, len: usize) -> Result<()> {
         if len == 0 || len > self.reserved {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         self.check_process()?;
         self.reserved = 0;
@@ -127,7 +127,7 @@ impl Feed {
     pub fn cancel(&mut self) -> Result<()> {
         self.check_process()?;
         if self.reserved == 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         self.reserved = 0;
         Ok(())
@@ -155,14 +155,14 @@ impl Feed {
     #[cold]
     fn reserve_slow(&mut self, len: usize, mut deadline: Deadline) -> Result<()> {
         if len == 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         if len > self.max {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         }
         self.check_process()?;
         if self.reserved != 0 {
-            return Err(Errno::EBUSY);
+            return Err(errno!(EBUSY));
         }
         let need = self.ring.record_size(len);
         preserve_errno_on_success(|| self.wait_for_space(need, &mut deadline))
@@ -171,7 +171,7 @@ impl Feed {
     /// `EBUSY` in a process that has the feed from fork.
     fn check_process(&self) -> Result<()> {
         let is_own = self.process == sys::process_id();
-        is_own.then_some(()).ok_or(Errno::EBUSY)
+        is_own.then_some(()).ok_or(errno!(EBUSY))
     }
 
     /// Waits until the subscribers that this process waits for leave `need` bytes.
@@ -209,7 +209,7 @@ impl Feed {
                 }
                 progress == Progress::Ready
             };
-            return is_ready.then_some(()).ok_or(Errno::EAGAIN);
+            return is_ready.then_some(()).ok_or(errno!(EAGAIN));
         }
         if let Some(theirs) = &theirs {
             let cpus = Cpus {
@@ -282,7 +282,7 @@ impl Feed {
     pub fn listen(&mut self, path: &CStr, mode: mode_t) -> Result<()> {
         self.check_process()?;
         if self.audience.clients.is_listening() {
-            return Err(Errno::EBUSY);
+            return Err(errno!(EBUSY));
         }
         let _uncancelled = CancelGuard::new();
         let (listening, socket) = Listening::new(path, mode)?;

@@ -5,7 +5,7 @@ use super::next::{NextCondition, View};
 use super::page::Page;
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, preserve_errno_on_success};
+use crate::errno::{Errno, Result, errno, preserve_errno_on_success};
 use crate::pair::Cred;
 use crate::shared_copy;
 use crate::sys::CancelGuard;
@@ -77,12 +77,12 @@ impl Subscriber {
     /// Receives a message.
     pub fn recv(&mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<Received> {
         if buffer.is_empty() {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         let Some(len) = self.next(deadline)? else {
             return Ok(self.end());
         };
-        let buffer = buffer.get_mut(..len).ok_or(Errno::EMSGSIZE)?;
+        let buffer = buffer.get_mut(..len).ok_or(errno!(EMSGSIZE))?;
         let at = self.memory.message(self.reader.position());
         // SAFETY: `next` has checked that the message is within the ring; it is aligned to 8.
         unsafe { shared_copy::from_shared(at, buffer) };
@@ -108,12 +108,12 @@ impl Subscriber {
     /// it since then.
     pub fn release(&mut self) -> Result<()> {
         if self.peeked == 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         let len = self.peeked;
         self.peeked = 0;
         if !self.is_sole() {
-            return Err(Errno::EBUSY);
+            return Err(errno!(EBUSY));
         }
         if self.reader.is_overtaken(self.words()) {
             return Err(self.overtaken());
@@ -186,14 +186,14 @@ impl Subscriber {
     /// Waits for the next message, and returns its length; none at the end of the feed.
     fn next(&mut self, mut deadline: Deadline) -> Result<Option<usize>> {
         if self.is_poisoned {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         if !self.is_sole() {
-            return Err(Errno::EBUSY);
+            return Err(errno!(EBUSY));
         }
         if self.gap != 0 {
             self.gap = 0;
-            return Err(Errno::EOVERFLOW);
+            return Err(errno!(EOVERFLOW));
         }
         let words = &self.memory.control().words;
         let found = self.reader.poll(&self.memory, words);
@@ -202,7 +202,7 @@ impl Subscriber {
                 let waited = preserve_errno_on_success(|| self.wait(&mut deadline));
                 // Another process may have received during the wait.
                 if !self.is_sole() {
-                    return Err(Errno::EBUSY);
+                    return Err(errno!(EBUSY));
                 }
                 waited
             }
@@ -227,7 +227,7 @@ impl Subscriber {
         match resumed {
             Ok(lost) => {
                 self.count_lost(lost);
-                Errno::EOVERFLOW
+                errno!(EOVERFLOW)
             }
             Err(error) => self.poison(error),
         }
@@ -280,7 +280,7 @@ impl Subscriber {
                 end.bell.check_peer();
             }
             match condition.check()? {
-                Progress::Pending => return Err(Errno::EAGAIN),
+                Progress::Pending => return Err(errno!(EAGAIN)),
                 progress => progress,
             }
         } else {

@@ -3,7 +3,7 @@
 use super::pointer::{buffer, drop_handle, handle, out_ptr, recv_buffer, return_handle};
 use crate::cell::{self, Cell, Use, Wake};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, or_errno, or_errno_of};
+use crate::errno::{Result, errno, or_errno, or_errno_of};
 use libc::{c_int, c_uint, c_void, size_t, ssize_t};
 use std::ptr::NonNull;
 
@@ -25,7 +25,7 @@ pub struct ipc_cell;
 
 /// Returns the memory of a cell; `EINVAL` for NULL.
 fn memory(mem: *const c_void) -> Result<NonNull<u8>> {
-    NonNull::new(mem.cast_mut().cast()).ok_or(Errno::EINVAL)
+    NonNull::new(mem.cast_mut().cast()).ok_or(errno!(EINVAL))
 }
 
 /// Returns the size of the shared memory that a cell needs for values of up to value_size bytes. It
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn ipc_cell_init(
         let is_for = match flags & !(IPC_CELL_F_WAITABLE | IPC_CELL_F_WAITABLE_RDONLY) {
             0 => Use::Store,
             IPC_CELL_F_SOLE_WRITER => Use::StoreAlone,
-            _ => return Err(Errno::EINVAL),
+            _ => return Err(errno!(EINVAL)),
         };
         // SAFETY: the caller's memory of mem_size bytes.
         unsafe { Cell::init(memory(mem)?, mem_size, value_size, wake, is_for) }
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn ipc_cell_open(
             0 => Use::Store,
             IPC_CELL_F_RDONLY => Use::Load,
             IPC_CELL_F_SOLE_WRITER => Use::StoreAlone,
-            _ => return Err(Errno::EINVAL),
+            _ => return Err(errno!(EINVAL)),
         };
         // SAFETY: the caller's memory of mem_size bytes.
         unsafe { Cell::open(memory(mem)?, mem_size, is_for) }

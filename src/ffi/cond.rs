@@ -4,7 +4,7 @@ use super::lock::acquired;
 use super::mutex::ipc_mutex;
 use super::pointer::{SharedObject, object};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, or_errno};
+use crate::errno::{Result, errno, or_errno};
 use crate::lock::cond::Cond;
 use libc::{c_int, c_uint};
 
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn ipc_cond_init(c: *mut ipc_cond, flags: c_uint) -> c_int
             cond.init();
             Ok(0)
         }
-        _ => Err(Errno::EINVAL),
+        _ => Err(errno!(EINVAL)),
     });
     or_errno(made, -1)
 }

@@ -2,7 +2,7 @@
 
 use super::pointer::{SharedObject, object};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, or_errno};
+use crate::errno::{Result, errno, or_errno};
 use crate::lock::event::Event;
 use crate::lock::event_state::Reset;
 use libc::{c_int, c_uint};
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn ipc_event_init(e: *mut ipc_event, flags: c_uint) -> c_i
         // SAFETY: the caller's object.
         let event = unsafe { object(e) }?;
         if flags & !(IPC_EVENT_F_AUTO_RESET | IPC_EVENT_F_SET) != 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         let reset = if flags & IPC_EVENT_F_AUTO_RESET == 0 {
             Reset::Manual

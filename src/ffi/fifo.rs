@@ -2,7 +2,7 @@
 
 use super::pointer::{buffer, in_out, recv_buffer, string};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, or_errno_of};
+use crate::errno::{Result, errno, or_errno_of};
 use crate::fd::borrow;
 use crate::fifo::{self, Side, any, record};
 use libc::{c_char, c_int, c_uint, c_void, mode_t, size_t, ssize_t};
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn ipc_fifo_create(
         // SAFETY: the caller's string.
         let path = unsafe { string(path) }?;
         if flags & !IPC_FIFO_F_EXIST_OK != 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         fifo::create(path, mode, flags & IPC_FIFO_F_EXIST_OK != 0)?;
         Ok(0)
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn ipc_fifo_open(
             IPC_FIFO_F_READ => Side::Read,
             PERSISTENT => Side::ReadPersistent,
             IPC_FIFO_F_WRITE => Side::Write,
-            _ => return Err(Errno::EINVAL),
+            _ => return Err(errno!(EINVAL)),
         };
         Ok(fifo::open(path, side, Deadline::new(timeout_ms)?)?.into_raw_fd())
     };

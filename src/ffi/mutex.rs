@@ -3,7 +3,7 @@
 use super::lock::acquired;
 use super::pointer::{SharedObject, object};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, or_errno};
+use crate::errno::{errno, or_errno};
 use crate::lock::mutex::Mutex;
 use libc::{c_int, c_uint, pid_t};
 
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn ipc_mutex_init(m: *mut ipc_mutex, flags: c_uint) -> c_i
     let made = unsafe { object(m) }.and_then(|mutex| match flags {
         0 => mutex.init(false),
         IPC_MUTEX_F_PRIO_INHERIT => mutex.init(true),
-        _ => Err(Errno::EINVAL),
+        _ => Err(errno!(EINVAL)),
     });
     or_errno(made.map(|()| 0), -1)
 }

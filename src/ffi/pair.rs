@@ -4,7 +4,7 @@ use super::pointer::{
     ExtensibleStruct, buffer, copy_struct_to, in_out, non_null, out_ptr, recv_buffer,
 };
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, or_errno_of};
+use crate::errno::{Result, errno, or_errno_of};
 use crate::fd::borrow;
 use crate::pair::{self, Cred};
 use crate::peer_pidfd;
@@ -150,7 +150,7 @@ fn with_progress(
     let mut none = 0;
     let done = progress.unwrap_or(&mut none);
     if *done > len {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     transfer(done)?;
     Ok(*done as ssize_t)

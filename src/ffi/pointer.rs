@@ -1,6 +1,6 @@
 //! Checks of the pointers that C passes. A required pointer that is NULL fails with `EINVAL`.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::iovec::{Source, Target};
 use crate::sys::CancelGuard;
 use libc::{c_char, c_int, c_void, iovec, size_t};
@@ -22,7 +22,7 @@ pub unsafe fn elements<'a, T>(at: *const T, len: size_t) -> Result<&'a [T]> {
         return Ok(&[]);
     }
     if at.is_null() || len > isize::MAX as usize / mem::size_of::<T>().max(1) {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // SAFETY: not NULL, not too long; the rest is the caller's promise.
     Ok(unsafe { slice::from_raw_parts(at, len) })
@@ -38,7 +38,7 @@ pub unsafe fn uninit_slice<'a, T>(at: *mut T, len: size_t) -> Result<&'a mut [Ma
         return Ok(&mut []);
     }
     if at.is_null() || len > isize::MAX as usize / mem::size_of::<T>().max(1) {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // SAFETY: not NULL, not too long; the rest is the caller's promise.
     Ok(unsafe { slice::from_raw_parts_mut(at.cast(), len) })
@@ -53,7 +53,7 @@ pub unsafe fn uninit_slice<'a, T>(at: *mut T, len: size_t) -> Result<&'a mut [Ma
 pub unsafe fn buffer<'a>(at: *const c_void, len: size_t) -> Result<&'a [u8]> {
     non_null(at)?;
     if len > isize::MAX as usize {
-        return Err(Errno::EMSGSIZE);
+        return Err(errno!(EMSGSIZE));
     }
     // SAFETY: the caller's promise.
     unsafe { elements(at.cast(), len) }
@@ -81,9 +81,9 @@ pub unsafe fn message<'a>(at: *const c_void, len: size_t) -> Result<&'a [u8]> {
     non_null(at)?;
     if (len as isize) <= 0 {
         return Err(if len == 0 {
-            Errno::EINVAL
+            errno!(EINVAL)
         } else {
-            Errno::EMSGSIZE
+            errno!(EMSGSIZE)
         });
     }
     // SAFETY: not NULL, not too long; the rest is the caller's promise.
@@ -102,7 +102,7 @@ pub unsafe fn message_buffer<'a>(
     cap: size_t,
 ) -> Result<&'a mut [MaybeUninit<u8>]> {
     if at.is_null() || (cap as isize) <= 0 {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // SAFETY: not NULL, not too long; the rest is the caller's promise.
     Ok(unsafe { slice::from_raw_parts_mut(at.cast(), cap) })
@@ -127,7 +127,7 @@ pub unsafe fn sources<'a>(at: *const iovec, count: size_t) -> Result<&'a [Source
 /// As for [`sources`].
 pub unsafe fn parts<'a>(iov: *const iovec, iovcnt: c_int) -> Result<&'a [Source]> {
     if !(1..=libc::UIO_MAXIOV).contains(&iovcnt) {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // SAFETY: the caller's promise.
     unsafe { sources(iov, iovcnt as usize) }
@@ -141,7 +141,7 @@ pub unsafe fn parts<'a>(iov: *const iovec, iovcnt: c_int) -> Result<&'a [Source]
 /// used; and as for [`Target::array`].
 pub unsafe fn targets<'a>(at: *mut iovec, count: size_t) -> Result<&'a mut [Target]> {
     if at.is_null() || count > isize::MAX as usize / mem::size_of::<iovec>() {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // SAFETY: not NULL, not too long; the rest is the caller's promise.
     let targets = unsafe { slice::from_raw_parts_mut(at, count) };
@@ -200,7 +200,7 @@ pub unsafe fn optional_string<'a>(at: *const c_char) -> Option<&'a CStr> {
 /// used.
 pub unsafe fn handle<'a, T>(at: *const T) -> Result<&'a T> {
     // SAFETY: the caller's promise.
-    unsafe { at.as_ref() }.ok_or(Errno::EINVAL)
+    unsafe { at.as_ref() }.ok_or(errno!(EINVAL))
 }
 
 /// Returns the object of a handle that one thread at a time uses.
@@ -210,7 +210,7 @@ pub unsafe fn handle<'a, T>(at: *const T) -> Result<&'a T> {
 /// As for [`handle`], and only the result accesses the object while it is used.
 pub unsafe fn handle_mut<'a, T>(at: *mut T) -> Result<&'a mut T> {
     // SAFETY: the caller's promise.
-    unsafe { at.as_mut() }.ok_or(Errno::EINVAL)
+    unsafe { at.as_mut() }.ok_or(errno!(EINVAL))
 }
 
 /// Allocates the memory of a new handle's object, to be initialised with [`Box::write`]. `ENOMEM`
@@ -220,7 +220,7 @@ pub fn handle_memory<T>() -> Result<Box<MaybeUninit<T>>> {
     // SAFETY: the layout has a size.
     let memory = unsafe { alloc::alloc(Layout::new::<T>()) };
     if memory.is_null() {
-        return Err(Errno::ENOMEM);
+        return Err(errno!(ENOMEM));
     }
     // SAFETY: allocated with the layout of a T, and not shared.
     Ok(unsafe { Box::from_raw(memory.cast()) })
@@ -261,7 +261,7 @@ pub unsafe fn drop_handle<T>(at: *mut T) {
 /// Fails with `EINVAL` for NULL.
 pub fn non_null<T>(at: *const T) -> Result<()> {
     if at.is_null() {
-        Err(Errno::EINVAL)
+        Err(errno!(EINVAL))
     } else {
         Ok(())
     }
@@ -283,7 +283,7 @@ pub unsafe fn object<'a, T: SharedObject>(at: *const T) -> Result<&'a T::Object>
     const { assert!(mem::size_of::<T::Object>() <= mem::size_of::<T>()) };
     const { assert!(mem::align_of::<T::Object>() <= mem::align_of::<T>()) };
     if at.is_null() || !at.is_aligned() {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // SAFETY: not NULL, aligned, and large enough; the rest is the caller's promise.
     Ok(unsafe { &*at.cast() })
@@ -313,16 +313,16 @@ pub unsafe fn copy_struct_from<T: ExtensibleStruct>(at: *const T, size: size_t) 
     let mut options = MaybeUninit::<T>::zeroed();
     if !at.is_null() {
         if size < T::FIRST_SIZE {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         if size > OPTIONS_SIZE_MAX {
-            return Err(Errno::E2BIG);
+            return Err(errno!(E2BIG));
         }
         // SAFETY: the caller's promise.
         let given = unsafe { elements(at.cast::<u8>(), size) }?;
         let known = given.len().min(mem::size_of::<T>());
         if given[known..].iter().any(|byte| *byte != 0) {
-            return Err(Errno::E2BIG);
+            return Err(errno!(E2BIG));
         }
         // SAFETY: both have at least `known` bytes.
         unsafe { ptr::copy_nonoverlapping(given.as_ptr(), options.as_mut_ptr().cast(), known) };
@@ -345,7 +345,7 @@ pub unsafe fn copy_struct_to<T: ExtensibleStruct>(
 ) -> Result<()> {
     const { assert!(T::FIRST_SIZE > 0 && T::FIRST_SIZE <= mem::size_of::<T>()) };
     if size < T::FIRST_SIZE {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // SAFETY: the caller's promise.
     let target = unsafe { uninit_slice(at.cast::<u8>(), size) }?;
@@ -361,6 +361,7 @@ pub unsafe fn copy_struct_to<T: ExtensibleStruct>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errno::Errno;
 
     /// A structure to which later versions have appended a member twice.
     #[repr(C)]

@@ -3,7 +3,7 @@
 use super::lock::acquired;
 use super::pointer::{SharedObject, object};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, or_errno};
+use crate::errno::{errno, or_errno};
 use crate::lock::rwlock::{READERS_MAX, Rwlock, SIZE};
 use libc::{c_int, c_uint};
 
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn ipc_rwlock_init(l: *mut ipc_rwlock, flags: c_uint) -> c
     // SAFETY: the caller's object.
     let made = unsafe { object(l) }.and_then(|lock| match flags {
         0 => lock.init(),
-        _ => Err(Errno::EINVAL),
+        _ => Err(errno!(EINVAL)),
     });
     or_errno(made.map(|()| 0), -1)
 }

@@ -4,7 +4,7 @@ use super::pointer::{
     ExtensibleStruct, copy_struct_from, drop_handle, handle, return_handle, string,
 };
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, or_errno, or_errno_of, preserve_errno};
+use crate::errno::{Result, errno, or_errno, or_errno_of, preserve_errno};
 use crate::fd::borrow;
 use crate::shm::{self, CreateOptions, MapOptions, Shm};
 use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, size_t};
@@ -77,7 +77,7 @@ impl ipc_shm_opts {
         let flags = self.flags;
         check_flags(flags, allowed)?;
         if self.reserved != 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         self.deadline()?;
         Ok(CreateOptions {
@@ -103,7 +103,7 @@ fn check_flags(flags: c_uint, allowed: c_uint) -> Result<()> {
     if flags & !allowed == 0 {
         Ok(())
     } else {
-        Err(Errno::EINVAL)
+        Err(errno!(EINVAL))
     }
 }
 

@@ -24,7 +24,7 @@
 
 use super::pointer::{copy_struct_from, handle_memory, out_ptr, string};
 use super::shm::{CREATE_FLAGS, IPC_SHM_F_REPLACE_STALE, IPC_SHM_F_SOLE_WRITER, ipc_shm_opts};
-use crate::errno::{Errno, Result, or_errno, or_errno_of, restore_errno};
+use crate::errno::{Result, SavedErrno, errno, or_errno, or_errno_of};
 use crate::shm::{Begun, NewRegion, OpenOrCreate, Shm};
 use libc::{c_char, c_int, c_void, size_t};
 use std::cell::Cell;
@@ -163,7 +163,7 @@ struct Pending {
     /// The memory for the handle.
     memory: Box<MaybeUninit<Shm>>,
     /// The errno before the call, to be restored on success.
-    errno: Errno,
+    errno: SavedErrno,
     /// The region of the outer call, if this call was made inside its `init`.
     outer: *mut Pending,
 }
@@ -195,7 +195,7 @@ unsafe extern "C" fn begin(call: *mut Call) -> c_int {
 }
 
 fn try_begin(call: &mut Call) -> Result<Next> {
-    let errno = Errno::last();
+    let errno = SavedErrno::new();
     // SAFETY: the caller's output parameter.
     let ret_shm = unsafe { out_ptr(call.ret_shm) }?;
     // SAFETY: the caller's string.
@@ -236,22 +236,22 @@ unsafe extern "C" fn finish(call: *mut Call) {
     // SAFETY: the frame of the assembly function, after `begin` and `init`.
     let call = unsafe { &mut *call };
     let finished = try_finish(call).map(|errno| {
-        restore_errno(errno);
+        errno.restore();
         0
     });
     call.result = or_errno(finished, -1);
 }
 
 /// Returns the errno to restore on success.
-fn try_finish(call: &Call) -> Result<Errno> {
+fn try_finish(call: &Call) -> Result<SavedErrno> {
     let Pending {
         region,
         memory,
         errno,
         ..
-    } = take_pending().ok_or(Errno::ECANCELED)?;
+    } = take_pending().ok_or(errno!(ECANCELED))?;
     if call.init_result != 0 {
-        return Err(Errno::ECANCELED);
+        return Err(errno!(ECANCELED));
     }
     let shm = region.finish()?;
     // SAFETY: the caller's output parameter, which `begin` has checked.

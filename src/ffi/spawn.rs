@@ -3,7 +3,7 @@
 use super::pointer::{
     ExtensibleStruct, copy_struct_from, elements, non_null, optional_string, out_ptr, string,
 };
-use crate::errno::{Errno, Result, or_errno_of};
+use crate::errno::{Result, errno, or_errno_of};
 use crate::spawn::{self, Connection, Options, SpawnFd, SpawnLimit, User};
 use libc::{c_char, c_int, c_uint, gid_t, pid_t, size_t, uid_t};
 use std::os::fd::{IntoRawFd, OwnedFd};
@@ -165,7 +165,7 @@ unsafe fn options<'a>(opts: &ipc_spawn_opts) -> Result<Options<'a>> {
         Some(user) => Some(unsafe { convert_user(user) }?),
     };
     if opts.flags & !FLAGS != 0 || has_flag(IPC_SPAWN_F_PIPES) == opts.ret_out_fd.is_null() {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     Ok(Options {
         envp: opts.envp,
@@ -190,7 +190,7 @@ unsafe fn options<'a>(opts: &ipc_spawn_opts) -> Result<Options<'a>> {
 
 fn pipes(opts: &ipc_spawn_opts) -> Result<Connection> {
     if opts.r#type != 0 || opts.child_fd != 0 {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     Ok(Connection::Pipes)
 }
@@ -198,7 +198,7 @@ fn pipes(opts: &ipc_spawn_opts) -> Result<Connection> {
 fn pair(opts: &ipc_spawn_opts) -> Result<Connection> {
     // Programs do not expect a non-blocking standard input.
     if opts.child_fd < 0 || opts.r#type & libc::SOCK_NONBLOCK != 0 {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     let kind = match opts.r#type {
         0 => libc::SOCK_STREAM,
@@ -213,7 +213,7 @@ fn pair(opts: &ipc_spawn_opts) -> Result<Connection> {
 unsafe fn convert_user<'a>(user: &ipc_spawn_user) -> Result<User<'a>> {
     // setresuid(2) and setresgid(2) would leave the ID unchanged.
     if user.uid == uid_t::MAX || user.gid == gid_t::MAX {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     Ok(User {
         uid: user.uid,

@@ -1,6 +1,6 @@
 //! How long a blocking call spins, as C says it.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::transport::spin::SpinPolicy;
 use libc::c_uint;
 use std::time::Duration;
@@ -20,6 +20,6 @@ pub fn spin_policy(spin_us: c_uint, no_spin: bool, adaptive: Duration) -> Result
             Ok(SpinPolicy::For(Duration::from_micros(time.into())))
         }
         (0, true) => Ok(SpinPolicy::For(Duration::ZERO)),
-        _ => Err(Errno::EINVAL),
+        _ => Err(errno!(EINVAL)),
     }
 }

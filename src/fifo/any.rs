@@ -9,7 +9,7 @@ use super::record::{EMPTY_MAX, PACKET, Record};
 use super::state::State;
 use crate::bytes;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::packet::{peek, read_without_waiting};
 use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
@@ -35,17 +35,17 @@ pub fn recv(
     mut wait: Deadline,
 ) -> Result<Received> {
     if buffer.is_empty() {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     let mut buffers: Peeked = [MaybeUninit::uninit(); 2 * PACKET];
     let mut empty = 0;
     loop {
         let len = match peek(fd, &mut buffers) {
-            Err(Errno::EINTR) => {
+            Err(error) if error == Errno::EINTR => {
                 wait.interrupted()?;
                 continue;
             }
-            Err(Errno::EAGAIN) => {
+            Err(error) if error == Errno::EAGAIN => {
                 wait.ready(fd, PollFlags::POLLIN)?;
                 continue;
             }
@@ -53,7 +53,7 @@ pub fn recv(
         };
         if len == 0 {
             match State::of(fd)? {
-                State::Filled if empty == EMPTY_MAX => return Err(Errno::EPROTO),
+                State::Filled if empty == EMPTY_MAX => return Err(errno!(EPROTO)),
                 State::Filled => empty += 1,
                 State::Empty | State::Ended => {
                     return Ok(Received {
@@ -121,21 +121,22 @@ fn take(
     let mut taken: Peeked = [MaybeUninit::uninit(); 2 * PACKET];
     let taken = taken.get_mut(..len).unwrap_or_default();
     let got = match read_without_waiting(fd, taken) {
-        Ok(0) | Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+        Ok(0) => return Ok(None),
+        Err(error) if error.is_one_of(&[Errno::EAGAIN, Errno::EINTR]) => return Ok(None),
         got => got?,
     };
     // SAFETY: the read has written these bytes.
     let taken = unsafe { bytes::written(taken.get_mut(..got).unwrap_or_default()) };
     if Some(taken) != peeked.get(..len) {
         // Another thread receives at the same time, and this one has read other bytes.
-        return Err(Errno::EPROTO);
+        return Err(errno!(EPROTO));
     }
     let content = if is_text {
         taken
     } else {
-        Record::at_end(taken).ok_or(Errno::EPROTO)?.content
+        Record::at_end(taken).ok_or(errno!(EPROTO))?.content
     };
-    let buffer = buffer.get_mut(..content.len()).ok_or(Errno::EMSGSIZE)?;
+    let buffer = buffer.get_mut(..content.len()).ok_or(errno!(EMSGSIZE))?;
     bytes::copy(buffer, content);
     Ok(Some(Received {
         len: content.len(),

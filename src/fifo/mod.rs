@@ -10,7 +10,7 @@ mod state;
 
 pub use open::{Side, open};
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::proc_file::ProcPath;
 use crate::sys::CancelGuard;
 use libc::mode_t;
@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 100;
 /// Creates a FIFO with exactly this mode. With `exist_ok`, an existing FIFO gets this mode.
 pub fn create(path: &CStr, mode: mode_t, exist_ok: bool) -> Result<()> {
     let _uncancelled = CancelGuard::new();
-    let file_mode = Mode::from_bits(mode).ok_or(Errno::EINVAL)?;
+    let file_mode = Mode::from_bits(mode).ok_or(errno!(EINVAL))?;
     let mut left = if exist_ok { ATTEMPTS } else { 1 };
     loop {
         let made = match nix::unistd::mkfifo(path, file_mode) {
@@ -54,7 +54,7 @@ pub fn create(path: &CStr, mode: mode_t, exist_ok: bool) -> Result<()> {
 fn set_mode(path: &CStr, mode: mode_t, file_mode: Mode) -> Result<()> {
     let st = stat(path)?;
     if !is_fifo(&st) {
-        return Err(Errno::EEXIST);
+        return Err(errno!(EEXIST));
     }
     if st.st_mode & 0o7777 == mode {
         Ok(())
@@ -92,8 +92,8 @@ fn is_fifo(st: &FileStat) -> bool {
 fn check_fifo(st: &FileStat) -> Result<()> {
     match SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT {
         SFlag::S_IFIFO => Ok(()),
-        SFlag::S_IFLNK => Err(Errno::ELOOP),
-        _ => Err(Errno::EINVAL),
+        SFlag::S_IFLNK => Err(errno!(ELOOP)),
+        _ => Err(errno!(EINVAL)),
     }
 }
 

@@ -103,7 +103,7 @@ fn open_writer(path: &CStr, wait: &mut Wait) -> Result<OwnedFd> {
     let interval = PollInterval::new();
     loop {
         match open_now(path, OFlag::O_WRONLY) {
-            Err(Errno::ENXIO) => drop(wait.pause(&interval, None)?),
+            Err(error) if error == Errno::ENXIO => drop(wait.pause(&interval, None)?),
             fd => return packet_mode(fd?),
         }
     }

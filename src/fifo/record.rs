@@ -17,7 +17,7 @@ use super::state::State;
 use super::{is_fifo, packets};
 use crate::bytes;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::{CancelGuard, packet, pipe};
 use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
@@ -50,7 +50,7 @@ impl Packet {
 
     /// Returns the first `len` bytes; `EMSGSIZE` if there are fewer.
     fn first(&mut self, len: usize) -> Result<&mut [MaybeUninit<u8>]> {
-        self.0.get_mut(..len).ok_or(Errno::EMSGSIZE)
+        self.0.get_mut(..len).ok_or(errno!(EMSGSIZE))
     }
 }
 
@@ -83,9 +83,9 @@ impl<'a> Record<'a> {
 /// Sends a record.
 pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Deadline) -> Result<()> {
     match record.len() {
-        0 => return Err(Errno::EINVAL),
+        0 => return Err(errno!(EINVAL)),
         1..=LEN_MAX => {}
-        _ => return Err(Errno::EMSGSIZE),
+        _ => return Err(errno!(EMSGSIZE)),
     }
     let mut packet = Packet::new();
     let len = record.len() + TRAILER;
@@ -107,8 +107,8 @@ pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Deadline) -> Result<()> {
         }
         match written {
             Ok(_) => return Ok(()), // a write of up to PIPE_BUF is complete
-            Err(Errno::EINTR) => wait.interrupted()?,
-            Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLOUT)?,
+            Err(error) if error == Errno::EINTR => wait.interrupted()?,
+            Err(error) if error == Errno::EAGAIN => wait.ready(fd, PollFlags::POLLOUT)?,
             Err(error) => return Err(error),
         }
     }
@@ -125,16 +125,16 @@ pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Deadline) -> Result<()> {
 fn write_in_turn(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
     let uncancelled = CancelGuard::new();
     if !is_fifo(&nix::sys::stat::fstat(fd)?) {
-        return Err(Errno::EAGAIN);
+        return Err(errno!(EAGAIN));
     }
     let Ok(blocking) = open_again(fd, OFlag::O_WRONLY) else {
-        return Err(Errno::EAGAIN);
+        return Err(errno!(EAGAIN));
     };
     packets(&blocking, OFlag::empty())?;
     loop {
         let write = || pipe::write_without_signal(blocking.as_fd(), packet);
         match uncancelled.lifted(&[blocking.as_raw_fd()], write) {
-            Err(Errno::EINTR) => {}
+            Err(error) if error == Errno::EINTR => {}
             written => return written,
         }
     }
@@ -143,7 +143,7 @@ fn write_in_turn(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
 /// Receives a record. Returns its length, 0 at the end of the session.
 pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Deadline) -> Result<usize> {
     if record.is_empty() {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     let mut packet = Packet::new();
     let mut empty = 0;
@@ -158,12 +158,12 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Deadline) 
                 State::Ended => return Ok(0),
                 // There was no writer yet, so the descriptor is not from `open`.
                 State::Empty if empty == EMPTY_MAX => return Ok(0),
-                State::Filled if empty == EMPTY_MAX => return Err(Errno::EPROTO),
+                State::Filled if empty == EMPTY_MAX => return Err(errno!(EPROTO)),
                 State::Empty | State::Filled => empty += 1,
             },
             Ok(len) => break len,
-            Err(Errno::EINTR) => wait.interrupted()?,
-            Err(Errno::EAGAIN) => wait.ready(fd, PollFlags::POLLIN)?,
+            Err(error) if error == Errno::EINTR => wait.interrupted()?,
+            Err(error) if error == Errno::EAGAIN => wait.ready(fd, PollFlags::POLLIN)?,
             Err(error) => return Err(error),
         }
     };
@@ -171,9 +171,9 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Deadline) 
     let packet = unsafe { bytes::written(packet.first(len)?) };
     let content = match Record::at_end(packet) {
         Some(record) if record.len_with_trailer() == len => record.content,
-        _ => return Err(Errno::EPROTO),
+        _ => return Err(errno!(EPROTO)),
     };
-    let buffer = record.get_mut(..content.len()).ok_or(Errno::EMSGSIZE)?;
+    let buffer = record.get_mut(..content.len()).ok_or(errno!(EMSGSIZE))?;
     bytes::copy(buffer, content);
     Ok(content.len())
 }

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 pub fn done(error: c_int) -> Result<()> {
     match error {
         0 => Ok(()),
-        error => Err(Errno(error)),
+        error => Err(Errno::new(error)),
     }
 }
 

@@ -12,7 +12,7 @@ use super::robust_wait::MAX_SLEEP;
 use super::signals::{Kernel, Signals};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::object::{Header, ObjectType};
 use crate::sys::futex::{self, SleepEnd};
 use crate::sys::{self, CancelGuard};
@@ -76,7 +76,7 @@ impl Cond {
             }
             if relocked.is_some() {
                 // Ends the wait.
-                return Err(Errno::EOWNERDEAD);
+                return Err(errno!(EOWNERDEAD));
             }
             Ok(())
         });

@@ -5,7 +5,7 @@ use super::announce::{MAX_SLEEP, Waiters};
 use super::event_state::{self, EventMemory, Reset};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::object::{Header, ObjectType};
 use crate::sys::{self, futex};
 use libc::c_int;
@@ -87,7 +87,7 @@ impl Event {
     #[cold]
     fn wait_asleep(&self, mut wait: Deadline) -> Result<()> {
         if wait.is_never() {
-            return Err(Errno::EAGAIN);
+            return Err(errno!(EAGAIN));
         }
         event_state::wait(self, |state| {
             wait.futex_for_cancellable(&self.state, state, MAX_SLEEP)

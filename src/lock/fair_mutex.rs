@@ -13,7 +13,7 @@ use super::process::Process;
 use super::robust_mutex::RobustMutex;
 use super::robust_wait::MAX_SLEEP;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::{self, futex, is_thread_alive};
 use libc::{c_int, pid_t};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -80,7 +80,7 @@ impl FairMutex<'_> {
             self.yield_to_waiter(deadline)
         };
         match self.robust.try_lock(process) {
-            Err(Errno::EBUSY) => slept.and(Err(Errno::EBUSY)),
+            Err(error) if error == Errno::EBUSY => slept.and(Err(errno!(EBUSY))),
             tried => tried,
         }
     }
@@ -117,7 +117,7 @@ impl FairMutex<'_> {
                 return Err(error);
             }
             return match robust.try_lock(process) {
-                Err(Errno::EBUSY) => Err(error),
+                Err(tried) if tried == Errno::EBUSY => Err(error),
                 tried => tried,
             };
         }

@@ -5,7 +5,7 @@
 
 use super::process::{self, Process};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::sys;
 use libc::pid_t;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -108,7 +108,7 @@ impl Home<'_> {
             if self.origin.boot.load(Ordering::Acquire) == boot
                 && self.origin.namespace.load(Ordering::Relaxed) != namespace
             {
-                return Err(Errno::EXDEV);
+                return Err(errno!(EXDEV));
             }
             let id = adopter as u32 as pid_t;
             let is_of_boot = adopter >> 32 == u64::from(boot);

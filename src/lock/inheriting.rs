@@ -9,7 +9,7 @@ use super::process::Process;
 use super::robust_mutex::RobustMutex;
 use super::robust_wait::MAX_SLEEP;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys;
 use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 use nix::sys::time::TimeSpec;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// end the wait, because the kernel restarts it.
 pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> Result<()> {
     if deadline.ends_with_signal() {
-        return Err(Errno::EOPNOTSUPP);
+        return Err(errno!(EOPNOTSUPP));
     }
     loop {
         let max_sleep = deadline
@@ -28,7 +28,7 @@ pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> 
         // The C library does not handle the kernel's error for an owner that does not exist.
         robust.recover_if_owner_gone(process);
         match robust.lock_by(process, |raw| lock_with_timeout(raw, max_sleep)) {
-            Err(Errno::ETIMEDOUT) => {}
+            Err(error) if error == Errno::ETIMEDOUT => {}
             locked => return locked,
         }
     }

@@ -11,7 +11,7 @@ use super::inheriting;
 use super::process::Process;
 use super::robust_mutex::RobustMutex;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::object::{Header, ObjectType};
 use crate::sys::futex;
 use libc::{c_int, pid_t};
@@ -98,10 +98,12 @@ impl Mutex {
             tried => self.robust.finish_lock(process, tried),
         };
         match locked {
-            Err(Errno::EBUSY) if self.inherits() && !deadline.is_never() => {
+            Err(error) if error == Errno::EBUSY && self.inherits() && !deadline.is_never() => {
                 inheriting::wait(&self.robust, process, &mut deadline)?;
             }
-            Err(Errno::EBUSY) => self.fair().wait(process, &mut deadline, || Ok(()))?,
+            Err(error) if error == Errno::EBUSY => {
+                self.fair().wait(process, &mut deadline, || Ok(()))?
+            }
             locked => locked?,
         }
         Ok(self.status())
@@ -171,7 +173,7 @@ impl Mutex {
         if self.robust.held_by_current_thread(Process::current()?) {
             Ok(())
         } else {
-            Err(Errno::EPERM)
+            Err(errno!(EPERM))
         }
     }
 

@@ -11,7 +11,7 @@
 
 use super::robust_mutex::RobustMutex;
 use crate::bytes;
-use crate::errno::{Errno, Result, preserve_errno};
+use crate::errno::{Errno, Result, errno, preserve_errno};
 use crate::proc_file;
 use crate::sys::{self, CancelGuard, ForkLocal};
 
@@ -87,7 +87,8 @@ impl Process {
         let home = home_of(boot.unwrap_or(0), namespace);
         let process = Self::new(home, tag(namespace));
         // If the process temporarily lacks a descriptor or memory, the next call tries again.
-        if !matches!(boot, Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) {
+        let lacks = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM];
+        if !boot.is_err_and(|error| error.is_one_of(&lacks)) {
             CURRENT.store(process.0);
         }
         Ok(process)
@@ -129,7 +130,7 @@ fn check_thread_id() -> Result<()> {
     if id == sys::thread_id() {
         Ok(())
     } else {
-        Err(Errno::EOPNOTSUPP)
+        Err(errno!(EOPNOTSUPP))
     }
 }
 

@@ -11,7 +11,7 @@
 
 use super::process::Process;
 use super::raw_mutex::RawMutex;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::sys;
 use libc::{c_int, pid_t, pthread_mutex_t};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -86,10 +86,10 @@ impl RobustMutex {
             libc::EOWNERDEAD => self.adopt_dead_owner()?,
             // With musl, thread_id() makes no system call.
             libc::EBUSY if IS_GLIBC || self.owner_id() != sys::thread_id() => {
-                return Err(Errno::EBUSY);
+                return Err(errno!(EBUSY));
             }
             libc::EBUSY | libc::EDEADLK => return self.lock_reused_id(process),
-            _ => return Err(Errno::EPROTO),
+            _ => return Err(errno!(EPROTO)),
         }
         self.record_owner(process);
         Ok(())
@@ -113,14 +113,14 @@ impl RobustMutex {
     /// Otherwise an earlier thread with the same id held it and has ended.
     fn lock_reused_id(&self, process: Process) -> Result<()> {
         if self.is_recorded_owner(process) || !process.can_check_threads() {
-            return Err(Errno::EDEADLK);
+            return Err(errno!(EDEADLK));
         }
         // No other thread changes the owner: the id in the word is this thread's.
         self.set_owner_died(self.futex().load(Ordering::Relaxed));
         match self.raw.try_lock() {
             libc::EOWNERDEAD => self.adopt_dead_owner()?,
-            libc::EBUSY => return Err(Errno::EBUSY),
-            _ => return Err(Errno::EPROTO),
+            libc::EBUSY => return Err(errno!(EBUSY)),
+            _ => return Err(errno!(EPROTO)),
         }
         self.record_owner(process);
         Ok(())
@@ -132,7 +132,7 @@ impl RobustMutex {
         self.owner.store(DIED, Ordering::Relaxed);
         match self.raw.make_consistent() {
             0 => Ok(()),
-            _ => Err(Errno::EPROTO),
+            _ => Err(errno!(EPROTO)),
         }
     }
 
@@ -148,7 +148,7 @@ impl RobustMutex {
                 self.record_owner(process);
                 Ok(())
             }
-            libc::ETIMEDOUT => Err(Errno::ETIMEDOUT),
+            libc::ETIMEDOUT => Err(errno!(ETIMEDOUT)),
             tried => self.finish_lock(process, tried),
         }
     }
@@ -158,7 +158,7 @@ impl RobustMutex {
     pub fn unlock(&self, process: Process) -> Result<()> {
         let owner = self.owner.load(Ordering::Relaxed);
         if owner & !DIED != process.thread() {
-            return Err(Errno::EPERM);
+            return Err(errno!(EPERM));
         }
         self.owner.store(owner & DIED, Ordering::Relaxed);
         self.unlock_raw()
@@ -179,8 +179,8 @@ impl RobustMutex {
     fn unlock_raw(&self) -> Result<()> {
         match self.raw.unlock() {
             0 => Ok(()),
-            libc::EPERM => Err(Errno::EPERM),
-            _ => Err(Errno::EPROTO),
+            libc::EPERM => Err(errno!(EPERM)),
+            _ => Err(errno!(EPROTO)),
         }
     }
 

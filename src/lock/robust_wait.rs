@@ -16,7 +16,7 @@
 use super::process::Process;
 use super::robust_mutex::{IS_GLIBC, RobustMutex};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::futex::{self, SleepEnd};
 use crate::sys::is_thread_alive;
 use libc::pid_t;
@@ -53,11 +53,11 @@ impl RobustMutex {
     ) -> Result<()> {
         let slept = self.sleep(process, deadline, max_sleep, true);
         match self.try_lock(process) {
-            Err(Errno::EBUSY) => {
+            Err(error) if error == Errno::EBUSY => {
                 if !IS_GLIBC {
                     futex::no_robust_pending();
                 }
-                slept.and(Err(Errno::EBUSY))
+                slept.and(Err(errno!(EBUSY)))
             }
             Ok(()) => {
                 self.mark_waiters();

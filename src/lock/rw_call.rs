@@ -7,7 +7,7 @@ use super::rw_protocol::{Parts, WRITING};
 use super::rwlock::{Line, Rwlock};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use libc::c_int;
 use std::cell::Cell;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl<'a> Call<'a> {
     fn check_not_reading(&self) -> Result<()> {
         let is_own = |Line(slot): &Line| slot.held_by_current_thread(self.process);
         if self.lock.slots().iter().any(is_own) {
-            return Err(Errno::EDEADLK);
+            return Err(errno!(EDEADLK));
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl<'a> Call<'a> {
                 Ok(slot) => return Ok(Some(slot)),
                 // The slot is taken. If it is this thread's, the thread takes a second slot: it may
                 // lock for reading more than once.
-                Err(Errno::EBUSY | Errno::EDEADLK) => {}
+                Err(error) if error.is_one_of(&[Errno::EBUSY, Errno::EDEADLK]) => {}
                 Err(error) => return Err(error),
             }
             let Some((number, Line(slot))) = others.next() else {
@@ -125,8 +125,8 @@ impl<'a> Parts for Call<'a> {
     fn lock_gate(&self, after_sleep: impl FnMut() -> Result<()>) -> Result<()> {
         let gate = self.lock.gate();
         match self.wait(|deadline| gate.try_lock(self.process, deadline)) {
-            Err(Errno::EBUSY) => {}
-            Err(Errno::EDEADLK) if self.has_abandoned_wait() => return Ok(()),
+            Err(error) if error == Errno::EBUSY => {}
+            Err(error) if error == Errno::EDEADLK && self.has_abandoned_wait() => return Ok(()),
             tried => return tried,
         }
         self.check_not_reading()?;
@@ -178,7 +178,7 @@ impl<'a> Parts for Call<'a> {
         let mut slots = self.lock.slots().iter();
         let other = slots.find(|Line(slot)| !slot.held_by_current_thread(self.process));
         // EDEADLK: this thread has all slots.
-        let Line(slot) = other.ok_or(Errno::EDEADLK)?;
+        let Line(slot) = other.ok_or(errno!(EDEADLK))?;
         let max_sleep = if self.deadline.get().ends_with_signal() {
             MAX_SLEEP
         } else {

@@ -37,7 +37,7 @@
 
 use super::LockStatus;
 use crate::atomic::{AtomicU32, Ordering, fence};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 
 /// A bit of the state: the holder of the gate waits for slots.
 ///
@@ -152,7 +152,7 @@ fn read_slow<P: Parts>(parts: &P) -> Result<LockStatus> {
         match lock_gate_as_reader(parts) {
             Ok(()) => break,
             // The writer no longer blocks readers.
-            Err(Errno::EBUSY) => {
+            Err(error) if error == Errno::EBUSY => {
                 if let Some(status) = try_read(parts)? {
                     return Ok(status);
                 }
@@ -188,7 +188,7 @@ fn lock_gate_as_reader<P: Parts>(parts: &P) -> Result<()> {
 pub fn check_as_reader<P: Parts>(parts: &P, seen: &mut GateProgress) -> Result<()> {
     let state = parts.state().load(Ordering::Relaxed);
     if state & READERS_BLOCKED == 0 {
-        return Err(Errno::EBUSY);
+        return Err(errno!(EBUSY));
     }
     let progress = Some(parts.progress().load(Ordering::Relaxed));
     if state & WRITING != 0 || seen.progress != progress {
@@ -206,7 +206,7 @@ pub fn check_as_reader<P: Parts>(parts: &P, seen: &mut GateProgress) -> Result<(
         .state()
         .compare_exchange(state, state & !PENDING, success, failure);
     if opened.is_ok() {
-        Err(Errno::EBUSY)
+        Err(errno!(EBUSY))
     } else {
         Ok(())
     }

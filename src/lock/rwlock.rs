@@ -14,7 +14,7 @@ use super::rw_call::Call;
 use super::rw_protocol::{self, WRITING};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::object::{Header, ObjectType};
 use crate::sys;
 use std::cell::UnsafeCell;
@@ -128,7 +128,7 @@ impl Rwlock {
         let process = Process::current()?;
         let Line(own) = self.own_slot().1;
         match own.unlock(process) {
-            Err(Errno::EPERM) => self.unlock_another_slot(process),
+            Err(error) if error == Errno::EPERM => self.unlock_another_slot(process),
             unlocked => unlocked,
         }
     }
@@ -140,11 +140,11 @@ impl Rwlock {
     fn unlock_another_slot(&self, process: Process) -> Result<()> {
         for Line(slot) in self.slots() {
             match slot.unlock(process) {
-                Err(Errno::EPERM) => {}
+                Err(error) if error == Errno::EPERM => {}
                 unlocked => return unlocked,
             }
         }
-        Err(Errno::EPERM)
+        Err(errno!(EPERM))
     }
 
     /// Locks for writing. `EDEADLK` if this thread holds the lock for reading or for writing.
@@ -165,7 +165,7 @@ impl Rwlock {
     pub fn consistent(&self) -> Result<()> {
         let call = self.check_gate()?;
         if self.control().state.load(Ordering::Relaxed) & WRITING == 0 {
-            return Err(Errno::EPERM);
+            return Err(errno!(EPERM));
         }
         rw_protocol::mark_consistent(&call);
         Ok(())
@@ -197,7 +197,7 @@ impl Rwlock {
         self.header.check(OBJECT_TYPE)?;
         let process = Process::current()?;
         if !self.gate().robust.held_by_current_thread(process) {
-            return Err(Errno::EPERM);
+            return Err(errno!(EPERM));
         }
         Ok(Call::new(self, process, Deadline::forever()))
     }

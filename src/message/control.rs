@@ -1,6 +1,6 @@
 //! Control data of a message: the descriptors that go with it (`SCM_RIGHTS`; unix(7), cmsg(3)).
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::fd::own;
 use crate::sys::CancelGuard;
 use libc::{c_int, cmsghdr, msghdr};
@@ -42,7 +42,7 @@ impl SendControl {
     /// Prepares from 1 to [`FDS_MAX`] descriptors. `EINVAL` for another number.
     pub fn new(fds: &[c_int]) -> Result<Self> {
         if !(1..=FDS_MAX).contains(&fds.len()) {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         let payload = mem::size_of_val(fds);
         // SAFETY: CMSG_SPACE only computes.
@@ -52,7 +52,7 @@ impl SendControl {
             len,
         };
         // The kernel reads the padding too.
-        let used = control.buffer.bytes.get_mut(..len).ok_or(Errno::EINVAL)?;
+        let used = control.buffer.bytes.get_mut(..len).ok_or(errno!(EINVAL))?;
         used.fill(MaybeUninit::new(0));
         let mut header = super::empty_header();
         control.attach(&mut header);
@@ -112,7 +112,7 @@ impl RecvControl {
     /// `EMFILE`, and stores none, if the kernel could not open all of them in this process.
     pub fn store(&mut self, fds: &mut [MaybeUninit<c_int>], msg_flags: c_int) -> Result<usize> {
         if msg_flags & libc::MSG_CTRUNC != 0 {
-            return Err(Errno::EMFILE); // drop closes those that it opened
+            return Err(errno!(EMFILE)); // drop closes those that it opened
         }
         let mut stored = 0;
         self.take(|fd| {

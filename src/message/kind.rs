@@ -12,7 +12,7 @@
 //! (`EOPNOTSUPP`). Local streams support it since Linux 5.15, if the kernel was configured so; one
 //! probe finds out.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys;
 use libc::c_int;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -35,10 +35,10 @@ pub const FLAGS: c_int = libc::MSG_FASTOPEN;
 /// Returns the kind of a socket, from the error of a send to [`ADDRESS`]. None if the error has
 /// another reason.
 pub fn from_send_error(fd: BorrowedFd, error: Errno) -> Result<Option<SocketKind>> {
-    match error {
-        Errno::EISCONN => Ok(Some(SocketKind::Stream)),
+    match error.code() {
+        libc::EISCONN => Ok(Some(SocketKind::Stream)),
         // A local datagram socket; or TCP, or another type.
-        Errno::EINVAL | Errno::EOPNOTSUPP => from_type(fd).map(Some),
+        libc::EINVAL | libc::EOPNOTSUPP => from_type(fd).map(Some),
         _ => Ok(None),
     }
 }
@@ -46,12 +46,12 @@ pub fn from_send_error(fd: BorrowedFd, error: Errno) -> Result<Option<SocketKind
 /// Returns the kind of a socket, for a receiver.
 pub fn of_receiver(fd: BorrowedFd) -> Result<SocketKind> {
     match urgent_data(fd) {
-        Err(Errno::EINVAL) => Ok(SocketKind::Stream),
-        Err(Errno::EOPNOTSUPP) if local_streams_support_urgent_data() => {
+        Err(error) if error == Errno::EINVAL => Ok(SocketKind::Stream),
+        Err(error) if error == Errno::EOPNOTSUPP && local_streams_support_urgent_data() => {
             Ok(SocketKind::MessageOriented)
         }
         // The error of an earlier send over UDP, which the kernel reports once.
-        Err(Errno::ECONNREFUSED) => Err(Errno::ECONNREFUSED),
+        Err(error) if error == Errno::ECONNREFUSED => Err(error),
         _ => from_type(fd),
     }
 }
@@ -86,6 +86,6 @@ fn from_type(fd: BorrowedFd) -> Result<SocketKind> {
     match sys::socket_type(fd)? {
         libc::SOCK_SEQPACKET | libc::SOCK_DGRAM => Ok(SocketKind::MessageOriented),
         libc::SOCK_STREAM => Ok(SocketKind::Stream),
-        _ => Err(Errno::EOPNOTSUPP),
+        _ => Err(errno!(EOPNOTSUPP)),
     }
 }

@@ -8,7 +8,7 @@ mod kind;
 mod stream;
 
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::iovec::Source;
 use crate::pair::send_error;
 use crate::sys;
@@ -58,7 +58,7 @@ impl Content<'_> {
             Self::Parts(parts) => parts.iter().try_fold(0, |sum: usize, part| {
                 sum.checked_add(part.bytes()?.len())
                     .filter(|sum| *sum <= isize::MAX as usize)
-                    .ok_or(Errno::EMSGSIZE)
+                    .ok_or(errno!(EMSGSIZE))
             }),
         }
     }
@@ -68,11 +68,11 @@ impl Content<'_> {
 pub fn send(fd: BorrowedFd, content: Content, fds: &[c_int], wait: Deadline) -> Result<usize> {
     let len = content.len()?;
     if len == 0 || fds.len() > FDS_MAX {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // A socket that is not local would discard the descriptors without an error.
     if !fds.is_empty() && !sys::is_local(fd)? {
-        return Err(Errno::EOPNOTSUPP);
+        return Err(errno!(EOPNOTSUPP));
     }
     match send_packet(fd, content, fds, wait, kind::ADDRESS) {
         Err(error) => match kind::from_send_error(fd, error)? {
@@ -94,7 +94,7 @@ pub fn recv(
     wait: Deadline,
 ) -> Result<Received> {
     if bytes.is_empty() {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     match kind::of_receiver(fd)? {
         SocketKind::MessageOriented => recv_packet(fd, bytes, fds, wait),
@@ -117,8 +117,8 @@ fn when_ready<T>(
     };
     loop {
         match attempt(flags) {
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => wait.ready(fd, events)?,
+            Err(error) if error == Errno::EINTR => {}
+            Err(error) if error == Errno::EAGAIN => wait.ready(fd, events)?,
             done => return done,
         }
     }
@@ -142,9 +142,9 @@ fn send_packet(
         }
     })
     .map(drop)
-    .map_err(|error| match error {
-        Errno::EDESTADDRREQ => Errno::ENOTCONN, // UDP
-        other => send_error(other),
+    .map_err(|error| match error.code() {
+        libc::EDESTADDRREQ => errno!(ENOTCONN), // UDP
+        _ => send_error(error),
     })
 }
 
@@ -160,7 +160,7 @@ fn recv_packet(
         recv_bytes_and_fds(fd, bytes, fds, wait)
     };
     match received {
-        Err(Errno::ECONNRESET) => Ok(Received::END),
+        Err(error) if error == Errno::ECONNRESET => Ok(Received::END),
         other => other,
     }
 }
@@ -169,7 +169,7 @@ fn recv_packet(
 /// the kernel reports that once, before it returns the messages that the peer had sent.
 fn retry_after_reset<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
-        Err(Errno::ECONNRESET) => attempt(),
+        Err(error) if error == Errno::ECONNRESET => attempt(),
         other => other,
     }
 }
@@ -183,7 +183,7 @@ pub(crate) fn retry_at_eof(
 ) -> Result<usize> {
     match attempt(flags) {
         Ok(0) => match attempt(flags | libc::MSG_DONTWAIT) {
-            Err(Errno::EAGAIN) => Ok(0), // it was an empty packet
+            Err(error) if error == Errno::EAGAIN => Ok(0), // it was an empty packet
             again => again,
         },
         other => other,
@@ -210,7 +210,7 @@ fn recv_nonempty(
         if sys::has_ended(fd)? {
             // A message that the peer sent just before it closed is in the queue now.
             return match attempt(libc::MSG_DONTWAIT) {
-                Err(Errno::EAGAIN) => Ok(0),
+                Err(error) if error == Errno::EAGAIN => Ok(0),
                 again => again,
             };
         }
@@ -229,7 +229,7 @@ fn recv_bytes(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>], wait: Deadline) -> 
         retry_after_reset(|| sys::recv(fd, bytes, flags | libc::MSG_TRUNC))
     })?;
     if len > bytes.len() {
-        return Err(Errno::EMSGSIZE);
+        return Err(errno!(EMSGSIZE));
     }
     Ok(Received { len, nfds: 0 })
 }
@@ -254,7 +254,7 @@ fn recv_bytes_and_fds(
             Ok(len)
         })?;
         if *msg_flags & libc::MSG_TRUNC != 0 {
-            return Err(Errno::EMSGSIZE);
+            return Err(errno!(EMSGSIZE));
         }
         Ok(len)
     })

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::bytes::to_fill;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::iovec::Source;
 use crate::pair::send_error;
 use crate::sys::{self, CancelGuard};
@@ -53,7 +53,7 @@ fn length(header: [u8; HEADER]) -> Result<usize> {
     if [a, b, c, d] == MAGIC && (1..=LEN_MAX).contains(&len) {
         Ok(len)
     } else {
-        Err(Errno::EPROTO)
+        Err(errno!(EPROTO))
     }
 }
 
@@ -95,11 +95,11 @@ fn send_copied(
     for part in parts {
         let bytes = part.bytes()?;
         if !bytes.is_empty() {
-            *copy.get_mut(count).ok_or(Errno::EINVAL)? = part_of(bytes);
+            *copy.get_mut(count).ok_or(errno!(EINVAL))? = part_of(bytes);
             count += 1;
         }
     }
-    send_message(fd, copy.get_mut(..count).ok_or(Errno::EINVAL)?, fds, wait)
+    send_message(fd, copy.get_mut(..count).ok_or(errno!(EINVAL))?, fds, wait)
 }
 
 /// Sends a message. The first part is free, for the header.
@@ -113,7 +113,7 @@ fn send_message(
         .iter()
         .try_fold(0, |sum: usize, part| sum.checked_add(part.iov_len))
         .filter(|len| *len <= LEN_MAX)
-        .ok_or(Errno::EMSGSIZE)?;
+        .ok_or(errno!(EMSGSIZE))?;
     let header = header(len);
     if let Some(first) = parts.first_mut() {
         *first = part_of(&header);
@@ -172,7 +172,7 @@ impl Unsent<'_> {
 /// Converts an error in the middle of a message: `EAGAIN` would mean that nothing was transferred.
 fn mid_message_error(error: Errno) -> Errno {
     if error == Errno::EAGAIN {
-        Errno::ETIMEDOUT
+        errno!(ETIMEDOUT)
     } else {
         error
     }
@@ -223,7 +223,8 @@ fn recv_message(
         first(to_fill(&mut header), flags)
     });
     let begun = match begun {
-        Ok(0) | Err(Errno::ECONNRESET) => return Ok(0),
+        Ok(0) => return Ok(0),
+        Err(error) if error == Errno::ECONNRESET => return Ok(0),
         other => other?,
     };
     wait.commit();
@@ -241,7 +242,7 @@ fn recv_message(
     });
     match message {
         Ok(Some(len)) => Ok(len),
-        Ok(None) => Err(Errno::EMSGSIZE),
+        Ok(None) => Err(errno!(EMSGSIZE)),
         Err(error) => {
             end_receiving(fd);
             Err(mid_message_error(error))
@@ -265,7 +266,8 @@ fn recv_exactly(
             sys::recv(fd, buffer, flags | waitall)
         });
         match len {
-            Ok(0) | Err(Errno::ECONNRESET) => return Err(Errno::EPROTO),
+            Ok(0) => return Err(errno!(EPROTO)),
+            Err(error) if error == Errno::ECONNRESET => return Err(errno!(EPROTO)),
             other => buffer = buffer.get_mut(other?..).unwrap_or_default(),
         }
     }
@@ -293,8 +295,11 @@ fn end_receiving(fd: BorrowedFd) {
     // TCP still receives after that, so its connection is reset. A local socket refuses this call.
     sys::disconnect(fd);
     let mut scratch = [MaybeUninit::uninit(); 16 * 1024];
-    while matches!(
-        sys::recv(fd, &mut scratch, libc::MSG_DONTWAIT),
-        Ok(1..) | Err(Errno::EINTR)
-    ) {}
+    loop {
+        match sys::recv(fd, &mut scratch, libc::MSG_DONTWAIT) {
+            Ok(1..) => {}
+            Err(error) if error == Errno::EINTR => {}
+            _ => break,
+        }
+    }
 }

@@ -117,7 +117,7 @@ pub fn consistent(id: c_int) -> Result<()> {
     let mut set = Set::new(id);
     set.release(&operations::IS_OWNER)?;
     match set.operate(operations::MARK_CONSISTENT, None) {
-        Err(Errno::EAGAIN) => Ok(()), // it was consistent already
+        Err(error) if error == Errno::EAGAIN => Ok(()), // it was consistent already
         other => other,
     }
 }

@@ -4,7 +4,7 @@ use super::operations::{
     COUNT, IS_LOCK, READERS, RECOVERY, TYPE, WRITER, WRITER_PENDING, nowait, permanent, zero,
 };
 use super::set::Set;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::{self, Semun};
 use libc::{IPC_PRIVATE, c_int, key_t, sembuf, semid_ds};
 use std::mem::MaybeUninit;
@@ -31,15 +31,15 @@ const SET_TYPE: &[sembuf] = &[
 /// Gets or creates the lock of a key.
 pub fn open(key: key_t, mode_flags: c_int) -> Result<c_int> {
     if mode_flags & !OPEN_FLAGS != 0 {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // Whether the key has a set of at least `count` semaphores. With these flags the kernel checks
     // no permission and creates no set.
     let exists = |count| key != IPC_PRIVATE && sys::semget(key, count, 0).is_ok();
     match sys::semget(key, COUNT, mode_flags) {
-        Ok(_) if exists(COUNT + 1) => Err(Errno::EPROTO),
+        Ok(_) if exists(COUNT + 1) => Err(errno!(EPROTO)),
         Ok(id) => check_type(id).map(|()| id),
-        Err(Errno::EINVAL) if exists(0) => Err(Errno::EPROTO),
+        Err(error) if error == Errno::EINVAL && exists(0) => Err(errno!(EPROTO)),
         other => other,
     }
 }
@@ -49,10 +49,11 @@ pub fn open(key: key_t, mode_flags: c_int) -> Result<c_int> {
 fn check_type(id: c_int) -> Result<()> {
     let mut set = Set::new(id);
     match set.operate(HAS_TYPE, None) {
-        Err(Errno::EAGAIN) => {}
+        Err(error) if error == Errno::EAGAIN => {}
+        Ok(()) => return Ok(()),
         // The lock was removed in the meantime, which is the same as a removal after the open.
-        Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => return Ok(()),
-        Err(Errno::EACCES) => return check_type_by_reading(id),
+        Err(error) if error.is_one_of(&[Errno::EINVAL, Errno::EIDRM]) => return Ok(()),
+        Err(error) if error == Errno::EACCES => return check_type_by_reading(id),
         Err(error) => return Err(error),
     }
     if !is_unused(id)? {
@@ -60,7 +61,7 @@ fn check_type(id: c_int) -> Result<()> {
         return set.operate(HAS_TYPE, None).map_err(not_a_lock);
     }
     match set.operate(SET_TYPE, None) {
-        Err(Errno::EAGAIN) => set.operate(HAS_TYPE, None).map_err(not_a_lock),
+        Err(error) if error == Errno::EAGAIN => set.operate(HAS_TYPE, None).map_err(not_a_lock),
         done => done,
     }
 }
@@ -70,7 +71,7 @@ fn check_type_by_reading(id: c_int) -> Result<()> {
     // SAFETY: GETVAL ignores the argument.
     match unsafe { sys::semctl(id, TYPE.into(), libc::GETVAL, Semun { val: 0 }) } {
         Ok(0) if is_unused(id)? => Ok(()),
-        Ok(value) if value != IS_LOCK.into() => Err(Errno::EPROTO),
+        Ok(value) if value != IS_LOCK.into() => Err(errno!(EPROTO)),
         _ => Ok(()),
     }
 }
@@ -85,14 +86,14 @@ fn is_unused(id: c_int) -> Result<bool> {
     match unsafe { sys::semctl(id, 0, libc::IPC_STAT, argument) } {
         // SAFETY: zeros are a valid semid_ds, and the kernel writes a valid one.
         Ok(_) => Ok(unsafe { ds.assume_init() }.sem_otime == 0),
-        Err(Errno::EACCES) => Ok(true),
+        Err(error) if error == Errno::EACCES => Ok(true),
         Err(error) => Err(error),
     }
 }
 
 fn not_a_lock(error: Errno) -> Errno {
     if error == Errno::EAGAIN {
-        Errno::EPROTO
+        errno!(EPROTO)
     } else {
         error
     }

@@ -2,7 +2,7 @@
 
 use super::operations::Lists;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::lock::LockStatus;
 use crate::sys;
 use libc::{c_int, sembuf, timespec};
@@ -58,9 +58,9 @@ impl Set {
         let done = unsafe { sys::semtimedop(self.id, operations, list.len(), time) };
         match done {
             // There is no such set: it was removed between two system calls.
-            Err(Errno::EINVAL) if self.was_found => Err(Errno::EIDRM),
+            Err(error) if error == Errno::EINVAL && self.was_found => Err(errno!(EIDRM)),
             // The set has no such semaphore.
-            Err(Errno::EFBIG) => Err(Errno::EPROTO),
+            Err(error) if error == Errno::EFBIG => Err(errno!(EPROTO)),
             other => {
                 self.was_found = true;
                 other.map(drop)
@@ -77,7 +77,7 @@ impl Set {
         let mut state = RecoveryState::Zero;
         loop {
             match self.operate(lists[state as usize], None) {
-                Err(Errno::EAGAIN) => {}
+                Err(error) if error == Errno::EAGAIN => {}
                 done => return done.map(|()| Some(state.status())),
             }
             match (wait.remaining(), state.next()) {
@@ -98,8 +98,8 @@ impl Set {
                 Ok(()) => return Ok(state.status()),
                 // Either the recovery state is another one, or the time-out expired. In the second
                 // case remaining() fails.
-                Err(Errno::EAGAIN) => state = state.next(),
-                Err(Errno::EINTR) => wait.interrupted()?,
+                Err(error) if error == Errno::EAGAIN => state = state.next(),
+                Err(error) if error == Errno::EINTR => wait.interrupted()?,
                 Err(error) => return Err(error),
             }
         }
@@ -108,7 +108,7 @@ impl Set {
     /// Performs a list of operations that fails unless the process owns the lock; `EPERM` then.
     pub fn release(&mut self, list: &[sembuf]) -> Result<()> {
         match self.operate(list, None) {
-            Err(Errno::EAGAIN | Errno::ERANGE) => Err(Errno::EPERM),
+            Err(error) if error.is_one_of(&[Errno::EAGAIN, Errno::ERANGE]) => Err(errno!(EPERM)),
             other => other,
         }
     }

@@ -9,7 +9,7 @@
 //! missing pages. So a peer could make this process allocate memory that the peer never had.
 
 use super::create::memfd;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::memory;
 use nix::fcntl::SealFlag;
 use nix::sys::stat::{FileStat, SFlag, fstat};
@@ -33,7 +33,7 @@ pub fn sealed_without_holes(fd: BorrowedFd, wanted: SealFlag) -> Result<usize> {
     // tmpfs also counts pages that are in swap space.
     let blocks = usize::try_from(st.st_blocks).unwrap_or(0);
     if blocks.saturating_mul(STAT_BLOCK) < size {
-        return Err(Errno::EPROTO);
+        return Err(errno!(EPROTO));
     }
     Ok(size)
 }
@@ -43,18 +43,18 @@ fn sealed_stat(fd: BorrowedFd, wanted: SealFlag) -> Result<FileStat> {
     // seals also does not query the file system, which may be a FUSE file system of the peer that
     // never answers.
     let seals = match memory::seals(fd) {
-        Err(Errno::EINVAL) => return Err(Errno::EPROTO), // the file cannot have seals
+        Err(error) if error == Errno::EINVAL => return Err(errno!(EPROTO)), // the file cannot have seals
         seals => seals?,
     };
     if !seals.contains(wanted) {
-        return Err(Errno::EPROTO);
+        return Err(errno!(EPROTO));
     }
     let is_memory = match file_system(fd)? {
         Some(file_system) => is_tmpfs(&file_system),
         None => is_on_memfd_file_system(fd)?,
     };
     if !is_memory {
-        return Err(Errno::EPROTO);
+        return Err(errno!(EPROTO));
     }
     Ok(fstat(fd)?)
 }
@@ -75,7 +75,7 @@ pub fn size(fd: BorrowedFd) -> Result<usize> {
 pub fn regular_size(st: &FileStat) -> Result<usize> {
     match usize::try_from(st.st_size) {
         Ok(size) if size > 0 && is_regular(st) => Ok(size),
-        _ => Err(Errno::EPROTO),
+        _ => Err(errno!(EPROTO)),
     }
 }
 

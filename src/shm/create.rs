@@ -5,7 +5,7 @@ use super::file::RegionFile;
 use super::name::DIRECTORY;
 use super::trailer::Attributes;
 use super::{FileRegion, MapOptions, Shm, users};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::init_once::InitOnce;
 use crate::sys::{CancelGuard, memory};
 use libc::{c_uint, mode_t};
@@ -56,7 +56,7 @@ impl CreateOptions {
             || (self.publish && self.sole_writer)
             || (self.transient && !self.publish);
         if size == 0 || self.mode & !MODES != 0 || contradicts {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ fn tmpfile() -> Result<OwnedFd> {
     if is_in_memory(fd.as_fd())? {
         Ok(fd)
     } else {
-        Err(Errno::EOPNOTSUPP)
+        Err(errno!(EOPNOTSUPP))
     }
 }
 
@@ -140,7 +140,7 @@ fn tmpfile() -> Result<OwnedFd> {
 /// use up the memory that exists.
 #[inline(never)]
 pub fn set_size(fd: BorrowedFd, size: usize) -> Result<()> {
-    let len = i64::try_from(size).map_err(|_| Errno::EFBIG)?;
+    let len = i64::try_from(size).map_err(|_| errno!(EFBIG))?;
     check_size(size as u64)?;
     if size as u64 > SMALL {
         check_free_space(file_system(fd)?.as_ref(), size as u64)?;
@@ -152,13 +152,13 @@ pub fn set_size(fd: BorrowedFd, size: usize) -> Result<()> {
 /// filter refuses to report a limit, only the allocation notices the limit.
 pub fn check_size(size: u64) -> Result<()> {
     if size > memory::file_size_limit()? {
-        return Err(Errno::EFBIG);
+        return Err(errno!(EFBIG));
     }
     if size <= SMALL {
         return Ok(());
     }
     match memory::total() {
-        Ok(total) if size > total => Err(Errno::ENOSPC),
+        Ok(total) if size > total => Err(errno!(ENOSPC)),
         Err(error) if !error.is_missing_call() => Err(error),
         _ => Ok(()),
     }
@@ -170,7 +170,7 @@ fn check_free_space(file_system: Option<&Statfs>, size: u64) -> Result<()> {
         fs.blocks_available().saturating_mul(block)
     });
     if available.is_some_and(|available| size > available) {
-        return Err(Errno::ENOSPC);
+        return Err(errno!(ENOSPC));
     }
     Ok(())
 }
@@ -195,7 +195,7 @@ pub(super) fn reserve(fd: BorrowedFd, size: usize) -> Result<()> {
             Ok(()) => done += len,
             // A signal has interrupted and undone the allocation of the chunk (on Linux 6.18 only a
             // fatal signal does). If signals are frequent, only a small chunk succeeds.
-            Err(Errno::EINTR) => chunk = (chunk / 2).max(CHUNK_MIN),
+            Err(error) if error == Errno::EINTR => chunk = (chunk / 2).max(CHUNK_MIN),
             Err(error) => return Err(error),
         }
     }
@@ -208,9 +208,9 @@ fn write_zeros(fd: BorrowedFd, mut from: usize, end: usize) -> Result<()> {
     while from < end {
         let len = zeros.len().min(end - from);
         match memory::write_at(fd, &zeros[..len], from) {
-            Ok(0) => return Err(Errno::ENOSPC),
+            Ok(0) => return Err(errno!(ENOSPC)),
             Ok(written) => from += written,
-            Err(Errno::EINTR) => {}
+            Err(error) if error == Errno::EINTR => {}
             Err(error) => return Err(error),
         }
     }

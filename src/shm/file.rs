@@ -4,7 +4,7 @@
 //! their numbers for other files. So a region records the device and inode number of its file, and
 //! uses or closes its descriptor only if it still refers to that file.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use nix::sys::stat::{FileStat, fstat};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -52,7 +52,7 @@ impl RegionFile {
         if FileId::of(&st) == self.id {
             Ok(self.as_fd())
         } else {
-            Err(Errno::EBADF)
+            Err(errno!(EBADF))
         }
     }
 }
@@ -65,7 +65,7 @@ impl AsFd for RegionFile {
 
 impl Drop for RegionFile {
     fn drop(&mut self) {
-        if !matches!(self.checked_fd(), Err(Errno::EBADF)) {
+        if !self.checked_fd().is_err_and(|error| error == Errno::EBADF) {
             // SAFETY: dropped only here, and not used afterwards.
             unsafe { ManuallyDrop::drop(&mut self.fd) };
         }

@@ -1,7 +1,7 @@
 //! Mapping a region, and allocating its pages.
 
 use super::{check, create};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::memory::Mapping;
 use nix::sys::stat::fstat;
 use std::os::fd::BorrowedFd;
@@ -33,7 +33,7 @@ impl MapOptions {
             Ok(true) => Ok(mapping),
             Ok(false) => self.map_populated(fd, size),
             // An access to one of the pages would raise SIGBUS.
-            Err(Errno::EFAULT) => Err(missing_page_error(fd, size)),
+            Err(error) if error == Errno::EFAULT => Err(missing_page_error(fd, size)),
             Err(error) => Err(error),
         }
     }
@@ -70,8 +70,8 @@ impl MapOptions {
 fn missing_page_error(fd: BorrowedFd, size: usize) -> Errno {
     let is_truncated = fstat(fd).is_ok_and(|st| (st.st_size as u64) < size as u64);
     match check::is_in_memory(fd) {
-        _ if is_truncated => Errno::EPROTO,
-        Ok(false) => Errno::EIO,
-        _ => Errno::ENOSPC,
+        _ if is_truncated => errno!(EPROTO),
+        Ok(false) => errno!(EIO),
+        _ => errno!(ENOSPC),
     }
 }

@@ -26,7 +26,7 @@ pub use open_or_create::{Begun, NewRegion, OpenOrCreate};
 pub use sysv::attach;
 
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::init_once::InitOnce;
 use crate::name_lock::NameLock;
 use crate::proc_file::ProcPath;
@@ -105,7 +105,7 @@ impl Shm {
     pub fn fd(&self) -> Result<BorrowedFd<'_>> {
         match &*self.0 {
             Backing::File(region) => Ok(region.file.as_fd()),
-            Backing::Segment(_) => Err(Errno::EOPNOTSUPP),
+            Backing::Segment(_) => Err(errno!(EOPNOTSUPP)),
         }
     }
 
@@ -117,7 +117,7 @@ impl Shm {
             Backing::File(region) => region,
             Backing::Segment(segment) => return segment.is_current(),
         };
-        let name = region.name.get().ok_or(Errno::EOPNOTSUPP)?;
+        let name = region.name.get().ok_or(errno!(EOPNOTSUPP))?;
         if !name.leads_to(region.file.id())? {
             return Ok(false);
         }
@@ -132,7 +132,7 @@ impl Shm {
         let _uncancelled = CancelGuard::new();
         let name = Name::for_new_region(name)?;
         match self.link(&name) {
-            Err(Errno::EEXIST) => {}
+            Err(error) if error == Errno::EEXIST => {}
             linked => return linked,
         }
         remove_dead(&name)?;
@@ -151,10 +151,10 @@ impl Shm {
 
     fn link(&self, name: &Name) -> Result<()> {
         let Backing::File(region) = &*self.0 else {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         };
         if !region.publishable {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         link(region.file.checked_fd()?, name)?;
         self.set_name(name);
@@ -186,10 +186,10 @@ impl Drop for Shm {
 /// Removes the name of a transient region without users. `EEXIST` if the name is that of another
 /// file, or if another process has the name lock, since that process is replacing the region.
 fn remove_dead(name: &Name) -> Result<()> {
-    find_dead(name).ok_or(Errno::EEXIST)?;
+    find_dead(name).ok_or(errno!(EEXIST))?;
     let lock = NameLock::acquire(name.path(), Deadline::new(0)?);
-    let _lock = lock.map_err(|_| Errno::EEXIST)?;
-    name.unlink_if(find_dead(name).ok_or(Errno::EEXIST)?)
+    let _lock = lock.map_err(|_| errno!(EEXIST))?;
+    name.unlink_if(find_dead(name).ok_or(errno!(EEXIST))?)
 }
 
 /// The file with this name, if it is a transient region without users.

@@ -2,7 +2,7 @@
 
 use super::check;
 use super::file::FileId;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use libc::NAME_MAX;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{FileStat, SFlag, fstatat};
@@ -26,15 +26,15 @@ impl Name {
         let name = name.to_bytes();
         let file = match name {
             [b'/', file @ ..] if !matches!(file, b"" | b"." | b"..") => file,
-            _ => return Err(Errno::EINVAL),
+            _ => return Err(errno!(EINVAL)),
         };
         if file.contains(&b'/') {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         let directory = DIRECTORY.to_bytes();
         let mut path = [0; PATH_MAX];
         if directory.len() + name.len() >= PATH_MAX {
-            return Err(Errno::ENAMETOOLONG);
+            return Err(errno!(ENAMETOOLONG));
         }
         for (to, byte) in path.iter_mut().zip(directory.iter().chain(name)) {
             *to = *byte;
@@ -47,7 +47,7 @@ impl Name {
     pub fn for_new_region(name: &CStr) -> Result<Self> {
         let bytes = name.to_bytes();
         if bytes.starts_with(b"/.") && bytes.ends_with(b".lock") {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         Self::new(name)
     }
@@ -68,7 +68,7 @@ impl Name {
     pub fn leads_to(&self, file: FileId) -> Result<bool> {
         match self.stat() {
             Ok(st) => Ok(FileId::of(&st) == file),
-            Err(Errno::ENOENT) => Ok(false),
+            Err(error) if error == Errno::ENOENT => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -80,7 +80,7 @@ impl Name {
             return Ok(());
         }
         match self.unlink() {
-            Err(Errno::ENOENT) => Ok(()),
+            Err(error) if error == Errno::ENOENT => Ok(()),
             unlinked => unlinked,
         }
     }
@@ -97,7 +97,7 @@ pub fn check_regular(st: &FileStat) -> Result<()> {
         return Ok(());
     }
     match SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT {
-        SFlag::S_IFLNK => Err(Errno::ELOOP),
-        _ => Err(Errno::EINVAL),
+        SFlag::S_IFLNK => Err(errno!(ELOOP)),
+        _ => Err(errno!(EINVAL)),
     }
 }

@@ -5,7 +5,7 @@ use super::name::{Name, check_regular};
 use super::trailer::Attributes;
 use super::{FileRegion, MapOptions, Shm, check, users};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::fd::duplicate;
 use crate::init_once::InitOnce;
 use crate::sys::CancelGuard;
@@ -61,9 +61,9 @@ pub fn open(name: &CStr, map: MapOptions) -> Result<Shm> {
     let mut wait = Deadline::new(JOIN_TIMEOUT_MS)?;
     match look_up(&name, map.read_only, &mut wait) {
         Ok(Lookup::Living(opened)) => opened.map_named(map, &name),
-        Ok(Lookup::Dead(_)) => Err(Errno::ENOENT),
-        Ok(Lookup::Unknown(_)) => Err(Errno::ESTALE),
-        Err(Errno::ETIMEDOUT) => Err(Errno::EBUSY),
+        Ok(Lookup::Dead(_)) => Err(errno!(ENOENT)),
+        Ok(Lookup::Unknown(_)) => Err(errno!(ESTALE)),
+        Err(error) if error == Errno::ETIMEDOUT => Err(errno!(EBUSY)),
         Err(error) => Err(error),
     }
 }
@@ -86,10 +86,10 @@ pub(super) fn look_up(name: &Name, read_only: bool, wait: &mut Deadline) -> Resu
         check_regular(&st)?;
         let file = RegionFile::new(fd, &st);
         if !check::is_in_memory(file.as_fd())? {
-            return Err(Errno::EOPNOTSUPP);
+            return Err(errno!(EOPNOTSUPP));
         }
         let attributes = match Attributes::read(file.as_fd(), check::regular_size(&st)?) {
-            Err(Errno::ESTALE) => return Ok(Lookup::Unknown(file.id())),
+            Err(error) if error == Errno::ESTALE => return Ok(Lookup::Unknown(file.id())),
             attributes => attributes?,
         };
         if !attributes.transient || users::join(file.as_fd(), read_only, wait)? {

@@ -10,7 +10,7 @@ use super::name::Name;
 use super::open::{Lookup, Opened, look_up};
 use super::{MapOptions, Shm};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::name_lock::NameLock;
 use crate::sys::CancelGuard;
 use libc::c_void;
@@ -99,14 +99,14 @@ impl OpenOrCreate {
             })?;
         }
         let Some(lock) = lock else {
-            return self.map(opened.ok_or(Errno::EAGAIN)?);
+            return self.map(opened.ok_or(errno!(EAGAIN))?);
         };
         // The previous owner of the lock has now published its region.
         let mut stale = None;
         match self.existing()? {
             Existing::Usable(opened) => return self.map(opened),
             Existing::Stale(file) if self.replace_stale => stale = Some(file),
-            Existing::Stale(_) => return Err(Errno::ESTALE),
+            Existing::Stale(_) => return Err(errno!(ESTALE)),
             Existing::Dead(file) => self.name.unlink_if(file)?,
             Existing::None => {}
         }
@@ -128,7 +128,7 @@ impl OpenOrCreate {
     fn usable(&mut self) -> Result<Option<Opened>> {
         match self.existing()? {
             Existing::Usable(opened) => Ok(Some(opened)),
-            Existing::Stale(_) if !self.replace_stale => Err(Errno::ESTALE),
+            Existing::Stale(_) if !self.replace_stale => Err(errno!(ESTALE)),
             _ => Ok(None),
         }
     }
@@ -146,7 +146,7 @@ impl OpenOrCreate {
             }
             Ok(Lookup::Dead(file)) => Existing::Dead(file),
             Ok(Lookup::Unknown(file)) => Existing::Stale(file),
-            Err(Errno::ENOENT) => Existing::None,
+            Err(error) if error == Errno::ENOENT => Existing::None,
             Err(error) => return Err(error),
         })
     }
@@ -173,7 +173,7 @@ impl NewRegion {
         }
         loop {
             match self.shm.link(&self.request.name) {
-                Err(Errno::EEXIST) => {}
+                Err(error) if error == Errno::EEXIST => {}
                 linked => return linked.map(|()| self.shm),
             }
             match self.request.existing()? {
@@ -183,7 +183,7 @@ impl NewRegion {
                 Existing::Stale(file) if self.request.replace_stale => {
                     self.request.name.unlink_if(file)?;
                 }
-                Existing::Stale(_) => return Err(Errno::ESTALE),
+                Existing::Stale(_) => return Err(errno!(ESTALE)),
                 Existing::Dead(file) => self.request.name.unlink_if(file)?,
                 Existing::None => {}
             }

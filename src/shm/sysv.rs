@@ -1,7 +1,7 @@
 //! Regions that are System V segments.
 
 use super::Shm;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::{self, CancelGuard};
 use libc::{c_int, c_void, key_t, shmid_ds};
 use std::mem::MaybeUninit;
@@ -32,7 +32,7 @@ impl Segment {
     pub fn is_current(&self) -> Result<bool> {
         match sys::shmget(self.key, 0, 0) {
             Ok(id) => Ok(id == self.id),
-            Err(Errno::ENOENT) => Ok(false),
+            Err(error) if error == Errno::ENOENT => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -40,10 +40,10 @@ impl Segment {
     fn attach(key: key_t, id: c_int, flags: c_int) -> Result<Self> {
         // SAFETY: without SHM_REMAP it replaces no mapping.
         let address =
-            unsafe { sys::shmat(id, ptr::null(), flags) }.map_err(|error| match error {
+            unsafe { sys::shmat(id, ptr::null(), flags) }.map_err(|error| match error.code() {
                 // mlockall(MCL_FUTURE) would lock more than RLIMIT_MEMLOCK.
-                Errno::EAGAIN => Errno::ENOMEM,
-                error => error,
+                libc::EAGAIN => errno!(ENOMEM),
+                _ => error,
             })?;
         let mut segment = Self {
             address,
@@ -67,7 +67,7 @@ impl Drop for Segment {
 pub fn attach(key: key_t, size: usize, flags: c_int) -> Result<Shm> {
     // A segment without a key could only be removed by its identifier, which the caller never gets.
     if key == libc::IPC_PRIVATE || flags & REFUSED != 0 {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     let _uncancelled = CancelGuard::new();
     // For shmget(2) the bit of SHM_RDONLY means SHM_NORESERVE.
@@ -77,7 +77,9 @@ pub fn attach(key: key_t, size: usize, flags: c_int) -> Result<Shm> {
         let (id, is_new) = get(key, size, flags & !libc::SHM_RDONLY)?;
         match Segment::attach(key, id, read_only) {
             // The segment was removed in between. The key now has another segment, or none.
-            Err(Errno::EIDRM | Errno::EINVAL) if before != Some(id) => before = Some(id),
+            Err(error) if error.is_one_of(&[Errno::EIDRM, Errno::EINVAL]) && before != Some(id) => {
+                before = Some(id);
+            }
             Err(error) => {
                 if is_new {
                     remove_unused(id);
@@ -97,16 +99,18 @@ fn get(key: key_t, size: usize, flags: c_int) -> Result<(c_int, bool)> {
     loop {
         if !(creates && exclusive) {
             match sys::shmget(key, size, flags & !libc::IPC_CREAT) {
-                Err(Errno::ENOENT) if creates => {}
-                Err(Errno::EINVAL) if size > 0 && sys::shmget(key, 0, 0).is_ok() => {
-                    return Err(Errno::ESTALE);
+                Err(error) if error == Errno::ENOENT && creates => {}
+                Err(error)
+                    if error == Errno::EINVAL && size > 0 && sys::shmget(key, 0, 0).is_ok() =>
+                {
+                    return Err(errno!(ESTALE));
                 }
                 got => return got.map(|id| (id, false)),
             }
         }
         match sys::shmget(key, size, flags | libc::IPC_EXCL) {
             // Another process has created it in between.
-            Err(Errno::EEXIST) if !exclusive => {}
+            Err(error) if error == Errno::EEXIST && !exclusive => {}
             made => return made.map(|id| (id, true)),
         }
     }

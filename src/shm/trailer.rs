@@ -12,7 +12,7 @@
 //! exactly the length that the size in the trailer implies. So no trailer makes a region larger than
 //! its file.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::{self, memory};
 use std::os::fd::BorrowedFd;
 
@@ -72,7 +72,7 @@ impl Attributes {
     /// The length of the file. `EFBIG` if no file can have it.
     pub fn file_len(&self) -> Result<usize> {
         if self.has_trailer() {
-            len_with_trailer(self.size).ok_or(Errno::EFBIG)
+            len_with_trailer(self.size).ok_or(errno!(EFBIG))
         } else {
             Ok(self.size)
         }
@@ -97,9 +97,9 @@ impl Attributes {
         let mut done = 0;
         while let Some(rest @ [_, ..]) = bytes.get(done..) {
             match memory::write_at(fd, rest, at + done) {
-                Ok(0) => return Err(Errno::ENOSPC),
+                Ok(0) => return Err(errno!(ENOSPC)),
                 Ok(len) => done += len,
-                Err(Errno::EINTR) => {}
+                Err(error) if error == Errno::EINTR => {}
                 Err(error) => return Err(error),
             }
         }
@@ -122,8 +122,9 @@ impl Attributes {
         let mut bytes = [0; TRAILER_LEN];
         match read_fully(fd, &mut bytes, file_len - TRAILER_LEN) {
             Ok(true) => {}
+            Ok(false) => return Ok(without),
             // The descriptor is not open for reading. mmap(2) will refuse it too.
-            Ok(false) | Err(Errno::EBADF) => return Ok(without),
+            Err(error) if error == Errno::EBADF => return Ok(without),
             Err(error) => return Err(error),
         }
         // SAFETY: any bytes are a trailer, and the array has its size.
@@ -132,7 +133,7 @@ impl Attributes {
         match size.filter(|size| *size > 0 && len_with_trailer(*size) == Some(file_len)) {
             Some(size) if trailer.magic == MAGIC => {
                 if trailer.version != VERSION || trailer.flags & !TRANSIENT != 0 {
-                    return Err(Errno::ESTALE);
+                    return Err(errno!(ESTALE));
                 }
                 Ok(Self {
                     size,
@@ -158,7 +159,7 @@ fn read_fully(fd: BorrowedFd, bytes: &mut [u8], at: usize) -> Result<bool> {
         match memory::read_at(fd, rest, at + done) {
             Ok(0) => return Ok(false),
             Ok(len) => done += len,
-            Err(Errno::EINTR) => {}
+            Err(error) if error == Errno::EINTR => {}
             Err(error) => return Err(error),
         }
     }

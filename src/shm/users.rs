@@ -22,7 +22,7 @@
 //! region. While another process is stopped between steps 1 and 4, the answer is not known.
 
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys;
 use libc::{c_int, off_t};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -136,11 +136,11 @@ fn lock_a_byte(fd: BorrowedFd, range: Range) -> Result<off_t> {
         let at = range.start + (number % range.len as u64) as off_t;
         match set(fd, libc::F_WRLCK, at, 1) {
             Ok(()) => return Ok(at),
-            Err(Errno::EAGAIN | Errno::EACCES) => {}
+            Err(error) if error.is_one_of(&[Errno::EAGAIN, Errno::EACCES]) => {}
             Err(error) => return Err(error),
         }
     }
-    Err(Errno::EBUSY)
+    Err(errno!(EBUSY))
 }
 
 fn set(fd: BorrowedFd, kind: c_int, start: off_t, len: off_t) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The descriptors of a child.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::fd::borrow;
 use crate::sys::child;
 use libc::{STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, c_int, c_uint};
@@ -41,13 +41,13 @@ impl Descriptors {
         let mut moves = Vec::new();
         moves
             .try_reserve_exact(passed().count())
-            .map_err(|_| Errno::ENOMEM)?;
+            .map_err(|_| errno!(ENOMEM))?;
         let mut highest = STDERR_FILENO;
         for (i, pass) in passed().enumerate() {
             let (from, to) = (pass.fd, pass.child_fd);
             let is_twice = passed().take(i).any(|other| other.child_fd == to);
             if to < 0 || is_twice || (stderr_null && to == STDERR_FILENO) {
-                return Err(Errno::EINVAL);
+                return Err(errno!(EINVAL));
             }
             highest = highest.max(to);
             // The memory is reserved; push would contain code that aborts when memory is exhausted.
@@ -120,10 +120,10 @@ fn is_closed_on_exec(fd: c_int) -> bool {
 }
 
 fn copy_above(fd: c_int, highest: c_int) -> Result<c_int> {
-    let lowest = highest.checked_add(1).ok_or(Errno::EMFILE)?;
-    child::duplicate_above(fd, lowest).map_err(|error| match error {
-        Errno::EINVAL => Errno::EMFILE, // above RLIMIT_NOFILE
-        other => other,
+    let lowest = highest.checked_add(1).ok_or(errno!(EMFILE))?;
+    child::duplicate_above(fd, lowest).map_err(|error| match error.code() {
+        libc::EINVAL => errno!(EMFILE), // above RLIMIT_NOFILE
+        _ => error,
     })
 }
 

@@ -7,7 +7,7 @@ mod program;
 pub use child::{SpawnLimit, User};
 pub use descriptors::SpawnFd;
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::fd::borrow;
 use crate::pair;
 use crate::sys::CancelGuard;
@@ -76,7 +76,7 @@ pub struct Started {
 /// `argv` and the environment are arrays of strings that end with NULL.
 pub unsafe fn start(file: &CStr, argv: *const *mut c_char, options: &Options) -> Result<Started> {
     if !(0..=SIGNAL_MAX).contains(&options.pdeathsig) {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     // A cancelled thread would leave descriptors open.
     let _uncancelled = CancelGuard::new();

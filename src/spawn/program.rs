@@ -1,6 +1,6 @@
 //! The program that a child executes, and the search for it.
 
-use crate::errno::Errno;
+use crate::errno::{Errno, errno};
 use crate::sys::child;
 use libc::c_char;
 use std::ffi::CStr;
@@ -48,33 +48,29 @@ impl<'a> Program<'a> {
     pub fn execute(&self) -> Errno {
         let file = self.file.to_bytes();
         if file.is_empty() {
-            return Errno::ENOENT;
+            return errno!(ENOENT);
         }
         if file.contains(&b'/') {
             return self.try_path(self.file);
         }
         if file.len() > NAME_MAX {
-            return Errno::ENAMETOOLONG;
+            return errno!(ENAMETOOLONG);
         }
         let mut buffer = [0; PATH_MAX + NAME_MAX];
         let mut is_refused = false;
-        let mut last = Errno::ENOENT;
+        let mut last = errno!(ENOENT);
         for directory in self.path.split(|byte| *byte == b':') {
             let Some(path) = join(&mut buffer, directory, file) else {
                 continue; // longer than any path
             };
             last = self.try_path(path);
-            match last {
-                Errno::EACCES => is_refused = true,
-                Errno::ENOENT
-                | Errno::ESTALE
-                | Errno(libc::ENOTDIR)
-                | Errno(libc::ENODEV)
-                | Errno::ETIMEDOUT => {}
-                error => return error,
+            match last.code() {
+                libc::EACCES => is_refused = true,
+                libc::ENOENT | libc::ESTALE | libc::ENOTDIR | libc::ENODEV | libc::ETIMEDOUT => {}
+                _ => return last,
             }
         }
-        if is_refused { Errno::EACCES } else { last }
+        if is_refused { errno!(EACCES) } else { last }
     }
 
     fn try_path(&self, path: &CStr) -> Errno {

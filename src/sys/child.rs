@@ -130,7 +130,7 @@ pub fn clear_ambient_capabilities() -> Result<()> {
         libc::PR_CAP_AMBIENT,
         libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong,
     ) {
-        Err(Errno::EINVAL) => Ok(()), // a kernel before Linux 4.3 has none
+        Err(error) if error == Errno::EINVAL => Ok(()), // a kernel before Linux 4.3 has none
         result => result,
     }
 }

@@ -51,7 +51,7 @@ pub fn flock(fd: BorrowedFd, operation: c_int) -> Result<()> {
             libc::flock(fd.as_raw_fd(), operation)
         }));
         match done {
-            Err(Errno::EINTR) => {}
+            Err(error) if error == Errno::EINTR => {}
             done => return done.map(drop),
         }
     }

@@ -1,7 +1,7 @@
 //! Futexes in memory that several processes share (futex(2)), and the robust list of a thread.
 
 use super::{checked, thread};
-use crate::errno::{Errno, Result, preserve_errno};
+use crate::errno::{Errno, Result, errno, preserve_errno};
 use libc::{c_int, c_long, c_void, timespec};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,8 +47,8 @@ fn wait_call(word: &AtomicU32, seen: u32, time: Option<timespec>) -> Result<c_lo
 fn end_of(waited: Result<c_long>) -> Result<SleepEnd> {
     match waited {
         Ok(_) => Ok(SleepEnd::Woken),
-        Err(Errno::EAGAIN) => Ok(SleepEnd::Changed),
-        Err(Errno::ETIMEDOUT) => Ok(SleepEnd::Expired),
+        Err(error) if error == Errno::EAGAIN => Ok(SleepEnd::Changed),
+        Err(error) if error == Errno::ETIMEDOUT => Ok(SleepEnd::Expired),
         Err(error) => Err(error),
     }
 }
@@ -99,7 +99,7 @@ pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result
     match woken {
         Ok(woken) => Ok(woken as u32),
         // From a system call filter. The callers use EPERM with another meaning.
-        Err(Errno::EPERM) => Err(Errno::ENOSYS),
+        Err(error) if error == Errno::EPERM => Err(errno!(ENOSYS)),
         Err(error) => Err(error),
     }
 }
@@ -108,7 +108,7 @@ pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result
 /// system call filter refuses that. Returns the number of threads that it woke.
 pub fn increment_and_wake(word: &AtomicU32, count: c_int) -> Result<u32> {
     match update_and_wake(word, Update::Increment, count) {
-        Err(Errno::ENOSYS) => {
+        Err(error) if error == Errno::ENOSYS => {
             word.fetch_add(1, Ordering::SeqCst);
             Ok(wake(word, count))
         }

@@ -1,7 +1,7 @@
 //! Files in memory, and memory mappings.
 
 use super::{checked_int, checked_len};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::fd::own;
 use libc::{c_int, c_long, c_uint, c_void};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag};
@@ -35,14 +35,14 @@ pub fn seals(fd: BorrowedFd) -> Result<SealFlag> {
 /// Allocates the memory of a part of a file (`fallocate(2)`). `EINTR` means that a signal is
 /// pending and nothing has changed.
 pub fn allocate(fd: BorrowedFd, from: usize, len: usize) -> Result<()> {
-    let offset = |value: usize| i64::try_from(value).map_err(|_| Errno::EFBIG);
+    let offset = |value: usize| i64::try_from(value).map_err(|_| errno!(EFBIG));
     nix::fcntl::fallocate(fd, FallocateFlags::empty(), offset(from)?, offset(len)?)?;
     Ok(())
 }
 
 /// `pwrite(2)`. `EINTR` means that a signal is pending and nothing was written.
 pub fn write_at(fd: BorrowedFd, bytes: &[u8], at: usize) -> Result<usize> {
-    let offset = libc::off_t::try_from(at).map_err(|_| Errno::EFBIG)?;
+    let offset = libc::off_t::try_from(at).map_err(|_| errno!(EFBIG))?;
     let (from, len) = (bytes.as_ptr().cast(), bytes.len());
     // SAFETY: the kernel reads within `bytes`.
     checked_len(unsafe { libc::pwrite(fd.as_raw_fd(), from, len, offset) })
@@ -50,7 +50,7 @@ pub fn write_at(fd: BorrowedFd, bytes: &[u8], at: usize) -> Result<usize> {
 
 /// `pread(2)`. `EINTR` means that a signal is pending and nothing was read.
 pub fn read_at(fd: BorrowedFd, bytes: &mut [u8], at: usize) -> Result<usize> {
-    let offset = libc::off_t::try_from(at).map_err(|_| Errno::EFBIG)?;
+    let offset = libc::off_t::try_from(at).map_err(|_| errno!(EFBIG))?;
     let (to, len) = (bytes.as_mut_ptr().cast(), bytes.len());
     // SAFETY: the kernel writes within `bytes`.
     checked_len(unsafe { libc::pread(fd.as_raw_fd(), to, len, offset) })
@@ -130,8 +130,8 @@ impl Mapping {
         writable: bool,
         end: *mut c_void,
     ) -> Result<Self> {
-        let once = head.checked_add(repeated).ok_or(Errno::ENOMEM)?;
-        let len = once.checked_add(repeated).ok_or(Errno::ENOMEM)?;
+        let once = head.checked_add(repeated).ok_or(errno!(ENOMEM))?;
+        let len = once.checked_add(repeated).ok_or(errno!(ENOMEM))?;
         let write = if writable { libc::PROT_WRITE } else { 0 };
         let map = |at: *mut c_void, len, flags, offset| {
             let protection = libc::PROT_READ | write;
@@ -259,10 +259,11 @@ fn map_before(
 /// `mlockall(MCL_FUTURE)` would lock more than `RLIMIT_MEMLOCK`, becomes `ENOMEM`.
 fn mapped(address: *mut c_void) -> Result<NonNull<c_void>> {
     if address == libc::MAP_FAILED {
-        return Err(match Errno::last() {
-            Errno::EAGAIN => Errno::ENOMEM,
-            error => error,
+        let error = Errno::last();
+        return Err(match error.code() {
+            libc::EAGAIN => errno!(ENOMEM),
+            _ => error,
         });
     }
-    NonNull::new(address).ok_or(Errno::ENOMEM)
+    NonNull::new(address).ok_or(errno!(ENOMEM))
 }

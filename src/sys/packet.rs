@@ -9,7 +9,7 @@
 
 use super::pipe::{self, is_nonblocking, with_signals_blocked};
 use super::{CancelGuard, checked_len};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use libc::c_int;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::SigSet;
@@ -25,11 +25,13 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
     }
     let _uncancelled = CancelGuard::new();
     let slot = Slot::new()?;
-    match splice(fd, slot.write.as_fd(), bytes.len()) {
+    match splice(&fd, &slot.write, bytes.len()) {
         // A system call filter, or a file that cannot be spliced: the call may block.
-        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => pipe::read(fd, bytes),
+        Err(error) if error.is_one_of(&[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL]) => {
+            pipe::read(fd, bytes)
+        }
         moved => match pipe::read(slot.read.as_fd(), bytes) {
-            Err(Errno::EAGAIN) => moved, // no packet
+            Err(error) if error == Errno::EAGAIN => moved, // no packet
             // Also if `moved` is EAGAIN: splice(2) continues after an empty packet, and finds that
             // the slot is occupied.
             read => read,
@@ -45,11 +47,11 @@ pub fn write_without_waiting(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
     let _uncancelled = CancelGuard::new();
     let slot = Slot::new()?;
     nix::unistd::write(&slot.write, packet)?;
-    let moved = with_signals_blocked(&SigSet::all(), &|| {
-        splice(slot.read.as_fd(), fd, packet.len())
-    });
+    let moved = with_signals_blocked(&SigSet::all(), &|| splice(&slot.read, &fd, packet.len()));
     match moved {
-        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => pipe::write_without_signal(fd, packet),
+        Err(error) if error.is_one_of(&[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL]) => {
+            pipe::write_without_signal(fd, packet)
+        }
         moved => moved,
     }
 }
@@ -63,7 +65,7 @@ pub fn peek(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let (from, to) = (fd.as_raw_fd(), slot.write.as_raw_fd());
     // SAFETY: no pointers.
     match checked_len(unsafe { libc::tee(from, to, bytes.len(), libc::SPLICE_F_NONBLOCK) }) {
-        Err(error) if error.is_missing_call() => Err(Errno::ENOSYS),
+        Err(error) if error.is_missing_call() => Err(errno!(ENOSYS)),
         // A packet stays a packet in the private pipe, and ends the read.
         Ok(1..) => pipe::read(slot.read.as_fd(), bytes),
         nothing => nothing,
@@ -71,7 +73,9 @@ pub fn peek(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
 }
 
 /// `splice(2)` without waiting.
-fn splice(from: BorrowedFd, to: BorrowedFd, len: usize) -> Result<usize> {
+// Not of `BorrowedFd`, whose creation can panic if the compiler does not see that it cannot. That
+// would link the code of a panic, which is larger than the library.
+fn splice(from: &impl AsRawFd, to: &impl AsRawFd, len: usize) -> Result<usize> {
     let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
     let flags = libc::SPLICE_F_NONBLOCK;
     // SAFETY: no offsets, which are the only pointers.

@@ -1,7 +1,7 @@
 //! Pipes: reads that do not wait, and writes that raise no SIGPIPE.
 
 use super::checked_len;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use libc::{c_int, iovec};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -33,7 +33,13 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
         checked_len(unsafe { libc::preadv2(fd.as_raw_fd(), &part, 1, -1, libc::RWF_NOWAIT) });
     match read {
         // A kernel before Linux 6.5, or a system call filter.
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {}
+        Err(error)
+            if error.is_one_of(&[
+                Errno::EOPNOTSUPP,
+                Errno::ENOSYS,
+                Errno::EPERM,
+                Errno::EINVAL,
+            ]) => {}
         read => return read,
     }
     // From a pipe to memory, splicing never waits with this flag.
@@ -41,7 +47,7 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
     let spliced =
         checked_len(unsafe { libc::vmsplice(fd.as_raw_fd(), &part, 1, libc::SPLICE_F_NONBLOCK) });
     match spliced {
-        Err(Errno::ENOSYS | Errno::EPERM) => read_if_ready(fd, bytes),
+        Err(error) if error.is_one_of(&[Errno::ENOSYS, Errno::EPERM]) => read_if_ready(fd, bytes),
         spliced => spliced,
     }
 }
@@ -52,7 +58,7 @@ fn read_if_ready(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize>
     if is_readable(fd)? {
         read(fd, bytes)
     } else {
-        Err(Errno::EAGAIN)
+        Err(errno!(EAGAIN))
     }
 }
 
@@ -82,7 +88,14 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
         checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, RWF_NOSIGNAL) });
     match written {
         // A kernel before Linux 6.18, an old C library, or a system call filter.
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
+        Err(error)
+            if error.is_one_of(&[
+                Errno::EOPNOTSUPP,
+                Errno::ENOSYS,
+                Errno::EINVAL,
+                Errno::EPERM,
+            ]) =>
+        {
             // A signal must still be able to interrupt a write that waits.
             let blocked = if is_nonblocking(fd) == Ok(true) {
                 SigSet::all()

@@ -140,7 +140,7 @@ fn has_event(fd: BorrowedFd, events: c_short) -> Result<bool> {
     loop {
         // SAFETY: the kernel writes one pollfd, to `poll`.
         match checked_int(unsafe { libc::poll(&mut poll, 1, 0) }.into()) {
-            Err(Errno::EINTR) => {}
+            Err(error) if error == Errno::EINTR => {}
             Err(error) => return Err(error),
             Ok(_) => break,
         }

@@ -3,7 +3,7 @@
 //! The C library's posix_spawn(3) works in the same way, but cannot set limits or credentials.
 
 use super::{checked_int, child};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::fd::own;
 use libc::{c_char, c_int, c_void, pid_t};
 use std::convert::Infallible;
@@ -86,7 +86,7 @@ pub fn spawn(
             0 => Ok((pid, pidfd.ok())),
             error => {
                 reap(pid);
-                Err(Errno(error))
+                Err(Errno::new(error))
             }
         }
     });
@@ -115,12 +115,12 @@ extern "C" fn enter(argument: *mut c_void) -> c_int {
     let child = unsafe { &mut *argument.cast::<Child>() };
     let has_pidfd = child.report.pidfd.load(Ordering::Relaxed) >= 0;
     let error = if child.want_pidfd && !has_pidfd {
-        Errno::ENOSYS // a kernel before Linux 5.2 ignores the flag
+        errno!(ENOSYS) // a kernel before Linux 5.2 ignores the flag
     } else {
         let Err(error) = (child.run)();
         error
     };
-    child.report.error.store(error.0, Ordering::Relaxed);
+    child.report.error.store(error.code(), Ordering::Relaxed);
     child::exit()
 }
 
@@ -151,7 +151,7 @@ impl SharedBlock {
         if at == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        let at = ptr::NonNull::new(at.cast::<Report>()).ok_or(Errno::ENOMEM)?;
+        let at = ptr::NonNull::new(at.cast::<Report>()).ok_or(errno!(ENOMEM))?;
         // SAFETY: new memory of this size, aligned to a page.
         unsafe {
             at.write(Report {

@@ -17,7 +17,7 @@
 //! the call ignores further ones for a time that doubles with each, up to [`PAUSE_MAX`].
 
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -58,7 +58,7 @@ pub fn until_listening<T>(
     loop {
         match attempt(deadline) {
             // A socket of another type listens, so waiting does not help.
-            Err(Errno::EPROTOTYPE) => return Err(Errno::ECONNREFUSED),
+            Err(error) if error == Errno::EPROTOTYPE => return Err(errno!(ECONNREFUSED)),
             Err(error) if waits => wait
                 .get_or_insert_with(|| ListenerWait::new(path))
                 .after(error, deadline)?,
@@ -95,9 +95,9 @@ impl ListenerWait {
         if deadline.is_never() {
             return Err(error);
         }
-        match error {
-            Errno::ENOENT | Errno::ECONNREFUSED | Errno::EPIPE => self.denials = 0,
-            Errno::EACCES if self.denials < DENIALS_MAX => {
+        match error.code() {
+            libc::ENOENT | libc::ECONNREFUSED | libc::EPIPE => self.denials = 0,
+            libc::EACCES if self.denials < DENIALS_MAX => {
                 if self.denials == 0 {
                     self.pause = PAUSE;
                 }
@@ -105,9 +105,9 @@ impl ListenerWait {
             }
             _ => return Err(error),
         }
-        self.sleep(error, deadline).map_err(|end| match end {
-            Errno::ETIMEDOUT if error == Errno::EACCES => error,
-            end => end,
+        self.sleep(error, deadline).map_err(|end| match end.code() {
+            libc::ETIMEDOUT if error == Errno::EACCES => error,
+            _ => end,
         })
     }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 pub fn connect_socket(socket: &OwnedFd, address: &UnixAddr, deadline: &mut Deadline) -> Result<()> {
     loop {
         match socket::connect(socket.as_raw_fd(), address).map_err(Errno::from) {
-            Err(Errno::EAGAIN) => block_next_attempt(socket, deadline)?,
-            Err(Errno::EINTR) => {
+            Err(error) if error == Errno::EAGAIN => block_next_attempt(socket, deadline)?,
+            Err(error) if error == Errno::EINTR => {
                 deadline.interrupted()?;
                 block_next_attempt(socket, deadline)?; // for the remaining time
             }

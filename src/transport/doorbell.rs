@@ -19,7 +19,7 @@ use super::sleepers::{Event, Sleepers};
 use super::wait::{self, Role};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::init_once::InitOnce;
 use crate::sys::{self, CancelGuard, membarrier, pipe};
 use libc::c_int;
@@ -108,7 +108,7 @@ impl Doorbell {
     pub fn attach(&self, pipe: ReadEnd, uses_membarrier: bool) -> Result<()> {
         self.uses_membarrier
             .store(uses_membarrier.into(), Ordering::Relaxed);
-        self.pipe.set(pipe.into_fd()).map_err(|_| Errno::EPROTO)
+        self.pipe.set(pipe.into_fd()).map_err(|_| errno!(EPROTO))
     }
 
     /// Treats the peer as dead.
@@ -185,7 +185,7 @@ impl Doorbell {
         match pipe::read(pipe.as_fd(), &mut buffer) {
             Ok(0) => self.set_gone(),
             Ok(_) => wait::Doorbell::set_readable(self),
-            Err(Errno::EINTR) => {}
+            Err(error) if error == Errno::EINTR => {}
             Err(error) => return Err(error),
         }
         Ok(())
@@ -246,7 +246,7 @@ impl Doorbell {
             std::thread::yield_now();
         }
         // The thread that was setting it exists only in the parent of this process.
-        Err(Errno::EBUSY)
+        Err(errno!(EBUSY))
     }
 
     /// Has the descriptor for event loops watch the pipe instead of `socket`.
@@ -298,13 +298,13 @@ impl wait::Doorbell for Doorbell {
         woken_by_peer: bool,
     ) -> Result<()> {
         let Some(pipe) = self.pipe.get() else {
-            return Err(Errno::EPROTO); // the handshake comes first
+            return Err(errno!(EPROTO)); // the handshake comes first
         };
         self.sleepers.count_sleep(role);
         if wait.may_block() && woken_by_peer && sys::is_single_threaded() {
             match self.sleep_alone(pipe) {
                 // The peer has made the shared description nonblocking.
-                Err(Errno::EAGAIN) => {}
+                Err(error) if error == Errno::EAGAIN => {}
                 slept => return slept,
             }
         }

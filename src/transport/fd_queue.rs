@@ -13,7 +13,7 @@
 //! finds out by the token, and discards them.
 
 use crate::bytes::{little_endian, to_fill};
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::message::{RecvControl, part_of, recv_part, send_parts};
 use crate::pair::send_error;
 use crate::sys::{self, CancelGuard};
@@ -37,10 +37,10 @@ pub fn send(socket: BorrowedFd, token: u64, fds: &[c_int]) -> Result<bool> {
     loop {
         match send_parts(socket, &[part_of(&bytes)], fds, libc::MSG_DONTWAIT, &[]) {
             Ok(LEN) => return Ok(true),
-            Ok(_) => return Err(Errno::EPROTO), // does not happen: the kernel sends all or nothing
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return Ok(false),
-            Err(Errno::EPERM) => return Err(Errno::EPIPE),
+            Ok(_) => return Err(errno!(EPROTO)), // does not happen: the kernel sends all or nothing
+            Err(error) if error == Errno::EINTR => {}
+            Err(error) if error == Errno::EAGAIN => return Ok(false),
+            Err(error) if error == Errno::EPERM => return Err(errno!(EPIPE)),
             Err(error) => return Err(send_error(error)),
         }
     }
@@ -64,7 +64,7 @@ pub fn find(
 ) -> Result<c_int> {
     let _uncancelled = CancelGuard::new();
     for _ in 0..=STALE_MAX {
-        let first = peek(socket, &mut control)?.ok_or(Errno::EPROTO)?;
+        let first = peek(socket, &mut control)?.ok_or(errno!(EPROTO))?;
         if first.token == token {
             if let Some(control) = control {
                 first.check(control)?;
@@ -73,7 +73,7 @@ pub fn find(
         }
         consume(socket)?;
     }
-    Err(Errno::EPROTO)
+    Err(errno!(EPROTO))
 }
 
 /// Removes the first descriptors from the queue. `EBUSY` if another process has removed them.
@@ -82,7 +82,7 @@ pub fn consume(socket: BorrowedFd) -> Result<()> {
     // recv(2) has no buffer for the descriptors, so the kernel closes them.
     match receive(|bytes| Ok((sys::recv(socket, to_fill(bytes), libc::MSG_DONTWAIT)?, 0)))? {
         Some(_) => Ok(()),
-        None => Err(Errno::EBUSY),
+        None => Err(errno!(EBUSY)),
     }
 }
 
@@ -97,11 +97,11 @@ impl First {
     /// Checks that `control` has the announced number of descriptors.
     fn check(&self, control: &RecvControl) -> Result<()> {
         if self.flags & libc::MSG_CTRUNC != 0 {
-            return Err(Errno::EMFILE);
+            return Err(errno!(EMFILE));
         }
         let count = control.count() as u64;
         if count == 0 || count != self.count {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         Ok(())
     }
@@ -132,12 +132,13 @@ fn receive(
     let flags = loop {
         match attempt(&mut bytes) {
             Ok((LEN, flags)) => break flags,
-            Ok((0, _)) | Err(Errno::EAGAIN) => return Ok(None),
-            Ok(_) => return Err(Errno::EPROTO),
-            Err(Errno::EINTR) => {}
+            Ok((0, _)) => return Ok(None),
+            Err(error) if error == Errno::EAGAIN => return Ok(None),
+            Ok(_) => return Err(errno!(EPROTO)),
+            Err(error) if error == Errno::EINTR => {}
             // The peer has closed with unread data in its queue. The kernel reports that once.
-            Err(Errno::ECONNRESET) if !is_reset => is_reset = true,
-            Err(Errno::ECONNRESET) => return Ok(None),
+            Err(error) if error == Errno::ECONNRESET && !is_reset => is_reset = true,
+            Err(error) if error == Errno::ECONNRESET => return Ok(None),
             Err(error) => return Err(error),
         }
     };

@@ -7,7 +7,7 @@
 //! only one of them succeeds.
 
 use crate::bytes;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::fd::own;
 use crate::message::{RecvControl, SendControl, empty_header, retry_at_eof};
 use crate::pair::send_error;
@@ -46,9 +46,10 @@ pub fn send(socket: BorrowedFd, mut bytes: [u8; HELLO_LEN], fds: [BorrowedFd; 2]
         match unsafe { sys::sendmsg(socket, &header, libc::MSG_DONTWAIT) } {
             Ok(HELLO_LEN) => return Ok(()),
             // The socket is full of other messages.
-            Ok(_) | Err(Errno::EAGAIN) => return Err(Errno::EPROTO),
-            Err(Errno::EINTR) => {}
-            Err(Errno::EPERM) => return Err(Errno::EPIPE),
+            Ok(_) => return Err(errno!(EPROTO)),
+            Err(error) if error == Errno::EAGAIN => return Err(errno!(EPROTO)),
+            Err(error) if error == Errno::EINTR => {}
+            Err(error) if error == Errno::EPERM => return Err(errno!(EPIPE)),
             Err(error) => return Err(send_error(error)),
         }
     }
@@ -84,7 +85,7 @@ pub fn peek(socket: BorrowedFd) -> Result<Hello> {
             let fds = [first, second];
             Ok(Hello { bytes, fds })
         }
-        _ => Err(Errno::EPROTO),
+        _ => Err(errno!(EPROTO)),
     }
 }
 
@@ -94,7 +95,8 @@ pub fn consume(socket: BorrowedFd) -> Result<()> {
     // recv(2) has no buffer for the descriptors, so the kernel closes them.
     match receive(|flags| sys::recv(socket, &mut bytes, flags)) {
         Ok(HELLO_LEN) => Ok(()),
-        Ok(_) | Err(Errno::EAGAIN | Errno::EPIPE) => Err(Errno::EBUSY),
+        Ok(_) => Err(errno!(EBUSY)),
+        Err(error) if error.is_one_of(&[Errno::EAGAIN, Errno::EPIPE]) => Err(errno!(EBUSY)),
         Err(error) => Err(error),
     }
 }
@@ -103,8 +105,9 @@ pub fn consume(socket: BorrowedFd) -> Result<()> {
 fn receive(mut attempt: impl FnMut(c_int) -> Result<usize>) -> Result<usize> {
     loop {
         match retry_at_eof(libc::MSG_DONTWAIT, &mut attempt) {
-            Ok(0) | Err(Errno::ECONNRESET) => return Err(Errno::EPIPE),
-            Err(Errno::EINTR) => {}
+            Ok(0) => return Err(errno!(EPIPE)),
+            Err(error) if error == Errno::ECONNRESET => return Err(errno!(EPIPE)),
+            Err(error) if error == Errno::EINTR => {}
             received => return received,
         }
     }

@@ -1,7 +1,7 @@
 //! Listening at a path.
 
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::fd::own;
 use crate::name_lock::NameLock;
 use crate::sys::CancelGuard;
@@ -23,8 +23,8 @@ const LOCK_TIMEOUT_MS: c_int = 1000;
 /// The address of a path, or of an abstract name ("@name").
 pub fn address(path: &CStr) -> Result<UnixAddr> {
     let address = match path.to_bytes() {
-        [] => return Err(Errno::ENOENT),
-        [b'@'] => return Err(Errno::EINVAL),
+        [] => return Err(errno!(ENOENT)),
+        [b'@'] => return Err(errno!(EINVAL)),
         [b'@', name @ ..] => UnixAddr::new_abstract(name),
         _ => UnixAddr::new(path),
     };
@@ -55,8 +55,8 @@ pub fn accept_socket(listener: BorrowedFd) -> Result<Option<OwnedFd>> {
                 // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
                 return unsafe { own(fd) }.map(Some);
             }
-            Err(Errno::EINTR | Errno::ECONNABORTED) => {}
-            Err(Errno::EAGAIN) => return Ok(None),
+            Err(error) if error.is_one_of(&[Errno::EINTR, Errno::ECONNABORTED]) => {}
+            Err(error) if error == Errno::EAGAIN => return Ok(None),
             Err(error) => return Err(error),
         }
     }
@@ -67,7 +67,7 @@ pub fn listen(path: &CStr, mode: mode_t) -> Result<OwnedFd> {
     let address = address(path)?;
     let mode = Mode::from_bits(mode)
         .filter(|mode| mode.bits() & !MODES == 0)
-        .ok_or(Errno::EINVAL)?;
+        .ok_or(errno!(EINVAL))?;
     let _uncancelled = CancelGuard::new();
     let socket = new_socket()?;
     if is_abstract(path) {
@@ -90,10 +90,10 @@ pub fn listen(path: &CStr, mode: mode_t) -> Result<OwnedFd> {
 
 fn lock(path: &CStr) -> Result<NameLock> {
     let wait = Deadline::new(LOCK_TIMEOUT_MS)?;
-    NameLock::acquire(path, wait).map_err(|error| match error {
+    NameLock::acquire(path, wait).map_err(|error| match error.code() {
         // Another process is starting to listen at the path, or the path is a directory.
-        Errno::ETIMEDOUT | Errno::EISDIR => Errno::EADDRINUSE,
-        other => other,
+        libc::ETIMEDOUT | libc::EISDIR => errno!(EADDRINUSE),
+        _ => error,
     })
 }
 
@@ -128,7 +128,7 @@ fn set_mode(path: &CStr, mode: Mode) -> nix::Result<()> {
 fn remove_dead(path: &CStr, address: &UnixAddr) -> Result<()> {
     let st = nix::sys::stat::lstat(path)?;
     if SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
-        return Err(Errno::EADDRINUSE);
+        return Err(errno!(EADDRINUSE));
     }
     let probe = new_socket()?;
     match socket::connect(probe.as_raw_fd(), address) {
@@ -136,7 +136,7 @@ fn remove_dead(path: &CStr, address: &UnixAddr) -> Result<()> {
         // such a socket is not that of a starting listener of this library.
         Err(Error::ECONNREFUSED) => {}
         Err(Error::ENOENT) => return Ok(()),
-        _ => return Err(Errno::EADDRINUSE),
+        _ => return Err(errno!(EADDRINUSE)),
     }
     match unlink(path) {
         Err(Error::ENOENT) => Ok(()),

@@ -1,6 +1,6 @@
 //! The two ends of the pipe through which one side wakes the other.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::sys::{CancelGuard, pipe};
 use nix::fcntl::{FcntlArg, OFlag};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,7 +16,7 @@ impl ReadEnd {
         let mode = OFlag::from_bits_retain(nix::fcntl::fcntl(&fd, FcntlArg::F_GETFL)?);
         // A description that is open for writing too would hide the peer's death.
         if !is_pipe || mode & OFlag::O_ACCMODE != OFlag::O_RDONLY {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         Ok(Self(fd))
     }
@@ -53,8 +53,9 @@ impl PeerDoorbell {
         let _uncancelled = CancelGuard::new();
         loop {
             match pipe::write_without_signal(self.0.as_fd(), &[0]) {
-                Err(Errno::EINTR) => {}
-                Ok(_) | Err(Errno::EAGAIN) => return Ok(()),
+                Err(error) if error == Errno::EINTR => {}
+                Ok(_) => return Ok(()),
+                Err(error) if error == Errno::EAGAIN => return Ok(()),
                 Err(error) => return Err(error),
             }
         }

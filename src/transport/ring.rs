@@ -37,7 +37,7 @@
 
 use super::records::{RecordSize, Records};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 
 /// The smallest and the default alignment of messages.
 ///
@@ -62,7 +62,7 @@ pub const fn alignment(requested: u32) -> Result<u64> {
     match requested as u64 {
         0 => Ok(ALIGN_MIN),
         align if is_alignment(align) => Ok(align),
-        _ => Err(Errno::EINVAL),
+        _ => Err(errno!(EINVAL)),
     }
 }
 
@@ -243,7 +243,7 @@ impl Producer {
         let capacity = self.geometry.capacity();
         // The consumer has read what was published, and its cursor never moves back.
         if self.tail.wrapping_sub(head) > capacity || end.wrapping_sub(head) > capacity {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         self.limit = head.wrapping_add(capacity);
         Ok(())
@@ -422,7 +422,7 @@ impl Consumer {
             };
         }
         match self.cached_len {
-            BAD => Err(Errno::EPROTO),
+            BAD => Err(errno!(EPROTO)),
             len => Ok(len != 0),
         }
     }

@@ -8,7 +8,7 @@
 use super::broadcast::{HEADER, Headers};
 use super::ring::{self, Geometry};
 use crate::atomic::AtomicU32;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, errno};
 use crate::shm::{check, create};
 use crate::sys::cache;
 use crate::sys::memory::Mapping;
@@ -87,7 +87,7 @@ impl<C: ControlWords> RingMemory<C> {
     pub fn of_peer(fd: BorrowedFd, geometry: Geometry) -> Result<Self> {
         let size = file_size(geometry.size())?;
         if check::sealed(fd, SEALS).map_err(to_eproto)? != size {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         Self::map(fd, 0, geometry, false, ptr::null_mut()).map_err(to_eproto)
     }
@@ -238,31 +238,31 @@ pub fn create_file(size: usize, populate: bool) -> Result<OwnedFd> {
 pub fn ring_size(requested: u64) -> Result<u64> {
     match requested.checked_next_power_of_two() {
         Some(size) if size <= RING_MAX => Ok(size.max(RING_MIN)),
-        _ => Err(Errno::EINVAL),
+        _ => Err(errno!(EINVAL)),
     }
 }
 
 /// An error of an operation that the peer's descriptor does not allow becomes `EPROTO`.
 pub fn to_eproto(error: Errno) -> Errno {
-    match error {
-        Errno::EBADF | Errno::EACCES | Errno::EINVAL | Errno::EPERM => Errno::EPROTO,
-        error => error,
+    match error.code() {
+        libc::EBADF | libc::EACCES | libc::EINVAL | libc::EPERM => errno!(EPROTO),
+        _ => error,
     }
 }
 
 /// `EAGAIN` becomes `ENOMEM`: mmap(2) and mlock(2) report a limit by it, for instance after
 /// `mlockall`, but an event loop would try again later.
 pub fn to_enomem(error: Errno) -> Errno {
-    match error {
-        Errno::EAGAIN => Errno::ENOMEM,
-        other => other,
+    match error.code() {
+        libc::EAGAIN => errno!(ENOMEM),
+        _ => error,
     }
 }
 
 /// The size of the memory with a ring of this size. `EPROTO` if no ring can have it.
 pub fn file_size(ring: u64) -> Result<usize> {
     if !ring.is_power_of_two() || !(RING_MIN..=RING_MAX).contains(&ring) {
-        return Err(Errno::EPROTO);
+        return Err(errno!(EPROTO));
     }
     Ok(CONTROL + ring as usize)
 }

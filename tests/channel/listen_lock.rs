@@ -416,7 +416,7 @@ fn refused_chmod() {
 fn name_lock(path: &str, timeout_ms: c_int) -> Result<NameLock, c_int> {
     let path = CString::new(path).unwrap();
     let wait = Deadline::new(timeout_ms).unwrap();
-    NameLock::acquire(&path, wait).map_err(|error| error.0)
+    NameLock::acquire(&path, wait).map_err(|error| error.code())
 }
 
 /// Each name of up to NAME_MAX bytes has its own lock.

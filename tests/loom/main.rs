@@ -9,6 +9,12 @@ mod atomic {
     pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 }
 mod errno {
+    macro_rules! errno {
+        ($name:ident) => {
+            unixipc::errno::Errno::$name
+        };
+    }
+    pub(crate) use errno;
     pub use unixipc::errno::{Errno, Result};
 }
 mod sys {

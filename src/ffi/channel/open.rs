@@ -3,7 +3,7 @@
 use super::options::{COMMON_FLAGS, IPC_CHANNEL_F_WAIT, ipc_channel_opts, options};
 use crate::channel::{self, Channel, Options};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, or_errno_of};
+use crate::errno::{Result, errno, or_errno_of};
 use crate::fd::borrow;
 use crate::ffi::pointer::{handle_memory, out_ptr, string};
 use crate::transport::listen::listen;
@@ -244,7 +244,7 @@ pub unsafe extern "C" fn ipc_channel_listen(
         // SAFETY: the caller's string.
         let path = unsafe { string(path) }?;
         if flags != 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         Ok(listen(path, mode)?.into_raw_fd())
     };

@@ -1,7 +1,7 @@
 //! The options of a channel.
 
 use crate::channel::Options;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::ffi::pointer::{ExtensibleStruct, copy_struct_from};
 use crate::ffi::spin::spin_policy;
 use crate::transport::spin::ADAPTIVE_SPIN;
@@ -81,7 +81,7 @@ pub(super) unsafe fn options(
     let opts = unsafe { copy_struct_from(opts, size) }?;
     let no_spin = opts.flags & IPC_CHANNEL_F_NO_SPIN != 0;
     if opts.flags & !flags != 0 || opts.reserved != 0 {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     Ok(Options {
         send_size: opts.send_size,

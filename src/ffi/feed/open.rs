@@ -1,7 +1,7 @@
 //! Making a feed, and the ways in which subscribers come to it.
 
 use super::options::{feed_options, ipc_feed_opts};
-use crate::errno::{Errno, Result, or_errno_of};
+use crate::errno::{Result, errno, or_errno_of};
 use crate::fd::borrow;
 use crate::feed::Feed;
 use crate::ffi::pointer::{drop_handle, handle_mut, return_handle, string};
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn ipc_feed_listen(
         // SAFETY: the caller's string.
         let path = unsafe { string(path) }?;
         if flags != 0 {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         feed.listen(path, mode).map(|()| 0)
     };

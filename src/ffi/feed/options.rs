@@ -1,6 +1,6 @@
 //! The options of a feed.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::feed::{FeedOptions, NAME_SIZE, PUBLISHER_SPIN};
 use crate::ffi::pointer::{ExtensibleStruct, copy_struct_from};
 use crate::ffi::spin::spin_policy;
@@ -65,9 +65,9 @@ pub(super) unsafe fn feed_options(opts: *const ipc_feed_opts, size: size_t) -> R
     // SAFETY: the caller's promise.
     let opts = unsafe { copy_struct_from(opts, size) }?;
     if opts.flags & !FLAGS != 0 || opts.lossy_only > 1 {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
-    let stall_ms = u64::try_from(opts.stall_ms).map_err(|_| Errno::EINVAL)?;
+    let stall_ms = u64::try_from(opts.stall_ms).map_err(|_| errno!(EINVAL))?;
     Ok(FeedOptions {
         size: opts.size,
         message_max: opts.message_max,

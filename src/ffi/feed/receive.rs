@@ -85,7 +85,7 @@ fn recv_any(
     let received = sub.recv(buffer, deadline);
     let sequence = match &received {
         Ok(message) if message.len != 0 => message.sequence,
-        Err(Errno::EOVERFLOW) => sub.sequence(),
+        Err(error) if *error == Errno::EOVERFLOW => sub.sequence(),
         _ => return received.map(|_| 0),
     };
     if let Some(ret_seq) = ret_seq {
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn ipc_sub_peek(
                 ret_buf.write(at.cast());
                 (message.sequence, Ok(message.len as ssize_t))
             }
-            Err(Errno::EOVERFLOW) => (sub.sequence(), Err(Errno::EOVERFLOW)),
+            Err(error) if error == Errno::EOVERFLOW => (sub.sequence(), Err(error)),
             Err(error) => return Err(error),
         };
         // SAFETY: the caller's output parameter, or NULL.

@@ -1,7 +1,7 @@
 //! Readiness of a feed, and the facts about it and its subscribers.
 
 use super::options::{IPC_FEED_ID_SIZE, IPC_SUB_NAME_SIZE};
-use crate::errno::{Errno, Result, or_errno_of};
+use crate::errno::{Result, errno, or_errno_of};
 use crate::feed::{Feed, Kind, Report};
 use crate::ffi::pointer::{ExtensibleStruct, copy_struct_to, handle_mut, non_null};
 use libc::{c_char, c_int, c_uint, gid_t, pid_t, size_t, ssize_t, uid_t};
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn ipc_feed_subscribers(
         // SAFETY: the caller's feed; no other thread uses it.
         let feed = unsafe { handle_mut(feed) }?;
         if count != 0 && (ret.is_null() || size < ipc_feed_subscriber::FIRST_SIZE) {
-            return Err(Errno::EINVAL);
+            return Err(errno!(EINVAL));
         }
         let mut written = 0;
         let total = feed.subscribers(|report| {

@@ -1,7 +1,7 @@
 //! The options of a subscriber.
 
 use super::options::IPC_FEED_ID_SIZE;
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::feed::{Begin, NAME_SIZE, SubscriberOptions};
 use crate::ffi::pointer::{ExtensibleStruct, copy_struct_from, optional_string};
 use crate::ffi::spin::spin_policy;
@@ -73,16 +73,16 @@ pub(super) unsafe fn sub_options(
         (false, false) => Begin::Newest,
         (true, false) => Begin::Oldest,
         (false, true) => Begin::Sequence(opts.seq),
-        (true, true) => return Err(Errno::EINVAL),
+        (true, true) => return Err(errno!(EINVAL)),
     };
     if opts.flags & !flags != 0 || (opts.seq != 0 && !has(IPC_SUB_F_FROM_SEQ)) {
-        return Err(Errno::EINVAL);
+        return Err(errno!(EINVAL));
     }
     let mut name = [0; NAME_SIZE];
     // SAFETY: the caller's promise.
     if let Some(given) = unsafe { optional_string(opts.name) } {
         let given = given.to_bytes_with_nul();
-        let target = name.get_mut(..given.len()).ok_or(Errno::ENAMETOOLONG)?;
+        let target = name.get_mut(..given.len()).ok_or(errno!(ENAMETOOLONG))?;
         target.copy_from_slice(given);
     }
     Ok(SubscriberOptions {

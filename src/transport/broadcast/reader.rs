@@ -2,7 +2,7 @@
 
 use super::{HEADER, Headers, MARKS, Start, Words, first_mark, is_before};
 use crate::atomic::{AtomicU64, Ordering, fence};
-use crate::errno::{Errno, Result};
+use crate::errno::{Result, errno};
 use crate::transport::ring::{ALIGN_MIN, Consumer, Geometry};
 
 /// The size of the smallest record.
@@ -147,7 +147,7 @@ impl Reader {
             if let Some(sequence) = self.sequence_at(at, headers, words)? {
                 let lost = sequence.wrapping_sub(self.sequence);
                 if !is_before(self.head(), at) || !is_before(self.sequence, sequence) {
-                    return Err(Errno::EPROTO);
+                    return Err(errno!(EPROTO));
                 }
                 self.ring.go_to(at);
                 self.resumed_at = Some(at);
@@ -157,14 +157,14 @@ impl Reader {
             }
             is_oldest_best = false;
         }
-        Err(Errno::EPROTO)
+        Err(errno!(EPROTO))
     }
 
     /// The sequence number of the message at cursor `at`, which the publisher has published. None if
     /// it has been overwritten.
     fn sequence_at(&self, at: u64, headers: &impl Headers, words: &Words) -> Result<Option<u64>> {
         if !self.geometry.is_aligned(at) {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         let header = headers.sequence(self.geometry.position(at));
         let count = words.published.count.load(Ordering::Relaxed);
@@ -175,7 +175,7 @@ impl Reader {
             return Ok(None);
         }
         if is_before(words.published.tail.load(Ordering::Relaxed), at) {
-            return Err(Errno::EPROTO);
+            return Err(errno!(EPROTO));
         }
         // The count was loaded while the message was in the ring: see `RING_MAX`.
         let distance = low.wrapping_sub(count as u32) as i32;
