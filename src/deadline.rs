@@ -7,7 +7,9 @@ use libc::{c_int, timespec};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::SigSet;
 use nix::sys::time::TimeSpec;
+use probe::probe;
 use std::os::fd::BorrowedFd;
+use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -174,7 +176,10 @@ impl Deadline {
         most: Duration,
     ) -> Result<SleepEnd> {
         let time = self.remaining()?.map_or(most, |left| left.min(most));
-        match wait(word, seen, Some(*TimeSpec::from(time).as_ref())) {
+        probe!(unixipc, futex_sleep, ptr::from_ref(word), seen);
+        let slept = wait(word, seen, Some(*TimeSpec::from(time).as_ref()));
+        probe!(unixipc, futex_awake, ptr::from_ref(word));
+        match slept {
             Err(error) if error == Errno::EINTR => self.interrupted().map(|()| SleepEnd::Woken),
             other => other,
         }

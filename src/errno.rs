@@ -159,6 +159,14 @@ impl SavedErrno {
     }
 }
 
+/// The number of the error of a result, for probes; 0 for a success.
+pub(crate) fn code_of<T>(result: &Result<T>) -> c_int {
+    match result {
+        Ok(_) => 0,
+        Err(error) => error.code(),
+    }
+}
+
 /// Converts a result to C: the value, or `failed` with `errno` set. A success does not change
 /// `errno`.
 pub(crate) fn or_errno<T>(result: Result<T>, failed: T) -> T {

@@ -31,9 +31,10 @@ use crate::sys::{self, CancelGuard};
 use crate::transport::fd_queue;
 use crate::transport::ring::{ADDITION, addition_offset, marked_size};
 use libc::c_int;
+use probe::probe;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// By how many bytes a message with descriptors must be shorter than the longest message.
 ///
@@ -90,6 +91,7 @@ impl SendHalf<'_> {
 
     #[inline(never)]
     fn publish_marked(&mut self, link: &Link, len: usize) -> Result<()> {
+        probe!(unixipc, channel_send, ptr::from_ref(self.channel), len);
         let batch = self.state.ring.batch_of_marked(len as u32);
         let fields = self.length_fields(link, &batch);
         self.publish_batch(link, batch, fields, 1, len)
@@ -167,6 +169,7 @@ impl<'a> RecvHalf<'a> {
             let nfds = control.store(fds, flags)?;
             self.consume_marked(link, message.len);
             let len = message.len;
+            probe!(unixipc, channel_receive, ptr::from_ref(self.channel), len);
             Ok(Received { len, nfds })
         })
     }

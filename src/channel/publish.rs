@@ -6,7 +6,9 @@ use crate::atomic::AtomicU32;
 use crate::errno::{Result, errno, preserve_errno_on_success};
 use crate::transport::event_count::PeerState;
 use crate::transport::ring::Batch;
-use crate::transport::wait::Doorbell as _;
+use crate::transport::wait::{Doorbell as _, Role};
+use probe::probe;
+use std::ptr;
 
 /// How often a sender checks that messages are received: after this number, a power of two. If none
 /// has been received since the last check, it asks the kernel whether the peer is alive.
@@ -53,6 +55,7 @@ impl SendHalf<'_> {
     /// Publishes the message of `len` bytes in the reserved space.
     #[inline(never)]
     pub(super) fn publish_any(&mut self, link: &Link, len: usize) -> Result<()> {
+        probe!(unixipc, channel_send, ptr::from_ref(self.channel), len);
         let batch = self.state.ring.batch_of(len as u32);
         let fields = self.length_fields(link, &batch);
         self.publish_batch(link, batch, fields, 1, len)
@@ -82,6 +85,12 @@ impl SendHalf<'_> {
     fn wake_receiver(&mut self, link: &Link) -> Result<()> {
         link.cpus().mine.publish();
         self.channel.sent.0.wakes.add(1);
+        probe!(
+            unixipc,
+            channel_wake,
+            ptr::from_ref(self.channel),
+            Role::Receiver
+        );
         link.peer_bell.notify().or_else(|_| {
             self.channel.bell.set_gone();
             self.check_delivered(link)

@@ -15,8 +15,9 @@ use crate::transport::ring::Consumer;
 use crate::transport::spin::{SpinPolicy, Spinner};
 use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
 use libc::c_int;
+use probe::probe;
 use std::mem::MaybeUninit;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// The private state of the thread that receives.
 pub struct Receiver {
@@ -98,6 +99,12 @@ impl<'a> RecvHalf<'a> {
             // aligned to 8.
             unsafe { shared_copy::short_from_shared(message.at, buffer) };
             self.state.ring.skip_found(message.len as u32);
+            probe!(
+                unixipc,
+                channel_receive,
+                ptr::from_ref(self.channel),
+                message.len
+            );
             self.release_skipped(link, 1, message.len);
             return Ok(message.len);
         }
@@ -330,7 +337,10 @@ impl<'a> RecvHalf<'a> {
             done => return Ok(done),
         }
         let (role, words) = (Role::Receiver, end.message_words());
-        wait(end.bell, role, words, &mut condition, deadline)
+        probe!(unixipc, channel_sleep, ptr::from_ref(self.channel), role);
+        let waited = wait(end.bell, role, words, &mut condition, deadline);
+        probe!(unixipc, channel_awake, ptr::from_ref(self.channel), role);
+        waited
     }
 
     /// Publishes that the next message, of `len` bytes, has been read.
@@ -374,11 +384,18 @@ impl<'a> RecvHalf<'a> {
     /// As [`RecvHalf::consume`], not inlined.
     #[inline(never)]
     fn consume_any(&mut self, link: &Link, len: usize) {
+        probe!(unixipc, channel_receive, ptr::from_ref(self.channel), len);
         self.consume(link, len);
     }
 
     fn wake_sender(&self, link: &Link) {
         self.channel.received.0.wakes.add(1);
+        probe!(
+            unixipc,
+            channel_wake,
+            ptr::from_ref(self.channel),
+            Role::Sender
+        );
         // An error is ignored: the message has been received even if its sender is dead.
         let _ = preserve_errno_on_success(|| {
             if link.peer_bell.notify().is_err() {

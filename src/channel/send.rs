@@ -16,6 +16,7 @@ use crate::transport::ring::{ALIGN_MIN, Geometry, Producer};
 use crate::transport::ring_memory::prefetch_write;
 use crate::transport::spin::{SpinPolicy, Spinner};
 use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
+use probe::probe;
 use std::ptr::{self, NonNull};
 
 /// The private state of the thread that sends.
@@ -89,6 +90,7 @@ impl<'a> SendHalf<'a> {
                 // SAFETY: `try_reserve` has reserved `len` bytes there, aligned to 8.
                 unsafe { shared_copy::short_to_shared(bytes, space) };
                 prefetch_write(ptr::from_ref(next).cast());
+                probe!(unixipc, channel_send, ptr::from_ref(self.channel), len);
                 self.publish_batch(link, batch, (length, next), 1, len)
             }
             _ => self.send_any(bytes, deadline),
@@ -315,7 +317,10 @@ impl<'a> SendHalf<'a> {
         let spinner = &mut self.state.spinner;
         if spinner.spin(link.cpus(), end.bell, &mut condition, deadline)? == Progress::Pending {
             let (role, words) = (Role::Sender, end.space_words());
-            wait(end.bell, role, words, &mut condition, deadline)?;
+            probe!(unixipc, channel_sleep, ptr::from_ref(self.channel), role);
+            let waited = wait(end.bell, role, words, &mut condition, deadline);
+            probe!(unixipc, channel_awake, ptr::from_ref(self.channel), role);
+            waited?;
         }
         Ok(())
     }

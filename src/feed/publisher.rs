@@ -16,10 +16,11 @@ use crate::transport::ring_memory::prefetch_write;
 use crate::transport::spin::{Cpus, Spinner};
 use crate::transport::wait::{Condition as _, EventWords, Progress, Role, wait};
 use libc::{c_int, mode_t};
+use probe::probe;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// A feed with subscribers looks for clients and dead subscribers after each publication whose number
 /// is a multiple of this, a power of two, and after those that find a subscriber asleep.
@@ -176,6 +177,7 @@ impl Feed {
 
     /// Waits until the subscribers that this process waits for leave `need` bytes.
     fn wait_for_space(&mut self, need: u64, deadline: &mut Deadline) -> Result<()> {
+        let feed = ptr::from_ref(self);
         let control = self.memory.control();
         let check_again = Cell::new(None);
         let (_, slowest) = self.audience.slowest(self.ring.tail());
@@ -221,13 +223,23 @@ impl Feed {
                 return Ok(());
             }
         }
-        wait(&bell, Role::Sender, words, &mut condition, deadline).map(drop)
+        probe!(unixipc, feed_sleep, feed);
+        let waited = wait(&bell, Role::Sender, words, &mut condition, deadline);
+        probe!(unixipc, feed_awake, feed);
+        waited.map(drop)
     }
 
     /// Publishes the message of `len` bytes in the reserved space, and wakes the subscribers.
     #[inline(always)]
     fn publish_reserved(&mut self, len: usize) {
         let words = &self.memory.control().words;
+        probe!(
+            unixipc,
+            feed_publish,
+            ptr::from_ref(self),
+            len,
+            self.ring.count()
+        );
         self.ring.publish(len as u32, &self.memory, words);
         if self.is_service_due() || !self.audience.are_all_awake() {
             self.after_publish();

@@ -17,7 +17,9 @@ use crate::transport::pipe_ends::PeerDoorbell;
 use crate::transport::spin::{Cpus, Spinner};
 use crate::transport::wait::{Condition as _, Doorbell as _, Progress, Role, wait};
 use libc::c_int;
+use probe::probe;
 use std::mem::MaybeUninit;
+use std::ptr;
 
 /// A subscriber of a feed.
 pub struct Subscriber {
@@ -134,6 +136,7 @@ impl Subscriber {
     #[inline(always)]
     fn take(&mut self, len: usize) -> Received {
         let sequence = self.reader.sequence();
+        probe!(unixipc, feed_receive, ptr::from_ref(self), len, sequence);
         self.peeked = 0;
         let progress = &self.page.control().progress;
         self.reader.take(len, &progress.head);
@@ -168,6 +171,7 @@ impl Subscriber {
     #[cold]
     fn wake_publisher(&mut self) {
         // An error is ignored: the message has been received even if the publisher is dead.
+        probe!(unixipc, subscriber_wake, ptr::from_ref(self));
         let _ = preserve_errno_on_success(|| {
             if self.publisher_bell.notify().is_err() {
                 self.bell.set_gone();
@@ -227,6 +231,8 @@ impl Subscriber {
         match resumed {
             Ok(lost) => {
                 self.count_lost(lost);
+                let next = self.reader.sequence();
+                probe!(unixipc, feed_overrun, ptr::from_ref(self), lost, next);
                 errno!(EOVERFLOW)
             }
             Err(error) => self.poison(error),
@@ -257,6 +263,7 @@ impl Subscriber {
 
     /// Waits for a message or the end of the feed. Returns [`Next::Nothing`] at the end.
     fn wait(&mut self, deadline: &mut Deadline) -> Result<Next> {
+        let subscriber = ptr::from_ref(self);
         let end = View {
             memory: &self.memory,
             mine: self.page.control(),
@@ -288,13 +295,13 @@ impl Subscriber {
                 .spinner
                 .spin(cpus, end.bell, &mut condition, deadline)?;
             match spun {
-                Progress::Pending => wait(
-                    end.bell,
-                    Role::Receiver,
-                    end.words(),
-                    &mut condition,
-                    deadline,
-                )?,
+                Progress::Pending => {
+                    let words = end.words();
+                    probe!(unixipc, subscriber_sleep, subscriber);
+                    let waited = wait(end.bell, Role::Receiver, words, &mut condition, deadline);
+                    probe!(unixipc, subscriber_awake, subscriber);
+                    waited?
+                }
                 done => done,
             }
         };

@@ -11,6 +11,7 @@ use crate::transport::cpu_hint::CpuHint;
 use crate::transport::event_count::Watch;
 use crate::transport::followers::{Follower, Sleeper};
 use crate::transport::pipe_ends::PeerDoorbell;
+use probe::probe;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -173,6 +174,7 @@ impl Sleeper for Subscription {
 
     /// An error is ignored: the death of a subscriber is noticed at its pipe.
     fn wake(&self) {
+        probe!(unixipc, feed_wake, self.cred.pid, self.id);
         let _ = self.bell.notify();
     }
 }

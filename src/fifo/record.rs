@@ -21,6 +21,7 @@ use crate::errno::{Errno, Result, errno};
 use crate::sys::{CancelGuard, packet, pipe};
 use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
+use probe::probe;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -106,7 +107,11 @@ pub fn send(fd: BorrowedFd, record: &[u8], mut wait: Deadline) -> Result<()> {
             written = write_in_turn(fd, packet);
         }
         match written {
-            Ok(_) => return Ok(()), // a write of up to PIPE_BUF is complete
+            // A write of up to PIPE_BUF is complete.
+            Ok(_) => {
+                probe!(unixipc, fifo_send, fd.as_raw_fd(), record.len());
+                return Ok(());
+            }
             Err(error) if error == Errno::EINTR => wait.interrupted()?,
             Err(error) if error == Errno::EAGAIN => wait.ready(fd, PollFlags::POLLOUT)?,
             Err(error) => return Err(error),
@@ -175,5 +180,6 @@ pub fn recv(fd: BorrowedFd, record: &mut [MaybeUninit<u8>], mut wait: Deadline) 
     };
     let buffer = record.get_mut(..content.len()).ok_or(errno!(EMSGSIZE))?;
     bytes::copy(buffer, content);
+    probe!(unixipc, fifo_receive, fd.as_raw_fd(), content.len());
     Ok(content.len())
 }

@@ -13,9 +13,11 @@ use super::process::Process;
 use super::robust_mutex::RobustMutex;
 use super::robust_wait::MAX_SLEEP;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, errno};
+use crate::errno::{Errno, Result, code_of, errno};
 use crate::sys::{self, futex, is_thread_alive};
 use libc::{c_int, pid_t};
+use probe::probe;
+use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -121,6 +123,8 @@ impl FairMutex<'_> {
                 tried => tried,
             };
         }
+        let word = ptr::from_ref(robust.futex());
+        probe!(unixipc, lock_wait, word, robust.owner_id());
         let mut waited = robust.lock_after_sleep(process, deadline, FAIRNESS_DELAY);
         let thread = sys::thread_id() as u32;
         let is_starving = waited == Err(Errno::EBUSY);
@@ -136,6 +140,7 @@ impl FairMutex<'_> {
             self.starving.store(0, Ordering::Relaxed);
             futex::wake(self.starving, c_int::MAX);
         }
+        probe!(unixipc, lock_waited, word, code_of(&waited));
         waited
     }
 }

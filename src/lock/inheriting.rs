@@ -9,10 +9,12 @@ use super::process::Process;
 use super::robust_mutex::RobustMutex;
 use super::robust_wait::MAX_SLEEP;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, errno};
+use crate::errno::{Errno, Result, code_of, errno};
 use crate::sys;
 use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 use nix::sys::time::TimeSpec;
+use probe::probe;
+use std::ptr;
 use std::time::Duration;
 
 /// Waits for a mutex that another thread holds, and locks it. `EOPNOTSUPP` if a signal handler must
@@ -21,6 +23,18 @@ pub fn wait(robust: &RobustMutex, process: Process, deadline: &mut Deadline) -> 
     if deadline.ends_with_signal() {
         return Err(errno!(EOPNOTSUPP));
     }
+    let word = ptr::from_ref(robust.futex());
+    probe!(unixipc, lock_wait, word, robust.owner_id());
+    let waited = wait_with_priority(robust, process, deadline);
+    probe!(unixipc, lock_waited, word, code_of(&waited));
+    waited
+}
+
+fn wait_with_priority(
+    robust: &RobustMutex,
+    process: Process,
+    deadline: &mut Deadline,
+) -> Result<()> {
     loop {
         let max_sleep = deadline
             .remaining()?

@@ -14,6 +14,8 @@ use super::raw_mutex::RawMutex;
 use crate::errno::{Result, errno};
 use crate::sys;
 use libc::{c_int, pid_t, pthread_mutex_t};
+use probe::probe;
+use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// glibc returns `EDEADLK` to an owner that tries to lock its own mutex, and in any case ends the
@@ -129,6 +131,7 @@ impl RobustMutex {
     /// Records the death of the last owner, and makes the mutex usable again. If this thread is
     /// killed in between, the kernel reports its own death to the next owner.
     fn adopt_dead_owner(&self) -> Result<()> {
+        probe!(unixipc, owner_died, ptr::from_ref(self.futex()));
         self.owner.store(DIED, Ordering::Relaxed);
         match self.raw.make_consistent() {
             0 => Ok(()),

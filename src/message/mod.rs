@@ -15,8 +15,9 @@ use crate::sys;
 use kind::SocketKind;
 use libc::{c_int, iovec, msghdr};
 use nix::poll::PollFlags;
+use probe::probe;
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 pub use control::FDS_MAX;
 pub(crate) use control::{RecvControl, SendControl};
@@ -82,6 +83,7 @@ pub fn send(fd: BorrowedFd, content: Content, fds: &[c_int], wait: Deadline) -> 
         },
         Ok(()) => Ok(()),
     }?;
+    probe!(unixipc, message_send, fd.as_raw_fd(), len, fds.len());
     Ok(len)
 }
 
@@ -96,10 +98,18 @@ pub fn recv(
     if bytes.is_empty() {
         return Err(errno!(EINVAL));
     }
-    match kind::of_receiver(fd)? {
+    let received = match kind::of_receiver(fd)? {
         SocketKind::MessageOriented => recv_packet(fd, bytes, fds, wait),
         SocketKind::Stream => stream::recv(fd, bytes, fds, wait),
-    }
+    }?;
+    probe!(
+        unixipc,
+        message_receive,
+        fd.as_raw_fd(),
+        received.len,
+        received.nfds
+    );
+    Ok(received)
 }
 
 /// Repeats a transfer until the socket is ready for it, or the time-out expires. `attempt` gets the

@@ -7,6 +7,7 @@ use crate::lock::LockStatus;
 use crate::sys;
 use libc::{c_int, sembuf, timespec};
 use nix::sys::time::TimeSpec;
+use probe::probe;
 use std::ptr;
 
 /// The value of `RECOVERY` that a list of operations is for.
@@ -78,7 +79,7 @@ impl Set {
         loop {
             match self.operate(lists[state as usize], None) {
                 Err(error) if error == Errno::EAGAIN => {}
-                done => return done.map(|()| Some(state.status())),
+                done => return done.map(|()| Some(self.acquired(state))),
             }
             match (wait.remaining(), state.next()) {
                 (Ok(_), _) => return Ok(None),
@@ -92,10 +93,11 @@ impl Set {
     /// Waits for the lock and acquires it, whatever its recovery state is.
     pub fn acquire(&mut self, lists: &Lists, wait: &mut Deadline) -> Result<LockStatus> {
         let mut state = RecoveryState::Zero;
+        probe!(unixipc, semlock_wait, self.id);
         loop {
             let time = wait.remaining()?.map(|left| *TimeSpec::from(left).as_ref());
             match self.operate(lists[state as usize], time) {
-                Ok(()) => return Ok(state.status()),
+                Ok(()) => return Ok(self.acquired(state)),
                 // Either the recovery state is another one, or the time-out expired. In the second
                 // case remaining() fails.
                 Err(error) if error == Errno::EAGAIN => state = state.next(),
@@ -103,6 +105,15 @@ impl Set {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The status of the lock, which has been acquired.
+    fn acquired(&self, state: RecoveryState) -> LockStatus {
+        let status = state.status();
+        if status == LockStatus::OwnerDied {
+            probe!(unixipc, semlock_owner_died, self.id);
+        }
+        status
     }
 
     /// Performs a list of operations that fails unless the process owns the lock; `EPERM` then.

@@ -3,6 +3,7 @@
 use super::{checked, thread};
 use crate::errno::{Errno, Result, errno, preserve_errno};
 use libc::{c_int, c_long, c_void, timespec};
+use probe::probe;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -55,6 +56,7 @@ fn end_of(waited: Result<c_long>) -> Result<SleepEnd> {
 
 /// Wakes up to `count` threads. Returns the number that it woke, 0 if the system refuses the call.
 pub fn wake(word: &AtomicU32, count: c_int) -> u32 {
+    probe!(unixipc, futex_wake, ptr::from_ref(word), count);
     let woken = preserve_errno(|| {
         // SAFETY: the kernel uses the address of the word only as an identifier.
         checked(unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) })
@@ -75,6 +77,7 @@ pub enum Update {
 /// process that is killed has done both or neither. Returns the number of threads that it woke. On
 /// failure nothing has changed; `ENOSYS` if the system refuses the call.
 pub fn update_and_wake(word: &AtomicU32, update: Update, count: c_int) -> Result<u32> {
+    probe!(unixipc, futex_wake, ptr::from_ref(word), count);
     let operation = match update {
         Update::Increment => libc::FUTEX_OP_ADD,
         Update::SetLowestBit => libc::FUTEX_OP_OR,
