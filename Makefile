@@ -170,12 +170,17 @@ sanitize:
 	@scripts/need '$(CARGO)'
 	for sanitizer in $(SANITIZER); do env -u MAKEFLAGS scripts/sanitize $$sanitizer || exit; done
 
-## make check-msrv    compile the library with the oldest Rust version that it supports
+## make check-msrv    compile the library and the tests with the oldest Rust version that they support,
+##                      and run the tests of the modules
 .PHONY: check-msrv
 check-msrv:
 	@scripts/need rustup
 	rustup toolchain install $(msrv) --profile minimal
-	env -u MAKEFLAGS rustup run $(msrv) cargo check --locked --target-dir target/msrv
+	env -u MAKEFLAGS rustup run $(msrv) cargo check --locked --workspace --all-targets \
+	    --target-dir target/msrv
+	env -u MAKEFLAGS rustup run $(msrv) cargo check --locked --all-targets \
+	    --manifest-path benches/harness/Cargo.toml --target-dir target/msrv-harness
+	env -u MAKEFLAGS rustup run $(msrv) cargo test --locked --lib --target-dir target/msrv
 msrv := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 ## make format        format the Rust, C and C++ files

@@ -207,7 +207,7 @@ fn receive_all(ch: &Channel, shared: &Shared, slot: &Slot, direction: usize, see
     // SAFETY: a channel; both sides have the same size.
     let max = unsafe { ipc_channel_max(ch.0) } as u64;
     let mut bytes = vec![0; max as usize];
-    let polls = seed.is_multiple_of(3);
+    let polls = seed % 3 == 0;
     let mut number = 0;
     loop {
         let message = Message::new(&shared.store, seed, number, max);

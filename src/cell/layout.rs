@@ -210,7 +210,7 @@ impl Control {
             .is_some_and(|space| (1..=space).contains(&value_size));
         let is_cell = (2..=SLOTS_MAX).contains(&slots)
             && slots.is_power_of_two()
-            && layout.stride.is_multiple_of(LINE)
+            && layout.stride % LINE == 0
             && slot_fits
             && layout.memory_size().is_some_and(|size| size <= mem_size);
         is_cell.then_some(layout).ok_or(errno!(EPROTO))

@@ -73,7 +73,7 @@ pub fn memory_size(value_size: usize) -> Option<usize> {
 
 /// `EINVAL` if the address is not aligned for a cell.
 fn check_alignment(memory: NonNull<u8>) -> Result<()> {
-    if memory.addr().get().is_multiple_of(ALIGN) {
+    if memory.addr().get() % ALIGN == 0 {
         Ok(())
     } else {
         Err(errno!(EINVAL))

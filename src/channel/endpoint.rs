@@ -259,7 +259,7 @@ impl Channel {
             Some(_) => self.bell.epoll(None)?,
             None => self.pending_epoll()?,
         };
-        if is_new && let Some(link) = self.link() {
+        if let Some(link) = self.link().filter(|_| is_new) {
             self.view(link).arm();
         }
         Ok(fd)

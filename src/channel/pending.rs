@@ -187,7 +187,7 @@ impl Channel {
             if self.advance(&mut guard)? {
                 // Another thread may have ended the handshake and made the descriptor readable
                 // before this thread cleared it.
-                if is_drained && let Some(link) = self.link() {
+                if let Some(link) = self.link().filter(|_| is_drained) {
                     self.view(link).arm();
                 }
                 return Ok(());
@@ -263,9 +263,10 @@ impl Channel {
     /// Advances the handshake without waiting. The next call that needs the peer reports a failure.
     #[inline(never)]
     pub(super) fn advance_handshake(&self) {
-        if self.link().is_none()
-            && let Ok(mut guard) = self.pending.lock(&mut Deadline::forever())
-        {
+        if self.link().is_some() {
+            return;
+        }
+        if let Ok(mut guard) = self.pending.lock(&mut Deadline::forever()) {
             let _ = self.advance(&mut guard);
         }
     }
@@ -309,9 +310,7 @@ impl Channel {
         // in `shutdown` sees the link. It also pairs with the full fence in `readiness::arm`.
         fence(Ordering::SeqCst);
         self.apply_shutdown();
-        if self.bell.is_polled()
-            && let Some(link) = self.link()
-        {
+        if let Some(link) = self.link().filter(|_| self.bell.is_polled()) {
             self.view(link).arm();
         }
         if others_sleep {

@@ -91,22 +91,22 @@ impl<'a> RecvHalf<'a> {
     /// Receives a message. Returns its length, or 0 at the end of the session.
     #[inline]
     pub fn recv(mut self, buffer: &mut [MaybeUninit<u8>], deadline: Deadline) -> Result<usize> {
-        if let Some((link, message)) = self.try_peek()
-            && message.len <= shared_copy::SHORT
-            && let Some(buffer) = buffer.get_mut(..message.len)
-        {
-            // SAFETY: `try_peek` has checked that the message is within the peer's ring; it is
-            // aligned to 8.
-            unsafe { shared_copy::short_from_shared(message.at, buffer) };
-            self.state.ring.skip_found(message.len as u32);
-            probe!(
-                unixipc,
-                channel_receive,
-                ptr::from_ref(self.channel),
-                message.len
-            );
-            self.release_skipped(link, 1, message.len);
-            return Ok(message.len);
+        if let Some((link, message)) = self.try_peek() {
+            let is_short = message.len <= shared_copy::SHORT;
+            if let Some(buffer) = buffer.get_mut(..message.len).filter(|_| is_short) {
+                // SAFETY: `try_peek` has checked that the message is within the peer's ring; it is
+                // aligned to 8.
+                unsafe { shared_copy::short_from_shared(message.at, buffer) };
+                self.state.ring.skip_found(message.len as u32);
+                probe!(
+                    unixipc,
+                    channel_receive,
+                    ptr::from_ref(self.channel),
+                    message.len
+                );
+                self.release_skipped(link, 1, message.len);
+                return Ok(message.len);
+            }
         }
         self.recv_any(buffer, deadline)
     }

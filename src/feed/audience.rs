@@ -191,7 +191,10 @@ impl Audience {
                 .subscriptions
                 .get(index)
                 .is_some_and(Subscription::read_wake_ups);
-        if !is_alive && let Some(dead) = self.subscriptions.swap_remove(index) {
+        if is_alive {
+            return;
+        }
+        if let Some(dead) = self.subscriptions.swap_remove(index) {
             self.events.remove(dead.pipe());
         }
     }

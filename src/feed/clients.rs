@@ -138,9 +138,10 @@ impl Clients {
     fn make_place(&mut self, events: &Events) {
         let silent = self.clients.iter().enumerate();
         let silent = silent.filter_map(|(index, client)| Some((client.accepted_at?, index)));
-        if silent.clone().count() >= SILENT_MAX
-            && let Some((_, index)) = silent.min()
-        {
+        if silent.clone().count() < SILENT_MAX {
+            return;
+        }
+        if let Some((_, index)) = silent.min() {
             self.drop_client(index, events);
         }
     }
@@ -155,13 +156,14 @@ impl Clients {
         while let Some(index) = self.clients.iter().position(is_overdue) {
             self.drop_client(index, events);
         }
-        if let Some(listener) = &mut self.listener
-            && listener.paused_until.is_some_and(|until| now >= until)
-            && events
-                .add(listener.socket.as_fd(), Source::Listener)
-                .is_ok()
-        {
-            listener.paused_until = None;
+        let Some(listener) = &mut self.listener else {
+            return;
+        };
+        if listener.paused_until.is_some_and(|until| now >= until) {
+            let added = events.add(listener.socket.as_fd(), Source::Listener);
+            if added.is_ok() {
+                listener.paused_until = None;
+            }
         }
     }
 

@@ -40,9 +40,10 @@ impl Listening {
         let Some(file) = &self.file else {
             return;
         };
-        if let Ok(path) = CStr::from_bytes_until_nul(&file.path)
-            && number(path) == Ok(file.number)
-        {
+        let Ok(path) = CStr::from_bytes_until_nul(&file.path) else {
+            return;
+        };
+        if number(path) == Ok(file.number) {
             let _ = unlink(path);
         }
     }

@@ -149,7 +149,7 @@ impl Subscription {
         Report {
             cred: self.cred,
             kind: self.kind,
-            is_asleep: !word.is_multiple_of(2),
+            is_asleep: word % 2 != 0,
             holds: self.holds(),
             // Each is the subscriber's own claim, limited to possible values.
             lag: (

@@ -213,8 +213,8 @@ pub unsafe fn handle_mut<'a, T>(at: *mut T) -> Result<&'a mut T> {
     unsafe { at.as_mut() }.ok_or(errno!(EINVAL))
 }
 
-/// Allocates the memory of a new handle's object, to be initialised with [`Box::write`]. `ENOMEM`
-/// if the allocation fails.
+/// Allocates the memory of a new handle's object, for [`into_handle`]. `ENOMEM` if the allocation
+/// fails.
 pub fn handle_memory<T>() -> Result<Box<MaybeUninit<T>>> {
     const { assert!(mem::size_of::<T>() > 0) };
     // SAFETY: the layout has a size.
@@ -224,6 +224,12 @@ pub fn handle_memory<T>() -> Result<Box<MaybeUninit<T>>> {
     }
     // SAFETY: allocated with the layout of a T, and not shared.
     Ok(unsafe { Box::from_raw(memory.cast()) })
+}
+
+/// Stores a new object in the memory of [`handle_memory`], and returns its handle.
+pub fn into_handle<T>(mut memory: Box<MaybeUninit<T>>, object: T) -> *mut T {
+    memory.write(object);
+    Box::into_raw(memory).cast()
 }
 
 /// Writes the handle of the object that `open` makes to `ret_handle`, and returns 0. It allocates
@@ -239,7 +245,7 @@ pub unsafe fn return_handle<T>(
     // SAFETY: the caller's promise.
     let ret_handle = unsafe { out_ptr(ret_handle) }?;
     let memory = handle_memory()?;
-    ret_handle.write(Box::into_raw(Box::write(memory, open()?)));
+    ret_handle.write(into_handle(memory, open()?));
     Ok(0)
 }
 

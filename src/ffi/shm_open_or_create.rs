@@ -22,7 +22,7 @@
 //! of the unwinder, because the program's unwinder can be another version than the one that is
 //! linked into the library.
 
-use super::pointer::{copy_struct_from, handle_memory, out_ptr, string};
+use super::pointer::{copy_struct_from, handle_memory, into_handle, out_ptr, string};
 use super::shm::{CREATE_FLAGS, IPC_SHM_F_REPLACE_STALE, IPC_SHM_F_SOLE_WRITER, ipc_shm_opts};
 use crate::errno::{Result, SavedErrno, errno, or_errno, or_errno_of};
 use crate::shm::{Begun, NewRegion, OpenOrCreate, Shm};
@@ -216,7 +216,7 @@ fn try_begin(call: &mut Call) -> Result<Next> {
                 Begun::Opened(shm) => shm,
                 Begun::New(region) => region.finish()?,
             };
-            ret_shm.write(Box::into_raw(Box::write(memory, shm)));
+            ret_shm.write(into_handle(memory, shm));
             return Ok(Next::Return);
         }
     };
@@ -227,7 +227,7 @@ fn try_begin(call: &mut Call) -> Result<Next> {
         errno,
         outer: PENDING.get(),
     };
-    PENDING.set(Box::into_raw(Box::write(pending_memory, pending)));
+    PENDING.set(into_handle(pending_memory, pending));
     Ok(Next::CallInit)
 }
 
@@ -256,7 +256,7 @@ fn try_finish(call: &Call) -> Result<SavedErrno> {
     let shm = region.finish()?;
     // SAFETY: the caller's output parameter, which `begin` has checked.
     let ret_shm = unsafe { out_ptr(call.ret_shm) }?;
-    ret_shm.write(Box::into_raw(Box::write(memory, shm)));
+    ret_shm.write(into_handle(memory, shm));
     Ok(errno)
 }
 

@@ -31,7 +31,7 @@ impl PollInterval {
 
     /// Counts a poll. Returns whether the name must be checked.
     pub fn is_name_due(&mut self) -> bool {
-        let due = self.polls.is_multiple_of(NAME_EVERY);
+        let due = self.polls % NAME_EVERY == 0;
         self.polls = self.polls.wrapping_add(1);
         due
     }

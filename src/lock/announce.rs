@@ -94,7 +94,7 @@ impl Waiters {
     #[inline]
     pub fn announced(&self) -> Option<Announcement> {
         let number = self.number.load(Ordering::Relaxed);
-        (!number.is_multiple_of(2)).then_some(Announcement(number))
+        (number % 2 != 0).then_some(Announcement(number))
     }
 
     /// Whether a waiter may be asleep, or about to sleep, that has not seen the publication. The

@@ -51,7 +51,7 @@ pub fn initial(set: bool) -> u32 {
 }
 
 fn is_set_in(state: u32) -> bool {
-    !state.is_multiple_of(2)
+    state % 2 != 0
 }
 
 /// Whether the event is set.

@@ -95,12 +95,13 @@ pub trait Parts {
 #[inline]
 pub fn read<P: Parts>(parts: &P) -> Result<LockStatus> {
     // Relaxed, as a hint: `try_read` checks the state again.
-    if parts.state().load(Ordering::Relaxed) & READERS_BLOCKED == 0
-        && let Some(status) = try_read(parts)?
-    {
-        return Ok(status);
+    if parts.state().load(Ordering::Relaxed) & READERS_BLOCKED != 0 {
+        return read_slow(parts);
     }
-    read_slow(parts)
+    match try_read(parts)? {
+        Some(status) => Ok(status),
+        None => read_slow(parts),
+    }
 }
 
 /// Locks for reading without the gate. None if a writer blocks readers, or if no slot is free.

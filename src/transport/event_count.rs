@@ -200,7 +200,7 @@ impl Watch {
             return (PeerState::Ended, false);
         }
         let wakes = self.handled == WAKES_FIRST;
-        if count.is_multiple_of(2) && !wakes {
+        if count % 2 == 0 && !wakes {
             self.handled = count;
             return (PeerState::Awake, false);
         }
@@ -295,7 +295,7 @@ pub fn prepare_wait(
 /// Cancels an announced wait. The waiter calls it when it does not sleep or has stopped sleeping.
 pub fn cancel_wait(event_count: &AtomicU32) {
     let _ = event_count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-        (!count.is_multiple_of(2)).then(|| count.wrapping_add(1))
+        (count % 2 != 0).then(|| count.wrapping_add(1))
     });
 }
 

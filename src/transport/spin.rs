@@ -63,7 +63,7 @@ impl Spinner {
             SpinPolicy::For(time) => Some(time).filter(|time| !time.is_zero()),
             SpinPolicy::Adaptive(time) => {
                 let is_skipped = self.failed_spins >= SPIN_FAIL_LIMIT
-                    && !self.failed_spins.is_multiple_of(SPIN_RETRY_EVERY);
+                    && self.failed_spins % SPIN_RETRY_EVERY != 0;
                 if is_skipped {
                     self.count_failure();
                 }

@@ -3,6 +3,7 @@
 
 use crate::support::*;
 use libc::{EAGAIN, EBUSY, EDEADLK, EINVAL, EPERM, EPROTO, ETIMEDOUT};
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,8 +112,8 @@ fn mistakes() {
 fn others_wait_for_its_end() {
     for killed in [false, true] {
         let (memory, _first) = new_cell(100, 0);
-        let (mut ready, mut is_ready) = std::io::pipe().unwrap();
-        let (mut end, mut ends) = std::io::pipe().unwrap();
+        let (mut ready, mut is_ready) = pipe();
+        let (mut end, mut ends) = pipe();
         let alone = fork(|| {
             let alone = memory.open(SOLE).unwrap();
             assert_eq!(alone.store(b"alone", 0), Ok(0));
@@ -142,12 +143,12 @@ fn others_wait_for_its_end() {
     }
 }
 
-fn put(pipe: &mut std::io::PipeWriter) {
+fn put(pipe: &mut File) {
     use std::io::Write;
     pipe.write_all(&[0]).unwrap();
 }
 
-fn get(pipe: &mut std::io::PipeReader) {
+fn get(pipe: &mut File) {
     use std::io::Read;
     pipe.read_exact(&mut [0]).unwrap();
 }
@@ -287,7 +288,7 @@ fn belongs_to_the_parent() {
 #[apply(isolated)]
 fn child_becomes_the_writer() {
     let (memory, alone) = new_cell(100, SOLE);
-    let (mut closed, mut is_closed) = std::io::pipe().unwrap();
+    let (mut closed, mut is_closed) = pipe();
     let inherited = Cell(alone.0);
     let child = fork(|| {
         get(&mut closed);

@@ -142,7 +142,7 @@ fn read_only() {
 
 /// The announcement in the memory: odd while a thread may be asleep.
 fn is_announced(memory: &Memory) -> bool {
-    !memory.peek::<u32>(layout::WAITERS).is_multiple_of(2)
+    memory.peek::<u32>(layout::WAITERS) % 2 != 0
 }
 
 /// A waiter that is killed leaves its announcement; the next store clears it.

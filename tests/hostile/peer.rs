@@ -37,19 +37,19 @@ impl PeerMemory {
     }
 
     pub fn set32(&self, at: usize, value: u32) {
-        assert!(at.is_multiple_of(4) && at < Self::LEN);
+        assert!(at % 4 == 0 && at < Self::LEN);
         // SAFETY: within the mapping, and aligned.
         unsafe { &*self.0.add(at).cast::<AtomicU32>() }.store(value, SeqCst);
     }
 
     pub fn get32(&self, at: usize) -> u32 {
-        assert!(at.is_multiple_of(4) && at < Self::LEN);
+        assert!(at % 4 == 0 && at < Self::LEN);
         // SAFETY: within the mapping, and aligned.
         unsafe { &*self.0.add(at).cast::<AtomicU32>() }.load(SeqCst)
     }
 
     pub fn set64(&self, at: usize, value: u64) {
-        assert!(at.is_multiple_of(8) && at < Self::LEN);
+        assert!(at % 8 == 0 && at < Self::LEN);
         // SAFETY: within the mapping, and aligned.
         unsafe { &*self.0.add(at).cast::<AtomicU64>() }.store(value, SeqCst);
     }

@@ -6,9 +6,10 @@ use crate::check;
 use crate::child;
 use crate::harness::{Finished, Scenario, Verdict};
 use crate::support::{Outcome, expect, expect_one_of, outcome, sends_until_epipe};
+use common::descriptors::pipe;
 use common::isolated::apply;
 use libc::c_int;
-use std::io::{self, PipeReader, PipeWriter};
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -19,8 +20,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(4);
 
 /// A pipe whose write end is sent with a message. It ends when no process has the write end.
 struct Pipe {
-    read: PipeReader,
-    write: Option<PipeWriter>,
+    read: File,
+    write: Option<File>,
 }
 
 /// A channel, and a pipe for each message.
@@ -41,7 +42,7 @@ impl State {
     fn new(calls: &'static Calls) -> Self {
         let [victim, peer] = calls.pair_with(IPC_CHANNEL_F_FDS);
         let pipes = [(); 2].map(|()| {
-            let (read, write) = io::pipe().unwrap();
+            let (read, write) = pipe();
             Pipe {
                 read,
                 write: Some(write),
@@ -127,7 +128,7 @@ impl Drop for State {
 
 /// Both ends of a pipe have the same inode.
 fn inode(fd: OwnedFd) -> u64 {
-    std::fs::File::from(fd).metadata().unwrap().ino()
+    File::from(fd).metadata().unwrap().ino()
 }
 
 struct Case {

@@ -1,7 +1,7 @@
 //! Processes: fork, trace, wait with a deadline, and reap.
 
 use libc::{c_int, c_long, c_void, pid_t};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -305,7 +305,7 @@ impl Drop for Timer {
 }
 
 /// Reads to the end of the pipe. None if the deadline expires first.
-pub fn read_until(pipe: &mut io::PipeReader, deadline: Instant) -> Option<String> {
+pub fn read_until(pipe: &mut File, deadline: Instant) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         let mut part = [0; 1024];

@@ -9,9 +9,11 @@
 
 use crate::child::{self, Child};
 use crate::victim::{Reached, Victim, Way, describe};
+use common::descriptors::pipe;
 use common::process::stay_on_this_processor;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -301,16 +303,16 @@ fn run_point<S: Scenario>(scenario: &S, way: &Way) -> Result<Outcome, String> {
 
 struct Survivor {
     child: Child,
-    message: io::PipeReader,
+    message: File,
 }
 
 impl Survivor {
     fn start<S: Scenario>(scenario: &S, state: &mut S::State, finished: &Finished) -> Self {
-        let (message, mut writer) = io::pipe().unwrap();
+        let (message, mut writer) = pipe();
         let child = Child::fork(move || match scenario.survive(state, finished) {
             Ok(()) => {}
             Err(why) => {
-                io::Write::write_all(&mut writer, why.as_bytes()).unwrap();
+                writer.write_all(why.as_bytes()).unwrap();
                 child::exit(child::INCONSISTENT);
             }
         });

@@ -5,9 +5,10 @@ use crate::child;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::support::{content, outcome, sends_until_epipe};
+use common::descriptors;
 use common::isolated::apply;
 use libc::{SOCK_SEQPACKET, SOCK_STREAM, c_int, iovec};
-use std::io;
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -29,8 +30,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(4);
 pub struct Pair {
     victim: Option<OwnedFd>,
     survivor: Option<OwnedFd>,
-    pipe: Option<io::PipeReader>,
-    passed: Option<io::PipeWriter>,
+    pipe: Option<File>,
+    passed: Option<File>,
     buffer: Vec<u8>,
 }
 
@@ -44,7 +45,7 @@ impl Pair {
         );
         // SAFETY: the library has just made them for us.
         let [victim, survivor] = ends.map(|fd| Some(unsafe { OwnedFd::from_raw_fd(fd) }));
-        let (pipe, passed) = io::pipe().unwrap();
+        let (pipe, passed) = descriptors::pipe();
         Self {
             victim,
             survivor,

@@ -4,11 +4,12 @@ use crate::check;
 use crate::child;
 use crate::harness::{Finished, Scenario, Verdict};
 use crate::library::{self, Library};
+use common::descriptors::pipe;
 use common::isolated::apply;
 use common::user::{NOBODY, is_root};
 use libc::{c_char, c_int};
 use std::ffi::CStr;
-use std::io;
+use std::fs::File;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -23,8 +24,8 @@ const IN_CHILD: c_int = 5;
 
 /// A pipe. The victim and the child have the write end, so it ends when both have ended.
 struct Pipe {
-    read: Option<io::PipeReader>,
-    write: Option<io::PipeWriter>,
+    read: Option<File>,
+    write: Option<File>,
 }
 
 /// The victim starts a program that ends at the end of its standard input.
@@ -96,7 +97,7 @@ impl Scenario for Spawn {
     type State = Pipe;
 
     fn set_up(&self) -> Pipe {
-        let (read, write) = io::pipe().unwrap();
+        let (read, write) = pipe();
         Pipe {
             read: Some(read),
             write: Some(write),

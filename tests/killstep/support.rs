@@ -2,9 +2,11 @@
 
 use crate::child;
 use crate::harness::Verdict;
+use common::descriptors::pipe;
 use libc::c_int;
 use std::fmt::Debug;
-use std::io::{self, PipeReader, PipeWriter};
+use std::fs::File;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// The value that a call returned, or the errno that it set.
@@ -59,13 +61,13 @@ pub fn sends_until_epipe(send: impl Fn() -> isize) -> Verdict {
 
 /// Tells a survivor when the victim is dead: a pipe whose write end the victim keeps open.
 pub struct DeathNotice {
-    read: PipeReader,
-    write: Option<PipeWriter>,
+    read: File,
+    write: Option<File>,
 }
 
 impl DeathNotice {
     pub fn new() -> Self {
-        let (read, write) = io::pipe().unwrap();
+        let (read, write) = pipe();
         let write = Some(write);
         Self { read, write }
     }

@@ -17,7 +17,7 @@ fn storm_of_kills(events: &'static Events, seed: u64, work: fn(&Events, bool)) {
     let start = |process: usize| {
         fork(move || {
             while events.count(STOP) == 0 {
-                work(events, process.is_multiple_of(2));
+                work(events, process % 2 == 0);
             }
         })
     };

@@ -87,7 +87,7 @@ impl Events {
 
     /// Whether a waiter has announced itself since the last set.
     pub fn is_announced(&self) -> bool {
-        !self.event_words()[WAITERS].load(SeqCst).is_multiple_of(2)
+        self.event_words()[WAITERS].load(SeqCst) % 2 != 0
     }
 
     pub fn count(&self, word: usize) -> u64 {

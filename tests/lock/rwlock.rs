@@ -55,10 +55,11 @@ fn not_a_lock() {
 /// A lock works at each offset in a cache line, and the calls write nothing outside the lock.
 #[apply(isolated)]
 fn alignments() {
+    const SIZE: usize = 64 + size_of::<ipc_rwlock>() + 64;
     #[repr(C, align(64))]
-    struct Buffer([u8; 64 + size_of::<ipc_rwlock>() + 64]);
+    struct Buffer([u8; SIZE]);
     for offset in (16..=64).step_by(16) {
-        let mut buffer = Box::new(Buffer([0xa5; _]));
+        let mut buffer = Box::new(Buffer([0xa5; SIZE]));
         let lock = buffer.0[offset..].as_mut_ptr().cast::<ipc_rwlock>();
         // SAFETY: aligned memory of a lock's size, which only this thread uses.
         unsafe {

@@ -26,9 +26,10 @@ fn symbols(map: &str) -> Result<String> {
         if let Some(name) = line.strip_suffix(" {") {
             node = name;
             made += &line_for(node, node)?;
-        } else if let Some(symbol) = line.trim().strip_suffix(';')
-            && symbol.starts_with("ipc_")
-        {
+            continue;
+        }
+        let symbol = line.trim().strip_suffix(';');
+        if let Some(symbol) = symbol.filter(|symbol| symbol.starts_with("ipc_")) {
             made += &line_for(symbol, node)?;
         }
     }

@@ -159,7 +159,7 @@ fn meson_without_cargo(directory: &Path) -> Result<()> {
         .arg(root())
         .env("PATH", without_cargo(directory)?);
     let failed = run(&mut setup).map(drop);
-    expect_refused(failed, "cargo is missing: Rust 1.88 or newer")
+    expect_refused(failed, "cargo is missing: Rust 1.85 or newer")
 }
 
 /// A project with the library as a part. Its path contains a space.
@@ -225,5 +225,5 @@ fn cmake_without_cargo(directory: &Path) -> Result<()> {
         .arg(directory.join("build"))
         .env("PATH", without_cargo(directory)?);
     let failed = run(&mut configure).map(drop);
-    expect_refused(failed, "cargo is missing: Rust 1.88 or newer")
+    expect_refused(failed, "cargo is missing: Rust 1.85 or newer")
 }

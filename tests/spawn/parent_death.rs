@@ -6,13 +6,13 @@ use std::thread;
 
 /// A program that holds the write end of a pipe as descriptor 5 until it dies.
 struct Holder {
-    read: io::PipeReader,
-    write: io::PipeWriter,
+    read: File,
+    write: File,
 }
 
 impl Holder {
     fn new() -> Self {
-        let (read, write) = io::pipe().unwrap();
+        let (read, write) = pipe();
         Self { read, write }
     }
 

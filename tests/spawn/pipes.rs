@@ -16,8 +16,8 @@ fn standard_files_by_name() {
         );
     }
     for program in [&sh(script)[..], &by_name] {
-        let (in_read, mut in_write) = io::pipe().unwrap();
-        let (mut out_read, out_write) = io::pipe().unwrap();
+        let (in_read, mut in_write) = pipe();
+        let (mut out_read, out_write) = pipe();
         let fds = [
             passed(in_read.as_raw_fd(), 0),
             passed(out_write.as_raw_fd(), 1),

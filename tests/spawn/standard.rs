@@ -53,7 +53,7 @@ fn standard_error() {
         ..defaults()
     };
     assert_eq!(output(start(&sh(which), &opts)), "/dev/null\n");
-    let (mut read, write) = io::pipe().unwrap();
+    let (mut read, write) = pipe();
     let fds = [passed(write.as_raw_fd(), 2)];
     let got = output(start(&sh(which), &with_fds(&fds)));
     drop(write);

@@ -1,7 +1,7 @@
 //! The call with Rust types.
 
 pub use common::child::{fork, kill};
-pub use common::descriptors::poll;
+pub use common::descriptors::{pipe, poll}; // libc has these names too
 pub use common::prelude::*;
 pub use libc::*;
 use std::ffi::CString;

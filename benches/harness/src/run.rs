@@ -48,7 +48,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<String, String> {
     let mut child = command
         .spawn()
         .map_err(|error| format!("cannot start: {error}"))?;
-    let group = Pid::from_raw(child.id().cast_signed());
+    let group = Pid::from_raw(child.id() as i32);
 
     let output = collect(&mut child, limit);
     // The group may have processes left.

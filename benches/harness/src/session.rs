@@ -191,7 +191,7 @@ impl Session<'_> {
 }
 
 fn progress(repetition: u32, at: usize, of: usize) {
-    if io::stderr().is_terminal() && at.is_multiple_of(8) {
+    if io::stderr().is_terminal() && at % 8 == 0 {
         eprint!("\r\x1b[Krepetition {repetition}: {at} of {of} ");
     }
 }

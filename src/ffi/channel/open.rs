@@ -5,7 +5,7 @@ use crate::channel::{self, Channel, Options};
 use crate::deadline::Deadline;
 use crate::errno::{Result, errno, or_errno_of};
 use crate::fd::borrow;
-use crate::ffi::pointer::{handle_memory, out_ptr, string};
+use crate::ffi::pointer::{handle_memory, into_handle, out_ptr, string};
 use crate::transport::listen::listen;
 use libc::{c_char, c_int, c_uint, mode_t, size_t};
 use std::ffi::CStr;
@@ -81,7 +81,7 @@ unsafe fn return_end(
         loop {
             let memory = handle_memory()?;
             if let Some(channel) = peer.open(&options, has_waited, &mut deadline)? {
-                ret_ch.write(Box::into_raw(Box::write(memory, channel)));
+                ret_ch.write(into_handle(memory, channel));
                 return Ok(0);
             }
             // Freed before the wait, because a cancelled thread runs no `Drop`.
@@ -140,8 +140,8 @@ pub unsafe extern "C" fn ipc_channel_pair(
         let ret_ch = unsafe { out_ptr(ret_ch.cast::<[MaybeUninit<*mut Channel>; 2]>()) }?;
         let (a_memory, b_memory) = (handle_memory()?, handle_memory()?);
         let [a, b] = Channel::pair(&options)?;
-        let ends = [Box::write(a_memory, a), Box::write(b_memory, b)];
-        ret_ch.write(ends.map(|end| MaybeUninit::new(Box::into_raw(end))));
+        let ends = [into_handle(a_memory, a), into_handle(b_memory, b)];
+        ret_ch.write(ends.map(MaybeUninit::new));
         Ok(0)
     };
     or_errno_of(open, -1)

@@ -151,9 +151,8 @@ impl Publisher {
     #[cold]
     fn move_oldest(&mut self, end: u64, headers: &impl Headers, words: &Words) {
         let capacity = self.geometry.capacity();
-        if let Some(mark) = first_mark(words, end.wrapping_sub(capacity))
-            && !is_before(self.slowest, mark)
-        {
+        let mark = first_mark(words, end.wrapping_sub(capacity));
+        if let Some(mark) = mark.filter(|mark| !is_before(self.slowest, *mark)) {
             self.oldest = mark;
             return;
         }
