@@ -14,10 +14,16 @@ DESTDIR    ?=
 CARGO      ?= cargo
 PKG_CONFIG ?= pkg-config
 INSTALL    ?= install
-OBJCOPY    ?= objcopy
-# CC and AR keep the defaults of make, `cc` and `ar`.
+# CC keeps the default of make, `cc`. The other tools are those of CC.
+OBJCOPY    ?= $(shell scripts/tool-of objcopy $(CC))
+ifeq ($(origin AR),default)
+AR          = $(shell scripts/tool-of ar $(CC))
+endif
+ifeq ($(origin CXX),default)
+CXX         = $(shell scripts/tool-of c++ $(CC))
+endif
 
-# Cross-compiling: make TARGET=aarch64-unknown-linux-gnu CC=aarch64-linux-gnu-gcc ...
+# Cross-compiling: make TARGET=aarch64-unknown-linux-gnu CC=aarch64-linux-gnu-gcc
 TARGET     =
 
 version    := $(shell scripts/version)
@@ -43,26 +49,33 @@ all: $(build)/$(sofile) $(build)/libunixipc.a
 
 # One object with the code that the exported functions need. All other names become local, so a
 # program can be linked with a second library written in Rust. The section groups are dissolved:
-# otherwise the linker would keep one copy of a group that both libraries have. One name stays global,
-# but hidden: the notes of all probes in a program refer to the same _.stapsdt.base (doc/probes.md).
+# otherwise the linker would keep one copy of a group that both libraries have. A linker without this
+# option, such as mold, is replaced by GNU ld here. One name stays global, but hidden: the notes of all
+# probes in a program refer to the same _.stapsdt.base (doc/probes.md).
 $(build)/unixipc.o: $(sources) packaging/unixipc.map Makefile
 	@scripts/need '$(CARGO)' '$(CC)' '$(AR)' '$(OBJCOPY)'
 	@mkdir -p $(build)
-	$(CARGO) rustc --release --locked --lib --crate-type staticlib --target-dir $(cargo_dir) \
-	    $(if $(TARGET),--target $(TARGET))
+	UNIXIPC_RUSTC_WRAPPER="$$RUSTC_WRAPPER" RUSTC_WRAPPER='$(CURDIR)/scripts/remap' \
+	    $(CARGO) rustc --release --locked --lib --crate-type staticlib \
+	    --target-dir $(cargo_dir) $(if $(TARGET),--target $(TARGET))
 	printf '%s\n' $(exports) _.stapsdt.base >$(build)/exports
-	$(CC) -r -nostdlib -Wl,--gc-sections -Wl,--force-group-allocation $(addprefix -Wl$(comma)-u$(comma),$(exports)) \
+	bfd=; $(relocatable) -x c /dev/null -o $@ 2>/dev/null || bfd=-fuse-ld=bfd; \
+	$(relocatable) $$bfd $(discard) $(addprefix -Wl$(comma)-u$(comma),$(exports)) \
 	    -o $@ $(cargo_out)/libunixipc.a
-	$(OBJCOPY) --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd \
-	    --keep-global-symbols=$(build)/exports $@
+	$(OBJCOPY) --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd --wildcard \
+	    --strip-unneeded-symbol='_Unwind_*' --keep-global-symbols=$(build)/exports $@
+relocatable = $(CC) -r -nostdlib -Wl,--force-group-allocation
+# Rust adds its code for panics, which nothing uses. On RISC-V and LoongArch it stays in the archive,
+# because GNU ld damages .eh_frame if it discards sections in this step.
+discard = $(if $(filter riscv% loongarch%,$(shell $(CC) -dumpmachine)),,-Wl,--gc-sections)
 comma := ,
 
 $(build)/libunixipc.a: $(build)/unixipc.o
 	rm -f $@
 	$(AR) rcsD $@ $<
 
-# Rust's standard library takes its unwinder from libgcc. Linked statically, it leaves the C library
-# as the only dependency of the shared library.
+# If Rust's code for panics is in the object, it takes its unwinder from libgcc. Linked statically, the
+# unwinder leaves the C library as the only dependency of the shared library.
 $(build)/$(sofile): $(build)/unixipc.o packaging/unixipc.map
 	$(CC) -shared -static-libgcc $(LDFLAGS) -o $@ $< \
 	    -Wl,-soname,$(soname) -Wl,--version-script=packaging/unixipc.map \
@@ -136,7 +149,7 @@ $(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a $(addprefix includ
 examples: stage
 	@scripts/need '$(CC)' '$(PKG_CONFIG)'
 	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C c_examples \
-	    out=../$(build)/examples LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
+	    CXX='$(CXX)' out=../$(build)/examples LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
 
 ## make demo          build everything and run the examples
 .PHONY: demo

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     trials.extend(subproject::trials());
     trials.extend(cdef::trials());
     trials.push(debian::trial());
-    trials.push(reproducible::trial());
+    trials.push(musl::trial());
+    trials.extend(reproducible::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
