@@ -60,14 +60,12 @@ impl SendControl {
         let cmsg = unsafe { libc::CMSG_FIRSTHDR(&header) };
         // SAFETY: CMSG_LEN only computes.
         let len = unsafe { libc::CMSG_LEN(payload as u32) };
-        // SAFETY: as for CMSG_FIRSTHDR; nothing else refers to the buffer.
-        unsafe {
-            cmsg.write(cmsghdr {
-                cmsg_len: len as _,
-                cmsg_level: libc::SOL_SOCKET,
-                cmsg_type: libc::SCM_RIGHTS,
-            })
-        };
+        // SAFETY: as for CMSG_FIRSTHDR; the zeros are a header, and nothing else refers to them.
+        let first = unsafe { &mut *cmsg };
+        // In some C libraries the header has further fields, which stay 0.
+        first.cmsg_len = len as _;
+        first.cmsg_level = libc::SOL_SOCKET;
+        first.cmsg_type = libc::SCM_RIGHTS;
         // SAFETY: CMSG_DATA only computes.
         let data = unsafe { libc::CMSG_DATA(cmsg) };
         // SAFETY: CMSG_SPACE includes all of `fds` there.

@@ -5,8 +5,8 @@ use super::operations::{
 };
 use super::set::Set;
 use crate::errno::{Errno, Result, errno};
-use crate::sys::{self, Semun};
-use libc::{IPC_PRIVATE, c_int, key_t, sembuf, semid_ds};
+use crate::sys::{self, Semun, semid_ds};
+use libc::{IPC_PRIVATE, c_int, key_t, sembuf};
 use std::mem::MaybeUninit;
 
 /// The flags that [`open`] accepts.

@@ -19,6 +19,7 @@ pub mod packet;
 mod pidfd;
 pub mod pipe;
 mod process;
+mod sem_types;
 mod socket;
 pub mod spawn;
 mod sysv;
@@ -29,6 +30,7 @@ pub use fs::{flock, ftok, mkfifo};
 pub use memory::page_size;
 pub use pidfd::{has_process_ended, open_pidfd, peer_pidfd};
 pub use process::{ForkLocal, exec_random, is_known_process_id, process_id, random};
+pub use sem_types::semid_ds;
 pub use socket::{
     disconnect, has_ended, is_hung_up, is_listening, is_local, local_pair, peer_credentials, recv,
     recvmsg, send, sendmsg, sendto, socket_type, socketpair,

@@ -28,10 +28,8 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
         iov_base: bytes.as_mut_ptr().cast(),
         iov_len: bytes.len(),
     };
-    // SAFETY: one part, which the kernel writes within `bytes`; −1 is the current position.
-    let read =
-        checked_len(unsafe { libc::preadv2(fd.as_raw_fd(), &part, 1, -1, libc::RWF_NOWAIT) });
-    match read {
+    // SAFETY: one part, which the kernel writes within `bytes`.
+    match unsafe { preadv2(fd, &part, libc::RWF_NOWAIT) } {
         // A kernel before Linux 6.5, or a system call filter.
         Err(error)
             if error.is_one_of(&[
@@ -83,10 +81,7 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
     };
-    // SAFETY: one part, which the kernel reads within `bytes`; −1 is the current position.
-    let written =
-        checked_len(unsafe { libc::pwritev2(fd.as_raw_fd(), &part, 1, -1, RWF_NOSIGNAL) });
-    match written {
+    match pwritev2(fd, &part, RWF_NOSIGNAL) {
         // A kernel before Linux 6.18, an old C library, or a system call filter.
         Err(error)
             if error.is_one_of(&[
@@ -110,6 +105,47 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
         }
         other => other,
     }
+}
+
+/// Arguments of the system calls: one part, at the current position.
+#[cfg(not(target_env = "gnu"))]
+const ONE: libc::c_long = 1;
+#[cfg(not(target_env = "gnu"))]
+const HERE: libc::c_long = -1;
+
+/// `preadv2(2)` at the current position.
+///
+/// # Safety
+///
+/// The part is writable.
+unsafe fn preadv2(fd: BorrowedFd, part: &iovec, flags: c_int) -> Result<usize> {
+    let fd = fd.as_raw_fd();
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the caller's promise.
+    let read = unsafe { libc::preadv2(fd, part, 1, -1, flags) };
+    #[cfg(not(target_env = "gnu"))]
+    // SAFETY: the caller's promise. musl has the function since version 1.2.5.
+    let read =
+        unsafe { libc::syscall(libc::SYS_preadv2, fd, part, ONE, HERE, HERE, flags) } as isize;
+    checked_len(read)
+}
+
+/// `pwritev2(2)` at the current position. `ENOSYS` if the C library has no such function and the
+/// write may wait: `syscall(2)` is not a cancellation point.
+fn pwritev2(fd: BorrowedFd, part: &iovec, flags: c_int) -> Result<usize> {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the kernel checks the part, and only reads it.
+    let written = unsafe { libc::pwritev2(fd.as_raw_fd(), part, 1, -1, flags) };
+    #[cfg(not(target_env = "gnu"))]
+    let written = {
+        if !is_nonblocking(fd)? {
+            return Err(Errno::ENOSYS);
+        }
+        let fd = fd.as_raw_fd();
+        // SAFETY: the kernel checks the part, and only reads it.
+        unsafe { libc::syscall(libc::SYS_pwritev2, fd, part, ONE, HERE, HERE, flags) as isize }
+    };
+    checked_len(written)
 }
 
 /// Whether the descriptor is non-blocking.

@@ -1,9 +1,10 @@
 //! System V shared memory and semaphores. The kernel checks all pointers, and fails with `EFAULT`.
 
+use super::sem_types::{semid_ds, seminfo};
 use super::{checked, checked_int};
 use crate::errno::Result;
 use core::ptr;
-use libc::{c_int, c_ushort, c_void, key_t, sembuf, semid_ds, seminfo, shmid_ds, size_t, timespec};
+use libc::{c_int, c_ushort, c_void, key_t, sembuf, shmid_ds, size_t, timespec};
 
 /// The fourth argument of `semctl(2)`.
 ///

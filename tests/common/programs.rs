@@ -46,6 +46,25 @@ pub fn build(
     extra_flags: &[&str],
     binary: &Path,
 ) -> Result<(), Failed> {
+    build_against(
+        stage::prefix()?,
+        source,
+        compiler,
+        link,
+        extra_flags,
+        binary,
+    )
+}
+
+/// [`build`], against the library in `prefix`.
+pub fn build_against(
+    prefix: &Path,
+    source: &Path,
+    compiler: &str,
+    link: Link,
+    extra_flags: &[&str],
+    binary: &Path,
+) -> Result<(), Failed> {
     let standard = if is_cxx(source) {
         "-std=c++11"
     } else {
@@ -54,7 +73,7 @@ pub fn build(
     let mut flags = vec![standard, "-gdwarf-4"];
     flags.extend(WARNINGS);
     flags.extend(extra_flags);
-    stage::compile(compiler, stage::prefix()?, link, &flags, &[source], binary)
+    stage::compile(compiler, prefix, link, &flags, &[source], binary)
 }
 
 /// How a program is linked. dlopen.c loads the library itself.
@@ -68,7 +87,11 @@ pub fn link_of(source: &Path) -> Link {
 
 /// The environment variables that the programs expect.
 pub fn environment() -> Result<Vec<(&'static str, String)>, Failed> {
-    let prefix = stage::prefix()?;
+    environment_for(stage::prefix()?)
+}
+
+/// [`environment`], for the library in `prefix`.
+pub fn environment_for(prefix: &Path) -> Result<Vec<(&'static str, String)>, Failed> {
     let version = stage::pkg_config(prefix, &["--modversion"])?.join(" ");
     let library = path_text(&prefix.join("lib/libunixipc.so.0"))?;
     Ok(vec![

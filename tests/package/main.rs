@@ -5,6 +5,7 @@ mod cdef;
 mod cmake;
 mod debian;
 mod install;
+mod musl;
 mod pkg_config;
 mod reproducible;
 mod subproject;
