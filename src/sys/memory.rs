@@ -98,23 +98,39 @@ impl Mapping {
     /// Maps `len` bytes at an address that the kernel chooses. With `populated`, it maps all pages
     /// at once; a page that cannot be allocated is not an error.
     pub fn new(fd: BorrowedFd, len: usize, writable: bool, populated: bool) -> Result<Self> {
-        let write = if writable { libc::PROT_WRITE } else { 0 };
         let populate = if populated { libc::MAP_POPULATE } else { 0 };
-        // SAFETY: a new mapping, which replaces none.
-        let address = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len,
-                libc::PROT_READ | write,
-                libc::MAP_SHARED | populate,
-                fd.as_raw_fd(),
-                0,
-            )
+        Self::new_at(ptr::null_mut(), len, fd, writable, populate, 0)
+    }
+
+    /// Maps `len` bytes of a file from `offset` on, with `flags` of mmap(2) in addition to
+    /// `MAP_SHARED`. Without `MAP_FIXED` it replaces no mapping; with it, the caller owns the memory
+    /// at `at`.
+    ///
+    /// Before Linux 6.7, the kernel refuses to share memory that is sealed against writing. A private
+    /// mapping for reading shows the same bytes, because no process can change them.
+    fn new_at(
+        at: *mut c_void,
+        len: usize,
+        fd: BorrowedFd,
+        writable: bool,
+        flags: c_int,
+        offset: usize,
+    ) -> Result<Self> {
+        let write = if writable { libc::PROT_WRITE } else { 0 };
+        let map = |sharing| {
+            let protection = libc::PROT_READ | write;
+            let (flags, offset) = (sharing | flags, offset as libc::off_t);
+            // SAFETY: a new mapping; with MAP_FIXED it replaces memory of the caller.
+            let at = unsafe { libc::mmap(at, len, protection, flags, fd.as_raw_fd(), offset) };
+            mapped(at)
         };
-        Ok(Self {
-            address: mapped(address)?,
-            len,
-        })
+        let address = match map(libc::MAP_SHARED) {
+            Err(error) if error == Errno::EPERM && !writable && is_sealed_against_writing(fd) => {
+                map(libc::MAP_PRIVATE)?
+            }
+            shared => shared?,
+        };
+        Ok(Self { address, len })
     }
 
     /// Maps a part of a file that begins at `offset`: `head` bytes, the next `repeated` bytes, and
@@ -132,15 +148,8 @@ impl Mapping {
     ) -> Result<Self> {
         let once = head.checked_add(repeated).ok_or(errno!(ENOMEM))?;
         let len = once.checked_add(repeated).ok_or(errno!(ENOMEM))?;
-        let write = if writable { libc::PROT_WRITE } else { 0 };
         let map = |at: *mut c_void, len, flags, offset| {
-            let protection = libc::PROT_READ | write;
-            let flags = libc::MAP_SHARED | flags;
-            let offset = offset as libc::off_t;
-            // SAFETY: a new mapping, which replaces none or, with MAP_FIXED, a part of another that
-            // only this function uses.
-            let at = unsafe { libc::mmap(at, len, protection, flags, fd.as_raw_fd(), offset) };
-            mapped(at).map(|address| Self { address, len })
+            Self::new_at(at, len, fd, writable, flags, offset)
         };
         // The repetition first: the kernel usually assigns descending addresses, so those before it
         // are free. Two mappings side by side cost less than one that replaces a part of another.
@@ -215,6 +224,16 @@ impl Mapping {
         }
     }
 
+    /// Reads a byte of each page, which maps it. For memory that is allocated and cannot shrink.
+    pub fn touch(&self) {
+        let page = page_size().max(1);
+        for offset in (0..self.len).step_by(page) {
+            let at = self.address().wrapping_byte_add(offset).cast::<u8>();
+            // SAFETY: within this mapping. Another process may change the byte, which is not used.
+            let _ = unsafe { at.read_volatile() };
+        }
+    }
+
     fn advise(&self, advice: c_int) -> Result<()> {
         // SAFETY: this mapping; none of these changes its content.
         let done = unsafe { libc::madvise(self.address.as_ptr(), self.len, advice) };
@@ -237,6 +256,10 @@ impl Drop for Mapping {
             unsafe { libc::munmap(self.address.as_ptr(), self.len) };
         }
     }
+}
+
+fn is_sealed_against_writing(fd: BorrowedFd) -> bool {
+    seals(fd).is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_WRITE))
 }
 
 /// Calls `map` with the address `len` bytes before `end`, unless `end` is null, and with the flag

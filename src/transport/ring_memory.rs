@@ -111,10 +111,11 @@ impl<C: ControlWords> RingMemory<C> {
         })
     }
 
-    /// Populates and locks new memory, if `pages` says so.
+    /// Populates and locks new memory, if `pages` says so. `create_file` has allocated the pages to
+    /// populate.
     pub fn prepare(&self, pages: Pages) -> Result<()> {
-        if pages.populate {
-            self.mapping.populate(true)?;
+        if pages.populate && !self.mapping.populate(true)? {
+            self.mapping.touch();
         }
         if pages.lock {
             self.mapping.lock().map_err(to_enomem)?;

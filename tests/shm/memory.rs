@@ -74,6 +74,9 @@ fn prefault_on_older_kernels() {
             let region = open(&name, PREFAULT).unwrap();
             assert_eq!(smaps(&region, "Rss"), 512);
             drop((region, open(&name, PREFAULT | RDONLY).unwrap()));
+            for flags in [PREFAULT, PREFAULT | HUGE] {
+                assert_eq!(smaps(&create(MIB / 4, flags, 0).unwrap(), "Rss"), 256);
+            }
             assert_eq!(unlink(&name), Ok(0));
         })
         .join();

@@ -153,6 +153,13 @@ fn asks_no_file_system() {
     let sealed = create(PAGE, 0, 0).unwrap();
     fork(|| {
         for syscall in [SYS_fstat, SYS_newfstatat, SYS_statx, SYS_fstatfs] {
+    // Before Linux 6.7, the kernel does not share it.
+    fork(|| {
+        refuse_where(SYS_mmap, 3, BPF_JSET, MAP_SHARED as u32, EPERM);
+        assert_eq!(from_fd(fd.as_raw_fd(), RDONLY).unwrap().bytes()[4999], 1);
+        assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), EPERM);
+    })
+    .join();
             refuse(syscall, EIO);
         }
         for fd in [disk.as_raw_fd(), read.as_raw_fd()] {
