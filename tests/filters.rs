@@ -2,7 +2,7 @@
 //! library does not require, or all of these calls, with `ENOSYS` or `EPERM`. The programs must still
 //! pass.
 
-use common::filter::{refuse, refuse_where};
+use common::filter::{SYS_FCHMODAT2, refuse, refuse_where};
 use common::programs::{self, CANNOT_RUN};
 use common::{text, trial_with_tools};
 use libc::{BPF_JSET, ENOSYS, EPERM, c_int, c_long};
@@ -36,7 +36,7 @@ const MFD_NOEXEC_SEAL: u32 = 8;
 const OPTIONAL: [Optional; 17] = [
     always("close_range", libc::SYS_close_range),
     always("fallocate", libc::SYS_fallocate),
-    always("fchmodat2", libc::SYS_fchmodat2),
+    always("fchmodat2", SYS_FCHMODAT2),
     always("fstatfs", libc::SYS_fstatfs),
     always("get_robust_list", libc::SYS_get_robust_list),
     always("getcpu", libc::SYS_getcpu),

@@ -1,7 +1,7 @@
 //! The lock that ipc_channel_listen takes on its path ([`NameLock`]).
 
 use crate::support::*;
-use common::filter::refuse;
+use common::filter::{SYS_FCHMODAT2, refuse};
 use common::user::become_nobody;
 use libc::{EACCES, EADDRINUSE, EAGAIN, EEXIST, EISDIR, ENOENT, EPERM, c_int, c_void};
 use std::ffi::CString;
@@ -403,8 +403,7 @@ fn long_directory() {
 #[apply(isolated)]
 fn refused_chmod() {
     let _directory = WorkingDirectory::new();
-    const FCHMODAT2: libc::c_long = 452;
-    refuse(FCHMODAT2, EPERM);
+    refuse(SYS_FCHMODAT2, EPERM);
     #[cfg(target_arch = "x86_64")]
     refuse(libc::SYS_chmod, EPERM);
     set_umask(0o077);

@@ -3,6 +3,9 @@
 use libc::{c_int, c_long, c_ulong, sock_filter};
 use std::io;
 
+/// The number of fchmodat2(2), which the libc crate does not have for every architecture.
+pub const SYS_FCHMODAT2: c_long = 452;
+
 /// Makes a system call fail in this process and its children from now on. The number is the one
 /// of the machine's native ABI.
 pub fn refuse(syscall: c_long, error: c_int) {

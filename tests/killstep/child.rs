@@ -1,6 +1,9 @@
 //! Processes: fork, trace, wait with a deadline, and reap.
 
+#[cfg(target_arch = "aarch64")]
+use crate::exclusive::traced::{self, Breakpoints};
 use libc::{c_int, c_long, c_void, pid_t};
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
@@ -16,7 +19,7 @@ const PANICKED: c_int = 101;
 /// How far a traced process runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// One instruction.
+    /// One instruction, or a sequence of exclusive instructions (see `exclusive`).
     Instruction,
     /// To the next system call, or out of the one in which it is.
     SystemCall,
@@ -28,7 +31,10 @@ pub const AT_SYSTEM_CALL: c_int = libc::SIGTRAP | 0x80;
 /// A forked process. Dropping this kills and reaps it.
 pub struct Child {
     pid: pid_t,
-    reaped: std::cell::Cell<bool>,
+    reaped: Cell<bool>,
+    /// Set while it runs through a sequence of exclusive instructions.
+    #[cfg(target_arch = "aarch64")]
+    breakpoints: Cell<Option<Breakpoints>>,
 }
 
 impl Child {
@@ -41,7 +47,9 @@ impl Child {
         if child > 0 {
             return Self {
                 pid: child,
-                reaped: std::cell::Cell::new(false),
+                reaped: Cell::new(false),
+                #[cfg(target_arch = "aarch64")]
+                breakpoints: Cell::new(None),
             };
         }
         let done = catch_unwind(AssertUnwindSafe(|| {
@@ -79,17 +87,35 @@ impl Child {
         }
         if !libc::WIFSTOPPED(status) {
             self.reaped.set(true);
+            return Some(status);
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(breakpoints) = self.breakpoints.take() {
+            breakpoints.remove(self.pid);
         }
         Some(status)
     }
 
     /// Makes it run on. `wait` returns when it stops again.
     pub fn resume(&self, pace: Pace) -> io::Result<()> {
+        #[cfg(target_arch = "aarch64")]
+        if matches!(pace, Pace::Instruction) && self.set_breakpoints() {
+            return ptrace(libc::PTRACE_CONT, self.pid, 0);
+        }
         let request = match pace {
             Pace::Instruction => libc::PTRACE_SINGLESTEP,
             Pace::SystemCall => libc::PTRACE_SYSCALL,
         };
         ptrace(request, self.pid, 0)
+    }
+
+    /// Sets breakpoints if the next instruction begins a sequence that cannot be single-stepped.
+    #[cfg(target_arch = "aarch64")]
+    fn set_breakpoints(&self) -> bool {
+        let breakpoints = Breakpoints::after_sequence(self.pid);
+        let is_set = breakpoints.is_some();
+        self.breakpoints.set(breakpoints);
+        is_set
     }
 
     /// Makes the kernel kill it when this process, its tracer, dies, and tell stops at system calls
@@ -133,9 +159,22 @@ impl Child {
         word & 0xffff == SYSCALL
     }
 
+    /// The address of its next instruction.
+    #[cfg(target_arch = "aarch64")]
+    pub fn instruction(&self) -> c_long {
+        traced::instruction_address(self.pid) as c_long
+    }
+
+    /// Whether its next instruction is a system call.
+    #[cfg(target_arch = "aarch64")]
+    pub fn is_at_system_call(&self) -> bool {
+        const SVC: u32 = 0xd400_0001;
+        traced::read(self.pid, traced::instruction_address(self.pid)) == SVC
+    }
+
     /// Whether its next instruction is a system call. Not implemented for this architecture, so a
     /// sample does not contain the points near system calls, and all points are reached by steps.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn is_at_system_call(&self) -> bool {
         false
     }

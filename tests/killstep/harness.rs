@@ -180,7 +180,7 @@ pub fn run<S: Scenario>(scenario: &S) -> Result<Report, String> {
 
 /// The addresses of the instructions at which a victim is killed, in an operation that takes the same
 /// way each time. With `only_steps` no point is reached by system calls.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub fn addresses<S: Scenario>(scenario: &S, only_steps: bool) -> Result<Vec<libc::c_long>, String> {
     let _timer = child::Timer::start();
     let mut trace = trace(scenario)?;

@@ -21,6 +21,7 @@ mod channel_descriptors;
 mod channel_handshake;
 mod child;
 mod event;
+mod exclusive;
 mod feed;
 mod feed_publisher;
 mod feed_subscriber;

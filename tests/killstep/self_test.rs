@@ -273,10 +273,10 @@ fn victim_that_sleeps() {
 }
 
 /// Instructions between system calls.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 struct SystemCalls;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 impl Scenario for SystemCalls {
     type State = Page;
 
@@ -302,7 +302,7 @@ impl Scenario for SystemCalls {
 }
 
 /// A run to a system call, and steps from there, lead to the same instruction as steps alone.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[apply(scenario)]
 fn ways_to_a_point() {
     let [quick, by_steps] =
