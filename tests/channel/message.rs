@@ -58,7 +58,8 @@ fn mixture() {
             assert!(received == expected, "message {seed}");
         }
     }
-    assert!(bytes > 100 * SMALL_RING, "{bytes} bytes");
+    let rings = scaled(100) as usize;
+    assert!(bytes > rings * SMALL_RING, "{bytes} bytes");
 }
 
 /// A ring holds as many messages as fit, and a full ring loses none.
@@ -231,7 +232,7 @@ fn mixed_calls() {
             }
         }
     }
-    assert!(seed > 1000);
+    assert!(seed > scaled(1000));
 }
 
 #[apply(isolated)]

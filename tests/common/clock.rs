@@ -20,6 +20,13 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Whether a test of random events goes on: until `time` has passed and enough has happened. A slow
+/// machine takes longer; after half of [`LIMIT`] the test ends with what has happened.
+pub fn goes_on(began: Instant, time: Duration, has_enough: impl FnOnce() -> bool) -> bool {
+    let elapsed = began.elapsed();
+    elapsed < time || (elapsed < LIMIT / 2 && !has_enough())
+}
+
 /// Checks that a wait since `start` took its time-out, and at most 5 seconds more on a busy machine.
 #[track_caller]
 pub fn assert_waited(start: Instant, timeout: Duration) {

@@ -212,7 +212,7 @@ fn accounts() {
     for (sub, seen) in subs.iter().zip(&mut seen) {
         while seen.step(sub, &mut buffer, 0) {}
         assert_eq!(seen.received + seen.lost, feed.info().published);
-        assert!(seen.received > 1000 && seen.lost > 1000);
+        assert!(seen.received > scaled(1000) && seen.lost > scaled(1000));
     }
 }
 

@@ -78,14 +78,12 @@ fn storm_of_kills(space: &'static Space, seed: u64, work: fn(&Space, usize)) -> 
     };
     let mut random = Random(seed);
     let mut processes: [Child; PROCESSES] = array::from_fn(start);
-    let start_time = Instant::now();
-    let minimum = Duration::from_millis(scaled(2000));
-    // Longer if too few processes have died while they held the lock.
-    let maximum = minimum + Duration::from_secs(30);
+    let began = Instant::now();
+    let time = Duration::from_millis(scaled(2000));
     let mut kills = 0;
-    while start_time.elapsed() < minimum
-        || (space.count(REPAIRS) < 3 && start_time.elapsed() < maximum)
-    {
+    while goes_on(began, time, || {
+        kills > 50 && sum_of_changes(space) > 100 && space.count(REPAIRS) >= 3
+    }) {
         thread::sleep(Duration::from_micros(random.below(3000)));
         let process = random.below(PROCESSES as u64) as usize;
         processes[process].signal(libc::SIGKILL);
@@ -111,10 +109,10 @@ fn report(space: &Space, kills: u64) {
             .sum::<u64>(),
         space.count(REPAIRS)
     );
-    assert!(sum_of_changes(space) > 100 && kills > 50);
+    assert!(sum_of_changes(space) > 0 && kills > 0);
     assert!(
-        space.count(REPAIRS) >= 3,
-        "too few processes died while they held the lock"
+        space.count(REPAIRS) > 0,
+        "no process died while it held the lock"
     );
 }
 
