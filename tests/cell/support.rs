@@ -14,7 +14,6 @@ pub const WAITABLE_RDONLY: c_uint = IPC_CELL_F_WAITABLE_RDONLY;
 pub const RDONLY: c_uint = IPC_CELL_F_RDONLY;
 pub const SOLE: c_uint = IPC_CELL_F_SOLE_WRITER;
 pub const INTR: c_int = unixipc::ffi::pair::IPC_WAIT_INTR;
-const PAGE: usize = 4096;
 
 /// A handle; dropping it closes it.
 pub struct Cell(pub *mut Raw);
@@ -46,15 +45,16 @@ impl Memory {
 
     /// The first bytes of a file.
     pub fn of(file: &File, size: usize, protection: c_int) -> Self {
-        let inner = size.next_multiple_of(PAGE);
-        let mapped = inner + 2 * PAGE;
+        let page = page_size();
+        let inner = size.next_multiple_of(page);
+        let mapped = inner + 2 * page;
         let anywhere = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping; the kernel chooses the address.
         let mapping =
             unsafe { libc::mmap(ptr::null_mut(), mapped, libc::PROT_NONE, anywhere, -1, 0) };
         assert_ne!(mapping, libc::MAP_FAILED);
         // SAFETY: within the mapping.
-        let start = unsafe { mapping.add(PAGE) };
+        let start = unsafe { mapping.add(page) };
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         // SAFETY: replaces pages of the mapping that is ours.
         let got = unsafe { libc::mmap(start, inner, protection, flags, file.as_raw_fd(), 0) };

@@ -226,12 +226,12 @@ fn memory() {
         "an idle pair: {idle} bytes resident in {} mappings",
         mappings()
     );
-    assert!(idle <= 2 * 3 * 4096, "{idle}");
+    assert!(idle <= 2 * 3 * page_size(), "{idle}");
     assert_eq!(a.send(b"x", 0), DONE);
     assert_eq!(b.recv(0).unwrap(), b"x");
     let used = sum_of_field("Rss:");
     println!("after a message: {used}");
-    assert!(used <= 2 * 6 * 4096, "{used}");
+    assert!(used <= 2 * 6 * page_size(), "{used}");
     drop((a, b));
     let before = mappings();
     for flags in [0, IPC_CHANNEL_F_PREFAULT] {

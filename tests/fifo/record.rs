@@ -137,7 +137,7 @@ fn full() {
 fn fill_of(_: usize, reader: &OwnedFd) -> usize {
     // SAFETY: no pointers.
     let bytes = unsafe { fcntl(reader.as_raw_fd(), F_GETPIPE_SZ) };
-    bytes as usize / 4096
+    bytes as usize / page_size()
 }
 
 #[apply(isolated)]

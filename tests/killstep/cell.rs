@@ -6,6 +6,7 @@ use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::support::{DeathNotice, Outcome, outcome};
 use common::isolated::apply;
+use common::memory::page_size;
 use libc::{c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,7 +35,7 @@ impl Memory {
     fn uninitialised(library: &Library, value_size: usize) -> Self {
         // SAFETY: takes no pointers.
         let bytes = unsafe { (library.ipc_cell_memory_size)(value_size) };
-        let size = bytes.next_multiple_of(4096) + 4096;
+        let size = bytes.next_multiple_of(page_size()) + page_size();
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping at an address that the kernel chooses.
@@ -421,7 +422,7 @@ impl Scenario for StoreTimesOut {
             unsafe { libc::signal(libc::SIGSEGV, stop_here as extern "C" fn(c_int) as usize) };
             let page = child::shared_page();
             // SAFETY: the page is ours.
-            unsafe { libc::mprotect(page, 4096, libc::PROT_NONE) };
+            unsafe { libc::mprotect(page, child::PAGE, libc::PROT_NONE) };
             // SAFETY: the handle is open; the read of the value must fault.
             unsafe { (self.library.ipc_cell_store)(memory.cell, page, LEN, -1) };
         });

@@ -233,20 +233,18 @@ fn bad_arguments() {
 /// Memory of which only the first page is accessible.
 struct PartlyMapped(*mut u8);
 
-const PAGE: usize = 4096;
-
 impl PartlyMapped {
     fn new() -> Self {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let rights = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping.
-        let at = unsafe { libc::mmap(ptr::null_mut(), 8 * PAGE, rights, flags, -1, 0) };
+        let at = unsafe { libc::mmap(ptr::null_mut(), 8 * page_size(), rights, flags, -1, 0) };
         assert_ne!(at, libc::MAP_FAILED);
         // SAFETY: within the mapping.
-        let hole = unsafe { at.add(PAGE) };
+        let hole = unsafe { at.add(page_size()) };
         // SAFETY: all pages of the mapping except the first.
         assert_eq!(
-            unsafe { libc::mprotect(hole, 7 * PAGE, libc::PROT_NONE) },
+            unsafe { libc::mprotect(hole, 7 * page_size(), libc::PROT_NONE) },
             0
         );
         Self(at.cast())
@@ -256,7 +254,7 @@ impl PartlyMapped {
 impl Drop for PartlyMapped {
     fn drop(&mut self) {
         // SAFETY: nothing uses the mapping now.
-        unsafe { libc::munmap(self.0.cast(), 8 * PAGE) };
+        unsafe { libc::munmap(self.0.cast(), 8 * page_size()) };
     }
 }
 
@@ -274,7 +272,7 @@ fn inaccessible_memory() {
             done: ptr::null_mut(),
             timeout_ms: 0,
         };
-        let inaccessible = hole.0.wrapping_add(PAGE);
+        let inaccessible = hole.0.wrapping_add(page_size());
         for function in [SendFull, MsgSend, MsgSendv] {
             let got = call(&a, inaccessible, 8).make(function);
             assert_eq!(got, Err(libc::EFAULT), "{function:?} {socket_type}");

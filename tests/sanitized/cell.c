@@ -29,7 +29,6 @@
 #include <sanitizer/asan_interface.h>
 #include <unixipc.h>
 
-#define PAGE    4096
 #define WRITERS 2
 
 /* The offsets of the fields that the writers attack. */
@@ -62,17 +61,28 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The size of the file and of its mappings: whole pages. */
+static size_t file_size(void)
+{
+    return (bytes + page_size() - 1) / page_size() * page_size();
+}
+
 /* Maps a file between two inaccessible pages. Returns a cell's memory at the end of the mapping. */
 static unsigned char *map(int fd, int protection)
 {
-    size_t inner = (bytes + PAGE - 1) / PAGE * PAGE;
-    char *outer = mmap(NULL, inner + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t page = page_size(), inner = file_size();
+    char *outer = mmap(NULL, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (outer == MAP_FAILED)
         err(1, "mmap");
-    if (mmap(outer + PAGE, inner, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+    if (mmap(outer + page, inner, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
         err(1, "mmap");
-    ASAN_POISON_MEMORY_REGION(outer + PAGE, inner - bytes);
-    return (unsigned char *)outer + PAGE + inner - bytes;
+    ASAN_POISON_MEMORY_REGION(outer + page, inner - bytes);
+    return (unsigned char *)outer + page + inner - bytes;
 }
 
 /* A number that code may fail to expect. */
@@ -254,7 +264,7 @@ int main(int argc, char **argv)
     bytes = ipc_cell_memory_size(value_size);
 
     int fd = memfd_create("cell", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)((bytes + PAGE - 1) / PAGE * PAGE)) < 0)
+    if (fd < 0 || ftruncate(fd, (off_t)file_size()) < 0)
         err(1, "memfd");
     unsigned char *writable = map(fd, PROT_READ | PROT_WRITE);
     unsigned char *readable = map(fd, PROT_READ);

@@ -16,13 +16,13 @@ fn close_all() {
 }
 
 fn ways(name: &CStr) -> Vec<Region> {
-    let named = open_or_create(name, PAGE, (0, 0), |_, _| true).unwrap();
-    let sealed = create(PAGE, 0, 0).unwrap();
+    let named = open_or_create(name, page_size(), (0, 0), |_, _| true).unwrap();
+    let sealed = create(page_size(), 0, 0).unwrap();
     vec![
         open(name, 0).unwrap(),
         from_fd(sealed.fd(), 0).unwrap(),
-        create(PAGE, PUBLISH, 0).unwrap(),
-        create(PAGE, PUBLISH | TRANSIENT, 0).unwrap(),
+        create(page_size(), PUBLISH, 0).unwrap(),
+        create(page_size(), PUBLISH | TRANSIENT, 0).unwrap(),
         sealed,
         named,
     ]

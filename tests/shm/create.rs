@@ -97,11 +97,18 @@ fn options() {
 fn sizes() {
     let _directory = NameDirectory::new();
     for region_type in REGION_TYPES {
-        for size in [1, 8, PAGE - 1, PAGE, PAGE + 1, (9 << 20) + 5] {
+        for size in [
+            1,
+            8,
+            page_size() - 1,
+            page_size(),
+            page_size() + 1,
+            (9 << 20) + 5,
+        ] {
             let _case = Case(format!("{region_type}, {size}"));
             let region = create(size, region_type, 0).unwrap();
             assert_eq!(region.size(), size);
-            assert_eq!(region.addr() as usize % PAGE, 0);
+            assert_eq!(region.addr() as usize % page_size(), 0);
             let st = region.stat();
             assert_eq!(st.st_size as usize, size);
             assert!(
@@ -144,7 +151,7 @@ fn seals(region: &Region) -> c_int {
 /// The operations that the kernel refuses to every process with the descriptor of a sealed region.
 fn check_sealed(fd: c_int) {
     let writable = reopen(fd, O_RDWR).unwrap();
-    for len in [0, 1, PAGE - 1, PAGE + 1, 100 * PAGE] {
+    for len in [0, 1, page_size() - 1, page_size() + 1, 100 * page_size()] {
         assert_eq!(ftruncate(&writable, len), Err(EPERM), "to {len}");
     }
     for seal in [F_SEAL_WRITE, F_SEAL_SHRINK] {
@@ -156,7 +163,7 @@ fn check_sealed(fd: c_int) {
 
 #[apply(isolated)]
 fn sealed() {
-    let region = create(PAGE, 0, 0).unwrap();
+    let region = create(page_size(), 0, 0).unwrap();
     let all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     assert_eq!(seals(&region) & !F_SEAL_EXEC, all);
     let fd = region.fd();
@@ -172,7 +179,7 @@ fn sealed() {
 
 #[apply(isolated)]
 fn sole_writer() {
-    let region = create(2 * PAGE, SOLE_WRITER, 0o666).unwrap();
+    let region = create(2 * page_size(), SOLE_WRITER, 0o666).unwrap();
     let all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | F_SEAL_FUTURE_WRITE;
     assert_eq!(seals(&region) & !F_SEAL_EXEC, all);
     region.fill(3);
@@ -249,10 +256,16 @@ fn file_size_limit() {
     let _directory = NameDirectory::new();
     // SAFETY: the default action needs no handler.
     unsafe { signal(SIGXFSZ, SIG_DFL) };
-    let old = set_soft_limit(RLIMIT_FSIZE, 2 * PAGE as u64);
+    let old = set_soft_limit(RLIMIT_FSIZE, 2 * page_size() as u64);
     for region_type in REGION_TYPES {
-        assert_eq!(create(2 * PAGE + 1, region_type, 0).unwrap_err(), EFBIG);
-        assert_eq!(create(2 * PAGE, region_type, 0).unwrap().size(), 2 * PAGE);
+        assert_eq!(
+            create(2 * page_size() + 1, region_type, 0).unwrap_err(),
+            EFBIG
+        );
+        assert_eq!(
+            create(2 * page_size(), region_type, 0).unwrap().size(),
+            2 * page_size()
+        );
     }
     set_soft_limit(RLIMIT_FSIZE, old);
 }
@@ -261,12 +274,12 @@ fn file_size_limit() {
 fn ways(run: impl Fn(&str, &dyn Fn() -> Result<Region, c_int>)) {
     let _directory = NameDirectory::new();
     let (named, new) = (name("named"), name("new"));
-    let region = create(PAGE, PUBLISH, 0).unwrap();
+    let region = create(page_size(), PUBLISH, 0).unwrap();
     assert_eq!(region.publish(&named), Ok(0));
-    let unnamed = create(PAGE, 0, 0).unwrap();
-    run("create", &|| create(PAGE, 0, 0));
-    run("create, PUBLISH", &|| create(PAGE, PUBLISH, 0));
-    run("create, HUGE", &|| create(PAGE, HUGE, 0));
+    let unnamed = create(page_size(), 0, 0).unwrap();
+    run("create", &|| create(page_size(), 0, 0));
+    run("create, PUBLISH", &|| create(page_size(), PUBLISH, 0));
+    run("create, HUGE", &|| create(page_size(), HUGE, 0));
     run("open", &|| open(&named, 0));
     run("open_or_create, open", &|| {
         open_or_create(&named, 1, (0, 0), |_, _| false)
@@ -327,7 +340,7 @@ fn little_address_space() {
     let before = open_numbers();
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let used: u64 = statm.split(' ').next().unwrap().parse().unwrap();
-    let old = set_soft_limit(RLIMIT_AS, used * PAGE as u64 + (16 << 20));
+    let old = set_soft_limit(RLIMIT_AS, used * page_size() as u64 + (16 << 20));
     for region_type in REGION_TYPES {
         assert_eq!(create(64 << 20, region_type, 0).unwrap_err(), ENOMEM);
     }
@@ -338,7 +351,7 @@ fn little_address_space() {
 #[apply(isolated)]
 fn prefault() {
     let directory = NameDirectory::new();
-    let size = 64 * PAGE;
+    let size = 64 * page_size();
     for region_type in REGION_TYPES {
         let lazy = create(size, region_type, 0).unwrap();
         let eager = create(size, region_type | PREFAULT, 0).unwrap();
@@ -365,25 +378,31 @@ fn prefault() {
 fn locked() {
     let _directory = NameDirectory::new();
     let check = || {
-        let old = set_soft_limit(RLIMIT_MEMLOCK, 16 * PAGE as u64);
+        let old = set_soft_limit(RLIMIT_MEMLOCK, 16 * page_size() as u64);
         for region_type in REGION_TYPES {
-            let region = create(16 * PAGE, region_type | LOCK, 0).unwrap();
+            let region = create(16 * page_size(), region_type | LOCK, 0).unwrap();
             assert_eq!(smaps(&region, "Locked"), 64);
-            assert_eq!(create(PAGE, region_type | LOCK, 0).unwrap_err(), ENOMEM);
             assert_eq!(
-                create(PAGE, region_type | LOCK | HUGE, 0).unwrap_err(),
+                create(page_size(), region_type | LOCK, 0).unwrap_err(),
+                ENOMEM
+            );
+            assert_eq!(
+                create(page_size(), region_type | LOCK | HUGE, 0).unwrap_err(),
                 ENOMEM
             );
             let flags = RDONLY | LOCK | TRUST;
             assert_eq!(from_fd(region.fd(), flags).unwrap_err(), ENOMEM);
             drop(region);
             assert_eq!(
-                create(17 * PAGE, region_type | LOCK, 0).unwrap_err(),
+                create(17 * page_size(), region_type | LOCK, 0).unwrap_err(),
                 ENOMEM
             );
             set_soft_limit(RLIMIT_MEMLOCK, 0);
-            assert_eq!(create(PAGE, region_type | LOCK, 0).unwrap_err(), EPERM);
-            set_soft_limit(RLIMIT_MEMLOCK, 16 * PAGE as u64);
+            assert_eq!(
+                create(page_size(), region_type | LOCK, 0).unwrap_err(),
+                EPERM
+            );
+            set_soft_limit(RLIMIT_MEMLOCK, 16 * page_size() as u64);
         }
         set_soft_limit(RLIMIT_MEMLOCK, old);
     };
@@ -466,8 +485,8 @@ fn older_kernels() {
     fork(|| {
         // Before 5.14: MADV_POPULATE_WRITE.
         refuse_where(SYS_madvise, 2, BPF_JSET, 16, EINVAL);
-        let region = create(64 * PAGE, HUGE | PREFAULT, 0).unwrap();
-        assert!(region.stat().st_blocks as usize * 512 >= 64 * PAGE);
+        let region = create(64 * page_size(), HUGE | PREFAULT, 0).unwrap();
+        assert!(region.stat().st_blocks as usize * 512 >= 64 * page_size());
     })
     .join();
     assert!(directory.names().is_empty());
@@ -476,9 +495,9 @@ fn older_kernels() {
 /// The child has the region too, and closes its own handle.
 #[apply(isolated)]
 fn after_fork() {
-    let region = create(PAGE, 0, 0).unwrap();
+    let region = create(page_size(), 0, 0).unwrap();
     fork(|| {
-        assert_eq!(region.size(), PAGE);
+        assert_eq!(region.size(), page_size());
         region.u32(1).store(5, Ordering::Relaxed);
         // SAFETY: this process no longer uses it.
         unsafe { ipc_shm_close(region.0) };
@@ -496,7 +515,7 @@ fn after_fork() {
 
 #[apply(isolated)]
 fn threads() {
-    let region = create(8 * PAGE, 0, 0).unwrap();
+    let region = create(8 * page_size(), 0, 0).unwrap();
     let shared = &region;
     thread::scope(|scope| {
         for at in 0..8 {
@@ -525,7 +544,7 @@ fn passed_on() {
     );
     let ends = ends.map(own);
     fork(|| {
-        let region = create(3 * PAGE, SOLE_WRITER, 0).unwrap();
+        let region = create(3 * page_size(), SOLE_WRITER, 0).unwrap();
         region.fill(0x3c);
         let fd = region.fd();
         // SAFETY: a byte and a descriptor.
@@ -542,7 +561,7 @@ fn passed_on() {
     let fd = own(fd);
     let region = from_fd(fd.as_raw_fd(), RDONLY).unwrap();
     drop(fd);
-    assert!(region.is_all(0x3c) && region.size() == 3 * PAGE);
+    assert!(region.is_all(0x3c) && region.size() == 3 * page_size());
 }
 
 fn shm_with(options: &std::ffi::CStr) {

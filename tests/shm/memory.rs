@@ -111,7 +111,7 @@ fn mlockall_future() {
         // SAFETY: no pointers.
         assert_eq!(unsafe { shmget(key, 0, 0) }, -1, "a segment is left");
         assert_eq!(open_numbers(), before);
-        drop(create(PAGE, 0, 0).unwrap());
+        drop(create(page_size(), 0, 0).unwrap());
         assert_eq!(unlink(&large), Ok(0));
     })
     .join();
@@ -124,7 +124,7 @@ fn attach_without_address_space() {
     fork(|| {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
         let used: u64 = statm.split(' ').next().unwrap().parse().unwrap();
-        let limit = used * PAGE as u64 + (8 << 20);
+        let limit = used * page_size() as u64 + (8 << 20);
         // SAFETY: no pointers.
         let exists = || unsafe { shmget(key, 0, 0) } != -1;
         for flags in [IPC_CREAT | IPC_EXCL | 0o600, IPC_CREAT | 0o600] {

@@ -100,16 +100,16 @@ fn rules() {
 fn publish() {
     let directory = NameDirectory::new();
     let (a, b) = (name("a"), name("b"));
-    let region = create(PAGE, PUBLISH, 0o640).unwrap();
+    let region = create(page_size(), PUBLISH, 0o640).unwrap();
     assert!(directory.names().is_empty());
     region.fill(9);
     assert_eq!(region.publish(&a), Ok(0));
     assert_eq!(region.publish(&a), Err(EEXIST));
-    let rival = create(PAGE, PUBLISH, 0).unwrap();
+    let rival = create(page_size(), PUBLISH, 0).unwrap();
     assert_eq!(rival.publish(&a), Err(EEXIST));
     assert_eq!(rival.publish(&b), Ok(0));
     let opened = open(&a, 0).unwrap();
-    assert!(opened.is_all(9) && opened.size() == PAGE);
+    assert!(opened.is_all(9) && opened.size() == page_size());
     assert!(open(&b, 0).unwrap().is_all(0));
     // Opened, sealed and descriptorless regions cannot be published.
     let c = name("c");
@@ -176,7 +176,7 @@ fn with_shm_open() {
     assert!(read == 5000 && bytes[..5000].iter().all(|b| *b == 4));
     assert_eq!(unlink(&name), Ok(0));
     // The other direction.
-    let ours = create(PAGE, PUBLISH, 0).unwrap();
+    let ours = create(page_size(), PUBLISH, 0).unwrap();
     ours.fill(6);
     assert_eq!(ours.publish(&name), Ok(0));
     let fd = theirs(O_RDWR);
@@ -230,12 +230,12 @@ fn other_files() {
 fn unlink_while_open() {
     let directory = NameDirectory::new();
     let name = name("u");
-    let old = create(PAGE, PUBLISH, 0).unwrap();
+    let old = create(page_size(), PUBLISH, 0).unwrap();
     assert_eq!(old.publish(&name), Ok(0));
     let old_opened = open(&name, 0).unwrap();
     assert_eq!(unlink(&name), Ok(0));
     assert!(directory.names().is_empty());
-    let new = open_or_create(&name, PAGE, (0, 0), |_, _| true).unwrap();
+    let new = open_or_create(&name, page_size(), (0, 0), |_, _| true).unwrap();
     old.fill(1);
     assert!(old_opened.is_all(1) && new.is_all(0));
     drop(old);
@@ -249,7 +249,7 @@ fn unlink_while_open() {
 fn read_only() {
     let _directory = NameDirectory::new();
     let name = name("r");
-    let region = create(PAGE, PUBLISH, 0).unwrap();
+    let region = create(page_size(), PUBLISH, 0).unwrap();
     region.fill(5);
     assert_eq!(region.publish(&name), Ok(0));
     let reader = open(&name, RDONLY).unwrap();
@@ -272,7 +272,7 @@ fn another_user() {
     let _directory = NameDirectory::new();
     let (shut, readable, open_to_all) = (name("shut"), name("readable"), name("open"));
     for (name, mode) in [(&shut, 0o600), (&readable, 0o644), (&open_to_all, 0o666)] {
-        let region = create(PAGE, PUBLISH, mode).unwrap();
+        let region = create(page_size(), PUBLISH, mode).unwrap();
         assert_eq!(region.publish(name), Ok(0));
     }
     as_nobody(|| {

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use unixipc::ffi::shm::*;
 
-const SIZE: usize = 3 * PAGE;
+const SIZE: usize = 3 * 4096;
 
 #[apply(isolated)]
 fn arguments() {
@@ -67,7 +67,7 @@ fn create_then_open() {
     .unwrap();
     assert_eq!(directory.names(), [&name.to_str().unwrap()[1..]]);
     assert!(made.is_all(8) && made.size() == SIZE);
-    for size in [1, PAGE, SIZE] {
+    for size in [1, page_size(), SIZE] {
         let opened = open_or_create(&name, size, (0, 0), |_, _| panic!("init")).unwrap();
         assert!(opened.is_all(8) && opened.size() == SIZE);
         assert_eq!(opened.stat().st_mode & 0o7777, 0o640);
@@ -111,12 +111,12 @@ fn overtaken() {
     let mut runs = 0;
     let made = open_or_create(&name, 1, (0, 0), |_, _| {
         runs += 1;
-        let rival = create(2 * PAGE, PUBLISH, 0).unwrap();
+        let rival = create(2 * page_size(), PUBLISH, 0).unwrap();
         rival.fill(2);
         rival.publish(&name) == Ok(0)
     });
     let made = made.unwrap();
-    assert!(runs == 1 && made.is_all(2) && made.size() == 2 * PAGE);
+    assert!(runs == 1 && made.is_all(2) && made.size() == 2 * page_size());
     assert_eq!(directory.names().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
 }
@@ -180,7 +180,7 @@ fn killed_in_init() {
     let directory = NameDirectory::new();
     let name = name("k");
     let inside = PausedInit::start(&name);
-    let count = create(PAGE, 0, 0).unwrap();
+    let count = create(page_size(), 0, 0).unwrap();
     let waiting: Vec<Child> = (0..3)
         .map(|_| {
             fork(|| {
@@ -236,7 +236,7 @@ fn child_of_the_maker() {
 #[apply(isolated)]
 fn hundred_at_once() {
     let directory = NameDirectory::new();
-    let shared = create(PAGE, 0, 0).unwrap();
+    let shared = create(page_size(), 0, 0).unwrap();
     let (runs, ready, start) = (shared.u32(0), shared.u32(1), shared.u32(2));
     for round in 0..scaled(5) {
         let name = name(&format!("h{round}"));
@@ -282,7 +282,7 @@ fn hundred_at_once() {
 fn killed_at_random() {
     let directory = NameDirectory::new();
     let name = name("r");
-    let shared = create(PAGE, 0, 0).unwrap();
+    let shared = create(page_size(), 0, 0).unwrap();
     let (inits, opens) = (shared.u64(0), shared.u64(1));
     let work = || {
         loop {

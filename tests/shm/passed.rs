@@ -38,7 +38,7 @@ fn arguments() {
 /// The caller keeps its descriptor.
 #[apply(isolated)]
 fn duplicates() {
-    let region = create(PAGE, 0, 0).unwrap();
+    let region = create(page_size(), 0, 0).unwrap();
     let theirs = reopen(region.fd(), O_RDWR).unwrap();
     let opened = from_fd(theirs.as_raw_fd(), 0).unwrap();
     assert_ne!(opened.fd(), theirs.as_raw_fd());
@@ -52,10 +52,20 @@ fn duplicates() {
 /// A file on a disk, or at least not on a tmpfs.
 fn on_disk() -> OwnedFd {
     let path = std::env::temp_dir().join("file");
-    fs::write(&path, [7; PAGE]).unwrap();
+    fs::write(&path, vec![7; page_size()]).unwrap();
     let fd = plain_open(path.to_str().unwrap(), O_RDWR).unwrap();
     fs::remove_file(path).unwrap();
     fd
+}
+
+/// The size of the pages of hugetlbfs.
+fn huge_page_size() -> usize {
+    let memory = fs::read_to_string("/proc/meminfo").unwrap();
+    let size = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("Hugepagesize:"));
+    let kilobytes = size.and_then(|size| size.split_whitespace().next());
+    kilobytes.map_or(2 << 20, |size| size.parse::<usize>().unwrap() * 1024)
 }
 
 /// Files that can be truncated need TRUST; files that are not memory are refused even with it.
@@ -64,7 +74,7 @@ pub fn refusals() {
     let _directory = NameDirectory::new();
     let sized = |flags: c_uint| {
         let fd = memfd(flags);
-        assert_eq!(ftruncate(&fd, PAGE), Ok(0));
+        assert_eq!(ftruncate(&fd, page_size()), Ok(0));
         fd
     };
     let grows = sized(MFD_ALLOW_SEALING);
@@ -73,11 +83,11 @@ pub fn refusals() {
     seal(&written, F_SEAL_SEAL);
     let empty = memfd(MFD_ALLOW_SEALING);
     seal(&empty, F_SEAL_SHRINK);
-    let huge_size = 2 << 20;
+    let huge_size = huge_page_size();
     let huge = memfd(MFD_ALLOW_SEALING | MFD_HUGETLB);
     assert_eq!(ftruncate(&huge, huge_size), Ok(0));
     seal(&huge, F_SEAL_SHRINK | F_SEAL_GROW);
-    let named = create(PAGE, PUBLISH, 0).unwrap();
+    let named = create(page_size(), PUBLISH, 0).unwrap();
     let (read, write) = pipe();
     let (socket, _other) = UnixStream::pair().unwrap();
     let opened = |path: &str, flags| plain_open(path, flags).unwrap();
@@ -116,7 +126,7 @@ pub fn refusals() {
         for flags in [0, RDONLY] {
             assert_eq!(from_fd(fd, flags).unwrap_err(), without);
             match (from_fd(fd, flags | TRUST), with_trust) {
-                (Ok(region), None) => assert_eq!(region.size(), PAGE),
+                (Ok(region), None) => assert_eq!(region.size(), page_size()),
                 (Ok(region), Some(ENOMEM)) => assert_eq!(region.size(), huge_size),
                 (Err(error), Some(expected)) => assert_eq!(error, expected),
                 (other, _) => panic!("{other:?}"),
@@ -143,16 +153,6 @@ fn sealed_by_others() {
     seal(&fd, F_SEAL_WRITE);
     assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), EPERM);
     assert_eq!(from_fd(fd.as_raw_fd(), RDONLY).unwrap().bytes()[4999], 1);
-}
-
-/// The call sends no request to the file system of an unsealed file, which might never answer.
-#[apply(isolated)]
-fn asks_no_file_system() {
-    let disk = on_disk();
-    let (read, _write) = pipe();
-    let sealed = create(PAGE, 0, 0).unwrap();
-    fork(|| {
-        for syscall in [SYS_fstat, SYS_newfstatat, SYS_statx, SYS_fstatfs] {
     // Before Linux 6.7, the kernel does not share it.
     fork(|| {
         refuse_where(SYS_mmap, 3, BPF_JSET, MAP_SHARED as u32, EPERM);
@@ -160,6 +160,16 @@ fn asks_no_file_system() {
         assert_eq!(from_fd(fd.as_raw_fd(), 0).unwrap_err(), EPERM);
     })
     .join();
+}
+
+/// The call sends no request to the file system of an unsealed file, which might never answer.
+#[apply(isolated)]
+fn asks_no_file_system() {
+    let disk = on_disk();
+    let (read, _write) = pipe();
+    let sealed = create(page_size(), 0, 0).unwrap();
+    fork(|| {
+        for syscall in [SYS_fstat, SYS_newfstatat, SYS_statx, SYS_fstatfs] {
             refuse(syscall, EIO);
         }
         for fd in [disk.as_raw_fd(), read.as_raw_fd()] {
@@ -182,7 +192,7 @@ fn truncated_meanwhile() {
         assert_eq!(ftruncate(&fd, large), Ok(0));
         thread::scope(|scope| {
             scope.spawn(|| {
-                assert_eq!(ftruncate(&fd, PAGE), Ok(0));
+                assert_eq!(ftruncate(&fd, page_size()), Ok(0));
                 seal(&fd, F_SEAL_SHRINK);
             });
             let region = loop {
@@ -191,7 +201,7 @@ fn truncated_meanwhile() {
                     Err(error) => assert_eq!(error, EPROTO),
                 }
             };
-            assert_eq!(region.size(), PAGE);
+            assert_eq!(region.size(), page_size());
         });
         opened += 1;
     }
@@ -232,7 +242,7 @@ const POPULATING: [c_uint; 6] = [
 /// Memory that the peer has not allocated: this process does not allocate it either.
 #[apply(isolated)]
 fn sparse() {
-    let size = 16 * PAGE;
+    let size = 16 * page_size();
     let sized = |len| {
         let fd = memfd(MFD_ALLOW_SEALING);
         assert_eq!(ftruncate(&fd, len), Ok(0));
@@ -246,24 +256,27 @@ fn sparse() {
         let before = open_numbers();
         assert_eq!(opened(flags).unwrap_err(), EPROTO, "empty");
         assert_eq!(allocated(&fd), 0);
-        allocate(&fd, size - PAGE);
+        allocate(&fd, size - page_size());
         assert_eq!(opened(flags).unwrap_err(), EPROTO, "all but a page");
-        assert_eq!(allocated(&fd), size - PAGE);
+        assert_eq!(allocated(&fd), size - page_size());
         assert_eq!(open_numbers(), before);
         // Without these flags, opening allocates nothing. With TRUST, it may allocate.
         assert_eq!(opened(flags & (RDONLY | HUGE)).unwrap().size(), size);
-        assert_eq!(allocated(&fd), size - PAGE);
+        assert_eq!(allocated(&fd), size - page_size());
         assert_eq!(opened(flags | TRUST).unwrap().size(), size);
         assert_eq!(allocated(&fd), size);
         let region = opened(flags).unwrap();
         assert_eq!(smaps(&region, "Rss"), size / 1024);
 
         // A size that is not a multiple of the page size.
-        let fd = sized(PAGE + 1);
-        allocate(&fd, PAGE);
+        let fd = sized(page_size() + 1);
+        allocate(&fd, page_size());
         assert_eq!(from_fd(fd.as_raw_fd(), flags).unwrap_err(), EPROTO);
-        allocate(&fd, PAGE + 1);
-        assert_eq!(from_fd(fd.as_raw_fd(), flags).unwrap().size(), PAGE + 1);
+        allocate(&fd, page_size() + 1);
+        assert_eq!(
+            from_fd(fd.as_raw_fd(), flags).unwrap().size(),
+            page_size() + 1
+        );
     }
 }
 
@@ -271,10 +284,10 @@ fn sparse() {
 #[apply(isolated)]
 fn holes() {
     for flags in POPULATING {
-        let region = create(4 * PAGE, 0, 0).unwrap();
-        assert_eq!(from_fd(region.fd(), flags).unwrap().size(), 4 * PAGE);
+        let region = create(4 * page_size(), 0, 0).unwrap();
+        assert_eq!(from_fd(region.fd(), flags).unwrap().size(), 4 * page_size());
         let punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-        let page = PAGE as off_t;
+        let page = page_size() as off_t;
         // SAFETY: no pointers.
         assert_eq!(unsafe { fallocate(region.fd(), punch, page, page) }, 0);
         assert_eq!(from_fd(region.fd(), flags).unwrap_err(), EPROTO);
@@ -283,7 +296,7 @@ fn holes() {
 
 #[apply(isolated)]
 fn access() {
-    let region = create(PAGE, 0, 0).unwrap();
+    let region = create(page_size(), 0, 0).unwrap();
     let reading = reopen(region.fd(), O_RDONLY).unwrap();
     let writing = reopen(region.fd(), O_WRONLY).unwrap();
     let path = reopen(region.fd(), O_PATH).unwrap();

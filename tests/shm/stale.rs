@@ -16,7 +16,10 @@ fn tagged(flags: c_uint, layout: u64) -> ipc_shm_opts {
 }
 
 /// Sizes around those at which a region needs another page.
-const SIZES: [usize; 6] = [1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 5 * PAGE + 3];
+fn sizes() -> [usize; 6] {
+    let page = page_size();
+    [1, page - 1, page, page + 1, 2 * page, 5 * page + 3]
+}
 
 /// Every type of region records the tag, which takes no memory of the region.
 #[apply(isolated)]
@@ -29,7 +32,7 @@ fn layout_tags() {
         HUGE | PREFAULT,
         PUBLISH | TRANSIENT,
     ] {
-        for size in SIZES {
+        for size in sizes() {
             let _case = Case(format!("{region_type:#x}, {size}"));
             let region = create_with(size, &tagged(region_type, 0x1234_5678_9abc_def0)).unwrap();
             assert_eq!(
@@ -57,11 +60,11 @@ fn layout_tags() {
         }
     }
     let name = name("tag");
-    let region = create_with(PAGE, &tagged(PUBLISH, 7)).unwrap();
+    let region = create_with(page_size(), &tagged(PUBLISH, 7)).unwrap();
     assert_eq!(region.publish(&name), Ok(0));
     for flags in [0, RDONLY] {
         let opened = open(&name, flags).unwrap();
-        assert_eq!((opened.size(), opened.layout()), (PAGE, 7));
+        assert_eq!((opened.size(), opened.layout()), (page_size(), 7));
     }
     assert_eq!(unlink(&name), Ok(0));
 }
@@ -73,7 +76,7 @@ fn mismatches() {
     let name = name("m");
     let never = |_: *mut u8, _| -> bool { panic!("init") };
     let opened = |size, layout| open_or_create_with(&name, size, &tagged(0, layout), never);
-    for (made_with, size) in [(0, PAGE), (5, PAGE), (5, 100)] {
+    for (made_with, size) in [(0, page_size()), (5, page_size()), (5, 100)] {
         let made = open_or_create_with(&name, size, &tagged(0, made_with), |_, _| true).unwrap();
         assert_eq!(made.layout(), made_with);
         for layout in [0, 5, 6, u64::MAX] {
@@ -100,12 +103,14 @@ fn of_another_program() {
     let name = name("p");
     for pages in [1, 2, 3] {
         let file = plain_open(&path(&name), O_CREAT | O_EXCL | O_RDWR).unwrap();
-        assert_eq!(ftruncate(&file, pages * PAGE), Ok(0));
+        assert_eq!(ftruncate(&file, pages * page_size()), Ok(0));
         let opened = open(&name, 0).unwrap();
-        assert_eq!((opened.size(), opened.layout()), (pages * PAGE, 0));
+        assert_eq!((opened.size(), opened.layout()), (pages * page_size(), 0));
         opened.fill(0xa5);
-        assert_eq!(open(&name, 0).unwrap().size(), pages * PAGE);
-        let larger = open_or_create(&name, pages * PAGE + 1, (0, 0), |_, _| panic!("init"));
+        assert_eq!(open(&name, 0).unwrap().size(), pages * page_size());
+        let larger = open_or_create(&name, pages * page_size() + 1, (0, 0), |_, _| {
+            panic!("init")
+        });
         assert_eq!(larger.unwrap_err(), ESTALE);
         assert_eq!(unlink(&name), Ok(0));
     }
@@ -117,14 +122,14 @@ fn replaced() {
     let directory = NameDirectory::new();
     let name = name("r");
     let replace = tagged(REPLACE_STALE, 2);
-    let old = open_or_create_with(&name, PAGE, &tagged(0, 1), |_, _| true).unwrap();
+    let old = open_or_create_with(&name, page_size(), &tagged(0, 1), |_, _| true).unwrap();
     let reader = open(&name, RDONLY).unwrap();
     old.fill(1);
     // If init fails, nothing is replaced.
-    let failed = open_or_create_with(&name, PAGE, &replace, |_, _| false);
+    let failed = open_or_create_with(&name, page_size(), &replace, |_, _| false);
     assert_eq!(failed.unwrap_err(), ECANCELED);
     assert_eq!((old.is_current(), reader.is_current()), (Ok(1), Ok(1)));
-    let new = open_or_create_with(&name, PAGE, &replace, |_, _| {
+    let new = open_or_create_with(&name, page_size(), &replace, |_, _| {
         // Until then the name refers to the old region.
         open(&name, 0).unwrap().layout() == 1
     });
@@ -138,8 +143,8 @@ fn replaced() {
     let old_version = open_or_create_with(&name, 1, &tagged(0, 1), |_, _| panic!("init"));
     assert_eq!(old_version.unwrap_err(), ESTALE);
     // A region that is too small.
-    let large = open_or_create(&name, 9 * PAGE, (REPLACE_STALE, 0), |_, _| true).unwrap();
-    assert_eq!((large.size(), new.is_current()), (9 * PAGE, Ok(0)));
+    let large = open_or_create(&name, 9 * page_size(), (REPLACE_STALE, 0), |_, _| true).unwrap();
+    assert_eq!((large.size(), new.is_current()), (9 * page_size(), Ok(0)));
     assert_eq!(directory.files().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
     // Other calls refuse the flag.
@@ -152,7 +157,7 @@ fn replaced() {
 #[apply(isolated)]
 fn replaced_by_one() {
     let directory = NameDirectory::new();
-    let shared = create(PAGE, 0, 0).unwrap();
+    let shared = create(page_size(), 0, 0).unwrap();
     let (runs, ready, start, sum) = (shared.u32(0), shared.u32(1), shared.u32(2), shared.u32(3));
     let name = name("one");
     for round in 0..5 {
@@ -167,7 +172,7 @@ fn replaced_by_one() {
                     ready.fetch_add(1, Ordering::Relaxed);
                     wait_until("the start", || start.load(Ordering::Acquire) == 1);
                     let opts = tagged(REPLACE_STALE, 2);
-                    let region = open_or_create_with(&name, 3 * PAGE, &opts, |_, _| {
+                    let region = open_or_create_with(&name, 3 * page_size(), &opts, |_, _| {
                         runs.fetch_add(1, Ordering::Relaxed);
                         true
                     });
@@ -194,7 +199,7 @@ fn replaced_by_one() {
 fn is_current() {
     let _directory = NameDirectory::new();
     let (a, b) = (name("a"), name("b"));
-    let region = create(PAGE, PUBLISH, 0).unwrap();
+    let region = create(page_size(), PUBLISH, 0).unwrap();
     let named = |region: &Region| region.is_current();
     assert_eq!(named(&region), Err(EOPNOTSUPP));
     assert_eq!(region.publish(&a), Ok(0));
@@ -205,11 +210,11 @@ fn is_current() {
     assert_eq!(unlink(&a), Ok(0));
     assert_eq!((named(&region), named(&by_b)), (Ok(0), Ok(1)));
     assert_eq!(by_b.stat().st_nlink, 1);
-    let rival = create(PAGE, PUBLISH, 0).unwrap();
+    let rival = create(page_size(), PUBLISH, 0).unwrap();
     assert_eq!(rival.publish(&a), Ok(0));
     assert_eq!((named(&region), named(&rival)), (Ok(0), Ok(1)));
     assert_eq!((unlink(&a), unlink(&b)), (Ok(0), Ok(0)));
-    assert_eq!(named(&create(PAGE, 0, 0).unwrap()), Err(EOPNOTSUPP));
+    assert_eq!(named(&create(page_size(), 0, 0).unwrap()), Err(EOPNOTSUPP));
     let passed = from_fd(region.fd(), TRUST).unwrap();
     assert_eq!(named(&passed), Err(EOPNOTSUPP));
     // SAFETY: NULL is refused.
@@ -236,21 +241,21 @@ fn forge(fd: &impl AsRawFd, at: usize, numbers: (u32, u32, u64)) {
 /// A hostile peer cannot make a region larger than its file.
 #[apply(isolated)]
 fn forged() {
-    let page = PAGE as u64;
+    let page = page_size() as u64;
     for (file_len, size, is_trailer) in [
-        (3 * PAGE, 2 * page, true),
-        (3 * PAGE, 2 * page - 1, true),
-        (3 * PAGE, page + 1, true),
-        (3 * PAGE, page, false),
-        (3 * PAGE, 2 * page + 1, false),
-        (3 * PAGE, 3 * page, false),
-        (3 * PAGE, 0, false),
-        (3 * PAGE, u64::MAX, false),
-        (3 * PAGE, u64::MAX - page, false),
-        (3 * PAGE, 1 << 63, false),
-        (PAGE, page, false),
-        (PAGE, 0, false),
-        (3 * PAGE - 64, 2 * page, false),
+        (3 * page_size(), 2 * page, true),
+        (3 * page_size(), 2 * page - 1, true),
+        (3 * page_size(), page + 1, true),
+        (3 * page_size(), page, false),
+        (3 * page_size(), 2 * page + 1, false),
+        (3 * page_size(), 3 * page, false),
+        (3 * page_size(), 0, false),
+        (3 * page_size(), u64::MAX, false),
+        (3 * page_size(), u64::MAX - page, false),
+        (3 * page_size(), 1 << 63, false),
+        (page_size(), page, false),
+        (page_size(), 0, false),
+        (3 * page_size() - 64, 2 * page, false),
     ] {
         let _case = Case(format!("{file_len}: {size:#x}"));
         let fd = memfd(MFD_ALLOW_SEALING);
@@ -282,10 +287,10 @@ fn forged() {
 fn of_another_version() {
     let _directory = NameDirectory::new();
     let name = name("v");
-    let region = create_with(PAGE, &tagged(PUBLISH, 3)).unwrap();
+    let region = create_with(page_size(), &tagged(PUBLISH, 3)).unwrap();
     assert_eq!(region.publish(&name), Ok(0));
     let file = plain_open(&path(&name), O_RDWR).unwrap();
-    forge(&file, 2 * PAGE - 64, (2, 0, PAGE as u64));
+    forge(&file, 2 * page_size() - 64, (2, 0, page_size() as u64));
     assert_eq!(open(&name, 0).unwrap_err(), ESTALE);
     let opened = open_or_create(&name, 1, (0, 0), |_, _| panic!("init"));
     assert_eq!(opened.unwrap_err(), ESTALE);

@@ -7,7 +7,7 @@ use libc::*;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-const SIZES: [usize; 3] = [PAGE, 3 * PAGE + 1, 8 * PAGE];
+const SIZES: [usize; 3] = [4096, 3 * 4096 + 1, 8 * 4096];
 
 /// A region contains one number throughout; the number includes the region's length.
 fn fill(region: &Region) {
@@ -27,7 +27,7 @@ fn is_filled(region: &Region) -> bool {
 fn one_name() {
     let directory = NameDirectory::new();
     let name = name("storm");
-    let shared = create(PAGE, 0, 0).unwrap();
+    let shared = create(page_size(), 0, 0).unwrap();
     let until = Instant::now() + Duration::from_millis(scaled(1500));
     let counts = |what: usize| shared.u32(what).fetch_add(1, Ordering::Relaxed);
     let work = |seed: u64| {

@@ -17,8 +17,6 @@ pub use unixipc::ffi::shm::{
 };
 use unixipc::shm::Shm;
 
-pub const PAGE: usize = 4096;
-
 /// The directory of the names: the test's own if it may mount one, else the system's. There the
 /// test's names begin with its process ID. The test must remove all of them.
 pub struct NameDirectory {
@@ -315,7 +313,7 @@ pub fn open_or_create_with<F: FnMut(*mut u8, usize) -> bool>(
 /// Creates and removes a region, and so removes the lock file of a killed process.
 pub fn make_and_remove(name: &CStr) {
     let _ = unlink(name);
-    drop(open_or_create(name, PAGE, (0, 0), |_, _| true).unwrap());
+    drop(open_or_create(name, page_size(), (0, 0), |_, _| true).unwrap());
     assert_eq!(unlink(name), Ok(0));
 }
 
@@ -327,12 +325,21 @@ pub fn reopen(fd: RawFd, flags: c_int) -> Result<OwnedFd, c_int> {
 /// `mmap(2)` of one shared page, unmapped at once.
 pub fn map_page(fd: RawFd, protection: c_int) -> Outcome {
     // SAFETY: a new mapping.
-    let page = unsafe { libc::mmap(ptr::null_mut(), PAGE, protection, libc::MAP_SHARED, fd, 0) };
+    let page = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            page_size(),
+            protection,
+            libc::MAP_SHARED,
+            fd,
+            0,
+        )
+    };
     if page == libc::MAP_FAILED {
         return Err(errno());
     }
     // SAFETY: the mapping is ours.
-    unsafe { libc::munmap(page, PAGE) };
+    unsafe { libc::munmap(page, page_size()) };
     Ok(0)
 }
 
@@ -378,5 +385,5 @@ pub fn poke(region: &Region) {
 pub fn protect(region: &Region, protection: c_int) -> Outcome {
     let at = region.addr().cast();
     // SAFETY: the region's own page; no reference to it exists.
-    outcome(|| unsafe { libc::mprotect(at, PAGE, protection) } as isize)
+    outcome(|| unsafe { libc::mprotect(at, page_size(), protection) } as isize)
 }

@@ -124,7 +124,7 @@ fn another_user() {
 fn removed_at_full_speed() {
     let segment = Segment(fresh_key());
     let key = segment.0;
-    let stop = create(PAGE, 0, 0).unwrap();
+    let stop = create(page_size(), 0, 0).unwrap();
     let run = |work: &dyn Fn()| {
         while stop.u32(0).load(Ordering::Relaxed) == 0 {
             work();

@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{mem, ptr, thread};
 
-const SIZE: usize = PAGE + 100;
+const SIZE: usize = 4096 + 100;
 
 fn make(name: &CStr, byte: u8) -> Region {
     let made = open_or_create(name, SIZE, (TRANSIENT, 0), |addr, size| {
@@ -296,7 +296,7 @@ fn between_the_steps() {
 fn killed_at_random() {
     let directory = NameDirectory::new();
     let name = name("k");
-    let shared = create(PAGE, 0, 0).unwrap();
+    let shared = create(page_size(), 0, 0).unwrap();
     let (opened, made, generation) = (shared.u64(0), shared.u64(1), shared.u64(2));
     let work = |seed: u64| {
         let mut random = Random(seed);

@@ -31,7 +31,7 @@ impl Maker {
     fn start(name: &CStr) -> Self {
         let ((mut ready, mut ready_writer), (mut go_reader, go_writer)) = (pipe(), pipe());
         let child = fork(|| {
-            let made = open_or_create(name, PAGE, (0, 0), |_, _| {
+            let made = open_or_create(name, page_size(), (0, 0), |_, _| {
                 ready_writer.write_all(b"r").unwrap();
                 go_reader.read_exact(&mut [0]).unwrap();
                 true
@@ -59,21 +59,27 @@ fn times_out() {
     let before = open_numbers();
     for timeout_ms in [1, 50, 200] {
         let start = Instant::now();
-        let opened = open_or_create_with(&name, PAGE, &within(timeout_ms), |_, _| panic!("init"));
+        let opened = open_or_create_with(&name, page_size(), &within(timeout_ms), |_, _| {
+            panic!("init")
+        });
         assert_eq!(opened.unwrap_err(), ETIMEDOUT);
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(timeout_ms as u64), "{took:?}");
     }
     assert_eq!(open_numbers(), before);
     for timeout_ms in [-3, c_int::MIN] {
-        let opened = open_or_create_with(&name, PAGE, &within(timeout_ms), |_, _| panic!("init"));
+        let opened = open_or_create_with(&name, page_size(), &within(timeout_ms), |_, _| {
+            panic!("init")
+        });
         assert_eq!(opened.unwrap_err(), EINVAL);
     }
     maker.child.signal(SIGCONT);
     maker.finish();
     // A region that exists is opened without waiting.
     for timeout_ms in [-1, 0, 1, WAIT_INTR] {
-        let opened = open_or_create_with(&name, PAGE, &within(timeout_ms), |_, _| panic!("init"));
+        let opened = open_or_create_with(&name, page_size(), &within(timeout_ms), |_, _| {
+            panic!("init")
+        });
         drop(opened.unwrap());
     }
     assert_eq!(directory.files().len(), 1);
@@ -95,8 +101,9 @@ fn signals() {
             action.sa_flags = SA_RESTART;
             // SAFETY: the handler does nothing.
             unsafe { sigaction(SIGUSR1, &action, ptr::null_mut()) };
-            let opened =
-                open_or_create_with(&name, PAGE, &within(timeout_ms), |_, _| panic!("init"));
+            let opened = open_or_create_with(&name, page_size(), &within(timeout_ms), |_, _| {
+                panic!("init")
+            });
             assert_eq!(opened.err(), expected);
         })
     };
@@ -131,7 +138,7 @@ fn stopped_anywhere() {
     for _ in 0..scaled(60) {
         let other = fork(|| {
             loop {
-                drop(open_or_create(&theirs, PAGE, (0, 0), |_, _| true).unwrap());
+                drop(open_or_create(&theirs, page_size(), (0, 0), |_, _| true).unwrap());
                 let _ = unlink(&theirs);
             }
         });
@@ -140,7 +147,7 @@ fn stopped_anywhere() {
             std::hint::spin_loop();
         }
         other.stop();
-        let made = open_or_create_with(&ours, PAGE, &within(20_000), |_, _| true);
+        let made = open_or_create_with(&ours, page_size(), &within(20_000), |_, _| true);
         drop(made.unwrap());
         assert_eq!(unlink(&ours), Ok(0));
         other.signal(SIGKILL);
@@ -173,7 +180,7 @@ fn locks_of_a_reader() {
         });
         drop((ready_writer, go_reader));
         ready.read_exact(&mut [0]).unwrap();
-        let made = open_or_create_with(&name, PAGE, &within(20_000), |_, _| true);
+        let made = open_or_create_with(&name, page_size(), &within(20_000), |_, _| true);
         drop(made.unwrap());
         assert_eq!(unlink(&name), Ok(0));
         (&go_writer).write_all(b"g").unwrap();
@@ -193,7 +200,7 @@ fn another_user() {
     let file = path(&name).replace("/dev/shm/", "/dev/shm/.") + ".lock";
     drop(plain_open(&file, O_CREAT | O_RDWR).unwrap());
     as_nobody(|| {
-        let made = open_or_create_with(&name, PAGE, &within(50), |_, _| panic!("init"));
+        let made = open_or_create_with(&name, page_size(), &within(50), |_, _| panic!("init"));
         assert_eq!(made.unwrap_err(), EACCES);
     });
     // A new region is opened although the file stays.
@@ -201,19 +208,19 @@ fn another_user() {
     let waiting = fork(|| {
         become_nobody().unwrap();
         ready_writer.write_all(b"r").unwrap();
-        let opened = open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init"));
+        let opened = open_or_create(&name, page_size(), (0, 0), |_, _| panic!("init"));
         assert!(opened.unwrap().is_all(7));
     });
     ready.read_exact(&mut [0]).unwrap();
     waiting.wait_asleep();
-    let region = create(PAGE, PUBLISH, 0o666).unwrap();
+    let region = create(page_size(), PUBLISH, 0o666).unwrap();
     region.fill(7);
     assert_eq!(region.publish(&name), Ok(0));
     waiting.join();
-    as_nobody(|| drop(open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init")).unwrap()));
+    as_nobody(|| drop(open_or_create(&name, page_size(), (0, 0), |_, _| panic!("init")).unwrap()));
     assert_eq!(unlink(&name), Ok(0));
     // The file's owner takes the lock over and removes the file.
-    drop(open_or_create_with(&name, PAGE, &within(20_000), |_, _| true).unwrap());
+    drop(open_or_create_with(&name, page_size(), &within(20_000), |_, _| true).unwrap());
     assert_eq!(unlink(&name), Ok(0));
 }
 
@@ -223,22 +230,22 @@ fn lock_files() {
     let directory = NameDirectory::new();
     let name = name("f");
     let of_lock = c"/.a.lock";
-    let region = create(PAGE, PUBLISH, 0).unwrap();
+    let region = create(page_size(), PUBLISH, 0).unwrap();
     assert_eq!(region.publish(of_lock), Err(EINVAL));
-    let made = open_or_create(of_lock, PAGE, (0, 0), |_, _| panic!("init"));
+    let made = open_or_create(of_lock, page_size(), (0, 0), |_, _| panic!("init"));
     assert_eq!(made.unwrap_err(), EINVAL);
     let file = path(&name).replace("/dev/shm/", "/dev/shm/.") + ".lock";
     std::fs::create_dir(&file).unwrap();
-    let made = open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init"));
+    let made = open_or_create(&name, page_size(), (0, 0), |_, _| panic!("init"));
     assert_eq!(made.unwrap_err(), EEXIST);
     std::fs::remove_dir(&file).unwrap();
     std::os::unix::fs::symlink("/dev/null", &file).unwrap();
-    let made = open_or_create(&name, PAGE, (0, 0), |_, _| panic!("init"));
+    let made = open_or_create(&name, page_size(), (0, 0), |_, _| panic!("init"));
     assert_eq!(made.unwrap_err(), EEXIST);
     std::fs::remove_file(&file).unwrap();
     // A lock file of a killed process is taken over and removed.
     drop(plain_open(&file, O_CREAT | O_RDWR).unwrap());
-    drop(open_or_create_with(&name, PAGE, &within(20_000), |_, _| true).unwrap());
+    drop(open_or_create_with(&name, page_size(), &within(20_000), |_, _| true).unwrap());
     assert_eq!(directory.files().len(), 1);
     assert_eq!(unlink(&name), Ok(0));
 }
