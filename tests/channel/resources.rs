@@ -133,10 +133,9 @@ fn few_descriptors() {
         || (),
         |()| listen_with(&path, 0o600, 0).map(drop),
     );
-    assert_eq!(
-        needs, 4,
-        "the directory, the lock file, and the attempt to connect"
-    );
+    // The socket, the directory and the lock file. A C library that does not use fchmodat2(2) opens
+    // the path to set its mode.
+    assert!((3..=4).contains(&needs), "{needs}");
     fs::remove_file(&path).unwrap();
     // A failed accept leaves the client in the queue, but each attempt gets its own client.
     let connected = |hello_sent: bool| {
