@@ -139,7 +139,7 @@ fn pwritev2(fd: BorrowedFd, part: &iovec, flags: c_int) -> Result<usize> {
     #[cfg(not(target_env = "gnu"))]
     let written = {
         if !is_nonblocking(fd)? {
-            return Err(Errno::ENOSYS);
+            return Err(errno!(ENOSYS));
         }
         let fd = fd.as_raw_fd();
         // SAFETY: the kernel checks the part, and only reads it.
