@@ -137,6 +137,11 @@ impl Channel {
             membarrier,
             socket: has_fds.then(|| socket.take()).flatten(),
         };
+        let inode = link.peer.inode();
+        // A pair gets its label with its first use, which allocates the page.
+        if inode != 0 {
+            link.memory.label().set_peer(inode, align);
+        }
         // SAFETY: the link owns both.
         unsafe { link.memory.unmap_with(&mut link.peer) };
         self.link.set(link).map_err(|_| errno!(EPROTO))

@@ -16,6 +16,7 @@
 //! | 264 | 1 + the processor on which this side ran last; 0 if unknown | rarely |
 //! | 268 | 1 when this side will send nothing from now on | once |
 //! | 272 | 1 when this side will receive nothing from now on | once |
+//! | 1024 | the [label](label) | once |
 //! | 65536 | the ring | |
 //!
 //! All numbers are little-endian. A busy side writes the two cursors often. They are a pair of cache
@@ -26,6 +27,7 @@ use super::state::PeerRing;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::errno::{Result, errno};
 use crate::shm::create;
+use crate::transport::label;
 use crate::transport::ring::{ALIGN_MIN, Geometry};
 use crate::transport::ring_memory::{
     CONTROL, ControlWords, Pages, RingMemory, create_file, file_size,
@@ -65,7 +67,7 @@ impl RingParams {
 impl EndMemory {
     /// Creates the memory of this end. Also returns its descriptor, for the peer.
     pub fn of_end(params: &RingParams) -> Result<(Self, OwnedFd)> {
-        Self::create(params.geometry(), params.pages)
+        Self::create(&label::CHANNEL, params.geometry(), params.pages)
     }
 
     /// Creates the memory of both ends of a pair in one file, which costs less than two. Returns for
@@ -76,7 +78,7 @@ impl EndMemory {
         let size = a_size
             .checked_add(file_size(b.ring_size)?)
             .ok_or(errno!(EINVAL))?;
-        let fd = create_file(size, a.pages.populate || b.pages.populate)?;
+        let fd = create_file(&label::CHANNEL, size, a.pages.populate || b.pages.populate)?;
         let map = |offset, params: &RingParams, writable, end| {
             Self::map(fd.as_fd(), offset, params.geometry(), writable, end)
         };
@@ -103,15 +105,21 @@ impl EndMemory {
         Self::of_peer(fd, Geometry::new(ring_size, ALIGN_MIN))
     }
 
+    /// Writes the label of an end of a pair, which has none before its first use.
+    pub fn write_label(&self) {
+        let align = self.geometry().align();
+        self.label().write_late(&label::CHANNEL, align);
+    }
+
     /// This memory, in whose ring messages are aligned to `align`. The ring is empty.
     pub fn with_alignment(self, align: u64) -> Self {
         let size = self.ring_size();
         self.with_geometry(Geometry::new(size, align))
     }
 
-    /// Allocates the pages that the first message needs. The memory is new.
+    /// Writes the label, and allocates the pages that the first message needs. The memory is new.
     pub fn touch(&self) {
-        self.control().tail.owner.store(0, Ordering::Relaxed);
+        self.label().write(&label::CHANNEL);
         self.length(0).store(0, Ordering::Relaxed);
     }
 }

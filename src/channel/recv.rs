@@ -279,6 +279,7 @@ impl<'a> RecvHalf<'a> {
         };
         let head = &link.memory.control().head;
         head.acquire(std::process::id(), sys::is_process)?;
+        link.memory.write_label();
         self.state.ring = Consumer::new(link.peer.geometry(), 0);
         if link.socket.is_some() {
             self.state.ring.accept_marked();

@@ -234,6 +234,7 @@ impl<'a> SendHalf<'a> {
         };
         let tail = &link.memory.control().tail;
         tail.acquire(std::process::id(), sys::is_process)?;
+        link.memory.write_label();
         interest.clear();
         self.state.ring = Producer::new(link.memory.geometry(), 0);
         // So the first message tells the sender whether the receiver is alive.

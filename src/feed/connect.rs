@@ -16,6 +16,7 @@ use crate::transport::connect::connect_socket;
 use crate::transport::doorbell::Doorbell;
 use crate::transport::event_count::{Fences, Watch};
 use crate::transport::hello;
+use crate::transport::label;
 use crate::transport::listen::{address, new_socket};
 use crate::transport::liveness::Liveness;
 use crate::transport::pipe_ends::PeerDoorbell;
@@ -144,6 +145,10 @@ impl Applicant {
                 return Err(errno!(ESTALE));
             }
         }
+        let label = self.page.label();
+        label.write(&label::SUBSCRIBER);
+        label.set_peer(memory.inode(), answer.align);
+        label.set_subscriber(&options.name, options.is_lossy);
         let mut subscriber = Subscriber {
             reader,
             memory,

@@ -5,11 +5,14 @@ use super::control::SubscriberControl;
 use crate::errno::{Result, errno};
 use crate::shm::{check, create};
 use crate::sys::memory::Mapping;
+use crate::transport::label::{self, Label};
 use crate::transport::ring_memory::{SEALS, to_enomem, to_eproto};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The size of the file: the largest page of any system. Only its first page is used.
 pub const SIZE: usize = 1 << 16;
+/// The size of the part that is mapped: the control words and the label.
+const USED: usize = label::OFFSET + size_of::<Label>();
 
 /// A subscriber's memory, mapped by the subscriber or by the publisher.
 pub struct Page(Mapping);
@@ -17,7 +20,7 @@ pub struct Page(Mapping);
 impl Page {
     /// Creates the memory. Also returns its descriptor, for the publisher.
     pub fn create() -> Result<(Self, OwnedFd)> {
-        let fd = create::memfd()?;
+        let fd = create::memfd(label::SUBSCRIBER.file_name)?;
         create::set_size(fd.as_fd(), SIZE)?;
         let this = Self::map(fd.as_fd(), true).map_err(to_enomem)?;
         create::seal(fd.as_fd(), true)?;
@@ -34,7 +37,7 @@ impl Page {
     }
 
     fn map(fd: BorrowedFd, writable: bool) -> Result<Self> {
-        Mapping::new(fd, size_of::<SubscriberControl>(), writable, false).map(Self)
+        Mapping::new(fd, USED, writable, false).map(Self)
     }
 
     /// The control words.
@@ -43,5 +46,12 @@ impl Page {
         // SAFETY: the mapping begins with the control words and lives as long as self. They are
         // atomics, for which any bytes are valid. In a read-only mapping no caller stores to them.
         unsafe { &*self.0.address().cast::<SubscriberControl>() }
+    }
+
+    /// The label.
+    pub fn label(&self) -> &Label {
+        let at = self.0.address().wrapping_byte_add(label::OFFSET);
+        // SAFETY: as in `control`; the mapping contains the label.
+        unsafe { &*at.cast::<Label>() }
     }
 }

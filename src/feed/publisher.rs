@@ -12,6 +12,7 @@ use crate::errno::{Result, errno, preserve_errno_on_success};
 use crate::shared_copy;
 use crate::sys::{self, CancelGuard, membarrier};
 use crate::transport::broadcast::Publisher;
+use crate::transport::label;
 use crate::transport::ring_memory::prefetch_write;
 use crate::transport::spin::{Cpus, Spinner};
 use crate::transport::wait::{Condition as _, EventWords, Progress, Role, wait};
@@ -56,12 +57,14 @@ impl Feed {
         let _uncancelled = CancelGuard::new();
         let geometry = options.geometry()?;
         let subscribers_max = options.subscribers_max()?;
-        let (memory, fd) = FeedMemory::create(geometry, options.pages)?;
+        let (memory, fd) = FeedMemory::create(&label::FEED, geometry, options.pages)?;
         let membarrier = membarrier::register();
         let (lossy_only, stall_ms) = (options.lossy_only, options.stall_ms);
         for (word, number) in memory.control().identity.id.iter().zip(new_id()) {
             word.store(number, Ordering::Relaxed);
         }
+        memory.label().write(&label::FEED);
+        memory.label().set_peer(0, geometry.align());
         Ok(Self {
             ring: Publisher::new(geometry),
             memory,
@@ -298,9 +301,13 @@ impl Feed {
         }
         let _uncancelled = CancelGuard::new();
         let (listening, socket) = Listening::new(path, mode)?;
+        let inode = nix::sys::stat::fstat(&socket).map_or(0, |st| st.st_ino);
         let listens = self.audience.clients.listen(socket, &self.audience.events);
         match listens {
-            Ok(()) => self.listening = Some(listening),
+            Ok(()) => {
+                self.memory.label().set_listener(inode);
+                self.listening = Some(listening);
+            }
             Err(_) => listening.unlink(),
         }
         listens

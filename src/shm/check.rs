@@ -38,7 +38,8 @@ pub fn sealed_without_holes(fd: BorrowedFd, wanted: SealFlag) -> Result<usize> {
     Ok(size)
 }
 
-fn sealed_stat(fd: BorrowedFd, wanted: SealFlag) -> Result<FileStat> {
+/// As [`sealed`], and returns the status of the file.
+pub fn sealed_stat(fd: BorrowedFd, wanted: SealFlag) -> Result<FileStat> {
     // The seals are read first: a size that is read before them could still shrink. Reading the
     // seals also does not query the file system, which may be a FUSE file system of the peer that
     // never answers.
@@ -62,7 +63,7 @@ fn sealed_stat(fd: BorrowedFd, wanted: SealFlag) -> Result<FileStat> {
 /// Whether a file is on the file system of memfds, according to its device number. It needs no
 /// fstatfs(2), but creates a memfd.
 fn is_on_memfd_file_system(fd: BorrowedFd) -> Result<bool> {
-    let memfd = memfd()?;
+    let memfd = memfd(c"unixipc")?;
     Ok(fstat(fd)?.st_dev == fstat(memfd.as_fd())?.st_dev)
 }
 

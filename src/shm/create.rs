@@ -12,6 +12,7 @@ use libc::{c_uint, mode_t};
 use nix::fcntl::{OFlag, SealFlag};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::Statfs;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// `MFD_NOEXEC_SEAL` of linux/memfd.h (Linux 6.3).
@@ -75,7 +76,11 @@ pub fn create(size: usize, options: CreateOptions) -> Result<Shm> {
     };
     let len = attributes.file_len()?;
     let _uncancelled = CancelGuard::new();
-    let fd = if publish { tmpfile()? } else { memfd()? };
+    let fd = if publish {
+        tmpfile()?
+    } else {
+        memfd(c"unixipc-region")?
+    };
     let mode = if mode == 0 { MODE } else { mode };
     nix::sys::stat::fchmod(&fd, Mode::from_bits_truncate(mode))?;
     set_size(fd.as_fd(), len)?;
@@ -109,10 +114,10 @@ pub fn create(size: usize, options: CreateOptions) -> Result<Shm> {
     }))
 }
 
-/// Creates a memfd that can be sealed. It cannot be executed if the kernel supports that.
+/// Creates a memfd that can be sealed. It cannot be executed if the kernel supports that. /proc shows
+/// the name.
 #[inline(never)]
-pub fn memfd() -> Result<OwnedFd> {
-    let name = c"unixipc";
+pub fn memfd(name: &CStr) -> Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     match memory::memfd_create(name, flags | MFD_NOEXEC_SEAL) {
         // The kernel or a system call filter does not know the flag.

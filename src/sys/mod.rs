@@ -29,7 +29,7 @@ mod time;
 pub use fs::{flock, ftok, mkfifo};
 pub use memory::page_size;
 pub use pidfd::{has_process_ended, open_pidfd, peer_pidfd};
-pub use process::{ForkLocal, exec_random, is_known_process_id, process_id, random};
+pub use process::{ForkLocal, exec_random, is_known_process_id, pid_namespace, process_id, random};
 pub use sem_types::semid_ds;
 pub use socket::{
     disconnect, has_ended, is_hung_up, is_listening, is_local, local_pair, peer_credentials, recv,

@@ -88,6 +88,28 @@ fn first_process_id() -> u32 {
     id
 }
 
+/// The number of the PID namespace of this process, after [`pid_namespace`] was called.
+static NAMESPACE: ForkLocal = ForkLocal::new();
+
+/// The number of the PID namespace of this process, without a system call after the first time. 0
+/// if /proc is not available.
+#[must_use]
+pub fn pid_namespace() -> u32 {
+    match NAMESPACE.load() {
+        0 => first_pid_namespace(),
+        number => number as u32,
+    }
+}
+
+#[cold]
+fn first_pid_namespace() -> u32 {
+    let status = preserve_errno(|| nix::sys::stat::stat(c"/proc/self/ns/pid"));
+    // The kernel's number has 32 bits.
+    let number = status.map_or(0, |status| status.st_ino as u32);
+    NAMESPACE.store(number.into());
+    number
+}
+
 /// Fills `bytes` with random bytes, without waiting. Fails if the system has none yet.
 pub fn random(bytes: &mut [u8]) -> Result<()> {
     let (at, len) = (bytes.as_mut_ptr().cast(), bytes.len());

@@ -37,6 +37,7 @@ pub mod event_count;
 pub mod fd_queue;
 pub mod followers;
 pub mod hello;
+pub mod label;
 pub mod listen;
 pub mod liveness;
 pub mod pipe_ends;

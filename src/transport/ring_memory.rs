@@ -6,6 +6,7 @@
 //! twice in a row, so that a message is never in two parts.
 
 use super::broadcast::{HEADER, Headers};
+use super::label::{self, Kind, Label};
 use super::ring::{self, Geometry};
 use crate::atomic::AtomicU32;
 use crate::errno::{Errno, Result, errno};
@@ -59,6 +60,8 @@ pub struct RingMemory<C> {
     /// The address of the length field of the record at position 0.
     first_length: *mut u8,
     geometry: Geometry,
+    /// The inode number of the file, if it is the memory of another process; otherwise 0.
+    inode: u64,
     control: PhantomData<C>,
 }
 
@@ -73,8 +76,8 @@ pub struct Pages {
 
 impl<C: ControlWords> RingMemory<C> {
     /// Creates the memory. Also returns its descriptor, for the processes that receive.
-    pub fn create(geometry: Geometry, pages: Pages) -> Result<(Self, OwnedFd)> {
-        let fd = create_file(file_size(geometry.size())?, pages.populate)?;
+    pub fn create(kind: &Kind, geometry: Geometry, pages: Pages) -> Result<(Self, OwnedFd)> {
+        let fd = create_file(kind, file_size(geometry.size())?, pages.populate)?;
         let this = Self::map(fd.as_fd(), 0, geometry, true, ptr::null_mut())?;
         create::seal(fd.as_fd(), true)?;
         this.prepare(pages)?;
@@ -86,10 +89,13 @@ impl<C: ControlWords> RingMemory<C> {
     /// populated nor locked: if the peer sent a sparse file, this process would allocate the pages.
     pub fn of_peer(fd: BorrowedFd, geometry: Geometry) -> Result<Self> {
         let size = file_size(geometry.size())?;
-        if check::sealed(fd, SEALS).map_err(to_eproto)? != size {
+        let st = check::sealed_stat(fd, SEALS).map_err(to_eproto)?;
+        if check::regular_size(&st)? != size {
             return Err(errno!(EPROTO));
         }
-        Self::map(fd, 0, geometry, false, ptr::null_mut()).map_err(to_eproto)
+        let mut this = Self::map(fd, 0, geometry, false, ptr::null_mut()).map_err(to_eproto)?;
+        this.inode = st.st_ino;
+        Ok(this)
     }
 
     /// Maps a memory that begins at this offset of a file, if possible before the address `end`.
@@ -107,6 +113,7 @@ impl<C: ControlWords> RingMemory<C> {
             first_length: first_length(&mapping, geometry),
             mapping,
             geometry,
+            inode: 0,
             control: PhantomData,
         })
     }
@@ -126,7 +133,7 @@ impl<C: ControlWords> RingMemory<C> {
     /// The control words.
     #[inline]
     pub fn control(&self) -> &C {
-        const { assert!(size_of::<C>() <= CONTROL) };
+        const { assert!(size_of::<C>() <= label::OFFSET) };
         // SAFETY: the mapping begins with the control words and lives as long as self. They are
         // atomics, for which any bytes are valid. In a read-only mapping no caller stores to them.
         unsafe { &*self.mapping.address().cast::<C>() }
@@ -134,6 +141,19 @@ impl<C: ControlWords> RingMemory<C> {
 }
 
 impl<C> RingMemory<C> {
+    /// The label.
+    pub fn label(&self) -> &Label {
+        const { assert!(label::OFFSET + size_of::<Label>() <= CONTROL) };
+        let at = self.mapping.address().wrapping_byte_add(label::OFFSET);
+        // SAFETY: before the ring, and as in `control`.
+        unsafe { &*at.cast::<Label>() }
+    }
+
+    /// The inode number of the memory of another process; otherwise 0.
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
     /// The address at which it is mapped.
     pub fn start(&self) -> *mut c_void {
         self.mapping.address()
@@ -225,8 +245,8 @@ fn first_length(mapping: &Mapping, geometry: Geometry) -> *mut u8 {
 }
 
 /// Creates the file of new memory. With `populate`, its pages are allocated.
-pub fn create_file(size: usize, populate: bool) -> Result<OwnedFd> {
-    let fd = create::memfd()?;
+pub fn create_file(kind: &Kind, size: usize, populate: bool) -> Result<OwnedFd> {
+    let fd = create::memfd(kind.file_name)?;
     create::set_size(fd.as_fd(), size)?;
     if populate {
         create::allocate(fd.as_fd(), size)?;

@@ -117,6 +117,7 @@ fn fresh() -> (Bytes, Vec<u8>) {
     // The sending process, and the processor.
     mask(&mut memory, 12, &[1, 0, 0, 0]);
     mask(&mut memory, 264, &[1, 0, 0, 0]);
+    mask_label(&mut memory);
     (constant_bytes(&hello), memory)
 }
 

@@ -177,6 +177,7 @@ impl Fresh {
         let (mut memory, mut page) = (memory_of(&answer), memory_of(&request));
         mask_memory(&mut memory);
         mask(&mut page, 132, &[1, 0, 0, 0]);
+        mask_label(&mut page);
         Self {
             request: constant_bytes(&request),
             answer: constant_bytes(&answer),
@@ -189,6 +190,7 @@ impl Fresh {
 /// Replaces the identity and the processor.
 fn mask_memory(memory: &mut [u8]) {
     memory[IDENTITY].fill(1);
+    mask_label(memory);
     mask(memory, 388, &[1, 0, 0, 0]);
 }
 
