@@ -45,6 +45,13 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_micros(50);
 const PAUSE_MAX: Duration = Duration::from_millis(5);
 
+/// How the file is opened. Without O_NONBLOCK the open of a FIFO or of a file with a lease would wait.
+const FLAGS: OFlag = OFlag::O_RDWR
+    .union(OFlag::O_CLOEXEC)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOCTTY);
+
 /// The permissions of the file.
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
@@ -131,6 +138,28 @@ impl Drop for NameLock {
     }
 }
 
+/// Removes the lock file at `path` if no process has the lock. Returns whether it did, or would do so
+/// if `only_check`.
+pub fn remove_stale(path: &CStr, only_check: bool) -> Result<bool> {
+    let uncancelled = CancelGuard::new();
+    let (directory, name) = split(path.to_bytes());
+    if !name.starts_with(PREFIX) || !name.ends_with(SUFFIX) || name.len() > NAME_MAX as usize {
+        return Err(errno!(EINVAL));
+    }
+    let entry = Entry::at(directory, FileName::exactly(name))?;
+    match entry.try_lock_existing()? {
+        Attempt::Locked(file) if only_check => sys::flock(file.as_fd(), libc::LOCK_UN)?,
+        Attempt::Locked(file) => drop(NameLock {
+            entry,
+            file,
+            _uncancelled: uncancelled,
+        }),
+        Attempt::Inaccessible => return Err(errno!(EACCES)),
+        Attempt::Removed | Attempt::Held => return Ok(false),
+    }
+    Ok(true)
+}
+
 /// The directory entry of the lock file.
 struct Entry {
     directory: OwnedFd,
@@ -143,6 +172,10 @@ impl Entry {
         if matches!(name, b"" | b"." | b"..") {
             return Err(errno!(EISDIR));
         }
+        Self::at(directory, FileName::of(name))
+    }
+
+    fn at(directory: &[u8], name: FileName) -> Result<Self> {
         // O_PATH: it need not be readable.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         Ok(Self {
@@ -151,28 +184,20 @@ impl Entry {
                 flags,
                 Mode::empty(),
             )?,
-            name: FileName::of(name),
+            name,
         })
     }
 
     fn try_lock(&self) -> Result<Attempt> {
-        // Without O_NONBLOCK the open of a FIFO or of a file with a lease would wait.
-        let flags = OFlag::O_RDWR
-            | OFlag::O_CLOEXEC
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_NONBLOCK
-            | OFlag::O_NOCTTY;
-        let name = self.name.as_cstr();
-        match openat(
-            &self.directory,
-            name,
-            flags | OFlag::O_CREAT | OFlag::O_EXCL,
-            MODE,
-        ) {
-            Ok(file) => return self.lock_created(file),
-            Err(Error::EEXIST) => {}
-            Err(error) => return Err(error.into()),
+        let flags = FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
+        match openat(&self.directory, self.name.as_cstr(), flags, MODE) {
+            Ok(file) => self.lock_created(file),
+            Err(Error::EEXIST) => self.try_lock_existing(),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    fn try_lock_existing(&self) -> Result<Attempt> {
         // The open of a device can have an effect, so the type is checked before the open. It may
         // change in between, so it is checked after the open too.
         match self.stat() {
@@ -180,7 +205,7 @@ impl Entry {
             Err(Error::ENOENT) => return Ok(Attempt::Removed),
             Err(error) => return Err(error.into()),
         }
-        match openat(&self.directory, name, flags, Mode::empty()) {
+        match openat(&self.directory, self.name.as_cstr(), FLAGS, Mode::empty()) {
             Ok(file) => self.lock(file),
             Err(Error::ENOENT) => Ok(Attempt::Removed),
             Err(Error::EACCES) => Ok(Attempt::Inaccessible),
@@ -245,20 +270,26 @@ fn check_regular(st: &FileStat) -> Result<()> {
 /// The name of the lock file, with a NUL.
 struct FileName([u8; NAME_MAX as usize + 1]);
 
+/// The beginning of the name.
+const PREFIX: &[u8] = b".";
+/// The end of the name.
+const SUFFIX: &[u8] = b".lock";
+
 impl FileName {
     fn of(name: &[u8]) -> Self {
-        const PREFIX: &[u8] = b".";
-        const SUFFIX: &[u8] = b".lock";
-        let mut file = [0; NAME_MAX as usize + 1];
         let hash;
-        let middle = if PREFIX.len() + name.len() + SUFFIX.len() < file.len() {
+        let middle = if PREFIX.len() + name.len() + SUFFIX.len() <= NAME_MAX as usize {
             name
         } else {
             hash = hexadecimal(bytes::hash(name));
             &hash
         };
-        let parts = [PREFIX, middle, SUFFIX].into_iter().flatten();
-        for (to, byte) in file.iter_mut().zip(parts) {
+        Self::exactly([PREFIX, middle, SUFFIX].into_iter().flatten())
+    }
+
+    fn exactly<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> Self {
+        let mut file = [0; NAME_MAX as usize + 1];
+        for (to, byte) in file.iter_mut().zip(bytes) {
             *to = *byte;
         }
         Self(file)

@@ -40,8 +40,9 @@ impl ObjectType {
         }
     }
 
-    /// The header of such an object.
-    const fn word(self) -> u64 {
+    /// The header of such an object, its first eight bytes.
+    #[must_use]
+    pub const fn word(self) -> u64 {
         let [a, b, c, d] = self.magic;
         let [e, f, g, h] = self.layout.to_ne_bytes();
         u64::from_ne_bytes([a, b, c, d, e, f, g, h])

@@ -69,6 +69,11 @@ const _: () = assert!(align_of::<Control>() == ALIGN);
 const _: () = assert!(size_of::<SlotHeader>() == 16);
 
 impl Control {
+    /// The type of the object.
+    ///
+    /// cbindgen:ignore
+    pub const TYPE: ObjectType = OBJECT_TYPE;
+
     /// Offsets of the fields, for the golden file of layouts.
     pub const LAYOUT: [(&str, usize); 8] = [
         ("header", offset_of!(Self, header)),

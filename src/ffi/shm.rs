@@ -235,15 +235,15 @@ pub unsafe extern "C" fn ipc_shm_publish(shm: *mut Shm, name: *const c_char) -> 
 /// opens a transient region only while it has users; the caller becomes one, unless it uses RDONLY.
 ///
 /// The handle is as for ipc_shm_create. Does not block, but waits for at most 1 second if another
-/// process is stopped while it opens the same transient region. Not a cancellation point. May be
-/// called from any thread, and in the child after fork; not from a signal handler.
+/// process is stopped while it opens the same transient region, or has a lease on the file. Not a
+/// cancellation point. May be called from any thread, and in the child after fork; not from a signal
+/// handler.
 ///
 /// Returns 0, or -1 with errno and ret_shm unchanged:
 ///   EACCES        the permissions do not allow it
-///   EAGAIN        LOCK: not all of the region could be locked; or a process holds a lease on the
-///                 file
+///   EAGAIN        LOCK: not all of the region could be locked
 ///   EBUSY         the region is transient, and a process that may read it keeps it locked, or a
-///                 process that opens it is stopped
+///                 process that opens it is stopped; or a process keeps a lease on the file
 ///   EINVAL        name or ret_shm is NULL, the name is not valid or not that of a regular file, or
 ///                 flags has an unknown bit
 ///   ELOOP         it is the name of a symbolic link

@@ -37,6 +37,11 @@ pub struct Cond {
 }
 
 impl Cond {
+    /// The type of the object.
+    ///
+    /// cbindgen:ignore
+    pub const TYPE: ObjectType = OBJECT_TYPE;
+
     /// Offsets of the fields, for the golden file of layouts.
     pub const LAYOUT: [(&str, usize); 3] = [
         ("header", offset_of!(Self, header)),

@@ -25,6 +25,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// The type of the object.
+    ///
+    /// cbindgen:ignore
+    pub const TYPE: ObjectType = OBJECT_TYPE;
+
     /// Offsets of the fields, for the golden file of layouts.
     pub const LAYOUT: [(&str, usize); 4] = [
         ("header", offset_of!(Self, header)),

@@ -37,6 +37,11 @@ pub struct Mutex {
 const _: () = assert!(!cfg!(target_arch = "x86_64") || offset_of!(Mutex, origin) == 64);
 
 impl Mutex {
+    /// The type of the object.
+    ///
+    /// cbindgen:ignore
+    pub const TYPE: ObjectType = OBJECT_TYPE;
+
     /// Offsets of the fields, for the golden file of layouts.
     pub const LAYOUT: [(&str, usize); 7] = [
         ("header", offset_of!(Self, header)),

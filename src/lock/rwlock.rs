@@ -76,6 +76,11 @@ const _: () = assert!(size_of::<Rwlock>() == SIZE);
 const _: () = assert!(offset_of!(Rwlock, rest) == 16 && align_of::<Rwlock>() <= 16);
 
 impl Rwlock {
+    /// The type of the object.
+    ///
+    /// cbindgen:ignore
+    pub const TYPE: ObjectType = OBJECT_TYPE;
+
     /// Offsets of the fields, for the golden file of layouts.
     pub const LAYOUT: [(&str, usize); 11] = [
         ("header", offset_of!(Self, header)),

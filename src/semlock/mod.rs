@@ -59,10 +59,12 @@
 //! refuses, with `ERANGE`, an operation that would raise such a record above `VALUE_MAX`. By that
 //! a process finds out whether it is the owner: see `operations::RELEASE`.
 
+mod inspect;
 mod open;
 mod operations;
 mod set;
 
+pub use inspect::{State, inspect};
 pub use open::open;
 
 use crate::deadline::Deadline;
@@ -76,6 +78,15 @@ use set::Set;
 pub fn remove(id: c_int) -> Result<()> {
     // SAFETY: IPC_RMID ignores the argument.
     unsafe { sys::semctl(id, 0, libc::IPC_RMID, Semun { val: 0 }) }.map(drop)
+}
+
+/// Removes a lock that no process holds or waits for. Returns whether it did.
+pub fn remove_free(id: c_int) -> Result<bool> {
+    match wrlock(id, Deadline::new(0)?) {
+        Err(error) if error == Errno::EAGAIN => return Ok(false),
+        locked => drop(locked?),
+    }
+    remove(id).map(|()| true)
 }
 
 /// Acquires a read lock.

@@ -17,6 +17,12 @@ pub struct FileId {
 }
 
 impl FileId {
+    /// The identity of the file with these numbers.
+    #[must_use]
+    pub fn new(device: libc::dev_t, inode: libc::ino_t) -> Self {
+        Self { device, inode }
+    }
+
     /// The identity of a file, from its status.
     pub fn of(st: &FileStat) -> Self {
         Self {

@@ -14,9 +14,14 @@ use nix::fcntl::{OFlag, SealFlag};
 use nix::sys::stat::{Mode, fstat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
-/// How long to wait for another process that is stopped while it opens a transient region.
+/// How long to wait for another process that is stopped while it opens a transient region, or has a
+/// lease on the file.
 const JOIN_TIMEOUT_MS: c_int = 1000;
+
+/// The pause before the next attempt while another process has a lease on the file.
+const LEASE_PAUSE: Duration = Duration::from_micros(50);
 
 /// The open file of a region, which this process can map.
 pub(super) struct Opened {
@@ -81,9 +86,20 @@ pub(super) fn look_up(name: &Name, read_only: bool, wait: &mut Deadline) -> Resu
         };
         let flags =
             access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-        let fd = nix::fcntl::open(name.path(), flags, Mode::empty())?;
+        let fd = match nix::fcntl::open(name.path(), flags, Mode::empty()).map_err(Errno::from) {
+            // A lease: unixipc(1) checks whether a process uses the region.
+            Err(error) if error == Errno::EAGAIN => {
+                wait.any(&mut [], Some(LEASE_PAUSE))?;
+                continue;
+            }
+            fd => fd?,
+        };
         let st = fstat(&fd)?;
         check_regular(&st)?;
+        if st.st_nlink == 0 {
+            // The name was removed after open(2) had looked it up, and before the file was open.
+            continue;
+        }
         let file = RegionFile::new(fd, &st);
         if !check::is_in_memory(file.as_fd())? {
             return Err(errno!(EOPNOTSUPP));

@@ -6,6 +6,9 @@ use core::mem::MaybeUninit;
 use libc::{c_char, c_int, c_long, key_t, mode_t};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+/// `F_SETSIG` of fcntl(2).
+const F_SETSIG: c_int = 10;
+
 /// `mkfifo(3)`, by the same system call as the C library's: `mknodat(2)`, or in musl `mknod(2)` if
 /// the architecture has it.
 ///
@@ -55,4 +58,25 @@ pub fn flock(fd: BorrowedFd, operation: c_int) -> Result<()> {
             done => return done.map(drop),
         }
     }
+}
+
+/// Takes a write lease on the file of a descriptor that is open for reading only
+/// (`F_SETLEASE`, fcntl(2)). `EAGAIN` if any other description of the file is open. The kernel
+/// signals a process that opens the file by SIGURG, whose default action is none.
+pub fn lease(fd: BorrowedFd) -> Result<()> {
+    let control = |command: c_int, argument: c_int| {
+        // SAFETY: no pointers.
+        let done = unsafe { libc::fcntl(fd.as_raw_fd(), command, argument) };
+        checked_int(c_long::from(done)).map(drop)
+    };
+    control(F_SETSIG, libc::SIGURG)?;
+    control(libc::F_SETLEASE, c_int::from(libc::F_WRLCK))
+}
+
+/// Whether the write lease on the file of a descriptor still exists. If another process wants to open
+/// the file, the kernel asks for the lease, and removes it after some time.
+pub fn has_lease(fd: BorrowedFd) -> bool {
+    // SAFETY: no pointers.
+    let lease = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETLEASE) };
+    lease == c_int::from(libc::F_WRLCK)
 }

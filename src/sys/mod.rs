@@ -26,7 +26,7 @@ mod sysv;
 mod thread;
 mod time;
 
-pub use fs::{flock, ftok, mkfifo};
+pub use fs::{flock, ftok, has_lease, lease, mkfifo};
 pub use memory::page_size;
 pub use pidfd::{has_process_ended, open_pidfd, peer_pidfd};
 pub use process::{ForkLocal, exec_random, is_known_process_id, pid_namespace, process_id, random};

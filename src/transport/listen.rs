@@ -143,3 +143,41 @@ fn remove_dead(path: &CStr, address: &UnixAddr) -> Result<()> {
         removed => Ok(removed?),
     }
 }
+
+/// Removes the path of a dead listener: a socket file to which no socket is bound. Returns whether it
+/// did. `EADDRINUSE` if a listener is starting at the path. It does not connect to a living
+/// listener, which would accept that as a client.
+pub fn remove_stale(path: &CStr, only_check: bool) -> Result<bool> {
+    let address = address(path)?;
+    let _uncancelled = CancelGuard::new();
+    if only_check {
+        return Ok(stale(path, &address)?.is_some());
+    }
+    let Some(file) = stale(path, &address)? else {
+        return Ok(false);
+    };
+    let _lock = lock(path)?;
+    // A program that does not use the lock may have replaced the file.
+    if stale(path, &address)? != Some(file) {
+        return Ok(false);
+    }
+    unlink(path)?;
+    Ok(true)
+}
+
+/// The device and the number of a socket file to which no socket is bound. Such a file stays unused:
+/// bind(2) makes a new one.
+fn stale(path: &CStr, address: &UnixAddr) -> Result<Option<(u64, u64)>> {
+    let st = nix::sys::stat::lstat(path)?;
+    if SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
+        return Ok(None);
+    }
+    // A listener has another type, so the kernel refuses the connection with EPROTOTYPE.
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let probe = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    match socket::connect(probe.as_raw_fd(), address) {
+        Err(Error::ECONNREFUSED) => Ok(Some((st.st_dev, st.st_ino))),
+        Err(error @ Error::EACCES) => Err(error.into()),
+        _ => Ok(None),
+    }
+}

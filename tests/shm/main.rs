@@ -12,6 +12,7 @@ mod storm;
 mod support;
 mod sysv;
 mod transient;
+mod unused;
 mod waiting;
 
 fn main() -> std::process::ExitCode {
