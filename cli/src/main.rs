@@ -4,8 +4,10 @@
 mod commands;
 #[allow(dead_code)] // for the commands that follow
 mod error;
-#[allow(dead_code, unused_imports)] // for the commands that follow
+mod inventory;
+mod objects;
 mod output;
+mod proc;
 
 use clap::Parser;
 use nix::sys::signal::{SigHandler, Signal, signal};

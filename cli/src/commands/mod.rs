@@ -1,6 +1,7 @@
 //! The commands, one a file. Each has its arguments, and a function `run`.
 
 mod completions;
+mod ls;
 
 use crate::error::{Code, Result};
 use crate::output::Output;
@@ -9,6 +10,8 @@ use clap::Subcommand;
 /// A command.
 #[derive(Subcommand)]
 pub enum Command {
+    /// List the objects that exist, and who uses them
+    Ls(ls::Args),
     /// Print the completions for a shell
     Completions(completions::Args),
 }
@@ -17,6 +20,7 @@ impl Command {
     /// Runs the command.
     pub fn run(&self, output: &Output) -> Result<Code> {
         match self {
+            Self::Ls(args) => ls::run(args, output),
             Self::Completions(args) => completions::run(args, output),
         }
     }

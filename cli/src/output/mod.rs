@@ -4,10 +4,11 @@
 mod json;
 mod printable;
 mod table;
+pub mod units;
 
 pub use json::Name;
 pub use printable::{escaped, escaped_str};
-pub use table::{Cell, Table};
+pub use table::{Cell, Table, cut};
 
 use crate::error::{Context, Error, Result};
 use clap::ValueEnum;

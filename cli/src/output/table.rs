@@ -5,6 +5,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Color, ContentArrangement};
 use crossterm::terminal;
 use std::io::{self, IsTerminal};
+use unicode_width::UnicodeWidthChar;
 
 /// A cell of a table.
 #[derive(Clone, Debug)]
@@ -98,10 +99,50 @@ impl Table {
     }
 }
 
+/// The beginning of a line that fits into this number of columns.
+pub fn cut(line: &str, columns: u16) -> &str {
+    let mut width = 0;
+    for (at, character) in line.char_indices() {
+        width += character.width().unwrap_or(0);
+        if width > columns.into() {
+            return line.get(..at).unwrap_or_default();
+        }
+    }
+    line
+}
+
 /// The width of the terminal. None if standard output is no terminal.
 pub fn terminal_width() -> Option<u16> {
     if !io::stdout().is_terminal() {
         return None;
     }
     terminal::size().ok().map(|(columns, _)| columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_by_their_width() {
+        for (line, columns, expected) in [
+            ("abc", 3, "abc"),
+            ("abc", 2, "ab"),
+            ("abc", 0, ""),
+            ("名前", 3, "名"),
+            ("a\u{301}bc", 2, "a\u{301}b"),
+        ] {
+            assert_eq!(cut(line, columns), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        let mut table = Table::new(&["NAME", "SIZE"]);
+        table.row(vec![Cell::text("\u{1b}[2Ja").bad(), Cell::number(7)]);
+        let text = table.render(false, None);
+        assert!(text.contains("\\x1b[2Ja"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert!(table.render(true, None).contains('\u{1b}'));
+    }
 }

@@ -1,0 +1,239 @@
+//! Regions: the files in /dev/shm, and memory without a name that processes map.
+
+use super::files::{Access, Users};
+use super::snapshot::{MappedRegion, Snapshot};
+use crate::objects::scan::scan;
+use crate::objects::{Lookup, Object};
+use crate::output::Name;
+use crate::proc::ProcessName;
+use crate::proc::maps::FileId;
+use crate::proc::memory::Memory;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use unixipc::shm::trailer::Attributes;
+
+/// The directory of the names.
+pub const DIRECTORY: &str = "/dev/shm";
+/// How much of a region is searched for objects.
+pub const SCAN_MAX: usize = 16 << 20;
+
+/// A region, or another file in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Region {
+    /// Its name. None for a region without a name, or whose name was removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// Its size, in bytes.
+    pub size: u64,
+    #[serde(flatten)]
+    pub access: Option<Access>,
+    /// The processes that map it.
+    pub processes: Vec<ProcessName>,
+    /// Whether a process has it mapped or open. None if a process may be invisible.
+    pub alive: Option<bool>,
+    /// Whether its last user removes the name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub transient: bool,
+    /// The layout tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<u64>,
+    /// Whether it is known to be a region of the library.
+    #[serde(skip)]
+    pub recognised: bool,
+    /// Whether not all of it was searched for objects, or nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partly_read: bool,
+    /// The objects in it.
+    pub objects: Vec<Object>,
+    #[serde(skip)]
+    pub file: FileId,
+}
+
+/// The regions with a name, and those without one that a visible process maps.
+pub fn find(snapshot: &Snapshot, users: &mut Users) -> io::Result<Vec<Region>> {
+    let mut regions = Vec::new();
+    let mut named = BTreeSet::new();
+    for entry in fs::read_dir(DIRECTORY)?.flatten() {
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        let name = entry.file_name();
+        if metadata.is_file() && !is_lock_file(name.as_bytes()) {
+            let file = id_of(&metadata);
+            named.insert(file);
+            regions.push(of_file(
+                &entry.path(),
+                name.as_bytes(),
+                file,
+                &metadata,
+                snapshot,
+                users,
+            ));
+        }
+    }
+    let unnamed = snapshot
+        .regions
+        .iter()
+        .filter(|(file, _)| !named.contains(file));
+    regions.extend(unnamed.map(|(file, mapped)| of_mapping(*file, mapped, snapshot)));
+    Ok(regions)
+}
+
+/// Whether a file is that of a name lock.
+pub fn is_lock_file(name: &[u8]) -> bool {
+    name.len() > 6 && name.starts_with(b".") && name.ends_with(b".lock")
+}
+
+/// The identity of a file.
+pub fn id_of(metadata: &Metadata) -> FileId {
+    FileId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    }
+}
+
+fn of_file(
+    path: &Path,
+    name: &[u8],
+    file: FileId,
+    metadata: &Metadata,
+    snapshot: &Snapshot,
+    users: &mut Users,
+) -> Region {
+    let mapped = snapshot.regions.get(&file);
+    let opened = snapshot.open_files.get(path.as_os_str().as_bytes());
+    let mut pids: BTreeSet<i32> = mapped
+        .iter()
+        .flat_map(|mapped| mapped.users.keys())
+        .copied()
+        .collect();
+    pids.extend(opened.into_iter().flatten());
+    let mut region = Region {
+        name: Some(Name([b"/", name].concat())),
+        size: metadata.len(),
+        access: Some(users.of(metadata)),
+        processes: snapshot.names(&pids),
+        alive: match pids.is_empty() {
+            false => Some(true),
+            true => snapshot.is_complete().then_some(false),
+        },
+        transient: false,
+        layout: None,
+        recognised: mapped.is_some_and(|mapped| mapped.by_program),
+        partly_read: false,
+        objects: Vec::new(),
+        file,
+    };
+    match open(path).ok().filter(|opened| has_id(opened, file)) {
+        Some(opened) => read_file(&opened, &mut region, &pids, snapshot),
+        None => region.partly_read = true,
+    }
+    region.recognised |= region.transient || region.layout.is_some() || !region.objects.is_empty();
+    region
+}
+
+/// Opens a file without waiting, whatever it is.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+fn has_id(opened: &File, file: FileId) -> bool {
+    opened
+        .metadata()
+        .is_ok_and(|metadata| id_of(&metadata) == file)
+}
+
+fn read_file(opened: &File, region: &mut Region, pids: &BTreeSet<i32>, snapshot: &Snapshot) {
+    if let Ok(len) = usize::try_from(region.size)
+        && let Ok(attributes) = Attributes::read(opened.as_fd(), len)
+    {
+        region.size = attributes.size as u64;
+        region.transient = attributes.transient;
+        region.layout = (attributes.layout != 0).then_some(attributes.layout);
+    }
+    let len = usize::try_from(region.size)
+        .unwrap_or(usize::MAX)
+        .min(SCAN_MAX);
+    region.partly_read = (len as u64) < region.size;
+    let mut bytes = vec![0; len];
+    // The file may be shorter by now.
+    let len = read_up_to(&mut bytes, |bytes, at| opened.read_at(bytes, at));
+    bytes.truncate(len);
+    find_objects(&bytes, region, pids, snapshot);
+}
+
+/// Fills `bytes` as far as possible. Returns how many were read.
+fn read_up_to(bytes: &mut [u8], read: impl Fn(&mut [u8], u64) -> io::Result<usize>) -> usize {
+    let mut done = 0;
+    while let Some(rest @ [_, ..]) = bytes.get_mut(done..) {
+        match read(rest, done as u64) {
+            Ok(0) | Err(_) => break,
+            Ok(len) => done += len,
+        }
+    }
+    done
+}
+
+fn find_objects(bytes: &[u8], region: &mut Region, pids: &BTreeSet<i32>, snapshot: &Snapshot) {
+    // The threads are needed only if there is an object, and few regions have one.
+    let mut found = Vec::new();
+    let (no_threads, no_processes) = (Default::default(), BTreeMap::new());
+    let nothing = Lookup {
+        threads: &no_threads,
+        processes: &no_processes,
+    };
+    scan(bytes, 0, &nothing, &mut found);
+    if !found.is_empty() && !pids.is_empty() {
+        let threads = snapshot.threads(pids);
+        let processes = snapshot.names(pids);
+        let processes = processes.into_iter().map(|process| (process.pid, process));
+        let lookup = Lookup {
+            threads: &threads,
+            processes: &processes.collect(),
+        };
+        found.clear();
+        scan(bytes, 0, &lookup, &mut found);
+    }
+    region.objects = found;
+}
+
+/// A region without a name.
+fn of_mapping(file: FileId, mapped: &MappedRegion, snapshot: &Snapshot) -> Region {
+    let pids: BTreeSet<i32> = mapped.users.keys().copied().collect();
+    let mut region = Region {
+        name: None,
+        size: mapped.mapping.len,
+        access: None,
+        processes: snapshot.names(&pids),
+        alive: Some(true),
+        transient: false,
+        layout: None,
+        recognised: mapped.by_program,
+        partly_read: true,
+        objects: Vec::new(),
+        file,
+    };
+    for (pid, address) in &mapped.places {
+        let Ok(memory) = Memory::open(*pid) else {
+            continue;
+        };
+        let len = usize::try_from(region.size)
+            .unwrap_or(usize::MAX)
+            .min(SCAN_MAX);
+        let mut bytes = vec![0; len];
+        if memory.read(&mut bytes, *address).is_ok() {
+            region.partly_read = (len as u64) < region.size;
+            find_objects(&bytes, &mut region, &pids, snapshot);
+            break;
+        }
+    }
+    region.recognised |= !region.objects.is_empty();
+    region
+}
