@@ -1,6 +1,7 @@
 //! The commands, one a file. Each has its arguments, and a function `run`.
 
 mod completions;
+mod gc;
 mod ls;
 
 use crate::error::{Code, Result};
@@ -12,6 +13,8 @@ use clap::Subcommand;
 pub enum Command {
     /// List the objects that exist, and who uses them
     Ls(ls::Args),
+    /// Remove objects that no living process uses
+    Gc(gc::Args),
     /// Print the completions for a shell
     Completions(completions::Args),
 }
@@ -21,6 +24,7 @@ impl Command {
     pub fn run(&self, output: &Output) -> Result<Code> {
         match self {
             Self::Ls(args) => ls::run(args, output),
+            Self::Gc(args) => gc::run(args, output),
             Self::Completions(args) => completions::run(args, output),
         }
     }
