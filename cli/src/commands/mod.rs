@@ -3,6 +3,7 @@
 mod completions;
 mod gc;
 mod ls;
+mod top;
 
 use crate::error::{Code, Result};
 use crate::output::Output;
@@ -15,6 +16,8 @@ pub enum Command {
     Ls(ls::Args),
     /// Remove objects that no living process uses
     Gc(gc::Args),
+    /// Show rates, lag, and who waits for whom
+    Top(top::Args),
     /// Print the completions for a shell
     Completions(completions::Args),
 }
@@ -25,6 +28,7 @@ impl Command {
         match self {
             Self::Ls(args) => ls::run(args, output),
             Self::Gc(args) => gc::run(args, output),
+            Self::Top(args) => top::run(args, output),
             Self::Completions(args) => completions::run(args, output),
         }
     }
