@@ -1,6 +1,7 @@
 //! The commands, one a file. Each has its arguments, and a function `run`.
 
 mod completions;
+mod doctor;
 mod gc;
 mod ls;
 mod top;
@@ -18,6 +19,8 @@ pub enum Command {
     Gc(gc::Args),
     /// Show rates, lag, and who waits for whom
     Top(top::Args),
+    /// Check the parts of the system that the library uses
+    Doctor(doctor::Args),
     /// Print the completions for a shell
     Completions(completions::Args),
 }
@@ -29,6 +32,7 @@ impl Command {
             Self::Ls(args) => ls::run(args, output),
             Self::Gc(args) => gc::run(args, output),
             Self::Top(args) => top::run(args, output),
+            Self::Doctor(args) => doctor::run(args, output),
             Self::Completions(args) => completions::run(args, output),
         }
     }
