@@ -1,0 +1,75 @@
+//! The tool as a user that is not root.
+
+use crate::support::*;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+/// What another user does not see is counted, and nothing of root's is removed.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn another_user() {
+    in_container(|| {
+        let roots = program(|| {
+            std::mem::forget(Region::create(c"/of-root", 4096, true));
+            channel_pair();
+        });
+        fs::write("/dev/shm/.dead.lock", "").unwrap();
+        let private = Permissions::from_mode(0o600);
+        fs::set_permissions("/dev/shm/.dead.lock", private).unwrap();
+        let own = program(|| {
+            become_nobody().unwrap();
+            // A process that has changed its user is not dumpable, and so not visible.
+            // SAFETY: no pointers.
+            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+            std::mem::forget(Region::create(c"/of-nobody", 4096, true));
+            channel_pair();
+        });
+        let listing = json_of(tool_as_nobody(&["ls"]));
+        assert!(
+            listing["unseen_processes"].as_u64().unwrap() >= 2,
+            "{listing}"
+        );
+        let found = listing["objects"].as_array().unwrap();
+        let region = found
+            .iter()
+            .find(|object| object["name"] == "/of-nobody")
+            .unwrap();
+        assert_eq!(region["alive"], true, "{listing}");
+        assert!(has_process(&region["processes"], pid_of(&own)));
+        assert!(
+            found.iter().all(|object| object["name"] != "/of-root"),
+            "{listing}"
+        );
+        let channels = found.iter().filter(|object| object["kind"] == "channel");
+        assert_eq!(channels.count(), 1, "{listing}");
+        let output = tool_as_nobody(&["ls"]).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains("could not be inspected"), "{errors}");
+        kill(own);
+        kill(roots);
+        let removed = json_of(tool_as_nobody(&["gc", "--older-than", "0"]));
+        let names: Vec<_> = removed["objects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|object| object["name"].clone())
+            .collect();
+        assert_eq!(names, ["/of-nobody"], "{removed}");
+        assert!(exists("/dev/shm/of-root") && exists("/dev/shm/.dead.lock"));
+        run(tool(&["gc", "--older-than", "0"]), 0);
+        assert!(!exists("/dev/shm/of-root") && !exists("/dev/shm/.dead.lock"));
+    });
+}
+
+/// Without /proc nothing is seen, and that is an error.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn without_proc() {
+    in_container(|| {
+        mount_tmpfs(c"/proc", 0, c"mode=0755");
+        let listing = json(&["ls"]);
+        assert_eq!(listing["unseen_processes"], 1, "{listing}");
+        run(tool(&["gc", "--older-than", "0"]), 0);
+        run(tool(&["doctor"]), 1);
+    });
+}
