@@ -5,6 +5,7 @@
 MAKEFLAGS += --no-builtin-rules
 
 prefix     = /usr/local
+bindir     = $(prefix)/bin
 libdir     = $(prefix)/lib
 includedir = $(prefix)/include
 datadir    = $(prefix)/share
@@ -85,7 +86,31 @@ $(build)/$(sofile): $(build)/unixipc.o packaging/unixipc.map
 	ln -sf $(sofile) $(build)/$(soname)
 	ln -sf $(soname) $(build)/libunixipc.so
 
-## make install       install below prefix= (libdir=, includedir=, datadir=, mandir=, DESTDIR=)
+## make tools         build the program unixipc, which shows and cleans the objects of the library
+.PHONY: tools
+tools: $(build)/unixipc
+# `make install` installs it if it is built; tool= leaves it out.
+tool := $(build)/unixipc
+tool_out := $(cargo_dir)/cli/$(if $(TARGET),$(TARGET)/)release
+$(build)/unixipc: $(shell find cli/src -name '*.rs') cli/Cargo.toml cli/Cargo.lock $(sources)
+	@scripts/need '$(CARGO)'
+	@mkdir -p $(build)/completions
+	$(CARGO) build --release --locked --manifest-path cli/Cargo.toml --target-dir $(cargo_dir)/cli \
+	    $(if $(TARGET),--target $(TARGET))
+	cp $(tool_out)/unixipc $@.new
+	$(if $(TARGET),:,for shell in bash zsh fish; do \
+	    $@.new completions $$shell >$(build)/completions/unixipc.$$shell || exit; \
+	done)
+	mv $@.new $@
+
+## make check-tools   run the tests of unixipc
+.PHONY: check-tools
+check-tools: examples
+	@scripts/need '$(CARGO)'
+	env -u MAKEFLAGS scripts/leaves-nothing \
+	    $(CARGO) test --locked --manifest-path cli/Cargo.toml --target-dir $(cargo_dir)/cli
+
+## make install       install below prefix= (bindir=, libdir=, includedir=, datadir=, mandir=, DESTDIR=)
 .PHONY: install
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(libdir)/cmake/unixipc' \
@@ -106,7 +131,23 @@ install: all
 	for page in $(pages); do \
 	    $(INSTALL) -m 0644 $$page '$(DESTDIR)$(mandir)'/man$${page##*.} || exit; \
 	done
+	@if [ -n '$(tool)' ] && [ -x '$(tool)' ]; then \
+	    $(MAKE) --no-print-directory install-tools; \
+	fi
 	@$(if $(or $(DESTDIR),$(quiet)),:,echo 'Installed. If the linker searches $(libdir), run ldconfig.')
+
+# make install-tools: only the program, its page and its completions.
+.PHONY: install-tools
+install-tools: tools
+	$(INSTALL) -D -m 0755 $(build)/unixipc '$(DESTDIR)$(bindir)/unixipc'
+	$(INSTALL) -D -m 0644 man/unixipc.1 '$(DESTDIR)$(mandir)/man1/unixipc.1'
+	$(if $(TARGET),:,\
+	    $(INSTALL) -D -m 0644 $(build)/completions/unixipc.bash '$(DESTDIR)$(bash_completion)' && \
+	    $(INSTALL) -D -m 0644 $(build)/completions/unixipc.zsh '$(DESTDIR)$(zsh_completion)' && \
+	    $(INSTALL) -D -m 0644 $(build)/completions/unixipc.fish '$(DESTDIR)$(fish_completion)')
+bash_completion = $(datadir)/bash-completion/completions/unixipc
+zsh_completion  = $(datadir)/zsh/site-functions/_unixipc
+fish_completion = $(datadir)/fish/vendor_completions.d/unixipc.fish
 
 # The .pc file names directories below the prefix by ${prefix}, so that pkg-config's --define-prefix
 # can move them. The CMake file finds the directories relative to its own.
@@ -123,6 +164,8 @@ uninstall:
 	rm -f '$(DESTDIR)$(libdir)'/libunixipc.a '$(DESTDIR)$(libdir)'/libunixipc.so \
 	    '$(DESTDIR)$(libdir)'/libunixipc.so.$(soversion)* '$(DESTDIR)$(libdir)/pkgconfig/unixipc.pc'
 	rm -rf '$(DESTDIR)$(libdir)/cmake/unixipc' '$(DESTDIR)$(datadir)/unixipc'
+	rm -f '$(DESTDIR)$(bindir)/unixipc' '$(DESTDIR)$(mandir)/man1/unixipc.1' \
+	    '$(DESTDIR)$(bash_completion)' '$(DESTDIR)$(zsh_completion)' '$(DESTDIR)$(fish_completion)'
 	for header in $(headers); do \
 	    rm -f '$(DESTDIR)$(includedir)'/$$header || exit; \
 	done
@@ -130,7 +173,8 @@ uninstall:
 	    rm -f '$(DESTDIR)$(mandir)'/man$${page##*.}/$$page || exit; \
 	done
 	for directory in '$(libdir)/pkgconfig' '$(libdir)/cmake' '$(includedir)/unixipc' \
-	    '$(includedir)' '$(datadir)' '$(mandir)/man3' '$(mandir)/man7'; do \
+	    '$(includedir)' '$(datadir)' '$(mandir)/man1' '$(mandir)/man3' '$(mandir)/man7' '$(bindir)' \
+	    '$(dir $(bash_completion))' '$(dir $(zsh_completion))' '$(dir $(fish_completion))'; do \
 	    rmdir -p --ignore-fail-on-non-empty '$(DESTDIR)'"$$directory" 2>/dev/null || :; \
 	done
 
@@ -139,7 +183,7 @@ uninstall:
 stage: $(build)/stage.done
 $(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a $(addprefix include/,$(headers)) \
     Makefile $(wildcard packaging/*.in packaging/*.h packaging/cmake/*.in) $(pages)
-	$(MAKE) --no-print-directory -s install quiet=1 DESTDIR= prefix='$(stage)' \
+	$(MAKE) --no-print-directory -s install tool= quiet=1 DESTDIR= prefix='$(stage)' \
 	    libdir='$(stage)/lib' includedir='$(stage)/include' datadir='$(stage)/share' \
 	    mandir='$(stage)/share/man'
 	touch $@
@@ -200,7 +244,7 @@ msrv := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 .PHONY: format
 format:
 	@scripts/need cargo clang-format git
-	for manifest in Cargo.toml benches/harness/Cargo.toml benches/subjects/iceoryx2/Cargo.toml; do \
+	for manifest in Cargo.toml cli/Cargo.toml benches/harness/Cargo.toml benches/subjects/iceoryx2/Cargo.toml; do \
 	    cargo fmt --all --manifest-path $$manifest || exit; \
 	done
 	scripts/c-files | xargs clang-format -i

@@ -309,7 +309,7 @@ fn pages_have_functions() {
     let mut problems = Vec::new();
     for file in files
         .keys()
-        .filter(|file| !file.ends_with(".7") && *file != CXX)
+        .filter(|file| file.ends_with(".3") && *file != CXX)
     {
         let function = file.strip_suffix(".3");
         if !function.is_some_and(|function| exports.contains(function)) {
@@ -359,7 +359,7 @@ fn sections() {
 #[apply(isolated)]
 fn versions() {
     let mut problems = Vec::new();
-    for page in pages(&[".3", ".7"]) {
+    for page in pages(&[".1", ".3", ".7"]) {
         let (name, section) = page.file.rsplit_once('.').unwrap();
         let title = page.source.lines().find(|line| line.starts_with(".TH "));
         let words: Vec<&str> = title.unwrap_or_default().splitn(5, ' ').collect();
@@ -483,7 +483,7 @@ fn overview_errors() {
 fn references() {
     let exports = exports();
     let mut problems = Vec::new();
-    for page in pages(&[".3", ".7"]) {
+    for page in pages(&[".1", ".3", ".7"]) {
         for line in page.source.lines().map(plain) {
             for word in function_words(&line) {
                 if !exports.contains(word) {
@@ -557,7 +557,7 @@ fn run_example(program: &str, compiler: &str, standard: &str) -> Result<(), libt
 /// Runs a formatter on each page; it must not print a warning.
 fn silent(formatter: &[&str], shows_text: bool) {
     let mut problems = Vec::new();
-    for page in pages(&[".3", ".7"]) {
+    for page in pages(&[".1", ".3", ".7"]) {
         let mut command = Command::new(formatter[0]);
         command
             .args(&formatter[1..])

@@ -1,7 +1,7 @@
 //! `unixipc gc`: removes objects that no living process uses.
 //!
 //! Each object is checked at the moment of its removal, under the lock that the library takes, and by
-//! a check of the kernel that covers all processes: it does not depend on what this process may see.
+//! a check of the kernel that covers all processes, including those that are invisible here.
 
 mod paths;
 mod regions;
@@ -21,7 +21,7 @@ pub struct Args {
     /// Remove only objects with this name; * and ? are wildcards. A name without wildcards also
     /// stands for a region that is not known to belong to unixipc
     pattern: Option<String>,
-    /// Remove nothing, and say what would be removed
+    /// Remove nothing, and list the objects that would be removed
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// Keep objects that have changed since then: a number and s, m, h or d
@@ -35,7 +35,7 @@ pub struct Args {
     sysv: bool,
 }
 
-/// An object that no process uses, and what was done with it.
+/// An object that no process uses, and the outcome of its removal.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     pub kind: &'static str,

@@ -62,7 +62,7 @@ pub struct Channel {
     pub age: Option<u64>,
 }
 
-/// The event count of a receiver that takes no more messages.
+/// The event count of a receiver that has ended receiving.
 const ENDED: u32 = unixipc::transport::event_count::ENDED;
 
 /// The channels of all visible processes. `now` is the time since the boot, in nanoseconds.

@@ -60,7 +60,7 @@ pub struct Memory {
     pub place: Option<(i32, u64)>,
 }
 
-/// What the label of a memory says.
+/// The content of the label of a memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// When the memory was made, in nanoseconds since the boot.

@@ -91,7 +91,7 @@ fn has_objects(segment: &Segment, address: *const u8) -> bool {
         .unwrap_or(usize::MAX)
         .min(SCAN_MAX);
     let mut bytes = vec![0; len];
-    // SAFETY: the segment has this size, and is attached. Another process may write to it meanwhile;
+    // SAFETY: the segment has this size, and is attached. Another process may write to it at the same time;
     // the bytes of the copy are only compared with headers.
     unsafe { ptr::copy_nonoverlapping(address, bytes.as_mut_ptr(), len) };
     let (threads, processes) = (Default::default(), BTreeMap::new());

@@ -1,4 +1,4 @@
-//! The rows of the table: what flows from whom to whom, and who waits for whom.
+//! The rows of the table: the rates of channels, feeds and cells, and the processes that wait.
 
 use super::ring;
 use super::sample::Sample;
@@ -40,7 +40,7 @@ pub struct Flow {
     /// How often a side has slept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_per_second: Option<f64>,
-    /// Who waits for whom, or what is wrong.
+    /// Which side waits for the other one, or a fault.
     pub state: String,
     /// Whether the state needs attention.
     pub bad: bool,
