@@ -136,9 +136,9 @@ install: all
 	fi
 	@$(if $(or $(DESTDIR),$(quiet)),:,echo 'Installed. If the linker searches $(libdir), run ldconfig.')
 
-# make install-tools: only the program, its page and its completions.
+# Only the program, its page and its completions. It builds nothing, because root may install.
 .PHONY: install-tools
-install-tools: tools
+install-tools:
 	$(INSTALL) -D -m 0755 $(build)/unixipc '$(DESTDIR)$(bindir)/unixipc'
 	$(INSTALL) -D -m 0644 man/unixipc.1 '$(DESTDIR)$(mandir)/man1/unixipc.1'
 	$(if $(TARGET),:,\

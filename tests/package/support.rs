@@ -52,7 +52,9 @@ pub fn install(args: &[&str]) -> Result<()> {
 
 pub fn install_command(args: &[&str]) -> Command {
     let mut command = stage::make_command();
-    command.args(["install", "CARGO=/bin/false"]).args(args);
+    // Whether the tool has been built does not matter.
+    let fixed = ["install", "CARGO=/bin/false", "tool="];
+    command.args(fixed).args(args);
     command
 }
 
