@@ -195,9 +195,9 @@ examples: stage
 	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' $(MAKE) --no-print-directory -C c_examples \
 	    CXX='$(CXX)' out=../$(build)/examples LDFLAGS='$(LDFLAGS) "-Wl,-rpath,$(stage)/lib"'
 
-## make demo          build everything and run the examples
+## make demo          build everything and run the examples, and then the tool
 .PHONY: demo
-demo: examples
+demo: examples tools
 	@scripts/need sha256sum awk cmp
 	@scripts/demo $(build)/examples
 

@@ -84,12 +84,17 @@ pub fn report_unseen(snapshot: &Snapshot, unread: usize, output: &Output) {
         false => "; root sees more",
     };
     if !snapshot.is_complete() && !output.is_json() {
-        output.note(&format!(
-            "{} processes could not be inspected{hint}",
-            snapshot.unseen
-        ));
+        output.note(&format!("{}{hint}", not_inspected(snapshot.unseen)));
     }
     if unread > 0 && !output.is_json() {
         output.note(&format!("{unread} directories were not read"));
+    }
+}
+
+/// How many processes could not be inspected, in words.
+pub fn not_inspected(count: usize) -> String {
+    match count {
+        1 => "1 process could not be inspected".into(),
+        count => format!("{count} processes could not be inspected"),
     }
 }

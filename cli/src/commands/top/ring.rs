@@ -9,8 +9,9 @@ use unixipc::transport::ring_memory::CONTROL;
 
 /// The largest part of a ring that is read.
 const READ_MAX: u64 = 4 << 20;
-/// How long messages are counted if more were sent than the ring holds.
-const PAUSE: Duration = Duration::from_micros(200);
+/// How long messages are counted if more were sent than the ring holds. The sender may send nothing in
+/// such a time, or more than the ring holds. In microseconds.
+const PAUSES: [u64; 5] = [200, 50, 1000, 20, 5000];
 /// The bit of a length that marks a message with descriptors.
 const MARKED: u32 = 1 << 31;
 
@@ -32,14 +33,10 @@ pub fn messages(memory: &Memory, align: u64, from: u64, to: u64) -> Option<(f64,
         return Some((count as f64, false));
     }
     // The ring does not have all of them any longer: count for a moment.
-    let begin = ring.tail()?;
-    thread::sleep(PAUSE);
-    let end = ring.tail()?;
-    let count = ring.count(begin, end).filter(|count| *count > 0)?;
-    Some((
-        bytes as f64 * count as f64 / end.wrapping_sub(begin) as f64,
-        true,
-    ))
+    let per_byte = PAUSES
+        .into_iter()
+        .find_map(|pause| ring.count_during(Duration::from_micros(pause)))?;
+    Some((bytes as f64 * per_byte, true))
 }
 
 /// A ring of another process.
@@ -56,6 +53,15 @@ impl Ring {
         let mut tail = [0; 8];
         self.process.read(&mut tail, self.address).ok()?;
         Some(u64::from_le_bytes(tail))
+    }
+
+    /// The number of messages per byte during a pause. None if the sender sends nothing, or too much.
+    fn count_during(&self, pause: Duration) -> Option<f64> {
+        let begin = self.tail()?;
+        thread::sleep(pause);
+        let end = self.tail()?;
+        let count = self.count(begin, end).filter(|count| *count > 0)?;
+        Some(count as f64 / end.wrapping_sub(begin) as f64)
     }
 
     /// Counts the records between two cursors. None if some of them have been overwritten, or are no

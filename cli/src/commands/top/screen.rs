@@ -2,6 +2,7 @@
 
 use super::sample::Sample;
 use super::{Args, flow, terminal_error};
+use crate::commands::ls::not_inspected;
 use crate::error::{Code, Context, Result};
 use crate::output::{Output, cut};
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
@@ -139,7 +140,7 @@ fn draw(
     line(0, &summary, None)?;
     let unseen = match now.snapshot.unseen {
         0 => String::new(),
-        count => format!("{count} processes could not be inspected"),
+        count => not_inspected(count),
     };
     line(1, &unseen, Some(Color::Yellow))?;
     let rows = flow::table(&flows).render(false, None);
