@@ -131,8 +131,10 @@ impl Label {
     pub fn set_subscriber(&self, name: &[u8; NAME_SIZE], is_lossy: bool) {
         let flags = if is_lossy { LOSSY } else { 0 };
         self.flags.store(flags, Ordering::Relaxed);
-        for (word, bytes) in self.name.iter().zip(name.as_chunks().0) {
-            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        for (word, chunk) in self.name.iter().zip(name.chunks_exact(8)) {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(chunk);
+            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
         }
     }
 }

@@ -136,7 +136,7 @@ fn state(memory: &Memory, words: Words<'_>, peer: Option<&Memory>) -> SideState 
         receiver_asleep: receiver % 2 == 1,
         sender_asleep: sender % 2 == 1,
         ended: words.u32(268) != 0 || words.u32(272) != 0 || receiver == ENDED,
-        invalid: unread > memory.ring_size || !tail.is_multiple_of(8) || !head.is_multiple_of(8),
+        invalid: unread > memory.ring_size || tail % 8 != 0 || head % 8 != 0,
         event_counts,
         created: label.as_ref().map(|label| label.created),
         align: label.map_or(0, |label| label.align),

@@ -81,9 +81,8 @@ pub struct FeedState {
 pub fn find(snapshot: &Snapshot, listeners: &HashMap<u64, Listener>, now: u64) -> Vec<Feed> {
     let mut pages: HashMap<u64, Vec<&Memory>> = HashMap::new();
     for memory in snapshot.memories.values() {
-        if memory.kind == Kind::Subscriber
-            && let Some(label) = memory.label()
-        {
+        let label = memory.label().filter(|_| memory.kind == Kind::Subscriber);
+        if let Some(label) = label {
             pages.entry(label.peer).or_default().push(memory);
         }
     }
@@ -174,7 +173,7 @@ fn subscriber(
         lost: lost.min(count),
         asleep: event_count % 2 == 1,
         // The record of a message has at least 16 bytes.
-        invalid: !head.is_multiple_of(8) || sequence > head / 16,
+        invalid: head % 8 != 0 || sequence > head / 16,
         event_count,
         memory: page.id,
     })

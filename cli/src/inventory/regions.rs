@@ -151,9 +151,10 @@ fn has_id(opened: &File, file: FileId) -> bool {
 }
 
 fn read_file(opened: &File, region: &mut Region, pids: &BTreeSet<i32>, snapshot: &Snapshot) {
-    if let Ok(len) = usize::try_from(region.size)
-        && let Ok(attributes) = Attributes::read(opened.as_fd(), len)
-    {
+    let attributes = usize::try_from(region.size)
+        .ok()
+        .and_then(|len| Attributes::read(opened.as_fd(), len).ok());
+    if let Some(attributes) = attributes {
         region.size = attributes.size as u64;
         region.transient = attributes.transient;
         region.layout = (attributes.layout != 0).then_some(attributes.layout);

@@ -47,7 +47,7 @@ pub fn decode(words: Words<'_>, lookup: &Lookup) -> Option<(Cell, usize)> {
     let is_cell = words.0.len() >= CONTROL
         && slots.is_power_of_two()
         && (2..=SLOTS_MAX).contains(&slots)
-        && stride.is_multiple_of(64)
+        && stride % 64 == 0
         && (1..=stride).contains(&value_size);
     if !is_cell {
         return None;

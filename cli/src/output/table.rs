@@ -62,7 +62,7 @@ impl Table {
     /// A table without rows.
     pub fn new(header: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
-        table.load_style(NOTHING);
+        table.load_preset(NOTHING);
         table.set_header(header.to_vec());
         Self(table)
     }
