@@ -7,8 +7,8 @@ use std::fmt;
 /// A system error number, such as `EINVAL`, and the place in the source where the library has found
 /// the reason for it. Two errors are equal if their numbers are.
 ///
-/// One word has both: [`CODE_BITS`] bits of the number, and the place above them. So a place costs
-/// nothing: it is a part of a constant.
+/// One word has both: 12 bits of the number, and the place above them. So a place costs nothing: it
+/// is a part of a constant.
 #[derive(Clone, Copy)]
 pub struct Errno(u32);
 

@@ -1,11 +1,6 @@
 /*
  * An object that has a probe of its own, as <sys/sdt.h> makes it, for the test of a static program.
  */
-#if defined(__x86_64__) || defined(__aarch64__) || (defined(__riscv) && __riscv_xlen == 64) || \
-    defined(__loongarch64)
-#define ADDRESS ".8byte "
-#endif
-
 void other_probe(void);
 
 void other_probe(void)
@@ -16,7 +11,7 @@ void other_probe(void)
                      ".4byte 992f-991f, 994f-993f, 3\n"
                      "991: .asciz \"stapsdt\"\n"
                      "992: .balign 4\n"
-                     "993: " ADDRESS "990b\n" ADDRESS "_.stapsdt.base\n" ADDRESS "0\n"
+                     "993: .8byte 990b, _.stapsdt.base, 0\n"
                      ".asciz \"other\"\n"
                      ".asciz \"probe\"\n"
                      ".asciz \"\"\n"

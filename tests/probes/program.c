@@ -51,7 +51,8 @@ static void channels(void)
     printf("channel_send_many %p 7 2\n", (void *)ends[0]);
     must(ipc_channel_recv_many(ends[1], targets, 2, -1), "ipc_channel_recv_many");
     printf("channel_receive_many %p 7 2\n", (void *)ends[1]);
-    expect_errno(ipc_channel_recv(ends[1], a, sizeof(a), 0), EAGAIN, "a receive from an empty ring");
+    expect_errno(ipc_channel_recv(ends[1], a, sizeof(a), 0), EAGAIN,
+                 "a receive from an empty ring");
     printf("error %d channel/recv.rs ?\n", EAGAIN);
     expect_errno(ipc_channel_recv(ends[1], a, sizeof(a), 1), ETIMEDOUT, "a time-out");
     printf("channel_sleep %p 0\n", (void *)ends[1]);
@@ -138,7 +139,8 @@ static void locks(void)
     if (ipc_mutex_lock(mutex, -1) != IPC_OWNER_DIED)
         errx(1, "the owner did not die");
     printf("owner_died ?\n");
-    if (pthread_create(&thread, NULL, lock_with_timeout, mutex) != 0 || pthread_join(thread, NULL) != 0)
+    if (pthread_create(&thread, NULL, lock_with_timeout, mutex) != 0 ||
+        pthread_join(thread, NULL) != 0)
         errx(1, "a thread");
     printf("lock_wait ? %d\n", gettid());
     printf("lock_waited ? %d\n", ETIMEDOUT);
