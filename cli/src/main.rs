@@ -2,9 +2,9 @@
 //! and runs nothing in the observed programs. The page unixipc(1) describes it.
 
 mod commands;
-#[allow(dead_code)] // for the commands that follow
 mod error;
 mod inventory;
+mod messages;
 mod objects;
 mod output;
 mod proc;

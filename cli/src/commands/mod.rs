@@ -1,9 +1,13 @@
 //! The commands, one a file. Each has its arguments, and a function `run`.
 
+mod call;
+mod cat;
 mod completions;
 mod doctor;
+mod echo;
 mod gc;
 mod ls;
+mod send;
 mod top;
 
 use crate::error::{Code, Result};
@@ -21,6 +25,14 @@ pub enum Command {
     Top(top::Args),
     /// Check the parts of the system that the library uses
     Doctor(doctor::Args),
+    /// Print the messages of a feed, a channel or a FIFO
+    Cat(cat::Args),
+    /// Send messages to a channel or a FIFO, or publish them
+    Send(send::Args),
+    /// Send requests over a channel, and print the replies
+    Call(call::Args),
+    /// Send each message of a channel back
+    Echo(echo::Args),
     /// Print the completions for a shell
     Completions(completions::Args),
 }
@@ -33,6 +45,10 @@ impl Command {
             Self::Gc(args) => gc::run(args, output),
             Self::Top(args) => top::run(args, output),
             Self::Doctor(args) => doctor::run(args, output),
+            Self::Cat(args) => cat::run(args, output),
+            Self::Send(args) => send::run(args, output),
+            Self::Call(args) => call::run(args, output),
+            Self::Echo(args) => echo::run(args, output),
             Self::Completions(args) => completions::run(args, output),
         }
     }

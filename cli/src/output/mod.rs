@@ -6,7 +6,7 @@ mod printable;
 mod table;
 pub mod units;
 
-pub use json::Name;
+pub use json::{Name, line as json_line};
 pub use printable::{escaped, escaped_str};
 pub use table::{Cell, Table, cut};
 

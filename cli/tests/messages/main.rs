@@ -1,0 +1,7 @@
+//! The commands that send and receive messages, beside real feeds, listeners and FIFOs.
+
+mod channels;
+mod feeds;
+mod fifos;
+mod support;
+mod terminal;
