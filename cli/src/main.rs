@@ -8,6 +8,7 @@ mod messages;
 mod objects;
 mod output;
 mod proc;
+mod recording;
 
 use clap::Parser;
 use nix::sys::signal::{SigHandler, Signal, signal};

@@ -7,6 +7,8 @@ mod doctor;
 mod echo;
 mod gc;
 mod ls;
+mod record;
+mod replay;
 mod send;
 mod top;
 
@@ -33,6 +35,10 @@ pub enum Command {
     Call(call::Args),
     /// Send each message of a channel back
     Echo(echo::Args),
+    /// Record a feed
+    Record(record::Args),
+    /// Publish a recording
+    Replay(replay::Args),
     /// Print the completions for a shell
     Completions(completions::Args),
 }
@@ -49,6 +55,8 @@ impl Command {
             Self::Send(args) => send::run(args, output),
             Self::Call(args) => call::run(args, output),
             Self::Echo(args) => echo::run(args, output),
+            Self::Record(args) => record::run(args, output),
+            Self::Replay(args) => replay::run(args, output),
             Self::Completions(args) => completions::run(args, output),
         }
     }

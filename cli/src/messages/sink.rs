@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result};
 use libc::mode_t;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use unixipc::channel::{self, Channel};
 use unixipc::deadline::Deadline;
 use unixipc::errno::Errno;
@@ -120,6 +120,28 @@ impl Sink {
             feed.service().context("the feed")?;
         }
         Ok(())
+    }
+
+    /// Waits until a time; without end if there is none. Meanwhile a feed admits subscribers.
+    pub fn wait_until(&mut self, time: Option<Instant>) -> std::result::Result<(), Stop> {
+        loop {
+            super::check()?;
+            let slice = Limit::new(None).slice();
+            let left = time.map_or(slice, |time| {
+                time.saturating_duration_since(Instant::now()).min(slice)
+            });
+            if left.is_zero() {
+                return Ok(());
+            }
+            match self {
+                // poll(2) counts in milliseconds.
+                Self::Feed(feed) if left >= Duration::from_millis(1) => {
+                    wait_readable(&[feed.fd().context("the feed")?], left)?;
+                    feed.service().context("the feed")?;
+                }
+                _ => std::thread::sleep(left),
+            }
+        }
     }
 
     /// Waits until `input` is readable. Meanwhile a feed admits subscribers.

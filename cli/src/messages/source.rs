@@ -136,6 +136,14 @@ impl Source {
         }
     }
 
+    /// The identity of the feed; zeros for another source.
+    pub fn feed_id(&self) -> [u8; 16] {
+        match self {
+            Self::Feed(subscriber, _) => subscriber.feed_id(),
+            _ => [0; 16],
+        }
+    }
+
     fn lost(&mut self) -> Event {
         match self {
             Self::Feed(subscriber, reported) => {

@@ -3,5 +3,6 @@
 mod channels;
 mod feeds;
 mod fifos;
+mod recordings;
 mod support;
 mod terminal;

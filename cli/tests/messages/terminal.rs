@@ -63,6 +63,8 @@ fn names_cannot_control_the_terminal() {
 fn binary_is_not_written_to_a_terminal() {
     let text = on_terminal(&["cat", "-f", "prefixed", "/nowhere"], Stdio::null(), true);
     assert!(text.contains("terminal"), "{text}");
+    let text = on_terminal(&["record", "/nowhere", "-"], Stdio::null(), true);
+    assert!(!text.is_empty());
 }
 
 /// Progress is shown for a long transfer, and is removed at the end.
