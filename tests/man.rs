@@ -236,7 +236,7 @@ fn plain(line: &str) -> String {
 }
 
 fn unescape(text: &str) -> String {
-    const ESCAPES: [(&str, &str); 9] = [
+    const ESCAPES: [(&str, &str); 10] = [
         ("-", "-"),
         ("e", "\\"),
         (" ", " "),
@@ -246,6 +246,7 @@ fn unescape(text: &str) -> String {
         ("fB", ""),
         ("fI", ""),
         ("fP", ""),
+        ("fR", ""),
     ];
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_string();
