@@ -219,6 +219,15 @@ loom:
 	    $(CARGO) test --release --locked --test loom --target-dir target/loom \
 	    $(if $(TEST),-- --exact '$(TEST)')
 
+## make litmus        run litmus tests of the orderings on which the protocols rely (doc/memory-order.md)
+.PHONY: litmus
+litmus: $(build)/litmus
+	$(build)/litmus
+$(build)/litmus: $(wildcard tests/litmus/*.[ch]) Makefile
+	@scripts/need '$(CC)'
+	@mkdir -p $(build)
+	$(CC) -std=c11 -O2 -Wall -Wextra -Wpedantic -pthread -o $@ $(filter %.c,$^) $(LDFLAGS)
+
 ## make sanitize      run the suites of the objects in shared memory under AddressSanitizer and
 ##                      ThreadSanitizer; SANITIZER=address or SANITIZER=thread: under one of them
 SANITIZER = address thread
