@@ -67,7 +67,7 @@ fn sleeps_without_polling() {
     let before = cpu_time();
     assert_eq!(cell.wait(0, 700), Err(ETIMEDOUT));
     let used = cpu_time() - before;
-    assert!(used < Duration::from_millis(10), "{used:?}");
+    assert!(used < Duration::from_millis(70), "{used:?} of 700 ms");
 }
 
 /// A process that can only read the memory requeues the waiters to a futex that no store wakes.

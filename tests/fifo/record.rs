@@ -106,10 +106,7 @@ fn full() {
         assert!(took >= Duration::from_millis(timeout as u64) && took < Duration::from_secs(5));
     }
     let used = cpu_time() - before;
-    assert!(
-        used < Duration::from_millis(20),
-        "{used:?} of the processor"
-    );
+    assert!(used < Duration::from_millis(56), "{used:?} of 561 ms");
     for timeout in [-1, LONG, INTR] {
         let sender = fork_reporter::<usize>(|| send(&writer, &record(0, sent), timeout));
         wait_asleep(sender.0);
@@ -152,10 +149,7 @@ fn empty() {
         assert!(took >= Duration::from_millis(timeout as u64) && took < Duration::from_secs(5));
     }
     let used = cpu_time() - before;
-    assert!(
-        used < Duration::from_millis(20),
-        "{used:?} of the processor"
-    );
+    assert!(used < Duration::from_millis(56), "{used:?} of 561 ms");
     for timeout in [-1, LONG, INTR] {
         let receiver = fork_reporter::<usize>(|| recv(&reader, timeout).map(|got| got.len()));
         wait_asleep(receiver.0);
