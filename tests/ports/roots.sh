@@ -11,8 +11,11 @@ own_processes() {
 
 # run_bounded SECONDS COMMAND...: like own_processes, with a time limit.
 run_bounded() {
+    local status=0
     timeout --foreground --signal=KILL "$1" setpriv --pdeathsig KILL unshare --mount \
-        --propagation private --pid --fork --kill-child --mount-proc "${@:2}"
+        --propagation private --pid --fork --kill-child --mount-proc "${@:2}" || status=$?
+    [ $status -ne 137 ] || echo "ports: stopped after $1 s: ${*:2:4} ..." >&2
+    return $status
 }
 
 # The URI of the Debian archive in the configuration of apt.
