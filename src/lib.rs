@@ -2,7 +2,7 @@
 //!
 //! The product is a C library: a program includes `<unixipc.h>` and links with the flags that
 //! `pkg-config --cflags --libs unixipc` prints. This crate is its source. Its Rust items are public
-//! only for the tests.
+//! only for the tests and for the programs of this repository, such as `bridge/`.
 //!
 //! # Modules
 //!
