@@ -1,0 +1,298 @@
+//! The routes of a bridge: each one has a thread, an event loop and a connection of its own. So a
+//! slow route does not delay the others.
+
+use crate::call;
+use crate::config::{Direction, EngineSettings, LocalKind, Route, Settings};
+use crate::engine::nats::Nats;
+use crate::engine::{Engine, EngineError, Failure, Result};
+use crate::export::{self, ChannelSource, FifoSource};
+use crate::import::{self, ChannelSink, FeedSink, FifoSink};
+use crate::local::LocalError;
+use crate::metrics::Metrics;
+use crate::pause::Pauses;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::runtime::Builder;
+use tokio::select;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+
+/// The longest pause between two attempts to open a stream or to connect.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The number of requests that wait for a local server. Later ones are dropped.
+const REQUESTS_MAX: usize = 256;
+
+/// The values that the parts of a route share.
+#[derive(Clone)]
+pub struct Context {
+    /// The route.
+    pub route: Route,
+    /// Its numbers.
+    pub metrics: Arc<Metrics>,
+    /// The time limit for a confirmation.
+    pub timeout: Duration,
+    /// The time limit for the messages in flight when the bridge ends.
+    pub drain: Duration,
+    /// Where the route remembers its position.
+    pub state_dir: Option<PathBuf>,
+    engine: EngineSettings,
+    stop: watch::Receiver<bool>,
+}
+
+impl Context {
+    /// The context of a route.
+    pub fn new(route: Route, settings: &Settings, stop: watch::Receiver<bool>) -> Self {
+        Self {
+            route,
+            metrics: Arc::default(),
+            timeout: settings.engine.timeout,
+            drain: settings.drain,
+            state_dir: settings.state_dir.clone(),
+            engine: settings.engine.clone(),
+            stop,
+        }
+    }
+
+    /// Whether the bridge stops.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits until the bridge stops.
+    pub async fn stopping(&self) {
+        // An error means that the main thread has ended.
+        let _ = self.stop.clone().wait_for(|&stop| stop).await;
+    }
+
+    /// Pauses. Returns false if the bridge stops.
+    async fn pause(&self, pauses: &mut Pauses) -> bool {
+        select! {
+            () = sleep(pauses.next()) => true,
+            () = self.stopping() => false,
+        }
+    }
+
+    /// Connects with the engine. None if the bridge stops.
+    pub async fn connect<E: Engine>(&self) -> Option<E> {
+        let name = self.route.to_string();
+        let deliveries = match self.route.local.kind {
+            LocalKind::Call => REQUESTS_MAX,
+            _ => 2 * self.route.options.window_messages + 64,
+        };
+        let mut pauses = Pauses::up_to(PAUSE_MAX);
+        while !self.is_stopping() {
+            match E::connect(&self.engine, &name, deliveries).await {
+                Ok(engine) => return Some(engine),
+                Err(error) => self.complain(&error),
+            }
+            self.pause(&mut pauses).await;
+        }
+        None
+    }
+
+    /// Repeats `open` until it succeeds. None if the bridge stops.
+    pub async fn until_open<T>(&self, open: impl AsyncFn() -> Result<T>) -> Result<Option<T>> {
+        let mut pauses = Pauses::up_to(PAUSE_MAX);
+        loop {
+            let opened = select! {
+                opened = open() => opened,
+                () = self.stopping() => return Ok(None),
+            };
+            match opened {
+                Ok(opened) => {
+                    self.metrics.set_error(None);
+                    return Ok(Some(opened));
+                }
+                Err(error) if error.failure == Failure::Closed => return Err(error),
+                Err(error) => self.complain(&error),
+            }
+            if !self.pause(&mut pauses).await {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Logs an error that is followed by another attempt, once.
+    fn complain(&self, error: &EngineError) {
+        let text = error.to_string();
+        if self.metrics.error().as_ref() != Some(&text) {
+            log::warn!("{}: {text}; trying again", self.route);
+            self.metrics.set_error(Some(text));
+        }
+    }
+
+    /// Logs that a connection has ended for good.
+    pub fn note_closed(&self, error: &EngineError) {
+        log::error!("{}: {error}; connecting again in a moment", self.route);
+        self.metrics.set_error(Some(error.to_string()));
+    }
+}
+
+/// The threads of the routes.
+pub struct Bridge {
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    metrics: Vec<(String, Arc<Metrics>)>,
+}
+
+impl Bridge {
+    /// Starts a thread for each route.
+    pub fn start(settings: &Settings) -> io::Result<Self> {
+        let (stop, receiver) = watch::channel(false);
+        let mut bridge = Self {
+            stop,
+            threads: Vec::new(),
+            metrics: Vec::new(),
+        };
+        for route in &settings.routes {
+            let context = Context::new(route.clone(), settings, receiver.clone());
+            note_guarantees(route);
+            bridge
+                .metrics
+                .push((route.to_string(), context.metrics.clone()));
+            let thread = thread::Builder::new().name(route.subject.chars().take(15).collect());
+            bridge
+                .threads
+                .push(thread.spawn(move || run_route(context))?);
+        }
+        Ok(bridge)
+    }
+
+    /// The numbers of all routes, with their names.
+    pub fn metrics(&self) -> Vec<(String, Arc<Metrics>)> {
+        self.metrics.clone()
+    }
+
+    /// Whether a thread has ended: that is a failure while the bridge runs.
+    pub fn has_failed(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Stops the routes, which complete what is in flight. Returns false if one had failed.
+    pub fn stop(self) -> bool {
+        let _ = self.stop.send(true);
+        let names = self.metrics.into_iter().map(|(name, _)| name);
+        let mut succeeded = true;
+        for (thread, name) in self.threads.into_iter().zip(names) {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    log::error!("{name}: {error}");
+                    succeeded = false;
+                }
+                Err(_) => {
+                    log::error!("{name}: the route has failed");
+                    succeeded = false;
+                }
+            }
+        }
+        succeeded
+    }
+}
+
+/// Logs the promise of a route at the start.
+fn note_guarantees(route: &Route) {
+    use LocalKind::*;
+    let promise = match (route.local.kind, route.direction) {
+        (Feed, Direction::Out) if route.options.lossy => "lossy: losses are counted and reported",
+        (Feed, Direction::Out) => "at least once, without duplicates in the stream",
+        (Feed, Direction::In) => "at least once, without local duplicates",
+        (Call, _) => "at most once: a call whose bridge is killed gets no reply",
+        (Channel | Fifo, Direction::Out) => {
+            "at most once if the bridge is killed: messages that it has taken are then lost"
+        }
+        (Channel | Fifo, Direction::In) => {
+            "at least once for the peer's memory, at most once for the peer: messages that a killed \
+             peer has not read are lost"
+        }
+    };
+    log::info!("{route}: {promise}");
+}
+
+/// The thread of a route.
+fn run_route(context: Context) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, carry::<Nats>(Rc::new(context)));
+    Ok(())
+}
+
+/// Carries a route until the bridge stops.
+async fn carry<E: Engine<Requester: 'static>>(context: Rc<Context>) {
+    match (context.route.local.kind, context.route.direction) {
+        (LocalKind::Feed, Direction::Out) => export::feed::<E>(&context).await,
+        (LocalKind::Channel, Direction::Out) => {
+            if let Some(source) = ChannelSource::open(&context).await {
+                export::volatile::<E>(&context, source).await;
+            }
+        }
+        (LocalKind::Fifo, Direction::Out) => {
+            if let Some(source) = FifoSource::open(&context).await {
+                export::volatile::<E>(&context, source).await;
+            }
+        }
+        (LocalKind::Call, Direction::Out) => {
+            repeat::<E>(&context, async |engine: &E| {
+                call::serve_callers(engine, &context).await
+            })
+            .await;
+        }
+        (LocalKind::Call, Direction::In) => {
+            repeat::<E>(&context, async |engine: &E| {
+                call::serve_subject(engine, &context).await
+            })
+            .await;
+        }
+        (LocalKind::Feed, Direction::In) => {
+            if let Some(mut sink) = open_feed(&context).await {
+                import::run::<E>(&context, &mut sink).await;
+            }
+        }
+        (LocalKind::Channel, Direction::In) => {
+            import::run::<E>(&context, &mut ChannelSink::new(&context)).await;
+        }
+        (LocalKind::Fifo, Direction::In) => {
+            import::run::<E>(&context, &mut FifoSink::new(&context)).await;
+        }
+    }
+}
+
+/// Calls `serve` with a connection, and with another one whenever that has ended.
+async fn repeat<E: Engine>(context: &Context, serve: impl AsyncFn(&E) -> Result<()>) {
+    let mut pauses = Pauses::up_to(PAUSE_MAX);
+    while let Some(engine) = context.connect::<E>().await {
+        match serve(&engine).await {
+            Ok(()) => {
+                engine.flush().await;
+                return;
+            }
+            Err(error) => context.note_closed(&error),
+        }
+        context.pause(&mut pauses).await;
+    }
+}
+
+/// Waits until the path of a feed can be listened at. None if the bridge stops.
+async fn open_feed(context: &Context) -> Option<FeedSink> {
+    let mut pauses = Pauses::up_to(PAUSE_MAX);
+    let mut last: Option<LocalError> = None;
+    loop {
+        match FeedSink::new(context) {
+            Ok(sink) => return Some(sink),
+            Err(error) => {
+                if last.as_ref() != Some(&error) {
+                    log::warn!("{}: {error}; trying again", context.route);
+                    context.metrics.set_error(Some(error.to_string()));
+                }
+                last = Some(error);
+            }
+        }
+        if !context.pause(&mut pauses).await {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Local programs that call a subject: they call over the channels of a listener.
+
+use crate::bridge::Context;
+use crate::engine::{Engine, EngineError, Failure, Requester, Result};
+use crate::export::{listen, next_client};
+use crate::local::{ChannelEnd, LocalError, Scratch};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::select;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_local;
+use unixipc::errno::Errno;
+
+/// Serves the callers of a route until the bridge stops.
+pub async fn serve_callers<E: Engine>(engine: &E, context: &Rc<Context>) -> Result<()>
+where
+    E::Requester: 'static,
+{
+    let Some(requester) = context
+        .until_open(|| engine.requester(&context.route))
+        .await?
+    else {
+        return Ok(());
+    };
+    let Some(listener) = listen(context).await else {
+        return Ok(());
+    };
+    let places = Arc::new(Semaphore::new(context.route.options.clients_max));
+    let scratch = Rc::new(RefCell::new(Scratch::new()));
+    while let Some((client, place)) = next_client(context, &listener, &places).await {
+        let caller = Caller {
+            context: context.clone(),
+            requester: requester.clone(),
+            client,
+            scratch: scratch.clone(),
+        };
+        spawn_local(async move {
+            caller.serve().await;
+            drop(place);
+        });
+    }
+    Ok(())
+}
+
+/// A client of the listener.
+struct Caller<R> {
+    context: Rc<Context>,
+    requester: R,
+    client: ChannelEnd,
+    scratch: Rc<RefCell<Scratch>>,
+}
+
+impl<R: Requester> Caller<R> {
+    /// Carries its calls, one after another, until it ends or the bridge stops. A call fails at once,
+    /// with `EPIPE`, if this closes the channel.
+    async fn serve(mut self) {
+        loop {
+            let Some((id, request)) = self.next_call().await else {
+                break;
+            };
+            if !self.carry(id, request).await {
+                break;
+            }
+        }
+        self.context.metrics.clients.subtract(1);
+    }
+
+    /// The next call; none at the end.
+    async fn next_call(&mut self) -> Option<(u64, Bytes)> {
+        loop {
+            if let Some(found) = self.try_next_call() {
+                return found;
+            }
+            select! {
+                () = self.client.event() => {}
+                () = self.context.stopping() => return None,
+            }
+        }
+    }
+
+    /// The next call, if there is one; the inner none at the end of the session.
+    #[expect(
+        clippy::option_option,
+        reason = "nothing yet, and nothing any longer, differ"
+    )]
+    fn try_next_call(&mut self) -> Option<Option<(u64, Bytes)>> {
+        match self.client.try_next_call(&mut self.scratch.borrow_mut()) {
+            Ok(call) => Some(call),
+            Err(Errno::EAGAIN) => None,
+            Err(errno) => {
+                let error = LocalError::new("a caller", errno);
+                log::warn!("{}: {error}", self.context.route);
+                Some(None)
+            }
+        }
+    }
+
+    /// Carries a call, and later ones that the client makes before the reply has arrived: then it has
+    /// given the former one up. Returns false if the client cannot call again.
+    async fn carry(&mut self, mut id: u64, mut request: Bytes) -> bool {
+        let limit = Duration::from_millis(self.context.route.options.call_timeout_ms);
+        loop {
+            let max = self.requester.message_max();
+            if request.len() > max {
+                let (route, len) = (&self.context.route, request.len());
+                log::error!("{route}: a request of {len} bytes is refused: the longest is {max}");
+                return self.failed();
+            }
+            let requester = self.requester.clone();
+            let reply = select! {
+                reply = requester.request(request.clone(), limit) => reply,
+                call = self.next_call() => match call {
+                    Some(call) => {
+                        self.context.metrics.failed_calls.add(1);
+                        (id, request) = call;
+                        continue;
+                    }
+                    None => return self.failed(),
+                },
+            };
+            return match reply {
+                Ok(reply) => self.reply(id, &reply).await,
+                Err(error) => self.note(&error),
+            };
+        }
+    }
+
+    async fn reply(&mut self, id: u64, reply: &[u8]) -> bool {
+        loop {
+            match self.client.try_reply(id, reply) {
+                Ok(()) => {
+                    self.context.metrics.calls.add(1);
+                    return true;
+                }
+                Err(Errno::EAGAIN) => select! {
+                    () = self.client.event() => {}
+                    () = self.context.stopping() => return false,
+                },
+                Err(errno) => {
+                    let error = LocalError::new("a reply", errno);
+                    log::warn!("{}: {error}", self.context.route);
+                    return self.failed();
+                }
+            }
+        }
+    }
+
+    /// After an error, closes the channel if the caller would wait without need.
+    fn note(&self, error: &EngineError) -> bool {
+        log::warn!("{}: a call failed: {error}", self.context.route);
+        self.failed();
+        error.failure != Failure::NoResponder
+    }
+
+    fn failed(&self) -> bool {
+        self.context.metrics.failed_calls.add(1);
+        false
+    }
+}

@@ -1,0 +1,239 @@
+//! Receiving records by a durable pull consumer.
+//!
+//! The bridge requests a limited number of messages, and requests more when it has taken half of
+//! them, so that neither the server nor the client holds more for it. The consumer acknowledges all
+//! messages up to one at once.
+
+use super::connection::Connection;
+use super::{headers, misconfigured, receipt, stream, unreachable};
+use crate::config::{Route, Start};
+use crate::engine::{Delivery, EngineError, Failure, Inlet, Result, Resume};
+use async_nats::jetstream::consumer::pull::Config;
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
+use async_nats::jetstream::stream::{ConsumerErrorKind, Stream};
+use async_nats::{Message, StatusCode, Subscriber};
+use futures_util::{FutureExt, StreamExt};
+use std::time::Duration;
+use tokio::select;
+use tokio::time::sleep;
+
+/// How long the server keeps a request.
+const REQUEST_EXPIRES: Duration = Duration::from_secs(60);
+/// How often the server shows that it still has a request.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The header of a status that says how many messages of the request will not come.
+const PENDING: &str = "Nats-Pending-Messages";
+
+/// See the module.
+pub struct NatsInlet {
+    connection: Connection,
+    stream: Stream,
+    consumer: Consumer<Config>,
+    ack_wait: Duration,
+    window: usize,
+    window_bytes: usize,
+    /// Where the messages arrive, and the subject of that.
+    deliveries: Option<(Subscriber, String)>,
+    /// The number of messages that were requested and have not arrived.
+    requested: usize,
+}
+
+impl NatsInlet {
+    /// Opens the stream of a route, and creates the consumer if there is none.
+    pub async fn open(connection: &Connection, route: &Route) -> Result<Self> {
+        let stream = stream::open(connection, route, false).await?;
+        let (name, window) = (route.durable_name(), route.options.window_messages);
+        let config = Config {
+            durable_name: Some(name.clone()),
+            description: Some("unixipc-bridge".into()),
+            ack_policy: AckPolicy::All,
+            ack_wait: route.options.ack_wait(),
+            max_ack_pending: 2 * window as i64,
+            filter_subject: route.subject.clone(),
+            deliver_policy: match route.options.start {
+                Start::Oldest => DeliverPolicy::All,
+                Start::Newest => DeliverPolicy::New,
+            },
+            ..Config::default()
+        };
+        let consumer = stream.get_or_create_consumer(&name, config.clone());
+        let consumer = consumer.await.map_err(consumer_error)?;
+        let found = &consumer.cached_info().config;
+        if found.ack_policy != AckPolicy::All || found.filter_subject != config.filter_subject {
+            return Err(misconfigured(format!(
+                "the consumer {name} exists with another acknowledgement policy or subject"
+            )));
+        }
+        Ok(Self {
+            connection: connection.clone(),
+            ack_wait: found.ack_wait,
+            stream,
+            consumer,
+            window,
+            // The server sends no message that exceeds the request.
+            window_bytes: route
+                .options
+                .window_bytes
+                .max(connection.client().max_payload() * 2),
+            deliveries: None,
+            requested: 0,
+        })
+    }
+
+    /// Requests messages, if half of the last ones have arrived.
+    async fn request(&mut self) -> Result<()> {
+        if self.requested > self.window / 2 {
+            return Ok(());
+        }
+        let Some((_, inbox)) = &self.deliveries else {
+            return Err(unreachable("not connected"));
+        };
+        let info = self.consumer.cached_info();
+        let (prefix, stream, name) = (self.connection.api_prefix(), &info.stream_name, &info.name);
+        let batch = self.window - self.requested;
+        let request = serde_json::json!({
+            "batch": batch,
+            "max_bytes": self.window_bytes / 2,
+            "expires": REQUEST_EXPIRES.as_nanos() as u64,
+            "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
+        });
+        let subject = format!("{prefix}.CONSUMER.MSG.NEXT.{stream}.{name}");
+        let client = self.connection.client();
+        let sent = client.publish_with_reply(subject, inbox.clone(), request.to_string().into());
+        sent.await.map_err(unreachable)?;
+        self.requested += batch;
+        Ok(())
+    }
+
+    /// Reads an arrived message: a delivery, or a status, for which it returns none.
+    fn read(&mut self, message: Message) -> Result<Option<Delivery>> {
+        if let Some(status) = message.status
+            && status != StatusCode::OK
+        {
+            return self.read_status(status, &message).map(|()| None);
+        }
+        self.requested = self.requested.saturating_sub(1);
+        let reply = message.reply.as_deref().unwrap_or_default();
+        let Some(numbers) = receipt::parse(reply) else {
+            return Err(EngineError::new(
+                Failure::Disordered,
+                format!("a delivery without numbers: {reply}"),
+            ));
+        };
+        Ok(Some(Delivery {
+            number: numbers.stream,
+            delivery: numbers.consumer,
+            id: headers::id(message.headers.as_ref()),
+            receipt: reply.into(),
+            body: headers::decode(message.headers.as_ref(), message.payload),
+        }))
+    }
+
+    fn read_status(&mut self, status: StatusCode, message: &Message) -> Result<()> {
+        /// The status by which the server shows that it still has a request.
+        const IDLE: u16 = 100;
+        let text = message.description.as_deref().unwrap_or_default();
+        if status.as_u16() == IDLE {
+            return Ok(());
+        }
+        if status == StatusCode::NO_RESPONDERS || text.contains("Deleted") {
+            return Err(EngineError::new(
+                Failure::Disordered,
+                format!("the consumer is gone: {text}"),
+            ));
+        }
+        let pending = message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get(PENDING));
+        let pending = pending.and_then(|count| count.as_str().parse().ok());
+        // A request has ended, because of its time, its bytes, or a restart.
+        self.requested = self
+            .requested
+            .saturating_sub(pending.unwrap_or(self.requested));
+        log::debug!("consumer: {} {text}", status.as_u16());
+        Ok(())
+    }
+}
+
+impl Inlet for NatsInlet {
+    async fn restart(&mut self) -> Result<Resume> {
+        // Deliveries of earlier rounds no longer arrive.
+        self.deliveries = None;
+        self.requested = 0;
+        self.connection.until_connected().await?;
+        self.connection.watch();
+        let inbox = self.connection.client().new_inbox();
+        let subscribed = self.connection.client().subscribe(inbox.clone()).await;
+        self.deliveries = Some((subscribed.map_err(unreachable)?, inbox));
+        let info = self.consumer.get_info().await.map_err(|error| {
+            use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
+            match error.kind() {
+                Kind::NotFound | Kind::StreamNotFound => {
+                    EngineError::new(Failure::Closed, "the consumer or the stream was deleted")
+                }
+                _ => unreachable(error),
+            }
+        })?;
+        let created = self.stream.cached_info().created;
+        Ok(Resume {
+            stream: created.unix_timestamp_nanos() as u64,
+            acknowledged: info.ack_floor.stream_sequence,
+            next_delivery: info.delivered.consumer_sequence + 1,
+            unacknowledged: info.num_ack_pending as u64,
+        })
+    }
+
+    fn repeats_after(&self) -> Duration {
+        self.ack_wait
+    }
+
+    async fn next(&mut self) -> Result<Delivery> {
+        loop {
+            self.request().await?;
+            let Some((deliveries, _)) = &mut self.deliveries else {
+                return Err(unreachable("not connected"));
+            };
+            let message = select! {
+                biased;
+                message = deliveries.next() => message,
+                error = self.connection.until_broken() => return Err(error),
+                () = sleep(HEARTBEAT * 3) => {
+                    return Err(EngineError::new(Failure::Disordered, "the server is silent"));
+                }
+            };
+            let message = message.ok_or_else(|| unreachable("the connection was closed"))?;
+            if let Some(delivery) = self.read(message)? {
+                return Ok(delivery);
+            }
+        }
+    }
+
+    fn try_next(&mut self) -> Result<Option<Delivery>> {
+        loop {
+            let Some((deliveries, _)) = &mut self.deliveries else {
+                return Ok(None);
+            };
+            // A message is there, or not: a lost connection is for `next`.
+            let Some(Some(message)) = deliveries.next().now_or_never() else {
+                return Ok(None);
+            };
+            if let Some(delivery) = self.read(message)? {
+                return Ok(Some(delivery));
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, receipt: &str) -> Result<()> {
+        let client = self.connection.client();
+        let sent = client.publish(receipt.to_owned(), "+ACK".into());
+        sent.await.map_err(unreachable)
+    }
+}
+
+fn consumer_error(error: async_nats::jetstream::stream::ConsumerError) -> EngineError {
+    match error.kind() {
+        ConsumerErrorKind::TimedOut | ConsumerErrorKind::Request => unreachable(error),
+        _ => misconfigured(error),
+    }
+}

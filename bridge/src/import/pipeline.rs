@@ -1,0 +1,271 @@
+//! Receiving in order, giving the records to the sink, acknowledging them.
+//!
+//! A record is acknowledged after the sink has it. The engine delivers records in order, but after a
+//! failure it may deliver later ones before it repeats earlier ones. So the pipeline checks that no
+//! delivery is missing. If one is, it takes nothing until the engine must have given up all earlier
+//! deliveries: then it repeats them first.
+
+use super::gaps::{Finding, Gaps};
+use super::position::Position;
+use super::sink::{Put, Sink};
+use crate::bridge::Context;
+use crate::engine::{Body, Delivery, EngineError, Failure, FeedId, Inlet, Result, Resume};
+use crate::pause::Pauses;
+use std::time::Duration;
+use tokio::select;
+use tokio::time::sleep;
+
+/// The number of records after which an acknowledgement is sent, even if more have arrived.
+const ACKNOWLEDGE_EVERY: u64 = 256;
+/// The longest pause after a failure.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The letters of a marker for local receivers.
+const MARKER: &[u8; 8] = b"uib-lost";
+
+/// See the module.
+pub struct Pipeline<'a, I, S> {
+    context: &'a Context,
+    inlet: I,
+    sink: &'a mut S,
+    position: &'a Position,
+    gaps: Gaps,
+    pauses: Pauses,
+    /// The number of the last record that the sink has.
+    last: u64,
+    /// The number of the next delivery.
+    expected: u64,
+    /// The receipt that acknowledges all records that the sink has, and the number of its record.
+    receipt: Option<(u64, String)>,
+    unacknowledged: u64,
+}
+
+/// Why [`Pipeline::round`] ended without an error.
+struct Stopped;
+
+impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
+    /// A pipeline from an inlet to a sink.
+    pub fn new(context: &'a Context, inlet: I, sink: &'a mut S, position: &'a Position) -> Self {
+        Self {
+            inlet,
+            sink,
+            position,
+            gaps: Gaps::default(),
+            pauses: Pauses::up_to(PAUSE_MAX),
+            last: 0,
+            expected: 0,
+            receipt: None,
+            unacknowledged: 0,
+            context,
+        }
+    }
+
+    /// Carries records until the bridge stops. Returns an error only if the connection is not made
+    /// again.
+    pub async fn run(&mut self) -> Result<()> {
+        loop {
+            let error = match self.round().await {
+                Ok(Stopped) => {
+                    self.acknowledge().await?;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let (route, metrics) = (&self.context.route, &self.context.metrics);
+            metrics.failures.add(1);
+            metrics.set_error(Some(error.to_string()));
+            if error.failure == Failure::Closed {
+                return Err(error);
+            }
+            log::warn!("{route}: {error}; requesting again");
+            let pause = sleep(self.pauses.next());
+            select! {
+                () = self.sink.serve_during(pause) => {}
+                () = self.context.stopping() => return Ok(()),
+            }
+        }
+    }
+
+    /// One round, until a failure or the stop of the bridge.
+    async fn round(&mut self) -> Result<Stopped> {
+        self.receipt = None;
+        self.unacknowledged = 0;
+        let Some(mut resume) = self.restart().await? else {
+            return Ok(Stopped);
+        };
+        if resume.unacknowledged > 0 {
+            // The engine repeats these first, but only after this time.
+            let wait = self.inlet.repeats_after() + Duration::from_millis(100);
+            let (route, count) = (&self.context.route, resume.unacknowledged);
+            log::info!("{route}: waits {wait:?} until {count} messages are repeated");
+            select! {
+                () = self.sink.serve_during(sleep(wait)) => {}
+                () = self.context.stopping() => return Ok(Stopped),
+            }
+            match self.restart().await? {
+                Some(again) => resume = again,
+                None => return Ok(Stopped),
+            }
+        }
+        self.begin(resume);
+        loop {
+            let delivery = select! {
+                biased;
+                delivery = self.inlet.next() => delivery?,
+                () = self.sink.event() => continue,
+                () = self.context.stopping() => return Ok(Stopped),
+            };
+            let mut delivery = Some(delivery);
+            while let Some(next) = delivery {
+                if !self.take(next).await? {
+                    return Ok(Stopped);
+                }
+                if self.unacknowledged >= ACKNOWLEDGE_EVERY {
+                    self.acknowledge().await?;
+                }
+                delivery = self.inlet.try_next()?;
+            }
+            self.acknowledge().await?;
+            self.pauses.reset();
+            self.context.metrics.set_error(None);
+        }
+    }
+
+    async fn restart(&mut self) -> Result<Option<Resume>> {
+        let restart = self.inlet.restart();
+        select! {
+            resume = self.sink.serve_during(restart) => resume.map(Some),
+            () = self.context.stopping() => Ok(None),
+        }
+    }
+
+    /// Continues after the last record that was acknowledged, or that the file remembers.
+    fn begin(&mut self, resume: Resume) {
+        let remembered = self.position.begin(resume.stream);
+        self.last = resume.acknowledged.max(remembered.done);
+        self.expected = resume.next_delivery;
+        if let Some(number) = remembered.uncertain.filter(|&number| number > self.last) {
+            self.context.metrics.uncertain.add(1);
+            log::error!(
+                "{}: the message {number} of the stream may be published twice, because the \
+                 bridge was killed while it published it",
+                self.context.route
+            );
+            // Told once.
+            self.position.begin_record(remembered.done);
+        }
+    }
+
+    /// Gives a delivery to the sink. Returns false if the bridge stops before the sink has it.
+    async fn take(&mut self, delivery: Delivery) -> Result<bool> {
+        if delivery.delivery != self.expected {
+            return Err(EngineError::new(
+                Failure::Disordered,
+                "a delivery is missing",
+            ));
+        }
+        self.expected += 1;
+        let metrics = &self.context.metrics;
+        if delivery.number <= self.last {
+            metrics.duplicates.add(1);
+        } else {
+            self.position.begin_record(delivery.number);
+            if !self.put_body(&delivery).await {
+                // It was not published: this is certain.
+                self.position.begin_record(self.last);
+                return Ok(false);
+            }
+            self.position.end_record(delivery.number);
+            self.last = delivery.number;
+        }
+        if self
+            .receipt
+            .as_ref()
+            .is_none_or(|&(number, _)| number < delivery.number)
+        {
+            self.receipt = Some((delivery.number, delivery.receipt));
+        }
+        self.unacknowledged += 1;
+        Ok(true)
+    }
+
+    /// Gives the content of a record to the sink. Returns false if the bridge stops before that.
+    async fn put_body(&mut self, delivery: &Delivery) -> bool {
+        let (route, metrics) = (&self.context.route, &self.context.metrics);
+        let feed = delivery.id.map_or([0; 16], |id| id.feed);
+        match self.gaps.check(delivery.id, &delivery.body) {
+            Finding::InOrder => {}
+            Finding::Again => {
+                metrics.duplicates.add(1);
+                return true;
+            }
+            Finding::Missing(count) => {
+                metrics.missing.add(count);
+                log::error!("{route}: {count} messages are missing in the stream");
+                if !self.put_marker(feed, count).await {
+                    return false;
+                }
+            }
+        }
+        match &delivery.body {
+            Body::Message(bytes) => self.put(bytes).await,
+            Body::Lost(count, loss) => {
+                metrics.lost.add(*count);
+                log::error!(
+                    "{route}: the sender has lost {count} messages: {}",
+                    loss.name()
+                );
+                self.put_marker(feed, *count).await
+            }
+            Body::Replaced => {
+                metrics.replaced.add(1);
+                log::error!("{route}: the sender has lost the last messages of a feed");
+                self.put_marker(feed, u64::MAX).await
+            }
+        }
+    }
+
+    /// Tells local receivers about a loss, if the route says so.
+    async fn put_marker(&mut self, feed: FeedId, count: u64) -> bool {
+        if !self.context.route.options.markers {
+            return true;
+        }
+        let marker = [MARKER, &count.to_le_bytes()[..], &feed].concat();
+        self.put(&marker).await
+    }
+
+    /// Gives a message to the sink. Returns false if the bridge stops before that.
+    async fn put(&mut self, bytes: &[u8]) -> bool {
+        loop {
+            let metrics = &self.context.metrics;
+            match self.sink.try_put(bytes) {
+                Put::Done => {
+                    metrics.messages.add(1);
+                    metrics.bytes.add(bytes.len() as u64);
+                    return true;
+                }
+                Put::Impossible(error) => {
+                    metrics.undeliverable.add(1);
+                    let (route, len) = (&self.context.route, bytes.len());
+                    log::error!("{route}: a message of {len} bytes is dropped: {error}");
+                    return true;
+                }
+                Put::Full => {}
+            }
+            // Local receivers are slow. Acknowledge the published messages before the wait.
+            let _ = self.acknowledge().await;
+            select! {
+                biased;
+                () = self.context.stopping() => return false,
+                () = self.sink.event() => {}
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self) -> Result<()> {
+        self.unacknowledged = 0;
+        match self.receipt.take() {
+            Some((_, receipt)) => self.inlet.acknowledge(&receipt).await,
+            None => Ok(()),
+        }
+    }
+}
