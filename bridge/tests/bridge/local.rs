@@ -1,0 +1,327 @@
+//! Channels, FIFOs and calls.
+
+use crate::support::*;
+use std::fs;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+use unixipc::bytes::to_fill;
+use unixipc::channel::{self, Channel, Options};
+use unixipc::deadline::Deadline;
+use unixipc::errno::{Errno, Result};
+use unixipc::fifo::{self, Side, record};
+use unixipc::transport::listen::listen;
+use unixipc::transport::spin::SpinPolicy;
+
+fn options() -> Options {
+    Options {
+        send_size: 64 << 10,
+        recv_size: 0,
+        recv_size_max: 0,
+        message_max: 0,
+        message_align: 0,
+        spin: SpinPolicy::Adaptive,
+        populate: false,
+        lock: false,
+        fds: false,
+        wait: true,
+    }
+}
+
+fn deadline(ms: i32) -> Deadline {
+    Deadline::new(ms).unwrap()
+}
+
+/// Connects to a listener, and waits for it.
+#[track_caller]
+fn connect(path: &str) -> Channel {
+    channel::connect(&c_path(path), &options(), &mut deadline(LONG)).unwrap()
+}
+
+fn send(channel: &Channel, bytes: &[u8], ms: i32) -> Result<()> {
+    // SAFETY: this thread has the end for itself.
+    unsafe { channel.send_half() }.send(bytes, deadline(ms))
+}
+
+fn recv(channel: &Channel, ms: i32) -> Result<Vec<u8>> {
+    let mut buffer = vec![0; 64 << 10];
+    // SAFETY: this thread has the end for itself.
+    let len = unsafe { channel.recv_half() }.recv(to_fill(&mut buffer), deadline(ms))?;
+    buffer.truncate(len);
+    Ok(buffer)
+}
+
+fn call(channel: &Channel, request: &[u8], ms: i32) -> Result<Vec<u8>> {
+    let mut buffer = vec![0; 64 << 10];
+    // SAFETY: this thread has the end for itself.
+    let mut caller = unsafe { channel.caller() };
+    let len = caller.call(request, to_fill(&mut buffer), deadline(ms))?;
+    buffer.truncate(len);
+    Ok(buffer)
+}
+
+/// A child that serves calls at a path, for up to eight clients at the same time: the reply is the
+/// request backwards.
+fn serve(path: &str) -> Child {
+    let path = path.to_owned();
+    fork(move || {
+        let listener = listen(&c_path(&path), 0o600).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| serve_clients(listener.as_fd()));
+            }
+        });
+    })
+}
+
+fn serve_clients(listener: BorrowedFd) {
+    let options = Options {
+        wait: false,
+        ..options()
+    };
+    loop {
+        channel::wait_for_client(listener, &mut Deadline::forever()).unwrap();
+        let accepted = channel::accept(listener, &options, false, &mut deadline(0));
+        if let Ok(Some(client)) = accepted {
+            while serve_call(&client).is_ok() {}
+        }
+    }
+}
+
+fn serve_call(client: &Channel) -> Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    // SAFETY: this thread has the end for itself.
+    let mut half = unsafe { client.recv_half() };
+    let next = half.next_call(to_fill(&mut buffer), Deadline::forever())?;
+    let (id, len) = next.ok_or(Errno::EPIPE)?;
+    buffer.truncate(len);
+    buffer.reverse();
+    // SAFETY: this thread has the end for itself.
+    let mut half = unsafe { client.send_half() };
+    half.reply(id, &buffer, Deadline::forever())
+}
+
+/// What several clients send arrives, in the order of each.
+#[apply(isolated)]
+#[needs(nats)]
+fn clients_of_a_listener() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    let bridge = Bridge::start(&server, "a", &["channel:in -> in"]);
+    let clients = [connect("in"), connect("in"), connect("in")];
+    for number in 0..500 {
+        for (index, client) in clients.iter().enumerate() {
+            send(client, format!("{index} {number}").as_bytes(), LONG).unwrap();
+        }
+    }
+    drop(clients);
+    streams.wait_count("in", 1500);
+    let mut next = [0; 3];
+    for entry in streams.read("in") {
+        let text = String::from_utf8(entry.payload).unwrap();
+        let (index, number) = text.split_once(' ').unwrap();
+        let next = &mut next[index.parse::<usize>().unwrap()];
+        assert_eq!(number.parse(), Ok(*next));
+        *next += 1;
+    }
+    bridge.stop();
+}
+
+/// Without an engine, the clients wait, and the memory of the bridge is bounded.
+#[apply(isolated)]
+#[needs(nats)]
+fn client_waits() {
+    let _directory = WorkingDirectory::new();
+    let mut server = Server::start("nats");
+    server.kill();
+    let words = ["-o", "window_bytes=65536", "channel:in -> in"];
+    let bridge = Bridge::start(&server, "a", &words);
+    let client = connect("in");
+    let message = [7; 1000];
+    let mut sent = 0;
+    while send(&client, &message, 300) == Ok(()) {
+        sent += 1;
+        assert!(sent < 1000, "the bridge takes without limit");
+    }
+    server.restart();
+    for _ in 0..100 {
+        send(&client, &message, LONG).unwrap();
+    }
+    Streams::of(&server).wait_count("in", sent + 100);
+    bridge.stop();
+}
+
+/// SIGTERM completes what clients have already sent.
+#[apply(isolated)]
+#[needs(nats)]
+fn drain() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    let bridge = Bridge::start(&server, "a", &["channel:in -> in", "fifo:log -> log"]);
+    let client = connect("in");
+    send(&client, b"first", LONG).unwrap();
+    streams.wait_count("in", 1);
+    let fifo = fifo::open(&c_path("log"), Side::Write, deadline(LONG)).unwrap();
+    bridge.signal(libc::SIGSTOP);
+    for _ in 0..50 {
+        send(&client, b"more", 0).unwrap();
+        record::send(fifo.as_fd(), b"record", deadline(0)).unwrap_or(());
+    }
+    bridge.signal(libc::SIGTERM);
+    bridge.signal(libc::SIGCONT);
+    let mut bridge = bridge;
+    assert_eq!(bridge.end(), Some(0));
+    streams.wait_count("in", 51);
+    assert!(streams.count("log").unwrap() > 0);
+    assert_eq!(recv(&client, LONG), Ok(vec![]), "the end of the session");
+    fs::remove_file("log").unwrap();
+}
+
+/// A subject becomes messages to a listener, which may come later, and end.
+#[apply(isolated)]
+#[needs(nats)]
+fn to_a_listener() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    streams.create("out", |_| ());
+    streams.send("out", (0..10).map(bytes_of));
+    let bridge = Bridge::start(&server, "a", &["channel:out <- out"]);
+    for round in 0..2 {
+        let listener = listen(&c_path("out"), 0o600).unwrap();
+        let listener = listener.as_fd();
+        channel::wait_for_client(listener, &mut deadline(LONG)).unwrap();
+        let options = Options {
+            wait: false,
+            ..options()
+        };
+        let client = channel::accept(listener, &options, false, &mut deadline(LONG)).unwrap();
+        let client = client.unwrap();
+        for number in round * 10..round * 10 + 10 {
+            assert_eq!(number_of(&recv(&client, LONG).unwrap()), number);
+        }
+        if round == 0 {
+            drop(client);
+            streams.send("out", (10..20).map(bytes_of));
+        }
+        fs::remove_file("out").unwrap();
+    }
+    bridge.stop();
+}
+
+/// Records and lines of a shell.
+#[apply(isolated)]
+#[needs(nats)]
+fn records_and_text() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    let bridge = Bridge::start(&server, "a", &["-o", "mode=0600", "fifo:log -> log"]);
+    wait_until("the FIFO", || fs::metadata("log").is_ok());
+    let fifo = fifo::open(&c_path("log"), Side::Write, deadline(LONG)).unwrap();
+    record::send(fifo.as_fd(), b"a record", deadline(LONG)).unwrap();
+    drop(fifo);
+    streams.wait_count("log", 1);
+    let mut text = fs::File::options().write(true).open("log").unwrap();
+    text.write_all(b"a line\nanother\n").unwrap();
+    drop(text);
+    streams.wait_count("log", 3);
+    let payloads: Vec<_> = streams
+        .read("log")
+        .into_iter()
+        .map(|entry| entry.payload)
+        .collect();
+    assert_eq!(payloads, [&b"a record"[..], b"a line\n", b"another\n"]);
+    bridge.stop();
+    fs::remove_file("log").unwrap();
+}
+
+/// A subject becomes records of a FIFO, whose reader may come later.
+#[apply(isolated)]
+#[needs(nats)]
+fn to_a_fifo() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    streams.create("log", |_| ());
+    streams.send(
+        "log",
+        [vec![1; 5000]].into_iter().chain((0..300).map(bytes_of)),
+    );
+    let bridge = Bridge::start(&server, "a", &["fifo:log <- log"]);
+    fifo::create(&c_path("log"), 0o600, false).unwrap();
+    let fifo = fifo::open(&c_path("log"), Side::Read, deadline(LONG)).unwrap();
+    let mut buffer = vec![0; 4096];
+    for number in 0..300 {
+        let fd = fifo.as_fd();
+        let len = record::recv(fd, to_fill(&mut buffer), deadline(LONG)).unwrap();
+        assert_eq!(number_of(&buffer[..len]), number);
+    }
+    bridge.wait_number("undeliverable", 1);
+    bridge.stop();
+    fs::remove_file("log").unwrap();
+}
+
+/// Calls cross two bridges.
+#[apply(isolated)]
+#[needs(nats)]
+fn calls() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let callers = Bridge::start(&server, "a", &["call:front <-> svc"]);
+    let client = connect("front");
+    // No bridge serves the subject: the caller learns that at once.
+    let start = Instant::now();
+    assert_eq!(call(&client, b"abc", LONG), Err(Errno::EPIPE));
+    assert!(start.elapsed() < Duration::from_secs(20));
+    let service = serve("back");
+    let serving = Bridge::start(&server, "b", &["call:back <- svc"]);
+    let client = connect("front");
+    wait_until("a reply", || {
+        let client = connect("front");
+        call(&client, b"abc", 1000).is_ok_and(|reply| reply == b"cba")
+    });
+    for number in 0..200 {
+        let request = format!("request {number}");
+        let reply: String = request.chars().rev().collect();
+        assert_eq!(
+            call(&client, request.as_bytes(), LONG),
+            Ok(reply.into_bytes())
+        );
+    }
+    // Another client at the same time.
+    let other = connect("front");
+    assert_eq!(call(&other, b"xy", LONG), Ok(b"yx".to_vec()));
+    kill(service);
+    assert_eq!(
+        call(&other, b"xy", LONG),
+        Err(Errno::EPIPE),
+        "the server was killed"
+    );
+    assert!(serving.number("calls").unwrap() >= 200);
+    fs::remove_file("back").unwrap();
+    callers.stop();
+    serving.stop();
+}
+
+/// A request that exceeds the engine's largest message fails at once.
+#[apply(isolated)]
+#[needs(nats)]
+fn large_call() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let bridge = Bridge::start(&server, "a", &["call:front <-> svc"]);
+    let options = Options {
+        message_max: 2 << 20,
+        ..options()
+    };
+    let client = channel::connect(&c_path("front"), &options, &mut deadline(LONG)).unwrap();
+    assert_eq!(
+        call(&client, &vec![1; (1 << 20) + 1], LONG),
+        Err(Errno::EPIPE)
+    );
+    bridge.wait_log("is refused: the longest is");
+    bridge.stop();
+}

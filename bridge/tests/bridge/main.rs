@@ -1,0 +1,14 @@
+//! The bridge, with a real NATS server on the loopback interface.
+
+mod command;
+mod export;
+mod faults;
+mod import;
+mod local;
+mod support;
+
+fn main() -> std::process::ExitCode {
+    // tokio keeps two descriptors after its first runtime, which no test leaves behind.
+    drop(support::runtime());
+    common::isolated::main()
+}
