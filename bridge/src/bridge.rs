@@ -126,7 +126,7 @@ impl Context {
         }
     }
 
-    /// Logs that a connection has ended for good.
+    /// Logs that a connection or a stream must be opened again.
     pub fn note_closed(&self, error: &EngineError) {
         log::error!("{}: {error}; connecting again in a moment", self.route);
         self.metrics.set_error(Some(error.to_string()));

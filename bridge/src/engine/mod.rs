@@ -115,7 +115,7 @@ pub enum Failure {
     Disordered,
     /// The engine's configuration does not fit: an administrator must change it.
     Misconfigured,
-    /// The connection has ended and is not made again, for example because of wrong credentials.
+    /// The connection is not made again, or the stream no longer exists: open both again.
     Closed,
     /// No process answers requests for the subject, or the server there has failed.
     NoResponder,

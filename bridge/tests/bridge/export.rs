@@ -336,6 +336,29 @@ fn too_large() {
     bridge.stop();
 }
 
+/// A stream that is deleted is created again. It gets all messages that are in the ring, because an
+/// empty stream has no position.
+#[apply(isolated)]
+#[needs(nats)]
+fn deleted_stream() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    let mut publisher = Publisher::new("md");
+    let bridge = Bridge::start(&server, "a", &["feed:md -> md"]);
+    publisher.wait_subscribers(2);
+    publisher.publish(10);
+    bridge.wait_number("messages", 10);
+    streams.delete("md");
+    publisher.publish(10);
+    wait_until("the messages", || {
+        publisher.feed.service().unwrap();
+        streams.count("md") == Some(20)
+    });
+    assert_eq!(streams.numbers("md"), all(20));
+    bridge.stop();
+}
+
 /// A lossy route never delays the publisher, and reports its losses.
 #[apply(isolated)]
 #[needs(nats)]

@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use std::time::{Duration, Instant};
+use unixipc::deadline::Deadline;
 use unixipc::errno::Errno;
 
 /// The route in these tests, and the name of its consumer.
@@ -53,6 +54,35 @@ fn through_both() {
         publisher.publish(500);
         reader.expect(round * 500..(round + 1) * 500);
     }
+    export.stop();
+    import.stop();
+}
+
+/// The largest messages cross, within the limit of the memory.
+#[apply(isolated)]
+#[needs(nats)]
+fn large_messages() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let import = Bridge::start(&server, "b", &ROUTE);
+    let mut reader = Reader::new("local");
+    let export = Bridge::start(&server, "a", &["feed:md -> md"]);
+    let mut publisher = Publisher::with("md", |options| options.message_max = 1 << 20);
+    publisher.wait_subscribers(2);
+    for round in 0..40 {
+        let message = vec![round; (1 << 20) - 512 - round as usize];
+        publisher
+            .feed
+            .publish(&message, Deadline::forever())
+            .unwrap();
+        if round % 8 == 7 {
+            for round in round - 7..=round {
+                let found = reader.recv(LONG).unwrap().unwrap();
+                assert!(found == vec![round; (1 << 20) - 512 - round as usize]);
+            }
+        }
+    }
+    assert_eq!(export.number("lost"), Some(0));
     export.stop();
     import.stop();
 }

@@ -21,6 +21,8 @@ use tokio::time::sleep;
 const REQUEST_EXPIRES: Duration = Duration::from_secs(60);
 /// How often the server shows that it still has a request.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The largest size of the subjects of a message.
+const OVERHEAD_MAX: usize = 4096;
 /// The header of a status that says how many messages of the request will not come.
 const PENDING: &str = "Nats-Pending-Messages";
 
@@ -31,7 +33,8 @@ pub struct NatsInlet {
     consumer: Consumer<Config>,
     ack_wait: Duration,
     window: usize,
-    window_bytes: usize,
+    /// The number of bytes that one request asks for. Up to three requests are open.
+    request_bytes: usize,
     /// Where the messages arrive, and the subject of that.
     deliveries: Option<(Subscriber, String)>,
     /// The number of messages that were requested and have not arrived.
@@ -64,17 +67,16 @@ impl NatsInlet {
                 "the consumer {name} exists with another acknowledgement policy or subject"
             )));
         }
+        // The server sends no message that exceeds the request, with its subjects and headers.
+        let largest = connection.client().max_payload() + OVERHEAD_MAX;
+        let request_bytes = largest.max(route.options.window_bytes / 3);
         Ok(Self {
             connection: connection.clone(),
             ack_wait: found.ack_wait,
             stream,
             consumer,
             window,
-            // The server sends no message that exceeds the request.
-            window_bytes: route
-                .options
-                .window_bytes
-                .max(connection.client().max_payload() * 2),
+            request_bytes,
             deliveries: None,
             requested: 0,
         })
@@ -93,7 +95,7 @@ impl NatsInlet {
         let batch = self.window - self.requested;
         let request = serde_json::json!({
             "batch": batch,
-            "max_bytes": self.window_bytes / 2,
+            "max_bytes": self.request_bytes,
             "expires": REQUEST_EXPIRES.as_nanos() as u64,
             "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
         });

@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::{confirmation, headers, stream, unreachable};
 use crate::config::Route;
 use crate::engine::{EngineError, Failure, MessageId, Outlet, Record, Result};
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use async_nats::{Subject, Subscriber};
 use futures_util::StreamExt;
@@ -57,9 +58,12 @@ impl NatsOutlet {
             Ok(message) => Ok(headers::id(Some(&message.headers))),
             Err(error) => match error.kind() {
                 LastRawMessageErrorKind::NoMessageFound => Ok(None),
-                LastRawMessageErrorKind::JetStream(error) => {
-                    Err(EngineError::new(Failure::Misconfigured, error))
+                LastRawMessageErrorKind::JetStream(error)
+                    if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Err(EngineError::new(Failure::Closed, "the stream was deleted"))
                 }
+                LastRawMessageErrorKind::JetStream(error) => Err(unreachable(error)),
                 _ => Err(unreachable(error)),
             },
         }

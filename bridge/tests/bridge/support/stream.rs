@@ -68,6 +68,13 @@ impl Streams {
             .unwrap();
     }
 
+    /// Deletes a stream.
+    #[track_caller]
+    pub fn delete(&self, name: &str) {
+        let deleted = self.runtime.block_on(self.jetstream().delete_stream(name));
+        deleted.unwrap();
+    }
+
     /// Changes the configuration of a stream.
     #[track_caller]
     pub fn update(&self, name: &str, change: impl FnOnce(&mut stream::Config)) {
