@@ -8,6 +8,7 @@ prefix     = /usr/local
 bindir     = $(prefix)/bin
 libdir     = $(prefix)/lib
 includedir = $(prefix)/include
+unitdir    = $(prefix)/lib/systemd/system
 datadir    = $(prefix)/share
 mandir     = $(datadir)/man
 DESTDIR    ?=
@@ -188,6 +189,50 @@ $(build)/stage.done: $(build)/$(sofile) $(build)/libunixipc.a $(addprefix includ
 	    mandir='$(stage)/share/man'
 	touch $@
 
+## make bridge        build unixipc-bridge, which joins machines over NATS, into build/
+.PHONY: bridge
+bridge:
+	@scripts/need '$(CARGO)'
+	@mkdir -p $(build)
+	env -u MAKEFLAGS $(CARGO) build --release $(bridge_flags) $(if $(TARGET),--target $(TARGET))
+	$(INSTALL) -m 0755 $(bridge_target)/$(if $(TARGET),$(TARGET)/)release/unixipc-bridge $(build)
+bridge_target = target/bridge
+bridge_flags = --locked --manifest-path bridge/Cargo.toml --target-dir $(bridge_target)
+
+## make install-bridge   build and install unixipc-bridge, its manual page, its systemd unit and an
+##                      example of its configuration (bindir=, unitdir=, and those of make install)
+.PHONY: install-bridge
+install-bridge: bridge
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(unitdir)' \
+	    '$(DESTDIR)$(datadir)/unixipc'
+	$(INSTALL) -m 0755 $(build)/unixipc-bridge '$(DESTDIR)$(bindir)'
+	$(INSTALL) -m 0644 man/unixipc-bridge.1 '$(DESTDIR)$(mandir)/man1'
+	sed 's|@bindir@|$(bindir)|' packaging/systemd/unixipc-bridge.service.in \
+	    >'$(DESTDIR)$(unitdir)/unixipc-bridge.service'
+	chmod 0644 '$(DESTDIR)$(unitdir)/unixipc-bridge.service'
+	$(INSTALL) -m 0644 packaging/systemd/unixipc-bridge.toml '$(DESTDIR)$(datadir)/unixipc'
+
+## make check-bridge  run the tests of unixipc-bridge with a NATS server on the loopback interface
+.PHONY: check-bridge
+check-bridge:
+	@scripts/need '$(CARGO)' nats-server
+	env -u MAKEFLAGS scripts/leaves-nothing $(CARGO) test $(bridge_flags)
+
+## make demo-bridge   show a feed that crosses from one machine to another
+.PHONY: demo-bridge
+demo-bridge: stage bridge
+	@scripts/need '$(CC)' '$(PKG_CONFIG)' nats-server
+	PKG_CONFIG_PATH='$(stage)/lib/pkgconfig' && export PKG_CONFIG_PATH && \
+	$(CC) -O2 -o $(build)/quotes bridge/demo/quotes.c $$($(PKG_CONFIG) --cflags --libs unixipc) \
+	    '-Wl,-rpath,$(stage)/lib'
+	scripts/demo-bridge $(build)/unixipc-bridge $(build)/quotes
+
+## make bench-bridge  measure unixipc-bridge beside a bare client of NATS (ARGS='COUNT LENGTH')
+.PHONY: bench-bridge
+bench-bridge:
+	@scripts/need '$(CARGO)' nats-server
+	env -u MAKEFLAGS $(CARGO) bench $(bridge_flags) --bench compare -- $(ARGS)
+
 ## make examples      build the C programs of c_examples/ into build/examples
 .PHONY: examples
 examples: stage
@@ -253,7 +298,8 @@ msrv := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 .PHONY: format
 format:
 	@scripts/need cargo clang-format git
-	for manifest in Cargo.toml cli/Cargo.toml benches/harness/Cargo.toml benches/subjects/iceoryx2/Cargo.toml; do \
+	for manifest in Cargo.toml cli/Cargo.toml bridge/Cargo.toml benches/harness/Cargo.toml \
+	    benches/subjects/iceoryx2/Cargo.toml; do \
 	    cargo fmt --all --manifest-path $$manifest || exit; \
 	done
 	scripts/c-files | xargs clang-format -i
