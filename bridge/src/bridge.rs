@@ -58,6 +58,18 @@ impl Context {
         }
     }
 
+    /// A context that needs no engine, and the sender that stops it.
+    #[cfg(test)]
+    pub fn for_tests(local: &str, arrow: &str, subject: &str) -> (Self, watch::Sender<bool>) {
+        let (sender, receiver) = watch::channel(false);
+        let route = Route::new(local, arrow, subject, Default::default());
+        let settings = Settings::for_tests();
+        (
+            Self::new(route.expect("a route"), &settings, receiver),
+            sender,
+        )
+    }
+
     /// Whether the bridge stops.
     pub fn is_stopping(&self) -> bool {
         *self.stop.borrow()
@@ -207,8 +219,7 @@ fn note_guarantees(route: &Route) {
             "at most once if the bridge is killed: messages that it has taken are then lost"
         }
         (Channel | Fifo, Direction::In) => {
-            "at least once for the peer's memory, at most once for the peer: messages that a killed \
-             peer has not read are lost"
+            "at least once, but messages that a killed peer has not read are lost"
         }
     };
     log::info!("{route}: {promise}");

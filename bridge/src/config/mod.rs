@@ -90,6 +90,29 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// A configuration without routes.
+    pub fn for_tests() -> Self {
+        Self {
+            engine: EngineSettings {
+                servers: Vec::new(),
+                auth: Auth::None,
+                tls: Tls::default(),
+                ping: Duration::from_secs(1),
+                timeout: Duration::from_secs(5),
+                domain: None,
+            },
+            state_dir: None,
+            status: None,
+            metrics: None,
+            user: None,
+            drain: Duration::from_secs(1),
+            routes: Vec::new(),
+        }
+    }
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug)]
 pub struct ConfigError(pub String);

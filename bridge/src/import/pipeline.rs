@@ -269,3 +269,6 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,6 +236,29 @@ fn secrets() {
     bridge.stop();
 }
 
+/// An NKEY proves who the bridge is.
+#[apply(isolated)]
+#[needs(nats)]
+fn nkey() {
+    let _directory = WorkingDirectory::new();
+    let key = nkeys::KeyPair::new_user();
+    let users = format!(
+        "authorization {{ users = [ {{ nkey: {} }} ] }}\n",
+        key.public_key()
+    );
+    fs::write("server.conf", users).unwrap();
+    fs::write("seed", key.seed().unwrap()).unwrap();
+    let server = Server::start_with("nats", "127.0.0.1", &[], &["-c", "server.conf"]);
+    let mut publisher = Publisher::new("md");
+    let bridge = Bridge::start(&server, "a", &["--nkey=seed", "feed:md -> md"]);
+    publisher.wait_subscribers(2);
+    publisher.publish(3);
+    bridge.wait_number("messages", 3);
+    let seed = fs::read_to_string("seed").unwrap();
+    assert!(!bridge.log().contains(&seed));
+    bridge.stop();
+}
+
 /// An encrypted connection, whose certificate the bridge checks.
 #[apply(isolated)]
 #[needs(nats_and_openssl)]

@@ -154,6 +154,61 @@ fn crash_of_the_bridge() {
     bridge.stop();
 }
 
+/// Messages that were published, and whose acknowledgements the server has not received, are not
+/// published again by a bridge that was killed.
+#[apply(isolated)]
+#[needs(nats)]
+fn lost_acknowledgements() {
+    let _directory = WorkingDirectory::new();
+    let mut server = Server::start("nats");
+    let streams = Streams::of(&server);
+    streams.create("md", |_| ());
+    let mut bridge = Bridge::start(&server, "a", &ROUTE);
+    let mut reader = Reader::new("local");
+    streams.send("md", messages(0..1));
+    reader.expect(0..1);
+    // The server delivers to a bridge that is stopped, and is stopped when the bridge acknowledges.
+    bridge.signal(libc::SIGSTOP);
+    streams.send("md", messages(1..50));
+    streams.wait_unacknowledged("md", "here", 49);
+    server.signal(libc::SIGSTOP);
+    bridge.signal(libc::SIGCONT);
+    reader.expect(1..50);
+    bridge.kill();
+    server.restart();
+    bridge.restart();
+    let mut reader = Reader::new("local");
+    Streams::of(&server).send("md", messages(50..60));
+    reader.expect(50..60);
+    // The server may also have forgotten the first acknowledgement.
+    assert!(bridge.number("duplicates").unwrap() >= 49);
+    bridge.stop();
+}
+
+/// Messages that were delivered to a bridge that was killed come before later ones.
+#[apply(isolated)]
+#[needs(nats)]
+fn lost_deliveries() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    streams.create("md", |_| ());
+    let mut bridge = Bridge::start(&server, "a", &ROUTE);
+    let mut reader = Reader::new("local");
+    streams.send("md", messages(0..1));
+    reader.expect(0..1);
+    bridge.signal(libc::SIGSTOP);
+    streams.send("md", messages(1..50));
+    streams.wait_unacknowledged("md", "here", 49);
+    bridge.kill();
+    streams.send("md", messages(50..60));
+    bridge.restart();
+    let mut reader = Reader::new("local");
+    reader.expect(1..60);
+    reader.expect_nothing();
+    bridge.stop();
+}
+
 /// Without a directory for the state, the bridge continues after the last acknowledgement.
 #[apply(isolated)]
 #[needs(nats)]

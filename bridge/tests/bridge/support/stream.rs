@@ -146,15 +146,26 @@ impl Streams {
         });
     }
 
+    /// The numbers of unacknowledged messages of a consumer, and of messages that were not delivered.
+    fn pending(&self, name: &str, durable: &str) -> Option<(usize, u64)> {
+        self.runtime.block_on(async {
+            let stream = self.jetstream().get_stream(name).await.unwrap();
+            let info = stream.consumer_info(durable).await.ok()?;
+            Some((info.num_ack_pending, info.num_pending))
+        })
+    }
+
     /// Waits until a consumer of a stream has acknowledged all messages.
     #[track_caller]
     pub fn wait_acknowledged(&self, name: &str, durable: &str) {
+        self.wait_unacknowledged(name, durable, 0);
+    }
+
+    /// Waits until all messages are delivered to a consumer, and a number of them is unacknowledged.
+    #[track_caller]
+    pub fn wait_unacknowledged(&self, name: &str, durable: &str, count: usize) {
         wait_until("acknowledgements", || {
-            self.runtime.block_on(async {
-                let stream = self.jetstream().get_stream(name).await.unwrap();
-                let info = stream.consumer_info(durable).await;
-                info.is_ok_and(|info| info.num_ack_pending == 0 && info.num_pending == 0)
-            })
+            self.pending(name, durable) == Some((count, 0))
         });
     }
 

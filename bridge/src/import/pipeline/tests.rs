@@ -1,0 +1,156 @@
+//! The pipeline with an engine whose failures are exact.
+
+use super::*;
+use crate::engine::MessageId;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+
+/// A round: where it continues, and the deliveries, as numbers of the delivery and of the record.
+type Round = (Resume, Vec<(u64, u64)>);
+
+/// An engine that plays rounds, and then stops the bridge.
+struct Script {
+    rounds: VecDeque<Round>,
+    deliveries: VecDeque<(u64, u64)>,
+    stop: watch::Sender<bool>,
+    acknowledged: Rc<RefCell<Vec<u64>>>,
+}
+
+fn resume(acknowledged: u64, next_delivery: u64, unacknowledged: u64) -> Resume {
+    Resume {
+        stream: 5,
+        acknowledged,
+        next_delivery,
+        unacknowledged,
+    }
+}
+
+impl Inlet for Script {
+    async fn restart(&mut self) -> Result<Resume> {
+        match self.rounds.pop_front() {
+            Some((resume, deliveries)) => {
+                self.deliveries = deliveries.into();
+                Ok(resume)
+            }
+            None => {
+                let _ = self.stop.send(true);
+                std::future::pending().await
+            }
+        }
+    }
+
+    fn repeats_after(&self) -> Duration {
+        Duration::from_millis(10)
+    }
+
+    async fn next(&mut self) -> Result<Delivery> {
+        match self.try_next()? {
+            Some(delivery) => Ok(delivery),
+            None => Err(EngineError::new(Failure::Unreachable, "cut")),
+        }
+    }
+
+    fn try_next(&mut self) -> Result<Option<Delivery>> {
+        Ok(self
+            .deliveries
+            .pop_front()
+            .map(|(delivery, number)| Delivery {
+                number,
+                delivery,
+                id: Some(MessageId {
+                    feed: [1; 16],
+                    sequence: number,
+                }),
+                body: Body::Message(number.to_string().into()),
+                receipt: number.to_string(),
+            }))
+    }
+
+    async fn acknowledge(&mut self, receipt: &str) -> Result<()> {
+        self.acknowledged
+            .borrow_mut()
+            .push(receipt.parse().unwrap());
+        Ok(())
+    }
+}
+
+/// A sink that remembers.
+#[derive(Default)]
+struct Memory(Vec<u64>);
+
+impl Sink for Memory {
+    fn try_put(&mut self, bytes: &[u8]) -> Put {
+        self.0
+            .push(std::str::from_utf8(bytes).unwrap().parse().unwrap());
+        Put::Done
+    }
+
+    async fn event(&mut self) {
+        std::future::pending().await
+    }
+}
+
+/// Plays rounds. Returns the published records, and the last acknowledgement.
+fn play(rounds: &[Round], position: &Position) -> (Vec<u64>, Option<u64>) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (context, stop) = Context::for_tests("feed:/a", "<-", "a");
+        let acknowledged = Rc::default();
+        let script = Script {
+            rounds: rounds.to_vec().into(),
+            deliveries: VecDeque::new(),
+            stop,
+            acknowledged: Rc::clone(&acknowledged),
+        };
+        let mut sink = Memory::default();
+        Pipeline::new(&context, script, &mut sink, position)
+            .run()
+            .await
+            .unwrap();
+        let last = acknowledged.borrow().last().copied();
+        (sink.0, last)
+    })
+}
+
+/// A delivery that is missing, and later ones: nothing is taken until the missing one is repeated.
+#[test]
+fn missing_delivery() {
+    let rounds = [
+        (resume(0, 1, 0), vec![(1, 1), (2, 2), (4, 4), (5, 5)]),
+        // The wait for the repetition, and the round after it.
+        (resume(2, 6, 3), vec![]),
+        (resume(2, 6, 3), vec![(6, 3), (7, 4), (8, 5), (9, 6)]),
+    ];
+    let published = play(&rounds, &Position::in_memory());
+    assert_eq!(published, (vec![1, 2, 3, 4, 5, 6], Some(6)));
+}
+
+/// Records that were published, and whose acknowledgement was lost, are not published again.
+#[test]
+fn lost_acknowledgement() {
+    let rounds = [
+        (resume(0, 1, 0), vec![(1, 1), (2, 2)]),
+        (resume(0, 3, 0), vec![(3, 1), (4, 2), (5, 3)]),
+    ];
+    let position = Position::in_memory();
+    assert_eq!(play(&rounds, &position), (vec![1, 2, 3], Some(3)));
+    // The same after a crash: the position is that of the file.
+    let rounds = [(resume(0, 6, 0), vec![(6, 2), (7, 3), (8, 4)])];
+    assert_eq!(play(&rounds, &position), (vec![4], Some(4)));
+}
+
+/// An interrupted publication is repeated.
+#[test]
+fn uncertain() {
+    let position = Position::in_memory();
+    position.begin(5);
+    position.begin_record(3);
+    position.end_record(3);
+    position.begin_record(4);
+    let rounds = [(resume(3, 1, 0), vec![(1, 4), (2, 5)])];
+    assert_eq!(play(&rounds, &position), (vec![4, 5], Some(5)));
+    assert_eq!(position.begin(5).uncertain, None);
+}
