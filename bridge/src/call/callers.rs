@@ -89,7 +89,7 @@ impl<R: Requester> Caller<R> {
     fn try_next_call(&mut self) -> Option<Option<(u64, Bytes)>> {
         match self.client.try_next_call(&mut self.scratch.borrow_mut()) {
             Ok(call) => Some(call),
-            Err(Errno::EAGAIN) => None,
+            Err(errno) if errno == Errno::EAGAIN => None,
             Err(errno) => {
                 let error = LocalError::new("a caller", errno);
                 log::warn!("{}: {error}", self.context.route);
@@ -135,7 +135,7 @@ impl<R: Requester> Caller<R> {
                     self.context.metrics.calls.add(1);
                     return true;
                 }
-                Err(Errno::EAGAIN) => select! {
+                Err(errno) if errno == Errno::EAGAIN => select! {
                     () = self.client.event() => {}
                     () = self.context.stopping() => return false,
                 },

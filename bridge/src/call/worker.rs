@@ -117,7 +117,7 @@ impl Worker {
             }
             Err(errno) => {
                 // After other errors the channel can no longer be used.
-                if matches!(errno, Errno::ETIMEDOUT | Errno::EMSGSIZE | Errno::EINVAL) {
+                if errno.is_one_of(&[Errno::ETIMEDOUT, Errno::EMSGSIZE, Errno::EINVAL]) {
                     self.channel = Some(channel);
                 }
                 Err(self.error(errno))

@@ -125,8 +125,8 @@ impl Clients {
                         return;
                     }
                 }
-                Err(Errno::EAGAIN) if context.is_stopping() => return,
-                Err(Errno::EAGAIN) => select! {
+                Err(errno) if errno == Errno::EAGAIN && context.is_stopping() => return,
+                Err(errno) if errno == Errno::EAGAIN => select! {
                     () = client.event() => {}
                     () = context.stopping() => {}
                 },

@@ -140,7 +140,7 @@ impl Anchor {
             });
             match released {
                 Ok(()) => {}
-                Err(Errno::EAGAIN) => break,
+                Err(errno) if errno == Errno::EAGAIN => break,
                 Err(_) => self.is_reliable = false,
             }
         }
@@ -254,7 +254,9 @@ impl Source for FeedSource {
         let receive = |buffer: &mut [_]| {
             // A message that the engine refuses is not copied.
             match reader.recv(buffer, Deadline::never()) {
-                Err(Errno::EMSGSIZE) if buffer.len() > message_max => Err(Errno::EFBIG),
+                Err(errno) if errno == Errno::EMSGSIZE && buffer.len() > message_max => {
+                    Err(Errno::EFBIG)
+                }
                 received => received,
             }
         };
@@ -274,12 +276,12 @@ impl Source for FeedSource {
                 }
                 Some(Item::Message(id, bytes))
             }
-            Err(Errno::EAGAIN) => None,
-            Err(Errno::EFBIG) => match self.reader.peek(Deadline::never()) {
+            Err(errno) if errno == Errno::EAGAIN => None,
+            Err(errno) if errno == Errno::EFBIG => match self.reader.peek(Deadline::never()) {
                 Ok(Some(_)) => self.skip(),
                 _ => None,
             },
-            Err(Errno::EOVERFLOW) => {
+            Err(errno) if errno == Errno::EOVERFLOW => {
                 let item = lost(self.feed, self.next, self.reader.sequence());
                 self.next = self.reader.sequence();
                 Some(item)

@@ -67,12 +67,12 @@ impl Source for FifoSource {
                         false => Item::Lost(id, 1, Loss::TooLarge),
                     });
                 }
-                Err(Errno::EAGAIN) if self.is_closed => return Some(Item::End),
-                Err(Errno::EAGAIN) => return None,
+                Err(errno) if errno == Errno::EAGAIN && self.is_closed => return Some(Item::End),
+                Err(errno) if errno == Errno::EAGAIN => return None,
                 Err(errno) => {
                     log::error!("{}: {}", self.name, LocalError::new("the FIFO", errno));
                     // What could not be read is gone, so this ends.
-                    if !matches!(errno, Errno::EPROTO | Errno::EMSGSIZE) {
+                    if !errno.is_one_of(&[Errno::EPROTO, Errno::EMSGSIZE]) {
                         return None;
                     }
                 }

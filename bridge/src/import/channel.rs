@@ -69,8 +69,10 @@ impl Sink for ChannelSink {
         };
         match end.try_send(bytes) {
             Ok(()) => Put::Done,
-            Err(Errno::EAGAIN) => Put::Full,
-            Err(Errno::EMSGSIZE) => Put::Impossible(format!("the longest is {}", end.max())),
+            Err(errno) if errno == Errno::EAGAIN => Put::Full,
+            Err(errno) if errno == Errno::EMSGSIZE => {
+                Put::Impossible(format!("the longest is {}", end.max()))
+            }
             Err(errno) => {
                 let error = LocalError::new("the listener", errno);
                 log::warn!("{}: {error}; connecting again", self.name);

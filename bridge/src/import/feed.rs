@@ -66,7 +66,7 @@ impl Sink for FeedSink {
         }
         match self.feed.publish(bytes, Deadline::never()) {
             Ok(()) => Put::Done,
-            Err(Errno::EAGAIN) => Put::Full,
+            Err(errno) if errno == Errno::EAGAIN => Put::Full,
             Err(errno) => Put::Impossible(LocalError::new("the feed", errno).to_string()),
         }
     }

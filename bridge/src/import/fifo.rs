@@ -64,11 +64,11 @@ impl Sink for FifoSink {
         self.is_full = false;
         match writer.try_send(bytes) {
             Ok(()) => Put::Done,
-            Err(Errno::EAGAIN) => {
+            Err(errno) if errno == Errno::EAGAIN => {
                 self.is_full = true;
                 Put::Full
             }
-            Err(errno @ (Errno::EMSGSIZE | Errno::EINVAL)) => {
+            Err(errno) if errno.is_one_of(&[Errno::EMSGSIZE, Errno::EINVAL]) => {
                 Put::Impossible(LocalError::new("a record of a FIFO", errno).to_string())
             }
             Err(errno) => {

@@ -147,8 +147,5 @@ impl Drop for Listener {
 
 /// Whether an error of a listener passes with time.
 pub fn is_temporary(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC
-    )
+    errno.is_one_of(&[Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOSPC])
 }

@@ -20,7 +20,8 @@ impl FifoReader {
         let path = c_path(&local.path);
         let open = || {
             match fifo::create(&path, options.mode(), false) {
-                Ok(()) | Err(Errno::EEXIST) => {}
+                Ok(()) => {}
+                Err(errno) if errno == Errno::EEXIST => {}
                 Err(error) => return Err(error),
             }
             let fd = fifo::open(&path, Side::ReadPersistent, Deadline::never())?;

@@ -37,7 +37,7 @@ impl LocalError {
 
 impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let error = io::Error::from_raw_os_error(self.errno.0);
+        let error = io::Error::from_raw_os_error(self.errno.code());
         write!(f, "{}: {error}", self.what)
     }
 }

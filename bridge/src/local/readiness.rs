@@ -30,7 +30,7 @@ impl Readiness {
         let own = duplicate(fd, 0)?;
         // SAFETY: the descriptor belongs to the result, which never replaces it.
         let watched = unsafe { AsyncFd::register_with_interest(own, interest) };
-        let error = |error: io::Error| Errno(error.raw_os_error().unwrap_or(Errno::EIO.0));
+        let error = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::new);
         watched.map(Self).map_err(|failed| error(failed.into()))
     }
 

@@ -28,7 +28,7 @@ impl Scratch {
     ) -> Result<(T, Bytes)> {
         loop {
             match receive(to_fill(&mut self.0)) {
-                Err(Errno::EMSGSIZE) if self.0.len() < SIZE_MAX => {
+                Err(errno) if errno == Errno::EMSGSIZE && self.0.len() < SIZE_MAX => {
                     let size = self.0.len() * 2;
                     self.0.resize(size, 0);
                 }

@@ -11,7 +11,7 @@ use unixipc::deadline::Deadline;
 use unixipc::errno::{Errno, Result};
 use unixipc::fifo::{self, Side, record};
 use unixipc::transport::listen::listen;
-use unixipc::transport::spin::SpinPolicy;
+use unixipc::transport::spin::{ADAPTIVE_SPIN, SpinPolicy};
 
 fn options() -> Options {
     Options {
@@ -20,7 +20,7 @@ fn options() -> Options {
         recv_size_max: 0,
         message_max: 0,
         message_align: 0,
-        spin: SpinPolicy::Adaptive,
+        spin: SpinPolicy::Adaptive(ADAPTIVE_SPIN),
         populate: false,
         lock: false,
         fds: false,

@@ -8,7 +8,7 @@ use unixipc::deadline::Deadline;
 use unixipc::errno::{Errno, Result};
 use unixipc::feed::{self, Begin, Feed, FeedOptions, Report, Subscriber, SubscriberOptions};
 use unixipc::transport::ring_memory::Pages;
-use unixipc::transport::spin::SpinPolicy;
+use unixipc::transport::spin::{ADAPTIVE_SPIN, SpinPolicy};
 
 /// The message with a number.
 pub fn bytes_of(number: u64) -> Vec<u8> {
@@ -47,7 +47,7 @@ impl Publisher {
             message_align: 0,
             subscribers_max: 0,
             stall_ms: 0,
-            spin: SpinPolicy::Adaptive,
+            spin: SpinPolicy::Adaptive(ADAPTIVE_SPIN),
             lossy_only: false,
             pages: Pages {
                 populate: false,
@@ -118,7 +118,7 @@ impl Reader {
             feed_id: [0; 16],
             name: [0; 32],
             size_max: 1 << 30,
-            spin: SpinPolicy::Adaptive,
+            spin: SpinPolicy::Adaptive(ADAPTIVE_SPIN),
             wait: true,
         };
         change(&mut options);
