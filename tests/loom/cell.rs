@@ -122,8 +122,8 @@ impl Cell {
                 assert_eq!(number, version);
                 version
             }
-            Err(Errno::ENODATA) => 0,
-            Err(Errno::EAGAIN) => u64::MAX,
+            Err(error) if error == Errno::ENODATA => 0,
+            Err(error) if error == Errno::EAGAIN => u64::MAX,
             Err(error) => panic!("{error:?}"),
         }
     }

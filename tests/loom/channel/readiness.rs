@@ -36,7 +36,7 @@ fn message() {
         for number in 0..2 {
             loop {
                 match receiver.receive(Limit::Never) {
-                    Err(Errno::EAGAIN) => channel.ends[1].bell.poll(),
+                    Err(error) if error == Errno::EAGAIN => channel.ends[1].bell.poll(),
                     got => break assert_eq!(got, Ok(Some(number))),
                 }
             }

@@ -37,7 +37,7 @@ fn time_out_and_again() {
         let producer = Sender::new(&channel, 0, 0).spawn(7..8);
         let mut receiver = Receiver::new(&channel, 1, 0);
         let got = match receiver.receive(Limit::Expired) {
-            Err(Errno::ETIMEDOUT) => receiver.receive(Limit::Forever),
+            Err(error) if error == Errno::ETIMEDOUT => receiver.receive(Limit::Forever),
             got => got,
         };
         assert_eq!(got, Ok(Some(7)));
