@@ -170,7 +170,7 @@ fn hostile_processes() {
     for path in ["s", &abstract_name()] {
         let connections = refuse_until_time_out(path);
         println!("{path}: {connections} attempts in a second");
-        assert!((1..=25).contains(&connections), "{connections} attempts");
+        assert!((1..=100).contains(&connections), "{connections} attempts");
     }
     fs::remove_file("s").unwrap();
     let flood = fork(|| {
@@ -181,7 +181,7 @@ fn hostile_processes() {
     });
     let connections = refuse_until_time_out("s");
     println!("{connections} attempts in a second, in a directory that changes");
-    assert!((1..=25).contains(&connections), "{connections} attempts");
+    assert!((1..=100).contains(&connections), "{connections} attempts");
     kill(flood);
     let _ = fs::remove_file("file");
     // Another directory takes the place of the watched one again and again.
