@@ -23,13 +23,14 @@
 
 #include "guard.h"
 
-/* Poisons the gaps between the control words. */
+/* Poisons the gaps between the control words and the label. */
 static void poison_control(uint8_t *page)
 {
     static const size_t gaps[][2] = {
         {TAIL + 16, HEAD},
         {HEAD_TAKEN + 8, RECEIVER},
-        {RECEIVING_ENDED + 4, CONTROL_SIZE},
+        {RECEIVING_ENDED + 4, LABEL},
+        {LABEL + LABEL_SIZE, CONTROL_SIZE},
     };
 
     for (size_t i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {

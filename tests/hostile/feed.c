@@ -25,13 +25,16 @@
 
 #define HOSTILE 3 /* the number of hostile children */
 
-/* Poisons the gaps between the control words. */
+/* Poisons the gaps between the control words and the label. */
 static void poison_control(uint8_t *page)
 {
     static const size_t gaps[][2] = {
-        {FEED_ASYMMETRIC + 4, FEED_OLDEST}, {FEED_OLDEST + 8, FEED_MARKS},
-        {FEED_ENDED + 4, FEED_SPACE},       {FEED_CPU + 4, FEED_ID},
-        {FEED_ID + 16, CONTROL_SIZE},
+        {FEED_ASYMMETRIC + 4, FEED_OLDEST},
+        {FEED_OLDEST + 8, FEED_MARKS},
+        {FEED_ENDED + 4, FEED_SPACE},
+        {FEED_CPU + 4, FEED_ID},
+        {FEED_ID + 16, LABEL},
+        {LABEL + LABEL_SIZE, CONTROL_SIZE},
     };
 
     for (size_t i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {

@@ -29,7 +29,7 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* Poisons the gaps between the control words. */
+/* Poisons the gaps between the control words and the label. */
 static void poison_control(uint8_t *page);
 
 #define GUARD    65536

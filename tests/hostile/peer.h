@@ -49,6 +49,10 @@ enum word {
     RECEIVING_ENDED = 272,
 };
 
+/* The label of a memory, which is in its control page too, and its size. */
+#define LABEL      1024
+#define LABEL_SIZE 128
+
 struct peer {
     uint8_t *own;           /* the peer's memory, which the victim can read */
     size_t size;            /* the size of that memory */
