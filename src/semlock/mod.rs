@@ -95,13 +95,12 @@ pub fn rdlock(id: c_int, mut wait: Deadline) -> Result<LockStatus> {
     // Without a time limit the first system call can wait. With one, the first call does not wait,
     // so that the clock is read only if the call has to wait.
     let is_unlimited = wait.may_block() || wait.ends_with_signal();
-    if is_unlimited {
-        return set.acquire(&operations::READ, &mut wait);
+    if !is_unlimited {
+        if let Some(status) = set.try_acquire(&operations::READ_NOWAIT, &mut wait)? {
+            return Ok(status);
+        }
     }
-    match set.try_acquire(&operations::READ_NOWAIT, &mut wait)? {
-        Some(status) => Ok(status),
-        None => set.acquire(&operations::READ, &mut wait),
-    }
+    set.acquire(&operations::READ, &mut wait)
 }
 
 /// Releases a read lock.

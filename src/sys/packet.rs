@@ -26,10 +26,8 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
     let _uncancelled = CancelGuard::new();
     let slot = Slot::new()?;
     match splice(&fd, &slot.write, bytes.len()) {
-        // A system call filter, or a file that cannot be spliced: the call may block.
-        Err(error) if error.is_one_of(&[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL]) => {
-            pipe::read(fd, bytes)
-        }
+        // The call may block.
+        Err(error) if cannot_splice(error) => pipe::read(fd, bytes),
         moved => match pipe::read(slot.read.as_fd(), bytes) {
             Err(error) if error == Errno::EAGAIN => moved, // no packet
             // Also if `moved` is EAGAIN: splice(2) continues after an empty packet, and finds that
@@ -49,9 +47,7 @@ pub fn write_without_waiting(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
     nix::unistd::write(&slot.write, packet)?;
     let moved = with_signals_blocked(&SigSet::all(), &|| splice(&slot.read, &fd, packet.len()));
     match moved {
-        Err(error) if error.is_one_of(&[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL]) => {
-            pipe::write_without_signal(fd, packet)
-        }
+        Err(error) if cannot_splice(error) => pipe::write_without_signal(fd, packet),
         moved => moved,
     }
 }
@@ -70,6 +66,11 @@ pub fn peek(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
         Ok(1..) => pipe::read(slot.read.as_fd(), bytes),
         nothing => nothing,
     }
+}
+
+/// Whether `splice(2)` fails because of a system call filter, or a file that cannot be spliced.
+fn cannot_splice(error: Errno) -> bool {
+    error.is_missing_call() || error == Errno::EINVAL
 }
 
 /// `splice(2)` without waiting.

@@ -31,13 +31,7 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
     // SAFETY: one part, which the kernel writes within `bytes`.
     match unsafe { preadv2(fd, &part, libc::RWF_NOWAIT) } {
         // A kernel before Linux 6.5, or a system call filter.
-        Err(error)
-            if error.is_one_of(&[
-                Errno::EOPNOTSUPP,
-                Errno::ENOSYS,
-                Errno::EPERM,
-                Errno::EINVAL,
-            ]) => {}
+        Err(error) if is_flag_refused(error) => {}
         read => return read,
     }
     // From a pipe to memory, splicing never waits with this flag.
@@ -45,7 +39,7 @@ pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Re
     let spliced =
         checked_len(unsafe { libc::vmsplice(fd.as_raw_fd(), &part, 1, libc::SPLICE_F_NONBLOCK) });
     match spliced {
-        Err(error) if error.is_one_of(&[Errno::ENOSYS, Errno::EPERM]) => read_if_ready(fd, bytes),
+        Err(error) if error.is_missing_call() => read_if_ready(fd, bytes),
         spliced => spliced,
     }
 }
@@ -83,14 +77,7 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     };
     match pwritev2(fd, &part, RWF_NOSIGNAL) {
         // A kernel before Linux 6.18, an old C library, or a system call filter.
-        Err(error)
-            if error.is_one_of(&[
-                Errno::EOPNOTSUPP,
-                Errno::ENOSYS,
-                Errno::EINVAL,
-                Errno::EPERM,
-            ]) =>
-        {
+        Err(error) if is_flag_refused(error) => {
             // A signal must still be able to interrupt a write that waits.
             let blocked = if is_nonblocking(fd) == Ok(true) {
                 SigSet::all()
@@ -105,6 +92,12 @@ pub fn write_without_signal(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
         }
         other => other,
     }
+}
+
+/// Whether `preadv2(2)` or `pwritev2(2)` fails because the kernel, the C library or a system call
+/// filter does not know the call or its flag.
+fn is_flag_refused(error: Errno) -> bool {
+    error.is_missing_call() || error.is_one_of(&[Errno::EOPNOTSUPP, Errno::EINVAL])
 }
 
 /// Arguments of the system calls: one part, at the current position.
