@@ -9,6 +9,7 @@ use super::send::{SendHalf, Sender};
 use super::state::{Local, View};
 use super::stats::{Counters, Stats};
 use crate::atomic::{Ordering, fence};
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, errno};
 use crate::init_once::InitOnce;
 use crate::pair::Cred;
@@ -19,9 +20,12 @@ use crate::transport::event_count::{ENDED, prepare_wait};
 use crate::transport::pipe_ends::PeerDoorbell;
 use crate::transport::ring::longest;
 use crate::transport::spin::Cpus;
+use crate::transport::wait::{Condition, EventWords, Progress, Role, wait};
 use libc::c_int;
+use probe::probe;
 use std::cell::UnsafeCell;
 use std::os::fd::{AsFd, OwnedFd};
+use std::ptr;
 use std::time::Duration;
 
 /// Puts a value on cache lines of its own, which no other thread writes.
@@ -268,6 +272,20 @@ impl Channel {
             self.view(link).arm();
         }
         Ok(fd)
+    }
+
+    /// Sleeps until `condition` holds or has ended; see [`wait`].
+    pub(super) fn wait(
+        &self,
+        role: Role,
+        words: EventWords,
+        condition: &mut dyn Condition,
+        deadline: &mut Deadline,
+    ) -> Result<Progress> {
+        probe!(unixipc, channel_sleep, ptr::from_ref(self), role);
+        let waited = wait(&self.bell, role, words, condition, deadline);
+        probe!(unixipc, channel_awake, ptr::from_ref(self), role);
+        waited
     }
 
     /// The longest message that can always be sent.

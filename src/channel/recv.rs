@@ -13,7 +13,7 @@ use crate::transport::event_count::{Notifier, PeerState};
 use crate::transport::liveness::Liveness;
 use crate::transport::ring::Consumer;
 use crate::transport::spin::{SpinPolicy, Spinner};
-use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
+use crate::transport::wait::{Condition, Doorbell as _, Progress, Role};
 use libc::c_int;
 use probe::probe;
 use std::mem::MaybeUninit;
@@ -337,11 +337,9 @@ impl<'a> RecvHalf<'a> {
             Progress::Pending => {}
             done => return Ok(done),
         }
-        let (role, words) = (Role::Receiver, end.message_words());
-        probe!(unixipc, channel_sleep, ptr::from_ref(self.channel), role);
-        let waited = wait(end.bell, role, words, &mut condition, deadline);
-        probe!(unixipc, channel_awake, ptr::from_ref(self.channel), role);
-        waited
+        let words = end.message_words();
+        self.channel
+            .wait(Role::Receiver, words, &mut condition, deadline)
     }
 
     /// Publishes that the next message, of `len` bytes, has been read.

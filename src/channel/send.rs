@@ -15,7 +15,7 @@ use crate::transport::readiness::Interest;
 use crate::transport::ring::{ALIGN_MIN, Geometry, Producer};
 use crate::transport::ring_memory::prefetch_write;
 use crate::transport::spin::{SpinPolicy, Spinner};
-use crate::transport::wait::{Condition, Doorbell as _, Progress, Role, wait};
+use crate::transport::wait::{Condition, Doorbell as _, Progress, Role};
 use probe::probe;
 use std::ptr::{self, NonNull};
 
@@ -317,11 +317,9 @@ impl<'a> SendHalf<'a> {
         }
         let spinner = &mut self.state.spinner;
         if spinner.spin(link.cpus(), end.bell, &mut condition, deadline)? == Progress::Pending {
-            let (role, words) = (Role::Sender, end.space_words());
-            probe!(unixipc, channel_sleep, ptr::from_ref(self.channel), role);
-            let waited = wait(end.bell, role, words, &mut condition, deadline);
-            probe!(unixipc, channel_awake, ptr::from_ref(self.channel), role);
-            waited?;
+            let words = end.space_words();
+            self.channel
+                .wait(Role::Sender, words, &mut condition, deadline)?;
         }
         Ok(())
     }
