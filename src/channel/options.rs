@@ -5,7 +5,7 @@ use super::memory::RingParams;
 use crate::errno::{Result, errno};
 use crate::transport::ring::{alignment, longest, size_for};
 use crate::transport::ring_memory::{Pages, RING_MAX, ring_size};
-use crate::transport::spin::SpinPolicy;
+use crate::transport::spin::{ADAPTIVE_SPIN, SpinPolicy};
 
 /// The options of a channel.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,23 @@ pub struct Options {
 const RING_SIZE: u64 = 256 << 10;
 /// The default size of the largest ring that is accepted from a peer.
 const RING_SIZE_MAX: u64 = 16 << 20;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            send_size: 0,
+            recv_size: 0,
+            recv_size_max: 0,
+            message_max: 0,
+            message_align: 0,
+            spin: SpinPolicy::Adaptive(ADAPTIVE_SPIN),
+            populate: false,
+            lock: false,
+            fds: false,
+            wait: false,
+        }
+    }
+}
 
 impl Options {
     /// The ring into which this side sends.

@@ -5,7 +5,7 @@ use crate::errno::{Result, errno};
 use crate::transport::broadcast::{self, RING_MAX};
 use crate::transport::ring::{Geometry, alignment, size_for};
 use crate::transport::ring_memory::{Pages, ring_size};
-use crate::transport::spin::SpinPolicy;
+use crate::transport::spin::{ADAPTIVE_SPIN, SpinPolicy};
 use std::time::Duration;
 
 /// The default size of a ring.
@@ -41,6 +41,21 @@ pub struct FeedOptions {
     pub lossy_only: bool,
     /// How the pages of the ring are allocated.
     pub pages: Pages,
+}
+
+impl Default for FeedOptions {
+    fn default() -> Self {
+        Self {
+            size: 0,
+            message_max: 0,
+            message_align: 0,
+            subscribers_max: 0,
+            stall_ms: 0,
+            spin: SpinPolicy::Adaptive(PUBLISHER_SPIN),
+            lossy_only: false,
+            pages: Pages::default(),
+        }
+    }
 }
 
 impl FeedOptions {
@@ -100,6 +115,20 @@ pub struct SubscriberOptions {
     pub spin: SpinPolicy,
     /// Whether connecting waits until a process listens.
     pub wait: bool,
+}
+
+impl Default for SubscriberOptions {
+    fn default() -> Self {
+        Self {
+            is_lossy: false,
+            begin: Begin::Newest,
+            feed_id: [0; 16],
+            name: [0; NAME_SIZE],
+            size_max: 0,
+            spin: SpinPolicy::Adaptive(ADAPTIVE_SPIN),
+            wait: false,
+        }
+    }
 }
 
 impl SubscriberOptions {

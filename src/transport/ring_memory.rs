@@ -66,7 +66,7 @@ pub struct RingMemory<C> {
 }
 
 /// How the pages of a new memory are allocated.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Pages {
     /// Whether all of them are allocated and mapped when the memory is created.
     pub populate: bool,

@@ -9,7 +9,6 @@ use tokio::time::sleep;
 use unixipc::deadline::Deadline;
 use unixipc::errno::Errno;
 use unixipc::feed::{Feed, FeedOptions};
-use unixipc::transport::ring_memory::Pages;
 use unixipc::transport::spin::SpinPolicy;
 
 /// The length of the longest message if the route says nothing: that of a NATS server by default.
@@ -37,15 +36,11 @@ impl FeedSink {
                     0 => MESSAGE_MAX,
                     max => max,
                 },
-                message_align: 0,
                 subscribers_max: options.subscribers_max,
                 stall_ms: options.stall_ms,
                 spin: SpinPolicy::For(Duration::ZERO),
                 lossy_only: options.lossy,
-                pages: Pages {
-                    populate: false,
-                    lock: false,
-                },
+                ..FeedOptions::default()
             })?;
             feed.listen(&c_path(&local.path), options.mode())?;
             Ok(Self {

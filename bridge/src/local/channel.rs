@@ -15,15 +15,9 @@ use unixipc::transport::spin::SpinPolicy;
 pub fn channel_options(options: &RouteOptions) -> Options {
     Options {
         send_size: options.ring_size,
-        recv_size: 0,
-        recv_size_max: 0,
         message_max: options.message_max,
-        message_align: 0,
         spin: SpinPolicy::For(Duration::ZERO),
-        populate: false,
-        lock: false,
-        fds: false,
-        wait: false,
+        ..Options::default()
     }
 }
 

@@ -11,20 +11,12 @@ use unixipc::deadline::Deadline;
 use unixipc::errno::{Errno, Result};
 use unixipc::fifo::{self, Side, record};
 use unixipc::transport::listen::listen;
-use unixipc::transport::spin::{ADAPTIVE_SPIN, SpinPolicy};
 
 fn options() -> Options {
     Options {
         send_size: 64 << 10,
-        recv_size: 0,
-        recv_size_max: 0,
-        message_max: 0,
-        message_align: 0,
-        spin: SpinPolicy::Adaptive(ADAPTIVE_SPIN),
-        populate: false,
-        lock: false,
-        fds: false,
         wait: true,
+        ..Options::default()
     }
 }
 

@@ -14,7 +14,6 @@ use unixipc::deadline::Deadline;
 use unixipc::errno::Errno;
 use unixipc::feed::{Feed, FeedOptions};
 use unixipc::fifo::{self, Side, record};
-use unixipc::transport::ring_memory::Pages;
 use unixipc::transport::spin::SpinPolicy;
 
 /// How to send.
@@ -62,17 +61,9 @@ impl Sink {
     /// Begins a feed at an address.
     pub fn open_feed(address: &Address, options: &SinkOptions) -> Result<Self> {
         let options_of_feed = FeedOptions {
-            size: 0,
             message_max: options.message_max,
-            message_align: 0,
-            subscribers_max: 0,
-            stall_ms: 0,
             spin: SpinPolicy::For(Duration::ZERO),
-            lossy_only: false,
-            pages: Pages {
-                populate: false,
-                lock: false,
-            },
+            ..FeedOptions::default()
         };
         let mut feed = Feed::new(&options_of_feed).context("a feed")?;
         feed.listen(address.path(), options.mode).context(address)?;

@@ -62,16 +62,10 @@ pub enum Source {
 /// Options of a channel for this program: it does not spin, because it is not in a hurry.
 pub fn channel_options(waits: bool) -> channel::Options {
     channel::Options {
-        send_size: 0,
-        recv_size: 0,
         recv_size_max: MESSAGE_MAX as u64,
-        message_max: 0,
-        message_align: 0,
         spin: SpinPolicy::For(Duration::ZERO),
-        populate: false,
-        lock: false,
-        fds: false,
         wait: waits,
+        ..channel::Options::default()
     }
 }
 

@@ -7,8 +7,6 @@ use unixipc::bytes::to_fill;
 use unixipc::deadline::Deadline;
 use unixipc::errno::{Errno, Result};
 use unixipc::feed::{self, Begin, Feed, FeedOptions, Report, Subscriber, SubscriberOptions};
-use unixipc::transport::ring_memory::Pages;
-use unixipc::transport::spin::{ADAPTIVE_SPIN, SpinPolicy};
 
 /// The message with a number.
 pub fn bytes_of(number: u64) -> Vec<u8> {
@@ -43,16 +41,7 @@ impl Publisher {
     pub fn with(path: &str, change: impl FnOnce(&mut FeedOptions)) -> Self {
         let mut options = FeedOptions {
             size: 64 << 10,
-            message_max: 0,
-            message_align: 0,
-            subscribers_max: 0,
-            stall_ms: 0,
-            spin: SpinPolicy::Adaptive(ADAPTIVE_SPIN),
-            lossy_only: false,
-            pages: Pages {
-                populate: false,
-                lock: false,
-            },
+            ..FeedOptions::default()
         };
         change(&mut options);
         let mut feed = Feed::new(&options).unwrap();
@@ -113,13 +102,10 @@ impl Reader {
     #[track_caller]
     pub fn with(path: &str, change: impl FnOnce(&mut SubscriberOptions)) -> Self {
         let mut options = SubscriberOptions {
-            is_lossy: false,
             begin: Begin::Oldest,
-            feed_id: [0; 16],
-            name: [0; 32],
             size_max: 1 << 30,
-            spin: SpinPolicy::Adaptive(ADAPTIVE_SPIN),
             wait: true,
+            ..SubscriberOptions::default()
         };
         change(&mut options);
         let mut deadline = Deadline::new(LIMIT.as_millis() as i32).unwrap();
