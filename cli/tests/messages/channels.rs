@@ -9,7 +9,7 @@ use std::process::Stdio;
 fn echo(place: &Place, args: &[&str]) -> Running {
     let path = place.text("echo");
     let running = Running::start(&mut command(&[&["echo", &path], args].concat()));
-    wait_until("echo does not listen", || place.path("echo").exists());
+    await_listener(&place.path("echo"));
     running
 }
 

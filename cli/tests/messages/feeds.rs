@@ -138,7 +138,7 @@ fn signals_remove_the_path() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         use std::os::unix::process::ExitStatusExt;
         let mut send = Running::start(command(&["send", &address]).stdin(Stdio::piped()));
-        wait_until("no feed", || place.path("feed").exists());
+        await_listener(&place.path("feed"));
         send.signal(signal);
         assert_eq!(send.wait().signal(), Some(signal));
         assert!(!place.path("feed").exists());

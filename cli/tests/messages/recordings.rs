@@ -157,7 +157,7 @@ fn a_signal_ends_a_replay() {
         let mut replay = Running::start(command(&args).stdin(Stdio::piped()));
         let mut input = replay.child.stdin.take().unwrap();
         input.write_all(&recording[..len]).unwrap();
-        wait_until("no feed", || place.path("replay").exists());
+        await_listener(&place.path("replay"));
         replay.signal(libc::SIGTERM);
         assert_eq!(replay.wait().signal(), Some(libc::SIGTERM));
         assert!(!place.path("replay").exists());

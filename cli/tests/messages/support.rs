@@ -12,7 +12,6 @@ use unixipc::channel::{self, Channel};
 use unixipc::deadline::Deadline;
 use unixipc::feed::{Feed, FeedOptions};
 use unixipc::transport::listen::listen;
-use unixipc::transport::ring_memory::Pages;
 use unixipc::transport::spin::SpinPolicy;
 
 /// The limit of every wait.
@@ -171,21 +170,26 @@ pub fn limit() -> Deadline {
 /// A feed of this process, with a small ring.
 pub fn feed(path: &Path) -> Feed {
     let options = FeedOptions {
-        size: 0,
         message_max: 1 << 16,
-        message_align: 0,
-        subscribers_max: 0,
-        stall_ms: 0,
         spin: SpinPolicy::For(Duration::ZERO),
-        lossy_only: false,
-        pages: Pages {
-            populate: false,
-            lock: false,
-        },
+        ..FeedOptions::default()
     };
     let mut feed = Feed::new(&options).unwrap();
     feed.listen(&c_path(path), 0o600).unwrap();
     feed
+}
+
+/// Waits until a socket listens at a path. The path exists before: bind(2) creates it.
+pub fn await_listener(path: &Path) {
+    /// `__SO_ACCEPTCON` of the kernel, in the column `Flags`.
+    const LISTENS: &str = "00010000";
+    wait_until("no listener", || {
+        let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+        sockets.lines().any(|line| {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            columns[3] == LISTENS && columns.last().is_some_and(|last| Path::new(last) == path)
+        })
+    });
 }
 
 /// Waits until the feed has this number of subscribers.
@@ -216,16 +220,9 @@ pub fn accept_one(path: &Path, start: impl FnOnce() -> Running) -> (Running, Cha
 
 pub fn channel_options() -> channel::Options {
     channel::Options {
-        send_size: 0,
-        recv_size: 0,
-        recv_size_max: 0,
-        message_max: 0,
-        message_align: 0,
         spin: SpinPolicy::For(Duration::ZERO),
-        populate: false,
-        lock: false,
-        fds: false,
         wait: true,
+        ..channel::Options::default()
     }
 }
 
