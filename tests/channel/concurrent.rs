@@ -96,32 +96,6 @@ fn shutdown_ends_both_in_the_handshake() {
     }
 }
 
-/// A mapping: its address range, and its offset in the file.
-struct Mapping {
-    begin: usize,
-    end: usize,
-    offset: usize,
-}
-
-/// The writable shared mappings of this process.
-fn shared_mappings() -> Vec<Mapping> {
-    let hex = |digits: &str| usize::from_str_radix(digits, 16).unwrap();
-    std::fs::read_to_string("/proc/self/maps")
-        .unwrap()
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .filter(|fields| fields[1] == "rw-s")
-        .map(|fields| {
-            let (begin, end) = fields[0].split_once('-').unwrap();
-            Mapping {
-                begin: hex(begin),
-                end: hex(end),
-                offset: hex(fields[2]),
-            }
-        })
-        .collect()
-}
-
 /// Writes an invalid length in front of the message that this end would send next.
 fn write_invalid_length(end: &End) {
     let at = end.reserve(8, 0).unwrap().as_mut_ptr();

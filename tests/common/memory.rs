@@ -77,3 +77,29 @@ pub fn page_size() -> usize {
     // SAFETY: no pointers.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
+
+/// A mapping: its address range, and its offset in the file.
+pub struct Mapping {
+    pub begin: usize,
+    pub end: usize,
+    pub offset: usize,
+}
+
+/// The writable shared mappings of this process.
+pub fn shared_mappings() -> Vec<Mapping> {
+    let hex = |digits: &str| usize::from_str_radix(digits, 16).unwrap();
+    std::fs::read_to_string("/proc/self/maps")
+        .unwrap()
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields[1] == "rw-s")
+        .map(|fields| {
+            let (begin, end) = fields[0].split_once('-').unwrap();
+            Mapping {
+                begin: hex(begin),
+                end: hex(end),
+                offset: hex(fields[2]),
+            }
+        })
+        .collect()
+}

@@ -12,10 +12,7 @@ const OLDEST: usize = 128;
 /// A word of the memory of the feed, which is the only shared memory of this process that is
 /// writable.
 fn word_of_feed(offset: usize) -> *const AtomicU64 {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let line = maps.lines().find(|line| line.contains(" rw-s ")).unwrap();
-    let (begin, _) = line.split_once('-').unwrap();
-    ptr::with_exposed_provenance(usize::from_str_radix(begin, 16).unwrap() + offset)
+    ptr::with_exposed_provenance(shared_mappings()[0].begin + offset)
 }
 
 /// A subscriber waits while the oldest message changes all the time: it may see that it was
