@@ -168,10 +168,7 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
         if delivery.number <= self.last {
             metrics.duplicates.add(1);
         } else {
-            self.position.begin_record(delivery.number);
             if !self.put_body(&delivery).await {
-                // It was not published: this is certain.
-                self.position.begin_record(self.last);
                 return Ok(false);
             }
             self.position.end_record(delivery.number);
@@ -201,42 +198,44 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
             Finding::Missing(count) => {
                 metrics.missing.add(count);
                 log::error!("{route}: {count} messages are missing in the stream");
-                if !self.put_marker(feed, count).await {
+                if !self.put_marker(delivery.number, feed, count).await {
                     return false;
                 }
             }
         }
         match &delivery.body {
-            Body::Message(bytes) => self.put(bytes).await,
+            Body::Message(bytes) => self.put(delivery.number, bytes).await,
             Body::Lost(count, loss) => {
                 metrics.lost.add(*count);
                 log::error!(
                     "{route}: the sender has lost {count} messages: {}",
                     loss.name()
                 );
-                self.put_marker(feed, *count).await
+                self.put_marker(delivery.number, feed, *count).await
             }
             Body::Replaced => {
                 metrics.replaced.add(1);
                 log::error!("{route}: the sender has lost the last messages of a feed");
-                self.put_marker(feed, u64::MAX).await
+                self.put_marker(delivery.number, feed, u64::MAX).await
             }
         }
     }
 
     /// Tells local receivers about a loss, if the route says so.
-    async fn put_marker(&mut self, feed: FeedId, count: u64) -> bool {
+    async fn put_marker(&mut self, number: u64, feed: FeedId, count: u64) -> bool {
         if !self.context.route.options.markers {
             return true;
         }
         let marker = [MARKER, &count.to_le_bytes()[..], &feed].concat();
-        self.put(&marker).await
+        self.put(number, &marker).await
     }
 
-    /// Gives a message to the sink. Returns false if the bridge stops before that.
-    async fn put(&mut self, bytes: &[u8]) -> bool {
+    /// Gives a message of the record `number` to the sink. Returns false if the bridge stops before
+    /// that.
+    async fn put(&mut self, number: u64, bytes: &[u8]) -> bool {
         loop {
             let metrics = &self.context.metrics;
+            self.position.begin_record(number);
             match self.sink.try_put(bytes) {
                 Put::Done => {
                     metrics.messages.add(1);
@@ -249,7 +248,8 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
                     log::error!("{route}: a message of {len} bytes is dropped: {error}");
                     return true;
                 }
-                Put::Full => {}
+                // It was not published: this is certain, also if the bridge is killed in the wait.
+                Put::Full => self.position.begin_record(self.last),
             }
             // Local receivers are slow. Acknowledge the published messages before the wait.
             let _ = self.acknowledge().await;

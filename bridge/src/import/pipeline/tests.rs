@@ -1,5 +1,6 @@
 //! The pipeline with an engine whose failures are exact.
 
+use super::super::position::Remembered;
 use super::*;
 use crate::engine::MessageId;
 use std::cell::RefCell;
@@ -93,8 +94,40 @@ impl Sink for Memory {
     }
 }
 
+/// A sink that is full once, and then looks at the position, as after a kill.
+struct FullOnce<'a> {
+    position: &'a Position,
+    tries: u64,
+    seen: Option<Remembered>,
+}
+
+impl Sink for FullOnce<'_> {
+    fn try_put(&mut self, _: &[u8]) -> Put {
+        self.tries += 1;
+        if self.tries == 2 {
+            Put::Full
+        } else {
+            Put::Done
+        }
+    }
+
+    async fn event(&mut self) {
+        if self.seen.is_some() {
+            std::future::pending().await
+        }
+        self.seen = Some(self.position.begin(5));
+    }
+}
+
 /// Plays rounds. Returns the published records, and the last acknowledgement.
 fn play(rounds: &[Round], position: &Position) -> (Vec<u64>, Option<u64>) {
+    let mut sink = Memory::default();
+    let last = play_into(&mut sink, rounds, position);
+    (sink.0, last)
+}
+
+/// Plays rounds into a sink. Returns the last acknowledgement.
+fn play_into(sink: &mut impl Sink, rounds: &[Round], position: &Position) -> Option<u64> {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (context, stop) = Context::for_tests("feed:/a", "<-", "a");
@@ -105,13 +138,12 @@ fn play(rounds: &[Round], position: &Position) -> (Vec<u64>, Option<u64>) {
             stop,
             acknowledged: Rc::clone(&acknowledged),
         };
-        let mut sink = Memory::default();
-        Pipeline::new(&context, script, &mut sink, position)
+        Pipeline::new(&context, script, sink, position)
             .run()
             .await
             .unwrap();
         let last = acknowledged.borrow().last().copied();
-        (sink.0, last)
+        last
     })
 }
 
@@ -153,4 +185,22 @@ fn uncertain() {
     let rounds = [(resume(3, 1, 0), vec![(1, 4), (2, 5)])];
     assert_eq!(play(&rounds, &position), (vec![4, 5], Some(5)));
     assert_eq!(position.begin(5).uncertain, None);
+}
+
+/// A message that waits for space is not uncertain: it was not published.
+#[test]
+fn certain_while_the_sink_is_full() {
+    let position = Position::in_memory();
+    let mut sink = FullOnce {
+        position: &position,
+        tries: 0,
+        seen: None,
+    };
+    let rounds = [(resume(0, 1, 0), vec![(1, 1), (2, 2)])];
+    assert_eq!(play_into(&mut sink, &rounds, &position), Some(2));
+    let remembered = Remembered {
+        done: 1,
+        uncertain: None,
+    };
+    assert_eq!(sink.seen, Some(remembered));
 }
