@@ -57,8 +57,7 @@ impl Child {
     /// Waits until a signal has stopped the child.
     #[track_caller]
     pub fn wait_stopped(&self) {
-        let status = wait_for(self.0, libc::WUNTRACED);
-        assert!(libc::WIFSTOPPED(status), "{status:#x}");
+        wait_stopped(self.0);
     }
 
     /// Waits for the child, which must exit with 0.
@@ -101,6 +100,13 @@ impl Child {
     pub fn wait_asleep(&self) {
         wait_asleep(self.0);
     }
+}
+
+/// Waits until a signal has stopped a child: it may still run when `kill(2)` has returned.
+#[track_caller]
+pub fn wait_stopped(pid: pid_t) {
+    let status = wait_for(pid, libc::WUNTRACED);
+    assert!(libc::WIFSTOPPED(status), "{status:#x}");
 }
 
 /// Kills a child, and waits until it has ended.

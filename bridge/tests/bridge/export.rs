@@ -369,7 +369,7 @@ fn lossy() {
     let mut publisher = Publisher::new("md");
     let bridge = Bridge::start(&server, "a", &["-o", "lossy=true", "feed:md -> md"]);
     publisher.wait_subscribers(2);
-    server.signal(libc::SIGSTOP);
+    server.suspend();
     for _ in 0..100_000 {
         publisher.try_publish(0).unwrap();
     }

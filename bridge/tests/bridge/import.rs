@@ -167,11 +167,12 @@ fn lost_acknowledgements() {
     let mut reader = Reader::new("local");
     streams.send("md", messages(0..1));
     reader.expect(0..1);
+    streams.wait_acknowledged("md", "here");
     // The server delivers to a bridge that is stopped, and is stopped when the bridge acknowledges.
-    bridge.signal(libc::SIGSTOP);
+    bridge.suspend();
     streams.send("md", messages(1..50));
     streams.wait_unacknowledged("md", "here", 49);
-    server.signal(libc::SIGSTOP);
+    server.suspend();
     bridge.signal(libc::SIGCONT);
     reader.expect(1..50);
     bridge.kill();
@@ -197,7 +198,8 @@ fn lost_deliveries() {
     let mut reader = Reader::new("local");
     streams.send("md", messages(0..1));
     reader.expect(0..1);
-    bridge.signal(libc::SIGSTOP);
+    streams.wait_acknowledged("md", "here");
+    bridge.suspend();
     streams.send("md", messages(1..50));
     streams.wait_unacknowledged("md", "here", 49);
     bridge.kill();

@@ -47,7 +47,7 @@ fn a_lossy_subscriber_reports_losses() {
     let cat = Running::start(&mut command(&["cat", "--json", &path]));
     await_subscribers(&mut feed, 1);
     feed.publish(b"first", limit()).unwrap();
-    cat.signal(libc::SIGSTOP);
+    cat.suspend();
     for _ in 0..1000 {
         feed.publish(&[b'x'; 2000], limit()).unwrap();
     }
@@ -77,7 +77,7 @@ fn a_stopped_cat_delays_nobody() {
     let mut feed = feed(&place.path("feed"));
     let cat = Running::start(&mut command(&["cat", &place.text("feed")]));
     await_subscribers(&mut feed, 1);
-    cat.signal(libc::SIGSTOP);
+    cat.suspend();
     for _ in 0..1000 {
         feed.publish(&[b'x'; 2000], unixipc::deadline::Deadline::never())
             .unwrap();

@@ -65,6 +65,13 @@ impl Running {
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
     }
 
+    /// Stops it, and waits until it has stopped.
+    #[track_caller]
+    pub fn suspend(&self) {
+        self.signal(libc::SIGSTOP);
+        common::child::wait_stopped(self.child.id() as i32);
+    }
+
     /// Waits for the end, within [`LIMIT`].
     pub fn wait(&mut self) -> ExitStatus {
         let end = Instant::now() + LIMIT;

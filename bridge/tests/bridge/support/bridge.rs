@@ -1,6 +1,7 @@
 //! The program under test.
 
 use super::server::{Server, content, die_with_parent};
+use common::child::wait_stopped;
 use common::clock::{LIMIT, wait_until};
 use std::fs;
 use std::path::PathBuf;
@@ -90,6 +91,13 @@ impl Bridge {
     /// Its process ID.
     pub fn pid(&self) -> i32 {
         self.child.as_ref().unwrap().id() as i32
+    }
+
+    /// Stops it, and waits until it has stopped.
+    #[track_caller]
+    pub fn suspend(&self) {
+        self.signal(libc::SIGSTOP);
+        wait_stopped(self.pid());
     }
 
     /// Sends it a signal.

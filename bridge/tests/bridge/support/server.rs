@@ -1,5 +1,6 @@
 //! A NATS server with JetStream, on a free port, with its store in the working directory.
 
+use common::child::wait_stopped;
 use common::clock::wait_until;
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -134,11 +135,22 @@ impl Server {
         self.run();
     }
 
+    /// Stops it, and waits until it has stopped.
+    #[track_caller]
+    pub fn suspend(&self) {
+        self.signal(libc::SIGSTOP);
+        wait_stopped(self.pid());
+    }
+
+    /// Its process ID.
+    fn pid(&self) -> i32 {
+        self.child.as_ref().unwrap().id() as i32
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: i32) {
-        let pid = self.child.as_ref().unwrap().id();
         // SAFETY: no pointers; the child is not reaped.
-        assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
+        assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
     }
 }
 
