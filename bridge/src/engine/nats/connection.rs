@@ -37,6 +37,7 @@ impl Connection {
     pub async fn new(settings: &EngineSettings, name: &str, deliveries: usize) -> Result<Self> {
         let (sender, breaks) = watch::channel(0);
         let own_name = name.to_owned();
+        let has_certificates = settings.tls.required || settings.tls.ca.is_some();
         let servers: Vec<ServerAddr> = settings
             .servers
             .iter()
@@ -54,7 +55,7 @@ impl Connection {
             .subscription_capacity(deliveries)
             .require_tls(settings.tls.required)
             .event_callback(move |event| {
-                note(&own_name, &event);
+                note(&own_name, &event, has_certificates);
                 if matches!(event, Event::Disconnected | Event::Closed) {
                     sender.send_modify(|breaks| *breaks += 1);
                 }
@@ -158,19 +159,25 @@ fn with_auth(auth: &Auth) -> Result<ConnectOptions> {
             ConnectOptions::with_user_and_password(user.clone(), password.expose().into())
         }
         Auth::Nkey(seed) => ConnectOptions::with_nkey(seed.expose().into()),
-        // The error may quote the file.
-        Auth::Credentials(file) => ConnectOptions::with_credentials(file.expose())
-            .map_err(|_| misconfigured("the credentials file has no JWT and seed"))?,
+        // The client wants the line end after the last line. Its error may quote the file.
+        Auth::Credentials(file) => {
+            ConnectOptions::with_credentials(&format!("{}\n", file.expose()))
+                .map_err(|_| misconfigured("the credentials file has no JWT and seed"))?
+        }
     })
 }
 
-/// Logs an event of a connection.
-fn note(name: &str, event: &Event) {
+/// Logs an event of a connection. The client does not say whether a failure is one of TLS.
+fn note(name: &str, event: &Event, has_certificates: bool) {
     match event {
         Event::Connected => log::info!("{name}: connected to the server"),
         Event::Disconnected => log::warn!("{name}: disconnected from the server; connecting again"),
         Event::SlowConsumer(_) => log::error!("{name}: a message of the server was dropped"),
         Event::ServerError(error) => log::error!("{name}: the server reports: {error}"),
+        Event::ClientError(error) if has_certificates => log::error!(
+            "{name}: the connection failed: {error} (perhaps the server or the bridge refuses the \
+             certificate of the other; see the log of the server)"
+        ),
         Event::ClientError(error) => log::error!("{name}: the connection failed: {error}"),
         _ => log::debug!("{name}: connection: {event}"),
     }
