@@ -92,6 +92,21 @@ fn killed_bridges() {
     import.stop();
 }
 
+/// The first of two servers is not there.
+#[apply(isolated)]
+#[needs(nats)]
+fn missing_server() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let words = ["-e", "nats://127.0.0.1:1", "-e", &server.url()];
+    let bridge = Bridge::start_alone("a", &[], &[&words[..], &["feed:md -> md"]].concat());
+    let mut publisher = Publisher::new("md");
+    publisher.wait_subscribers(2);
+    publisher.publish(10);
+    bridge.wait_number("messages", 10);
+    bridge.stop();
+}
+
 /// A server that hangs: the bridge notices it, and continues when the server does.
 #[apply(isolated)]
 #[needs(nats)]

@@ -3,6 +3,7 @@
 mod command;
 mod export;
 mod faults;
+mod identity;
 mod import;
 mod local;
 mod support;
