@@ -142,8 +142,7 @@ fn play_into(sink: &mut impl Sink, rounds: &[Round], position: &Position) -> Opt
             .run()
             .await
             .unwrap();
-        let last = acknowledged.borrow().last().copied();
-        last
+        acknowledged.borrow().last().copied()
     })
 }
 
