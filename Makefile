@@ -167,6 +167,8 @@ uninstall:
 	rm -rf '$(DESTDIR)$(libdir)/cmake/unixipc' '$(DESTDIR)$(datadir)/unixipc'
 	rm -f '$(DESTDIR)$(bindir)/unixipc' '$(DESTDIR)$(mandir)/man1/unixipc.1' \
 	    '$(DESTDIR)$(bash_completion)' '$(DESTDIR)$(zsh_completion)' '$(DESTDIR)$(fish_completion)'
+	rm -f '$(DESTDIR)$(bindir)/unixipc-bridge' '$(DESTDIR)$(mandir)/man1/unixipc-bridge.1' \
+	    '$(DESTDIR)$(unitdir)/unixipc-bridge.service'
 	for header in $(headers); do \
 	    rm -f '$(DESTDIR)$(includedir)'/$$header || exit; \
 	done
@@ -175,7 +177,7 @@ uninstall:
 	done
 	for directory in '$(libdir)/pkgconfig' '$(libdir)/cmake' '$(includedir)/unixipc' \
 	    '$(includedir)' '$(datadir)' '$(mandir)/man1' '$(mandir)/man3' '$(mandir)/man7' '$(bindir)' \
-	    '$(dir $(bash_completion))' '$(dir $(zsh_completion))' '$(dir $(fish_completion))'; do \
+	    '$(unitdir)' '$(dir $(bash_completion))' '$(dir $(zsh_completion))' '$(dir $(fish_completion))'; do \
 	    rmdir -p --ignore-fail-on-non-empty '$(DESTDIR)'"$$directory" 2>/dev/null || :; \
 	done
 
@@ -203,6 +205,10 @@ bridge_flags = --locked --manifest-path bridge/Cargo.toml --target-dir $(bridge_
 ##                      example of its configuration (bindir=, unitdir=, and those of make install)
 .PHONY: install-bridge
 install-bridge: bridge
+	@$(MAKE) --no-print-directory install-bridge-files
+# Builds nothing, as install-tools.
+.PHONY: install-bridge-files
+install-bridge-files:
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(unitdir)' \
 	    '$(DESTDIR)$(datadir)/unixipc'
 	$(INSTALL) -m 0755 $(build)/unixipc-bridge '$(DESTDIR)$(bindir)'

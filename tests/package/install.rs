@@ -23,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
             overrides,
         ),
         trial("install: names with a space", &WITH_CMAKE, spaces),
+        make("install: the tool and the bridge", programs),
         make("uninstall: nothing is left", uninstall_all),
         make("uninstall: other files stay", uninstall_among_others),
         make("uninstall: a relative DESTDIR", uninstall_relative),
@@ -142,6 +143,50 @@ fn spaces(directory: &Path) -> Result<()> {
     stage::make(&["uninstall", &setting("prefix", &prefix)])?;
     expect_gone(&destdir)?;
     expect_gone(&prefix)
+}
+
+/// The programs, which have targets of their own. Stand-ins show where they are installed.
+fn programs(directory: &Path) -> Result<()> {
+    fs::write(directory.join("other"), "")?;
+    let build = directory.join("build");
+    fs::create_dir_all(build.join("completions"))?;
+    for file in ["unixipc", "unixipc-bridge"] {
+        fs::write(build.join(file), "#!/bin/sh\n")?;
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        fs::write(build.join(format!("completions/unixipc.{shell}")), shell)?;
+    }
+    let dest = directory.join("dest");
+    let settings = [
+        setting("build", &build),
+        setting("DESTDIR", &dest),
+        "prefix=/usr".into(),
+    ];
+    let settings = settings.each_ref().map(String::as_str);
+    stage::make(&[&["install-tools", "install-bridge-files"], &settings[..]].concat())?;
+    let is_file = |line: &&str| !line.ends_with('/');
+    let installed = list(&dest)?;
+    let files: Vec<_> = installed.lines().filter(is_file).collect();
+    let expected = [
+        "0755 usr/bin/unixipc",
+        "0755 usr/bin/unixipc-bridge",
+        "0644 usr/lib/systemd/system/unixipc-bridge.service",
+        "0644 usr/share/bash-completion/completions/unixipc",
+        "0644 usr/share/fish/vendor_completions.d/unixipc.fish",
+        "0644 usr/share/man/man1/unixipc-bridge.1",
+        "0644 usr/share/man/man1/unixipc.1",
+        "0644 usr/share/unixipc/unixipc-bridge.toml",
+        "0644 usr/share/zsh/site-functions/_unixipc",
+    ];
+    if files != expected {
+        return Err(format!("installed:\n{installed}").into());
+    }
+    let unit = fs::read_to_string(dest.join("usr/lib/systemd/system/unixipc-bridge.service"))?;
+    if !unit.contains("ExecStart=/usr/bin/unixipc-bridge ") || unit.contains("@bindir") {
+        return Err(unit.into());
+    }
+    stage::make(&[&["uninstall"], &settings[..]].concat())?;
+    expect_gone(&dest)
 }
 
 fn uninstall_all(directory: &Path) -> Result<()> {
