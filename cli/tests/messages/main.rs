@@ -6,3 +6,4 @@ mod fifos;
 mod recordings;
 mod support;
 mod terminal;
+mod users;
