@@ -381,7 +381,7 @@ fn locked() {
         let old = set_soft_limit(RLIMIT_MEMLOCK, 16 * page_size() as u64);
         for region_type in REGION_TYPES {
             let region = create(16 * page_size(), region_type | LOCK, 0).unwrap();
-            assert_eq!(smaps(&region, "Locked"), 64);
+            assert_eq!(smaps(&region, "Locked"), 16 * page_size() / 1024);
             assert_eq!(
                 create(page_size(), region_type | LOCK, 0).unwrap_err(),
                 ENOMEM
