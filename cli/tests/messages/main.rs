@@ -6,4 +6,3 @@ mod fifos;
 mod recordings;
 mod support;
 mod terminal;
-mod users;

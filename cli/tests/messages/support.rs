@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -17,10 +17,20 @@ use unixipc::transport::spin::SpinPolicy;
 /// The limit of every wait.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// The program with these arguments.
+/// The program with these arguments. It does not inherit the ignored signals of this process, such as
+/// those of nohup(1).
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_unixipc"));
     command.args(args).stdin(Stdio::null());
+    let prepare = || {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: the default action is no function.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: only async-signal-safe calls.
+    unsafe { command.pre_exec(prepare) };
     command
 }
 

@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
+use unixipc::ffi::feed::ipc_feed_close;
 
 /// What another user does not see is counted, and nothing of root's is removed.
 #[apply(isolated)]
@@ -72,4 +74,60 @@ fn without_proc() {
         run(tool(&["gc", "--older-than", "0"]), 0);
         run(tool(&["doctor"]), 1);
     });
+}
+
+/// The permissions of an address decide who may connect, and `--mode` sets them.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn permissions_of_an_address() {
+    in_container(|| {
+        for (mode, is_permitted) in [("0600", false), ("0666", true)] {
+            let mut echo = tool(&["echo", "--mode", mode, "/run/echo"])
+                .spawn()
+                .unwrap();
+            // It answers root, so it listens.
+            let answer = run(tool(&["call", "--wait", "/run/echo", "hello"]), 0);
+            assert_eq!(answer, "hello\n");
+            let call = tool_as_nobody(&["call", "/run/echo", "hello"]);
+            if is_permitted {
+                assert_eq!(run(call, 0), "hello\n");
+            } else {
+                refused(call);
+            }
+            echo.kill().unwrap();
+            echo.wait().unwrap();
+        }
+    });
+}
+
+/// A recording belongs to the user who makes it.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn owner_of_a_recording() {
+    in_container(|| {
+        fs::create_dir("/run/files").unwrap();
+        fs::set_permissions("/run/files", Permissions::from_mode(0o777)).unwrap();
+        let feed = feed("/run/feed");
+        let record = || tool_as_nobody(&["record", "/run/feed", "/run/files/it"]);
+        refused(record());
+        assert!(!exists("/run/files/it"));
+        fs::set_permissions("/run/feed", Permissions::from_mode(0o666)).unwrap();
+        let mut recorder = record().spawn().unwrap();
+        admit(feed, 1);
+        publish(feed, b"one");
+        // SAFETY: an open feed, which is not used again.
+        unsafe { ipc_feed_close(feed) };
+        assert_eq!(recorder.wait().unwrap().code(), Some(0));
+        let meta = fs::metadata("/run/files/it").unwrap();
+        assert_eq!(meta.uid(), NOBODY);
+    });
+}
+
+/// The command must fail because of the permissions.
+#[track_caller]
+fn refused(mut command: Command) {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    assert!(errors.contains("Permission denied"), "{errors}");
 }
