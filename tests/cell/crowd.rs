@@ -161,6 +161,11 @@ fn killed_writers() {
             writers.push(fork(|| write(&memory, &shared, round, 0)));
             thread::sleep(Duration::from_micros(random.below(2000)));
         }
+        // On a slow machine, all writers so far may have been killed too early.
+        wait_until("a store and a load", || {
+            [STORES, LOADS].map(|which| shared.count(which).load(Ordering::Relaxed) > 0)
+                == [true; 2]
+        });
         drop(writers);
         // The next writer is not blocked, and the cell is intact.
         let before = cell.version();
