@@ -1,6 +1,6 @@
 //! Checks of the pointers that C passes. A required pointer that is NULL fails with `EINVAL`.
 
-use crate::errno::{Result, errno};
+use crate::errno::{Result, errno, preserve_errno};
 use crate::iovec::{Source, Target};
 use crate::sys::CancelGuard;
 use libc::{c_char, c_int, c_void, iovec, size_t};
@@ -259,8 +259,11 @@ pub unsafe fn drop_handle<T>(at: *mut T) {
         // close(2) is a cancellation point: a thread that is cancelled in one close would leave the
         // other descriptors open.
         let _uncancelled = CancelGuard::new();
-        // SAFETY: the caller's promise.
-        drop(unsafe { Box::from_raw(at) });
+        // Calls that fail on old kernels, and have a replacement, set errno.
+        preserve_errno(|| {
+            // SAFETY: the caller's promise.
+            drop(unsafe { Box::from_raw(at) });
+        });
     }
 }
 

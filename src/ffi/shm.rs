@@ -4,7 +4,7 @@ use super::pointer::{
     ExtensibleStruct, copy_struct_from, drop_handle, handle, return_handle, string,
 };
 use crate::deadline::Deadline;
-use crate::errno::{Result, errno, or_errno, or_errno_of, preserve_errno};
+use crate::errno::{Result, errno, or_errno, or_errno_of};
 use crate::fd::borrow;
 use crate::shm::{self, CreateOptions, MapOptions, Shm};
 use libc::{c_char, c_int, c_uint, c_void, key_t, mode_t, size_t};
@@ -484,5 +484,5 @@ pub unsafe extern "C" fn ipc_shm_unlink(name: *const c_char) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_shm_close(shm: *mut Shm) {
     // SAFETY: the caller's handle, which is no longer used.
-    preserve_errno(|| unsafe { drop_handle(shm) });
+    unsafe { drop_handle(shm) };
 }

@@ -1,7 +1,10 @@
 //! Invalid arguments, options, and output structures.
 
 use crate::support::*;
-use libc::{E2BIG, EAGAIN, EBADF, EBUSY, EINVAL, EMSGSIZE, ENAMETOOLONG, EPROTO, c_int};
+use common::filter;
+use libc::{
+    E2BIG, EAGAIN, EBADF, EBUSY, EINVAL, EMSGSIZE, ENAMETOOLONG, EOPNOTSUPP, EPROTO, c_int,
+};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::ptr::{null, null_mut};
@@ -429,9 +432,22 @@ fn failure_shuts_the_socket_down() {
     }
 }
 
-/// Successful calls leave errno unchanged, also those that wake, wait or admit.
 #[apply(isolated)]
 fn errno_after_success() {
+    expect_unchanged_errno();
+}
+
+/// As on kernels before Linux 6.5, which refuse the flags of these calls.
+#[apply(isolated)]
+fn errno_after_success_on_an_old_kernel() {
+    for call in [libc::SYS_preadv2, libc::SYS_pwritev2] {
+        filter::refuse(call, EOPNOTSUPP);
+    }
+    expect_unchanged_errno();
+}
+
+/// Successful calls leave errno unchanged, also those that wake, wait or admit.
+fn expect_unchanged_errno() {
     #[track_caller]
     fn keeps<T>(call: impl FnOnce() -> T) -> T {
         set_errno(SENTINEL);
