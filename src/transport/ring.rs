@@ -223,10 +223,12 @@ impl Producer {
         self.geometry.position(self.tail)
     }
 
-    /// Whether `need` bytes are free according to the cached cursor of the consumer.
+    /// Whether `need` bytes, at most the capacity, are free according to the cached cursor of the
+    /// consumer.
     #[inline]
     pub fn has_space(&self, need: u64) -> bool {
-        self.limit.wrapping_sub(self.tail) >= need
+        // Signed, because a message that was reserved before `close` moves the tail past the limit.
+        self.limit.wrapping_sub(self.tail) as i64 >= need as i64
     }
 
     /// Loads the consumer's cursor, and returns whether `need` bytes are free.

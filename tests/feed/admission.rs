@@ -239,3 +239,25 @@ fn few_descriptors_left() {
 fn kill_quietly(child: &Child) {
     child.signal(libc::SIGKILL);
 }
+
+/// A subscriber that is admitted between a reservation and its publication: the publisher waits for
+/// it, and for the earlier ones.
+#[apply(isolated)]
+fn during_a_reservation() {
+    let feed = Feed::with(&SMALL);
+    let first = feed.subscribe(&RELIABLE);
+    feed.reserve(100, 0)
+        .unwrap()
+        .copy_from_slice(&numbered(0, 100));
+    let second = feed.subscribe(&RELIABLE);
+    assert_eq!(feed.commit(100), DONE);
+    let mut count = 1;
+    while feed.publish(&numbered(count, 100), 0) == DONE {
+        count += 1;
+        assert!(count < 10_000, "the publisher does not wait");
+    }
+    for sub in [first, second] {
+        sub.expect_up_to(count, 0);
+        assert_eq!(sub.info().lost, 0);
+    }
+}
