@@ -3409,8 +3409,8 @@ struct ipc_feed_opts {
  * reliable ones, and the option stall_ms makes a reliable one that stalls lossy.
  *
  * opts points to options of opts_size bytes (sizeof(*opts)); NULL means the defaults. The caller
- * closes the feed with ipc_feed_close. It uses two descriptors, one more with ipc_feed_listen, and
- * two for each subscriber. All are close-on-exec.
+ * closes the feed with ipc_feed_close. It uses two descriptors, one more with ipc_feed_listen, one
+ * more with ipc_feed_fd, and two for each subscriber. All are close-on-exec.
  *
  * Does not block. Not a cancellation point. May be called from any thread and in the child after
  * fork; not from a signal handler. Only one thread may use a feed at once. After fork the feed
@@ -3688,7 +3688,7 @@ int ipc_feed_service(struct ipc_feed *feed);
  * Returns the descriptor, or -1 with errno:
  *   EBUSY   this process has the feed from fork
  *   EINVAL  feed is NULL
- *   EMFILE  the feed has a stall_ms, and the process has no descriptor left for a timer
+ *   EMFILE  the process has no descriptor left for a timer
  *   ENFILE  as EMFILE, and the system has no open file left
  *   ENOMEM  as EMFILE, and no memory is left
  *   ENOSPC  as EMFILE, and the user has too many epoll watches
@@ -3846,7 +3846,8 @@ struct ipc_sub_opts {
  *   ENOSPC        the system has no memory left
  *   ENOTDIR       a part of the path is not a directory
  *   EOPNOTSUPP    the feed admits only lossy subscribers
- *   EPIPE         the publisher has ended, or has no descriptor or memory left for a subscriber
+ *   EPIPE         the publisher has ended, or has no descriptor or memory left for a subscriber, or
+ *                 has dropped it among many clients that send nothing: connect again
  *   EPROTO        the listener does not use this protocol, its memory does not have the required
  *                 seals, or its ring is larger than size_max
  *   ESTALE        the feed is not that of feed_id, or has not published as many messages as seq

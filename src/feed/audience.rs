@@ -3,7 +3,7 @@
 use super::clients::{Caller, Clients};
 use super::events::{Event, Events, Source};
 use super::handshake::{Answer, Applicant, FeedMemory, Refusal, Request, refuse};
-use super::stall_timer::StallTimer;
+use super::poll_timer::PollTimer;
 use super::subscription::{Kind, Subscription};
 use crate::atomic::Ordering;
 use crate::errno::{Errno, Result};
@@ -34,10 +34,21 @@ pub struct Audience {
     lossy_only: bool,
     /// How long a reliable subscriber may hold the publisher up, in milliseconds; 0 without limit.
     stall_ms: u64,
-    stall_timer: StallTimer,
-    /// Whether a subscriber has held the publisher up since the last publication.
-    any_holds: bool,
+    timer: PollTimer,
+    /// The number of messages that were published when subscribers last held the publisher up.
+    held_at: Option<u64>,
+    /// Whether the event loop waits for the descriptor, because a publication was refused.
+    is_awaited: bool,
     next_id: u32,
+}
+
+/// What [`Audience::service`] does with the wake-ups of subscribers and with the timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WakeUps {
+    /// It consumes them: the caller tries every refused publication again, or waits for them.
+    Consume,
+    /// It leaves them if an event loop waits for them.
+    LeaveAwaited,
 }
 
 /// The parts of a feed that an admission needs.
@@ -66,8 +77,9 @@ impl Audience {
             membarrier,
             lossy_only,
             stall_ms,
-            stall_timer: StallTimer::default(),
-            any_holds: false,
+            timer: PollTimer::default(),
+            held_at: None,
+            is_awaited: false,
             next_id: 0,
         })
     }
@@ -84,20 +96,22 @@ impl Audience {
 
     /// Handles some events: admits clients and forgets dead subscribers. Does not
     /// wait.
-    pub fn service(&mut self, feeding: &mut Feeding) -> Result<()> {
+    pub fn service(&mut self, feeding: &mut Feeding, wake_ups: WakeUps) -> Result<()> {
         // A publication calls this too. A thread that is cancelled in accept4(2) or sendmsg(2)
         // would leave a descriptor open.
         let _uncancelled = CancelGuard::new();
         let now = sys::coarse_ms();
         self.clients.tidy(now, &self.events);
+        let consumes = wake_ups == WakeUps::Consume || !self.is_awaited;
         let mut result = Ok(());
         for event in self.events.take()?.into_iter().flatten() {
             match event.source {
                 Source::Listener => result = self.accept(now, feeding),
                 Source::Client(id) => self.greet(id, feeding),
-                Source::Subscriber(id) => self.hear(id, event),
+                Source::Subscriber(id) if consumes || event.hung_up => self.hear(id, event),
                 // The next publication that finds no space checks the limits.
-                Source::StallTimer => self.stall_timer.clear(),
+                Source::Timer if consumes => self.timer.clear(),
+                Source::Subscriber(_) | Source::Timer => {}
             }
         }
         result
@@ -230,7 +244,10 @@ impl Audience {
         let now = sys::monotonic_ns() / 1_000_000;
         let tail = feeding.ring.tail();
         let mut next = None;
-        self.any_holds = true;
+        if !self.is_held_up(feeding.ring) {
+            self.end_stalls();
+        }
+        self.held_at = Some(feeding.ring.count());
         for subscription in self.subscriptions.iter_mut() {
             if subscription.kind != Kind::Reliable {
                 continue;
@@ -253,28 +270,48 @@ impl Audience {
         next.map(Duration::from_millis)
     }
 
-    /// Has the descriptor for event loops become readable when a subscriber has held the publisher up
-    /// for too long.
-    pub fn watch_stalls(&mut self) -> Result<()> {
-        if self.stall_ms == 0 {
-            return Ok(());
-        }
-        self.stall_timer.create(&self.events)
+    /// Prepares [`Audience::set_readable_after`].
+    pub fn prepare_polling(&mut self) -> Result<()> {
+        self.timer.create(&self.events)
     }
 
-    /// Has that descriptor become readable after this time.
-    pub fn check_stalls_after(&mut self, time: Duration) {
-        self.stall_timer.set(time);
+    /// Records that a publication was refused, and that an event loop waits for the descriptor. If
+    /// no subscriber wakes the publisher, it becomes readable after this time.
+    pub fn await_event(&mut self, most: Option<Duration>) {
+        self.is_awaited = true;
+        if let Some(most) = most {
+            self.timer.set(most);
+        }
+    }
+
+    /// Has the descriptor become readable at once if an event loop waits for it, because this process
+    /// has consumed the wake-ups.
+    pub fn return_event(&mut self) {
+        if self.is_awaited {
+            self.timer.set(Duration::ZERO);
+        }
+    }
+
+    /// Records that the event loop handles the descriptor.
+    pub fn end_await(&mut self) {
+        self.is_awaited = false;
+    }
+
+    /// Whether subscribers hold the publisher up: it has published nothing since they did.
+    pub fn is_held_up(&self, ring: &Publisher) -> bool {
+        self.held_at == Some(ring.count())
     }
 
     /// Records that no subscriber holds the publisher up any longer.
     pub fn end_stalls(&mut self) {
-        if self.any_holds {
-            self.any_holds = false;
-            self.stall_timer.clear();
-            for subscription in self.subscriptions.iter_mut() {
-                subscription.hold(false, 0);
-            }
+        if self.held_at.take().is_none() {
+            return;
+        }
+        if !self.is_awaited {
+            self.timer.clear();
+        }
+        for subscription in self.subscriptions.iter_mut() {
+            subscription.hold(false, 0);
         }
     }
 

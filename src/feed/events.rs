@@ -19,8 +19,8 @@ pub enum Source {
     Client(u32),
     /// The pipe of a subscriber.
     Subscriber(u32),
-    /// The timer of subscribers that hold the publisher up.
-    StallTimer,
+    /// The timer.
+    Timer,
 }
 
 impl Source {
@@ -29,7 +29,7 @@ impl Source {
             Self::Listener => 0,
             Self::Client(id) => 1 << 32 | u64::from(id),
             Self::Subscriber(id) => 2 << 32 | u64::from(id),
-            Self::StallTimer => 3 << 32,
+            Self::Timer => 3 << 32,
         }
     }
 
@@ -37,7 +37,7 @@ impl Source {
         match data >> 32 {
             1 => Self::Client(data as u32),
             2 => Self::Subscriber(data as u32),
-            3 => Self::StallTimer,
+            3 => Self::Timer,
             _ => Self::Listener,
         }
     }

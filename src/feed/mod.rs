@@ -32,9 +32,9 @@ mod listener;
 mod next;
 mod options;
 mod page;
+mod poll_timer;
 mod publisher;
 mod space;
-mod stall_timer;
 mod subscriber;
 mod subscription;
 

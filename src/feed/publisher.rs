@@ -1,10 +1,10 @@
 //! A feed: the object behind a handle of the C interface. Only one thread may use it at once.
 
-use super::audience::{Audience, Feeding};
+use super::audience::{Audience, Feeding, WakeUps};
 use super::handshake::FeedMemory;
 use super::listener::Listening;
 use super::options::FeedOptions;
-use super::space::{SpaceBell, SpaceCondition};
+use super::space::{FALLBACK_SLEEP, SpaceBell, SpaceCondition};
 use super::subscription::Report;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
@@ -169,7 +169,13 @@ impl Feed {
             return Err(errno!(EBUSY));
         }
         let need = self.ring.record_size(len);
-        preserve_errno_on_success(|| self.wait_for_space(need, &mut deadline))
+        preserve_errno_on_success(|| {
+            let waited = self.wait_for_space(need, &mut deadline);
+            if !deadline.is_never() {
+                self.audience.return_event();
+            }
+            waited
+        })
     }
 
     /// `EBUSY` in a process that has the feed from fork.
@@ -194,6 +200,10 @@ impl Feed {
             },
             audience: &mut self.audience,
             need,
+            wake_ups: match deadline.is_never() {
+                true => WakeUps::LeaveAwaited,
+                false => WakeUps::Consume,
+            },
             check_again: &check_again,
         };
         if condition.poll()? || condition.check()? == Progress::Ready {
@@ -205,16 +215,19 @@ impl Feed {
         };
         let bell = SpaceBell::new(epoll, &check_again)?;
         if deadline.is_never() {
-            // Subscribers that have made space before the announcement do not wake this process.
-            let is_ready = self.is_polled && {
-                words.announce(&bell);
-                let progress = condition.check()?;
-                if let (Progress::Pending, Some(time)) = (progress, check_again.get()) {
-                    condition.audience.check_stalls_after(time);
-                }
-                progress == Progress::Ready
-            };
-            return is_ready.then_some(()).ok_or(errno!(EAGAIN));
+            if !self.is_polled {
+                return Err(errno!(EAGAIN));
+            }
+            let woken = words.announce(&bell);
+            // Subscribers that have made space before the announcement do not wake this process. A
+            // wake-up that comes after it stays for the event loop.
+            if condition.is_free()? {
+                return Ok(());
+            }
+            let fallback = (!woken).then_some(FALLBACK_SLEEP);
+            let most = [check_again.get(), fallback].into_iter().flatten().min();
+            condition.audience.await_event(most);
+            return Err(errno!(EAGAIN));
         }
         if let Some(theirs) = &theirs {
             let cpus = Cpus {
@@ -273,24 +286,25 @@ impl Feed {
             let now = sys::coarse_ms();
             if now != self.serviced_at {
                 self.serviced_at = now;
-                self.service_once()?;
+                self.service_once(WakeUps::LeaveAwaited)?;
             }
             Ok(())
         });
     }
 
-    fn service_once(&mut self) -> Result<()> {
+    fn service_once(&mut self, wake_ups: WakeUps) -> Result<()> {
         let mut feeding = Feeding {
             memory: &self.memory,
             ring: &mut self.ring,
         };
-        self.audience.service(&mut feeding)
+        self.audience.service(&mut feeding, wake_ups)
     }
 
     /// Admits the clients that wait, and forgets the dead subscribers.
     pub fn service(&mut self) -> Result<()> {
         self.check_process()?;
-        preserve_errno_on_success(|| self.service_once())
+        self.audience.end_await();
+        preserve_errno_on_success(|| self.service_once(WakeUps::Consume))
     }
 
     /// Listens for subscribers at a path.
@@ -331,7 +345,7 @@ impl Feed {
     /// The descriptor for event loops.
     pub fn fd(&mut self) -> Result<c_int> {
         self.check_process()?;
-        self.audience.watch_stalls()?;
+        self.audience.prepare_polling()?;
         self.is_polled = true;
         Ok(self.audience.events.number())
     }
@@ -340,6 +354,9 @@ impl Feed {
     pub fn subscribers(&mut self, mut each: impl FnMut(Report)) -> Result<usize> {
         self.check_process()?;
         let (count, tail, oldest) = (self.ring.count(), self.ring.tail(), self.ring.oldest());
+        if !self.audience.is_held_up(&self.ring) {
+            self.audience.end_stalls();
+        }
         let subscriptions = self.audience.subscriptions();
         for subscription in subscriptions.iter_mut() {
             each(subscription.report(count, tail, oldest));

@@ -1,6 +1,6 @@
 //! The condition for which a publisher waits: space in its ring.
 
-use super::audience::{Audience, Feeding};
+use super::audience::{Audience, Feeding, WakeUps};
 use crate::deadline::Deadline;
 use crate::errno::Result;
 use crate::fd::borrow;
@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// The longest sleep of a publisher whose announcement the subscribers may miss.
-const FALLBACK_SLEEP: Duration = Duration::from_millis(1);
+pub const FALLBACK_SLEEP: Duration = Duration::from_millis(1);
 
 /// The condition that a publisher waits for: the subscribers that it waits for leave space for a
 /// record.
@@ -24,8 +24,19 @@ pub struct SpaceCondition<'a> {
     pub audience: &'a mut Audience,
     /// The size of the record.
     pub need: u64,
+    /// What a check does with the wake-ups: a wait must consume them.
+    pub wake_ups: WakeUps,
     /// After what time to check again.
     pub check_again: &'a Cell<Option<Duration>>,
+}
+
+impl SpaceCondition<'_> {
+    /// Whether there is space, after the limits of the subscribers that leave none.
+    pub fn is_free(&mut self) -> Result<bool> {
+        let next = self.audience.check_stalls(self.need, &self.feeding);
+        self.check_again.set(next);
+        self.poll()
+    }
 }
 
 impl Condition for SpaceCondition<'_> {
@@ -42,10 +53,8 @@ impl Condition for SpaceCondition<'_> {
 
     fn check(&mut self) -> Result<Progress> {
         // A client that cannot be accepted is not a reason to refuse the message.
-        let _ = self.audience.service(&mut self.feeding);
-        let next = self.audience.check_stalls(self.need, &self.feeding);
-        self.check_again.set(next);
-        Ok(match self.poll()? {
+        let _ = self.audience.service(&mut self.feeding, self.wake_ups);
+        Ok(match self.is_free()? {
             true => Progress::Ready,
             false => Progress::Pending,
         })

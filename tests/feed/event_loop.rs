@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use common::epoll::{add, new_epoll, ready};
+use common::filter::refuse;
 use libc::{EAGAIN, SOCK_SEQPACKET};
 use nix::sys::epoll::EpollFlags;
 use std::thread;
@@ -249,6 +250,74 @@ fn space_after_a_death() {
     assert_eq!((feed.service(), feed.count()), (DONE, 0));
     assert_eq!(feed.publish(&[0; 1000], 0), DONE);
     assert!(!is_readable(fd, 0));
+}
+
+/// Waits until the clock changes by which publications limit how often they look for events.
+fn wait_coarse_clock() {
+    let now = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
+    let before = now();
+    wait_until("a tick of the coarse clock", || now() != before);
+}
+
+/// The event loop of a publisher waits for the descriptor, because a long message was refused. Meanwhile
+/// it publishes a short one, without a wait or with one: the descriptor becomes readable nevertheless.
+#[apply(isolated)]
+fn publication_after_a_refused_one() {
+    for waits in [false, true] {
+        let feed = Feed::with(&SMALL);
+        let (fd, sub) = (feed.fd().unwrap(), feed.subscribe(&RELIABLE));
+        let count = feed.fill(1000);
+        assert!(!is_readable(fd, 0));
+        if waits {
+            let message = numbered(count, 1000);
+            thread::scope(|scope| {
+                let (publisher, _) = spawn_sleeper(scope, || feed.publish(&message, LONG));
+                sub.expect_up_to(count, 0);
+                assert_eq!(publisher.join().unwrap(), DONE);
+            });
+        } else {
+            sub.expect_up_to(count, 0);
+            assert!(!sub.is_readable(0));
+            wait_coarse_clock();
+            assert_eq!(feed.publish(b"short", 0), DONE);
+        }
+        assert!(is_readable(fd, LONG), "waits: {waits}");
+        assert_eq!(feed.service(), DONE);
+        assert_eq!(feed.publish(&[0; 1000], 0), DONE);
+    }
+}
+
+/// The same when the descriptor becomes readable because of stall_ms.
+#[apply(isolated)]
+fn publication_before_a_stall() {
+    let feed = Feed::with(&ipc_feed_opts {
+        stall_ms: 200,
+        ..SMALL
+    });
+    let (fd, sub) = (feed.fd().unwrap(), feed.subscribe(&RELIABLE));
+    let count = feed.fill(1000);
+    assert_eq!(feed.publish(&vec![0; feed.max()], 0), Err(EAGAIN));
+    // The next message fits, but not in the space that the publisher knows of.
+    sub.expect_up_to(1, 0);
+    assert_eq!(feed.publish(&numbered(count, 1000), 0), DONE);
+    assert!(is_readable(fd, LONG));
+}
+
+/// A filter refuses membarrier(2) after the publisher has relied on it. Then a subscriber may miss that
+/// the publisher waits, so the publisher tries again after a moment.
+#[apply(isolated)]
+fn without_membarrier() {
+    let feed = Feed::with(&SMALL);
+    let (fd, sub) = (feed.fd().unwrap(), feed.subscribe(&RELIABLE));
+    refuse(libc::SYS_membarrier, libc::EPERM);
+    let count = feed.fill(1000);
+    for _ in 0..3 {
+        assert!(is_readable(fd, LONG));
+        assert_eq!(feed.service(), DONE);
+        assert!(!is_readable(fd, 0));
+        assert_eq!(feed.publish(&[0; 1000], 0), Err(EAGAIN));
+    }
+    sub.expect_up_to(count, 0);
 }
 
 /// A publisher in an event loop that waits for space only by its descriptor, and subscribers that

@@ -346,7 +346,16 @@ fn flood() {
     });
     for round in 1..=8 {
         let published = thread::scope(|scope| {
-            let thread = scope.spawn(|| connect(&name, &RELIABLE, LONG).unwrap());
+            let thread = scope.spawn(|| {
+                // A machine that is slow to send the request lets the publisher drop the client.
+                for _ in 0..50 {
+                    match connect(&name, &RELIABLE, LONG) {
+                        Err(EPIPE) => {}
+                        sub => return sub.unwrap(),
+                    }
+                }
+                panic!("dropped 50 times");
+            });
             drop(feed.serve(thread));
             feed.info().published
         });

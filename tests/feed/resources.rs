@@ -20,7 +20,7 @@ fn opened(before: &[c_int]) -> usize {
     now.len()
 }
 
-/// Two for a feed, one for its listener, and two for each subscriber. A subscriber has two, and two
+/// Two for a feed, one for its event loop, one for its listener, and two for each subscriber. A subscriber has two, and two
 /// more for event loops. An executed program inherits none.
 #[apply(isolated)]
 fn descriptors() {
@@ -29,10 +29,12 @@ fn descriptors() {
         let before = open_numbers();
         let feed = Feed::with(&SMALL);
         assert_eq!(opened(&before), 2);
-        feed.fd().unwrap();
-        assert_eq!(opened(&before), 2);
+        for _ in 0..2 {
+            feed.fd().unwrap();
+            assert_eq!(opened(&before), 3);
+        }
         feed.listen(path);
-        assert_eq!(opened(&before), 3);
+        assert_eq!(opened(&before), 4);
         let (mut told, tell) = pipe();
         let with_pipe = open_numbers();
         let children: Vec<Child> = (1..=4)
@@ -104,7 +106,7 @@ fn few_descriptors() {
     let needs = [
         needed_descriptors("create", || (), |()| make()),
         needed_descriptors("listen", new, |feed| listen(feed, &name)),
-        needed_descriptors("listen, at a path", new, |feed| listen(feed, &path)),
+        needed_descriptors("fd", new, |feed| feed.fd().map(drop)),
         needed_descriptors(
             "add",
             || (new(), sockets(SOCK_SEQPACKET)),
@@ -119,7 +121,11 @@ fn few_descriptors() {
             |(sub, _)| sub.fd().map(drop),
         ),
     ];
-    assert_eq!(needs, [2, 1, 4, 1, 2]);
+    assert_eq!(needs, [2, 1, 1, 1, 2]);
+    let needs = needed_descriptors("listen, at a path", new, |feed| listen(feed, &path));
+    // The socket, the directory and the lock file. A C library that does not use fchmodat2(2) opens
+    // the path to set its mode.
+    assert!((3..=4).contains(&needs), "{needs}");
 }
 
 /// A subscriber that connects while it has few descriptors. The publisher forgets it after a

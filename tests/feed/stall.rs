@@ -244,10 +244,11 @@ fn event_loop_without_stall() {
 /// The timer needs a descriptor.
 #[apply(isolated)]
 fn event_loop_without_descriptor() {
-    let (with, without) = (stalling(50), Feed::with(&SMALL));
-    let _limit = common::descriptors::leave_descriptors(0);
-    assert_eq!(with.fd(), Err(libc::EMFILE));
-    assert!(without.fd().is_ok());
+    let feed = Feed::with(&SMALL);
+    let limit = common::descriptors::leave_descriptors(0);
+    assert_eq!(feed.fd(), Err(libc::EMFILE));
+    drop(limit);
+    assert!(feed.fd().is_ok());
 }
 
 /// A demoted subscriber that has lost nothing yet, and one that is demoted while it reads.
@@ -347,4 +348,29 @@ fn subscribers_max() {
         feed.publish_up_to(1, 8, 0);
         subs.iter().for_each(|sub| sub.expect_up_to(1, 0));
     }
+}
+
+/// A subscriber has held the publisher up, and has read everything since. A later publication holds it
+/// up anew.
+#[apply(isolated)]
+fn held_up_anew() {
+    const STALL: Duration = Duration::from_millis(200);
+    let feed = stalling(STALL.as_millis() as i32);
+    let sub = feed.subscribe(&RELIABLE);
+    feed.publish_up_to(1, 1000, 0);
+    let longest = feed.max();
+    assert_eq!(feed.publish(&vec![0; longest], 0), Err(EAGAIN));
+    assert_eq!(feed.subscriber().state & IPC_SUB_S_HOLDS, IPC_SUB_S_HOLDS);
+    sub.expect_up_to(1, 0);
+    thread::sleep(STALL * 2);
+    feed.publish_up_to(2, 1000, 0);
+    assert_eq!(feed.subscriber().state & IPC_SUB_S_HOLDS, 0);
+    let message = numbered(2, longest);
+    thread::scope(|scope| {
+        let (publisher, _) = spawn_sleeper(scope, || feed.publish(&message, LONG));
+        sub.expect_up_to(2, 0);
+        assert_eq!(publisher.join().unwrap(), DONE);
+    });
+    assert_eq!(feed.subscriber().state & IPC_SUB_S_STALLED, 0);
+    sub.expect_up_to(3, 0);
 }

@@ -24,8 +24,8 @@ pub struct ipc_feed;
 /// reliable ones, and the option stall_ms makes a reliable one that stalls lossy.
 ///
 /// opts points to options of opts_size bytes (sizeof(*opts)); NULL means the defaults. The caller
-/// closes the feed with ipc_feed_close. It uses two descriptors, one more with ipc_feed_listen, and
-/// two for each subscriber. All are close-on-exec.
+/// closes the feed with ipc_feed_close. It uses two descriptors, one more with ipc_feed_listen, one
+/// more with ipc_feed_fd, and two for each subscriber. All are close-on-exec.
 ///
 /// Does not block. Not a cancellation point. May be called from any thread and in the child after
 /// fork; not from a signal handler. Only one thread may use a feed at once. After fork the feed

@@ -123,7 +123,7 @@ pub unsafe extern "C" fn ipc_feed_service(feed: *mut Feed) -> c_int {
 /// Returns the descriptor, or -1 with errno:
 ///   EBUSY   this process has the feed from fork
 ///   EINVAL  feed is NULL
-///   EMFILE  the feed has a stall_ms, and the process has no descriptor left for a timer
+///   EMFILE  the process has no descriptor left for a timer
 ///   ENFILE  as EMFILE, and the system has no open file left
 ///   ENOMEM  as EMFILE, and no memory is left
 ///   ENOSPC  as EMFILE, and the user has too many epoll watches

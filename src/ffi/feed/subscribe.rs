@@ -57,7 +57,8 @@ pub struct ipc_sub;
 ///   ENOSPC        the system has no memory left
 ///   ENOTDIR       a part of the path is not a directory
 ///   EOPNOTSUPP    the feed admits only lossy subscribers
-///   EPIPE         the publisher has ended, or has no descriptor or memory left for a subscriber
+///   EPIPE         the publisher has ended, or has no descriptor or memory left for a subscriber, or
+///                 has dropped it among many clients that send nothing: connect again
 ///   EPROTO        the listener does not use this protocol, its memory does not have the required
 ///                 seals, or its ring is larger than size_max
 ///   ESTALE        the feed is not that of feed_id, or has not published as many messages as seq
