@@ -148,6 +148,7 @@ impl Audience {
         if self.lossy_only && !request.is_lossy {
             return refuse(socket, &caller.hello, Refusal::LossyOnly);
         }
+        self.forget_ended_if_full();
         if self.subscriptions.is_full() {
             return refuse(socket, &caller.hello, Refusal::TooMany);
         }
@@ -180,6 +181,27 @@ impl Audience {
         Ok(())
     }
 
+    /// Forgets the subscribers that have ended and whose events have not been taken yet, if there is no
+    /// place for another one.
+    fn forget_ended_if_full(&mut self) {
+        if !self.subscriptions.is_full() {
+            return;
+        }
+        while let Some(index) = self
+            .subscriptions
+            .iter()
+            .position(|each| sys::is_hung_up(each.pipe()) == Ok(true))
+        {
+            self.forget(index);
+        }
+    }
+
+    fn forget(&mut self, index: usize) {
+        if let Some(dead) = self.subscriptions.swap_remove(index) {
+            self.events.remove(dead.pipe());
+        }
+    }
+
     fn start(&self, request: &Request, feeding: &Feeding) -> Start {
         let seldom = &feeding.memory.control().words.seldom;
         let demotions = seldom.demotions.load(Ordering::Relaxed);
@@ -205,11 +227,8 @@ impl Audience {
                 .subscriptions
                 .get(index)
                 .is_some_and(Subscription::read_wake_ups);
-        if is_alive {
-            return;
-        }
-        if let Some(dead) = self.subscriptions.swap_remove(index) {
-            self.events.remove(dead.pipe());
+        if !is_alive {
+            self.forget(index);
         }
     }
 

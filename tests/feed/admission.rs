@@ -2,7 +2,8 @@
 
 use crate::support::*;
 use common::connection::full_listener;
-use libc::{EAGAIN, EINTR, EMFILE, EPIPE, ETIMEDOUT};
+use libc::{EAGAIN, EINTR, EMFILE, EPIPE, ETIMEDOUT, EUSERS};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -260,4 +261,24 @@ fn during_a_reservation() {
         sub.expect_up_to(count, 0);
         assert_eq!(sub.info().lost, 0);
     }
+}
+
+/// The place of a subscriber that has ended is free at once, although the publisher has not handled
+/// the end yet.
+#[apply(isolated)]
+fn place_of_an_ended_subscriber() {
+    let feed = Feed::with(&ipc_feed_opts {
+        subscribers_max: 1,
+        ..SMALL
+    });
+    let ended = feed.subscribe(&RELIABLE);
+    let (one, other) = sockets(libc::SOCK_SEQPACKET);
+    thread::scope(|scope| {
+        let thread = scope.spawn(move || from_fd(&other, &RELIABLE, LONG));
+        assert!(is_readable(one.as_raw_fd(), LONG), "the request");
+        drop(ended);
+        assert_eq!(feed.add(&one), DONE);
+        let _sub = feed.serve(thread).unwrap();
+        assert_eq!(feed.try_subscribe(&RELIABLE).map(drop), Err(EUSERS));
+    });
 }
