@@ -181,10 +181,17 @@ template <class T> constexpr void expect_shareable() noexcept
 } // namespace detail
 
 /// The bytes of an object, of the elements of a contiguous container, or of a text without its
-/// terminating null byte. They are valid as long as the object.
+/// terminating null byte. Those of an array of char end before its first null byte: use
+/// std::array<char, N> for binary data. They are valid as long as the object.
 template <class T> [[nodiscard]] const_bytes bytes_of(const T &object) noexcept
 {
-    if constexpr (std::is_convertible_v<const T &, std::string_view>) {
+    if constexpr (std::is_array_v<T> && std::is_same_v<std::remove_extent_t<T>, char>) {
+        // The null byte is searched within the array: one that is filled completely has none.
+        const char *end = std::char_traits<char>::find(object, std::extent_v<T>, '\0');
+        const std::size_t size =
+            end == nullptr ? std::extent_v<T> : static_cast<std::size_t>(end - object);
+        return {reinterpret_cast<const std::byte *>(object), size};
+    } else if constexpr (std::is_convertible_v<const T &, std::string_view>) {
         const std::string_view text = object;
         return {reinterpret_cast<const std::byte *>(text.data()), text.size()};
     } else if constexpr (detail::is_contiguous<const T>::value) {

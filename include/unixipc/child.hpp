@@ -78,6 +78,8 @@ class child {
     [[nodiscard]] static result<child> try_spawn(c_string file, char *const *arguments,
                                                  const spawn_options &options = {}) noexcept
     {
+        if (!options.directory.is_valid())
+            return detail::failure(EINVAL);
         int fds[3] = {-1, -1, -1};
         ::ipc_spawn_opts opts = to_c(options);
         opts.ret_pidfd = options.pidfd ? &fds[1] : nullptr;
@@ -106,7 +108,7 @@ class child {
     /// Sends a signal to the child.
     [[nodiscard]] result<void> try_kill(int signal) noexcept
     {
-        if (pid_ <= 0)
+        if (!is_own())
             return detail::failure(ESRCH);
         return detail::to_result(::kill(pid_, signal));
     }
@@ -120,14 +122,18 @@ class child {
     {
         return detail::get(try_spawn(file, arguments, options), "ipc_spawn");
     }
-    /// Starts a program with these arguments. The first one is the name of the program.
+    /// Starts a program with these arguments, which contain no null byte. The first one is the name of
+    /// the program.
     [[nodiscard]] static child spawn(c_string file, const std::vector<std::string> &arguments,
                                      const spawn_options &options = {})
     {
         std::vector<char *> pointers;
         pointers.reserve(arguments.size() + 1);
-        for (const std::string &argument : arguments)
+        for (const std::string &argument : arguments) {
+            if (!c_string(argument).is_valid())
+                detail::throw_error(EINVAL, "ipc_spawn");
             pointers.push_back(const_cast<char *>(argument.c_str()));
+        }
         pointers.push_back(nullptr);
         return spawn(file, pointers.data(), options);
     }
@@ -176,7 +182,17 @@ class child {
         do {
             reaped = ::waitpid(pid_, &status, 0);
         } while (reaped < 0 && errno == EINTR);
+        // Something else has waited for it: its number can be that of another process now.
+        if (reaped < 0 && errno == ECHILD)
+            pid_ = -1;
         return reaped;
+    }
+    /// Whether the child is one of this process, which nothing has waited for.
+    bool is_own() const noexcept
+    {
+        siginfo_t info;
+        return pid_ > 0 &&
+               ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0;
     }
     void end() noexcept
     {
@@ -186,8 +202,10 @@ class child {
         if (pid_ > 0 && parent_ == ::getpid()) {
             const detail::undisturbed guard;
             int status = 0;
-            ::kill(pid_, SIGKILL);
-            reap(status);
+            if (is_own()) {
+                ::kill(pid_, SIGKILL);
+                reap(status);
+            }
         }
         pid_ = -1;
     }

@@ -32,12 +32,15 @@ class c_string {
                                 decltype(std::declval<const String &>().c_str()), const char *>>>
     c_string(const String &text) noexcept : text_(text.c_str())
     {
-        if (std::char_traits<char>::length(text_) != length(text, 0))
+        is_valid_ = std::char_traits<char>::length(text_) == length(text, 0);
+        if (!is_valid_)
             text_ = nullptr;
     }
 
     /// The text; NULL if it is not valid.
     [[nodiscard]] constexpr const char *get() const noexcept { return text_; }
+    /// Whether it is a text without a null byte, or NULL.
+    [[nodiscard]] constexpr bool is_valid() const noexcept { return is_valid_; }
 
   private:
     template <class String>
@@ -54,6 +57,7 @@ class c_string {
     }
 
     const char *text_;
+    bool is_valid_ = true;
 };
 
 namespace detail {

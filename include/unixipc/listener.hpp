@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include <string.h>
+#include <sys/stat.h>
 
 namespace unixipc {
 inline namespace UNIXIPC_ABI {
@@ -23,7 +24,8 @@ class listener {
     /// No listener.
     listener() noexcept = default;
     listener(listener &&other) noexcept
-        : fd_(std::move(other.fd_)), path_(std::move(other.path_)), owner_(other.owner_)
+        : fd_(std::move(other.fd_)), path_(std::move(other.path_)), device_(other.device_),
+          inode_(other.inode_), owner_(other.owner_)
     {
     }
     listener &operator=(listener &&other) noexcept
@@ -32,6 +34,8 @@ class listener {
             close();
             fd_ = std::move(other.fd_);
             path_ = std::move(other.path_);
+            device_ = other.device_;
+            inode_ = other.inode_;
             owner_ = other.owner_;
         }
         return *this;
@@ -43,12 +47,16 @@ class listener {
     explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
     /// The descriptor, which is readable when a client waits.
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
-    /// Removes the path, and closes the descriptor.
+    /// Removes the path, if it is still that of this listener, and closes the descriptor.
     void close() noexcept
     {
+        const int saved = errno;
+        struct stat found;
         // In the other order, another listener could have replaced the path in between.
-        if (fd_ && path_ != nullptr && *path_ != '@' && owner_ == ::getpid())
+        if (fd_ && path_ != nullptr && *path_ != '@' && owner_ == ::getpid() &&
+            ::lstat(path_.get(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_)
             ::unlink(path_.get());
+        errno = saved;
         fd_.reset();
         path_.reset();
     }
@@ -69,6 +77,11 @@ class listener {
                 ::unlink(path.get());
             made.fd_.reset();
             return detail::failure(ENOMEM);
+        }
+        struct stat found;
+        if (*made.path_ != '@' && ::lstat(made.path_.get(), &found) == 0) {
+            made.device_ = found.st_dev;
+            made.inode_ = found.st_ino;
         }
         made.owner_ = ::getpid();
         return made;
@@ -111,6 +124,8 @@ class listener {
 
     descriptor fd_;
     std::unique_ptr<char, freer> path_;
+    dev_t device_ = 0;
+    ino_t inode_ = 0;
     pid_t owner_ = -1;
 };
 

@@ -86,6 +86,8 @@ class subscriber {
                                                         const subscriber_options &options = {},
                                                         timeout time = forever) noexcept
     {
+        if (!options.name.is_valid())
+            return detail::failure(EINVAL);
         const ::ipc_sub_opts opts = to_c(options);
         ::ipc_sub *made = nullptr;
         return opened(::ipc_sub_connect(path.get(), &opts, sizeof opts, time.ms(), &made), made);
@@ -94,6 +96,8 @@ class subscriber {
     [[nodiscard]] static result<subscriber>
     try_from_fd(int sock, const subscriber_options &options = {}, timeout time = forever) noexcept
     {
+        if (!options.name.is_valid())
+            return detail::failure(EINVAL);
         const ::ipc_sub_opts opts = to_c(options);
         ::ipc_sub *made = nullptr;
         return opened(::ipc_sub_from_fd(sock, &opts, sizeof opts, time.ms(), &made), made);

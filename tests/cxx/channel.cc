@@ -247,6 +247,15 @@ void listeners()
     moved.close();
     CHECK(access(path.c_str(), F_OK) == -1);
     CHECK(fails(unixipc::channel::try_connect(path), std::errc::no_such_file_or_directory));
+    // The path of a listener that has taken the place of another one stays.
+    auto first = unixipc::listener::listen(path);
+    CHECK(unlink(path.c_str()) == 0);
+    auto second = unixipc::listener::listen(path);
+    errno = 7;
+    first.close();
+    CHECK(errno == 7 && access(path.c_str(), F_OK) == 0);
+    second = unixipc::listener();
+    CHECK(access(path.c_str(), F_OK) == -1);
     auto abstract = unixipc::listener::listen("@unixipc-cxx-" + std::to_string(getpid()));
     CHECK(abstract.release());
 }

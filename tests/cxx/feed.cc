@@ -43,6 +43,10 @@ void messages()
     feed.listen(path);
     CHECK(fails(feed.try_listen(path), std::errc::device_or_resource_busy));
     unixipc::subscriber_options options;
+    const std::string cut("by\0path", 7);
+    options.name = cut;
+    CHECK(fails(unixipc::subscriber::try_connect(path, options), std::errc::invalid_argument));
+    CHECK(fails(unixipc::subscriber::try_from_fd(-1, options), std::errc::invalid_argument));
     options.name = "by path";
     unixipc::subscriber one =
         admit(feed, [&] { return unixipc::subscriber::connect(path, options, soon); });

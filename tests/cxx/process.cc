@@ -102,6 +102,21 @@ void children()
     CHECK(!shared && kill(pid, SIGKILL) == 0 && waitpid(pid, nullptr, 0) == pid);
     CHECK(fails(unixipc::child::try_spawn("/no/program", environment),
                 std::errc::no_such_file_or_directory));
+    // Something else waits for the child: its number may stand for another process.
+    auto reaped = unixipc::child::spawn("true", Words{"true"});
+    CHECK(waitpid(reaped.pid(), nullptr, 0) == reaped.pid());
+    CHECK(fails(reaped.try_kill(0), std::errc::no_such_process));
+    CHECK(reaped && fails(reaped.try_wait(), std::errc::no_child_process) && !reaped);
+    // A null byte would cut a name or an argument off.
+    using namespace std::string_literals;
+    const std::string cut = "/\0dir"s;
+    unixipc::spawn_options elsewhere;
+    elsewhere.directory = cut;
+    CHECK(fails(unixipc::child::try_spawn("true", environment, elsewhere),
+                std::errc::invalid_argument));
+    expect_error(std::errc::invalid_argument, [] {
+        static_cast<void>(unixipc::child::spawn("true", Words{"true", "a\0b"s}));
+    });
 }
 
 void fifos()

@@ -325,6 +325,9 @@ void bytes()
     CHECK(unixipc::bytes_of(std::vector<int>{1, 2}).size() == 8);
     CHECK(unixipc::bytes_of(std::array<short, 3>{}).size() == 6 &&
           unixipc::bytes_of(1L).size() == 8);
+    const char full[4] = {'f', 'u', 'l', 'l'};
+    const char text[8] = "text";
+    CHECK(unixipc::bytes_of(full).size() == 4 && unixipc::bytes_of(text).size() == 4);
     std::vector<int> numbers(5);
     CHECK(unixipc::buffer_of(numbers).size() == 20);
     Quote quote{};
