@@ -97,8 +97,14 @@ impl RecvControl {
 
     /// Makes the header refer to the buffer.
     pub fn attach(&mut self, header: &mut msghdr) {
+        self.attach_part(header, BYTES);
+    }
+
+    /// Makes the header refer to the first `len` bytes of the buffer. The kernel opens only the
+    /// descriptors that fit into it.
+    pub fn attach_part(&mut self, header: &mut msghdr, len: usize) {
         header.msg_control = self.buffer.bytes.as_mut_ptr().cast();
-        header.msg_controllen = BYTES as _;
+        header.msg_controllen = len.min(BYTES) as _;
     }
 
     /// Records how many bytes the kernel wrote.

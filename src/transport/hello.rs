@@ -21,6 +21,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// cbindgen:ignore
 pub const HELLO_LEN: usize = 64;
 
+/// Space for the descriptors of a hello, for some more, which show that the message is none, and for
+/// what the options of a socket add: credentials, a pidfd, a security label. A peer that sends as many
+/// descriptors as the kernel permits does not get them all opened here.
+const CONTROL_LEN: usize = 192;
+
 /// A hello from the peer.
 pub struct Hello {
     /// Its bytes.
@@ -69,13 +74,16 @@ pub fn peek(socket: BorrowedFd) -> Result<Hello> {
         let mut header = empty_header();
         header.msg_iov = &mut part;
         header.msg_iovlen = 1;
-        control.attach(&mut header);
+        control.attach_part(&mut header, CONTROL_LEN);
         // SAFETY: the part and the control data outlive the call, and the lengths are theirs.
         let len = unsafe { sys::recvmsg(socket, &mut header, flags | libc::MSG_PEEK) }?;
         control.received(&header);
         msg_flags = header.msg_flags;
         Ok(len)
     })?;
+    if control.count() > 2 {
+        return Err(errno!(EPROTO));
+    }
     let fds = descriptors(&mut control, msg_flags)?;
     match fds {
         // The message is not truncated, and has exactly two descriptors.

@@ -162,6 +162,17 @@ fn counts() {
     }
 }
 
+/// A hello with as many descriptors as the kernel permits costs only a few for a moment.
+#[apply(isolated)]
+fn limited_cost() {
+    let (peer_socket, socket) = sockets(Transport::Stream);
+    let fds = (0..253).map(|_| read_end()).collect();
+    assert_eq!(send_piece(&peer_socket, &Piece(hello(RING), fds)), Ok(64));
+    let result = with_room_for(50, || from_fd(&socket, 0));
+    assert_eq!(result.err(), Some(EPROTO));
+    close_write_ends();
+}
+
 /// Repeats `attempt` while this process can open no descriptor, then one, and so on until it
 /// succeeds. It must fail with EMFILE, and leave no descriptor or mapping.
 fn check_few_descriptors(attempt: impl Fn(u64) -> Option<c_int>) {
