@@ -80,13 +80,18 @@ pub fn remove(id: c_int) -> Result<()> {
     unsafe { sys::semctl(id, 0, libc::IPC_RMID, Semun { val: 0 }) }.map(drop)
 }
 
-/// Removes a lock that no process holds or waits for. Returns whether it did.
+/// Removes a lock that no process holds or waits for. Returns whether it did. `EPERM` for the lock of
+/// another user, which stays as it was.
 pub fn remove_free(id: c_int) -> Result<bool> {
     match wrlock(id, Deadline::new(0)?) {
         Err(error) if error == Errno::EAGAIN => return Ok(false),
         locked => drop(locked?),
     }
-    remove(id).map(|()| true)
+    let removed = remove(id).inspect_err(|_| {
+        // Otherwise the next owner learns of the death of this process.
+        let _ = wrunlock(id);
+    });
+    removed.map(|()| true)
 }
 
 /// Acquires a read lock.

@@ -1,10 +1,12 @@
 //! Which processes hold the lock, and which may release it.
 
 use crate::support::*;
-use libc::{EAGAIN, EINVAL, EPERM, ERANGE};
+use libc::{EAGAIN, EINVAL, EPERM, ERANGE, c_int};
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::thread;
+use unixipc::errno::Errno;
+use unixipc::semlock;
 
 #[apply(isolated)]
 fn exclusion_rules() {
@@ -240,4 +242,21 @@ fn removed_while_held() {
         assert_eq!(lock.remove(), DONE);
         held.finish();
     }
+}
+
+/// A process that may use a lock, but not remove it, leaves it free and its data consistent.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn refused_removal() {
+    let lock = Lock::with_id(open(fresh_key(), libc::IPC_CREAT | 0o606).unwrap() as c_int);
+    as_nobody(|| {
+        assert_eq!(semlock::remove_free(lock.id), Err(Errno::EPERM));
+        assert_eq!(lock.values(), [0; 4]);
+    });
+    assert_eq!(lock.wr(0), CLEAN);
+    assert_eq!(lock.wr_un(), DONE);
+    // The state of the data stays, too.
+    fork(|| assert_eq!(lock.wr(0), CLEAN)).join();
+    as_nobody(|| assert_eq!(semlock::remove_free(lock.id), Err(Errno::EPERM)));
+    assert_eq!(lock.wr(0), DIED);
 }
