@@ -11,6 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::inventory::files::Access;
 use crate::inventory::pattern::matches;
 use crate::output::{Name, Output, escaped, units};
+use nix::unistd::Uid;
 use serde::Serialize;
 use std::path::PathBuf;
 use unixipc::errno::Errno;
@@ -44,6 +45,9 @@ pub struct Outcome {
     pub age: u64,
     /// Whether it was removed, or would be.
     pub removed: bool,
+    /// Whether it is only removed if it has an object of the library. A dry run does not read it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
     /// Why it was not removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -71,6 +75,12 @@ impl Args {
     }
 }
 
+/// Whether this process may remove an object of this user.
+fn may_remove(owner: u32) -> bool {
+    let user = Uid::effective();
+    user.is_root() || user.as_raw() == owner
+}
+
 impl Outcome {
     /// The outcome of an attempt to remove an object. None if a process uses it.
     fn new(
@@ -90,6 +100,7 @@ impl Outcome {
             name: Name(name.to_vec()),
             age: access.age,
             removed: error.is_none(),
+            unread: false,
             error,
         })
     }
@@ -130,7 +141,15 @@ fn print(args: &Args, outcome: &Outcome, output: &Output) -> Result<()> {
             output.note(&format!("{name}: {error}"));
             Ok(())
         }
-        None if args.dry_run => output.line(&format!("would remove {kind} {name} (unused, {age})")),
+        None if args.dry_run => {
+            let condition = match outcome.unread {
+                true => " if it has an object of the library",
+                false => "",
+            };
+            output.line(&format!(
+                "would remove {kind} {name}{condition} (unused, {age})"
+            ))
+        }
         None => output.line(&format!("removed {kind} {name} (unused, {age})")),
     }
 }

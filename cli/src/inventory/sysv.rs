@@ -26,9 +26,16 @@ pub struct Segment {
     pub attached: u64,
     /// The visible processes that have it attached.
     pub processes: Vec<ProcessName>,
-    /// The process that made it, and the one that attached or detached it last.
+    /// The process that made it, and the one that attached or detached it last. 0 for a process of
+    /// another PID namespace, and for a segment that no process has attached yet.
     pub creator: i32,
     pub last_user: i32,
+    /// The user who made it, who may also remove it.
+    #[serde(skip)]
+    pub creator_uid: u32,
+    /// Whether a process has attached it.
+    #[serde(skip)]
+    pub was_attached: bool,
     /// Whether it is known to be a region of the library.
     #[serde(skip)]
     pub recognised: bool,
@@ -55,9 +62,12 @@ pub struct Set {
     pub waiters: u32,
     /// Whether an owner has died, and no later owner has marked the data as consistent.
     pub owner_died: bool,
-    /// The process that opened or marked it last.
+    /// The process that opened or marked it last. 0 for a process of another PID namespace.
     #[serde(skip)]
     pub last_user: i32,
+    /// The user who made it, who may also remove it.
+    #[serde(skip)]
+    pub creator_uid: u32,
 }
 
 /// The segments, of which those that no process has attached are not read: attaching one would change
@@ -77,7 +87,8 @@ fn segment(line: &str, snapshot: &Snapshot, users: &mut Users) -> Option<Segment
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<i64>().ok();
     let mode = u32::from_str_radix(fields.get(2)?, 8).ok()?;
-    let changed = number(11)?.max(number(12)?).max(number(13)?);
+    let used = number(11)?.max(number(12)?);
+    let changed = used.max(number(13)?);
     let id = i32::try_from(number(1)?).ok()?;
     let mapped = snapshot.segments.get(&id);
     let mut segment = Segment {
@@ -89,6 +100,8 @@ fn segment(line: &str, snapshot: &Snapshot, users: &mut Users) -> Option<Segment
         processes: mapped.map_or_else(Vec::new, |mapped| snapshot.names(mapped.users.keys())),
         creator: number(4)?.try_into().ok()?,
         last_user: number(5)?.try_into().ok()?,
+        creator_uid: number(9)?.try_into().ok()?,
+        was_attached: used != 0,
         recognised: mapped.is_some_and(|mapped| mapped.by_program),
         objects: Vec::new(),
     };
@@ -153,6 +166,7 @@ fn set(line: &str, users: &mut Users) -> Option<Set> {
         waiters: state.waiters,
         owner_died: state.owner_died,
         last_user: state.last_user,
+        creator_uid: number(6)?.try_into().ok()?,
     })
 }
 

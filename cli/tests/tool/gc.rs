@@ -1,18 +1,14 @@
 //! `unixipc gc`.
 
 use crate::support::*;
-use serde_json::Value;
 use std::ffi::CStr;
 use std::fs;
-use std::ptr;
 use unixipc::ffi::mutex::ipc_mutex_init;
-use unixipc::ffi::semlock::*;
-use unixipc::ffi::shm::*;
 
-const NOW: [&str; 3] = ["gc", "--older-than", "0"];
+pub const NOW: [&str; 3] = ["gc", "--older-than", "0"];
 
 /// The names of the objects that were removed.
-fn removed(arguments: &[&str]) -> Vec<String> {
+pub fn removed(arguments: &[&str]) -> Vec<String> {
     let report = json(&[&NOW, arguments].concat());
     let objects = report["objects"].as_array().unwrap();
     let names = objects.iter().filter(|object| object["removed"] == true);
@@ -105,43 +101,5 @@ fn listeners_and_lock_files() {
         let client = fork(|| _ = connect("/run/living"));
         drop(client);
         run(tool(&["gc", "--dir", "/no/such/directory"]), 3);
-    });
-}
-
-#[apply(isolated)]
-#[needs(needs::root)]
-fn system_v() {
-    in_container(|| {
-        let key = fresh_key();
-        let attach = || {
-            let mut shm = ptr::null_mut();
-            // SAFETY: a key and a size, and a place for the handle.
-            let done = unsafe { ipc_shm_attach(key, 4096, libc::IPC_CREAT | 0o600, &mut shm) };
-            assert_eq!(done, 0);
-            let region = Region(shm);
-            // SAFETY: the object has its place in the segment.
-            assert_eq!(unsafe { ipc_mutex_init(region.at(0), 0) }, 0);
-            let id = ipc_semlock_open(key, libc::IPC_CREAT | 0o600);
-            assert_eq!(ipc_semlock_rdlock(id, 0), 0);
-            std::mem::forget(region);
-        };
-        let user = program(attach);
-        assert!(removed(&["--sysv"]).is_empty());
-        kill(user);
-        assert!(removed(&[]).is_empty());
-        let name = format!("{key:#010x}");
-        assert_eq!(removed(&["--sysv", "-n"]), [&name[..], &name]);
-        assert_eq!(removed(&["--sysv"]), [&name[..], &name]);
-        assert!(objects("segment", &["--all"]).is_empty() && objects("set", &[]).is_empty());
-        // A segment without an object of the library belongs to another program.
-        // SAFETY: no pointers.
-        let id = unsafe { libc::shmget(key, 4096, libc::IPC_CREAT | 0o600) };
-        assert_ne!(id, -1);
-        let creator: Value = objects("segment", &["--all"])[0]["creator"].clone();
-        assert_eq!(creator, std::process::id());
-        assert!(removed(&["--sysv"]).is_empty());
-        // SAFETY: no pointers.
-        let done = unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
-        assert_eq!(done, 0);
     });
 }

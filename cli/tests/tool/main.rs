@@ -6,6 +6,7 @@ mod doctor;
 mod examples;
 mod gc;
 mod gc_storm;
+mod gc_sysv;
 mod hostile;
 mod ls_channels;
 mod ls_regions;

@@ -24,9 +24,17 @@ pub const LONG: c_int = 20_000;
 /// Runs `run` in a child that is the first process of its own PID namespace, with its own /proc,
 /// /dev/shm and /run.
 pub fn in_container(run: impl FnOnce()) {
-    unshare(libc::CLONE_NEWPID);
-    fork(|| {
+    in_pid_namespace(|| {
         unshare(libc::CLONE_NEWIPC);
+        mount_tmpfs(c"/dev/shm", 0, c"mode=1777");
+        mount_tmpfs(c"/run", 0, c"mode=0755");
+        run();
+    });
+}
+
+/// Runs `run` in a process that is the first one of its own PID namespace, with its own /proc.
+pub fn in_pid_namespace(run: impl FnOnce()) {
+    let first = || {
         own_mount_namespace();
         let flags = libc::MS_NOSUID | libc::MS_NODEV;
         // SAFETY: strings, and no data.
@@ -40,9 +48,12 @@ pub fn in_container(run: impl FnOnce()) {
             )
         };
         assert_eq!(mounted, 0, "{}", io::Error::last_os_error());
-        mount_tmpfs(c"/dev/shm", 0, c"mode=1777");
-        mount_tmpfs(c"/run", 0, c"mode=0755");
         run();
+    };
+    // All children of a process that has unshared this namespace belong to it.
+    fork(|| {
+        unshare(libc::CLONE_NEWPID);
+        fork(first).join();
     })
     .join();
 }

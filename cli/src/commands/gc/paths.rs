@@ -1,10 +1,9 @@
 //! Sockets of dead listeners, and lock files.
 
-use super::{Args, Outcome};
+use super::{Args, Outcome, may_remove};
 use crate::error::{Context, Result};
 use crate::inventory::files::Users;
 use crate::inventory::{paths, regions};
-use nix::unistd::Uid;
 use std::ffi::CString;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
@@ -73,8 +72,7 @@ fn attempt(
     remove: impl FnOnce(&CString) -> unixipc::errno::Result<bool>,
 ) -> Option<Outcome> {
     let access = Users::default().of(metadata);
-    let is_permitted = Uid::effective().is_root() || access.uid == Uid::effective().as_raw();
-    if !is_permitted || !args.selects(name, &access) {
+    if !may_remove(access.uid) || !args.selects(name, &access) {
         return None;
     }
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL);

@@ -1,11 +1,10 @@
 //! Names of regions, and lock files in their directory.
 
-use super::{Args, Outcome, paths};
+use super::{Args, Outcome, may_remove, paths};
 use crate::error::{Context, Result};
 use crate::inventory::files::Users;
 use crate::inventory::regions::{self, DIRECTORY, Region};
 use crate::inventory::snapshot::Snapshot;
-use nix::unistd::Uid;
 use std::ffi::CString;
 use std::path::Path;
 use unixipc::errno::{Errno, Result as LibraryResult};
@@ -27,9 +26,8 @@ pub fn collect(args: &Args) -> Result<Vec<Outcome>> {
 
 fn collect_one(args: &Args, region: &Region) -> Option<Outcome> {
     let (name, access) = (&region.name.as_ref()?.0, region.access.as_ref()?);
-    let is_permitted = Uid::effective().is_root() || access.uid == Uid::effective().as_raw();
     let is_known = region.recognised || args.names(name);
-    if !is_permitted || !is_known || !args.selects(name, access) {
+    if !may_remove(access.uid) || !is_known || !args.selects(name, access) {
         return None;
     }
     let removed = CString::new(&name[..]).map_err(|_| Errno::EINVAL);
