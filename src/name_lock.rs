@@ -20,6 +20,8 @@
 //! - **Long names.** Where `.NAME.lock` would be longer than `NAME_MAX` (for names of more than
 //!   249 bytes), the file is `.HASH.lock`, with a hash of the name in 16 hexadecimal digits. Two
 //!   names with the same hash share one lock, so one waits for the other; that is harmless.
+//! - **Clean-up.** [`remove_stale`] removes a file that a killed owner has left. It removes none that
+//!   another process has open: a program may lock a file with such a name in another way.
 //! - **Hostile files.** In a directory that others may write, such as /tmp, another user can
 //!   create `.NAME.lock` first. Symbolic links are not followed, and anything but a regular file
 //!   is refused. Nothing waits in open(2), neither for a FIFO nor for a file lease. The file is
@@ -30,6 +32,7 @@
 use crate::bytes;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, errno};
+use crate::fd::duplicate;
 use crate::sys::{self, CancelGuard};
 use libc::NAME_MAX;
 use nix::errno::Errno as Error;
@@ -37,7 +40,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// How long to pause before the next attempt while another process has the lock: at first, and
@@ -86,15 +89,32 @@ impl NameLock {
         Self::acquire_unless(path, wait, &mut || Ok(false))?.ok_or(errno!(EAGAIN))
     }
 
+    /// As [`NameLock::acquire`], for a name in a directory.
+    pub fn acquire_at(directory: BorrowedFd, name: &CStr, wait: Deadline) -> Result<Self> {
+        let entry = Entry {
+            directory: duplicate(directory, 0)?,
+            name: FileName::of(name.to_bytes()),
+        };
+        Self::acquire_entry(entry, wait, &mut || Ok(false))?.ok_or(errno!(EAGAIN))
+    }
+
     /// As [`NameLock::acquire`]. While another process has the lock, it calls `is_needless` before
     /// each further attempt, and returns none as soon as that is true.
     pub fn acquire_unless(
         path: &CStr,
+        wait: Deadline,
+        is_needless: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<Option<Self>> {
+        let _uncancelled = CancelGuard::new();
+        Self::acquire_entry(Entry::new(path)?, wait, is_needless)
+    }
+
+    fn acquire_entry(
+        entry: Entry,
         mut wait: Deadline,
         is_needless: &mut dyn FnMut() -> Result<bool>,
     ) -> Result<Option<Self>> {
         let uncancelled = CancelGuard::new();
-        let entry = Entry::new(path)?;
         let mut pause = PAUSE;
         loop {
             let is_accessible = match entry.try_lock()? {
@@ -138,26 +158,44 @@ impl Drop for NameLock {
     }
 }
 
-/// Removes the lock file at `path` if no process has the lock. Returns whether it did, or would do so
-/// if `only_check`.
-pub fn remove_stale(path: &CStr, only_check: bool) -> Result<bool> {
+/// Removes the lock file `name` in a directory if no other process has it open. Returns whether it did,
+/// or would do so if `only_check`. False if the file system does not report who has it open. `EINVAL`
+/// if the name is not that of a lock file; `EACCES` if the file belongs to another user.
+pub fn remove_stale(directory: BorrowedFd, name: &CStr, only_check: bool) -> Result<bool> {
     let uncancelled = CancelGuard::new();
-    let (directory, name) = split(path.to_bytes());
+    let name = name.to_bytes();
     if !name.starts_with(PREFIX) || !name.ends_with(SUFFIX) || name.len() > NAME_MAX as usize {
         return Err(errno!(EINVAL));
     }
-    let entry = Entry::at(directory, FileName::exactly(name))?;
-    match entry.try_lock_existing()? {
-        Attempt::Locked(file) if only_check => sys::flock(file.as_fd(), libc::LOCK_UN)?,
-        Attempt::Locked(file) => drop(NameLock {
-            entry,
-            file,
-            _uncancelled: uncancelled,
-        }),
+    let entry = Entry {
+        directory: duplicate(directory, 0)?,
+        name: FileName::exactly(name),
+    };
+    let file = match entry.try_lock_existing()? {
+        Attempt::Locked(file) => file,
         Attempt::Inaccessible => return Err(errno!(EACCES)),
         Attempt::Removed | Attempt::Held => return Ok(false),
+    };
+    let unused = is_unused(&file);
+    if only_check || unused != Ok(true) {
+        sys::flock(file.as_fd(), libc::LOCK_UN)?;
+        return unused;
     }
+    drop(NameLock {
+        entry,
+        file,
+        _uncancelled: uncancelled,
+    });
     Ok(true)
+}
+
+/// Whether no other process has the file open, which then cannot be opened until the descriptor is
+/// closed. False if the file system does not report that.
+fn is_unused(file: &OwnedFd) -> Result<bool> {
+    match sys::lease(file.as_fd()) {
+        Err(error) if error.is_one_of(&[Errno::EAGAIN, Errno::EINVAL]) => Ok(false),
+        leased => leased.map(|()| true),
+    }
 }
 
 /// The directory entry of the lock file.
@@ -172,19 +210,12 @@ impl Entry {
         if matches!(name, b"" | b"." | b"..") {
             return Err(errno!(EISDIR));
         }
-        Self::at(directory, FileName::of(name))
-    }
-
-    fn at(directory: &[u8], name: FileName) -> Result<Self> {
         // O_PATH: it need not be readable.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut path = [0; PATH_MAX];
         Ok(Self {
-            directory: nix::fcntl::open(
-                terminate(directory, &mut [0; PATH_MAX])?,
-                flags,
-                Mode::empty(),
-            )?,
-            name,
+            directory: nix::fcntl::open(terminate(directory, &mut path)?, flags, Mode::empty())?,
+            name: FileName::of(name),
         })
     }
 

@@ -4,15 +4,16 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, errno};
 use crate::fd::own;
 use crate::name_lock::NameLock;
+use crate::proc_file::ProcPath;
 use crate::sys::CancelGuard;
 use libc::{c_int, mode_t};
 use nix::errno::Errno as Error;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat};
-use nix::unistd::unlink;
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat};
+use nix::unistd::{UnlinkatFlags, unlink, unlinkat};
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The permissions that a path may have.
 const MODES: mode_t = 0o777;
@@ -90,11 +91,16 @@ pub fn listen(path: &CStr, mode: mode_t) -> Result<OwnedFd> {
 
 fn lock(path: &CStr) -> Result<NameLock> {
     let wait = Deadline::new(LOCK_TIMEOUT_MS)?;
-    NameLock::acquire(path, wait).map_err(|error| match error.code() {
+    NameLock::acquire(path, wait).map_err(held)
+}
+
+/// The error for a name that could not be locked.
+fn held(error: Errno) -> Errno {
+    match error.code() {
         // Another process is starting to listen at the path, or the path is a directory.
         libc::ETIMEDOUT | libc::EISDIR => errno!(EADDRINUSE),
         _ => error,
-    })
+    }
 }
 
 /// Creates the path, and first removes the socket of a dead listener. A client cannot connect
@@ -144,40 +150,45 @@ fn remove_dead(path: &CStr, address: &UnixAddr) -> Result<()> {
     }
 }
 
-/// Removes the path of a dead listener: a socket file to which no socket is bound. Returns whether it
-/// did. `EADDRINUSE` if a listener is starting at the path. It does not connect to a living
-/// listener, which would accept that as a client.
-pub fn remove_stale(path: &CStr, only_check: bool) -> Result<bool> {
-    let address = address(path)?;
+/// Removes the socket `name` of a dead listener in a directory: a socket file to which no socket is
+/// bound. Returns whether it did, or would do so if `only_check`. `EADDRINUSE` if a listener is
+/// starting at the name; `EACCES` if this process may not connect to the socket; `ENOENT` without
+/// /proc. It does not connect to a living listener, which would accept that as a client.
+pub fn remove_stale(directory: BorrowedFd, name: &CStr, only_check: bool) -> Result<bool> {
     let _uncancelled = CancelGuard::new();
-    if only_check {
-        return Ok(stale(path, &address)?.is_some());
-    }
-    let Some(file) = stale(path, &address)? else {
+    let Some(file) = stale(directory, name)? else {
         return Ok(false);
     };
-    let _lock = lock(path)?;
+    if only_check {
+        return Ok(true);
+    }
+    let wait = Deadline::new(LOCK_TIMEOUT_MS)?;
+    let _lock = NameLock::acquire_at(directory, name, wait).map_err(held)?;
     // A program that does not use the lock may have replaced the file.
-    if stale(path, &address)? != Some(file) {
+    if stale(directory, name)? != Some(file) {
         return Ok(false);
     }
-    unlink(path)?;
+    unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
     Ok(true)
 }
 
 /// The device and the number of a socket file to which no socket is bound. Such a file stays unused:
 /// bind(2) makes a new one.
-fn stale(path: &CStr, address: &UnixAddr) -> Result<Option<(u64, u64)>> {
-    let st = nix::sys::stat::lstat(path)?;
+fn stale(directory: BorrowedFd, name: &CStr) -> Result<Option<(u64, u64)>> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(directory, name, flags, Mode::empty())?;
+    let st = fstat(&file)?;
     if SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
         return Ok(None);
     }
+    // This path leads to the file, whatever has its name now, and is short enough for an address.
+    let address = UnixAddr::new(ProcPath::of_fd(file.as_fd()).as_c_str()?)?;
     // A listener has another type, so the kernel refuses the connection with EPROTOTYPE.
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let probe = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-    match socket::connect(probe.as_raw_fd(), address) {
+    match socket::connect(probe.as_raw_fd(), &address) {
         Err(Error::ECONNREFUSED) => Ok(Some((st.st_dev, st.st_ino))),
-        Err(error @ Error::EACCES) => Err(error.into()),
+        Err(error @ (Error::EACCES | Error::ENOENT)) => Err(error.into()),
         _ => Ok(None),
     }
 }

@@ -126,7 +126,7 @@ fn open_during_an_endless_check() {
     fs::remove_file(path(&name)).unwrap();
 }
 
-/// A lock file that a killed process has left is removed, and one that is locked is not.
+/// A lock file that a killed process has left is removed, and one that another process uses is not.
 #[apply(isolated)]
 fn lock_files() {
     let directory = NameDirectory::new();
@@ -136,17 +136,25 @@ fn lock_files() {
         .rsplit_once('/')
         .map(|(a, b)| (a.to_string(), b.to_string()))
         .unwrap();
-    let lock_path = CString::new(format!("{parent}/.{file}.lock")).unwrap();
+    let lock_name = CString::new(format!(".{file}.lock")).unwrap();
+    let opened = File::open(&parent).unwrap();
+    let remove = |only_check| name_lock::remove_stale(opened.as_fd(), &lock_name, only_check);
     let wait = || unixipc::deadline::Deadline::new(0).unwrap();
     let lock = name_lock::NameLock::acquire(&at, wait()).unwrap();
-    assert_eq!(name_lock::remove_stale(&lock_path, false), Ok(false));
+    assert_eq!(remove(false), Ok(false));
     drop(lock);
-    assert_eq!(name_lock::remove_stale(&lock_path, false), Ok(false));
+    assert_eq!(remove(false), Ok(false));
     fork(|| std::mem::forget(name_lock::NameLock::acquire(&at, wait()))).join();
     assert_eq!(directory.files().len(), 1);
-    assert_eq!(name_lock::remove_stale(&lock_path, true), Ok(true));
+    assert_eq!(remove(true), Ok(true));
+    // Another program may lock it by fcntl(2), which flock(2) does not see.
+    let other = File::open(format!("{parent}/.{file}.lock")).unwrap();
+    assert_eq!([remove(true), remove(false)], [Ok(false); 2]);
+    drop(other);
     assert_eq!(directory.files().len(), 1);
-    assert_eq!(name_lock::remove_stale(&lock_path, false), Ok(true));
+    assert_eq!(remove(false), Ok(true));
     assert!(directory.files().is_empty());
-    assert_eq!(name_lock::remove_stale(&at, false), Err(Errno::EINVAL));
+    let other = CString::new(file).unwrap();
+    let removed = name_lock::remove_stale(opened.as_fd(), &other, false);
+    assert_eq!(removed, Err(Errno::EINVAL));
 }

@@ -1,5 +1,6 @@
 //! Owner, permissions and age of a file.
 
+use nix::sys::stat::FileStat;
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -40,6 +41,12 @@ impl Users {
             mode: format!("{:04o}", mode & 0o7777),
             age: now.as_secs().saturating_sub(changed.max(0) as u64),
         }
+    }
+
+    /// Those of a file with this status.
+    pub fn of_status(&mut self, status: &FileStat) -> Access {
+        let changed = status.st_ctime.max(status.st_mtime);
+        self.access(status.st_uid, status.st_mode, changed)
     }
 
     /// Those of a file.

@@ -8,6 +8,7 @@ use super::pattern::matches;
 use super::regions::{self, Region};
 use super::snapshot::Snapshot;
 use super::sysv::{self, Segment, Set};
+use super::walk;
 use crate::output::Name;
 use crate::proc::{ProcessName, sockets};
 use clap::ValueEnum;
@@ -83,18 +84,17 @@ impl Query {
         }
         let mut listed = BTreeSet::new();
         for directory in &self.directories {
-            let (found, refused) = paths::below(directory);
-            unread += refused;
-            for path in found {
+            let refused = walk::below(directory, &mut |found| {
                 if self.has(ItemKind::Fifo) {
-                    items.extend(paths::fifo(&path, snapshot, &mut users).map(Item::Fifo));
+                    items.extend(paths::fifo(found, snapshot, &mut users).map(Item::Fifo));
                 }
                 if self.has(ItemKind::Listener) {
-                    let found = paths::listener(&path, &sockets, snapshot, &mut users);
+                    let found = paths::listener(found, &sockets, snapshot, &mut users);
                     listed.extend(found.iter().map(|listener| listener.address.clone()));
                     items.extend(found.map(Item::Listener));
                 }
-            }
+            });
+            unread += refused.unwrap_or(1);
         }
         if self.has(ItemKind::Listener) {
             let found = paths::listeners(&sockets, snapshot).into_iter();

@@ -10,6 +10,7 @@ pub mod pattern;
 pub mod regions;
 pub mod snapshot;
 pub mod sysv;
+pub mod walk;
 
 pub use item::Item;
 pub use snapshot::Snapshot;

@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod examples;
 mod gc;
+mod gc_directories;
 mod gc_storm;
 mod gc_sysv;
 mod hostile;

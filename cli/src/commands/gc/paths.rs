@@ -3,78 +3,54 @@
 use super::{Args, Outcome, may_remove};
 use crate::error::{Context, Result};
 use crate::inventory::files::Users;
-use crate::inventory::{paths, regions};
-use std::ffi::CString;
-use std::fs::{self, Metadata};
+use crate::inventory::regions;
+use crate::inventory::walk::{self, Found};
+use nix::sys::stat::SFlag;
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use unixipc::errno::Errno;
 use unixipc::name_lock;
 use unixipc::transport::listen;
 
+/// Removes a name in a directory, or only checks whether it would. Returns whether it did.
+type Remove = fn(BorrowedFd, &CStr, bool) -> unixipc::errno::Result<bool>;
+
 /// Removes the sockets of dead listeners below a directory, and the lock files in it.
 pub fn collect(args: &Args, directory: &Path) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
     // An error for the directory itself; those below it may belong to other users.
-    fs::read_dir(directory).context(directory.display())?;
-    let (found, _) = paths::below(directory);
-    let sockets = found.iter().filter_map(|path| {
-        let metadata = fs::symlink_metadata(path).ok()?;
-        let remove = |path: &CString| listen::remove_stale(path, args.dry_run);
-        metadata.file_type().is_socket().then(|| {
-            attempt(
-                args,
-                "listener",
-                path,
-                path.as_os_str().as_bytes(),
-                &metadata,
-                remove,
-            )
-        })?
+    let walked = walk::below(directory, &mut |found| {
+        if found.is(SFlag::S_IFSOCK) {
+            outcomes.extend(attempt(args, "listener", found, listen::remove_stale));
+        }
     });
-    let mut outcomes: Vec<Outcome> = sockets.collect();
+    walked.context(directory.display())?;
     outcomes.extend(lock_files(args, directory)?);
     Ok(outcomes)
 }
 
-/// Removes the lock files in a directory that no process has locked. Killed processes leave them.
+/// Removes the lock files in a directory that no process has open. Killed processes leave them.
 pub fn lock_files(args: &Args, directory: &Path) -> Result<Vec<Outcome>> {
-    let entries = fs::read_dir(directory).context(directory.display())?;
-    let files = entries.flatten().filter_map(|entry| {
-        let (name, metadata) = (entry.file_name(), entry.metadata().ok()?);
-        let is_lock = regions::is_lock_file(name.as_bytes())
-            && metadata.is_file()
-            && metadata.len() == 0
-            && metadata.mode() & 0o777 == 0o600;
-        if !is_lock {
-            return None;
+    let mut outcomes = Vec::new();
+    let read = walk::files(directory, &mut |found| {
+        let is_lock = regions::is_lock_file(found.name.to_bytes())
+            && found.status.st_size == 0
+            && found.status.st_mode & 0o777 == 0o600;
+        if is_lock {
+            outcomes.extend(attempt(args, "lock file", found, name_lock::remove_stale));
         }
-        let remove = |path: &CString| name_lock::remove_stale(path, args.dry_run);
-        let path = entry.path();
-        attempt(
-            args,
-            "lock file",
-            &path,
-            path.as_os_str().as_bytes(),
-            &metadata,
-            remove,
-        )
     });
-    Ok(files.collect())
+    read.context(directory.display())?;
+    Ok(outcomes)
 }
 
-fn attempt(
-    args: &Args,
-    kind: &'static str,
-    path: &Path,
-    name: &[u8],
-    metadata: &Metadata,
-    remove: impl FnOnce(&CString) -> unixipc::errno::Result<bool>,
-) -> Option<Outcome> {
-    let access = Users::default().of(metadata);
+fn attempt(args: &Args, kind: &'static str, found: &Found, remove: Remove) -> Option<Outcome> {
+    let access = Users::default().of_status(&found.status);
+    let name = found.path.as_os_str().as_bytes();
     if !may_remove(access.uid) || !args.selects(name, &access) {
         return None;
     }
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL);
-    Outcome::new(kind, name, &access, path.and_then(|path| remove(&path)))
+    let removed = remove(found.directory, found.name, args.dry_run);
+    Outcome::new(kind, name, &access, removed)
 }
