@@ -2,7 +2,7 @@
 //! words. doc/channel-protocol.md and doc/feed-protocol.md describe the words.
 
 use crate::proc::maps::{FileId, Mapping};
-use crate::proc::memory::{Memory as ProcessMemory, Words};
+use crate::proc::memory::{Memory as ProcessMemory, Place, Words};
 use unixipc::transport::label;
 use unixipc::transport::ring_memory::CONTROL;
 
@@ -56,8 +56,8 @@ pub struct Memory {
     pub ring_size: u64,
     /// None if no process that maps it lets this one read it.
     pub words: Option<Box<[u8; WORDS]>>,
-    /// A process that maps it, and where.
-    pub place: Option<(i32, u64)>,
+    /// Where a process maps it.
+    pub place: Option<Place>,
 }
 
 /// The content of the label of a memory.
@@ -102,8 +102,8 @@ impl Memory {
 }
 
 /// The memories that a process maps: each with its identity, its type, the size of its ring and its
-/// address, and whether it is writable.
-pub fn find(mappings: &[Mapping]) -> Vec<(MemoryId, Kind, u64, u64, bool)> {
+/// first mapping.
+pub fn find(mappings: &[Mapping]) -> Vec<(MemoryId, Kind, u64, &Mapping)> {
     let mut found = Vec::new();
     for (index, mapping) in mappings.iter().enumerate() {
         let Some(kind) = Kind::of(&mapping.path) else {
@@ -120,7 +120,7 @@ pub fn find(mappings: &[Mapping]) -> Vec<(MemoryId, Kind, u64, u64, bool)> {
                 file: mapping.file,
                 offset: mapping.offset,
             };
-            found.push((id, kind, ring_size, mapping.start, mapping.writable));
+            found.push((id, kind, ring_size, mapping));
         }
     }
     found
@@ -138,10 +138,11 @@ fn ring_size(first: &Mapping, next: &Mapping) -> Option<u64> {
     is_memory.then_some(ring)
 }
 
-/// Reads the control words at an address of a process.
-pub fn read_words(process: &ProcessMemory, address: u64) -> Option<Box<[u8; WORDS]>> {
+/// Reads the control words at a place.
+pub fn read_words(place: &Place) -> Option<Box<[u8; WORDS]>> {
     let mut words = Box::new([0; WORDS]);
-    process.read(&mut words[..], address).ok()?;
+    let memory = ProcessMemory::open(place).ok()?;
+    memory.read(&mut words[..], 0).ok()?;
     Some(words)
 }
 
@@ -171,7 +172,7 @@ mod tests {
         let mappings = [mapping(0, 2 * K, 0), mapping(2 * K, K, K)];
         let found = find(&mappings);
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].0.offset, found[0].2, found[0].3), (0, K, 0));
+        assert_eq!((found[0].0.offset, found[0].2, found[0].3.start), (0, K, 0));
         // The two memories of a pair.
         let mappings = [
             mapping(0, 2 * K, 0),

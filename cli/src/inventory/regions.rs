@@ -7,14 +7,14 @@ use crate::objects::{Lookup, Object};
 use crate::output::Name;
 use crate::proc::ProcessName;
 use crate::proc::maps::FileId;
-use crate::proc::memory::Memory;
+use crate::proc::memory::{Memory, read_up_to};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use unixipc::shm::trailer::Attributes;
 
@@ -165,21 +165,9 @@ fn read_file(opened: &File, region: &mut Region, pids: &BTreeSet<i32>, snapshot:
     region.partly_read = (len as u64) < region.size;
     let mut bytes = vec![0; len];
     // The file may be shorter by now.
-    let len = read_up_to(&mut bytes, |bytes, at| opened.read_at(bytes, at));
+    let len = read_up_to(opened, &mut bytes, 0).unwrap_or(0);
     bytes.truncate(len);
     find_objects(&bytes, region, pids, snapshot);
-}
-
-/// Fills `bytes` as far as possible. Returns how many were read.
-fn read_up_to(bytes: &mut [u8], read: impl Fn(&mut [u8], u64) -> io::Result<usize>) -> usize {
-    let mut done = 0;
-    while let Some(rest @ [_, ..]) = bytes.get_mut(done..) {
-        match read(rest, done as u64) {
-            Ok(0) | Err(_) => break,
-            Ok(len) => done += len,
-        }
-    }
-    done
 }
 
 fn find_objects(bytes: &[u8], region: &mut Region, pids: &BTreeSet<i32>, snapshot: &Snapshot) {
@@ -221,16 +209,17 @@ fn of_mapping(file: FileId, mapped: &MappedRegion, snapshot: &Snapshot) -> Regio
         objects: Vec::new(),
         file,
     };
-    for (pid, address) in &mapped.places {
-        let Ok(memory) = Memory::open(*pid) else {
+    for place in &mapped.places {
+        let Ok(memory) = Memory::open(place) else {
             continue;
         };
         let len = usize::try_from(region.size)
             .unwrap_or(usize::MAX)
             .min(SCAN_MAX);
         let mut bytes = vec![0; len];
-        if memory.read(&mut bytes, *address).is_ok() {
-            region.partly_read = (len as u64) < region.size;
+        if let Ok(len) = memory.read_up_to(&mut bytes, 0) {
+            bytes.truncate(len);
+            region.partly_read = (SCAN_MAX as u64) < region.size;
             find_objects(&bytes, &mut region, &pids, snapshot);
             break;
         }

@@ -1,8 +1,9 @@
 //! All processes, and the memory that they share, at one time.
 
 use super::memories::{self, Memory, MemoryId};
+use crate::proc::devices::Devices;
 use crate::proc::maps::{FileId, Mapping, Maps};
-use crate::proc::memory::Memory as ProcessMemory;
+use crate::proc::memory::Place;
 use crate::proc::threads::Threads;
 use crate::proc::{self, Process, ProcessName, fds};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +18,7 @@ pub struct MappedRegion {
     /// Whether one of them maps libunixipc.
     pub by_program: bool,
     /// Where the processes map its beginning.
-    pub places: Vec<(i32, u64)>,
+    pub places: Vec<Place>,
 }
 
 /// The processes and the memory that they share.
@@ -42,9 +43,10 @@ impl Snapshot {
     /// Inspects all processes. With `with_fds`, also their descriptors.
     pub fn take(with_fds: bool) -> io::Result<Self> {
         let mut this = Self::default();
+        let devices = Devices::find();
         for pid in proc::pids()? {
             if let Some(process) = Process::read(pid) {
-                this.add(process, with_fds);
+                this.add(process, &devices, with_fds);
             }
         }
         if proc::hides_processes() {
@@ -81,9 +83,9 @@ impl Snapshot {
         threads
     }
 
-    fn add(&mut self, process: Process, with_fds: bool) {
+    fn add(&mut self, process: Process, devices: &Devices, with_fds: bool) {
         let pid = process.pid;
-        match Maps::read(pid) {
+        match Maps::read(pid, devices) {
             Ok(maps) => self.add_maps(pid, maps),
             Err(error) if is_refused(&error) => self.unseen += 1,
             Err(_) => {}
@@ -98,8 +100,7 @@ impl Snapshot {
         if maps.has_library {
             self.programs.insert(pid);
         }
-        let mut memory = None;
-        for (id, kind, ring_size, address, writable) in memories::find(&maps.mappings) {
+        for (id, kind, ring_size, mapping) in memories::find(&maps.mappings) {
             self.programs.insert(pid);
             let found = self.memories.entry(id).or_insert_with(|| Memory {
                 id,
@@ -110,7 +111,7 @@ impl Snapshot {
                 words: None,
                 place: None,
             });
-            let users = match writable {
+            let users = match mapping.writable {
                 true => &mut found.owners,
                 false => &mut found.readers,
             };
@@ -118,10 +119,9 @@ impl Snapshot {
                 users.push(pid);
             }
             if found.words.is_none() {
-                let memory = memory.get_or_insert_with(|| ProcessMemory::open(pid));
-                let words = memory.as_ref().ok();
-                found.words = words.and_then(|memory| memories::read_words(memory, address));
-                found.place = Some((pid, address));
+                let place = Place::new(pid, mapping);
+                found.words = memories::read_words(&place);
+                found.place = Some(place);
             }
         }
         for mapping in maps.mappings {
@@ -131,7 +131,8 @@ impl Snapshot {
 
     fn add_mapping(&mut self, pid: i32, mapping: Mapping, has_library: bool) {
         let path = &mapping.path[..];
-        let (writable, start, offset) = (mapping.writable, mapping.start, mapping.offset);
+        let (writable, offset) = (mapping.writable, mapping.offset);
+        let place = Place::new(pid, &mapping);
         let new = |mapping| MappedRegion {
             mapping,
             users: BTreeMap::new(),
@@ -154,7 +155,7 @@ impl Snapshot {
         *region.users.entry(pid).or_default() |= writable;
         region.by_program |= has_library || region.mapping.path.starts_with(b"/memfd:");
         if offset == 0 {
-            region.places.push((pid, start));
+            region.places.push(place);
         }
     }
 

@@ -118,8 +118,8 @@ fn read_objects(segment: &mut Segment, snapshot: &Snapshot) {
         .unwrap_or(usize::MAX)
         .min(SCAN_MAX);
     let mut bytes = vec![0; len];
-    let is_read = mapped.places.iter().any(|(pid, address)| {
-        Memory::open(*pid).is_ok_and(|memory| memory.read(&mut bytes, *address).is_ok())
+    let is_read = mapped.places.iter().any(|place| {
+        Memory::open(place).is_ok_and(|memory| memory.read_up_to(&mut bytes, 0).is_ok())
     });
     if is_read {
         let threads = snapshot.threads(mapped.users.keys());

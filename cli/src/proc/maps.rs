@@ -1,5 +1,6 @@
 //! The mappings of a process that show files in memory.
 
+use super::devices::Devices;
 use std::fs;
 use std::io;
 
@@ -35,8 +36,10 @@ pub struct Maps {
 
 impl Maps {
     /// Reads the mappings of a process.
-    pub fn read(pid: i32) -> io::Result<Self> {
-        Ok(Self::parse(&fs::read(format!("/proc/{pid}/maps"))?))
+    pub fn read(pid: i32, devices: &Devices) -> io::Result<Self> {
+        let mut maps = Self::parse(&fs::read(format!("/proc/{pid}/maps"))?);
+        devices.retain_in_memory(pid, &mut maps.mappings);
+        Ok(maps)
     }
 
     fn parse(text: &[u8]) -> Self {

@@ -1,6 +1,7 @@
 //! The processes, as /proc shows them. Another process can end, or change its maps, at any time: a
 //! file that has disappeared is no error.
 
+pub mod devices;
 pub mod fds;
 pub mod maps;
 pub mod memory;

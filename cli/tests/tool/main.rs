@@ -10,6 +10,7 @@ mod gc_storm;
 mod gc_sysv;
 mod hostile;
 mod ls_channels;
+mod ls_memory;
 mod ls_regions;
 mod support;
 mod top;

@@ -22,10 +22,8 @@ pub fn messages(memory: &Memory, align: u64, from: u64, to: u64) -> Option<(f64,
     if bytes == 0 {
         return Some((0.0, false));
     }
-    let (pid, address) = memory.place?;
     let ring = Ring {
-        process: ProcessMemory::open(pid).ok()?,
-        address,
+        memory: ProcessMemory::open(memory.place.as_ref()?).ok()?,
         size: memory.ring_size,
         align,
     };
@@ -41,9 +39,7 @@ pub fn messages(memory: &Memory, align: u64, from: u64, to: u64) -> Option<(f64,
 
 /// A ring of another process.
 struct Ring {
-    process: ProcessMemory,
-    /// Where the process maps the memory.
-    address: u64,
+    memory: ProcessMemory,
     size: u64,
     align: u64,
 }
@@ -51,7 +47,7 @@ struct Ring {
 impl Ring {
     fn tail(&self) -> Option<u64> {
         let mut tail = [0; 8];
-        self.process.read(&mut tail, self.address).ok()?;
+        self.memory.read(&mut tail, 0).ok()?;
         Some(u64::from_le_bytes(tail))
     }
 
@@ -76,13 +72,13 @@ impl Ring {
         if !is_possible {
             return None;
         }
-        // The ring is mapped twice, so the part is contiguous.
-        let at = self
-            .address
-            .checked_add(CONTROL as u64)?
-            .checked_add(from % size)?;
         let mut records = vec![0; usize::try_from(bytes + align).ok()?];
-        self.process.read(&mut records, at).ok()?;
+        let at = from % size;
+        // The part behind the end of the ring is at its beginning.
+        let first = usize::try_from(size - at).ok()?.min(records.len());
+        let (first, second) = records.split_at_mut(first);
+        self.memory.read(first, CONTROL as u64 + at).ok()?;
+        self.memory.read(second, CONTROL as u64).ok()?;
         if self.tail()?.wrapping_sub(from) > size - align {
             return None;
         }
