@@ -9,6 +9,7 @@ use super::regions::{self, Region};
 use super::snapshot::Snapshot;
 use super::sysv::{self, Segment, Set};
 use super::walk;
+use crate::objects::scan::Budget;
 use crate::output::Name;
 use crate::proc::{ProcessName, sockets};
 use clap::ValueEnum;
@@ -62,10 +63,11 @@ impl Query {
         let mut users = Users::default();
         let now = unixipc::sys::boot_time().as_nanos() as u64;
         let sockets = sockets::listeners();
+        let mut budget = Budget::new();
         let mut items = Vec::new();
         let mut unread = 0;
         if self.has(ItemKind::Region) {
-            let found = regions::find(snapshot, &mut users).unwrap_or_else(|_| {
+            let found = regions::find(snapshot, &mut users, &mut budget).unwrap_or_else(|_| {
                 unread += 1;
                 Vec::new()
             });
@@ -75,7 +77,7 @@ impl Query {
             items.extend(found.map(Item::Region));
         }
         if self.has(ItemKind::Segment) {
-            let found = sysv::segments(snapshot, &mut users).into_iter();
+            let found = sysv::segments(snapshot, &mut users, &mut budget).into_iter();
             let found = found.filter(|segment| self.all || segment.recognised);
             items.extend(found.map(Item::Segment));
         }

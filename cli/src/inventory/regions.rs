@@ -2,14 +2,14 @@
 
 use super::files::{Access, Users};
 use super::snapshot::{MappedRegion, Snapshot};
-use crate::objects::scan::scan;
+use crate::objects::scan::{Budget, has_object, scan};
 use crate::objects::{Lookup, Object};
 use crate::output::Name;
 use crate::proc::ProcessName;
 use crate::proc::maps::FileId;
 use crate::proc::memory::{Memory, read_up_to};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
@@ -56,32 +56,37 @@ pub struct Region {
 }
 
 /// The regions with a name, and those without one that a visible process maps.
-pub fn find(snapshot: &Snapshot, users: &mut Users) -> io::Result<Vec<Region>> {
-    let mut regions = Vec::new();
-    let mut named = BTreeSet::new();
+pub fn find(
+    snapshot: &Snapshot,
+    users: &mut Users,
+    budget: &mut Budget,
+) -> io::Result<Vec<Region>> {
+    let mut regions: Vec<Region> = Vec::new();
+    let mut named = HashMap::new();
     for entry in fs::read_dir(DIRECTORY)?.flatten() {
         let Ok(metadata) = entry.metadata() else {
             continue;
         };
         let name = entry.file_name();
         if metadata.is_file() && !is_lock_file(name.as_bytes()) {
-            let file = id_of(&metadata);
-            named.insert(file);
-            regions.push(of_file(
-                &entry.path(),
-                name.as_bytes(),
-                file,
-                &metadata,
-                snapshot,
-                users,
-            ));
+            let (file, path) = (id_of(&metadata), entry.path());
+            let (mut region, pids) = of_file(&path, name.as_bytes(), &metadata, snapshot, users);
+            // A file can have several names. It is read once.
+            match named.get(&file).and_then(|index| regions.get(*index)) {
+                Some(other) => region.copy_content(other, budget),
+                None => {
+                    named.insert(file, regions.len());
+                    read(&path, &mut region, &pids, snapshot, budget);
+                }
+            }
+            regions.push(region);
         }
     }
     let unnamed = snapshot
         .regions
         .iter()
-        .filter(|(file, _)| !named.contains(file));
-    regions.extend(unnamed.map(|(file, mapped)| of_mapping(*file, mapped, snapshot)));
+        .filter(|(file, _)| !named.contains_key(file));
+    regions.extend(unnamed.map(|(file, mapped)| of_mapping(*file, mapped, snapshot, budget)));
     Ok(regions)
 }
 
@@ -98,14 +103,15 @@ pub fn id_of(metadata: &Metadata) -> FileId {
     }
 }
 
+/// A file with a name, before it is read, and the processes that use it.
 fn of_file(
     path: &Path,
     name: &[u8],
-    file: FileId,
     metadata: &Metadata,
     snapshot: &Snapshot,
     users: &mut Users,
-) -> Region {
+) -> (Region, BTreeSet<i32>) {
+    let file = id_of(metadata);
     let mapped = snapshot.regions.get(&file);
     let opened = snapshot.open_files.get(path.as_os_str().as_bytes());
     let mut pids: BTreeSet<i32> = mapped
@@ -114,7 +120,7 @@ fn of_file(
         .copied()
         .collect();
     pids.extend(opened.into_iter().flatten());
-    let mut region = Region {
+    let region = Region {
         name: Some(Name([b"/", name].concat())),
         size: metadata.len(),
         access: Some(users.of(metadata)),
@@ -126,16 +132,24 @@ fn of_file(
         transient: false,
         layout: None,
         recognised: mapped.is_some_and(|mapped| mapped.by_program),
-        partly_read: false,
+        partly_read: true,
         objects: Vec::new(),
         file,
     };
-    match open(path).ok().filter(|opened| has_id(opened, file)) {
-        Some(opened) => read_file(&opened, &mut region, &pids, snapshot),
-        None => region.partly_read = true,
+    (region, pids)
+}
+
+impl Region {
+    /// Takes over what was read of the same file under another name.
+    fn copy_content(&mut self, other: &Self, budget: &mut Budget) {
+        (self.size, self.transient, self.layout) = (other.size, other.transient, other.layout);
+        self.recognised |= other.recognised;
+        self.partly_read = other.partly_read;
+        match budget.take(&other.objects) {
+            true => self.objects.clone_from(&other.objects),
+            false => self.partly_read = true,
+        }
     }
-    region.recognised |= region.transient || region.layout.is_some() || !region.objects.is_empty();
-    region
 }
 
 /// Opens a file without waiting, whatever it is.
@@ -150,7 +164,18 @@ fn has_id(opened: &File, file: FileId) -> bool {
         .is_ok_and(|metadata| id_of(&metadata) == file)
 }
 
-fn read_file(opened: &File, region: &mut Region, pids: &BTreeSet<i32>, snapshot: &Snapshot) {
+/// Reads the file of a region, if this process may.
+fn read(
+    path: &Path,
+    region: &mut Region,
+    pids: &BTreeSet<i32>,
+    snapshot: &Snapshot,
+    budget: &mut Budget,
+) {
+    let opened = open(path).ok();
+    let Some(opened) = opened.filter(|opened| has_id(opened, region.file)) else {
+        return;
+    };
     let attributes = usize::try_from(region.size)
         .ok()
         .and_then(|len| Attributes::read(opened.as_fd(), len).ok());
@@ -158,6 +183,7 @@ fn read_file(opened: &File, region: &mut Region, pids: &BTreeSet<i32>, snapshot:
         region.size = attributes.size as u64;
         region.transient = attributes.transient;
         region.layout = (attributes.layout != 0).then_some(attributes.layout);
+        region.recognised |= region.transient || region.layout.is_some();
     }
     let len = usize::try_from(region.size)
         .unwrap_or(usize::MAX)
@@ -165,36 +191,42 @@ fn read_file(opened: &File, region: &mut Region, pids: &BTreeSet<i32>, snapshot:
     region.partly_read = (len as u64) < region.size;
     let mut bytes = vec![0; len];
     // The file may be shorter by now.
-    let len = read_up_to(opened, &mut bytes, 0).unwrap_or(0);
+    let len = read_up_to(&opened, &mut bytes, 0).unwrap_or(0);
     bytes.truncate(len);
-    find_objects(&bytes, region, pids, snapshot);
+    find_objects(&bytes, region, pids, snapshot, budget);
 }
 
-fn find_objects(bytes: &[u8], region: &mut Region, pids: &BTreeSet<i32>, snapshot: &Snapshot) {
+fn find_objects(
+    bytes: &[u8],
+    region: &mut Region,
+    pids: &BTreeSet<i32>,
+    snapshot: &Snapshot,
+    budget: &mut Budget,
+) {
     // The threads are needed only if there is an object, and few regions have one.
-    let mut found = Vec::new();
-    let (no_threads, no_processes) = (Default::default(), BTreeMap::new());
-    let nothing = Lookup {
-        threads: &no_threads,
-        processes: &no_processes,
-    };
-    scan(bytes, 0, &nothing, &mut found);
-    if !found.is_empty() && !pids.is_empty() {
-        let threads = snapshot.threads(pids);
-        let processes = snapshot.names(pids);
-        let processes = processes.into_iter().map(|process| (process.pid, process));
-        let lookup = Lookup {
-            threads: &threads,
-            processes: &processes.collect(),
-        };
-        found.clear();
-        scan(bytes, 0, &lookup, &mut found);
+    if !has_object(bytes) {
+        return;
     }
-    region.objects = found;
+    region.recognised = true;
+    let threads = snapshot.threads(pids);
+    let processes = snapshot.names(pids);
+    let processes = processes.into_iter().map(|process| (process.pid, process));
+    let lookup = Lookup {
+        threads: &threads,
+        processes: &processes.collect(),
+    };
+    let (objects, are_all) = scan(bytes, &lookup, budget);
+    region.objects = objects;
+    region.partly_read |= !are_all;
 }
 
 /// A region without a name.
-fn of_mapping(file: FileId, mapped: &MappedRegion, snapshot: &Snapshot) -> Region {
+fn of_mapping(
+    file: FileId,
+    mapped: &MappedRegion,
+    snapshot: &Snapshot,
+    budget: &mut Budget,
+) -> Region {
     let pids: BTreeSet<i32> = mapped.users.keys().copied().collect();
     let mut region = Region {
         name: None,
@@ -220,10 +252,9 @@ fn of_mapping(file: FileId, mapped: &MappedRegion, snapshot: &Snapshot) -> Regio
         if let Ok(len) = memory.read_up_to(&mut bytes, 0) {
             bytes.truncate(len);
             region.partly_read = (SCAN_MAX as u64) < region.size;
-            find_objects(&bytes, &mut region, &pids, snapshot);
+            find_objects(&bytes, &mut region, &pids, snapshot, budget);
             break;
         }
     }
-    region.recognised |= !region.objects.is_empty();
     region
 }

@@ -154,7 +154,9 @@ impl Snapshot {
         };
         *region.users.entry(pid).or_default() |= writable;
         region.by_program |= has_library || region.mapping.path.starts_with(b"/memfd:");
-        if offset == 0 {
+        // One place a process is enough.
+        let is_new = region.places.last().is_none_or(|last| last.pid != pid);
+        if offset == 0 && is_new {
             region.places.push(place);
         }
     }

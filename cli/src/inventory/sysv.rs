@@ -3,7 +3,7 @@
 use super::files::{Access, Users};
 use super::regions::SCAN_MAX;
 use super::snapshot::Snapshot;
-use crate::objects::scan::scan;
+use crate::objects::scan::{Budget, scan};
 use crate::objects::{Lookup, Object};
 use crate::proc::ProcessName;
 use crate::proc::memory::Memory;
@@ -39,6 +39,9 @@ pub struct Segment {
     /// Whether it is known to be a region of the library.
     #[serde(skip)]
     pub recognised: bool,
+    /// Whether not all of it was searched for objects.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partly_read: bool,
     /// The objects in it, if a process has it attached.
     pub objects: Vec<Object>,
 }
@@ -72,18 +75,23 @@ pub struct Set {
 
 /// The segments, of which those that no process has attached are not read: attaching one would change
 /// its times.
-pub fn segments(snapshot: &Snapshot, users: &mut Users) -> Vec<Segment> {
+pub fn segments(snapshot: &Snapshot, users: &mut Users, budget: &mut Budget) -> Vec<Segment> {
     let table = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
     table
         .lines()
         .skip(1)
-        .filter_map(|line| segment(line, snapshot, users))
+        .filter_map(|line| segment(line, snapshot, users, budget))
         .collect()
 }
 
 /// Parses a line: key, shmid, perms, size, cpid, lpid, nattch, uid, gid, cuid, cgid, atime, dtime,
 /// ctime, and others.
-fn segment(line: &str, snapshot: &Snapshot, users: &mut Users) -> Option<Segment> {
+fn segment(
+    line: &str,
+    snapshot: &Snapshot,
+    users: &mut Users,
+    budget: &mut Budget,
+) -> Option<Segment> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<i64>().ok();
     let mode = u32::from_str_radix(fields.get(2)?, 8).ok()?;
@@ -103,14 +111,15 @@ fn segment(line: &str, snapshot: &Snapshot, users: &mut Users) -> Option<Segment
         creator_uid: number(9)?.try_into().ok()?,
         was_attached: used != 0,
         recognised: mapped.is_some_and(|mapped| mapped.by_program),
+        partly_read: false,
         objects: Vec::new(),
     };
-    read_objects(&mut segment, snapshot);
+    read_objects(&mut segment, snapshot, budget);
     segment.recognised |= !segment.objects.is_empty();
     Some(segment)
 }
 
-fn read_objects(segment: &mut Segment, snapshot: &Snapshot) {
+fn read_objects(segment: &mut Segment, snapshot: &Snapshot, budget: &mut Budget) {
     let Some(mapped) = snapshot.segments.get(&segment.id) else {
         return;
     };
@@ -118,6 +127,7 @@ fn read_objects(segment: &mut Segment, snapshot: &Snapshot) {
         .unwrap_or(usize::MAX)
         .min(SCAN_MAX);
     let mut bytes = vec![0; len];
+    segment.partly_read = true;
     let is_read = mapped.places.iter().any(|place| {
         Memory::open(place).is_ok_and(|memory| memory.read_up_to(&mut bytes, 0).is_ok())
     });
@@ -131,7 +141,9 @@ fn read_objects(segment: &mut Segment, snapshot: &Snapshot) {
             threads: &threads,
             processes: &processes.collect::<BTreeMap<_, _>>(),
         };
-        scan(&bytes, 0, &lookup, &mut segment.objects);
+        let (objects, are_all) = scan(&bytes, &lookup, budget);
+        segment.objects = objects;
+        segment.partly_read = !are_all || (SCAN_MAX as u64) < segment.size;
     }
 }
 

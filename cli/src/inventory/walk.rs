@@ -48,9 +48,8 @@ pub fn below(directory: &Path, visit: &mut dyn FnMut(&Found)) -> io::Result<usiz
 pub fn files(directory: &Path, visit: &mut dyn FnMut(&Found)) -> io::Result<()> {
     let mut opened = open(directory)?;
     for name in names(&mut opened, |kind| kind == Type::File) {
-        if let Some(found) = find(&opened, directory, &name)
-            && found.is(SFlag::S_IFREG)
-        {
+        let found = find(&opened, directory, &name);
+        if let Some(found) = found.filter(|found| found.is(SFlag::S_IFREG)) {
             visit(&found);
         }
     }

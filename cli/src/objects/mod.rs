@@ -34,6 +34,21 @@ pub enum State {
     Cell(cell::Cell),
 }
 
+impl State {
+    /// How many threads it records.
+    fn holders(&self) -> usize {
+        match self {
+            Self::Mutex(mutex) => mutex.holder.iter().count(),
+            Self::Rwlock(lock) => {
+                let writers = lock.writer.iter().chain(&lock.pending);
+                lock.readers.len() + writers.count()
+            }
+            Self::Cell(cell) => cell.writer.iter().count(),
+            Self::Cond(_) | Self::Event(_) => 0,
+        }
+    }
+}
+
 /// An object in a region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Object {

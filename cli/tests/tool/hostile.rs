@@ -186,6 +186,40 @@ fn nonsense_in_regions() {
     });
 }
 
+/// A file that is full of headers, and has many names.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn many_objects() {
+    const NAMES: usize = 20;
+    const MUTEXES: usize = 4000;
+    const TOTAL: usize = 1 << 16;
+    in_container(|| {
+        let mut bytes = vec![0u8; MUTEXES * 256];
+        for mutex in bytes.chunks_mut(256) {
+            let header = unixipc::lock::mutex::Mutex::TYPE.word();
+            mutex[..8].copy_from_slice(&header.to_ne_bytes());
+        }
+        fs::write("/dev/shm/0", &bytes).unwrap();
+        for number in 1..NAMES {
+            fs::hard_link("/dev/shm/0", format!("/dev/shm/{number}")).unwrap();
+        }
+        let found = objects("region", &[]);
+        assert_eq!(found.len(), NAMES);
+        let (full, others): (Vec<_>, Vec<_>) = found
+            .iter()
+            .partition(|region| region["partly_read"].is_null());
+        assert_eq!(full.len(), TOTAL / MUTEXES);
+        for region in full {
+            assert_eq!(region["objects"].as_array().unwrap().len(), MUTEXES);
+        }
+        for region in others {
+            assert!(region["objects"].as_array().unwrap().is_empty());
+        }
+        let removed = json(&["gc", "-n", "--older-than", "0"]);
+        assert_eq!(removed["objects"].as_array().unwrap().len(), NAMES);
+    });
+}
+
 /// Files that are no regions.
 #[apply(isolated)]
 #[needs(needs::root)]

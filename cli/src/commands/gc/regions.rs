@@ -5,6 +5,7 @@ use crate::error::{Context, Result};
 use crate::inventory::files::Users;
 use crate::inventory::regions::{self, DIRECTORY, Region};
 use crate::inventory::snapshot::Snapshot;
+use crate::objects::scan::Budget;
 use std::ffi::CString;
 use std::path::Path;
 use unixipc::errno::{Errno, Result as LibraryResult};
@@ -15,7 +16,8 @@ use unixipc::shm::unused::{Usage, remove_unused, usage};
 pub fn collect(args: &Args) -> Result<Vec<Outcome>> {
     // The processes are not needed: the kernel knows whether a file is used.
     let nobody = Snapshot::default();
-    let found = regions::find(&nobody, &mut Users::default()).context(DIRECTORY)?;
+    let found = regions::find(&nobody, &mut Users::default(), &mut Budget::none());
+    let found = found.context(DIRECTORY)?;
     let mut outcomes: Vec<Outcome> = found
         .iter()
         .filter_map(|region| collect_one(args, region))

@@ -9,9 +9,7 @@ use crate::inventory::files::Users;
 use crate::inventory::regions::SCAN_MAX;
 use crate::inventory::snapshot::Snapshot;
 use crate::inventory::sysv::{self, Segment, Set};
-use crate::objects::Lookup;
-use crate::objects::scan::scan;
-use std::collections::BTreeMap;
+use crate::objects::scan::{Budget, has_object};
 use std::mem::MaybeUninit;
 use std::ptr;
 use unixipc::errno::{Errno, Result};
@@ -21,7 +19,7 @@ use unixipc::{semlock, sys};
 pub fn collect(args: &Args) -> Vec<Outcome> {
     let mut users = Users::default();
     let mut outcomes = Vec::new();
-    for segment in sysv::segments(&Snapshot::default(), &mut users) {
+    for segment in sysv::segments(&Snapshot::default(), &mut users, &mut Budget::none()) {
         let (name, access) = (segment.key.as_bytes(), &segment.access);
         let is_permitted = may_remove(access.uid) || may_remove(segment.creator_uid);
         if is_permitted && args.selects(name, access) && is_abandoned(&segment) {
@@ -122,12 +120,5 @@ fn has_objects(segment: &Segment, address: *const u8) -> bool {
         // same time; the bytes of the copy are only compared with headers.
         unsafe { ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) };
     }
-    let (threads, processes) = (Default::default(), BTreeMap::new());
-    let lookup = Lookup {
-        threads: &threads,
-        processes: &processes,
-    };
-    let mut found = Vec::new();
-    scan(&bytes, 0, &lookup, &mut found);
-    !found.is_empty()
+    has_object(&bytes)
 }

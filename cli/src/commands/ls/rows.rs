@@ -34,11 +34,12 @@ pub fn add(table: &mut Table, item: &Item) {
             objects(table, &region.objects);
         }
         Item::Segment(segment) => {
-            let details = vec![
+            let mut details = vec![
                 units::bytes(segment.size),
                 format!("attached {}", segment.attached),
                 format!("creator {}", segment.creator),
             ];
+            details.extend(segment.partly_read.then(|| "partly read".into()));
             let alive = Some(segment.attached > 0);
             let (access, processes) = (Some(&segment.access), &segment.processes);
             row(

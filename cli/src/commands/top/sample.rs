@@ -5,6 +5,7 @@ use crate::inventory::feeds::{self, Feed};
 use crate::inventory::files::Users;
 use crate::inventory::regions::{self, Region};
 use crate::inventory::snapshot::Snapshot;
+use crate::objects::scan::Budget;
 use crate::proc::sockets;
 use std::io;
 use std::time::Instant;
@@ -24,7 +25,7 @@ impl Sample {
         let snapshot = Snapshot::take(false)?;
         let at = Instant::now();
         let now = unixipc::sys::boot_time().as_nanos() as u64;
-        let regions = regions::find(&snapshot, &mut Users::default());
+        let regions = regions::find(&snapshot, &mut Users::default(), &mut Budget::new());
         Ok(Self {
             at,
             channels: channels::find(&snapshot, now),
