@@ -73,8 +73,10 @@ impl Name {
         }
     }
 
-    /// Removes the name if this file has it. The caller holds the name lock, so only a program that
-    /// does not use the lock can replace the file in between.
+    /// Removes the name if this file has it. The caller holds the name lock, so no other process that
+    /// holds it can replace the file between the check and the removal. Publishing and unlinking a
+    /// region do not take the lock, because they have no time-out and another user may hold it: if a
+    /// process does both within that moment, the name of its new region is removed.
     pub fn unlink_if(&self, file: FileId) -> Result<()> {
         if !self.leads_to(file)? {
             return Ok(());
