@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Result};
 use crate::messages::{
-    Address, Begin, Event, Format, Limit, Printer, Source, SourceOptions, Stop, seconds,
+    Address, Begin, Event, Format, Limit, Printer, Source, SourceOptions, Stop, check, seconds,
     until_stopped,
 };
 use crate::output::Output;
@@ -60,6 +60,7 @@ fn print(
     let mut buffer = Vec::new();
     let mut count = 0;
     while args.count.is_none_or(|most| count < most) {
+        check()?;
         let event = match source.receive_now(&args.address, &mut buffer)? {
             Some(event) => event,
             None => {

@@ -2,14 +2,15 @@
 
 use crate::error::{Code, Context, Error, Result};
 use crate::messages::{
-    Address, Begin, Event, Kind, Limit, Progress, Source, SourceOptions, Stop, check, seconds,
-    until_stopped,
+    Address, Begin, Event, Kind, Limit, Patient, Progress, Source, SourceOptions, Stop, check,
+    seconds, until_stopped,
 };
 use crate::output::{Output, escaped};
 use crate::recording::{Header, Writer};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -80,14 +81,15 @@ pub fn run(args: &Args, output: &Output) -> Result<Code> {
     })
 }
 
-fn open(args: &Args) -> Result<Box<dyn Write>> {
+fn open(args: &Args) -> Result<Patient> {
     if args.file == Path::new("-") {
         if io::stdout().is_terminal() {
             return Err(Error::usage(
                 "standard output is a terminal: a recording is binary",
             ));
         }
-        return Ok(Box::new(io::stdout()));
+        let stdout = io::stdout().as_fd().try_clone_to_owned();
+        return Ok(Patient(stdout.context("standard output")?.into()));
     }
     let mut options = OpenOptions::new();
     options.write(true);
@@ -97,16 +99,12 @@ fn open(args: &Args) -> Result<Box<dyn Write>> {
     };
     let file: io::Result<File> = options.open(&args.file);
     let name = escaped(args.file.as_os_str().as_bytes());
-    Ok(Box::new(file.context(name)?))
+    Ok(Patient(file.context(name)?))
 }
 
 /// Records until the feed ends, a limit is reached or a signal arrives. The file is complete after
 /// each of them.
-fn record(
-    args: &Args,
-    source: &mut Source,
-    file: Box<dyn Write>,
-) -> std::result::Result<Recorded, Stop> {
+fn record(args: &Args, source: &mut Source, file: Patient) -> std::result::Result<Recorded, Stop> {
     let begin = Instant::now();
     let header = Header {
         feed_id: source.feed_id(),
@@ -114,7 +112,12 @@ fn record(
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.as_nanos() as u64),
     };
-    let written = |result: io::Result<()>| result.context("the recording");
+    let written = |result: io::Result<()>| {
+        if matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ECANCELED)) {
+            check()?;
+        }
+        result.context("the recording").map_err(Stop::from)
+    };
     let mut writer = Writer::new(file, &header).context("the recording")?;
     let mut progress = Progress::new(true, None);
     let limit = Limit::new(args.duration);

@@ -1,11 +1,13 @@
 //! The forms of messages on standard input and output.
 
 use super::stop::{self, Stop};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::output::{Name, Output, escaped};
 use clap::ValueEnum;
 use serde::Serialize;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 /// The form of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -31,6 +33,7 @@ const BUFFER: usize = 1 << 16;
 pub struct Printer {
     form: Form,
     buffer: Vec<u8>,
+    stdout: File,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,9 +71,12 @@ impl Printer {
             Format::Lines if is_terminal => Form::Text(Format::Escaped),
             format => Form::Text(format),
         };
+        // The standard library repeats writes that a signal has ended.
+        let stdout = io::stdout().as_fd().try_clone_to_owned();
         Ok(Self {
             form,
             buffer: Vec::new(),
+            stdout: stdout.context("standard output")?.into(),
         })
     }
 
@@ -113,12 +119,8 @@ impl Printer {
     /// Writes the collected messages. A signal ends a write that waits.
     pub fn flush(&mut self) -> std::result::Result<(), Stop> {
         let mut rest = &self.buffer[..];
-        let mut stdout = io::stdout().lock();
         while !rest.is_empty() {
-            match stdout
-                .write(rest)
-                .and_then(|len| stdout.flush().map(|()| len))
-            {
+            match self.stdout.write(rest) {
                 Ok(len) => rest = rest.get(len..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => stop::check()?,
                 Err(error) => return Err(Error::new(format!("standard output: {error}")).into()),

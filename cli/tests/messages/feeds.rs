@@ -1,7 +1,9 @@
 //! `cat` and `send` with feeds.
 
 use crate::support::*;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
+use unixipc::deadline::Deadline;
 
 #[test]
 fn from_send_to_cat() {
@@ -68,6 +70,30 @@ fn a_lossy_subscriber_reports_losses() {
     assert!(lost > 0, "{} lines", lines.len());
     assert_eq!(numbers.len() as u64 + lost, 1001);
     assert_eq!(numbers.last(), Some(&1000));
+}
+
+/// A signal ends it, although there is always a message.
+#[test]
+fn a_signal_ends_a_busy_cat() {
+    let place = Place::new();
+    let mut feed = feed(&place.path("feed"));
+    // It takes more time to print a message than to publish one, and the output never waits.
+    let mut cat = command(&["cat", "-f", "hex", "--reliable", &place.text("feed")]);
+    cat.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut cat = Running::start_as_is(&mut cat);
+    await_subscribers(&mut feed, 1);
+    let mut publish = || feed.publish(&[b'x'; 60_000], Deadline::new(0).unwrap());
+    let mut published = 0;
+    wait_until("cat does not print", || {
+        published += (0..1000).filter(|_| publish().is_ok()).count();
+        published > 100
+    });
+    cat.signal(libc::SIGTERM);
+    wait_until("cat does not end", || {
+        let _ = (0..1000).filter(|_| publish().is_ok()).count();
+        cat.has_ended()
+    });
+    assert_eq!(cat.wait().signal(), Some(libc::SIGTERM));
 }
 
 /// The library does not let a subscriber that is only curious hold the publisher up.

@@ -1,6 +1,7 @@
 //! `record` and `replay`.
 
 use crate::support::*;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -217,4 +218,24 @@ fn run_while_serving(path: &std::path::Path, args: &[&str]) -> std::process::Out
         running.child.try_wait().unwrap().is_some()
     });
     running.output()
+}
+
+/// A signal ends the command, although nothing reads its output.
+#[test]
+fn a_full_pipe() {
+    let place = Place::new();
+    let path = place.path("feed");
+    let mut feed = feed(&path);
+    let args = ["record", "--reliable", path.to_str().unwrap(), "-"];
+    let mut record = Running::start(&mut command(&args));
+    await_subscribers(&mut feed, 1);
+    let mut publish = || {
+        let now = unixipc::deadline::Deadline::new(0).unwrap();
+        feed.publish(&[b'x'; 10_000], now).is_ok()
+    };
+    wait_until("the pipe is not full", || {
+        !publish() && common::child::is_asleep(record.pid()) && !publish()
+    });
+    record.signal(libc::SIGTERM);
+    assert_eq!(record.wait().signal(), Some(libc::SIGTERM));
 }

@@ -82,6 +82,16 @@ impl Running {
         common::child::wait_stopped(self.child.id() as i32);
     }
 
+    /// Its number.
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for the end, within [`LIMIT`].
     pub fn wait(&mut self) -> ExitStatus {
         let end = Instant::now() + LIMIT;
