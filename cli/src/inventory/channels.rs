@@ -14,6 +14,8 @@ pub struct Side {
     /// The processes that have this side. More than one after a fork; none if its process has ended,
     /// or is not visible.
     pub processes: Vec<ProcessName>,
+    /// Whether it has a process. None if its process may be invisible.
+    pub alive: Option<bool>,
     /// The size of the ring into which it sends, in bytes.
     pub ring_size: u64,
     /// The words; none if this process may not read the memory.
@@ -55,7 +57,8 @@ pub struct SideState {
 pub struct Channel {
     /// Its sides. A single one if the handshake has not ended.
     pub sides: Vec<Side>,
-    /// Whether a side has no process. None if a process may be invisible.
+    /// Whether both sides have a process. None if a process may be invisible, and until the handshake
+    /// has ended.
     pub alive: Option<bool>,
     /// How long it has existed, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,15 +83,15 @@ pub fn find(snapshot: &Snapshot, now: u64) -> Vec<Channel> {
         let peer = peer_of(memory, snapshot).filter(|peer| seen.insert(peer.id));
         let mut sides = vec![side(memory, peer, snapshot)];
         sides.extend(peer.map(|peer| side(peer, Some(memory), snapshot)));
-        let has_all = sides.iter().all(|side| !side.processes.is_empty());
         let created = sides
             .iter()
             .filter_map(|side| side.state.as_ref()?.created)
             .min();
         channels.push(Channel {
-            alive: match has_all {
-                true => Some(peer.is_some()),
-                false => snapshot.is_complete().then_some(false),
+            alive: match &sides[..] {
+                sides if sides.iter().any(|side| side.alive == Some(false)) => Some(false),
+                [a, b] => a.alive.and(b.alive),
+                _ => None,
             },
             age: created.map(|created| now.saturating_sub(created) / 1_000_000_000),
             sides,
@@ -113,6 +116,7 @@ fn peer_of<'a>(memory: &Memory, snapshot: &'a Snapshot) -> Option<&'a Memory> {
 fn side(memory: &Memory, peer: Option<&Memory>, snapshot: &Snapshot) -> Side {
     Side {
         processes: snapshot.names(&memory.owners),
+        alive: snapshot.is_owned(memory),
         ring_size: memory.ring_size,
         state: memory.words().map(|words| state(memory, words, peer)),
         memory: memory.id,

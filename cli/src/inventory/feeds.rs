@@ -16,6 +16,8 @@ pub struct Subscriber {
     pub name: Option<Name>,
     /// Its processes. None if its process has ended, or is not visible.
     pub processes: Vec<ProcessName>,
+    /// Whether it lives. None if its process may be invisible.
+    pub alive: Option<bool>,
     /// Whether the publisher does not wait for it.
     pub lossy: bool,
     /// The sequence number of the next message that it reads.
@@ -110,14 +112,10 @@ fn feed<'a>(
         .and_then(|label| listeners.get(&label.listener));
     let state = state(memory);
     let pages = pages.filter(|page| is_admitted(page, memory));
-    let processes = snapshot.names(&memory.owners);
     Feed {
         address: listener.map(|listener| Name(listener.address.clone())),
-        alive: match processes.is_empty() {
-            false => Some(true),
-            true => snapshot.is_complete().then_some(false),
-        },
-        processes,
+        alive: snapshot.is_owned(memory),
+        processes: snapshot.names(&memory.owners),
         age: label.map(|label| now.saturating_sub(label.created) / 1_000_000_000),
         ring_size: memory.ring_size,
         subscribers: pages
@@ -165,6 +163,7 @@ fn subscriber(
     Some(Subscriber {
         name: (!label.name.is_empty()).then(|| Name(label.name.clone())),
         processes: snapshot.names(&page.owners),
+        alive: snapshot.is_owned(page),
         lossy: label.is_lossy,
         sequence,
         lag_messages: behind(count, sequence).min(count),

@@ -74,7 +74,10 @@ impl Query {
             let found = found
                 .into_iter()
                 .filter(|region| self.all || region.recognised);
-            items.extend(found.map(Item::Region));
+            items.extend(found.map(|mut region| {
+                region.find_use();
+                Item::Region(region)
+            }));
         }
         if self.has(ItemKind::Segment) {
             let found = sysv::segments(snapshot, &mut users, &mut budget).into_iter();

@@ -63,6 +63,8 @@ pub struct Memory {
 /// The content of the label of a memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
+    /// The PID namespace of the process that made the memory; 0 if unknown.
+    pub namespace: u32,
     /// When the memory was made, in nanoseconds since the boot.
     pub created: u64,
     /// The inode number of the memory of the other side.
@@ -91,6 +93,7 @@ impl Memory {
         let name = words.0.get(at + 48..at + 48 + label::NAME_SIZE)?;
         let len = name.iter().position(|byte| *byte == 0);
         Some(Label {
+            namespace: words.u32(at + 12),
             created: words.u64(at + 16),
             peer: words.u64(at + 24),
             align: words.u32(at + 32).into(),

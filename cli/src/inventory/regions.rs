@@ -10,6 +10,7 @@ use crate::proc::maps::FileId;
 use crate::proc::memory::{Memory, read_up_to};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::CString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
@@ -17,6 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use unixipc::shm::trailer::Attributes;
+use unixipc::shm::unused::{Usage, usage};
 
 /// The directory of the names.
 pub const DIRECTORY: &str = "/dev/shm";
@@ -140,6 +142,21 @@ fn of_file(
 }
 
 impl Region {
+    /// Asks the kernel whether a process uses it, if none is visible: it can be one of another PID
+    /// namespace.
+    pub fn find_use(&mut self) {
+        let name = self.name.as_ref().filter(|_| self.alive != Some(true));
+        let Some(name) = name.and_then(|name| CString::new(&name.0[..]).ok()) else {
+            return;
+        };
+        let file = unixipc::shm::FileId::new(self.file.device, self.file.inode);
+        match usage(&name, file) {
+            Ok(Usage::Used) => self.alive = Some(true),
+            Ok(Usage::Unused) => self.alive = Some(false),
+            Ok(Usage::Gone) | Err(_) => {}
+        }
+    }
+
     /// Takes over what was read of the same file under another name.
     fn copy_content(&mut self, other: &Self, budget: &mut Budget) {
         (self.size, self.transient, self.layout) = (other.size, other.transient, other.layout);

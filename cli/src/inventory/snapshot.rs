@@ -60,6 +60,25 @@ impl Snapshot {
         self.unseen == 0
     }
 
+    /// Whether a process uses a memory that it has mapped writable. None if none does, but its
+    /// process may be invisible.
+    pub fn is_owned(&self, memory: &Memory) -> Option<bool> {
+        let owners = &mut memory.owners.iter();
+        if owners.any(|pid| self.processes.contains_key(pid)) {
+            return Some(true);
+        }
+        let label = memory.label();
+        let shows_all = label.is_none_or(|label| self.shows_namespace(label.namespace));
+        (self.is_complete() && shows_all).then_some(false)
+    }
+
+    /// Whether all processes of a PID namespace are visible: it is that of this process, or one below.
+    fn shows_namespace(&self, namespace: u32) -> bool {
+        let mut processes = self.processes.values();
+        namespace == unixipc::sys::pid_namespace()
+            || namespace != 0 && processes.any(|process| process.namespace == namespace)
+    }
+
     /// The memories in a file.
     pub fn memories_of(&self, file: FileId) -> impl Iterator<Item = &Memory> {
         let at = |offset| MemoryId { file, offset };

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod sockets;
 pub mod threads;
 
+use nix::unistd::Uid;
 use serde::Serialize;
 use std::fs;
 use std::io;
@@ -79,7 +80,23 @@ pub fn pids() -> io::Result<Vec<i32>> {
 
 /// Whether /proc hides the processes of other users from this one (`hidepid`, proc(5)).
 pub fn hides_processes() -> bool {
+    // Process 1 can belong to this user.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let hides = mounts
+        .lines()
+        .rfind(|line| line.split(' ').nth(4) == Some("/proc"));
     fs::metadata("/proc/1").is_err()
+        || !Uid::effective().is_root() && hides.is_some_and(has_hidepid)
+}
+
+/// Whether a line of /proc/self/mountinfo has an option that makes processes invisible.
+fn has_hidepid(line: &str) -> bool {
+    let values = ["2", "4", "invisible", "ptraceable"];
+    let mut options = line.split([' ', ',']);
+    options.any(|option| {
+        let value = option.strip_prefix("hidepid=");
+        value.is_some_and(|value| values.contains(&value))
+    })
 }
 
 /// The name and the state in /proc/PID/stat. The name may contain any bytes; the fields behind it are
@@ -106,6 +123,17 @@ mod tests {
         }
         for stat in ["", ")", "7 (cat)", ")(", "7 (cat) "] {
             assert_eq!(parse_stat(stat.as_bytes()), None, "{stat}");
+        }
+    }
+
+    #[test]
+    fn options() {
+        let line = |options| format!("22 27 0:21 / /proc rw,relatime - proc proc {options}");
+        for options in ["rw,hidepid=2", "rw,hidepid=ptraceable,gid=4"] {
+            assert!(has_hidepid(&line(options)), "{options}");
+        }
+        for options in ["rw", "rw,hidepid=1", "rw,hidepid=off"] {
+            assert!(!has_hidepid(&line(options)), "{options}");
         }
     }
 

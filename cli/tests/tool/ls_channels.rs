@@ -87,6 +87,41 @@ fn dead_and_stopped() {
     });
 }
 
+/// The processes of another PID namespace, which live, but are not visible.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn other_pid_namespaces() {
+    in_container(|| {
+        let listener = listen("/run/server");
+        let _server = fork(|| {
+            accept(listener);
+            let feed = feed("/run/feed");
+            admit(feed, 1);
+            sleep_until_killed();
+        });
+        let _region = Region::create(c"/region", 4096, true);
+        in_pid_namespace(|| {
+            connect("/run/server");
+            subscribe("/run/feed", c"subscriber", IPC_SUB_F_WAIT);
+            let channel = only("channel");
+            assert_eq!(channel["alive"], Value::Null, "{channel}");
+            let [_, server] = sides(&channel, 1);
+            assert_eq!(server["alive"], Value::Null, "{channel}");
+            assert_eq!(only("feed")["alive"], Value::Null);
+            assert_eq!(only("region")["alive"], true);
+            let table = run(tool(&["ls"]), 0);
+            assert!(table.contains("not visible"), "{table}");
+            assert!(
+                !table.contains("gone") && !table.contains("dead"),
+                "{table}"
+            );
+            let table = run(tool(&["top", "--once", "-i", "0.05"]), 0);
+            assert!(table.contains("not visible"), "{table}");
+            assert!(!table.contains("gone"), "{table}");
+        });
+    });
+}
+
 /// Both ends of a pair, before and after a fork, and a sleeping receiver.
 #[apply(isolated)]
 #[needs(needs::root)]

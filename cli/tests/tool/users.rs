@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use unixipc::ffi::feed::ipc_feed_close;
@@ -73,6 +74,25 @@ fn without_proc() {
         assert_eq!(listing["unseen_processes"], 1, "{listing}");
         run(tool(&["gc", "--older-than", "0"]), 0);
         run(tool(&["doctor"]), 1);
+    });
+}
+
+/// An option of /proc hides the processes of other users, but not the first process.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn hidden_processes() {
+    in_container(|| {
+        // It ends with its PID namespace.
+        std::mem::forget(program(|| {}));
+        let (kind, options) = (c"proc".as_ptr(), c"hidepid=2".as_ptr());
+        // SAFETY: strings.
+        let done = unsafe { libc::mount(kind, c"/proc".as_ptr(), kind, 0, options.cast()) };
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+        become_nobody().unwrap();
+        // SAFETY: no pointers.
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+        assert!(exists("/proc/1"));
+        assert_eq!(json(&["ls"])["unseen_processes"], 1);
     });
 }
 

@@ -133,6 +133,14 @@ fn alive_cell(alive: Option<bool>) -> Cell {
     }
 }
 
+/// The state of a side without a visible process.
+fn absent_cell(alive: Option<bool>) -> Cell {
+    match alive {
+        None => Cell::text("not visible").notable(),
+        _ => Cell::text("gone").bad(),
+    }
+}
+
 /// A row that belongs to the object before.
 fn part(table: &mut Table, name: &str, state: Cell, processes: &[ProcessName], details: &[String]) {
     let nothing = || Cell::text("");
@@ -185,7 +193,7 @@ fn side_state(side: &Side) -> (Cell, Vec<String>) {
     let cell = if state.invalid {
         Cell::text("invalid").bad()
     } else if side.processes.is_empty() {
-        Cell::text("gone").bad()
+        absent_cell(side.alive)
     } else if side.processes.iter().all(|process| process.stopped) {
         Cell::text("stopped").bad()
     } else if state.receiver_asleep || state.sender_asleep {
@@ -240,7 +248,7 @@ pub fn subscriber_state(subscriber: &Subscriber) -> Cell {
     if subscriber.invalid {
         Cell::text("invalid").bad()
     } else if subscriber.processes.is_empty() {
-        Cell::text("gone").bad()
+        absent_cell(subscriber.alive)
     } else if subscriber.processes.iter().all(|process| process.stopped) {
         Cell::text("stopped").bad()
     } else if subscriber.asleep {

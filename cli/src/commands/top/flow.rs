@@ -52,14 +52,18 @@ fn rate(before: Option<u64>, now: u64, seconds: f64) -> Option<f64> {
     (change < 1 << 62).then_some(change as f64 / seconds)
 }
 
-/// The number of sleeps between two event counts, in a second: each sleep has a new odd number.
+/// The number of sleeps that have begun between two event counts, in a second: each sleep has a new odd
+/// number.
 fn waits(before: u32, now: u32, seconds: f64) -> f64 {
     let change = now.wrapping_sub(before);
-    if change < 1 << 31 {
-        f64::from(change.div_ceil(2)) / seconds
-    } else {
-        0.0
+    if change >= 1 << 31 {
+        return 0.0;
     }
+    let begun = match before % 2 {
+        0 => change.div_ceil(2),
+        _ => change / 2,
+    };
+    f64::from(begun) / seconds
 }
 
 /// The rows for the time between two samples.
@@ -157,9 +161,9 @@ fn direction_state(from: &Side, to: &Side) -> (String, bool) {
     if from_state.invalid || to_state.invalid {
         ("invalid".into(), true)
     } else if from.processes.is_empty() {
-        ("sender gone".into(), true)
+        absent("sender", from.alive)
     } else if to.processes.is_empty() {
-        ("receiver gone".into(), true)
+        absent("receiver", to.alive)
     } else if is_stopped(to) {
         ("receiver stopped".into(), true)
     } else if is_stopped(from) {
@@ -170,6 +174,14 @@ fn direction_state(from: &Side, to: &Side) -> (String, bool) {
         ("receiver waits for sender".into(), false)
     } else {
         ("busy".into(), false)
+    }
+}
+
+/// The state of a side without a visible process.
+fn absent(side: &str, alive: Option<bool>) -> (String, bool) {
+    match alive {
+        None => (format!("{side} not visible"), false),
+        _ => (format!("{side} gone"), true),
     }
 }
 
@@ -228,6 +240,8 @@ fn of_subscriber(
     let is_slow = !subscriber.lossy && subscriber.lag_bytes > feed.ring_size / 2;
     let (state, bad) = if subscriber.invalid {
         ("invalid", true)
+    } else if subscriber.processes.is_empty() && subscriber.alive.is_none() {
+        ("not visible", false)
     } else if subscriber.processes.is_empty() {
         ("gone", true)
     } else if is_stopped {
@@ -406,5 +420,27 @@ fn subscribers(count: usize) -> String {
     match count {
         1 => "1 subscriber".into(),
         count => format!("{count} subscribers"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleeps() {
+        for (before, now, expected) in [
+            (0, 0, 0.0),
+            (0, 1, 1.0),
+            (1, 1, 0.0),
+            // It began before.
+            (1, 2, 0.0),
+            (1, 3, 1.0),
+            (0, 4, 2.0),
+            (u32::MAX, 1, 1.0),
+            (2, 0, 0.0),
+        ] {
+            assert_eq!(waits(before, now, 1.0), expected, "{before} {now}");
+        }
     }
 }
