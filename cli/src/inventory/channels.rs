@@ -65,6 +65,8 @@ pub struct Channel {
     pub age: Option<u64>,
 }
 
+/// The offset of the cursor of a receiver.
+const HEAD: usize = 128;
 /// The event count of a receiver that has ended receiving.
 const ENDED: u32 = unixipc::transport::event_count::ENDED;
 
@@ -124,12 +126,16 @@ fn side(memory: &Memory, peer: Option<&Memory>, snapshot: &Snapshot) -> Side {
 }
 
 fn state(memory: &Memory, words: Words<'_>, peer: Option<&Memory>) -> SideState {
-    let (tail, head) = (words.u64(0), words.u64(128));
-    let peer_head = peer.and_then(Memory::words).map(|words| words.u64(128));
+    let (tail, head) = (words.u64(0), words.u64(HEAD));
+    let peer_head = peer.and_then(Memory::words).map(|words| words.u64(HEAD));
     // The peer goes on while both are read, so its cursor may be ahead.
-    let unread = peer_head
-        .map_or(0, |head| tail.wrapping_sub(head) as i64)
-        .max(0) as u64;
+    let behind = |head| (tail.wrapping_sub(head) as i64).max(0) as u64;
+    let mut unread = peer_head.map_or(0, behind);
+    if unread > memory.ring_size {
+        // Or its cursor was read first, and this side has sent more meanwhile.
+        let later = peer.and_then(|peer| peer.read_again(HEAD as u64));
+        unread = later.map_or(unread, behind);
+    }
     let event_counts = [words.u32(256), words.u32(260)];
     let [receiver, sender] = event_counts;
     let label = memory.label();

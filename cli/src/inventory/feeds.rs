@@ -160,6 +160,10 @@ fn subscriber(
     let behind = |end: u64, at: u64| (end.wrapping_sub(at) as i64).max(0) as u64;
     let lag_bytes = behind(tail, head);
     let event_count = words.u32(128);
+    // The record of a message has at least 16 bytes.
+    let is_possible = |head| sequence <= head / 16;
+    // The subscriber goes on while its words are read, too.
+    let is_possible = is_possible(head) || page.read_again(0).is_some_and(is_possible);
     Some(Subscriber {
         name: (!label.name.is_empty()).then(|| Name(label.name.clone())),
         processes: snapshot.names(&page.owners),
@@ -171,8 +175,7 @@ fn subscriber(
         lag_bytes: lag_bytes.min(feed.ring_size),
         lost: lost.min(count),
         asleep: event_count % 2 == 1,
-        // The record of a message has at least 16 bytes.
-        invalid: head % 8 != 0 || sequence > head / 16,
+        invalid: head % 8 != 0 || !is_possible,
         event_count,
         memory: page.id,
     })

@@ -83,6 +83,14 @@ impl Memory {
         Some(Words(&self.words.as_ref()?[..]))
     }
 
+    /// Reads one of the control words again. Its value is later than all that were read before.
+    pub fn read_again(&self, at: u64) -> Option<u64> {
+        let mut word = [0; 8];
+        let memory = ProcessMemory::open(self.place.as_ref()?).ok()?;
+        memory.read(&mut word, at).ok()?;
+        Some(u64::from_le_bytes(word))
+    }
+
     /// The label. None if the words are not known, or have no label of this type.
     pub fn label(&self) -> Option<Label> {
         let words = self.words()?;

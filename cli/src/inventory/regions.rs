@@ -3,7 +3,7 @@
 use super::files::{Access, Users};
 use super::snapshot::{MappedRegion, Snapshot};
 use crate::objects::scan::{Budget, has_object, scan};
-use crate::objects::{Lookup, Object};
+use crate::objects::{Lookup, Object, Read};
 use crate::output::Name;
 use crate::proc::ProcessName;
 use crate::proc::maps::FileId;
@@ -15,7 +15,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use unixipc::shm::trailer::Attributes;
 use unixipc::shm::unused::{Usage, usage};
@@ -210,11 +210,13 @@ fn read(
     // The file may be shorter by now.
     let len = read_up_to(&opened, &mut bytes, 0).unwrap_or(0);
     bytes.truncate(len);
-    find_objects(&bytes, region, pids, snapshot, budget);
+    let read = |bytes: &mut [u8], at| opened.read_exact_at(bytes, at);
+    find_objects(&bytes, &read, region, pids, snapshot, budget);
 }
 
 fn find_objects(
     bytes: &[u8],
+    read: &Read,
     region: &mut Region,
     pids: &BTreeSet<i32>,
     snapshot: &Snapshot,
@@ -234,6 +236,9 @@ fn find_objects(
     };
     let (objects, are_all) = scan(bytes, &lookup, budget);
     region.objects = objects;
+    for object in &mut region.objects {
+        object.read_again(read);
+    }
     region.partly_read |= !are_all;
 }
 
@@ -269,7 +274,8 @@ fn of_mapping(
         if let Ok(len) = memory.read_up_to(&mut bytes, 0) {
             bytes.truncate(len);
             region.partly_read = (SCAN_MAX as u64) < region.size;
-            find_objects(&bytes, &mut region, &pids, snapshot, budget);
+            let read = |bytes: &mut [u8], at| memory.read(bytes, at);
+            find_objects(&bytes, &read, &mut region, &pids, snapshot, budget);
             break;
         }
     }

@@ -128,23 +128,29 @@ fn read_objects(segment: &mut Segment, snapshot: &Snapshot, budget: &mut Budget)
         .min(SCAN_MAX);
     let mut bytes = vec![0; len];
     segment.partly_read = true;
-    let is_read = mapped.places.iter().any(|place| {
-        Memory::open(place).is_ok_and(|memory| memory.read_up_to(&mut bytes, 0).is_ok())
+    let memory = mapped.places.iter().find_map(|place| {
+        let memory = Memory::open(place).ok()?;
+        memory.read_up_to(&mut bytes, 0).ok()?;
+        Some(memory)
     });
-    if is_read {
-        let threads = snapshot.threads(mapped.users.keys());
-        let processes = segment
-            .processes
-            .iter()
-            .map(|process| (process.pid, process.clone()));
-        let lookup = Lookup {
-            threads: &threads,
-            processes: &processes.collect::<BTreeMap<_, _>>(),
-        };
-        let (objects, are_all) = scan(&bytes, &lookup, budget);
-        segment.objects = objects;
-        segment.partly_read = !are_all || (SCAN_MAX as u64) < segment.size;
+    let Some(memory) = memory else {
+        return;
+    };
+    let threads = snapshot.threads(mapped.users.keys());
+    let processes = segment
+        .processes
+        .iter()
+        .map(|process| (process.pid, process.clone()));
+    let lookup = Lookup {
+        threads: &threads,
+        processes: &processes.collect::<BTreeMap<_, _>>(),
+    };
+    let (objects, are_all) = scan(&bytes, &lookup, budget);
+    segment.objects = objects;
+    for object in &mut segment.objects {
+        object.read_again(&|bytes, at| memory.read(bytes, at));
     }
+    segment.partly_read = !are_all || (SCAN_MAX as u64) < segment.size;
 }
 
 /// The semaphore sets of the library that this process may read.

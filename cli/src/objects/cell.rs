@@ -1,6 +1,6 @@
 //! A cell (`src/cell/layout.rs`).
 
-use super::{Holder, Lookup, field, mutex};
+use super::{Holder, Lookup, Read, field, mutex};
 use crate::proc::memory::Words;
 use serde::Serialize;
 use unixipc::cell::Control;
@@ -21,16 +21,22 @@ const WAITABLE: u32 = 1;
 const SLOTS_MAX: u32 = 1 << 16;
 /// The version of a slot that is being filled.
 const BUSY: u64 = u64::MAX;
+/// The size of the version and the length at the beginning of a slot.
+const SLOT: usize = 16;
+/// How often a cell that changes is read again.
+const ATTEMPTS: u32 = 5;
 
 /// The state of a cell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cell {
-    /// The number of stores.
-    pub version: u64,
+    /// The number of stores. None if the cell changes faster than it is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
     /// The size of the largest value.
     pub value_size: u64,
-    /// The length of the current value.
-    pub length: u64,
+    /// The length of the current value. None as above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
     /// Whether threads can wait for the next value.
     pub waitable: bool,
     /// Whether threads may wait for it.
@@ -56,12 +62,15 @@ pub fn decode(words: Words<'_>, lookup: &Lookup) -> Option<(Cell, usize)> {
         .checked_mul(slots.into())?
         .checked_add(CONTROL as u64)?;
     let published = words.u32(PUBLISHED);
-    let (version, length) = current(words, published, slots, stride);
+    let slot = slot_of(published, slots, stride);
+    let current = usize::try_from(slot)
+        .ok()
+        .and_then(|slot| current(Words(words.0.get(slot..)?), published));
     let (lock, _) = mutex::decode(Words(words.0.get(LOCK..)?), lookup)?;
     let cell = Cell {
-        version,
+        version: current.map(|(version, _)| version),
         value_size,
-        length: length.min(value_size),
+        length: current.map(|(_, length)| length.min(value_size)),
         waitable: words.u32(FLAGS) & WAITABLE != 0,
         waiters: words.u32(WAITERS) % 2 == 1,
         writer: lock.holder,
@@ -69,16 +78,45 @@ pub fn decode(words: Words<'_>, lookup: &Lookup) -> Option<(Cell, usize)> {
     Some((cell, usize::try_from(size).ok()?))
 }
 
-/// The version and the length of the current value. The version has 32 bits if the slot is missing in
-/// `words`, or is being filled.
-fn current(words: Words<'_>, published: u32, slots: u32, stride: u64) -> (u64, u64) {
-    let slot = u64::from(published & (slots - 1)) * stride + CONTROL as u64;
-    let Ok(at) = usize::try_from(slot) else {
-        return (published.into(), 0);
-    };
-    let version = words.u64(at);
-    if version == BUSY || version as u32 != published {
-        return (published.into(), 0);
+/// The offset of the slot of the current value.
+fn slot_of(published: u32, slots: u32, stride: u64) -> u64 {
+    let index = u64::from(published & (slots - 1));
+    (index * stride).saturating_add(CONTROL as u64)
+}
+
+/// The version and the length of the current value, from the beginning of its slot. None if the slot has
+/// another value, or is being filled.
+fn current(slot: Words<'_>, published: u32) -> Option<(u64, u64)> {
+    let version = slot.u64(0);
+    let is_current = slot.0.len() >= SLOT && version != BUSY && version as u32 == published;
+    is_current.then(|| (version, slot.u64(8)))
+}
+
+impl Cell {
+    /// Reads the version and the length of the current value again if the cell was changing.
+    pub fn read_again(&mut self, read: &Read, offset: u64) {
+        for _ in 0..ATTEMPTS {
+            if self.version.is_some() {
+                return;
+            }
+            let Some((version, length)) = read_current(read, offset) else {
+                continue;
+            };
+            self.version = Some(version);
+            self.length = Some(length.min(self.value_size));
+        }
     }
-    (version, words.u64(at + 8))
+}
+
+fn read_current(read: &Read, offset: u64) -> Option<(u64, u64)> {
+    let (mut control, mut slot) = ([0; CONTROL], [0; SLOT]);
+    read(&mut control, offset).ok()?;
+    let control = Words(&control);
+    let (published, slots) = (control.u32(PUBLISHED), control.u32(SLOTS));
+    if !slots.is_power_of_two() || slots > SLOTS_MAX {
+        return None;
+    }
+    let at = slot_of(published, slots, control.u64(STRIDE).min(1 << 40));
+    read(&mut slot, offset.checked_add(at)?).ok()?;
+    current(Words(&slot), published)
 }

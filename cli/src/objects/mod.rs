@@ -12,6 +12,7 @@ use crate::proc::memory::Words;
 use crate::proc::threads::Threads;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io;
 
 /// A thread that a lock records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +33,18 @@ pub enum State {
     Cond(event::Cond),
     Event(event::Event),
     Cell(cell::Cell),
+}
+
+/// Fills bytes with the content of a region at an offset.
+pub type Read<'a> = dyn Fn(&mut [u8], u64) -> io::Result<()> + 'a;
+
+impl Object {
+    /// Reads again what has changed while the object was read.
+    pub fn read_again(&mut self, read: &Read) {
+        if let State::Cell(cell) = &mut self.state {
+            cell.read_again(read, self.offset);
+        }
+    }
 }
 
 impl State {

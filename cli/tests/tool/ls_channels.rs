@@ -122,6 +122,35 @@ fn other_pid_namespaces() {
     });
 }
 
+/// The words of the two sides are read one after the other. Meanwhile a side can send more than its ring
+/// has space for.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn busy_full_ring() {
+    in_container(|| {
+        let _traffic: Vec<_> = (0..2)
+            .map(|sender| {
+                fork(|| {
+                    let ends = channel_pair();
+                    let (from, to) = (ends[sender], ends[1 - sender]);
+                    let _receiver = fork(|| while receive(to) > 0 {});
+                    loop {
+                        send(from, &[7; 4096]);
+                    }
+                })
+            })
+            .collect();
+        wait_until("traffic", || objects("channel", &[]).len() == 2);
+        for _ in 0..200 {
+            for channel in objects("channel", &[]) {
+                for side in channel["sides"].as_array().unwrap() {
+                    assert_eq!(side["invalid"], Value::Null, "{channel}");
+                }
+            }
+        }
+    });
+}
+
 /// Both ends of a pair, before and after a fork, and a sleeping receiver.
 #[apply(isolated)]
 #[needs(needs::root)]

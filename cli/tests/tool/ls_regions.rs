@@ -6,6 +6,7 @@ use std::ffi::{CString, c_int};
 use std::fs;
 use std::ptr;
 use std::time::{Duration, Instant};
+use unixipc::cell::Control;
 use unixipc::ffi::cell::*;
 use unixipc::ffi::cond::*;
 use unixipc::ffi::event::*;
@@ -134,6 +135,36 @@ fn writer_and_waiters() {
         kill(writer);
         let lock = object(&only("region"), RWLOCK).clone();
         assert_eq!(lock["owner_died"], true, "{lock}");
+    });
+}
+
+/// The version of a cell whose current value is always being replaced is not known.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn a_cell_that_changes() {
+    in_container(|| {
+        let region = region_with_objects();
+        let cell = object(&only("region"), CELL).clone();
+        assert_eq!((&cell["version"], &cell["length"]), (&3.into(), &5.into()));
+        let field = |index: usize| CELL + Control::LAYOUT[index].1;
+        // SAFETY: a control word of the cell.
+        let published = unsafe { region.at::<u32>(field(5)).read_volatile() };
+        // SAFETY: as above.
+        let slots = unsafe { region.at::<u32>(field(2)).read_volatile() };
+        // SAFETY: as above.
+        let stride = unsafe { region.at::<u64>(field(4)).read_volatile() };
+        let slot = (published & (slots - 1)) as usize * stride as usize;
+        // The version of a slot that is being filled.
+        let version = region.at::<u64>(CELL + size_of::<Control>() + slot);
+        // SAFETY: the slot is in the region.
+        unsafe { version.write_volatile(u64::MAX) };
+        let cell = object(&only("region"), CELL).clone();
+        assert_eq!(
+            (&cell["version"], &cell["length"]),
+            (&Value::Null, &Value::Null)
+        );
+        let table = run(tool(&["ls"]), 0);
+        assert!(table.contains("version ?"), "{table}");
     });
 }
 

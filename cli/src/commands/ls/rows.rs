@@ -332,8 +332,14 @@ pub fn object_state(state: &State) -> (&'static str, Cell, Vec<String>) {
             ("event", Cell::text(if event.set { "set" } else { "clear" }))
         }
         State::Cell(cell) => {
-            details.push(format!("version {}", cell.version));
-            details.push(format!("value {} of {}", cell.length, cell.value_size));
+            let known =
+                |number: Option<u64>| number.map_or("?".into(), |number| number.to_string());
+            details.push(format!("version {}", known(cell.version)));
+            details.push(format!(
+                "value {} of {}",
+                known(cell.length),
+                cell.value_size
+            ));
             details.extend(cell.waiters.then(|| "waiters".into()));
             details.extend(
                 cell.writer

@@ -305,14 +305,15 @@ fn of_object(object: &Object, before: Option<&Object>, name: &str, seconds: f64)
     match (&object.state, before) {
         (State::Cell(cell), before) => {
             let version = match before {
-                Some(State::Cell(before)) => Some(before.version),
+                Some(State::Cell(before)) => before.version,
                 _ => None,
             };
-            let messages_per_second = rate(version, cell.version, seconds);
+            let messages_per_second = cell.version.and_then(|now| rate(version, now, seconds));
+            let bytes_per_second = messages_per_second.zip(cell.length);
             Some(Flow {
                 kind: "cell",
                 messages_per_second,
-                bytes_per_second: messages_per_second.map(|rate| rate * cell.length as f64),
+                bytes_per_second: bytes_per_second.map(|(rate, length)| rate * length as f64),
                 ..flow
             })
         }

@@ -181,7 +181,11 @@ fn add_objects(sample: &Sample, metrics: &mut Metrics) {
                 ("offset", &offset[..]),
             ];
             match &object.state {
-                State::Cell(cell) => metrics.add(STORES, &labels, cell.version),
+                State::Cell(cell) => {
+                    if let Some(version) = cell.version {
+                        metrics.add(STORES, &labels, version);
+                    }
+                }
                 State::Mutex(mutex) => {
                     metrics.add(HELD, &labels, u8::from(mutex.holder.is_some()));
                     metrics.add(DIED, &labels, u8::from(mutex.owner_died));
