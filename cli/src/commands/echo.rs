@@ -6,9 +6,10 @@ use crate::messages::{
     until_stopped, wait_readable,
 };
 use crate::output::Output;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use unixipc::channel::{self, Channel};
 use unixipc::deadline::Deadline;
 use unixipc::errno::{self, Errno};
@@ -21,6 +22,9 @@ const TURN: usize = 64;
 
 /// The time after which an answer is sent again to a client whose ring was full.
 const RETRY: Duration = Duration::from_millis(5);
+
+/// The time after which clients are accepted again after an error, unless another client leaves earlier.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The arguments.
 #[derive(clap::Args)]
@@ -63,6 +67,7 @@ struct Echoed {
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<Code> {
     args.address.require(Kind::Channel)?;
+    raise_limit();
     let options = channel_options(args.wait);
     let mut clients = Vec::new();
     if args.connect {
@@ -81,6 +86,8 @@ pub fn run(args: &Args, output: &Output) -> Result<Code> {
             listener,
             clients,
             echoed: Echoed::default(),
+            paused: None,
+            reported: None,
         };
         let served = server.serve(output);
         if output.is_json() {
@@ -90,12 +97,23 @@ pub fn run(args: &Args, output: &Output) -> Result<Code> {
     })
 }
 
+/// Permits as many descriptors as the hard limit does. A client needs up to four.
+fn raise_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
 struct Server<'a> {
     args: &'a Args,
     options: channel::Options,
     listener: Option<Listener>,
     clients: Vec<Client>,
     echoed: Echoed,
+    /// When to accept clients again after an error. The listener stays readable meanwhile.
+    paused: Option<Instant>,
+    /// The last error of accepting a client, until one is accepted.
+    reported: Option<Errno>,
 }
 
 impl Server<'_> {
@@ -104,25 +122,17 @@ impl Server<'_> {
         let mut limit = Limit::new(self.args.timeout);
         loop {
             check()?;
-            let mut fds: Vec<RawFd> = Vec::new();
-            let mut slice = limit.slice();
-            for client in &self.clients {
-                match client.answer {
-                    None => fds.push(client.channel.fd().context("a client")?),
-                    // The descriptor is readable while the client has sent more.
-                    Some(_) => slice = slice.min(RETRY),
-                }
-            }
-            if let Some(listener) = &self.listener
-                && self.clients.len() < CLIENTS_MAX
-            {
-                fds.push(listener.fd().as_raw_fd());
-            }
+            let mut had_clients = !self.clients.is_empty();
+            let (fds, slice) = self.prepare_wait(limit.slice(), output);
             wait_readable(&fds, slice)?;
             let before = self.echoed.messages + self.echoed.requests;
-            self.accept(output)?;
-            let had_clients = !self.clients.is_empty();
+            self.accept(output);
+            had_clients |= !self.clients.is_empty();
+            let count = self.clients.len();
             self.serve_clients(output);
+            if self.clients.len() < count {
+                self.paused = None;
+            }
             if had_clients && self.clients.is_empty() && (self.args.once || self.args.connect) {
                 return Ok(());
             }
@@ -134,9 +144,39 @@ impl Server<'_> {
         }
     }
 
-    fn accept(&mut self, output: &Output) -> Result<()> {
-        let Some(listener) = &self.listener else {
-            return Ok(());
+    /// The descriptors to wait for, and how long.
+    fn prepare_wait(&mut self, mut slice: Duration, output: &Output) -> (Vec<RawFd>, Duration) {
+        let mut fds = Vec::new();
+        self.clients.retain(|client| match client.answer {
+            None => match client.channel.fd() {
+                Ok(fd) => {
+                    fds.push(fd);
+                    true
+                }
+                Err(errno) => {
+                    client.report(errno, output);
+                    false
+                }
+            },
+            // The descriptor is readable while the client has sent more.
+            Some(_) => {
+                slice = slice.min(RETRY);
+                true
+            }
+        });
+        self.paused = self.paused.filter(|end| Instant::now() < *end);
+        if self.paused.is_some() {
+            slice = slice.min(PAUSE);
+        } else if self.clients.len() < CLIENTS_MAX {
+            let listener = self.listener.as_ref();
+            fds.extend(listener.map(|listener| listener.fd().as_raw_fd()));
+        }
+        (fds, slice)
+    }
+
+    fn accept(&mut self, output: &Output) {
+        let Some(listener) = self.listener.as_ref().filter(|_| self.paused.is_none()) else {
+            return;
         };
         while self.clients.len() < CLIENTS_MAX {
             let mut never = Deadline::never();
@@ -145,15 +185,17 @@ impl Server<'_> {
                 Ok(Some(channel)) => {
                     self.clients.push(Client::new(channel));
                     self.echoed.clients += 1;
+                    self.reported = None;
                 }
                 Err(errno) => {
-                    let error = Error::with_errno("accepting a client", errno);
-                    output.report(&error);
+                    if self.reported.replace(errno) != Some(errno) {
+                        output.report(&Error::with_errno("accepting a client", errno));
+                    }
+                    self.paused = Instant::now().checked_add(PAUSE);
                     break;
                 }
             }
         }
-        Ok(())
     }
 
     fn serve_clients(&mut self, output: &Output) {
@@ -163,8 +205,7 @@ impl Server<'_> {
                 Ok(is_open) => is_open,
                 Err(errno) if errno == Errno::EPIPE => false,
                 Err(errno) => {
-                    let pid = client.channel.cred().pid;
-                    output.report(&Error::with_errno(format!("the client {pid}"), errno));
+                    client.report(errno, output);
                     false
                 }
             });
@@ -191,6 +232,11 @@ impl Client {
             buffer: Vec::new(),
             answer: None,
         }
+    }
+
+    fn report(&self, errno: Errno, output: &Output) {
+        let pid = self.channel.cred().pid;
+        output.report(&Error::with_errno(format!("the client {pid}"), errno));
     }
 
     /// Answers the messages that have arrived. Returns false at the end of the session.

@@ -2,8 +2,11 @@
 
 use crate::support::*;
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Stdio;
+use unixipc::channel;
+use unixipc::deadline::Deadline;
+use unixipc::errno::Errno;
 
 /// An `echo` that listens at a path.
 fn echo(place: &Place, args: &[&str]) -> Running {
@@ -66,6 +69,56 @@ fn a_client_that_does_not_receive_delays_no_other() {
     send.signal(libc::SIGKILL);
     send.wait();
     writer.join().unwrap();
+}
+
+/// At the limit of its descriptors the command serves the clients that it has, and later others.
+#[test]
+fn no_descriptors() {
+    for limit_of_descriptors in 24..28 {
+        let place = Place::new();
+        let path = place.path("echo");
+        let mut command = command(&["echo", path.to_str().unwrap()]);
+        let limits = libc::rlimit {
+            rlim_cur: limit_of_descriptors - 4,
+            rlim_max: limit_of_descriptors,
+        };
+        let set_limits = move || {
+            // SAFETY: the structure.
+            match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limits) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: setrlimit is async-signal-safe.
+        unsafe { command.pre_exec(set_limits) };
+        let echo = Running::start(&mut command);
+        await_listener(&path);
+        let connect = |time_ms| {
+            let mut wait = Deadline::new(time_ms).unwrap();
+            let mut channel = channel::connect(&c_path(&path), &channel_options(), &mut wait)?;
+            send(&mut channel, b"hello")?;
+            match receive(&mut channel)? {
+                answer if answer.is_empty() => Err(Errno::EPIPE),
+                _ => Ok(channel),
+            }
+        };
+        let mut clients = vec![connect(LIMIT.as_millis() as i32).unwrap()];
+        while let Ok(client) = connect(500) {
+            clients.push(client);
+        }
+        assert!((2..8).contains(&clients.len()), "{}", clients.len());
+        for client in &mut clients {
+            send(client, b"hello").unwrap();
+            assert_eq!(receive(client).unwrap(), b"hello");
+        }
+        drop(clients);
+        wait_until("no space", || connect(500).is_ok());
+        echo.signal(libc::SIGTERM);
+        let output = echo.output();
+        assert_eq!(output.status.signal(), Some(libc::SIGTERM));
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.lines().count() < 10, "{errors}");
+    }
 }
 
 #[test]
