@@ -181,7 +181,7 @@ fn stale(directory: BorrowedFd, name: &CStr) -> Result<Option<(u64, u64)>> {
     if SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
         return Ok(None);
     }
-    // This path leads to the file, whatever has its name now, and is short enough for an address.
+    // This path leads to the file even if its name is now that of another one, and fits into an address.
     let address = UnixAddr::new(ProcPath::of_fd(file.as_fd()).as_c_str()?)?;
     // A listener has another type, so the kernel refuses the connection with EPROTOTYPE.
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;

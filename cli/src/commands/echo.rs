@@ -110,7 +110,7 @@ struct Server<'a> {
     listener: Option<Listener>,
     clients: Vec<Client>,
     echoed: Echoed,
-    /// When to accept clients again after an error. The listener stays readable meanwhile.
+    /// When to accept clients again after an error. Until then the listener stays readable.
     paused: Option<Instant>,
     /// The last error of accepting a client, until one is accepted.
     reported: Option<Errno>,

@@ -132,7 +132,7 @@ fn state(memory: &Memory, words: Words<'_>, peer: Option<&Memory>) -> SideState 
     let behind = |head| (tail.wrapping_sub(head) as i64).max(0) as u64;
     let mut unread = peer_head.map_or(0, behind);
     if unread > memory.ring_size {
-        // Or its cursor was read first, and this side has sent more meanwhile.
+        // Or its cursor was read first, and this side has sent more since then.
         let later = peer.and_then(|peer| peer.read_again(HEAD as u64));
         unread = later.map_or(unread, behind);
     }

@@ -157,7 +157,7 @@ impl Region {
         }
     }
 
-    /// Takes over what was read of the same file under another name.
+    /// Copies the content that was read of the same file under another name.
     fn copy_content(&mut self, other: &Self, budget: &mut Budget) {
         (self.size, self.transient, self.layout) = (other.size, other.transient, other.layout);
         self.recognised |= other.recognised;

@@ -39,7 +39,7 @@ pub enum State {
 pub type Read<'a> = dyn Fn(&mut [u8], u64) -> io::Result<()> + 'a;
 
 impl Object {
-    /// Reads again what has changed while the object was read.
+    /// Reads the parts again that have changed during the first read.
     pub fn read_again(&mut self, read: &Read) {
         if let State::Cell(cell) = &mut self.state {
             cell.read_again(read, self.offset);

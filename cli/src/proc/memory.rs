@@ -84,7 +84,7 @@ fn open_file(place: &Place) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_PATH)
         .open(link)?;
-    // The process may have mapped another file meanwhile, whose open could wait for a process.
+    // The process may have mapped another file since then, whose open could wait for a process.
     if id_of(&found)? != place.file {
         return Err(io::ErrorKind::NotFound.into());
     }

@@ -1,4 +1,4 @@
-//! `unixipc gc --dir`: what can happen to the directories.
+//! `unixipc gc --dir`: hostile directories, and deep ones.
 
 use crate::gc::removed;
 use crate::support::*;

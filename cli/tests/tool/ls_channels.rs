@@ -122,8 +122,8 @@ fn other_pid_namespaces() {
     });
 }
 
-/// The words of the two sides are read one after the other. Meanwhile a side can send more than its ring
-/// has space for.
+/// The words of the two sides are read one after the other. In between, a side can send more than its
+/// ring has space for.
 #[apply(isolated)]
 #[needs(needs::root)]
 fn busy_full_ring() {
