@@ -7,7 +7,7 @@
 //! that the name has gone. An open(2) that had looked the name up before the lease, and that comes to
 //! the file only after its end, succeeds. The library sees then that the file has no name, and tries
 //! again too. A program that unlinks the name and publishes another region under it just before the
-//! removal loses the new name ([`Name::unlink_if`]).
+//! removal loses the new name (`Name::unlink_if`).
 
 use super::check::{is_in_memory, is_regular, regular_size};
 use super::file::FileId;

@@ -1,5 +1,5 @@
 //! The memory that another process shares. The other process can change it at any time, so a caller
-//! reads each part once, and checks what it has read.
+//! reads each part once, and checks the bytes.
 //!
 //! The file that is mapped is read if the kernel permits it, and otherwise the memory of the process
 //! (/proc/PID/mem), which allocates the pages that it reads.
