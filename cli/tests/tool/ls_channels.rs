@@ -94,14 +94,15 @@ fn other_pid_namespaces() {
     in_container(|| {
         let listener = listen("/run/server");
         let _server = fork(|| {
-            accept(listener);
+            // A receive completes the handshake.
+            assert_eq!(receive(accept(listener)), 7);
             let feed = feed("/run/feed");
             admit(feed, 1);
             sleep_until_killed();
         });
         let _region = Region::create(c"/region", 4096, true);
         in_pid_namespace(|| {
-            connect("/run/server");
+            send(connect("/run/server"), b"message");
             subscribe("/run/feed", c"subscriber", IPC_SUB_F_WAIT);
             let channel = only("channel");
             assert_eq!(channel["alive"], Value::Null, "{channel}");
@@ -141,7 +142,7 @@ fn busy_full_ring() {
             })
             .collect();
         wait_until("traffic", || objects("channel", &[]).len() == 2);
-        for _ in 0..200 {
+        for _ in 0..100 {
             for channel in objects("channel", &[]) {
                 for side in channel["sides"].as_array().unwrap() {
                     assert_eq!(side["invalid"], Value::Null, "{channel}");

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use unixipc::ffi::feed::IPC_SUB_F_WAIT;
 
 fn flows(arguments: &[&str]) -> Vec<Value> {
     let report = json(&[&["top", "--once", "--interval", "0.3"], arguments].concat());
@@ -73,7 +74,7 @@ fn feed_with_a_stopped_subscriber() {
                 publish(feed, &[7; 100]);
             }
         });
-        let subscriber = program(|| _ = subscribe("/run/feed", c"slow", 0));
+        let subscriber = program(|| _ = subscribe("/run/feed", c"slow", IPC_SUB_F_WAIT));
         // It reads nothing, so the publisher waits for it.
         wait_until("a waiting publisher", || {
             flows(&[])
