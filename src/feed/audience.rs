@@ -32,8 +32,8 @@ pub struct Audience {
     /// Whether this process is registered for `membarrier`.
     membarrier: bool,
     lossy_only: bool,
-    /// How long a reliable subscriber may hold the publisher up, in milliseconds; 0 without limit.
-    stall_ms: u64,
+    /// How long a reliable subscriber may hold the publisher up; 0 without limit.
+    stall: Duration,
     timer: PollTimer,
     /// The number of messages that were published when subscribers last held the publisher up.
     held_at: Option<u64>,
@@ -66,7 +66,7 @@ impl Audience {
         max: usize,
         membarrier: bool,
         lossy_only: bool,
-        stall_ms: u64,
+        stall: Duration,
     ) -> Result<Self> {
         Ok(Self {
             events: Events::new()?,
@@ -76,7 +76,7 @@ impl Audience {
             fences: Fences::new(membarrier),
             membarrier,
             lossy_only,
-            stall_ms,
+            stall,
             timer: PollTimer::default(),
             held_at: None,
             is_awaited: false,
@@ -260,7 +260,7 @@ impl Audience {
     /// those that have done so for too long. Returns after what time to check again; none if no
     /// subscriber has a time limit.
     pub fn check_stalls(&mut self, need: u64, feeding: &Feeding) -> Option<Duration> {
-        let now = sys::monotonic_ns() / 1_000_000;
+        let now = sys::monotonic_ns();
         let tail = feeding.ring.tail();
         let mut next = None;
         if !self.is_held_up(feeding.ring) {
@@ -273,20 +273,20 @@ impl Audience {
             }
             let head = subscription.refresh(tail);
             let holds = !feeding.ring.is_free(need, head);
-            let held_ms = subscription.hold(holds, now);
-            if !holds || self.stall_ms == 0 {
+            let held = subscription.hold(holds, now);
+            if !holds || self.stall.is_zero() {
                 continue;
             }
-            match self.stall_ms.saturating_sub(held_ms) {
-                0 => {
+            match self.stall.saturating_sub(held) {
+                Duration::ZERO => {
                     subscription.kind = Kind::Demoted;
                     subscription.hold(false, now);
                     feeding.ring.demote(&feeding.memory.control().words);
                 }
-                left => next = Some(next.map_or(left, |next: u64| next.min(left))),
+                left => next = Some(next.map_or(left, |next: Duration| next.min(left))),
             }
         }
-        next.map(Duration::from_millis)
+        next
     }
 
     /// Prepares [`Audience::set_readable_after`].

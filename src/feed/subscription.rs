@@ -14,6 +14,7 @@ use crate::transport::pipe_ends::PeerDoorbell;
 use probe::probe;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Whether the publisher waits for a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub struct Subscription {
     follower: Follower,
     /// The sequence number with which it began.
     first: u64,
-    /// Since when it holds the publisher up, in milliseconds; 0 if it does not.
+    /// Since when it holds the publisher up, in nanoseconds; 0 if it does not.
     held_since: u64,
     cred: Cred,
     name: [u8; NAME_SIZE],
@@ -120,17 +121,17 @@ impl Subscription {
         pipe::read_without_waiting(self.pipe.as_fd(), &mut bytes) != Ok(0)
     }
 
-    /// Records whether it holds the publisher up at `now`, in milliseconds. Returns for how long
-    /// it has done so.
-    pub fn hold(&mut self, holds: bool, now: u64) -> u64 {
+    /// Records whether it holds the publisher up at `now`, in nanoseconds. Returns for how long it has
+    /// done so.
+    pub fn hold(&mut self, holds: bool, now: u64) -> Duration {
         if !holds {
             self.held_since = 0;
-            return 0;
+            return Duration::ZERO;
         }
         if self.held_since == 0 {
             self.held_since = now.max(1);
         }
-        now.saturating_sub(self.held_since)
+        Duration::from_nanos(now.saturating_sub(self.held_since))
     }
 
     /// Whether it holds the publisher up.

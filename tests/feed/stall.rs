@@ -350,10 +350,10 @@ fn subscribers_max() {
     }
 }
 
-/// A subscriber has held the publisher up, and has read everything since. A later publication holds it
-/// up anew.
+/// A subscriber has held the publisher up, and has read everything since. Later it has the whole time
+/// again.
 #[apply(isolated)]
-fn held_up_anew() {
+fn held_up_again() {
     const STALL: Duration = Duration::from_millis(200);
     let feed = stalling(STALL.as_millis() as i32);
     let sub = feed.subscribe(&RELIABLE);
