@@ -224,15 +224,15 @@ fn is_not_a_later_thread() {
 /// Finding the cell includes finding its sole writer.
 #[apply(isolated)]
 fn from_the_beginning() {
-    const CELLS: usize = 20_000;
+    let cells_max = scaled(20_000) as usize;
     let size = ipc_cell_memory_size(8).next_multiple_of(64);
-    let memory = Memory::new(CELLS * size + 64);
+    let memory = Memory::new(cells_max * size + 64);
     let at = memory.at as usize;
     let address = move |number: usize| (at + number * size) as *mut libc::c_void;
     // SAFETY: within the memory, aligned.
-    let sought = unsafe { AtomicUsize::from_ptr(address(CELLS).cast()) };
+    let sought = unsafe { AtomicUsize::from_ptr(address(cells_max).cast()) };
     let seeker = fork(|| {
-        for number in 0..CELLS {
+        for number in 0..cells_max {
             sought.store(number + 1, Ordering::Relaxed);
             let found = loop {
                 match open_raw(address(number), size, SOLE) {
@@ -244,7 +244,7 @@ fn from_the_beginning() {
         }
     });
     let mut cells = Vec::new();
-    for number in 0..CELLS {
+    for number in 0..cells_max {
         while sought.load(Ordering::Relaxed) <= number {
             thread::yield_now();
         }
