@@ -82,7 +82,7 @@ impl Context {
     }
 
     /// Pauses. Returns false if the bridge stops.
-    async fn pause(&self, pauses: &mut Pauses) -> bool {
+    pub async fn pause(&self, pauses: &mut Pauses) -> bool {
         select! {
             () = sleep(pauses.next()) => true,
             () = self.stopping() => false,

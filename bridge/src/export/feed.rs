@@ -2,8 +2,11 @@
 //!
 //! Two subscribers share the work. The *anchor* is reliable, and stays at the first message that the
 //! engine has not confirmed: so the publisher overwrites nothing that could be needed again. The
-//! *reader* is ahead of it, and lossy: the anchor protects the messages that it reads. The lag of the anchor, which
-//! the publisher can list, is the number of unconfirmed messages.
+//! *reader* is ahead of it, and lossy: the anchor protects the messages that it reads. The lag of the
+//! anchor, which the publisher can list, is the number of unconfirmed messages.
+//!
+//! Both are subscribed before the engine is reached, and outlive a connection with it: so a message
+//! that was published meanwhile can be read even if the publisher has ended.
 
 use super::Complaint;
 use super::source::{Item, Source};
@@ -26,13 +29,26 @@ use unixipc::transport::spin::SpinPolicy;
 const SUBSCRIBE_MS: i32 = 200;
 /// The longest pause between two attempts to subscribe.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The errors after which another attempt to subscribe the reader may succeed.
+const TEMPORARY: [Errno; 6] = [
+    Errno::EAGAIN,
+    Errno::ETIMEDOUT,
+    Errno::EMFILE,
+    Errno::ENFILE,
+    Errno::ENOMEM,
+    Errno::ENOSPC,
+];
 
-/// The subscriptions of a route, one after another.
+/// The subscriptions of a route, one after another. They outlive a connection with the engine.
 #[derive(Default)]
 pub struct FeedRoute {
+    source: Option<FeedSource>,
+    /// An anchor whose reader was not admitted yet.
     anchor: Option<Anchor>,
     /// The feed whose end the bridge has seen.
     ended: Option<FeedId>,
+    /// The last message that a stream has confirmed. It is the position if the stream has none left.
+    confirmed: Option<MessageId>,
 }
 
 /// The subscriber that holds the feed.
@@ -43,9 +59,9 @@ struct Anchor {
 }
 
 impl FeedRoute {
-    /// Waits until the feed has admitted the anchor. Returns false if the bridge stops.
+    /// Waits until the feed has admitted the subscribers. Returns false if the bridge stops.
     pub async fn attach(&mut self, context: &Context) -> bool {
-        if self.anchor.is_some() {
+        if self.source.is_some() {
             return true;
         }
         let mut pauses = Pauses::up_to(PAUSE_MAX);
@@ -54,10 +70,10 @@ impl FeedRoute {
             if context.is_stopping() {
                 return false;
             }
-            match Anchor::subscribe(context) {
-                Ok(anchor) => {
+            match self.subscribe(context) {
+                Ok(source) => {
                     log::info!("{}: subscribed", context.route);
-                    self.anchor = Some(anchor);
+                    self.source = Some(source);
                     return true;
                 }
                 Err(error) => complaint.about(context, error),
@@ -69,47 +85,49 @@ impl FeedRoute {
         }
     }
 
-    /// Begins after the message that the stream has last.
+    /// Subscribes both. After a failure of the second one, the first one stays: the publisher may
+    /// have ended meanwhile.
+    fn subscribe(&mut self, context: &Context) -> Result<FeedSource, LocalError> {
+        let mut anchor = match self.anchor.take() {
+            Some(anchor) => anchor,
+            None => Anchor::subscribe(context)?,
+        };
+        match anchor.subscribe_reader(context) {
+            Ok((reader, readiness)) => Ok(FeedSource::new(context, anchor, reader, readiness)),
+            Err(error) => {
+                self.anchor = Some(anchor);
+                Err(error)
+            }
+        }
+    }
+
+    /// The source to carry. A new one begins after the message that the stream has last; one that
+    /// an earlier connection has begun continues. None without [`FeedRoute::attach`].
     pub fn begin(
         &mut self,
         context: &Context,
         position: Option<MessageId>,
-    ) -> Result<FeedSource, LocalError> {
-        let mut anchor = self.anchor.take().ok_or(error(context, Errno::EINVAL))?;
-        let subscriber = &anchor.subscriber;
-        let (feed, oldest) = (subscriber.feed_id(), subscriber.sequence());
-        let mut first = VecDeque::new();
-        let start = match position {
-            Some(last) if last.feed == feed => {
-                if oldest > last.next() {
-                    first.push_back(lost(feed, last.next(), oldest));
-                }
-                last.next().max(oldest)
-            }
-            Some(last) => {
-                if self.ended != Some(last.feed) {
-                    first.push_back(Item::Replaced(MessageId::begin(feed)));
-                }
-                if oldest > 0 {
-                    first.push_back(lost(feed, 0, oldest));
-                }
-                oldest
-            }
-            None if context.route.options.start == Start::Newest => {
-                subscriber.published().max(oldest)
-            }
-            None => oldest,
-        };
-        let reader = subscribe(context, true, Begin::Sequence(start), feed, "bridge-reader")?;
-        anchor.go_to(start);
-        FeedSource::new(context, reader, anchor, first, start)
+    ) -> Option<&mut FeedSource> {
+        let source = self.source.as_mut()?;
+        if !source.has_begun {
+            let position = position
+                .filter(|&last| source.may_follow(last))
+                .or(self.confirmed);
+            source.begin(position, self.ended, context.route.options.start);
+        }
+        Some(source)
     }
 
-    /// Notes that a source has ended.
-    pub fn ended(&mut self, source: &FeedSource) {
+    /// Forgets a source that has ended. Returns whether a message of it was confirmed.
+    pub fn end(&mut self) -> bool {
+        let Some(source) = self.source.take() else {
+            return false;
+        };
         if source.has_ended {
             self.ended = Some(source.feed);
         }
+        self.confirmed = source.confirmed.or(self.confirmed);
+        source.confirmed.is_some()
     }
 }
 
@@ -131,6 +149,35 @@ impl Anchor {
         })
     }
 
+    /// Subscribes the reader, and watches the subscriber that reads. Without a reader the anchor
+    /// reads: if the publisher does not wait for it, if the publisher has ended, or if the feed
+    /// admits no second subscriber.
+    fn subscribe_reader(
+        &mut self,
+        context: &Context,
+    ) -> Result<(Option<Subscriber>, Readiness), LocalError> {
+        let mut reader = None;
+        if self.is_reliable {
+            let begin = Begin::Sequence(self.subscriber.sequence());
+            let feed = self.subscriber.feed_id();
+            reader = match subscribe(context, true, begin, feed, "bridge-reader") {
+                Err(error) if !error.errno().is_one_of(&TEMPORARY) => {
+                    log::warn!(
+                        "{}: a second subscriber: {error}; the publisher may overwrite messages \
+                         that the stream has not confirmed",
+                        context.route
+                    );
+                    None
+                }
+                reader => Some(reader?),
+            };
+        }
+        let fd = reader.as_mut().unwrap_or(&mut self.subscriber).fd();
+        let readiness = fd.and_then(Readiness::of_number);
+        let readiness = readiness.map_err(|errno| error(context, errno))?;
+        Ok((reader, readiness))
+    }
+
     /// Releases all messages before `next`. Returns whether the publisher still waits for this
     /// subscriber.
     fn go_to(&mut self, next: u64) -> bool {
@@ -146,6 +193,22 @@ impl Anchor {
         }
         self.is_reliable
     }
+}
+
+/// Skips the messages before `next`, as far as they are published. Returns the sequence number of the
+/// next message, which is larger if that one was overwritten.
+fn go_to(reader: &mut Subscriber, next: u64) -> u64 {
+    while reader.sequence() < next {
+        let skipped = reader
+            .peek(Deadline::never())
+            .and_then(|message| message.map_or(Err(Errno::EAGAIN), |_| reader.release()));
+        match skipped {
+            Ok(()) => {}
+            Err(errno) if errno == Errno::EOVERFLOW => {}
+            Err(_) => break,
+        }
+    }
+    reader.sequence()
 }
 
 /// Subscribes within a short time.
@@ -190,16 +253,21 @@ fn lost(feed: FeedId, from: u64, to: u64) -> Item {
 /// The messages of one feed.
 pub struct FeedSource {
     readiness: Readiness,
-    reader: Subscriber,
+    /// Reads ahead of the anchor. Without it, the anchor reads.
+    reader: Option<Subscriber>,
     anchor: Anchor,
     /// Whether the publisher ceased to wait for the anchor.
     is_demoted: bool,
     feed: FeedId,
     scratch: Scratch,
+    /// Whether the first message is chosen.
+    has_begun: bool,
     /// Items before the messages.
     first: VecDeque<Item>,
     /// The next sequence number.
     next: u64,
+    /// The last message that the stream has confirmed.
+    confirmed: Option<MessageId>,
     /// Whether the feed has ended.
     has_ended: bool,
     name: String,
@@ -208,24 +276,85 @@ pub struct FeedSource {
 impl FeedSource {
     fn new(
         context: &Context,
-        mut reader: Subscriber,
         anchor: Anchor,
-        first: VecDeque<Item>,
-        next: u64,
-    ) -> Result<Self, LocalError> {
-        let fd = reader.fd().map_err(|errno| error(context, errno))?;
-        Ok(Self {
-            readiness: Readiness::of_number(fd).map_err(|errno| error(context, errno))?,
-            feed: reader.feed_id(),
+        reader: Option<Subscriber>,
+        readiness: Readiness,
+    ) -> Self {
+        Self {
+            readiness,
+            feed: anchor.subscriber.feed_id(),
             reader,
             anchor,
             is_demoted: false,
             scratch: Scratch::new(),
-            first,
-            next,
+            has_begun: false,
+            first: VecDeque::new(),
+            next: 0,
+            confirmed: None,
             has_ended: false,
             name: context.route.to_string(),
-        })
+        }
+    }
+
+    /// The subscriber that reads.
+    fn reader(&mut self) -> &mut Subscriber {
+        self.reader.as_mut().unwrap_or(&mut self.anchor.subscriber)
+    }
+
+    /// Whether the last message of the stream can be one of this feed, or is one of another feed.
+    fn may_follow(&mut self, last: MessageId) -> bool {
+        let reader = self.reader();
+        let next = reader.published().max(reader.sequence());
+        let may_follow = last.feed != self.feed || last.next() <= next;
+        if !may_follow {
+            log::error!(
+                "{}: the stream has the message {last}, which the feed has not published: another \
+                 program has written it",
+                self.name
+            );
+        }
+        may_follow
+    }
+
+    /// Begins after a message; `ended` is a feed whose end the bridge has seen.
+    fn begin(&mut self, position: Option<MessageId>, ended: Option<FeedId>, start: Start) {
+        self.has_begun = true;
+        let feed = self.feed;
+        let reader = self.reader();
+        let (oldest, published) = (reader.sequence(), reader.published());
+        let start = match position {
+            Some(last) if last.feed == feed => last.next(),
+            Some(last) => {
+                if ended != Some(last.feed) {
+                    self.first.push_back(Item::Replaced(MessageId::begin(feed)));
+                }
+                0
+            }
+            None if start == Start::Newest => published.max(oldest),
+            None => oldest,
+        };
+        self.next = go_to(self.reader(), start);
+        if self.next > start {
+            self.first.push_back(lost(feed, start, self.next));
+        }
+        self.release_confirmed(self.next);
+    }
+
+    /// Releases all messages before `next`. If the publisher ceased to wait for the anchor, the
+    /// source ends.
+    fn release_confirmed(&mut self, next: u64) {
+        let was_reliable = self.anchor.is_reliable;
+        if self.reader.is_some() && !self.anchor.go_to(next) && was_reliable {
+            self.note_demotion();
+        }
+    }
+
+    fn note_demotion(&mut self) {
+        log::warn!(
+            "{}: the publisher no longer waits; subscribing again",
+            self.name
+        );
+        self.is_demoted = true;
     }
 
     /// Skips the next message, which is too long.
@@ -234,7 +363,7 @@ impl FeedSource {
             feed: self.feed,
             sequence: self.next,
         };
-        self.reader.release().ok()?;
+        self.reader().release().ok()?;
         self.next += 1;
         Some(Item::Lost(id, 1, Loss::TooLarge))
     }
@@ -249,8 +378,12 @@ impl Source for FeedSource {
             return Some(Item::End);
         }
         let Self {
-            reader, scratch, ..
+            reader,
+            anchor,
+            scratch,
+            ..
         } = self;
+        let reader = reader.as_mut().unwrap_or(&mut anchor.subscriber);
         let receive = |buffer: &mut [_]| {
             // A message that the engine refuses is not copied.
             match reader.recv(buffer, Deadline::never()) {
@@ -277,13 +410,17 @@ impl Source for FeedSource {
                 Some(Item::Message(id, bytes))
             }
             Err(errno) if errno == Errno::EAGAIN => None,
-            Err(errno) if errno == Errno::EFBIG => match self.reader.peek(Deadline::never()) {
+            Err(errno) if errno == Errno::EFBIG => match self.reader().peek(Deadline::never()) {
                 Ok(Some(_)) => self.skip(),
                 _ => None,
             },
             Err(errno) if errno == Errno::EOVERFLOW => {
-                let item = lost(self.feed, self.next, self.reader.sequence());
-                self.next = self.reader.sequence();
+                let next = self.reader().sequence();
+                let item = lost(self.feed, self.next, next);
+                self.next = next;
+                if self.reader.is_none() && self.anchor.is_reliable {
+                    self.note_demotion();
+                }
                 Some(item)
             }
             Err(errno) => {
@@ -300,14 +437,8 @@ impl Source for FeedSource {
     }
 
     fn confirmed(&mut self, last: MessageId) {
-        let was_reliable = self.anchor.is_reliable;
-        if last.feed == self.feed && !self.anchor.go_to(last.next()) && was_reliable {
-            log::warn!(
-                "{}: the publisher no longer waits; subscribing again",
-                self.name
-            );
-            self.is_demoted = true;
-        }
+        self.confirmed = Some(last);
+        self.release_confirmed(last.next());
     }
 
     fn ends_with_bridge(&self) -> bool {

@@ -21,39 +21,60 @@ pub use feed::FeedRoute;
 pub use fifo::FifoSource;
 
 use crate::bridge::Context;
-use crate::engine::{Engine, EngineError, FeedId, Outlet, Result};
+use crate::engine::{Engine, FeedId, Result};
 use crate::local::LocalError;
+use crate::pause::Pauses;
 use pipeline::{End, Pipeline};
 use source::Source;
+use std::time::Duration;
 use window::Window;
+
+/// The longest pause after a source that gave nothing, and after a connection that ended.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Carries a feed until the bridge stops.
 pub async fn feed<E: Engine>(context: &Context) {
     let mut route = FeedRoute::default();
+    let mut window = Window::new(&context.route.options);
+    let mut pauses = Pauses::up_to(PAUSE_MAX);
     // Subscribed before the engine is reached: the publisher then waits for the engine.
     while route.attach(context).await
         && let Some(engine) = context.connect::<E>().await
     {
-        match carry_feed(&engine, context, &mut route).await {
+        match carry_feed(&engine, context, &mut route, &mut window).await {
             Ok(()) => return,
             Err(error) => context.note_closed(&error),
         }
+        context.pause(&mut pauses).await;
     }
 }
 
-/// Carries a feed over one connection, until the bridge stops.
-async fn carry_feed<E: Engine>(engine: &E, context: &Context, route: &mut FeedRoute) -> Result<()> {
+/// Carries a feed over one connection, until the bridge stops. After an error, the window has the
+/// unconfirmed records.
+async fn carry_feed<E: Engine>(
+    engine: &E,
+    context: &Context,
+    route: &mut FeedRoute,
+    window: &mut Window,
+) -> Result<()> {
     let outlet = context.until_open(|| engine.outlet(&context.route)).await?;
-    let Some(mut pipeline) = outlet.map(|outlet| new_pipeline(context, outlet)) else {
+    let Some(outlet) = outlet else {
         return Ok(());
     };
-    while let Some(position) = pipeline.position().await? {
-        match route.begin(context, position) {
-            Ok(mut source) => match pipeline.run(&mut source).await? {
-                End::Stopped => break,
-                End::SourceEnded => route.ended(&source),
-            },
-            Err(error) => log::warn!("{}: {error}; subscribing again", context.route),
+    let mut pipeline = Pipeline::new(context, outlet, window);
+    let mut pauses = Pauses::up_to(PAUSE_MAX);
+    while let Some(position) = pipeline.position().await?
+        && let Some(source) = route.begin(context, position)
+    {
+        pipeline.skip_stored(source, position);
+        if pipeline.run(source).await? == End::Stopped {
+            break;
+        }
+        // A feed whose memory is damaged ends at once.
+        if route.end() {
+            pauses.reset();
+        } else {
+            context.pause(&mut pauses).await;
         }
         if !route.attach(context).await {
             break;
@@ -67,44 +88,33 @@ async fn carry_feed<E: Engine>(engine: &E, context: &Context, route: &mut FeedRo
 pub async fn volatile<E: Engine>(context: &Context, mut source: impl Source) {
     // Outlives a connection: no source gives a message twice.
     let mut window = Window::new(&context.route.options);
+    let mut pauses = Pauses::up_to(PAUSE_MAX);
     while let Some(engine) = context.connect::<E>().await {
-        let carried = carry_volatile(&engine, context, &mut source, window).await;
-        match carried {
+        match carry_volatile(&engine, context, &mut source, &mut window).await {
             Ok(()) => return,
-            Err((error, left)) => {
-                window = left;
-                context.note_closed(&error);
-            }
+            Err(error) => context.note_closed(&error),
         }
+        context.pause(&mut pauses).await;
     }
 }
 
-/// Carries a source over one connection. An error returns the unconfirmed records.
+/// Carries a source over one connection. After an error, the window has the unconfirmed records.
 async fn carry_volatile<E: Engine>(
     engine: &E,
     context: &Context,
     source: &mut impl Source,
-    window: Window,
-) -> std::result::Result<(), (EngineError, Window)> {
-    let outlet = match context.until_open(|| engine.outlet(&context.route)).await {
-        Ok(Some(outlet)) => outlet,
-        Ok(None) => return Ok(()),
-        Err(error) => return Err((error, window)),
+    window: &mut Window,
+) -> Result<()> {
+    let outlet = context.until_open(|| engine.outlet(&context.route)).await?;
+    let Some(outlet) = outlet else {
+        return Ok(());
     };
     let mut pipeline = Pipeline::new(context, outlet, window);
-    let ended = match pipeline.position().await {
-        Ok(Some(position)) => {
-            pipeline.skip_stored(source, position);
-            pipeline.run(source).await.map(drop)
-        }
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
-    };
-    ended.map_err(|error| (error, pipeline.into_window()))
-}
-
-fn new_pipeline<O: Outlet>(context: &Context, outlet: O) -> Pipeline<'_, O> {
-    Pipeline::new(context, outlet, Window::new(&context.route.options))
+    if let Some(position) = pipeline.position().await? {
+        pipeline.skip_stored(source, position);
+        pipeline.run(source).await?;
+    }
+    Ok(())
 }
 
 /// Random bytes in place of the identity of a feed.

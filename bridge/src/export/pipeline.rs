@@ -32,7 +32,7 @@ pub enum End {
 pub struct Pipeline<'a, O> {
     context: &'a Context,
     outlet: O,
-    window: Window,
+    window: &'a mut Window,
     message_max: usize,
     pauses: Pauses,
     /// When records in flight have waited for a confirmation for too long.
@@ -57,8 +57,9 @@ enum SourceState {
 }
 
 impl<'a, O: Outlet> Pipeline<'a, O> {
-    /// A pipeline to an outlet.
-    pub fn new(context: &'a Context, outlet: O, mut window: Window) -> Self {
+    /// A pipeline to an outlet. The window may have records that an earlier one has not confirmed.
+    pub fn new(context: &'a Context, outlet: O, window: &'a mut Window) -> Self {
+        window.begin_round();
         window.limit_flight(if outlet.is_ordered() { usize::MAX } else { 1 });
         Self {
             context,
@@ -95,12 +96,6 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
                 }
             }
         }
-    }
-
-    /// The records that the engine has not confirmed.
-    pub fn into_window(mut self) -> Window {
-        self.window.begin_round();
-        self.window
     }
 
     /// Confirms the records that the stream already has, as its last record shows. They are not sent

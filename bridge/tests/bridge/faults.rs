@@ -192,9 +192,8 @@ fn reverse_order() {
     let export = Bridge::start(&server, "a", &["feed:md -> md"]);
     let mut publisher = Publisher::new("md");
     publisher.publish(50);
-    publisher.wait_subscribers(1);
-    server.restart();
     publisher.wait_subscribers(2);
+    server.restart();
     reader.expect(0..50);
     export.stop();
     import.stop();

@@ -26,7 +26,7 @@ fn secrets() {
     };
     let words = [&config("wrong"), "--log=trace", "feed:md -> md"];
     let refused = Bridge::start_alone("a", &[], &words);
-    publisher.wait_subscribers(1);
+    publisher.wait_subscribers(2);
     refused.wait_log("authorization violation");
     drop(refused);
     let words = [&config("password"), "--log=trace", "feed:md -> md"];
@@ -144,10 +144,10 @@ fn credentials_file() {
         Bridge::start_alone(name, &[], &words)
     };
     let refused = start("a");
-    publisher.wait_subscribers(1);
+    publisher.wait_subscribers(2);
     refused.wait_log("authorization violation");
     let bridge = start("b");
-    publisher.wait_subscribers(3);
+    publisher.wait_subscribers(4);
     publisher.publish(3);
     bridge.wait_number("messages", 3);
     assert_eq!(refused.number("messages"), Some(0));
@@ -208,10 +208,10 @@ fn tls() {
         Bridge::start_alone(name, &[], &words)
     };
     let refused = start("a", "--ca=other.pem");
-    publisher.wait_subscribers(1);
+    publisher.wait_subscribers(2);
     refused.wait_log("certificate");
     let bridge = start("b", "--ca=ca.pem");
-    publisher.wait_subscribers(3);
+    publisher.wait_subscribers(4);
     publisher.publish(3);
     bridge.wait_number("messages", 3);
     assert_eq!(refused.number("messages"), Some(0));
@@ -240,9 +240,9 @@ fn client_certificate() {
         Bridge::start_alone(name, &[], &[&file, "feed:md -> md"])
     };
     let refused = start("a");
-    publisher.wait_subscribers(1);
+    publisher.wait_subscribers(2);
     let bridge = start("b");
-    publisher.wait_subscribers(3);
+    publisher.wait_subscribers(4);
     publisher.publish(3);
     bridge.wait_number("messages", 3);
     assert_eq!(refused.number("messages"), Some(0));

@@ -8,7 +8,7 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{
     CreateStreamErrorKind, GetStreamByNameErrorKind, GetStreamErrorKind,
 };
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Stream};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stream};
 use std::time::Duration;
 
 /// How long the server remembers ids: longer than a record can be in flight.
@@ -103,6 +103,12 @@ pub fn check_for_sending(stream: &Stream, route: &Route) -> Result<()> {
             "the stream {name} discards old messages when it is full: change its discard policy, \
              or accept that with discard_old = true"
         ));
+    }
+    if config.retention != RetentionPolicy::Limits {
+        log::warn!(
+            "{route}: the stream {name} drops messages that its consumers have: if it has none left, \
+             a bridge that starts again sends all messages of the local ring again"
+        );
     }
     let window = config.duplicate_window;
     if !window.is_zero() && window < Duration::from_secs(10) {

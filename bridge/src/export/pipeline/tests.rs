@@ -106,13 +106,13 @@ fn carry(stream: Stream) -> Numbers {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (context, _stop) = Context::for_tests("feed:/a", "->", "a");
-        let window = Window::new(&context.route.options);
+        let mut window = Window::new(&context.route.options);
         let mut source = Numbers {
             next: 0,
             end: 500,
             confirmed: Vec::new(),
         };
-        let mut pipeline = Pipeline::new(&context, stream, window);
+        let mut pipeline = Pipeline::new(&context, stream, &mut window);
         assert_eq!(pipeline.position().await.unwrap(), Some(None));
         assert_eq!(pipeline.run(&mut source).await.unwrap(), End::SourceEnded);
         assert_eq!(pipeline.outlet.stored, (0..500).collect::<Vec<_>>());

@@ -128,6 +128,18 @@ impl Streams {
         });
     }
 
+    /// Sends a message with an id, as a bridge does.
+    #[track_caller]
+    pub fn send_with_id(&self, subject: &'static str, id: &str, message: Vec<u8>) {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", id);
+        self.runtime.block_on(async {
+            let jetstream = self.jetstream();
+            let sent = jetstream.publish_with_headers(subject, headers, message.into());
+            sent.await.unwrap().await.unwrap();
+        });
+    }
+
     /// The number of messages in a stream; none if it does not exist.
     pub fn count(&self, name: &str) -> Option<u64> {
         self.runtime.block_on(async {
