@@ -10,6 +10,7 @@ use crate::import::{self, ChannelSink, FeedSink, FifoSink};
 use crate::local::LocalError;
 use crate::metrics::Metrics;
 use crate::pause::Pauses;
+use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use tokio::runtime::Builder;
 use tokio::select;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// The longest pause between two attempts to open a stream or to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -41,12 +42,15 @@ pub struct Context {
     /// Where the route remembers its position.
     pub state_dir: Option<PathBuf>,
     engine: EngineSettings,
-    stop: watch::Receiver<bool>,
+    /// When the bridge was told to stop.
+    stop: watch::Receiver<Option<Instant>>,
+    /// Whether the route tries to reach the engine until the drain ends, even if the bridge stops.
+    is_patient: Cell<bool>,
 }
 
 impl Context {
     /// The context of a route.
-    pub fn new(route: Route, settings: &Settings, stop: watch::Receiver<bool>) -> Self {
+    pub fn new(route: Route, settings: &Settings, stop: watch::Receiver<Option<Instant>>) -> Self {
         Self {
             route,
             metrics: Arc::default(),
@@ -55,13 +59,18 @@ impl Context {
             state_dir: settings.state_dir.clone(),
             engine: settings.engine.clone(),
             stop,
+            is_patient: Cell::new(false),
         }
     }
 
     /// A context that needs no engine, and the sender that stops it.
     #[cfg(test)]
-    pub fn for_tests(local: &str, arrow: &str, subject: &str) -> (Self, watch::Sender<bool>) {
-        let (sender, receiver) = watch::channel(false);
+    pub fn for_tests(
+        local: &str,
+        arrow: &str,
+        subject: &str,
+    ) -> (Self, watch::Sender<Option<Instant>>) {
+        let (sender, receiver) = watch::channel(None);
         let route = Route::new(local, arrow, subject, Default::default());
         let settings = Settings::for_tests();
         (
@@ -72,24 +81,61 @@ impl Context {
 
     /// Whether the bridge stops.
     pub fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
+        self.stop.borrow().is_some()
     }
 
     /// Waits until the bridge stops.
     pub async fn stopping(&self) {
         // An error means that the main thread has ended.
-        let _ = self.stop.clone().wait_for(|&stop| stop).await;
+        let _ = self.stop.clone().wait_for(Option::is_some).await;
     }
 
-    /// Pauses. Returns false if the bridge stops.
-    pub async fn pause(&self, pauses: &mut Pauses) -> bool {
-        select! {
-            () = sleep(pauses.next()) => true,
-            () = self.stopping() => false,
+    /// Whether the bridge stops, and the time for the messages in flight has ended.
+    pub fn has_drained(&self) -> bool {
+        let stopped = *self.stop.borrow();
+        stopped.is_some_and(|stopped| stopped.elapsed() >= self.drain)
+    }
+
+    /// Waits until the bridge stops, and the time for the messages in flight has ended.
+    pub async fn drained(&self) {
+        self.stopping().await;
+        let stopped = *self.stop.borrow();
+        if let Some(stopped) = stopped {
+            sleep_until(stopped + self.drain).await;
         }
     }
 
-    /// Connects with the engine. None if the bridge stops.
+    /// Lets the route try to reach the engine until the drain ends: it has messages that would be
+    /// lost.
+    pub fn be_patient(&self) {
+        self.is_patient.set(true);
+    }
+
+    /// Whether the route no longer tries to reach the engine.
+    pub fn has_given_up(&self) -> bool {
+        match self.is_patient.get() {
+            false => self.is_stopping(),
+            true => self.has_drained(),
+        }
+    }
+
+    /// Waits until the route no longer tries to reach the engine.
+    pub async fn given_up(&self) {
+        match self.is_patient.get() {
+            false => self.stopping().await,
+            true => self.drained().await,
+        }
+    }
+
+    /// Pauses. Returns false if the route gives up.
+    pub async fn pause(&self, pauses: &mut Pauses) -> bool {
+        select! {
+            () = sleep(pauses.next()) => true,
+            () = self.given_up() => false,
+        }
+    }
+
+    /// Connects with the engine. None if the route gives up.
     pub async fn connect<E: Engine>(&self) -> Option<E> {
         let name = self.route.to_string();
         let deliveries = match self.route.local.kind {
@@ -97,7 +143,7 @@ impl Context {
             _ => 2 * self.route.options.window_messages + 64,
         };
         let mut pauses = Pauses::up_to(PAUSE_MAX);
-        while !self.is_stopping() {
+        while !self.has_given_up() {
             match E::connect(&self.engine, &name, deliveries).await {
                 Ok(engine) => return Some(engine),
                 Err(error) => self.complain(&error),
@@ -107,13 +153,13 @@ impl Context {
         None
     }
 
-    /// Repeats `open` until it succeeds. None if the bridge stops.
+    /// Repeats `open` until it succeeds. None if the route gives up.
     pub async fn until_open<T>(&self, open: impl AsyncFn() -> Result<T>) -> Result<Option<T>> {
         let mut pauses = Pauses::up_to(PAUSE_MAX);
         loop {
             let opened = select! {
                 opened = open() => opened,
-                () = self.stopping() => return Ok(None),
+                () = self.given_up() => return Ok(None),
             };
             match opened {
                 Ok(opened) => {
@@ -147,7 +193,7 @@ impl Context {
 
 /// The threads of the routes.
 pub struct Bridge {
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Instant>>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     metrics: Vec<(String, Arc<Metrics>)>,
 }
@@ -155,7 +201,7 @@ pub struct Bridge {
 impl Bridge {
     /// Starts a thread for each route.
     pub fn start(settings: &Settings) -> io::Result<Self> {
-        let (stop, receiver) = watch::channel(false);
+        let (stop, receiver) = watch::channel(None);
         let mut bridge = Self {
             stop,
             threads: Vec::new(),
@@ -187,7 +233,7 @@ impl Bridge {
 
     /// Stops the routes, which complete what is in flight. Returns false if one had failed.
     pub fn stop(self) -> bool {
-        let _ = self.stop.send(true);
+        let _ = self.stop.send(Some(Instant::now()));
         let names = self.metrics.into_iter().map(|(name, _)| name);
         let mut succeeded = true;
         for (thread, name) in self.threads.into_iter().zip(names) {
@@ -228,22 +274,21 @@ fn note_guarantees(route: &Route) {
 /// The thread of a route.
 fn run_route(context: Context) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, carry::<Nats>(Rc::new(context)));
-    Ok(())
+    LocalSet::new().block_on(&runtime, carry::<Nats>(Rc::new(context)))
 }
 
-/// Carries a route until the bridge stops.
-async fn carry<E: Engine<Requester: 'static>>(context: Rc<Context>) {
+/// Carries a route until the bridge stops. Fails if messages that it has taken are lost.
+async fn carry<E: Engine<Requester: 'static>>(context: Rc<Context>) -> io::Result<()> {
     match (context.route.local.kind, context.route.direction) {
         (LocalKind::Feed, Direction::Out) => export::feed::<E>(&context).await,
         (LocalKind::Channel, Direction::Out) => {
             if let Some(source) = ChannelSource::open(&context).await {
-                export::volatile::<E>(&context, source).await;
+                return export::volatile::<E>(&context, source).await;
             }
         }
         (LocalKind::Fifo, Direction::Out) => {
             if let Some(source) = FifoSource::open(&context).await {
-                export::volatile::<E>(&context, source).await;
+                return export::volatile::<E>(&context, source).await;
             }
         }
         (LocalKind::Call, Direction::Out) => {
@@ -270,6 +315,7 @@ async fn carry<E: Engine<Requester: 'static>>(context: Rc<Context>) {
             import::run::<E>(&context, &mut FifoSink::new(&context)).await;
         }
     }
+    Ok(())
 }
 
 /// Calls `serve` with a connection, and with another one whenever that has ended.

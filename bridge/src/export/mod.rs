@@ -24,13 +24,19 @@ use crate::bridge::Context;
 use crate::engine::{Engine, FeedId, Result};
 use crate::local::LocalError;
 use crate::pause::Pauses;
-use pipeline::{End, Pipeline};
-use source::Source;
+use pipeline::{End, Pipeline, record_of};
+use source::{Item, Source};
+use std::io;
 use std::time::Duration;
+use tokio::select;
 use window::Window;
 
 /// The longest pause after a source that gave nothing, and after a connection that ended.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// The largest number of lost messages that are counted in a source: another process may fill it
+/// again and again.
+const COUNT_MAX: usize = 1 << 16;
 
 /// Carries a feed until the bridge stops.
 pub async fn feed<E: Engine>(context: &Context) {
@@ -38,14 +44,26 @@ pub async fn feed<E: Engine>(context: &Context) {
     let mut window = Window::new(&context.route.options);
     let mut pauses = Pauses::up_to(PAUSE_MAX);
     // Subscribed before the engine is reached: the publisher then waits for the engine.
-    while route.attach(context).await
-        && let Some(engine) = context.connect::<E>().await
-    {
-        match carry_feed(&engine, context, &mut route, &mut window).await {
-            Ok(()) => return,
-            Err(error) => context.note_closed(&error),
+    while !context.has_given_up() && route.attach(context).await {
+        if let Some(engine) = context.connect::<E>().await
+            && let Err(error) = carry_feed(&engine, context, &mut route, &mut window).await
+        {
+            context.note_closed(&error);
+        }
+        if context.is_stopping() {
+            if window.is_empty() {
+                break;
+            }
+            context.be_patient();
         }
         context.pause(&mut pauses).await;
+    }
+    match window.size() {
+        (0, _) => {}
+        (records, _) => log::error!(
+            "{}: stops with {records} unconfirmed: they are lost unless the feed still has them",
+            context.route
+        ),
     }
 }
 
@@ -84,18 +102,53 @@ async fn carry_feed<E: Engine>(
 }
 
 /// Carries the messages of a source that has no memory of its own, until the bridge stops: at most
-/// once if the bridge is killed.
-pub async fn volatile<E: Engine>(context: &Context, mut source: impl Source) {
+/// once if the bridge is killed. Fails if messages were taken from the source, and are lost because
+/// the engine has not confirmed them when the drain ends.
+pub async fn volatile<E: Engine>(context: &Context, mut source: impl Source) -> io::Result<()> {
     // Outlives a connection: no source gives a message twice.
     let mut window = Window::new(&context.route.options);
     let mut pauses = Pauses::up_to(PAUSE_MAX);
-    while let Some(engine) = context.connect::<E>().await {
-        match carry_volatile(&engine, context, &mut source, &mut window).await {
-            Ok(()) => return,
-            Err(error) => context.note_closed(&error),
+    while !context.has_given_up() {
+        if let Some(engine) = context.connect::<E>().await
+            && let Err(error) = carry_volatile(&engine, context, &mut source, &mut window).await
+        {
+            context.note_closed(&error);
+        }
+        if context.is_stopping() {
+            if !holds_messages(context, &mut source, &mut window).await {
+                break;
+            }
+            context.be_patient();
         }
         context.pause(&mut pauses).await;
     }
+    let left = std::iter::from_fn(|| source.try_next(usize::MAX))
+        .take_while(|item| !matches!(item, Item::End))
+        .take(COUNT_MAX);
+    match window.size().0 + left.count() {
+        0 => Ok(()),
+        lost => Err(io::Error::other(format!(
+            "at least {lost} messages are lost: the engine has not confirmed them in time"
+        ))),
+    }
+}
+
+/// Whether messages would be lost if the bridge, which stops, gave up.
+async fn holds_messages(context: &Context, source: &mut impl Source, window: &mut Window) -> bool {
+    source.close();
+    while window.is_empty() && !context.has_drained() {
+        match source.try_next(usize::MAX) {
+            Some(item) => match record_of(context, item) {
+                Some(record) => window.push(record),
+                None => return false,
+            },
+            None => select! {
+                () = source.ready() => {}
+                () = context.drained() => {}
+            },
+        }
+    }
+    !window.is_empty()
 }
 
 /// Carries a source over one connection. After an error, the window has the unconfirmed records.

@@ -75,12 +75,12 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
     }
 
     /// Begins a round. Returns the id of the last record in the stream, or the outer none if the
-    /// bridge stops.
+    /// route gives up.
     pub async fn position(&mut self) -> Result<Option<Option<MessageId>>> {
         loop {
             let position = select! {
                 position = self.outlet.restart() => position,
-                () = self.context.stopping() => return Ok(None),
+                () = self.context.given_up() => return Ok(None),
             };
             match position {
                 Ok(position) => {
@@ -90,7 +90,7 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
                 Err(error) if error.failure == Failure::Closed => return Err(error),
                 Err(error) => {
                     log::debug!("{}: {error}", self.context.route);
-                    if !self.pause().await {
+                    if !self.context.pause(&mut self.pauses).await {
                         return Ok(None);
                     }
                 }
@@ -105,54 +105,38 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
         self.note_confirmed(source, confirmed);
     }
 
-    /// Pauses after a failure. Returns false if the bridge stops.
-    async fn pause(&mut self) -> bool {
-        select! {
-            () = sleep(self.pauses.next()) => true,
-            () = self.context.stopping() => false,
-        }
-    }
-
     /// Carries the records of a source. Returns an error only if the connection is not made again.
+    /// If the drain ends, the window has the unconfirmed records.
     pub async fn run<S: Source>(&mut self, source: &mut S) -> Result<End> {
         self.source_state = SourceState::Unknown;
-        // When the time for the messages in flight has ended, if the bridge stops.
-        let mut drain = None;
+        let mut is_closing = false;
         loop {
-            if drain.is_none() && self.context.is_stopping() {
+            if !is_closing && self.context.is_stopping() {
+                is_closing = true;
                 source.close();
                 if !source.ends_with_bridge() {
                     self.source_state = SourceState::Ended;
                 }
-                drain = Some(Instant::now() + self.context.drain);
             }
             self.fill(source);
             self.report();
             if self.source_state == SourceState::Ended && self.window.is_empty() {
-                return Ok(if drain.is_some() {
+                return Ok(if is_closing {
                     End::Stopped
                 } else {
                     End::SourceEnded
                 });
             }
+            // Here too: a source that always has more never lets the waits below end.
+            if self.context.has_drained() {
+                return Ok(End::Stopped);
+            }
             let step = match self.send().await {
-                Ok(()) => self.wait(source, drain).await,
-                failed => failed.map(|()| true),
+                Ok(()) => self.wait(source, is_closing).await,
+                failed => failed,
             };
-            match step {
-                Ok(true) => {}
-                Ok(false) => {
-                    let (records, _) = self.window.size();
-                    log::error!("{}: stops with {records} unconfirmed", self.context.route);
-                    return Ok(End::Stopped);
-                }
-                Err(error) => {
-                    if !self.recover(source, error, drain).await? {
-                        let (records, _) = self.window.size();
-                        log::error!("{}: stops with {records} unconfirmed", self.context.route);
-                        return Ok(End::Stopped);
-                    }
-                }
+            if let Err(error) = step {
+                self.recover(source, error, is_closing).await?;
             }
         }
     }
@@ -165,34 +149,17 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
             && self.window.unsent() < GROUP
             && bytes < GROUP_BYTES
         {
-            let metrics = &self.context.metrics;
-            let (id, body) = match source.try_next(self.message_max) {
+            let item = match source.try_next(self.message_max) {
                 None => {
                     self.source_state = SourceState::Idle;
                     return;
                 }
-                Some(Item::End) => {
-                    self.source_state = SourceState::Ended;
-                    return;
-                }
-                Some(Item::Message(id, message)) => (id, Body::Message(message)),
-                Some(Item::Lost(id, count, loss)) => {
-                    metrics.lost.add(count);
-                    let reason = loss.name();
-                    log::error!("{}: {count} messages lost: {reason}", self.context.route);
-                    (id, Body::Lost(count, loss))
-                }
-                Some(Item::Replaced(id)) => {
-                    metrics.replaced.add(1);
-                    log::error!(
-                        "{}: the feed was replaced while no bridge read it: an unknown number of \
-                         its last messages is lost",
-                        self.context.route
-                    );
-                    (id, Body::Replaced)
-                }
+                Some(item) => item,
             };
-            let record = Record { id, body };
+            let Some(record) = record_of(self.context, item) else {
+                self.source_state = SourceState::Ended;
+                return;
+            };
             bytes += record.size();
             self.window.push(record);
         }
@@ -227,23 +194,23 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
         Ok(())
     }
 
-    /// Waits for the next event. Returns false if the time for the end of the bridge has passed.
-    async fn wait(&mut self, source: &mut impl Source, drain: Option<Instant>) -> Result<bool> {
+    /// Waits for the next event.
+    async fn wait(&mut self, source: &mut impl Source, is_closing: bool) -> Result<()> {
         let is_in_flight = self.window.in_flight() != 0;
         let has_space = self.window.has_space() && self.window.unsent() < GROUP;
         if has_space && self.source_state == SourceState::Unknown {
             // The source has more. Lets the connection work, and reads confirmations.
             tokio::task::yield_now().await;
             if !is_in_flight {
-                return Ok(true);
+                return Ok(());
             }
             let tag = select! {
                 biased;
                 tag = self.outlet.confirmed() => tag,
-                () = std::future::ready(()) => return Ok(true),
+                () = std::future::ready(()) => return Ok(()),
             };
             self.confirm(source, tag?);
-            return Ok(true);
+            return Ok(());
         }
         select! {
             biased;
@@ -254,10 +221,10 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
             () = source.ready(), if has_space && self.source_state == SourceState::Idle => {
                 self.source_state = SourceState::Unknown;
             }
-            () = self.context.stopping(), if drain.is_none() => {}
-            () = until(drain) => return Ok(false),
+            () = self.context.stopping(), if !is_closing => {}
+            () = self.context.drained() => {}
         }
-        Ok(true)
+        Ok(())
     }
 
     fn confirm(&mut self, source: &mut impl Source, tag: u64) {
@@ -286,13 +253,13 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
         }
     }
 
-    /// Begins a new round after a failure. Returns false if the bridge stops before it succeeds.
+    /// Begins a new round after a failure, unless the bridge begins to stop, or the drain ends.
     async fn recover(
         &mut self,
         source: &mut impl Source,
         error: EngineError,
-        drain: Option<Instant>,
-    ) -> Result<bool> {
+        is_closing: bool,
+    ) -> Result<()> {
         if error.failure == Failure::Closed {
             return Err(error);
         }
@@ -306,13 +273,13 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
             };
             let position = select! {
                 position = attempt => position,
-                () = self.context.stopping(), if drain.is_none() => return Ok(true),
-                () = until(drain) => return Ok(false),
+                () = self.context.stopping(), if !is_closing => return Ok(()),
+                () = self.context.drained() => return Ok(()),
             };
             match position {
                 Ok(position) => {
                     self.skip_stored(source, position);
-                    return Ok(true);
+                    return Ok(());
                 }
                 Err(error) if error.failure == Failure::Closed => return Err(error),
                 Err(error) => {
@@ -349,12 +316,27 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
     }
 }
 
-/// Waits until a time; forever if there is none.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
+/// The record for an item, whose losses are counted and logged; none at the end.
+pub fn record_of(context: &Context, item: Item) -> Option<Record> {
+    let (route, metrics) = (&context.route, &context.metrics);
+    let (id, body) = match item {
+        Item::End => return None,
+        Item::Message(id, message) => (id, Body::Message(message)),
+        Item::Lost(id, count, loss) => {
+            metrics.lost.add(count);
+            log::error!("{route}: {count} messages lost: {}", loss.name());
+            (id, Body::Lost(count, loss))
+        }
+        Item::Replaced(id) => {
+            metrics.replaced.add(1);
+            log::error!(
+                "{route}: the feed was replaced while no bridge read it: an unknown number of its \
+                 last messages is lost"
+            );
+            (id, Body::Replaced)
+        }
+    };
+    Some(Record { id, body })
 }
 
 #[cfg(test)]

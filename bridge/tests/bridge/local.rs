@@ -175,6 +175,74 @@ fn drain() {
     fs::remove_file("log").unwrap();
 }
 
+/// A bridge without a server that has taken messages from a client. The drain has a length in
+/// milliseconds.
+fn drain_without_engine(server: &mut Server, drain_ms: u64) -> (Bridge, Channel) {
+    let url = server.url();
+    server.kill();
+    fs::write(
+        "config",
+        format!("engine = \"{url}\"\ndrain_ms = {drain_ms}\n"),
+    )
+    .unwrap();
+    let bridge = Bridge::start_alone("a", &[], &["--config=config", "channel:in -> in"]);
+    let client = connect("in");
+    for number in 0..10 {
+        send(&client, &bytes_of(number), LONG).unwrap();
+    }
+    wait_until("the client", || bridge.number("clients") == Some(1));
+    bridge.signal(libc::SIGTERM);
+    (bridge, client)
+}
+
+/// SIGTERM without a server: the bridge sends its messages if the server comes in time.
+#[apply(isolated)]
+#[needs(nats)]
+fn drain_reaches_the_engine() {
+    let _directory = WorkingDirectory::new();
+    let mut server = Server::start("nats");
+    let (mut bridge, _client) = drain_without_engine(&mut server, 90_000);
+    bridge.wait_log("stopping");
+    server.restart();
+    assert_eq!(bridge.end(), Some(0));
+    let streams = Streams::of(&server);
+    assert_eq!(streams.count("in"), Some(10));
+}
+
+/// SIGTERM without a server, which does not come: the bridge reports the loss.
+#[apply(isolated)]
+#[needs(nats)]
+fn drain_ends() {
+    let _directory = WorkingDirectory::new();
+    let mut server = Server::start("nats");
+    let (mut bridge, _client) = drain_without_engine(&mut server, 500);
+    assert_eq!(bridge.end(), Some(1));
+    assert!(bridge.log().contains(" messages are lost"));
+}
+
+/// SIGTERM without a server and without messages: the bridge ends at once.
+#[apply(isolated)]
+#[needs(nats)]
+fn nothing_to_drain() {
+    let _directory = WorkingDirectory::new();
+    let words = [
+        "--engine=nats://127.0.0.1:1",
+        "channel:in -> in",
+        "fifo:log -> log",
+        "feed:md -> md",
+    ];
+    fs::write("config", "drain_ms = 90000\n").unwrap();
+    let words = [&["--config=config"], &words[..]].concat();
+    let mut bridge = Bridge::start_alone("a", &[], &words);
+    drop(connect("in"));
+    wait_until("the FIFO", || fs::metadata("log").is_ok());
+    let start = Instant::now();
+    bridge.signal(libc::SIGTERM);
+    assert_eq!(bridge.end(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(80));
+    fs::remove_file("log").unwrap();
+}
+
 /// A subject becomes messages to a listener, which may come later, and end.
 #[apply(isolated)]
 #[needs(nats)]

@@ -150,3 +150,36 @@ fn refusals() {
         });
     }
 }
+
+/// A source that always has more.
+struct Endless(u64);
+
+impl Source for Endless {
+    fn try_next(&mut self, _message_max: usize) -> Option<Item> {
+        self.0 += 1;
+        Some(Item::Message(id(self.0), Bytes::from_static(b"message")))
+    }
+
+    async fn ready(&mut self) {}
+
+    fn confirmed(&mut self, _last: MessageId) {}
+
+    fn ends_with_bridge(&self) -> bool {
+        true
+    }
+}
+
+/// The drain is limited, also while the source always has more.
+#[test]
+fn endless_drain() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (context, stop) = Context::for_tests("fifo:/a", "->", "a");
+        stop.send(Some(Instant::now())).unwrap();
+        let mut window = Window::new(&context.route.options);
+        let mut pipeline = Pipeline::new(&context, Stream::default(), &mut window);
+        let mut source = Endless(0);
+        let run = tokio::time::timeout(10 * context.drain, pipeline.run(&mut source));
+        assert_eq!(run.await.expect("a limit").unwrap(), End::Stopped);
+    });
+}

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A round: where it continues, and the deliveries, as numbers of the delivery and of the record.
 type Round = (Resume, Vec<(u64, u64)>);
@@ -16,7 +17,7 @@ type Round = (Resume, Vec<(u64, u64)>);
 struct Script {
     rounds: VecDeque<Round>,
     deliveries: VecDeque<(u64, u64)>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Instant>>,
     acknowledged: Rc<RefCell<Vec<u64>>>,
 }
 
@@ -37,7 +38,7 @@ impl Inlet for Script {
                 Ok(resume)
             }
             None => {
-                let _ = self.stop.send(true);
+                let _ = self.stop.send(Some(Instant::now()));
                 std::future::pending().await
             }
         }
