@@ -65,7 +65,7 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
         loop {
             let error = match self.round().await {
                 Ok(Stopped) => {
-                    self.acknowledge().await?;
+                    let _ = self.acknowledge().await;
                     return Ok(());
                 }
                 Err(error) => error,
@@ -251,8 +251,9 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
                 // It was not published: this is certain, also if the bridge is killed in the wait.
                 Put::Full => self.position.begin_record(self.last),
             }
-            // Local receivers are slow. Acknowledge the published messages before the wait.
-            let _ = self.acknowledge().await;
+            // Local receivers are slow. Acknowledge the published messages before the wait, if that
+            // is possible at once.
+            self.try_acknowledge().await;
             select! {
                 biased;
                 () = self.context.stopping() => return false,
@@ -261,13 +262,46 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
         }
     }
 
+    /// Acknowledges what the sink has. Waits for a limited time until the connection takes the
+    /// acknowledgement, and not if the bridge stops: the position covers one that is lost.
     async fn acknowledge(&mut self) -> Result<()> {
-        self.unacknowledged = 0;
-        match self.receipt.take() {
-            Some((_, receipt)) => self.inlet.acknowledge(&receipt).await,
-            None => Ok(()),
+        let Some((_, receipt)) = &self.receipt else {
+            return Ok(());
+        };
+        select! {
+            biased;
+            sent = self.inlet.acknowledge(receipt) => sent?,
+            () = self.sink.serve_during(sleep(self.context.timeout)) => return Err(blocked()),
+            () = self.context.stopping() => return Err(blocked()),
+        }
+        self.note_acknowledged();
+        Ok(())
+    }
+
+    /// The same, if the connection takes the acknowledgement at once. The sink is not served: its
+    /// next event is for the message that waits.
+    async fn try_acknowledge(&mut self) {
+        let Some((_, receipt)) = &self.receipt else {
+            return;
+        };
+        let sent = select! {
+            biased;
+            sent = self.inlet.acknowledge(receipt) => sent,
+            () = std::future::ready(()) => Err(blocked()),
+        };
+        if sent.is_ok() {
+            self.note_acknowledged();
         }
     }
+
+    fn note_acknowledged(&mut self) {
+        self.receipt = None;
+        self.unacknowledged = 0;
+    }
+}
+
+fn blocked() -> EngineError {
+    EngineError::new(Failure::Unreachable, "the connection is blocked")
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ struct Script {
     rounds: VecDeque<Round>,
     deliveries: VecDeque<(u64, u64)>,
     stop: watch::Sender<Option<Instant>>,
+    /// Whether acknowledgements wait forever, as while the connection is blocked.
+    is_blocked: bool,
     acknowledged: Rc<RefCell<Vec<u64>>>,
 }
 
@@ -72,6 +74,9 @@ impl Inlet for Script {
     }
 
     async fn acknowledge(&mut self, receipt: &str) -> Result<()> {
+        if self.is_blocked {
+            std::future::pending::<()>().await;
+        }
         self.acknowledged
             .borrow_mut()
             .push(receipt.parse().unwrap());
@@ -129,20 +134,31 @@ fn play(rounds: &[Round], position: &Position) -> (Vec<u64>, Option<u64>) {
 
 /// Plays rounds into a sink. Returns the last acknowledgement.
 fn play_into(sink: &mut impl Sink, rounds: &[Round], position: &Position) -> Option<u64> {
+    play_with(sink, rounds, position, false)
+}
+
+fn play_with(
+    sink: &mut impl Sink,
+    rounds: &[Round],
+    position: &Position,
+    is_blocked: bool,
+) -> Option<u64> {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (context, stop) = Context::for_tests("feed:/a", "<-", "a");
+        let (mut context, stop) = Context::for_tests("feed:/a", "<-", "a");
+        context.timeout = Duration::from_millis(100);
         let acknowledged = Rc::default();
         let script = Script {
             rounds: rounds.to_vec().into(),
             deliveries: VecDeque::new(),
             stop,
+            is_blocked,
             acknowledged: Rc::clone(&acknowledged),
         };
-        Pipeline::new(&context, script, sink, position)
-            .run()
-            .await
-            .unwrap();
+        let mut pipeline = Pipeline::new(&context, script, sink, position);
+        let limit = Duration::from_secs(60);
+        let run = tokio::time::timeout(limit, pipeline.run()).await;
+        run.expect("a limit").unwrap();
         acknowledged.borrow().last().copied()
     })
 }
@@ -203,4 +219,20 @@ fn certain_while_the_sink_is_full() {
         uncertain: None,
     };
     assert_eq!(sink.seen, Some(remembered));
+}
+
+/// A blocked connection takes no acknowledgement: the sink gets its messages all the same, and the
+/// bridge stops.
+#[test]
+fn blocked_acknowledgements() {
+    let position = Position::in_memory();
+    let mut sink = FullOnce {
+        position: &position,
+        tries: 0,
+        seen: None,
+    };
+    let rounds = [(resume(0, 1, 0), vec![(1, 1), (2, 2), (3, 3)])];
+    assert_eq!(play_with(&mut sink, &rounds, &position, true), None);
+    assert_eq!(sink.tries, 4);
+    assert_eq!(position.begin(5).done, 3);
 }
