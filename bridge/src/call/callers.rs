@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use unixipc::errno::Errno;
 
-/// Serves the callers of a route until the bridge stops.
+/// Serves the callers of a route until the bridge stops, and completes the calls that were sent then.
 pub async fn serve_callers<E: Engine>(engine: &E, context: &Rc<Context>) -> Result<()>
 where
     E::Requester: 'static,
@@ -28,7 +28,8 @@ where
     let Some(listener) = listen(context).await else {
         return Ok(());
     };
-    let places = Arc::new(Semaphore::new(context.route.options.clients_max));
+    let clients_max = context.route.options.clients_max;
+    let places = Arc::new(Semaphore::new(clients_max));
     let scratch = Rc::new(RefCell::new(Scratch::new()));
     while let Some((client, place)) = next_client(context, &listener, &places).await {
         let caller = Caller {
@@ -41,6 +42,11 @@ where
             caller.serve().await;
             drop(place);
         });
+    }
+    select! {
+        // All places are free when all clients have ended.
+        _ = places.acquire_many(clients_max as u32) => {}
+        () = context.drained() => {}
     }
     Ok(())
 }
@@ -57,15 +63,21 @@ impl<R: Requester> Caller<R> {
     /// Carries its calls, one after another, until it ends or the bridge stops. A call fails at once,
     /// with `EPIPE`, if this closes the channel.
     async fn serve(mut self) {
+        let context = self.context.clone();
         loop {
-            let Some((id, request)) = self.next_call().await else {
+            let call = select! {
+                biased;
+                () = context.stopping() => None,
+                call = self.next_call() => call,
+            };
+            let Some((id, request)) = call else {
                 break;
             };
             if !self.carry(id, request).await {
                 break;
             }
         }
-        self.context.metrics.clients.subtract(1);
+        context.metrics.clients.subtract(1);
     }
 
     /// The next call; none at the end.
@@ -74,10 +86,7 @@ impl<R: Requester> Caller<R> {
             if let Some(found) = self.try_next_call() {
                 return found;
             }
-            select! {
-                () = self.client.event() => {}
-                () = self.context.stopping() => return None,
-            }
+            self.client.event().await;
         }
     }
 
@@ -137,7 +146,7 @@ impl<R: Requester> Caller<R> {
                 }
                 Err(errno) if errno == Errno::EAGAIN => select! {
                     () = self.client.event() => {}
-                    () = self.context.stopping() => return false,
+                    () = self.context.drained() => return false,
                 },
                 Err(errno) => {
                     let error = LocalError::new("a reply", errno);

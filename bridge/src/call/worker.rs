@@ -29,6 +29,8 @@ pub type Done = (String, Option<Bytes>);
 pub struct Workers {
     jobs: mpsc::Sender<Job>,
     done: mpsc::Receiver<Done>,
+    /// The number of jobs that were given and have not ended.
+    running: usize,
 }
 
 impl Workers {
@@ -52,21 +54,36 @@ impl Workers {
                 worker.run(&queue, &sender);
             });
         }
-        Self { jobs, done }
+        Self {
+            jobs,
+            done,
+            running: 0,
+        }
     }
 
     /// Gives a job to a thread. Returns it if all are busy.
-    pub fn try_give(&self, job: Job) -> Option<Job> {
+    pub fn try_give(&mut self, job: Job) -> Option<Job> {
         match self.jobs.try_send(job) {
-            Ok(()) => None,
+            Ok(()) => {
+                self.running += 1;
+                None
+            }
             Err(TrySendError::Full(job) | TrySendError::Closed(job)) => Some(job),
         }
+    }
+
+    /// The number of calls that were given and have not ended.
+    pub fn running(&self) -> usize {
+        self.running
     }
 
     /// Waits for the next call that has ended.
     pub async fn next_done(&mut self) -> Done {
         match self.done.recv().await {
-            Some(done) => done,
+            Some(done) => {
+                self.running -= 1;
+                done
+            }
             None => std::future::pending().await,
         }
     }

@@ -253,6 +253,10 @@ pub trait Responder {
     /// Waits for a request.
     async fn next(&mut self) -> Result<Request>;
 
+    /// Takes no requests that are sent from now on. [`Responder::next`] returns the earlier ones, and
+    /// then fails.
+    async fn close(&mut self) -> Result<()>;
+
     /// Sends the reply to a request; none if the request failed.
     async fn reply(&self, reply_to: &str, reply: Option<Bytes>) -> Result<()>;
 }

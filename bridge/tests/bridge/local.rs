@@ -370,6 +370,53 @@ fn calls() {
     serving.stop();
 }
 
+/// SIGTERM completes a call in flight, on both sides.
+#[apply(isolated)]
+#[needs(nats)]
+fn calls_in_flight() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    fs::write("config", "drain_ms = 90000\n").unwrap();
+    // One channel to the local server.
+    let options = ["--config=config", "-o", "workers=1"];
+    let start = |name, route| Bridge::start(&server, name, &[&options[..], &[route]].concat());
+    let mut callers = start("a", "call:front <-> svc");
+    let mut serving = start("b", "call:back <- svc");
+    let listener = listen(&c_path("back"), 0o600).unwrap();
+    // Both routes carry calls.
+    let caller = fork(|| {
+        wait_until("a reply", || {
+            call(&connect("front"), b"abc", LONG).is_ok_and(|reply| reply == b"cba")
+        });
+    });
+    channel::wait_for_client(listener.as_fd(), &mut deadline(LONG)).unwrap();
+    let options = Options {
+        wait: false,
+        ..self::options()
+    };
+    let client = channel::accept(listener.as_fd(), &options, false, &mut deadline(LONG)).unwrap();
+    let client = client.unwrap();
+    serve_call(&client).unwrap();
+    caller.join();
+    let caller = fork(|| {
+        let reply = call(&connect("front"), b"xy", LONG);
+        assert_eq!(reply, Ok(b"yx".to_vec()));
+    });
+    // The local server has the request.
+    // SAFETY: this thread has the end for itself.
+    let peeked = unsafe { client.recv_half() }.peek(deadline(LONG));
+    assert!(peeked.unwrap().is_some());
+    for bridge in [&callers, &serving] {
+        bridge.signal(libc::SIGTERM);
+        bridge.wait_log("stopping");
+    }
+    serve_call(&client).unwrap();
+    caller.join();
+    assert_eq!(callers.end(), Some(0));
+    assert_eq!(serving.end(), Some(0));
+    fs::remove_file("back").unwrap();
+}
+
 /// A request that exceeds the engine's largest message fails at once.
 #[apply(isolated)]
 #[needs(nats)]

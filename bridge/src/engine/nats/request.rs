@@ -113,6 +113,10 @@ impl Responder for NatsResponder {
         }
     }
 
+    async fn close(&mut self) -> Result<()> {
+        self.requests.drain().await.map_err(unreachable)
+    }
+
     async fn reply(&self, reply_to: &str, reply: Option<Bytes>) -> Result<()> {
         let reply_to = reply_to.to_owned();
         let sent = match reply {
