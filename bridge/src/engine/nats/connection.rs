@@ -20,6 +20,14 @@ const CHECK_EVERY: Duration = Duration::from_millis(20);
 /// the operating system; then the bridge waits.
 const COMMANDS_MAX: usize = 256;
 
+/// The longest message, even if a server says more: the bridge allocates as much.
+const PAYLOAD_MAX: usize = 64 << 20;
+
+/// The length of the longest message of the server.
+pub fn max_payload(client: &Client) -> usize {
+    client.max_payload().min(PAYLOAD_MAX)
+}
+
 /// A connection with a server, which is made again when it breaks.
 #[derive(Clone)]
 pub struct Connection {

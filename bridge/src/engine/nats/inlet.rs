@@ -4,7 +4,7 @@
 //! them, so that neither the server nor the client holds more for it. The consumer acknowledges all
 //! messages up to one at once.
 
-use super::connection::Connection;
+use super::connection::{Connection, max_payload};
 use super::{headers, misconfigured, receipt, stream, unreachable};
 use crate::config::{Route, Start};
 use crate::engine::{Delivery, EngineError, Failure, Inlet, Result, Resume};
@@ -68,7 +68,7 @@ impl NatsInlet {
             )));
         }
         // The server sends no message that exceeds the request, with its subjects and headers.
-        let largest = connection.client().max_payload() + OVERHEAD_MAX;
+        let largest = max_payload(connection.client()) + OVERHEAD_MAX;
         let request_bytes = largest.max(route.options.window_bytes / 3);
         Ok(Self {
             connection: connection.clone(),

@@ -71,3 +71,6 @@ fn unreachable(error: impl std::fmt::Display) -> EngineError {
 fn misconfigured(error: impl std::fmt::Display) -> EngineError {
     EngineError::new(Failure::Misconfigured, error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 //! and the order cannot change. That works for a stream of one subject only. In other streams
 //! only one record is in flight.
 
-use super::connection::Connection;
+use super::connection::{Connection, max_payload};
 use super::{confirmation, headers, stream, unreachable};
 use crate::config::Route;
 use crate::engine::{EngineError, Failure, MessageId, Outlet, Record, Result};
@@ -73,9 +73,9 @@ impl NatsOutlet {
 impl Outlet for NatsOutlet {
     fn message_max(&self) -> usize {
         let of_stream = self.stream.cached_info().config.max_message_size;
-        let of_server = self.connection.client().max_payload();
+        let of_server = max_payload(self.connection.client());
         let max = match of_stream {
-            1.. => of_server.min(of_stream as usize),
+            1.. => of_server.min(usize::try_from(of_stream).unwrap_or(usize::MAX)),
             _ => of_server,
         };
         max.saturating_sub(HEADERS_MAX)

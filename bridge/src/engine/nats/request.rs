@@ -1,6 +1,6 @@
 //! Requests and replies, without JetStream: at most once.
 
-use super::connection::Connection;
+use super::connection::{Connection, max_payload};
 use super::unreachable;
 use crate::config::Route;
 use crate::engine::{EngineError, Failure, Request, Requester, Responder, Result};
@@ -36,13 +36,16 @@ impl NatsRequester {
 
 impl Requester for NatsRequester {
     fn message_max(&self) -> usize {
-        self.client.max_payload().saturating_sub(HEADERS_MAX)
+        max_payload(&self.client).saturating_sub(HEADERS_MAX)
     }
 
     async fn request(&self, request: Bytes, limit: Duration) -> Result<Bytes> {
         let mut headers = HeaderMap::new();
         headers.insert(LIMIT, limit.as_millis().to_string());
+        // With a subscription of its own, which ends with this call: the client never forgets a
+        // request to its common one that gets no reply.
         let request = async_nats::Request::new()
+            .inbox(self.client.new_inbox())
             .payload(request)
             .headers(headers)
             .timeout(None);
@@ -90,7 +93,7 @@ impl NatsResponder {
 
 impl Responder for NatsResponder {
     fn message_max(&self) -> usize {
-        self.client.max_payload()
+        max_payload(&self.client)
     }
 
     async fn next(&mut self) -> Result<Request> {
