@@ -1,7 +1,7 @@
 //! The connection with a server.
 
 use super::{misconfigured, unreachable};
-use crate::config::{Auth, EngineSettings};
+use crate::config::{Auth, EngineSettings, Tls};
 use crate::engine::{EngineError, Failure, Result};
 use crate::pause;
 use async_nats::connection::State;
@@ -61,7 +61,7 @@ impl Connection {
             .request_timeout(Some(settings.timeout))
             .client_capacity(COMMANDS_MAX)
             .subscription_capacity(deliveries)
-            .require_tls(settings.tls.required)
+            .require_tls(requires_tls(&settings.tls, &servers))
             .event_callback(move |event| {
                 note(&own_name, &event, has_certificates);
                 if matches!(event, Event::Disconnected | Event::Closed) {
@@ -148,6 +148,15 @@ impl Connection {
     }
 }
 
+/// Whether every connection must be encrypted. A server may name others, whose addresses do not say
+/// that: so one sign of encryption in the configuration is enough.
+fn requires_tls(tls: &Tls, servers: &[ServerAddr]) -> bool {
+    tls.required
+        || tls.ca.is_some()
+        || tls.certificate.is_some()
+        || servers.iter().any(ServerAddr::tls_required)
+}
+
 /// The servers, as the client wants them.
 struct Servers(Vec<ServerAddr>);
 
@@ -188,5 +197,32 @@ fn note(name: &str, event: &Event, has_certificates: bool) {
         ),
         Event::ClientError(error) => log::error!("{name}: the connection failed: {error}"),
         _ => log::debug!("{name}: connection: {event}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encryption() {
+        let servers = |text: &str| -> Vec<ServerAddr> {
+            text.split(' ')
+                .map(|server| server.parse().unwrap())
+                .collect()
+        };
+        let plain = servers("nats://a b:1");
+        assert!(!requires_tls(&Tls::default(), &plain));
+        assert!(requires_tls(&Tls::default(), &servers("nats://a tls://b")));
+        let changes: [fn(&mut Tls); 3] = [
+            |tls| tls.required = true,
+            |tls| tls.ca = Some("ca.pem".into()),
+            |tls| tls.certificate = Some("cert.pem".into()),
+        ];
+        for change in changes {
+            let mut tls = Tls::default();
+            change(&mut tls);
+            assert!(requires_tls(&tls, &plain));
+        }
     }
 }
