@@ -96,6 +96,8 @@ pub struct Delivery {
 pub struct Resume {
     /// Identifies the stream: another value if it was deleted and made again.
     pub stream: u64,
+    /// The number of the last record that the stream had.
+    pub last: u64,
     /// The number of the last record that is acknowledged; 0 if there is none.
     pub acknowledged: u64,
     /// The number of the next delivery.

@@ -11,7 +11,14 @@ pub enum Finding {
     Missing(u64),
     /// It has been seen before.
     Again,
+    /// It is far before the expected one: one of the two is not of the feed.
+    Backward,
 }
+
+/// The largest distance of a message that has been seen from the next sequence number. If one record
+/// of another program has a large number, the later messages of the feed are not taken for repeated
+/// ones.
+const AGAIN_MAX: u64 = 1 << 20;
 
 /// The feed of the last record, and the next sequence number.
 #[derive(Debug, Default)]
@@ -30,12 +37,13 @@ impl Gaps {
         };
         let finding = match self.0 {
             Some((feed, next)) if feed == id.feed && *body != Body::Replaced => {
-                if id.sequence < next {
-                    return Finding::Again;
-                }
-                match first.saturating_sub(next) {
-                    0 => Finding::InOrder,
-                    missing => Finding::Missing(missing),
+                match next.checked_sub(id.sequence) {
+                    Some(1..=AGAIN_MAX) => return Finding::Again,
+                    Some(1..) => Finding::Backward,
+                    _ => match first.saturating_sub(next) {
+                        0 => Finding::InOrder,
+                        missing => Finding::Missing(missing),
+                    },
                 }
             }
             _ => Finding::InOrder,
@@ -79,6 +87,12 @@ mod tests {
             Finding::Missing(5),
             "a marker for some"
         );
+        assert_eq!(
+            check(&mut gaps, 1, 1 << 40, 0),
+            Finding::Missing((1 << 40) - 21)
+        );
+        assert_eq!(check(&mut gaps, 1, 21, 0), Finding::Backward);
+        assert_eq!(check(&mut gaps, 1, 22, 0), Finding::InOrder);
         assert_eq!(check(&mut gaps, 2, 3, 0), Finding::InOrder, "another feed");
         assert_eq!(
             gaps.check(None, &Body::Message("a".into())),

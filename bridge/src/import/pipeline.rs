@@ -143,6 +143,19 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
         let remembered = self.position.begin(resume.stream);
         self.last = resume.acknowledged.max(remembered.done);
         self.expected = resume.next_delivery;
+        if self.last > resume.last {
+            // Its next records have numbers that the position includes.
+            log::error!(
+                "{}: the stream ends at the message {}, and {} was published: it was restored from \
+                 an earlier state",
+                self.context.route,
+                resume.last,
+                self.last
+            );
+            self.last = resume.acknowledged.min(resume.last);
+            self.position.reset(resume.stream, self.last);
+            return;
+        }
         if let Some(number) = remembered.uncertain.filter(|&number| number > self.last) {
             self.context.metrics.uncertain.add(1);
             log::error!(
@@ -194,6 +207,13 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
             Finding::Again => {
                 metrics.duplicates.add(1);
                 return true;
+            }
+            Finding::Backward => {
+                log::error!(
+                    "{route}: the sequence number of the message {} of the stream is far before the \
+                     expected one: another program writes the subject",
+                    delivery.number
+                );
             }
             Finding::Missing(count) => {
                 metrics.missing.add(count);

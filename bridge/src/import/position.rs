@@ -109,16 +109,22 @@ impl Position {
         let is_known =
             magic.load(Ordering::Relaxed) == MAGIC && of.load(Ordering::Relaxed) == stream;
         if !is_known {
-            // In this order: a crash in between leaves a file that is not known.
-            magic.store(0, Ordering::Release);
-            begun.store(0, Ordering::Release);
-            done.store(0, Ordering::Release);
-            of.store(stream, Ordering::Release);
-            magic.store(MAGIC, Ordering::Release);
+            self.reset(stream, 0);
         }
         let (begun, done) = (begun.load(Ordering::Relaxed), done.load(Ordering::Relaxed));
         let uncertain = (begun != done).then_some(begun);
         Remembered { done, uncertain }
+    }
+
+    /// Begins again after a record of a stream.
+    pub fn reset(&self, stream: u64, last: u64) {
+        let [magic, of, begun, done] = self.words();
+        // In this order: a crash in between leaves a file that is not known.
+        magic.store(0, Ordering::Release);
+        begun.store(last, Ordering::Release);
+        done.store(last, Ordering::Release);
+        of.store(stream, Ordering::Release);
+        magic.store(MAGIC, Ordering::Release);
     }
 
     /// A record is about to be published.

@@ -177,9 +177,10 @@ impl Inlet for NatsInlet {
                 _ => unreachable(error),
             }
         })?;
-        let created = self.stream.cached_info().created;
+        let stream = self.stream.get_info().await.map_err(unreachable)?;
         Ok(Resume {
-            stream: created.unix_timestamp_nanos() as u64,
+            stream: stream.created.unix_timestamp_nanos() as u64,
+            last: stream.state.last_sequence,
             acknowledged: info.ack_floor.stream_sequence,
             next_delivery: info.delivered.consumer_sequence + 1,
             unacknowledged: info.num_ack_pending as u64,

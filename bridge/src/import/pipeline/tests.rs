@@ -26,6 +26,7 @@ struct Script {
 fn resume(acknowledged: u64, next_delivery: u64, unacknowledged: u64) -> Resume {
     Resume {
         stream: 5,
+        last: 100,
         acknowledged,
         next_delivery,
         unacknowledged,
@@ -235,4 +236,21 @@ fn blocked_acknowledgements() {
     assert_eq!(play_with(&mut sink, &rounds, &position, true), None);
     assert_eq!(sink.tries, 4);
     assert_eq!(position.begin(5).done, 3);
+}
+
+/// A stream that was restored has new records with numbers that the position includes.
+#[test]
+fn restored_stream() {
+    let position = Position::in_memory();
+    let rounds = [(resume(0, 1, 0), vec![(1, 1), (2, 2), (3, 3)])];
+    assert_eq!(play(&rounds, &position), (vec![1, 2, 3], Some(3)));
+    let restored = |acknowledged| Resume {
+        last: 1,
+        ..resume(acknowledged, 1, 0)
+    };
+    for acknowledged in [0, 1, 3] {
+        position.reset(5, 3);
+        let rounds = [(restored(acknowledged), vec![(1, 2), (2, 3), (3, 4)])];
+        assert_eq!(play(&rounds, &position), (vec![2, 3, 4], Some(4)));
+    }
 }
