@@ -15,7 +15,7 @@
 //! If begun and done differ after a crash, it is uncertain whether the record was published.
 
 use crate::bridge::Context;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, posix_fallocate};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -81,9 +81,8 @@ impl Position {
                     error => error.into(),
                 },
             )?;
-        if file.metadata()?.len() < SIZE.get() as u64 {
-            file.set_len(SIZE.get() as u64)?;
-        }
+        // Not a hole: a store into it would end the process if the file system were full.
+        posix_fallocate(&*file, 0, SIZE.get() as i64)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses. Its lock keeps other bridges
         // from the file, and atomics keep the accesses defined if another process writes it.
@@ -212,6 +211,21 @@ mod tests {
             },
             "another stream"
         );
+    }
+
+    /// Memory of a file without space would be a hole, whose use ends the process.
+    #[test]
+    fn no_hole() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        File::create(&path)
+            .unwrap()
+            .set_len(SIZE.get() as u64)
+            .unwrap();
+        assert_eq!(path.metadata().unwrap().blocks(), 0);
+        let _position = Position::open(directory.path(), "a").unwrap();
+        assert!(path.metadata().unwrap().blocks() > 0);
     }
 
     #[test]
