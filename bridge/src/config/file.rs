@@ -60,11 +60,13 @@ impl File {
         let name = path.display();
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| ConfigError(format!("{name}: {error}")))?;
-        // The error of the parser quotes the line, which may contain a secret in a wrong place.
         toml::from_str(&text).map_err(|error: toml::de::Error| {
             let at = error.span().map_or(0, |span| span.start);
-            let line = text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
-            ConfigError(format!("{name}: line {line}: {}", error.message()))
+            let before = text.get(..at).unwrap_or_default();
+            let number = before.matches('\n').count();
+            let line = text.lines().nth(number).unwrap_or_default();
+            let reason = without_value(error.message(), line);
+            ConfigError(format!("{name}: line {}: {reason}", number + 1))
         })
     }
 
@@ -102,10 +104,27 @@ impl File {
     }
 }
 
+/// The message of the parser about a line. It names the key in place of a value of the wrong type,
+/// which may be a secret in a wrong place.
+fn without_value(message: &str, line: &str) -> String {
+    let quotes_value = ["invalid type: ", "invalid value: ", "unknown variant "]
+        .iter()
+        .any(|start| message.starts_with(start));
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if quotes_value => {
+            let key = line
+                .split_once('=')
+                .map_or("the value", |(key, _)| key.trim());
+            format!("{key}: expected {expected}")
+        }
+        _ => message.into(),
+    }
+}
+
 impl AuthFiles {
     /// Reads the secrets.
     fn read(self) -> Result<Auth, ConfigError> {
-        let read = |path: PathBuf| Secret::read(&path);
+        let read = |key, path: PathBuf| Secret::read(key, &path);
         Ok(match self {
             Self {
                 credentials: Some(path),
@@ -113,28 +132,28 @@ impl AuthFiles {
                 user: None,
                 password: None,
                 token: None,
-            } => Auth::Credentials(read(path)?),
+            } => Auth::Credentials(read("credentials", path)?),
             Self {
                 nkey: Some(path),
                 credentials: None,
                 user: None,
                 password: None,
                 token: None,
-            } => Auth::Nkey(read(path)?),
+            } => Auth::Nkey(read("nkey", path)?),
             Self {
                 user: Some(user),
                 password: Some(path),
                 credentials: None,
                 nkey: None,
                 token: None,
-            } => Auth::Password(user, read(path)?),
+            } => Auth::Password(user, read("password", path)?),
             Self {
                 token: Some(path),
                 credentials: None,
                 nkey: None,
                 user: None,
                 password: None,
-            } => Auth::Token(read(path)?),
+            } => Auth::Token(read("token", path)?),
             Self {
                 credentials: None,
                 nkey: None,

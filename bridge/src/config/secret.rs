@@ -12,9 +12,10 @@ const SIZE_MAX: u64 = 64 << 10;
 pub struct Secret(String);
 
 impl Secret {
-    /// Reads a secret from a file, without spaces around it.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let name = path.display();
+    /// Reads a secret from a file, without spaces around it. An error names the key of the
+    /// configuration: the path may be a secret in a wrong place.
+    pub fn read(key: &str, path: &Path) -> Result<Self, ConfigError> {
+        let name = format!("the file of {key}");
         let too_large = |meta: std::fs::Metadata| meta.len() > SIZE_MAX;
         if std::fs::metadata(path).is_ok_and(too_large) {
             return fail(format!("{name}: larger than {SIZE_MAX} bytes"));

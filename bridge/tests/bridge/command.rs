@@ -61,13 +61,41 @@ fn refused() {
         &["-c", "config", "feed:/a", "->", "a"],
         "certificate and key",
     );
-    for words in [
-        &["-e", "nats://user:hunter2@host", "feed:/a", "->", "a"][..],
-        &["-c", "config"],
+}
+
+/// A secret that stands in a wrong place is not printed.
+#[apply(isolated)]
+fn misplaced_secrets() {
+    let _directory = WorkingDirectory::new();
+    let assert_hidden = |words: &[&str], says| {
+        assert_refused(words, says);
+        let error = run(words).stderr;
+        let error = String::from_utf8_lossy(&error);
+        assert!(!error.contains("8675309"), "{words:?}: {error}");
+    };
+    let route = ["feed:/a", "->", "a"];
+    for (option, says) in [
+        ("--engine=nats://user:8675309@host", "a name or a secret"),
+        ("--nkey=8675309", "the file of nkey: No such file"),
+        ("--credentials=8675309", "the file of credentials: No such"),
     ] {
-        let output = run(words);
-        assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
+        assert_hidden(&[&[option], &route[..]].concat(), says);
     }
+    for (text, says) in [
+        ("password = 8675309", "line 2: password: expected path"),
+        ("token = \"8675309\"", "the file of token: No such file"),
+        ("token = \"8675309", "line 2: invalid basic string"),
+        ("token = 8675309x", "line 2"),
+        ("token = [8675309]", "line 2: token: expected path"),
+        ("nkey = { 8675309 = 1 }", "line 2: nkey: expected path"),
+        ("[tls]\nrequired = \"8675309\"", "required: expected a bool"),
+    ] {
+        fs::write("config", format!("[auth]\n{text}\n")).unwrap();
+        assert_hidden(&[&["-c", "config"], &route[..]].concat(), says);
+    }
+    fs::write("config", "auth = 8675309\n").unwrap();
+    let words = [&["-c", "config"], &route[..]].concat();
+    assert_hidden(&words, "line 1: auth: expected");
 }
 
 /// A file and the command line together.
@@ -194,6 +222,28 @@ fn other_user() {
         "{core}"
     );
     bridge.stop();
+}
+
+/// Other processes of its user cannot read the memory of the bridge, which contains secrets.
+#[apply(isolated)]
+#[needs(nats_and_setpriv)]
+fn memory_of_the_bridge() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    set_mode(".", 0o777);
+    set_mode(std::env::temp_dir(), 0o755);
+    let prefix = ["setpriv", "--reuid=65534", "--clear-groups"];
+    let bridge = Bridge::start_with(&server, "a", &prefix, &["feed:local <- md"]);
+    bridge.wait_log("connected to the server");
+    // The files of a process that cannot be read belong to root.
+    let meta = fs::metadata(format!("/proc/{}/mem", bridge.pid())).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&meta), 0);
+    bridge.stop();
+}
+
+fn nats_and_setpriv() -> Option<&'static str> {
+    let has_setpriv = common::find_tool("setpriv").is_some();
+    nats_as_root().or((!has_setpriv).then_some("needs setpriv"))
 }
 
 fn nats_as_root() -> Option<&'static str> {

