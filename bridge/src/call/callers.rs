@@ -3,7 +3,7 @@
 use crate::bridge::Context;
 use crate::engine::{Engine, EngineError, Failure, Requester, Result};
 use crate::export::{listen, next_client};
-use crate::local::{ChannelEnd, LocalError, Scratch};
+use crate::local::{ChannelEnd, LocalError, Memory, Scratch, Share};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -31,12 +31,14 @@ where
     let clients_max = context.route.options.clients_max;
     let places = Arc::new(Semaphore::new(clients_max));
     let scratch = Rc::new(RefCell::new(Scratch::new()));
+    let memory = Memory::new(context.route.options.window_bytes);
     while let Some((client, place)) = next_client(context, &listener, &places).await {
         let caller = Caller {
             context: context.clone(),
             requester: requester.clone(),
             client,
             scratch: scratch.clone(),
+            memory: memory.clone(),
         };
         spawn_local(async move {
             caller.serve().await;
@@ -51,12 +53,21 @@ where
     Ok(())
 }
 
+/// A call of a client.
+struct Call {
+    id: u64,
+    request: Bytes,
+    _share: Share,
+}
+
 /// A client of the listener.
 struct Caller<R> {
     context: Rc<Context>,
     requester: R,
     client: ChannelEnd,
     scratch: Rc<RefCell<Scratch>>,
+    /// The memory for requests.
+    memory: Memory,
 }
 
 impl<R: Requester> Caller<R> {
@@ -70,10 +81,10 @@ impl<R: Requester> Caller<R> {
                 () = context.stopping() => None,
                 call = self.next_call() => call,
             };
-            let Some((id, request)) = call else {
+            let Some(call) = call else {
                 break;
             };
-            if !self.carry(id, request).await {
+            if !self.carry(call).await {
                 break;
             }
         }
@@ -81,57 +92,63 @@ impl<R: Requester> Caller<R> {
     }
 
     /// The next call; none at the end.
-    async fn next_call(&mut self) -> Option<(u64, Bytes)> {
+    async fn next_call(&mut self) -> Option<Call> {
         loop {
-            if let Some(found) = self.try_next_call() {
-                return found;
+            match self.try_next_call().await {
+                Ok(call) => return call,
+                Err(errno) if errno == Errno::EAGAIN => self.client.event().await,
+                Err(errno) => {
+                    let error = LocalError::new("a caller", errno);
+                    log::warn!("{}: {error}", self.context.route);
+                    return None;
+                }
             }
-            self.client.event().await;
         }
     }
 
-    /// The next call, if there is one; the inner none at the end of the session.
-    #[expect(
-        clippy::option_option,
-        reason = "nothing yet, and nothing any longer, differ"
-    )]
-    fn try_next_call(&mut self) -> Option<Option<(u64, Bytes)>> {
-        match self.client.try_next_call(&mut self.scratch.borrow_mut()) {
-            Ok(call) => Some(call),
-            Err(errno) if errno == Errno::EAGAIN => None,
-            Err(errno) => {
-                let error = LocalError::new("a caller", errno);
-                log::warn!("{}: {error}", self.context.route);
-                Some(None)
-            }
-        }
+    /// The next call, when there is memory for its request; none at the end of the session.
+    async fn try_next_call(&mut self) -> std::result::Result<Option<Call>, Errno> {
+        let Some(len) = self.client.next_len()? else {
+            return Ok(None);
+        };
+        // Before the copy: the request stays in the ring of the client as long as the memory is
+        // used up. A longer one than the engine carries is copied, and refused.
+        let Some(share) = self.memory.share(len).await else {
+            return Ok(None);
+        };
+        let call = self.client.try_next_call(&mut self.scratch.borrow_mut())?;
+        Ok(call.map(|(id, request)| Call {
+            id,
+            request,
+            _share: share,
+        }))
     }
 
     /// Carries a call, and later ones that the client makes before the reply has arrived: then it has
     /// given the former one up. Returns false if the client cannot call again.
-    async fn carry(&mut self, mut id: u64, mut request: Bytes) -> bool {
+    async fn carry(&mut self, mut call: Call) -> bool {
         let limit = Duration::from_millis(self.context.route.options.call_timeout_ms);
         loop {
             let max = self.requester.message_max();
-            if request.len() > max {
-                let (route, len) = (&self.context.route, request.len());
+            if call.request.len() > max {
+                let (route, len) = (&self.context.route, call.request.len());
                 log::error!("{route}: a request of {len} bytes is refused: the longest is {max}");
                 return self.failed();
             }
             let requester = self.requester.clone();
             let reply = select! {
-                reply = requester.request(request.clone(), limit) => reply,
-                call = self.next_call() => match call {
-                    Some(call) => {
+                reply = requester.request(call.request.clone(), limit) => reply,
+                next = self.next_call() => match next {
+                    Some(next) => {
                         self.context.metrics.failed_calls.add(1);
-                        (id, request) = call;
+                        call = next;
                         continue;
                     }
                     None => return self.failed(),
                 },
             };
             return match reply {
-                Ok(reply) => self.reply(id, &reply).await,
+                Ok(reply) => self.reply(call.id, &reply).await,
                 Err(error) => self.note(&error),
             };
         }

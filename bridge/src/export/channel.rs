@@ -5,7 +5,7 @@ use super::source::{Item, Source};
 use super::{Complaint, random_id};
 use crate::bridge::Context;
 use crate::engine::{Loss, MessageId};
-use crate::local::{ChannelEnd, Listener, LocalError, Scratch, is_temporary};
+use crate::local::{ChannelEnd, Listener, LocalError, Memory, Scratch, Share, is_temporary};
 use crate::pause::Pauses;
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -25,7 +25,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const QUEUE: usize = 64;
 
 /// A message, and its share of the memory for messages.
-type Queued = (Bytes, OwnedSemaphorePermit);
+type Queued = (Bytes, Share);
 
 /// See the module.
 pub struct ChannelSource {
@@ -42,8 +42,7 @@ struct Clients {
     context: Rc<Context>,
     sender: mpsc::Sender<Queued>,
     /// The memory for messages in the queue, in bytes.
-    memory: Arc<Semaphore>,
-    memory_max: usize,
+    memory: Memory,
     scratch: Rc<RefCell<Scratch>>,
     /// The number of clients that may be added.
     places: Arc<Semaphore>,
@@ -55,15 +54,10 @@ impl ChannelSource {
         let listener = listen(context).await?;
         let options = &context.route.options;
         let (sender, messages) = mpsc::channel(QUEUE);
-        let memory_max = options
-            .window_bytes
-            .min(Semaphore::MAX_PERMITS)
-            .min(u32::MAX as usize);
         let clients = Clients {
             context: context.clone(),
             sender,
-            memory: Arc::new(Semaphore::new(memory_max)),
-            memory_max,
+            memory: Memory::new(options.window_bytes),
             scratch: Rc::new(RefCell::new(Scratch::new())),
             places: Arc::new(Semaphore::new(options.clients_max)),
         };
@@ -103,6 +97,7 @@ impl Clients {
             let clients = self.clone();
             spawn_local(async move {
                 clients.serve(client).await;
+                clients.context.metrics.clients.subtract(1);
                 drop(place);
             });
         }
@@ -110,18 +105,21 @@ impl Clients {
 
     /// Takes the messages of a client until it ends, or the bridge stops and the client has sent
     /// nothing more.
-    async fn serve(self, mut client: ChannelEnd) {
+    async fn serve(&self, mut client: ChannelEnd) {
         let context = &self.context;
         loop {
-            // Apart, so that the buffer is not borrowed while this task waits.
-            let received = client.try_recv(&mut self.scratch.borrow_mut());
-            match received {
-                Ok(message) if message.is_empty() => return,
-                Ok(message) => {
-                    let share = message.len().min(self.memory_max) as u32;
-                    let memory = self.memory.clone().acquire_many_owned(share).await;
-                    let Ok(memory) = memory else { return };
-                    if self.sender.send((message, memory)).await.is_err() {
+            match client.next_len() {
+                Ok(None) => return,
+                Ok(Some(len)) => {
+                    // Before the copy: the message stays in the ring of the client as long as the
+                    // memory is used up.
+                    let Some(share) = self.memory.share(len).await else {
+                        return;
+                    };
+                    let Some(message) = self.receive(&mut client) else {
+                        return;
+                    };
+                    if self.sender.send((message, share)).await.is_err() {
                         return;
                     }
                 }
@@ -130,13 +128,26 @@ impl Clients {
                     () = client.event() => {}
                     () = context.stopping() => {}
                 },
-                Err(errno) => {
-                    let error = LocalError::new("a client", errno);
-                    log::warn!("{}: {error}", context.route);
-                    return;
-                }
+                Err(errno) => return self.note(errno),
             }
         }
+    }
+
+    /// The message that a client has sent. None at the end, or after an error.
+    fn receive(&self, client: &mut ChannelEnd) -> Option<Bytes> {
+        match client.try_recv(&mut self.scratch.borrow_mut()) {
+            Ok(message) => (!message.is_empty()).then_some(message),
+            Err(errno) => {
+                self.note(errno);
+                None
+            }
+        }
+    }
+
+    /// Logs why a client is no longer served.
+    fn note(&self, errno: Errno) {
+        let error = LocalError::new("a client", errno);
+        log::warn!("{}: {error}", self.context.route);
     }
 }
 

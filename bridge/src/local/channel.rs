@@ -47,6 +47,14 @@ impl ChannelEnd {
         Ok(Self { readiness, channel })
     }
 
+    /// The length of the next message or request, with its header; none at the end of the session.
+    /// The message stays.
+    pub fn next_len(&mut self) -> Result<Option<usize>> {
+        // SAFETY: only this function uses the half, and it has the end for itself.
+        let mut half = unsafe { self.channel.recv_half() };
+        Ok(half.peek(Deadline::never())?.map(|(_, len)| len))
+    }
+
     /// The next message; empty at the end of the session.
     pub fn try_recv(&mut self, scratch: &mut Scratch) -> Result<Bytes> {
         let receive = |buffer: &mut [_]| {

@@ -2,11 +2,13 @@
 
 mod channel;
 mod fifo;
+mod memory;
 mod readiness;
 mod scratch;
 
 pub use channel::{ChannelEnd, Listener, channel_options, connect_channel, is_temporary};
 pub use fifo::{FifoReader, FifoWriter};
+pub use memory::{Memory, Share};
 pub use readiness::Readiness;
 pub use scratch::Scratch;
 

@@ -144,6 +144,38 @@ fn client_waits() {
     bridge.stop();
 }
 
+/// Messages of many clients stay in their rings as long as the memory of the route is used up.
+#[apply(isolated)]
+#[needs(nats)]
+fn memory_of_the_route() {
+    const CLIENTS: u64 = 16;
+    let _directory = WorkingDirectory::new();
+    let mut server = Server::start("nats");
+    server.kill();
+    // In kibibytes, without shared memory: the messages do not fit.
+    let prefix = ["sh", "-c", "ulimit -d 81920; exec \"$@\"", "sh"];
+    let words = ["-o", "window_bytes=65536", "channel:in -> in"];
+    let bridge = Bridge::start_with(&server, "a", &prefix, &words);
+    let options = Options {
+        message_max: 7 << 20,
+        ..options()
+    };
+    let message = vec![7; 7 << 20];
+    let connect = |_| {
+        let client = channel::connect(&c_path("in"), &options, &mut deadline(LONG)).unwrap();
+        send(&client, &message, LONG).unwrap();
+        client
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(connect).collect();
+    bridge.wait_number("clients", CLIENTS);
+    server.restart();
+    // The server takes none of this length.
+    bridge.wait_number("lost", CLIENTS);
+    drop(clients);
+    bridge.wait_number("clients", 0);
+    bridge.stop();
+}
+
 /// SIGTERM completes what clients have already sent.
 #[apply(isolated)]
 #[needs(nats)]
