@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | the command line and the configuration file |
 //! | [`bridge`] | the threads of the routes |
+//! | [`context`] | the values that the parts of a route share |
 //! | [`engine`] | what carries messages between machines: traits, and NATS JetStream |
 //! | [`export`] | from a local source to a stream |
 //! | [`import`] | from a stream to a local sink |
@@ -15,6 +16,7 @@
 mod bridge;
 mod call;
 mod config;
+mod context;
 mod engine;
 mod export;
 mod import;

@@ -1,6 +1,6 @@
 //! Local programs that call a subject: they call over the channels of a listener.
 
-use crate::bridge::Context;
+use crate::context::Context;
 use crate::engine::{Engine, EngineError, Failure, Requester, Result};
 use crate::export::{listen, next_client};
 use crate::local::{ChannelEnd, LocalError, Memory, Scratch, Share};

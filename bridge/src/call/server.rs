@@ -1,7 +1,7 @@
 //! A subject that calls a local server.
 
 use super::worker::{Done, Job, Workers};
-use crate::bridge::Context;
+use crate::context::Context;
 use crate::engine::{Engine, Responder, Result};
 use std::time::{Duration, Instant};
 use tokio::select;

@@ -1,7 +1,7 @@
 //! The threads that call a local server, each over a channel of its own.
 
-use crate::bridge::Context;
 use crate::config::Local;
+use crate::context::Context;
 use crate::local::{LocalError, channel_options, connect_channel};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};

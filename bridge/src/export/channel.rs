@@ -3,7 +3,7 @@
 
 use super::source::{Item, Source};
 use super::{Complaint, random_id};
-use crate::bridge::Context;
+use crate::context::Context;
 use crate::engine::{Loss, MessageId};
 use crate::local::{ChannelEnd, Listener, LocalError, Memory, Scratch, Share, is_temporary};
 use crate::pause::Pauses;

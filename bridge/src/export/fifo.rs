@@ -2,7 +2,7 @@
 
 use super::source::{Item, Source};
 use super::{Complaint, random_id};
-use crate::bridge::Context;
+use crate::context::Context;
 use crate::engine::{Loss, MessageId};
 use crate::local::{FifoReader, LocalError, Scratch};
 use crate::pause::Pauses;

@@ -5,10 +5,12 @@
 //! | `window` | the records that the engine has not confirmed |
 //! | `pipeline` | sending, confirmations, repetition after a failure |
 //! | `source` | the interface of a source |
-//! | `feed` | a subscriber of a local feed |
+//! | `feed` | the messages of a local feed |
+//! | `anchor` | the subscribers of a local feed |
 //! | `channel` | the clients of a listener |
 //! | `fifo` | the reader of a FIFO |
 
+mod anchor;
 mod channel;
 mod feed;
 mod fifo;
@@ -20,7 +22,7 @@ pub use channel::{ChannelSource, listen, next_client};
 pub use feed::FeedRoute;
 pub use fifo::FifoSource;
 
-use crate::bridge::Context;
+use crate::context::Context;
 use crate::engine::{Engine, FeedId, Result};
 use crate::local::LocalError;
 use crate::pause::Pauses;

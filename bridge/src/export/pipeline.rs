@@ -6,7 +6,7 @@
 
 use super::source::{Item, Source};
 use super::window::Window;
-use crate::bridge::Context;
+use crate::context::Context;
 use crate::engine::{Body, EngineError, Failure, MessageId, Outlet, Record, Result};
 use crate::pause::Pauses;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A client of a local listener.
 
 use super::sink::{Put, Sink};
-use crate::bridge::Context;
 use crate::config::{Local, RouteOptions};
+use crate::context::Context;
 use crate::local::{ChannelEnd, LocalError, channel_options, connect_channel};
 use crate::pause::Pauses;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A local feed.
 
 use super::sink::{Put, Sink};
-use crate::bridge::Context;
+use crate::context::Context;
 use crate::local::{LocalError, Readiness, c_path};
 use std::time::Duration;
 use tokio::select;

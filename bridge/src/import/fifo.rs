@@ -1,8 +1,8 @@
 //! A writer of a local FIFO.
 
 use super::sink::{Put, Sink};
-use crate::bridge::Context;
 use crate::config::Local;
+use crate::context::Context;
 use crate::local::{FifoWriter, LocalError};
 use crate::pause::Pauses;
 use std::time::Duration;

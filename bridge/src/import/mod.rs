@@ -20,7 +20,7 @@ pub use channel::ChannelSink;
 pub use feed::FeedSink;
 pub use fifo::FifoSink;
 
-use crate::bridge::Context;
+use crate::context::Context;
 use crate::engine::{Engine, Result};
 use pipeline::Pipeline;
 use position::Position;

@@ -8,7 +8,7 @@
 use super::gaps::{Finding, Gaps};
 use super::position::Position;
 use super::sink::{Put, Sink};
-use crate::bridge::Context;
+use crate::context::Context;
 use crate::engine::{Body, Delivery, EngineError, Failure, FeedId, Inlet, Result, Resume};
 use crate::pause::Pauses;
 use std::time::Duration;

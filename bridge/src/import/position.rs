@@ -14,7 +14,7 @@
 //!
 //! If begun and done differ after a crash, it is uncertain whether the record was published.
 
-use crate::bridge::Context;
+use crate::context::Context;
 use nix::fcntl::{Flock, FlockArg, posix_fallocate};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use std::fs::{File, OpenOptions};
