@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::select;
 use tokio::time::sleep;
 
-/// The number of records after which an acknowledgement is sent, even if more have arrived.
+/// The number of records after which an acknowledgement is sent if possible, even if more have arrived.
 const ACKNOWLEDGE_EVERY: u64 = 256;
 /// The longest pause after a failure.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -120,7 +120,8 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
                     return Ok(Stopped);
                 }
                 if self.unacknowledged >= ACKNOWLEDGE_EVERY {
-                    self.acknowledge().await?;
+                    // Without a wait: the deliveries that have arrived come first.
+                    self.try_acknowledge().await;
                 }
                 delivery = self.inlet.try_next()?;
             }
@@ -298,7 +299,7 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
         Ok(())
     }
 
-    /// The same, if the connection takes the acknowledgement at once. The sink is not served: its
+    /// The same, if the connection takes the acknowledgement at once. Does not serve the sink, whose
     /// next event is for the message that waits.
     async fn try_acknowledge(&mut self) {
         let Some((_, receipt)) = &self.receipt else {

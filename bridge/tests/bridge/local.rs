@@ -360,6 +360,43 @@ fn to_a_fifo() {
     fs::remove_file("log").unwrap();
 }
 
+/// A slow reader gets all that the bridge has received, without a server that takes
+/// acknowledgements, and SIGTERM ends the bridge.
+#[apply(isolated)]
+#[needs(nats)]
+fn slow_reader_without_engine() {
+    const RECORDS: u64 = 400;
+    let _directory = WorkingDirectory::new();
+    let mut server = Server::start("nats");
+    let streams = Streams::of(&server);
+    streams.create("log", |_| ());
+    streams.send("log", (0..RECORDS).map(bytes_of));
+    fifo::create(&c_path("log"), 0o600, false).unwrap();
+    let mut bridge = Bridge::start(&server, "a", &["-o", "durable=here", "fifo:log <- log"]);
+    let fifo = fifo::open(&c_path("log"), Side::Read, deadline(LONG)).unwrap();
+    wait_until("the deliveries", || {
+        streams
+            .pending("log", "here")
+            .is_some_and(|(_, left)| left == 0)
+            && bridge.number("messages") >= Some(16)
+    });
+    server.kill();
+    bridge.wait_log("disconnected from the server");
+    let mut buffer = vec![0; 4096];
+    for number in 0..RECORDS {
+        // The FIFO, which has space for 16 records, is full: the bridge tries to acknowledge.
+        wait_until("a full FIFO", || {
+            bridge.number("messages") >= Some(RECORDS.min(number + 16))
+        });
+        let fd = fifo.as_fd();
+        let len = record::recv(fd, to_fill(&mut buffer), deadline(LONG)).unwrap();
+        assert_eq!(number_of(&buffer[..len]), number);
+    }
+    bridge.signal(libc::SIGTERM);
+    assert_eq!(bridge.end(), Some(0));
+    fs::remove_file("log").unwrap();
+}
+
 /// Calls cross two bridges.
 #[apply(isolated)]
 #[needs(nats)]

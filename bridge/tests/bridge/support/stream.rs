@@ -159,7 +159,7 @@ impl Streams {
     }
 
     /// The numbers of unacknowledged messages of a consumer, and of messages that were not delivered.
-    fn pending(&self, name: &str, durable: &str) -> Option<(usize, u64)> {
+    pub fn pending(&self, name: &str, durable: &str) -> Option<(usize, u64)> {
         self.runtime.block_on(async {
             let stream = self.jetstream().get_stream(name).await.unwrap();
             let info = stream.consumer_info(durable).await.ok()?;
