@@ -18,6 +18,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 use support::{Bridge, Publisher, Reader, Server, runtime};
 use unixipc::deadline::Deadline;
+use unixipc::transport::spin::SpinPolicy;
 
 /// The number of messages in flight, that of the bridge.
 const WINDOW: usize = 4096;
@@ -183,7 +184,7 @@ impl Bare {
     /// Receives and acknowledges all messages.
     fn receive(&self, count: u64) -> Run {
         self.runtime.block_on(async {
-            let mut messages = self.consumer("bare").await;
+            let mut messages = self.consumer("md").await;
             let (start, cpu) = (Instant::now(), common::clock::cpu_time());
             for number in 1..=count as usize {
                 let message = messages.next().await.unwrap().unwrap();
@@ -258,7 +259,9 @@ fn import(server: &Server, round: usize, count: u64) -> Run {
     let words = ["-o", "ring_size=4194304", "feed:local <- md"];
     let start = Instant::now();
     let bridge = Bridge::start(server, &format!("import{round}"), &words);
-    let mut reader = Reader::new("local");
+    // A reader that spins would take the processor of the server or of the bridge.
+    let no_spin = SpinPolicy::For(Duration::ZERO);
+    let mut reader = Reader::with("local", |options| options.spin = no_spin);
     let mut buffer = vec![0; 1 << 20];
     for _ in 0..count {
         let buffer = unixipc::bytes::to_fill(&mut buffer);

@@ -13,10 +13,13 @@ use crate::engine::{Body, Delivery, EngineError, Failure, FeedId, Inlet, Result,
 use crate::pause::Pauses;
 use std::time::Duration;
 use tokio::select;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// The number of records after which an acknowledgement is sent if possible, even if more have arrived.
 const ACKNOWLEDGE_EVERY: u64 = 256;
+/// The time after which fewer records are acknowledged. Each acknowledgement costs the server more than
+/// a delivery.
+const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(5);
 /// The longest pause after a failure.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The letters of a marker for local receivers.
@@ -36,6 +39,8 @@ pub struct Pipeline<'a, I, S> {
     expected: u64,
     /// The receipt that acknowledges all records that the sink has, and the number of its record.
     receipt: Option<(u64, String)>,
+    /// When this receipt is used, if [`ACKNOWLEDGE_EVERY`] does not come first.
+    acknowledge_at: Instant,
     unacknowledged: u64,
 }
 
@@ -54,6 +59,7 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
             last: 0,
             expected: 0,
             receipt: None,
+            acknowledge_at: Instant::now(),
             unacknowledged: 0,
             context,
         }
@@ -70,6 +76,7 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
                 }
                 Err(error) => error,
             };
+            self.try_acknowledge().await;
             let (route, metrics) = (&self.context.route, &self.context.metrics);
             metrics.failures.add(1);
             metrics.set_error(Some(error.to_string()));
@@ -112,6 +119,10 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
                 biased;
                 delivery = self.inlet.next() => delivery?,
                 () = self.sink.event() => continue,
+                () = sleep_until(self.acknowledge_at), if self.receipt.is_some() => {
+                    self.acknowledge().await?;
+                    continue;
+                }
                 () = self.context.stopping() => return Ok(Stopped),
             };
             let mut delivery = Some(delivery);
@@ -125,7 +136,6 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
                 }
                 delivery = self.inlet.try_next()?;
             }
-            self.acknowledge().await?;
             self.pauses.reset();
             self.context.metrics.set_error(None);
         }
@@ -193,6 +203,9 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
             .as_ref()
             .is_none_or(|&(number, _)| number < delivery.number)
         {
+            if self.receipt.is_none() {
+                self.acknowledge_at = Instant::now() + ACKNOWLEDGE_AFTER;
+            }
             self.receipt = Some((delivery.number, delivery.receipt));
         }
         self.unacknowledged += 1;
