@@ -32,8 +32,8 @@ pub struct Audience {
     /// Whether this process is registered for `membarrier`.
     membarrier: bool,
     lossy_only: bool,
-    /// How long a reliable subscriber may hold the publisher up; 0 without limit.
-    stall: Duration,
+    /// How long a reliable subscriber may hold the publisher up, in nanoseconds; 0 without limit.
+    stall_ns: u64,
     timer: PollTimer,
     /// The number of messages that were published when subscribers last held the publisher up.
     held_at: Option<u64>,
@@ -66,7 +66,7 @@ impl Audience {
         max: usize,
         membarrier: bool,
         lossy_only: bool,
-        stall: Duration,
+        stall_ns: u64,
     ) -> Result<Self> {
         Ok(Self {
             events: Events::new()?,
@@ -76,7 +76,7 @@ impl Audience {
             fences: Fences::new(membarrier),
             membarrier,
             lossy_only,
-            stall,
+            stall_ns,
             timer: PollTimer::default(),
             held_at: None,
             is_awaited: false,
@@ -274,19 +274,19 @@ impl Audience {
             let head = subscription.refresh(tail);
             let holds = !feeding.ring.is_free(need, head);
             let held = subscription.hold(holds, now);
-            if !holds || self.stall.is_zero() {
+            if !holds || self.stall_ns == 0 {
                 continue;
             }
-            match self.stall.saturating_sub(held) {
-                Duration::ZERO => {
+            match self.stall_ns.saturating_sub(held) {
+                0 => {
                     subscription.kind = Kind::Demoted;
                     subscription.hold(false, now);
                     feeding.ring.demote(&feeding.memory.control().words);
                 }
-                left => next = Some(next.map_or(left, |next: Duration| next.min(left))),
+                left => next = Some(next.map_or(left, |next: u64| next.min(left))),
             }
         }
-        next
+        next.map(Duration::from_nanos)
     }
 
     /// Prepares [`Audience::set_readable_after`].

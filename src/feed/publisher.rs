@@ -22,7 +22,6 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
-use std::time::Duration;
 
 /// A feed with subscribers looks for clients and dead subscribers after each publication whose number
 /// is a multiple of this, a power of two, and after those that find a subscriber asleep.
@@ -61,7 +60,7 @@ impl Feed {
         let (memory, fd) = FeedMemory::create(&label::FEED, geometry, options.pages)?;
         let membarrier = membarrier::register();
         let lossy_only = options.lossy_only;
-        let stall = Duration::from_millis(options.stall_ms);
+        let stall_ns = options.stall_ms.saturating_mul(1_000_000);
         for (word, number) in memory.control().identity.id.iter().zip(new_id()) {
             word.store(number, Ordering::Relaxed);
         }
@@ -70,7 +69,7 @@ impl Feed {
         Ok(Self {
             ring: Publisher::new(geometry),
             memory,
-            audience: Audience::new(fd, subscribers_max, membarrier, lossy_only, stall)?,
+            audience: Audience::new(fd, subscribers_max, membarrier, lossy_only, stall_ns)?,
             reserved: 0,
             max: geometry.longest() as usize,
             service_mask: 0,

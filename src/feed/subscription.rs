@@ -14,7 +14,6 @@ use crate::transport::pipe_ends::PeerDoorbell;
 use probe::probe;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 /// Whether the publisher waits for a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,15 +122,15 @@ impl Subscription {
 
     /// Records whether it holds the publisher up at `now`, in nanoseconds. Returns for how long it has
     /// done so.
-    pub fn hold(&mut self, holds: bool, now: u64) -> Duration {
+    pub fn hold(&mut self, holds: bool, now: u64) -> u64 {
         if !holds {
             self.held_since = 0;
-            return Duration::ZERO;
+            return 0;
         }
         if self.held_since == 0 {
             self.held_since = now.max(1);
         }
-        Duration::from_nanos(now.saturating_sub(self.held_since))
+        now.saturating_sub(self.held_since)
     }
 
     /// Whether it holds the publisher up.
