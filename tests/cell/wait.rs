@@ -273,14 +273,12 @@ fn signals() {
         let (_memory, cell) = new_cell(100, WAITABLE);
 
         let interrupted = fork(|| assert_eq!(cell.wait(0, INTR), Err(EINTR)));
-        interrupted.wait_asleep();
-        interrupted.signal(SIGUSR1);
+        interrupted.interrupt(SIGUSR1);
         interrupted.join();
 
         let stopped = stopped_writer(&cell);
         let interrupted = fork(|| assert_eq!(cell.store(b"mine", INTR), Err(EINTR)));
-        interrupted.wait_asleep();
-        interrupted.signal(SIGUSR1);
+        interrupted.interrupt(SIGUSR1);
         interrupted.join();
         drop(stopped);
 

@@ -95,6 +95,17 @@ impl Child {
         unsafe { info.si_pid() != 0 }
     }
 
+    /// Waits until the child sleeps in the kernel, and sends it a signal until it ends: it may have
+    /// slept elsewhere before the call that the signal interrupts.
+    #[track_caller]
+    pub fn interrupt(&self, signal: c_int) {
+        self.wait_asleep();
+        wait_until("the end of an interrupted call", || {
+            self.signal(signal);
+            self.has_ended()
+        });
+    }
+
     /// Waits until the child sleeps in the kernel.
     #[track_caller]
     pub fn wait_asleep(&self) {
