@@ -187,12 +187,13 @@ impl Audience {
         if !self.subscriptions.is_full() {
             return;
         }
-        while let Some(index) = self
-            .subscriptions
-            .iter()
-            .position(|each| sys::is_hung_up(each.pipe()) == Ok(true))
-        {
-            self.forget(index);
+        let mut index = 0;
+        while let Some(each) = self.subscriptions.get(index) {
+            if sys::is_hung_up(each.pipe()) == Ok(true) {
+                self.forget(index);
+            } else {
+                index += 1;
+            }
         }
     }
 
@@ -263,9 +264,7 @@ impl Audience {
         let now = sys::monotonic_ns();
         let tail = feeding.ring.tail();
         let mut next = None;
-        if !self.is_held_up(feeding.ring) {
-            self.end_stalls();
-        }
+        self.end_old_stalls(feeding.ring);
         self.held_at = Some(feeding.ring.count());
         for subscription in self.subscriptions.iter_mut() {
             if subscription.kind != Kind::Reliable {
@@ -289,7 +288,7 @@ impl Audience {
         next.map(Duration::from_nanos)
     }
 
-    /// Prepares [`Audience::set_readable_after`].
+    /// Prepares [`Audience::await_event`].
     pub fn prepare_polling(&mut self) -> Result<()> {
         self.timer.create(&self.events)
     }
@@ -316,9 +315,11 @@ impl Audience {
         self.is_awaited = false;
     }
 
-    /// Whether subscribers hold the publisher up: it has published nothing since they did.
-    pub fn is_held_up(&self, ring: &Publisher) -> bool {
-        self.held_at == Some(ring.count())
+    /// As [`Audience::end_stalls`], if a message was published since a subscriber held the publisher up.
+    pub fn end_old_stalls(&mut self, ring: &Publisher) {
+        if self.held_at != Some(ring.count()) {
+            self.end_stalls();
+        }
     }
 
     /// Records that no subscriber holds the publisher up any longer.

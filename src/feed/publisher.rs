@@ -4,7 +4,7 @@ use super::audience::{Audience, Feeding, WakeUps};
 use super::handshake::FeedMemory;
 use super::listener::Listening;
 use super::options::FeedOptions;
-use super::space::{FALLBACK_SLEEP, SpaceBell, SpaceCondition};
+use super::space::{SpaceBell, SpaceCondition};
 use super::subscription::Report;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
@@ -225,9 +225,7 @@ impl Feed {
             if condition.is_free()? {
                 return Ok(());
             }
-            let fallback = (!woken).then_some(FALLBACK_SLEEP);
-            let most = [check_again.get(), fallback].into_iter().flatten().min();
-            condition.audience.await_event(most);
+            condition.audience.await_event(bell.longest_sleep(woken));
             return Err(errno!(EAGAIN));
         }
         if let Some(theirs) = &theirs {
@@ -355,9 +353,7 @@ impl Feed {
     pub fn subscribers(&mut self, mut each: impl FnMut(Report)) -> Result<usize> {
         self.check_process()?;
         let (count, tail, oldest) = (self.ring.count(), self.ring.tail(), self.ring.oldest());
-        if !self.audience.is_held_up(&self.ring) {
-            self.audience.end_stalls();
-        }
+        self.audience.end_old_stalls(&self.ring);
         let subscriptions = self.audience.subscriptions();
         for subscription in subscriptions.iter_mut() {
             each(subscription.report(count, tail, oldest));

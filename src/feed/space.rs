@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// The longest sleep of a publisher whose announcement the subscribers may miss.
-pub const FALLBACK_SLEEP: Duration = Duration::from_millis(1);
+const FALLBACK_SLEEP: Duration = Duration::from_millis(1);
 
 /// The condition that a publisher waits for: the subscribers that it waits for leave space for a
 /// record.
@@ -77,6 +77,15 @@ impl<'a> SpaceBell<'a> {
             check_again,
         })
     }
+
+    /// After what time to check the condition again, even if nothing has happened; none without limit.
+    pub fn longest_sleep(&self, woken_by_peer: bool) -> Option<Duration> {
+        let fallback = (!woken_by_peer).then_some(FALLBACK_SLEEP);
+        [self.check_again.get(), fallback]
+            .into_iter()
+            .flatten()
+            .min()
+    }
 }
 
 impl Doorbell for SpaceBell<'_> {
@@ -93,9 +102,7 @@ impl Doorbell for SpaceBell<'_> {
         _epoch: u32,
         woken_by_peer: bool,
     ) -> Result<()> {
-        let check_again = self.check_again.get();
-        let fallback = (!woken_by_peer).then_some(FALLBACK_SLEEP);
-        let most = [check_again, fallback].into_iter().flatten().min();
+        let most = self.longest_sleep(woken_by_peer);
         let mut fds = [PollFd::new(self.epoll, PollFlags::POLLIN)];
         deadline.any(&mut fds, most).map(drop)
     }
