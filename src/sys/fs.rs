@@ -60,8 +60,9 @@ pub fn flock(fd: BorrowedFd, operation: c_int) -> Result<()> {
     }
 }
 
-/// Takes a write lease on the file of a descriptor (`F_SETLEASE`, fcntl(2)). `EAGAIN` if any other description of the file is open. The kernel
-/// signals a process that opens the file by SIGURG, whose default action is none.
+/// Takes a write lease on the file of a descriptor (`F_SETLEASE`, fcntl(2)). `EAGAIN` if any other
+/// description of the file is open. The kernel signals a process that opens the file by SIGURG, whose
+/// default action is none.
 pub fn lease(fd: BorrowedFd) -> Result<()> {
     let control = |command: c_int, argument: c_int| {
         // SAFETY: no pointers.

@@ -86,10 +86,8 @@ pub fn peek(socket: BorrowedFd) -> Result<Hello> {
     }
     let fds = descriptors(&mut control, msg_flags)?;
     match fds {
-        // The message is not truncated, and has exactly two descriptors.
-        [Some(first), Some(second), None]
-            if len == HELLO_LEN && msg_flags & libc::MSG_TRUNC == 0 =>
-        {
+        // The message is not truncated.
+        [Some(first), Some(second)] if len == HELLO_LEN && msg_flags & libc::MSG_TRUNC == 0 => {
             let fds = [first, second];
             Ok(Hello { bytes, fds })
         }
@@ -128,9 +126,9 @@ fn part_of(buffer: &mut [MaybeUninit<u8>]) -> iovec {
     }
 }
 
-/// The first three descriptors that came with a message.
-fn descriptors(control: &mut RecvControl, msg_flags: c_int) -> Result<[Option<OwnedFd>; 3]> {
-    let mut fds = [MaybeUninit::new(-1); 3];
+/// The first two descriptors that came with a message.
+fn descriptors(control: &mut RecvControl, msg_flags: c_int) -> Result<[Option<OwnedFd>; 2]> {
+    let mut fds = [MaybeUninit::new(-1); 2];
     let count = control.store(&mut fds, msg_flags)?;
     let mut owned = fds.into_iter().take(count).map(|fd| {
         // SAFETY: all of the array is initialised.
@@ -139,5 +137,5 @@ fn descriptors(control: &mut RecvControl, msg_flags: c_int) -> Result<[Option<Ow
         unsafe { own(fd) }.ok()
     });
     let mut next = || owned.next().flatten();
-    Ok([next(), next(), next()])
+    Ok([next(), next()])
 }
