@@ -161,7 +161,7 @@ fn killed_writers() {
             writers.push(fork(|| write(&memory, &shared, round, 0)));
             thread::sleep(Duration::from_micros(random.below(2000)));
         }
-        // On a slow machine, all writers so far may have been killed too early.
+        // On a slow machine, each writer may have been killed before its first value.
         wait_until("a store and a load", || {
             [STORES, LOADS].map(|which| shared.count(which).load(Ordering::Relaxed) > 0)
                 == [true; 2]

@@ -23,7 +23,7 @@ fn carry(count: u64, mut disturb: impl FnMut(u64)) {
     let (mut next, mut step) = (0, 0);
     let part = count / 8;
     // A feed thus holds less than a part when it ends, and the reader has connected to the next feed
-    // before that one ends: what a feed without a subscriber has published is gone with it.
+    // before that one ends: a feed that ends without a subscriber loses its messages.
     let ahead = part / 2;
     let end = Instant::now() + Duration::from_secs(90);
     while next < count {

@@ -108,6 +108,16 @@ struct FullOnce<'a> {
     seen: Option<Remembered>,
 }
 
+impl<'a> FullOnce<'a> {
+    fn new(position: &'a Position) -> Self {
+        Self {
+            position,
+            tries: 0,
+            seen: None,
+        }
+    }
+}
+
 impl Sink for FullOnce<'_> {
     fn try_put(&mut self, _: &[u8]) -> Put {
         self.tries += 1;
@@ -208,11 +218,7 @@ fn uncertain() {
 #[test]
 fn certain_while_the_sink_is_full() {
     let position = Position::in_memory();
-    let mut sink = FullOnce {
-        position: &position,
-        tries: 0,
-        seen: None,
-    };
+    let mut sink = FullOnce::new(&position);
     let rounds = [(resume(0, 1, 0), vec![(1, 1), (2, 2)])];
     assert_eq!(play_into(&mut sink, &rounds, &position), Some(2));
     let remembered = Remembered {
@@ -227,11 +233,7 @@ fn certain_while_the_sink_is_full() {
 #[test]
 fn blocked_acknowledgements() {
     let position = Position::in_memory();
-    let mut sink = FullOnce {
-        position: &position,
-        tries: 0,
-        seen: None,
-    };
+    let mut sink = FullOnce::new(&position);
     let rounds = [(resume(0, 1, 0), vec![(1, 1), (2, 2), (3, 3)])];
     assert_eq!(play_with(&mut sink, &rounds, &position, true), None);
     assert_eq!(sink.tries, 4);
