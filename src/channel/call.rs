@@ -136,8 +136,10 @@ impl<'a> Caller<'a> {
         }
         let expires = deadline.start();
         if deadline.is_never() || !self.recv.is_idle() {
-            preserve_errno_on_success(|| self.recv.link(&mut deadline).map(drop))?;
-            self.discard_late(&mut deadline)?;
+            preserve_errno_on_success(|| {
+                self.recv.link(&mut deadline)?;
+                self.discard_late(&mut deadline)
+            })?;
         }
         let id = self.send_request(request, expires, &mut deadline)?;
         self.receive_reply(id, reply, &mut deadline)
@@ -183,14 +185,16 @@ impl<'a> Caller<'a> {
     /// Waits for space. Discards late replies until there is space.
     #[cold]
     fn wait_for_space(&mut self, len: usize, deadline: &mut Deadline) -> Result<(&'a Link, Space)> {
-        loop {
-            let wait = deadline.within(DISCARD_INTERVAL);
-            match self.send.reserve_space(len, wait) {
-                Err(error) if error == Errno::ETIMEDOUT => deadline.remaining()?,
-                reserved => return reserved,
-            };
-            self.discard_late(deadline)?;
-        }
+        preserve_errno_on_success(|| {
+            loop {
+                let wait = deadline.within(DISCARD_INTERVAL);
+                match self.send.reserve_space(len, wait) {
+                    Err(error) if error == Errno::ETIMEDOUT => deadline.remaining()?,
+                    reserved => return reserved,
+                };
+                self.discard_late(deadline)?;
+            }
+        })
     }
 
     /// Receives the reply to the call `id`. The session must not end before that.

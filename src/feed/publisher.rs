@@ -8,7 +8,7 @@ use super::space::{SpaceBell, SpaceCondition};
 use super::subscription::Report;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
-use crate::errno::{Result, errno, preserve_errno_on_success};
+use crate::errno::{Result, errno, preserve_errno, preserve_errno_on_success};
 use crate::shared_copy;
 use crate::sys::{self, CancelGuard, membarrier};
 use crate::transport::broadcast::Publisher;
@@ -270,7 +270,7 @@ impl Feed {
     #[cold]
     #[inline(never)]
     fn after_publish(&mut self) {
-        let any_asleep = self.audience.notify(&self.memory);
+        let any_asleep = preserve_errno(|| self.audience.notify(&self.memory));
         if !self.is_service_due() && !any_asleep {
             return;
         }

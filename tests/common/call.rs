@@ -34,6 +34,7 @@ pub fn outcome(call: impl FnOnce() -> ssize_t) -> Outcome {
     set_errno(SENTINEL);
     let ret = call();
     if ret >= 0 {
+        assert_eq!(errno(), SENTINEL, "errno after success");
         return Ok(ret as usize);
     }
     assert_eq!(ret, -1);

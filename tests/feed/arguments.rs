@@ -1,13 +1,15 @@
 //! Invalid arguments, options, and output structures.
 
 use crate::support::*;
+use common::child::{thread_id, wait_asleep};
 use common::filter;
 use libc::{
-    E2BIG, EAGAIN, EBADF, EBUSY, EINVAL, EMSGSIZE, ENAMETOOLONG, EOPNOTSUPP, EPROTO, c_int,
+    E2BIG, EAGAIN, EBADF, EBUSY, EINVAL, EMSGSIZE, ENAMETOOLONG, EOPNOTSUPP, EPROTO, c_int, pid_t,
 };
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::ptr::{null, null_mut};
+use std::sync::mpsc;
 use std::{fs::File, mem, net};
 
 const SIZE: usize = size_of::<ipc_feed_opts>();
@@ -480,6 +482,18 @@ fn expect_unchanged_errno() {
             .into_iter()
             .for_each(|thread| thread.join().unwrap());
     });
+    // A publication wakes a subscriber that sleeps.
+    std::thread::scope(|scope| {
+        let (sleeper, sleeps) = mpsc::channel();
+        let first = &first;
+        scope.spawn(move || {
+            sleeper.send(thread_id()).unwrap();
+            keeps(|| first.recv(LONG).unwrap());
+        });
+        wait_asleep(sleeps.recv().unwrap() as pid_t);
+        assert_eq!(keeps(|| feed.publish(b"x", 0)), DONE);
+    });
+    sub.recv(LONG).unwrap();
     keeps(|| drop(feed));
     assert_eq!(keeps(|| sub.recv(LONG)), END);
     keeps(|| drop(sub));
