@@ -119,11 +119,51 @@ SUBJECT_INLINE void in_place_get(size_t len, uint64_t n)
 
 SUBJECT_LOOP(in_place)
 
+/* The subscriber polls, as those of libraries that cannot sleep. */
+SUBJECT_INLINE void polled_get(size_t len, uint64_t n)
+{
+    ssize_t got;
+
+    while ((got = ipc_sub_recv(sub, subject_in, len, NULL, 0)) < 0 && errno == EAGAIN)
+        subject_spin();
+    if (got != (ssize_t)len)
+        err(1, "ipc_sub_recv");
+    subject_check(subject_in, len, n);
+}
+
+#define polled_put feed_put
+
+SUBJECT_LOOP(polled)
+
+SUBJECT_INLINE void polled_in_place_get(size_t len, uint64_t n)
+{
+    const void *payload;
+    ssize_t got;
+
+    while ((got = ipc_sub_peek(sub, &payload, NULL, 0)) < 0 && errno == EAGAIN)
+        subject_spin();
+    if (got != (ssize_t)len)
+        err(1, "ipc_sub_peek");
+    subject_check(payload, len, n);
+    subject_must(ipc_sub_release(sub), "ipc_sub_release");
+}
+
+#define polled_in_place_put in_place_put
+
+SUBJECT_LOOP(polled_in_place)
+
 /* --- one feed with many subscribers --- */
 
 static void broadcast_prepare(void)
 {
     make_sockets(subject.n);
+}
+
+/* The publisher has a processor of its own, and spins. */
+static void polled_broadcast_prepare(void)
+{
+    spin_us = 1000000;
+    broadcast_prepare();
 }
 
 static void broadcast_open(void)
@@ -148,8 +188,13 @@ static const struct subject_transport broadcast = {broadcast_prepare, broadcast_
                                                    pair_close};
 static const struct subject_transport in_place_broadcast = {broadcast_prepare, broadcast_open,
                                                             in_place_loop, pair_close};
+static const struct subject_transport polled_broadcast = {polled_broadcast_prepare, broadcast_open,
+                                                          polled_loop, pair_close};
+static const struct subject_transport polled_in_place_broadcast = {
+    polled_broadcast_prepare, broadcast_open, polled_in_place_loop, pair_close};
 
-#define FLAGS "ours,isolated"
+#define FLAGS  "ours,isolated"
+#define POLLED FLAGS ",spins"
 
 const struct subject_row unixipc_feeds[] = {
     {"feed", "latency-poll", "feed", FLAGS, NULL, &spinning, NULL},
@@ -158,5 +203,8 @@ const struct subject_row unixipc_feeds[] = {
     {"feed-place", "latency-poll", "feed, in place", FLAGS, NULL, &in_place_spinning, NULL},
     SUBJECT_TRANSPORT("feed-place", "feed, in place", FLAGS, NULL, in_place),
     {"feed-place", "broadcast", "feed, in place", FLAGS, NULL, &in_place_broadcast, NULL},
+    {"feed-poll", "broadcast", "feed, polled", POLLED, NULL, &polled_broadcast, NULL},
+    {"feed-place-poll", "broadcast", "feed, polled in place", POLLED, NULL,
+     &polled_in_place_broadcast, NULL},
     {0},
 };
