@@ -4,7 +4,7 @@ use super::endpoint::{Channel, Link};
 use super::state::{MessageCondition, View, load_cursor};
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, errno, preserve_errno_on_success};
+use crate::errno::{Errno, Result, errno, preserve_errno, preserve_errno_on_success};
 use crate::message::Received;
 use crate::shared_copy;
 use crate::sys;
@@ -396,11 +396,10 @@ impl<'a> RecvHalf<'a> {
             Role::Sender
         );
         // An error is ignored: the message has been received even if its sender is dead.
-        let _ = preserve_errno_on_success(|| {
+        preserve_errno(|| {
             if link.peer_bell.notify().is_err() {
                 self.channel.bell.set_gone();
             }
-            Ok(())
         });
     }
 }

@@ -270,25 +270,29 @@ impl Feed {
     #[cold]
     #[inline(never)]
     fn after_publish(&mut self) {
-        let any_asleep = preserve_errno(|| self.audience.notify(&self.memory));
-        if !self.is_service_due() && !any_asleep {
-            return;
-        }
+        preserve_errno(|| {
+            let any_asleep = self.audience.notify(&self.memory);
+            if self.is_service_due() || any_asleep {
+                self.service_seldom();
+            }
+        });
+    }
+
+    /// Services the feed, unless it has been serviced in the same millisecond.
+    fn service_seldom(&mut self) {
         // While there are no subscribers, nothing shows how often the feed publishes.
         self.service_mask = if self.audience.is_empty() {
             0
         } else {
             SERVICE_EVERY - 1
         };
-        let _ = preserve_errno_on_success(|| {
-            self.memory.control().space.cpu.publish();
-            let now = sys::coarse_ms();
-            if now != self.serviced_at {
-                self.serviced_at = now;
-                self.service_once(WakeUps::LeaveAwaited)?;
-            }
-            Ok(())
-        });
+        self.memory.control().space.cpu.publish();
+        let now = sys::coarse_ms();
+        if now != self.serviced_at {
+            self.serviced_at = now;
+            // A client that cannot be accepted stays in the queue.
+            let _ = self.service_once(WakeUps::LeaveAwaited);
+        }
     }
 
     fn service_once(&mut self, wake_ups: WakeUps) -> Result<()> {

@@ -5,7 +5,7 @@ use super::next::{NextCondition, View};
 use super::page::Page;
 use crate::atomic::Ordering;
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, errno, preserve_errno_on_success};
+use crate::errno::{Errno, Result, errno, preserve_errno, preserve_errno_on_success};
 use crate::pair::Cred;
 use crate::shared_copy;
 use crate::sys::CancelGuard;
@@ -172,11 +172,10 @@ impl Subscriber {
     fn wake_publisher(&mut self) {
         // An error is ignored: the message has been received even if the publisher is dead.
         probe!(unixipc, subscriber_wake, ptr::from_ref(self));
-        let _ = preserve_errno_on_success(|| {
+        preserve_errno(|| {
             if self.publisher_bell.notify().is_err() {
                 self.bell.set_gone();
             }
-            Ok(())
         });
     }
 

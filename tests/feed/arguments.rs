@@ -1,10 +1,11 @@
 //! Invalid arguments, options, and output structures.
 
 use crate::support::*;
-use common::child::{thread_id, wait_asleep};
+use common::child::thread_id;
 use common::filter;
+use common::threads::wait_thread_asleep;
 use libc::{
-    E2BIG, EAGAIN, EBADF, EBUSY, EINVAL, EMSGSIZE, ENAMETOOLONG, EOPNOTSUPP, EPROTO, c_int, pid_t,
+    E2BIG, EAGAIN, EBADF, EBUSY, EINVAL, EMSGSIZE, ENAMETOOLONG, EOPNOTSUPP, EPROTO, c_int,
 };
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -490,7 +491,7 @@ fn expect_unchanged_errno() {
             sleeper.send(thread_id()).unwrap();
             keeps(|| first.recv(LONG).unwrap());
         });
-        wait_asleep(sleeps.recv().unwrap() as pid_t);
+        wait_thread_asleep(sleeps.recv().unwrap());
         assert_eq!(keeps(|| feed.publish(b"x", 0)), DONE);
     });
     sub.recv(LONG).unwrap();
