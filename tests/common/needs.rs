@@ -1,9 +1,12 @@
 //! Conditions for `#[needs(...)]`: each function returns why a test cannot run here, or None.
 
+use crate::descriptors::own;
 use crate::sanitizer::Sanitizer;
 use crate::user::{become_nobody, is_root};
 use crate::{find_tool, namespace};
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -23,6 +26,34 @@ pub fn root() -> Option<&'static str> {
 /// An IPC namespace that only this test uses, because the test counts objects or changes a limit.
 pub fn ipc_namespace() -> Option<&'static str> {
     (!namespace::is_permitted()).then_some("needs an IPC namespace")
+}
+
+/// The option SO_PEERPIDFD of sockets.
+pub fn peer_pidfd() -> Option<&'static str> {
+    let (socket, _peer) = UnixStream::pair().unwrap();
+    let mut pidfd: libc::c_int = -1;
+    let mut len = size_of_val(&pidfd) as libc::socklen_t;
+    // SAFETY: an int, with its size.
+    let done = unsafe {
+        let to = (&raw mut pidfd).cast();
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERPIDFD,
+            to,
+            &mut len,
+        )
+    };
+    if done == -1 {
+        return Some("needs SO_PEERPIDFD (Linux 6.5)");
+    }
+    drop(own(pidfd));
+    None
+}
+
+/// Root, and the option SO_PEERPIDFD.
+pub fn root_and_peer_pidfd() -> Option<&'static str> {
+    root().or_else(peer_pidfd)
 }
 
 /// AddressSanitizer for C programs, and for the library built for it.

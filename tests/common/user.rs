@@ -12,8 +12,23 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// Raises the limit to which this process may raise its limit of locked memory. Before Linux 5.16 it
+/// is 64 KiB, which is too low for some tests.
+fn allow_locked_memory() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the struct is ours.
+    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
+    limit.rlim_max = limit.rlim_max.max(64 << 20);
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) };
+}
+
 /// Makes this process an unprivileged one.
 pub fn become_nobody() -> io::Result<()> {
+    allow_locked_memory();
     let groups = std::ptr::null();
     // SAFETY: no group is read; the other calls take no pointers.
     let failed = unsafe {

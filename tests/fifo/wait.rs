@@ -42,6 +42,8 @@ fn short_time_outs_are_short() {
     let _folder = WorkingDirectory::new();
     make();
     for flags in [READ, WRITE] {
+        // The cost of a call on this machine.
+        let cost = (0..30).map(|_| timed(|| open("f", flags, 0).err()).1).min();
         for timeout in [1, 5, 20] {
             let wanted = Duration::from_millis(timeout as u64);
             let best = (0..30)
@@ -54,8 +56,8 @@ fn short_time_outs_are_short() {
                 .min()
                 .unwrap();
             assert!(
-                best < wanted + Duration::from_millis(1),
-                "{best:?} of {wanted:?}"
+                best < wanted + Duration::from_millis(1) + 4 * cost.unwrap(),
+                "{best:?} of {wanted:?}, {cost:?}"
             );
         }
     }

@@ -115,7 +115,7 @@ fn of_connected_sockets() {
 
 /// Another process has the ID of the peer.
 #[apply(isolated)]
-#[needs(needs::root)]
+#[needs(needs::root_and_peer_pidfd)]
 fn reused_id() {
     let Client {
         process,
@@ -175,6 +175,7 @@ fn errors() {
 }
 
 #[apply(isolated)]
+#[needs(needs::peer_pidfd)]
 fn without_pidfd_open() {
     let (a, _b) = pair(libc::SOCK_STREAM);
     for error in [ENOSYS, EPERM] {
@@ -195,6 +196,7 @@ fn parent_id() -> i32 {
 
 /// The peer has no ID in the caller's PID namespace.
 #[apply(isolated)]
+#[needs(needs::peer_pidfd)]
 fn of_another_namespace() {
     let (a, _b) = pair(libc::SOCK_STREAM);
     fork(|| {
