@@ -38,6 +38,9 @@ pub struct FairMutex<'a> {
     /// The time, in milliseconds, at which a nonblocking call last checked whether the owner still
     /// exists.
     pub owner_checked: &'a AtomicU32,
+    /// A time in milliseconds. While the futex word has the bit for waiters, its owner has held the
+    /// mutex since then, or longer. For observers; no thread of the lock reads it.
+    pub held_since: &'a AtomicU32,
     /// The mutex.
     pub robust: &'a RobustMutex,
 }
@@ -57,7 +60,34 @@ impl FairMutex<'_> {
         if self.is_waiter_starving() {
             return self.try_lock_after_waiter(process, deadline);
         }
-        self.robust.try_lock(process)
+        match self.robust.try_lock_fast(process) {
+            Ok(_) => Ok(()),
+            Err(tried) => self.finish_lock(process, tried),
+        }
+    }
+
+    /// As [`RobustMutex::finish_lock`].
+    #[cold]
+    pub fn finish_lock(&self, process: Process, tried: c_int) -> Result<()> {
+        self.robust.finish_lock(process, tried)?;
+        // The bit for waiters stays set when an owner dies.
+        self.record_hold();
+        Ok(())
+    }
+
+    /// Records that the present owner holds the mutex. For the owner, or for a thread that is about
+    /// to set the bit for waiters.
+    pub fn record_hold(&self) {
+        self.held_since
+            .store(sys::coarse_ms() as u32, Ordering::Relaxed);
+    }
+
+    /// Records that the present owner holds the mutex, if no other waiter has done so. For a thread
+    /// that is about to wait.
+    pub fn record_wait(&self) {
+        if !self.robust.has_waiters() {
+            self.record_hold();
+        }
     }
 
     /// For a nonblocking call that has found `robust` locked: declares its owner dead if the owner
@@ -125,6 +155,7 @@ impl FairMutex<'_> {
         }
         let word = ptr::from_ref(robust.futex());
         probe!(unixipc, lock_wait, word, robust.owner_id());
+        self.record_wait();
         let mut waited = robust.lock_after_sleep(process, deadline, FAIRNESS_DELAY);
         let thread = sys::thread_id() as u32;
         let is_starving = waited == Err(Errno::EBUSY);
@@ -134,7 +165,11 @@ impl FairMutex<'_> {
                 break;
             }
             self.starving.store(thread, Ordering::Relaxed);
+            self.record_wait();
             waited = robust.lock_after_sleep(process, deadline, MAX_SLEEP);
+        }
+        if waited.is_ok() {
+            self.record_hold();
         }
         if is_starving {
             self.starving.store(0, Ordering::Relaxed);

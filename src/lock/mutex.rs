@@ -32,6 +32,7 @@ pub struct Mutex {
     /// 1 for a mutex with priority inheritance.
     inherits: AtomicU32,
     owner_checked: AtomicU32,
+    held_since: AtomicU32,
 }
 
 const _: () = assert!(!cfg!(target_arch = "x86_64") || offset_of!(Mutex, origin) == 64);
@@ -43,7 +44,7 @@ impl Mutex {
     pub const TYPE: ObjectType = OBJECT_TYPE;
 
     /// Offsets of the fields, for the golden file of layouts.
-    pub const LAYOUT: [(&str, usize); 7] = [
+    pub const LAYOUT: [(&str, usize); 8] = [
         ("header", offset_of!(Self, header)),
         ("home", offset_of!(Self, home)),
         ("starving", offset_of!(Self, starving)),
@@ -51,6 +52,7 @@ impl Mutex {
         ("origin", offset_of!(Self, origin)),
         ("inherits", offset_of!(Self, inherits)),
         ("owner_checked", offset_of!(Self, owner_checked)),
+        ("held_since", offset_of!(Self, held_since)),
     ];
 
     /// Initialises an unlocked mutex in memory of any content; with priority inheritance if it
@@ -59,6 +61,7 @@ impl Mutex {
         self.header.begin();
         self.starving.store(0, Ordering::Relaxed);
         self.owner_checked.store(0, Ordering::Relaxed);
+        self.held_since.store(0, Ordering::Relaxed);
         self.inherits.store(inherits.into(), Ordering::Relaxed);
         self.robust.init(inherits)?;
         self.home().init();
@@ -100,11 +103,13 @@ impl Mutex {
             .admit(&mut deadline, || self.robust.declare_owner_dead())?;
         let locked = match tried {
             0 => self.fair().try_lock(process, &mut deadline),
-            tried => self.robust.finish_lock(process, tried),
+            tried => self.fair().finish_lock(process, tried),
         };
         match locked {
             Err(error) if error == Errno::EBUSY && self.inherits() && !deadline.is_never() => {
+                self.fair().record_wait();
                 inheriting::wait(&self.robust, process, &mut deadline)?;
+                self.fair().record_hold();
             }
             Err(error) if error == Errno::EBUSY => {
                 self.fair().wait(process, &mut deadline, || Ok(()))?
@@ -120,6 +125,7 @@ impl Mutex {
     pub fn lock_again(&self, waiters_were_moved: bool) -> Result<LockStatus> {
         let status = self.lock(Deadline::forever())?;
         if waiters_were_moved {
+            self.fair().record_hold();
             self.robust.mark_waiters();
         }
         Ok(status)
@@ -199,6 +205,7 @@ impl Mutex {
         FairMutex {
             starving: &self.starving,
             owner_checked: &self.owner_checked,
+            held_since: &self.held_since,
             robust: &self.robust,
         }
     }

@@ -245,6 +245,12 @@ impl RobustMutex {
         self.futex().load(Ordering::Acquire) & libc::FUTEX_TID_MASK == 0
     }
 
+    /// Whether the futex word says that other threads may sleep.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.futex().load(Ordering::Relaxed) & libc::FUTEX_WAITERS != 0
+    }
+
     /// The futex word, which the C library and the kernel share.
     #[inline]
     pub fn futex(&self) -> &AtomicU32 {

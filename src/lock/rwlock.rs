@@ -65,6 +65,7 @@ pub(super) struct Control {
     starving: AtomicU32,
     owner_checked: AtomicU32,
     origin: Origin,
+    held_since: AtomicU32,
 }
 
 /// A robust mutex on a cache line of its own.
@@ -82,7 +83,7 @@ impl Rwlock {
     pub const TYPE: ObjectType = OBJECT_TYPE;
 
     /// Offsets of the fields, for the golden file of layouts.
-    pub const LAYOUT: [(&str, usize); 11] = [
+    pub const LAYOUT: [(&str, usize); 12] = [
         ("header", offset_of!(Self, header)),
         ("rest", offset_of!(Self, rest)),
         ("rest.state", offset_of!(Lines, control.state)),
@@ -97,6 +98,7 @@ impl Rwlock {
         ("rest.origin", offset_of!(Lines, control.origin)),
         ("rest.gate", offset_of!(Lines, gate)),
         ("rest.slots", offset_of!(Lines, slots)),
+        ("rest.held_since", offset_of!(Lines, control.held_since)),
     ];
 
     /// Initialises an unlocked lock in memory of any content.
@@ -109,6 +111,7 @@ impl Rwlock {
             &control.progress,
             &control.starving,
             &control.owner_checked,
+            &control.held_since,
         ] {
             word.store(0, Ordering::Relaxed);
         }
@@ -219,6 +222,7 @@ impl Rwlock {
         FairMutex {
             starving: &self.control().starving,
             owner_checked: &self.control().owner_checked,
+            held_since: &self.control().held_since,
             robust: &self.lines().gate.0,
         }
     }

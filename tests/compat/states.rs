@@ -37,8 +37,8 @@ const MUTEX_HOME: &[usize] = &[8, 64, 68];
 const RWLOCK_HOME: &[usize] = &[64 + 4, 64 + 24, 64 + 28];
 const CELL_HOME: &[usize] = &[128 + 8, 128 + 64, 128 + 68];
 
-const MUTEX_RESERVED: &[(usize, usize)] = &[(88, 128)];
-const RWLOCK_RESERVED: &[(usize, usize)] = &[(8, 64), (64 + 40, 128)];
+const MUTEX_RESERVED: &[(usize, usize)] = &[(92, 128)];
+const RWLOCK_RESERVED: &[(usize, usize)] = &[(8, 64), (64 + 44, 128)];
 const CELL_RESERVED: &[(usize, usize)] = &[(32, 64), (72, 128), (128 + 88, 256)];
 
 pub const STATES: [State; 10] = [

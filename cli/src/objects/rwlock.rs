@@ -17,6 +17,7 @@ const SLOTS_USED: usize = field(&Layout::LAYOUT, 4);
 const ORIGIN: usize = field(&Layout::LAYOUT, 8);
 const GATE: usize = field(&Layout::LAYOUT, 9);
 const SLOTS: usize = field(&Layout::LAYOUT, 10);
+const HELD_SINCE: usize = field(&Layout::LAYOUT, 11);
 /// The PID namespace in the origin.
 const NAMESPACE: usize = 4;
 
@@ -31,6 +32,10 @@ pub struct Rwlock {
     /// The thread that waits for the readers before it writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Holder>,
+    /// For how many milliseconds the thread that writes, or waits for the readers, has held the gate,
+    /// or longer; only known if others wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_ms: Option<u32>,
     /// Whether threads wait for the gate.
     pub waiters: bool,
     /// Whether a writer has died, and no later writer has marked the data as consistent.
@@ -51,8 +56,10 @@ pub fn decode(words: Words<'_>, offset: u64, lookup: &Lookup) -> Option<(Rwlock,
     if state & !(PENDING | WRITING | DAMAGED) != 0 || used > READERS_MAX {
         return None;
     }
-    let gate = robust(words, lines + GATE, namespace, lookup);
-    let slots = (0..used).map(|slot| robust(words, lines + SLOTS + slot * LINE, namespace, lookup));
+    let held_since = words.u32(lines + HELD_SINCE);
+    let gate = robust(words, lines + GATE, held_since, namespace, lookup);
+    let slots =
+        (0..used).map(|slot| robust(words, lines + SLOTS + slot * LINE, 0, namespace, lookup));
     let readers = slots.filter_map(|slot| slot.holder).collect();
     let is_writing = state & WRITING != 0;
     let died = gate.holder.is_none() && is_writing;
@@ -65,6 +72,7 @@ pub fn decode(words: Words<'_>, offset: u64, lookup: &Lookup) -> Option<(Rwlock,
         readers,
         writer,
         pending,
+        held_ms: gate.held_ms,
         waiters: gate.waiters,
         owner_died: state & DAMAGED != 0 || died,
     };

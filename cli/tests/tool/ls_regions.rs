@@ -115,6 +115,7 @@ fn objects_of_a_region() {
 #[needs(needs::root)]
 fn writer_and_waiters() {
     in_container(|| {
+        let test_begin = Instant::now();
         let region = region_with_objects();
         let writer = program(|| {
             // SAFETY: the objects of the region.
@@ -131,6 +132,19 @@ fn writer_and_waiters() {
         });
         let lock = object(&only("region"), RWLOCK).clone();
         assert_eq!(lock["writer"]["process"]["pid"], pid_of(&writer), "{lock}");
+        assert_eq!(lock["held_ms"], Value::Null, "{lock}");
+        // The waiter has recorded the time. While the same thread holds the mutex, it grows.
+        let held_ms = || object(&only("region"), MUTEX)["held_ms"].as_u64().unwrap();
+        let begin = Instant::now();
+        let first = held_ms();
+        assert!(
+            u128::from(first) <= test_begin.elapsed().as_millis() + 20,
+            "{first}"
+        );
+        wait_until("a longer time", || held_ms() >= first + 200);
+        assert!(begin.elapsed() >= Duration::from_millis(150));
+        let table = run(tool(&["ls"]), 0);
+        assert!(table.contains(", for "), "{table}");
         kill(waiter);
         kill(writer);
         let lock = object(&only("region"), RWLOCK).clone();

@@ -281,6 +281,11 @@ fn objects(table: &mut Table, objects: &[Object]) {
     }
 }
 
+/// How long a lock has been held, at least.
+pub fn held_text(ms: u32) -> String {
+    format!("for {}", units::age(u64::from(ms) / 1000))
+}
+
 /// The name of an object's type, its state and details.
 pub fn object_state(state: &State) -> (&'static str, Cell, Vec<String>) {
     let mut details = Vec::new();
@@ -292,6 +297,7 @@ pub fn object_state(state: &State) -> (&'static str, Cell, Vec<String>) {
                     .as_ref()
                     .map(|holder| format!("held by {}", holder_text(holder))),
             );
+            details.extend(mutex.held_ms.map(held_text));
             details.extend(mutex.waiters.then(|| "waiters".into()));
             details.extend(mutex.inherits.then(|| "inherits priority".into()));
             ("mutex", lock_cell(mutex.owner_died, mutex.holder.is_some()))
@@ -317,6 +323,7 @@ pub fn object_state(state: &State) -> (&'static str, Cell, Vec<String>) {
                     .as_ref()
                     .map(|writer| format!("writer waits: {}", holder_text(writer))),
             );
+            details.extend(lock.held_ms.map(held_text));
             details.extend(lock.waiters.then(|| "waiters".into()));
             let is_held = lock.writer.is_some() || !lock.readers.is_empty();
             ("rwlock", lock_cell(lock.owner_died, is_held))

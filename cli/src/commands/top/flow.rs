@@ -2,7 +2,7 @@
 
 use super::ring;
 use super::sample::Sample;
-use crate::commands::ls::rows::{processes, text};
+use crate::commands::ls::rows::{held_text, processes, text};
 use crate::inventory::channels::{Channel, Side};
 use crate::inventory::feeds::{Feed, Subscriber};
 use crate::inventory::memories::MemoryId;
@@ -322,60 +322,63 @@ fn of_object(object: &Object, before: Option<&Object>, name: &str, seconds: f64)
                 Some(State::Mutex(before)) => before.holder.as_ref(),
                 _ => None,
             };
-            lock(
-                "mutex",
-                flow,
-                mutex.holder.as_ref(),
-                earlier,
-                mutex.waiters,
-                mutex.owner_died,
-            )
+            let now = Lock {
+                holder: mutex.holder.as_ref(),
+                held_ms: mutex.held_ms,
+                waiters: mutex.waiters,
+                owner_died: mutex.owner_died,
+            };
+            now.flow("mutex", earlier, flow)
         }
-        (State::Rwlock(lock_now), before) => {
+        (State::Rwlock(lock), before) => {
             let earlier = match before {
                 Some(State::Rwlock(before)) => before.writer.as_ref(),
                 _ => None,
             };
-            let writer = lock_now.writer.as_ref();
-            lock(
-                "rwlock",
-                flow,
-                writer,
-                earlier,
-                lock_now.waiters,
-                lock_now.owner_died,
-            )
+            let now = Lock {
+                holder: lock.writer.as_ref(),
+                held_ms: lock.held_ms,
+                waiters: lock.waiters,
+                owner_died: lock.owner_died,
+            };
+            now.flow("rwlock", earlier, flow)
         }
         _ => None,
     }
 }
 
-/// A lock that is held in both samples, or damaged.
-fn lock(
-    kind: &'static str,
-    flow: Flow,
-    holder: Option<&Holder>,
-    before: Option<&Holder>,
+/// The state of a lock.
+struct Lock<'a> {
+    holder: Option<&'a Holder>,
+    held_ms: Option<u32>,
     waiters: bool,
     owner_died: bool,
-) -> Option<Flow> {
-    let holder = holder.filter(|holder| before == Some(*holder));
-    if holder.is_none() && !owner_died {
-        return None;
+}
+
+impl Lock<'_> {
+    /// The row, if the lock is held in both samples, or damaged.
+    fn flow(&self, kind: &'static str, before: Option<&Holder>, flow: Flow) -> Option<Flow> {
+        let holder = self.holder.filter(|holder| before == Some(*holder));
+        if holder.is_none() && !self.owner_died {
+            return None;
+        }
+        let process = holder.and_then(|holder| holder.process.clone());
+        let state = match (self.owner_died, self.waiters) {
+            (true, _) => "owner died".into(),
+            (false, true) => match self.held_ms {
+                Some(ms) => format!("held {}, others wait", held_text(ms)),
+                None => "others wait".into(),
+            },
+            (false, false) => "held in both measurements".into(),
+        };
+        Some(Flow {
+            kind,
+            from: processes(process.as_slice()),
+            state,
+            bad: self.owner_died || self.waiters,
+            ..flow
+        })
     }
-    let process = holder.and_then(|holder| holder.process.clone());
-    let state = match (owner_died, waiters) {
-        (true, _) => "owner died",
-        (false, true) => "others wait",
-        (false, false) => "held in both measurements",
-    };
-    Some(Flow {
-        kind,
-        from: processes(process.as_slice()),
-        state: state.into(),
-        bad: owner_died || waiters,
-        ..flow
-    })
 }
 
 /// The table.

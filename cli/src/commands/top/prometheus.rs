@@ -63,6 +63,11 @@ const STORES: Metric = (
     "Values stored in a cell",
 );
 const HELD: Metric = ("unixipc_lock_held", "gauge", "Whether a lock is held");
+const HELD_SECONDS: Metric = (
+    "unixipc_lock_held_seconds",
+    "gauge",
+    "How long a lock for which others wait has been held, at least",
+);
 const DIED: Metric = (
     "unixipc_lock_owner_died",
     "gauge",
@@ -75,6 +80,12 @@ const UNSEEN: Metric = (
 );
 
 impl Metrics {
+    fn add_held(&mut self, labels: &[(&str, &str)], ms: Option<u32>) {
+        if let Some(ms) = ms {
+            self.add(HELD_SECONDS, labels, f64::from(ms) / 1000.0);
+        }
+    }
+
     fn add(&mut self, metric: Metric, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         let mut line = metric.0.to_string();
         for (index, (name, content)) in labels.iter().enumerate() {
@@ -188,10 +199,12 @@ fn add_objects(sample: &Sample, metrics: &mut Metrics) {
                 }
                 State::Mutex(mutex) => {
                     metrics.add(HELD, &labels, u8::from(mutex.holder.is_some()));
+                    metrics.add_held(&labels, mutex.held_ms);
                     metrics.add(DIED, &labels, u8::from(mutex.owner_died));
                 }
                 State::Rwlock(lock) => {
                     metrics.add(HELD, &labels, u8::from(lock.writer.is_some()));
+                    metrics.add_held(&labels, lock.held_ms);
                     metrics.add(DIED, &labels, u8::from(lock.owner_died));
                 }
                 State::Cond(_) | State::Event(_) => {}
