@@ -113,7 +113,7 @@ fn run_route(context: Context) -> io::Result<()> {
 /// Carries a route until the bridge stops. Fails if messages that it has taken are lost.
 async fn carry<E: Engine<Requester: 'static>>(context: Rc<Context>) -> io::Result<()> {
     match (context.route.local.kind, context.route.direction) {
-        (LocalKind::Feed, Direction::Out) => export::feed::<E>(&context).await,
+        (LocalKind::Feed, Direction::Out) => return export::feed::<E>(&context).await,
         (LocalKind::Channel, Direction::Out) => {
             if let Some(source) = ChannelSource::open(&context).await {
                 return export::volatile::<E>(&context, source).await;

@@ -337,6 +337,13 @@ impl Subscriber {
         Ok(fd)
     }
 
+    /// Whether the feed has ended: no message will follow those in the ring. Asks the kernel whether
+    /// the publisher is alive.
+    pub fn has_ended(&self) -> bool {
+        let ended = &self.memory.control().words.seldom.ended;
+        self.bell.check_peer() || ended.load(Ordering::Acquire) != 0
+    }
+
     /// The sequence number of the next message.
     pub fn sequence(&self) -> u64 {
         self.reader.sequence()

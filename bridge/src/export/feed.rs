@@ -94,6 +94,12 @@ impl FeedRoute {
         Some(source)
     }
 
+    /// How many messages would be lost if the bridge ended now: those of a feed whose publisher has
+    /// ended that were not read.
+    pub fn unsaved(&mut self) -> u64 {
+        self.source.as_mut().map_or(0, FeedSource::unsaved)
+    }
+
     /// Forgets a source that has ended. Returns whether a message of it was confirmed.
     pub fn end(&mut self) -> bool {
         let Some(source) = self.source.take() else {
@@ -166,6 +172,15 @@ impl FeedSource {
     /// The subscriber that reads.
     fn reader(&mut self) -> &mut Subscriber {
         self.reader.as_mut().unwrap_or(&mut self.anchor.subscriber)
+    }
+
+    /// See [`FeedRoute::unsaved`].
+    fn unsaved(&mut self) -> u64 {
+        if self.has_ended || !self.ends_with_bridge() {
+            return 0;
+        }
+        let reader = self.reader();
+        reader.published().saturating_sub(reader.sequence())
     }
 
     /// Whether the last message of the stream can be one of this feed, or is one of another feed.
@@ -308,7 +323,8 @@ impl Source for FeedSource {
         self.release_confirmed(last.next());
     }
 
+    /// The messages stay in the feed, but only while its publisher lives.
     fn ends_with_bridge(&self) -> bool {
-        false
+        self.anchor.subscriber.has_ended()
     }
 }

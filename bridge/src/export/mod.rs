@@ -40,8 +40,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// again and again.
 const COUNT_MAX: usize = 1 << 16;
 
-/// Carries a feed until the bridge stops.
-pub async fn feed<E: Engine>(context: &Context) {
+/// Carries a feed until the bridge stops. Fails if messages are lost because the publisher has ended,
+/// and the engine has not confirmed them when the drain ends.
+pub async fn feed<E: Engine>(context: &Context) -> io::Result<()> {
     let mut route = FeedRoute::default();
     let mut window = Window::new(&context.route.options);
     let mut pauses = Pauses::up_to(PAUSE_MAX);
@@ -53,19 +54,24 @@ pub async fn feed<E: Engine>(context: &Context) {
             context.note_closed(&error);
         }
         if context.is_stopping() {
-            if window.is_empty() {
+            if window.is_empty() && route.unsaved() == 0 {
                 break;
             }
             context.be_patient();
         }
         context.pause(&mut pauses).await;
     }
-    match window.size() {
-        (0, _) => {}
-        (records, _) => log::error!(
-            "{}: stops with {records} unconfirmed: they are lost unless the feed still has them",
-            context.route
-        ),
+    let records = window.size().0 as u64;
+    match route.unsaved() {
+        0 if records == 0 => Ok(()),
+        0 => {
+            log::error!(
+                "{}: stops with {records} unconfirmed: they are lost unless the feed still has them",
+                context.route
+            );
+            Ok(())
+        }
+        unread => Err(unconfirmed(records + unread)),
     }
 }
 
@@ -129,10 +135,14 @@ pub async fn volatile<E: Engine>(context: &Context, mut source: impl Source) -> 
         .take(COUNT_MAX);
     match window.size().0 + left.count() {
         0 => Ok(()),
-        lost => Err(io::Error::other(format!(
-            "at least {lost} messages are lost: the engine has not confirmed them in time"
-        ))),
+        lost => Err(unconfirmed(lost as u64)),
     }
+}
+
+fn unconfirmed(lost: u64) -> io::Error {
+    io::Error::other(format!(
+        "at least {lost} messages are lost: the engine has not confirmed them in time"
+    ))
 }
 
 /// Whether messages would be lost if the bridge, which stops, gave up.

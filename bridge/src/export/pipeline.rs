@@ -110,17 +110,26 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
     pub async fn run<S: Source>(&mut self, source: &mut S) -> Result<End> {
         self.source_state = SourceState::Unknown;
         let mut is_closing = false;
+        // Whether the messages that were not read stay in the source.
+        let mut is_left = false;
         loop {
             if !is_closing && self.context.is_stopping() {
                 is_closing = true;
                 source.close();
                 if !source.ends_with_bridge() {
+                    is_left = true;
                     self.source_state = SourceState::Ended;
                 }
             }
             self.fill(source);
             self.report();
             if self.source_state == SourceState::Ended && self.window.is_empty() {
+                if is_left && source.ends_with_bridge() {
+                    // The publisher of a feed has ended in the mean time.
+                    is_left = false;
+                    self.source_state = SourceState::Unknown;
+                    continue;
+                }
                 return Ok(if is_closing {
                     End::Stopped
                 } else {

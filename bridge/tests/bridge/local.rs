@@ -207,6 +207,57 @@ fn drain() {
     fs::remove_file("log").unwrap();
 }
 
+/// SIGTERM, and the publisher of a feed has ended: its messages exist nowhere else.
+#[apply(isolated)]
+#[needs(nats)]
+fn drain_of_an_ended_feed() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    let mut bridge = Bridge::start(&server, "a", &["feed:md -> md"]);
+    let mut publisher = Publisher::new("md");
+    publisher.wait_subscribers(2);
+    publisher.publish(1);
+    streams.wait_count("md", 1);
+    bridge.suspend();
+    publisher.publish(300);
+    drop(publisher);
+    bridge.signal(libc::SIGTERM);
+    bridge.signal(libc::SIGCONT);
+    assert_eq!(bridge.end(), Some(0));
+    assert_eq!(streams.count("md"), Some(301));
+}
+
+/// The same without a server, which comes in time or not.
+#[apply(isolated)]
+#[needs(nats)]
+fn drain_of_an_ended_feed_without_engine() {
+    for comes in [true, false] {
+        let _directory = WorkingDirectory::new();
+        let mut server = Server::start("nats");
+        let url = server.url();
+        server.kill();
+        let drain_ms = if comes { 90_000 } else { 500 };
+        let config = format!("engine = \"{url}\"\ndrain_ms = {drain_ms}\n");
+        fs::write("config", config).unwrap();
+        let mut bridge = Bridge::start_alone("a", &[], &["--config=config", "feed:md -> md"]);
+        let mut publisher = Publisher::new("md");
+        publisher.wait_subscribers(2);
+        publisher.publish(10);
+        drop(publisher);
+        bridge.signal(libc::SIGTERM);
+        bridge.wait_log("stopping");
+        if comes {
+            server.restart();
+            assert_eq!(bridge.end(), Some(0));
+            assert_eq!(Streams::of(&server).count("md"), Some(10));
+        } else {
+            assert_eq!(bridge.end(), Some(1));
+            assert!(bridge.log().contains("at least 10 messages are lost"));
+        }
+    }
+}
+
 /// A bridge without a server that has taken messages from a client. The drain has a length in
 /// milliseconds.
 fn drain_without_engine(server: &mut Server, drain_ms: u64) -> (Bridge, Channel) {
