@@ -18,7 +18,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 use support::{Bridge, Publisher, Reader, Server, runtime};
 use unixipc::deadline::Deadline;
-use unixipc::transport::spin::SpinPolicy;
+use unixipc::errno::Errno;
 
 /// The number of messages in flight, that of the bridge.
 const WINDOW: usize = 4096;
@@ -181,17 +181,19 @@ impl Bare {
             .unwrap()
     }
 
-    /// Receives and acknowledges all messages.
+    /// Receives and acknowledges all messages. The time begins with the first one.
     fn receive(&self, count: u64) -> Run {
         self.runtime.block_on(async {
             let mut messages = self.consumer("md").await;
-            let (start, cpu) = (Instant::now(), common::clock::cpu_time());
+            let mut begin = None;
             for number in 1..=count as usize {
                 let message = messages.next().await.unwrap().unwrap();
                 if number.is_multiple_of(GROUP) || number == count as usize {
                     message.ack().await.unwrap();
                 }
+                begin.get_or_insert_with(|| (Instant::now(), common::clock::cpu_time()));
             }
+            let (start, cpu) = begin.unwrap();
             Run {
                 time: start.elapsed(),
                 cpu: common::clock::cpu_time() - cpu,
@@ -254,22 +256,28 @@ fn export(server: &Server, round: usize, count: u64, len: usize) -> Run {
     run
 }
 
-/// A stream becomes a feed.
+/// A stream becomes a feed. The time begins with the first message. The reader takes the messages once
+/// a millisecond: one that sleeps, and is woken for each message, would cost more than the bridge.
 fn import(server: &Server, round: usize, count: u64) -> Run {
     let words = ["-o", "ring_size=4194304", "feed:local <- md"];
-    let start = Instant::now();
     let bridge = Bridge::start(server, &format!("import{round}"), &words);
-    // A reader that spins would take the processor of the server or of the bridge.
-    let no_spin = SpinPolicy::For(Duration::ZERO);
-    let mut reader = Reader::with("local", |options| options.spin = no_spin);
+    let mut reader = Reader::new("local");
     let mut buffer = vec![0; 1 << 20];
-    for _ in 0..count {
+    let mut recv = |deadline| {
         let buffer = unixipc::bytes::to_fill(&mut buffer);
-        reader.subscriber.recv(buffer, Deadline::forever()).unwrap();
+        reader.subscriber.recv(buffer, deadline)
+    };
+    recv(Deadline::forever()).unwrap();
+    let (start, cpu) = (Instant::now(), cpu_of(&bridge));
+    for _ in 1..count {
+        while let Err(errno) = recv(Deadline::never()) {
+            assert_eq!(errno, Errno::EAGAIN);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
     let run = Run {
         time: start.elapsed(),
-        cpu: cpu_of(&bridge),
+        cpu: cpu_of(&bridge) - cpu,
     };
     bridge.stop();
     run
