@@ -85,8 +85,13 @@ impl Test {
 
 /// The argument by which the runner calls itself to run one test.
 const RUN_ONE: &str = "--isolated";
-/// The time limit of a test.
-const LIMIT: Duration = Duration::from_secs(300);
+/// The time limit of a test, in seconds. UNIXIPC_TEST_LIMIT sets another one, for long runs by hand.
+const LIMIT: u64 = 300;
+
+fn limit() -> Duration {
+    let limit = std::env::var("UNIXIPC_TEST_LIMIT");
+    Duration::from_secs(limit.map_or(LIMIT, |limit| limit.parse().expect("UNIXIPC_TEST_LIMIT")))
+}
 
 /// The `main` of a suite: runs the tests of all its files.
 pub fn main() -> ExitCode {
@@ -199,14 +204,14 @@ fn spawn(name: &str) -> Result<(), Failed> {
     let mut child = command.spawn()?;
     // SAFETY: no pointers.
     let pidfd = own(unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) } as i32);
-    let ended = poll(pidfd.as_raw_fd(), LIMIT.as_millis() as i32) != 0;
+    let ended = poll(pidfd.as_raw_fd(), limit().as_millis() as i32) != 0;
     // Ends all processes of the test's group, even if the test has hung.
     // SAFETY: kill takes no pointers; the group is the child's, which is not reaped yet.
     unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
     let status = child.wait()?;
     let printed = read_all(output)?;
     if !ended {
-        return Err(format!("timed out after {LIMIT:?}\n{printed}").into());
+        return Err(format!("timed out after {:?}\n{printed}", limit()).into());
     }
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),

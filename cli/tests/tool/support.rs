@@ -52,6 +52,8 @@ pub fn in_pid_namespace(run: impl FnOnce()) {
     };
     // All children of a process that has unshared this namespace belong to it.
     fork(|| {
+        // The first process has a time limit, unless it has removed it.
+        set_alarm(0);
         unshare(libc::CLONE_NEWPID);
         fork(first).join();
     })
