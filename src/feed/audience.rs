@@ -13,6 +13,7 @@ use crate::transport::broadcast::{Publisher, Start};
 use crate::transport::event_count::Fences;
 use crate::transport::followers::{Sleeper as _, are_all_awake, notify_all, slowest};
 use crate::transport::pipe_ends::PeerDoorbell;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub struct Audience {
     held_at: Option<u64>,
     /// Whether the event loop waits for the descriptor, because a publication was refused.
     is_awaited: bool,
+    /// Whether wake-ups were consumed since [`Audience::take_woken`].
+    is_woken: bool,
     next_id: u32,
 }
 
@@ -80,6 +83,7 @@ impl Audience {
             timer: PollTimer::default(),
             held_at: None,
             is_awaited: false,
+            is_woken: false,
             next_id: 0,
         })
     }
@@ -228,9 +232,16 @@ impl Audience {
                 .subscriptions
                 .get(index)
                 .is_some_and(Subscription::read_wake_ups);
+        self.is_woken = true;
         if !is_alive {
             self.forget(index);
         }
+    }
+
+    /// Whether wake-ups were consumed since the last call. If so, their subscribers may have handled
+    /// the present announcement, and send no other wake-up for it.
+    pub fn take_woken(&mut self) -> bool {
+        mem::take(&mut self.is_woken)
     }
 
     /// Whether all subscribers are certainly awake after a publication. If not, the caller must call

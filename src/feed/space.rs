@@ -54,10 +54,14 @@ impl Condition for SpaceCondition<'_> {
     fn check(&mut self) -> Result<Progress> {
         // A client that cannot be accepted is not a reason to refuse the message.
         let _ = self.audience.service(&mut self.feeding, self.wake_ups);
-        Ok(match self.is_free()? {
-            true => Progress::Ready,
-            false => Progress::Pending,
-        })
+        if self.is_free()? {
+            return Ok(Progress::Ready);
+        }
+        if self.audience.take_woken() {
+            // Do not sleep before the next announcement.
+            self.check_again.set(Some(Duration::ZERO));
+        }
+        Ok(Progress::Pending)
     }
 
     fn arm(&self) {}

@@ -88,6 +88,32 @@ fn waits_for_space() {
     }
 }
 
+/// A record that needs almost the whole ring: the subscriber wakes the publisher when half of it is
+/// free, and goes on reading while the publisher checks the space. It must wake the publisher again.
+#[apply(isolated)]
+fn woken_before_there_is_space() {
+    let feed = Feed::with(&SMALL);
+    let sub = feed.subscribe(&RELIABLE);
+    let mut random = Random(5);
+    for _ in 0..scaled(1000) {
+        let count = feed.info().published + feed.fill(1000);
+        let begin = Instant::now();
+        thread::scope(|scope| {
+            let (feed, bytes) = (&feed, numbered(count, SMALL_RING - 72));
+            let publish = move || feed.publish(&bytes, LONG);
+            let (publisher, _) = spawn_sleeper(scope, publish);
+            for number in sub.info().next_seq..count {
+                sub.expect_up_to(number + 1, 0);
+                (0..random.index(2000)).for_each(|_| std::hint::spin_loop());
+            }
+            assert_eq!(publisher.join().unwrap(), DONE);
+        });
+        // A publisher that is not woken finds the space when its time-out expires.
+        assert!(begin.elapsed() < Duration::from_millis(LONG as u64 / 2));
+        sub.expect_up_to(count + 1, 0);
+    }
+}
+
 /// A stopped subscriber becomes lossy after stall_ms, and is told by EOVERFLOW. The others lose
 /// nothing.
 #[apply(isolated)]
