@@ -238,8 +238,7 @@ impl Audience {
         }
     }
 
-    /// Whether wake-ups were consumed since the last call. If so, their subscribers may have handled
-    /// the present announcement, and send no other wake-up for it.
+    /// Whether wake-ups were consumed since the last call.
     pub fn take_woken(&mut self) -> bool {
         mem::take(&mut self.is_woken)
     }

@@ -7,7 +7,8 @@
 //! | `page` | the shared memory of a subscriber |
 //! | `handshake` | the request of a subscriber, and the answer |
 //! | `publisher` | a feed: publishing messages |
-//! | `space` | waiting for space in the ring |
+//! | `space` | the condition of a publisher that waits for space in the ring |
+//! | `publisher_wait` | how it waits: its subscribers, its doorbell |
 //! | `audience` | admitting subscribers, noticing their death, waking them |
 //! | `clients` | those that have connected and are not admitted yet |
 //! | `subscription` | a subscriber, as the publisher sees it |
@@ -34,6 +35,7 @@ mod options;
 mod page;
 mod poll_timer;
 mod publisher;
+mod publisher_wait;
 mod space;
 mod subscriber;
 mod subscription;

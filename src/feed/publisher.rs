@@ -4,7 +4,8 @@ use super::audience::{Audience, Feeding, WakeUps};
 use super::handshake::FeedMemory;
 use super::listener::Listening;
 use super::options::FeedOptions;
-use super::space::{SpaceBell, SpaceCondition};
+use super::publisher_wait::{Awaited, SpaceBell};
+use super::space::SpaceCondition;
 use super::subscription::Report;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
@@ -194,17 +195,20 @@ impl Feed {
         let slowest = slowest.and_then(|index| self.audience.subscriptions().get(index));
         let theirs = slowest.map(|subscription| subscription.cpu().copy());
         let epoll = self.audience.events.number();
-        let mut condition = SpaceCondition {
+        let awaited = Awaited {
             feeding: Feeding {
                 memory: &self.memory,
                 ring: &mut self.ring,
             },
             audience: &mut self.audience,
-            need,
             wake_ups: match deadline.is_never() {
                 true => WakeUps::LeaveAwaited,
                 false => WakeUps::Consume,
             },
+        };
+        let mut condition = SpaceCondition {
+            subscribers: awaited,
+            need,
             check_again: &check_again,
         };
         if condition.poll()? || condition.check()? == Progress::Ready {
@@ -225,7 +229,8 @@ impl Feed {
             if condition.is_free()? {
                 return Ok(());
             }
-            condition.audience.await_event(bell.longest_sleep(woken));
+            let most = bell.longest_sleep(woken);
+            condition.subscribers.audience.await_event(most);
             return Err(errno!(EAGAIN));
         }
         if let Some(theirs) = &theirs {

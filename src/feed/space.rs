@@ -1,63 +1,58 @@
-//! The condition for which a publisher waits: space in its ring.
+//! The condition for which a publisher waits: space in its ring. `tests/loom` runs it with a model of
+//! the subscribers.
 
-use super::audience::{Audience, Feeding, WakeUps};
-use crate::deadline::Deadline;
 use crate::errno::Result;
-use crate::fd::borrow;
-use crate::sys::membarrier;
-use crate::transport::wait::{Condition, Doorbell, Progress, Role};
-use libc::c_int;
-use nix::poll::{PollFd, PollFlags};
+use crate::transport::wait::{Condition, Progress};
 use std::cell::Cell;
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// The longest sleep of a publisher whose announcement the subscribers may miss.
-const FALLBACK_SLEEP: Duration = Duration::from_millis(1);
+/// The subscribers that a publisher waits for, and its ring.
+pub trait Subscribers {
+    /// Handles the events at the descriptors, and may consume wake-ups. Does not wait.
+    fn service(&mut self);
 
-/// The condition that a publisher waits for: the subscribers that it waits for leave space for a
-/// record.
-pub struct SpaceCondition<'a> {
-    /// The feed.
-    pub feeding: Feeding<'a>,
-    /// Its subscribers.
-    pub audience: &'a mut Audience,
+    /// Whether there is space for a record of `need` bytes.
+    fn find_space(&mut self, need: u64) -> bool;
+
+    /// Ceases to wait for the subscribers that have exceeded their time. Returns after how much time
+    /// to check again; none if no subscriber has a time limit.
+    fn check_stalls(&mut self, need: u64) -> Option<Duration>;
+
+    /// Whether wake-ups were consumed since the last call. If so, their subscribers may have handled
+    /// the present announcement, and send no other wake-up for it.
+    fn take_woken(&mut self) -> bool;
+}
+
+/// The condition that a publisher waits for: the subscribers leave space for a record.
+pub struct SpaceCondition<'a, S> {
+    /// The subscribers.
+    pub subscribers: S,
     /// The size of the record.
     pub need: u64,
-    /// What a check does with the wake-ups: a wait must consume them.
-    pub wake_ups: WakeUps,
-    /// After what time to check again.
+    /// After what time to check again. A sleep must not be longer.
     pub check_again: &'a Cell<Option<Duration>>,
 }
 
-impl SpaceCondition<'_> {
+impl<S: Subscribers> SpaceCondition<'_, S> {
     /// Whether there is space, after the limits of the subscribers that leave none.
     pub fn is_free(&mut self) -> Result<bool> {
-        let next = self.audience.check_stalls(self.need, &self.feeding);
+        let next = self.subscribers.check_stalls(self.need);
         self.check_again.set(next);
         self.poll()
     }
 }
 
-impl Condition for SpaceCondition<'_> {
+impl<S: Subscribers> Condition for SpaceCondition<'_, S> {
     fn poll(&mut self) -> Result<bool> {
-        let ring = &mut *self.feeding.ring;
-        let (head, _) = self.audience.slowest(ring.tail());
-        let is_free = ring.is_free(self.need, head);
-        if is_free {
-            ring.set_limit(self.need, head, &self.feeding.memory.control().words);
-            self.audience.end_stalls();
-        }
-        Ok(is_free)
+        Ok(self.subscribers.find_space(self.need))
     }
 
     fn check(&mut self) -> Result<Progress> {
-        // A client that cannot be accepted is not a reason to refuse the message.
-        let _ = self.audience.service(&mut self.feeding, self.wake_ups);
+        self.subscribers.service();
         if self.is_free()? {
             return Ok(Progress::Ready);
         }
-        if self.audience.take_woken() {
+        if self.subscribers.take_woken() {
             // Do not sleep before the next announcement.
             self.check_again.set(Some(Duration::ZERO));
         }
@@ -65,69 +60,4 @@ impl Condition for SpaceCondition<'_> {
     }
 
     fn arm(&self) {}
-}
-
-/// How a publisher sleeps: until something has happened at a descriptor of the feed.
-pub struct SpaceBell<'a> {
-    epoll: BorrowedFd<'a>,
-    check_again: &'a Cell<Option<Duration>>,
-}
-
-impl<'a> SpaceBell<'a> {
-    /// The doorbell of a feed whose epoll instance has the number `epoll`.
-    pub fn new(epoll: c_int, check_again: &'a Cell<Option<Duration>>) -> Result<Self> {
-        Ok(Self {
-            epoll: borrow(epoll)?,
-            check_again,
-        })
-    }
-
-    /// After what time to check the condition again, even if nothing has happened; none without limit.
-    pub fn longest_sleep(&self, woken_by_peer: bool) -> Option<Duration> {
-        let fallback = (!woken_by_peer).then_some(FALLBACK_SLEEP);
-        [self.check_again.get(), fallback]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-}
-
-impl Doorbell for SpaceBell<'_> {
-    type Deadline = Deadline;
-
-    fn epoch(&self) -> u32 {
-        0
-    }
-
-    fn sleep(
-        &self,
-        _role: Role,
-        deadline: &mut Deadline,
-        _epoch: u32,
-        woken_by_peer: bool,
-    ) -> Result<()> {
-        let most = self.longest_sleep(woken_by_peer);
-        let mut fds = [PollFd::new(self.epoll, PollFlags::POLLIN)];
-        deadline.any(&mut fds, most).map(drop)
-    }
-
-    fn is_peer_gone(&self) -> bool {
-        false
-    }
-
-    fn check_peer(&self) -> bool {
-        false
-    }
-
-    fn is_polled(&self) -> bool {
-        false
-    }
-
-    fn set_readable(&self) {}
-
-    fn drain(&self) {}
-
-    fn barrier(&self) -> bool {
-        membarrier::issue()
-    }
 }

@@ -123,6 +123,17 @@ impl ModelDoorbell {
         });
     }
 
+    /// Sleeps until there is a wake-up, and leaves it.
+    pub fn wait_for_wake_up(&self) {
+        self.kernel
+            .wait_until(|state| state.bytes > 0 || state.hung_up);
+    }
+
+    /// Consumes the wake-ups. Returns whether there were any.
+    pub fn take_wake_ups(&self) -> bool {
+        self.kernel.change(|state| std::mem::take(&mut state.bytes)) > 0
+    }
+
     pub fn begin_polling(&self) {
         self.polled.store(1, Ordering::Release);
     }

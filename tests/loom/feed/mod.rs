@@ -73,7 +73,7 @@ impl Sender {
         Receiver::new(&self.feed, index, start, is_reliable)
     }
 
-    /// The model of `SpaceCondition::poll`.
+    /// The model of `Awaited::find_space`.
     fn find_space(&mut self, need: u64) -> bool {
         let (feed, tail) = (&self.feed, self.ring.tail());
         let followers = self.followers.iter_mut().enumerate();
@@ -91,9 +91,14 @@ impl Sender {
         is_free
     }
 
+    /// The size of this number of messages in the ring.
+    fn size_of(&self, messages: u64) -> u64 {
+        messages * self.ring.record_size(LEN as usize)
+    }
+
     /// The model of `Feed::reserve_space` without a wait. Returns whether there is space.
     fn try_reserve(&mut self) -> bool {
-        let need = self.ring.record_size(LEN as usize);
+        let need = self.size_of(1);
         self.ring.has_space(need) || self.find_space(need)
     }
 

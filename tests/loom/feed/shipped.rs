@@ -5,6 +5,8 @@
 pub mod control;
 #[path = "../../../src/feed/next.rs"]
 pub mod next;
+#[path = "../../../src/feed/space.rs"]
+pub mod space;
 
 /// The memory of the model takes the place of the shipped one.
 mod handshake {

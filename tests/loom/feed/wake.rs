@@ -1,6 +1,7 @@
 //! Sleeping and waking: subscribers that wait for a message, and a publisher that waits for space.
 
 use super::shipped::next::{NextCondition, View};
+use super::shipped::space::{SpaceCondition, Subscribers};
 use super::{FULL, Feed, Received, Receiver, Sender};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::channel::compiler_fence;
@@ -11,9 +12,11 @@ use crate::errno::Result;
 use crate::transport::broadcast::Next;
 use crate::transport::event_count::{Fences, PeerState, Watch};
 use crate::transport::followers::{Sleeper, are_all_awake, notify_all};
-use crate::transport::wait::{Condition, EventWords, Progress, Role, wait};
+use crate::transport::wait::{Condition as _, Doorbell, EventWords, Progress, Role, wait};
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
+use std::cell::Cell;
+use std::time::Duration;
 
 /// A feed, and how its sides sleep.
 struct Party {
@@ -82,22 +85,72 @@ struct WakingSender {
     members: Vec<Member>,
 }
 
-/// The condition of a publisher that waits for space: the model of `SpaceCondition`.
-struct Space<'a>(&'a mut Sender);
+/// The model of `Awaited`: the subscribers that a publisher waits for.
+struct Awaited<'a> {
+    sender: &'a mut Sender,
+    bell: &'a ModelDoorbell,
+    is_woken: bool,
+}
 
-impl Condition for Space<'_> {
-    fn poll(&mut self) -> Result<bool> {
-        Ok(self.0.try_reserve())
+impl Subscribers for Awaited<'_> {
+    fn service(&mut self) {
+        self.is_woken |= self.bell.take_wake_ups();
     }
 
-    fn check(&mut self) -> Result<Progress> {
-        Ok(match self.poll()? {
-            true => Progress::Ready,
-            false => Progress::Pending,
-        })
+    fn find_space(&mut self, need: u64) -> bool {
+        self.sender.find_space(need)
     }
 
-    fn arm(&self) {}
+    fn check_stalls(&mut self, _need: u64) -> Option<Duration> {
+        None
+    }
+
+    fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.is_woken)
+    }
+}
+
+/// The model of `SpaceBell`: a sleep leaves the wake-ups, which the next check consumes.
+struct SpaceBell<'a> {
+    bell: &'a ModelDoorbell,
+    check_again: &'a Cell<Option<Duration>>,
+}
+
+impl Doorbell for SpaceBell<'_> {
+    type Deadline = Limit;
+
+    fn epoch(&self) -> u32 {
+        0
+    }
+
+    fn sleep(&self, _: Role, _: &mut Limit, _: u32, woken_by_peer: bool) -> Result<()> {
+        assert!(woken_by_peer);
+        if self.check_again.get().is_none() {
+            self.bell.count_sleep();
+            self.bell.wait_for_wake_up();
+        }
+        Ok(())
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        false
+    }
+
+    fn check_peer(&self) -> bool {
+        false
+    }
+
+    fn is_polled(&self) -> bool {
+        false
+    }
+
+    fn set_readable(&self) {}
+
+    fn drain(&self) {}
+
+    fn barrier(&self) -> bool {
+        self.bell.barrier()
+    }
 }
 
 impl WakingSender {
@@ -128,19 +181,41 @@ impl WakingSender {
     /// The model of `Feed::publish`.
     fn publish(&mut self) {
         if !self.sender.try_reserve() {
-            let words = EventWords {
-                event_count: &self.party.feed.memory.control().space.word,
-                peer_asymmetric: &self.party.asymmetric,
-            };
-            let (bell, condition) = (&self.party.space, &mut Space(&mut self.sender));
-            wait(bell, Role::Sender, words, condition, &mut Limit::Forever).unwrap();
+            self.wait_for_space(1);
         }
+        self.publish_reserved();
+    }
+
+    /// The model of `Feed::wait_for_space`: for the space of this number of messages.
+    fn wait_for_space(&mut self, messages: u64) {
+        let words = EventWords {
+            event_count: &self.party.feed.memory.control().space.word,
+            peer_asymmetric: &self.party.asymmetric,
+        };
+        let (bell, check_again) = (&self.party.space, &Cell::new(None));
+        let need = self.sender.size_of(messages);
+        let sender = &mut self.sender;
+        let mut condition = SpaceCondition {
+            subscribers: Awaited {
+                sender,
+                bell,
+                is_woken: false,
+            },
+            need,
+            check_again,
+        };
+        let (bell, limit) = (&SpaceBell { bell, check_again }, &mut Limit::Forever);
+        wait(bell, Role::Sender, words, &mut condition, limit).unwrap();
+    }
+
+    /// The model of `Feed::publish_reserved`.
+    fn publish_reserved(&mut self) {
         self.sender.publish();
         self.party.feed.memory.switch();
         self.notify();
     }
 
-    /// The model of `Feed::publish_reserved`.
+    /// The model of `Feed::after_publish`.
     fn notify(&mut self) -> bool {
         let words = &self.party.feed.memory.control().words;
         let asymmetric = &words.published.asymmetric;
@@ -354,6 +429,26 @@ fn waits_for_two() {
 #[test]
 fn waits_for_two_with_different_fences() {
     waits_for_space(&[false, true], 1);
+}
+
+/// The ring is full, and the publisher needs all of it. The subscriber wakes it when half is free, and
+/// must wake it again.
+#[test]
+fn waits_for_the_whole_ring() {
+    for asymmetric in [&[false], &[true]] {
+        check(3, move || {
+            let party = Party::new(asymmetric);
+            let mut sender = WakingSender::new(&party, Fences::new(false));
+            let receiver = sender.admit(Fences::fixed(asymmetric[0]));
+            for _ in 0..FULL {
+                sender.publish();
+            }
+            let reader = receiver.spawn(FULL);
+            sender.wait_for_space(FULL);
+            sender.publish_reserved();
+            reader.join().unwrap();
+        });
+    }
 }
 
 /// Both sides sleep.
