@@ -1,5 +1,6 @@
 //! `unixipc ls`: the objects that exist.
 
+mod rates;
 pub mod rows;
 
 use crate::error::{Code, Context, Result};
@@ -9,6 +10,7 @@ use crate::output::{Output, Table};
 use nix::unistd::Uid;
 use serde::Serialize;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// The arguments.
 #[derive(clap::Args)]
@@ -44,10 +46,12 @@ pub fn run(args: &Args, output: &Output) -> Result<Code> {
         directories: args.directories.clone(),
         all: args.all,
     };
+    let begin = Instant::now();
     let (mut items, unread) = query.run(&snapshot);
     if let Some(pattern) = &args.pattern {
         items.retain(|item| item.is_match(pattern));
     }
+    rates::measure(&mut items, begin, &query, &snapshot);
     if output.is_json() {
         output.value(&Listing {
             objects: &items,

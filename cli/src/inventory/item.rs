@@ -9,6 +9,7 @@ use super::regions::{self, Region};
 use super::snapshot::Snapshot;
 use super::sysv::{self, Segment, Set};
 use super::walk;
+use crate::objects::Object;
 use crate::objects::scan::Budget;
 use crate::output::Name;
 use crate::proc::{ProcessName, sockets};
@@ -121,6 +122,33 @@ impl Query {
 }
 
 impl Item {
+    /// The objects in it.
+    pub fn objects(&self) -> &[Object] {
+        match self {
+            Self::Region(region) => &region.objects,
+            Self::Segment(segment) => &segment.objects,
+            _ => &[],
+        }
+    }
+
+    /// The same, to change them.
+    pub fn objects_mut(&mut self) -> &mut [Object] {
+        match self {
+            Self::Region(region) => &mut region.objects,
+            Self::Segment(segment) => &mut segment.objects,
+            _ => &mut [],
+        }
+    }
+
+    /// Whether both are the same region or segment.
+    pub fn is_same_memory(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Region(one), Self::Region(other)) => one.file == other.file,
+            (Self::Segment(one), Self::Segment(other)) => one.id == other.id,
+            _ => false,
+        }
+    }
+
     /// Whether a pattern matches its name, a subscriber's name, or the name or the number of one of
     /// its processes.
     pub fn is_match(&self, pattern: &str) -> bool {

@@ -32,6 +32,9 @@ pub struct Cell {
     /// The number of stores. None if the cell changes faster than it is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
+    /// How many values are stored in a second, if it was inspected twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stores_per_second: Option<u64>,
     /// The size of the largest value.
     pub value_size: u64,
     /// The length of the current value. None as above.
@@ -69,6 +72,7 @@ pub fn decode(words: Words<'_>, lookup: &Lookup) -> Option<(Cell, usize)> {
     let (lock, _) = mutex::decode(Words(words.0.get(LOCK..)?), lookup)?;
     let cell = Cell {
         version: current.map(|(version, _)| version),
+        stores_per_second: None,
         value_size,
         length: current.map(|(_, length)| length.min(value_size)),
         waitable: words.u32(FLAGS) & WAITABLE != 0,
@@ -93,6 +97,13 @@ fn current(slot: Words<'_>, published: u32) -> Option<(u64, u64)> {
 }
 
 impl Cell {
+    /// How many values were stored in a second since an earlier inspection. None if a version is not
+    /// known, or the cell was initialised again.
+    pub fn stores_per_second_since(&self, before: &Self, seconds: f64) -> Option<f64> {
+        let change = self.version?.checked_sub(before.version?)?;
+        Some(change as f64 / seconds)
+    }
+
     /// Reads the version and the length of the current value again if the cell was changing.
     pub fn read_again(&mut self, read: &Read, offset: u64) {
         for _ in 0..ATTEMPTS {

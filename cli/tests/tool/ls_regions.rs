@@ -348,6 +348,38 @@ fn paths() {
     });
 }
 
+/// How often a program stores into a cell, and that an idle cell has a rate of 0.
+#[apply(isolated)]
+#[needs(needs::root)]
+fn rate_of_a_cell() {
+    in_container(|| {
+        let _region = region_with_objects();
+        assert_eq!(object(&only("region"), CELL)["stores_per_second"], 0);
+        let writer = fork(|| {
+            let region = Region::open(c"/objects").unwrap();
+            let mut cell = ptr::null_mut();
+            // SAFETY: the cell of the region, and a place for the handle.
+            ok(unsafe { ipc_cell_open(region.at(CELL), SIZE - CELL, 0, &mut cell) });
+            loop {
+                // SAFETY: an open cell, and five bytes.
+                ok(unsafe { ipc_cell_store(cell, c"value".as_ptr().cast(), 5, LONG) });
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let mut rate = 0;
+        wait_until("stores", || {
+            rate = object(&only("region"), CELL)["stores_per_second"]
+                .as_u64()
+                .unwrap_or_default();
+            rate > 0
+        });
+        assert!(rate <= 1100, "{rate}");
+        let table = run(tool(&["ls"]), 0);
+        assert!(table.contains("stores/s"), "{table}");
+        kill(writer);
+    });
+}
+
 /// A thousand regions take less than a second on an idle machine. Here the limit is far higher, because
 /// other programs run.
 #[apply(isolated)]

@@ -342,6 +342,11 @@ pub fn object_state(state: &State) -> (&'static str, Cell, Vec<String>) {
             let known =
                 |number: Option<u64>| number.map_or("?".into(), |number| number.to_string());
             details.push(format!("version {}", known(cell.version)));
+            details.extend(
+                cell.stores_per_second
+                    .filter(|rate| *rate > 0)
+                    .map(|rate| format!("{} stores/s", units::count(rate as f64))),
+            );
             details.push(format!(
                 "value {} of {}",
                 known(cell.length),

@@ -304,11 +304,10 @@ fn of_object(object: &Object, before: Option<&Object>, name: &str, seconds: f64)
     };
     match (&object.state, before) {
         (State::Cell(cell), before) => {
-            let version = match before {
-                Some(State::Cell(before)) => before.version,
+            let messages_per_second = match before {
+                Some(State::Cell(before)) => cell.stores_per_second_since(before, seconds),
                 _ => None,
             };
-            let messages_per_second = cell.version.and_then(|now| rate(version, now, seconds));
             let bytes_per_second = messages_per_second.zip(cell.length);
             Some(Flow {
                 kind: "cell",
