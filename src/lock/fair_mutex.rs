@@ -60,6 +60,12 @@ impl FairMutex<'_> {
         if self.is_waiter_starving() {
             return self.try_lock_after_waiter(process, deadline);
         }
+        self.try_lock_at_once(process)
+    }
+
+    /// As [`RobustMutex::try_lock`].
+    #[inline]
+    fn try_lock_at_once(&self, process: Process) -> Result<()> {
         match self.robust.try_lock_fast(process) {
             Ok(_) => Ok(()),
             Err(tried) => self.finish_lock(process, tried),
@@ -111,7 +117,7 @@ impl FairMutex<'_> {
         } else {
             self.yield_to_waiter(deadline)
         };
-        match self.robust.try_lock(process) {
+        match self.try_lock_at_once(process) {
             Err(error) if error == Errno::EBUSY => slept.and(Err(errno!(EBUSY))),
             tried => tried,
         }
@@ -148,7 +154,7 @@ impl FairMutex<'_> {
             if !self.recover_if_owner_gone(robust, process) {
                 return Err(error);
             }
-            return match robust.try_lock(process) {
+            return match self.try_lock_at_once(process) {
                 Err(tried) if tried == Errno::EBUSY => Err(error),
                 tried => tried,
             };
