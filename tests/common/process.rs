@@ -3,17 +3,28 @@
 use libc::pid_t;
 use std::mem;
 
-/// Sets a soft limit of this process. Returns the old limit.
-pub fn set_soft_limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
+/// Changes a limit of this process. Returns whether that is permitted.
+pub fn change_limit(
+    resource: libc::__rlimit_resource_t,
+    change: impl FnOnce(&mut libc::rlimit),
+) -> bool {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: the struct is ours.
     assert_eq!(unsafe { libc::getrlimit(resource, &mut limit) }, 0);
-    let old = mem::replace(&mut limit.rlim_cur, soft);
+    change(&mut limit);
     // SAFETY: as above.
-    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+    unsafe { libc::setrlimit(resource, &limit) == 0 }
+}
+
+/// Sets a soft limit of this process. Returns the old limit.
+pub fn set_soft_limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
+    let mut old = 0;
+    assert!(change_limit(resource, |limit| {
+        old = mem::replace(&mut limit.rlim_cur, soft);
+    }));
     old
 }
 

@@ -1,6 +1,7 @@
 //! The user that a test runs as.
 
 use crate::child::fork;
+use crate::process::change_limit;
 use std::io;
 
 /// The unprivileged user that tests of root become.
@@ -15,15 +16,10 @@ pub fn is_root() -> bool {
 /// Raises the limit to which this process may raise its limit of locked memory. Before Linux 5.16 it
 /// is 64 KiB, which is too low for some tests.
 fn allow_locked_memory() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the struct is ours.
-    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
-    limit.rlim_max = limit.rlim_max.max(64 << 20);
-    // SAFETY: as above.
-    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) };
+    // Root in a container may not be permitted to.
+    change_limit(libc::RLIMIT_MEMLOCK, |limit| {
+        limit.rlim_max = limit.rlim_max.max(64 << 20);
+    });
 }
 
 /// Makes this process an unprivileged one.

@@ -1,16 +1,13 @@
 //! Invalid arguments, options, and output structures.
 
 use crate::support::*;
-use common::child::thread_id;
 use common::filter;
-use common::threads::wait_thread_asleep;
 use libc::{
     E2BIG, EAGAIN, EBADF, EBUSY, EINVAL, EMSGSIZE, ENAMETOOLONG, EOPNOTSUPP, EPROTO, c_int,
 };
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::ptr::{null, null_mut};
-use std::sync::mpsc;
 use std::{fs::File, mem, net};
 
 const SIZE: usize = size_of::<ipc_feed_opts>();
@@ -485,14 +482,10 @@ fn expect_unchanged_errno() {
     });
     // A publication wakes a subscriber that sleeps.
     std::thread::scope(|scope| {
-        let (sleeper, sleeps) = mpsc::channel();
         let first = &first;
-        scope.spawn(move || {
-            sleeper.send(thread_id()).unwrap();
-            keeps(|| first.recv(LONG).unwrap());
-        });
-        wait_thread_asleep(sleeps.recv().unwrap());
+        let (sleeper, _) = spawn_sleeper(scope, move || keeps(|| first.recv(LONG).unwrap()));
         assert_eq!(keeps(|| feed.publish(b"x", 0)), DONE);
+        sleeper.join().unwrap();
     });
     sub.recv(LONG).unwrap();
     keeps(|| drop(feed));

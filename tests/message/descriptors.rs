@@ -138,14 +138,15 @@ fn unexpected_descriptors() {
 #[apply(isolated)]
 fn with_other_control_data() {
     const SO_PASSPIDFD: c_int = 76;
+    let mut options = vec![libc::SO_PASSCRED, libc::SO_TIMESTAMP];
+    if needs::peer_pidfd().is_none() {
+        options.push(SO_PASSPIDFD);
+    }
     for socket_type in TYPES {
         for max_fds in [0, 1, IPC_MSG_FDS_MAX] {
             let (a, b) = pair(socket_type);
-            for option in [libc::SO_PASSCRED, libc::SO_TIMESTAMP] {
+            for &option in &options {
                 set_option(&b, option, 1);
-            }
-            if needs::peer_pidfd().is_none() {
-                set_option(&b, SO_PASSPIDFD, 1);
             }
             let held = descriptors(IPC_MSG_FDS_MAX);
             let before = open_numbers();
