@@ -97,13 +97,6 @@ fn current(slot: Words<'_>, published: u32) -> Option<(u64, u64)> {
 }
 
 impl Cell {
-    /// How many values were stored in a second since an earlier inspection. None if a version is not
-    /// known, or the cell was initialised again.
-    pub fn stores_per_second_since(&self, before: &Self, seconds: f64) -> Option<f64> {
-        let change = self.version?.checked_sub(before.version?)?;
-        Some(change as f64 / seconds)
-    }
-
     /// Reads the version and the length of the current value again if the cell was changing.
     pub fn read_again(&mut self, read: &Read, offset: u64) {
         for _ in 0..ATTEMPTS {

@@ -48,6 +48,27 @@ impl Object {
 }
 
 impl State {
+    /// The lock; none if it is another object.
+    pub fn lock(&self) -> Option<Lock<'_>> {
+        match self {
+            Self::Mutex(mutex) => Some(Lock {
+                kind: "mutex",
+                holder: mutex.holder.as_ref(),
+                held_ms: mutex.held_ms,
+                waiters: mutex.waiters,
+                owner_died: mutex.owner_died,
+            }),
+            Self::Rwlock(lock) => Some(Lock {
+                kind: "rwlock",
+                holder: lock.writer.as_ref(),
+                held_ms: lock.held_ms,
+                waiters: lock.waiters,
+                owner_died: lock.owner_died,
+            }),
+            Self::Cond(_) | Self::Event(_) | Self::Cell(_) => None,
+        }
+    }
+
     /// How many threads it records.
     fn holders(&self) -> usize {
         match self {
@@ -60,6 +81,15 @@ impl State {
             Self::Cond(_) | Self::Event(_) => 0,
         }
     }
+}
+
+/// What a mutex and a reader-writer lock have in common. The holder is the owner or the writer.
+pub struct Lock<'a> {
+    pub kind: &'static str,
+    pub holder: Option<&'a Holder>,
+    pub held_ms: Option<u32>,
+    pub waiters: bool,
+    pub owner_died: bool,
 }
 
 /// An object in a region.

@@ -1,4 +1,4 @@
-//! Sizes, times and rates for people.
+//! Sizes, times and rates, and how people read them.
 
 /// A number of bytes, such as `256K`, with at most three significant digits.
 pub fn bytes(number: u64) -> String {
@@ -24,6 +24,12 @@ fn scaled(mut number: f64, base: f64) -> String {
         number /= base;
     }
     format!("{number:.0}E")
+}
+
+/// The change of a counter in a second. None if it was not seen before, or has moved back.
+pub fn rate(before: Option<u64>, now: u64, seconds: f64) -> Option<f64> {
+    let change = now.wrapping_sub(before?);
+    (change < 1 << 62).then_some(change as f64 / seconds)
 }
 
 /// A time in seconds, such as `3h`, in its largest unit.

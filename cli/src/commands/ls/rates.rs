@@ -3,6 +3,7 @@
 use crate::inventory::item::{ItemKind, Query};
 use crate::inventory::{Item, Snapshot};
 use crate::objects::State;
+use crate::output::units;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,8 @@ fn add(item: &mut Item, later: &Item, seconds: f64) {
         if let (State::Cell(cell), Some(State::Cell(later))) =
             (&mut object.state, found.map(|found| &found.state))
         {
-            let rate = later.stores_per_second_since(cell, seconds);
+            let rate = |now| units::rate(cell.version, now, seconds);
+            let rate = later.version.and_then(rate);
             cell.stores_per_second = rate.map(|rate| rate.round() as u64);
         }
     }

@@ -7,8 +7,9 @@ use crate::inventory::channels::{Channel, Side};
 use crate::inventory::feeds::{Feed, Subscriber};
 use crate::inventory::memories::MemoryId;
 use crate::inventory::regions::Region;
-use crate::objects::{Holder, Object, State};
-use crate::output::{Cell, Table, units};
+use crate::objects::{Lock, Object, State};
+use crate::output::units::{self, rate};
+use crate::output::{Cell, Table};
 use crate::proc::maps::FileId;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -44,12 +45,6 @@ pub struct Flow {
     pub state: String,
     /// Whether the state needs attention.
     pub bad: bool,
-}
-
-/// The change of a counter in a second. None if it was not seen before, or has moved back.
-fn rate(before: Option<u64>, now: u64, seconds: f64) -> Option<f64> {
-    let change = now.wrapping_sub(before?);
-    (change < 1 << 62).then_some(change as f64 / seconds)
 }
 
 /// The number of sleeps that have begun between two event counts, in a second: each sleep has a new odd
@@ -304,10 +299,11 @@ fn of_object(object: &Object, before: Option<&Object>, name: &str, seconds: f64)
     };
     match (&object.state, before) {
         (State::Cell(cell), before) => {
-            let messages_per_second = match before {
-                Some(State::Cell(before)) => cell.stores_per_second_since(before, seconds),
+            let version = match before {
+                Some(State::Cell(before)) => before.version,
                 _ => None,
             };
+            let messages_per_second = cell.version.and_then(|now| rate(version, now, seconds));
             let bytes_per_second = messages_per_second.zip(cell.length);
             Some(Flow {
                 kind: "cell",
@@ -316,68 +312,34 @@ fn of_object(object: &Object, before: Option<&Object>, name: &str, seconds: f64)
                 ..flow
             })
         }
-        (State::Mutex(mutex), before) => {
-            let earlier = match before {
-                Some(State::Mutex(before)) => before.holder.as_ref(),
-                _ => None,
-            };
-            let now = Lock {
-                holder: mutex.holder.as_ref(),
-                held_ms: mutex.held_ms,
-                waiters: mutex.waiters,
-                owner_died: mutex.owner_died,
-            };
-            now.flow("mutex", earlier, flow)
-        }
-        (State::Rwlock(lock), before) => {
-            let earlier = match before {
-                Some(State::Rwlock(before)) => before.writer.as_ref(),
-                _ => None,
-            };
-            let now = Lock {
-                holder: lock.writer.as_ref(),
-                held_ms: lock.held_ms,
-                waiters: lock.waiters,
-                owner_died: lock.owner_died,
-            };
-            now.flow("rwlock", earlier, flow)
-        }
-        _ => None,
+        (now, before) => of_lock(&now.lock()?, before.and_then(State::lock), flow),
     }
 }
 
-/// The state of a lock.
-struct Lock<'a> {
-    holder: Option<&'a Holder>,
-    held_ms: Option<u32>,
-    waiters: bool,
-    owner_died: bool,
-}
-
-impl Lock<'_> {
-    /// The row, if the lock is held in both samples, or damaged.
-    fn flow(&self, kind: &'static str, before: Option<&Holder>, flow: Flow) -> Option<Flow> {
-        let holder = self.holder.filter(|holder| before == Some(*holder));
-        if holder.is_none() && !self.owner_died {
-            return None;
-        }
-        let process = holder.and_then(|holder| holder.process.clone());
-        let state = match (self.owner_died, self.waiters) {
-            (true, _) => "owner died".into(),
-            (false, true) => match self.held_ms {
-                Some(ms) => format!("held {}, others wait", held_text(ms)),
-                None => "others wait".into(),
-            },
-            (false, false) => "held in both measurements".into(),
-        };
-        Some(Flow {
-            kind,
-            from: processes(process.as_slice()),
-            state,
-            bad: self.owner_died || self.waiters,
-            ..flow
-        })
+/// The row of a lock, if it is held in both samples, or damaged.
+fn of_lock(lock: &Lock, before: Option<Lock>, flow: Flow) -> Option<Flow> {
+    let before = before.filter(|before| before.kind == lock.kind);
+    let before = before.and_then(|before| before.holder);
+    let holder = lock.holder.filter(|holder| before == Some(*holder));
+    if holder.is_none() && !lock.owner_died {
+        return None;
     }
+    let process = holder.and_then(|holder| holder.process.clone());
+    let state = match (lock.owner_died, lock.waiters) {
+        (true, _) => "owner died".into(),
+        (false, true) => match lock.held_ms {
+            Some(ms) => format!("held {}, others wait", held_text(ms)),
+            None => "others wait".into(),
+        },
+        (false, false) => "held in both measurements".into(),
+    };
+    Some(Flow {
+        kind: lock.kind,
+        from: processes(process.as_slice()),
+        state,
+        bad: lock.owner_died || lock.waiters,
+        ..flow
+    })
 }
 
 /// The table.

@@ -80,12 +80,6 @@ const UNSEEN: Metric = (
 );
 
 impl Metrics {
-    fn add_held(&mut self, labels: &[(&str, &str)], ms: Option<u32>) {
-        if let Some(ms) = ms {
-            self.add(HELD_SECONDS, labels, f64::from(ms) / 1000.0);
-        }
-    }
-
     fn add(&mut self, metric: Metric, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         let mut line = metric.0.to_string();
         for (index, (name, content)) in labels.iter().enumerate() {
@@ -191,23 +185,17 @@ fn add_objects(sample: &Sample, metrics: &mut Metrics) {
                 ("region", &name[..]),
                 ("offset", &offset[..]),
             ];
-            match &object.state {
-                State::Cell(cell) => {
-                    if let Some(version) = cell.version {
-                        metrics.add(STORES, &labels, version);
-                    }
+            if let State::Cell(cell) = &object.state
+                && let Some(version) = cell.version
+            {
+                metrics.add(STORES, &labels, version);
+            }
+            if let Some(lock) = object.state.lock() {
+                metrics.add(HELD, &labels, u8::from(lock.holder.is_some()));
+                if let Some(ms) = lock.held_ms {
+                    metrics.add(HELD_SECONDS, &labels, f64::from(ms) / 1000.0);
                 }
-                State::Mutex(mutex) => {
-                    metrics.add(HELD, &labels, u8::from(mutex.holder.is_some()));
-                    metrics.add_held(&labels, mutex.held_ms);
-                    metrics.add(DIED, &labels, u8::from(mutex.owner_died));
-                }
-                State::Rwlock(lock) => {
-                    metrics.add(HELD, &labels, u8::from(lock.writer.is_some()));
-                    metrics.add_held(&labels, lock.held_ms);
-                    metrics.add(DIED, &labels, u8::from(lock.owner_died));
-                }
-                State::Cond(_) | State::Event(_) => {}
+                metrics.add(DIED, &labels, u8::from(lock.owner_died));
             }
         }
     }
