@@ -207,6 +207,14 @@ fn drain() {
     fs::remove_file("log").unwrap();
 }
 
+/// Ends a server, and writes a configuration for it. The drain has a length in milliseconds.
+fn end_server(server: &mut Server, drain_ms: u64) {
+    let url = server.url();
+    server.kill();
+    let config = format!("engine = \"{url}\"\ndrain_ms = {drain_ms}\n");
+    fs::write("config", config).unwrap();
+}
+
 /// SIGTERM, and the publisher of a feed has ended: its messages exist nowhere else.
 #[apply(isolated)]
 #[needs(nats)]
@@ -235,11 +243,7 @@ fn drain_of_an_ended_feed_without_engine() {
     for comes in [true, false] {
         let _directory = WorkingDirectory::new();
         let mut server = Server::start("nats");
-        let url = server.url();
-        server.kill();
-        let drain_ms = if comes { 90_000 } else { 500 };
-        let config = format!("engine = \"{url}\"\ndrain_ms = {drain_ms}\n");
-        fs::write("config", config).unwrap();
+        end_server(&mut server, if comes { 90_000 } else { 500 });
         let mut bridge = Bridge::start_alone("a", &[], &["--config=config", "feed:md -> md"]);
         let mut publisher = Publisher::new("md");
         publisher.wait_subscribers(2);
@@ -258,16 +262,9 @@ fn drain_of_an_ended_feed_without_engine() {
     }
 }
 
-/// A bridge without a server that has taken messages from a client. The drain has a length in
-/// milliseconds.
+/// A bridge without a server that has taken messages from a client, see [`end_server`].
 fn drain_without_engine(server: &mut Server, drain_ms: u64) -> (Bridge, Channel) {
-    let url = server.url();
-    server.kill();
-    fs::write(
-        "config",
-        format!("engine = \"{url}\"\ndrain_ms = {drain_ms}\n"),
-    )
-    .unwrap();
+    end_server(server, drain_ms);
     let bridge = Bridge::start_alone("a", &[], &["--config=config", "channel:in -> in"]);
     let client = connect("in");
     for number in 0..10 {
