@@ -83,7 +83,7 @@ impl State {
     }
 }
 
-/// What a mutex and a reader-writer lock have in common. The holder is the owner or the writer.
+/// The common state of a mutex and a reader-writer lock. The holder is the owner or the writer.
 pub struct Lock<'a> {
     pub kind: &'static str,
     pub holder: Option<&'a Holder>,
