@@ -7,8 +7,8 @@
 //! | `page` | the shared memory of a subscriber |
 //! | `handshake` | the request of a subscriber, and the answer |
 //! | `publisher` | a feed: publishing messages |
-//! | `space` | the condition of a publisher that waits for space in the ring |
-//! | `publisher_wait` | how it waits: its subscribers, its doorbell |
+//! | `space` | how a publisher waits for space in the ring |
+//! | `publisher_wait` | its subscribers and its events, for that |
 //! | `audience` | admitting subscribers, noticing their death, waking them |
 //! | `clients` | those that have connected and are not admitted yet |
 //! | `subscription` | a subscriber, as the publisher sees it |

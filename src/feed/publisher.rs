@@ -4,8 +4,8 @@ use super::audience::{Audience, Feeding, WakeUps};
 use super::handshake::FeedMemory;
 use super::listener::Listening;
 use super::options::FeedOptions;
-use super::publisher_wait::{Awaited, SpaceBell};
-use super::space::SpaceCondition;
+use super::publisher_wait::{Awaited, FeedEvents};
+use super::space::{SpaceBell, SpaceCondition};
 use super::subscription::Report;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
@@ -218,7 +218,10 @@ impl Feed {
             event_count: &control.space.word,
             peer_asymmetric: &self.asymmetric,
         };
-        let bell = SpaceBell::new(epoll, &check_again)?;
+        let bell = SpaceBell {
+            events: FeedEvents::new(epoll)?,
+            check_again: &check_again,
+        };
         if deadline.is_never() {
             if !self.is_polled {
                 return Err(errno!(EAGAIN));

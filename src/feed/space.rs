@@ -1,10 +1,13 @@
-//! The condition for which a publisher waits: space in its ring. `tests/loom` runs it with a model of
-//! the subscribers.
+//! How a publisher waits for space in its ring: the condition, and its doorbell. `tests/loom` runs both
+//! with a model of the subscribers and of the events.
 
 use crate::errno::Result;
-use crate::transport::wait::{Condition, Progress};
+use crate::transport::wait::{Condition, Doorbell, Progress, Role};
 use std::cell::Cell;
 use std::time::Duration;
+
+/// The longest sleep of a publisher whose announcement the subscribers may miss.
+const FALLBACK_SLEEP: Duration = Duration::from_millis(1);
 
 /// The subscribers that a publisher waits for, and its ring.
 pub trait Subscribers {
@@ -60,4 +63,74 @@ impl<S: Subscribers> Condition for SpaceCondition<'_, S> {
     }
 
     fn arm(&self) {}
+}
+
+/// The events at the descriptors of a feed.
+pub trait Events {
+    /// The time limit of a call.
+    type Deadline;
+
+    /// Sleeps until there is an event, for at most this time. Fails as [`Doorbell::sleep`].
+    fn sleep(&self, deadline: &mut Self::Deadline, most: Option<Duration>) -> Result<()>;
+
+    /// As [`Doorbell::barrier`].
+    fn barrier(&self) -> bool;
+}
+
+/// How a publisher sleeps: until there is an event. The next check consumes it.
+pub struct SpaceBell<'a, E> {
+    /// The events.
+    pub events: E,
+    /// That of the condition.
+    pub check_again: &'a Cell<Option<Duration>>,
+}
+
+impl<E> SpaceBell<'_, E> {
+    /// After what time to check the condition again, even if nothing has happened; none without limit.
+    pub fn longest_sleep(&self, woken_by_peer: bool) -> Option<Duration> {
+        let fallback = (!woken_by_peer).then_some(FALLBACK_SLEEP);
+        [self.check_again.get(), fallback]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+impl<E: Events> Doorbell for SpaceBell<'_, E> {
+    type Deadline = E::Deadline;
+
+    fn epoch(&self) -> u32 {
+        0
+    }
+
+    fn sleep(
+        &self,
+        _role: Role,
+        deadline: &mut E::Deadline,
+        _epoch: u32,
+        woken_by_peer: bool,
+    ) -> Result<()> {
+        self.events
+            .sleep(deadline, self.longest_sleep(woken_by_peer))
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        false
+    }
+
+    fn check_peer(&self) -> bool {
+        false
+    }
+
+    fn is_polled(&self) -> bool {
+        false
+    }
+
+    fn set_readable(&self) {}
+
+    fn drain(&self) {}
+
+    fn barrier(&self) -> bool {
+        self.events.barrier()
+    }
 }

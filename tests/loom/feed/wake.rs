@@ -1,7 +1,7 @@
 //! Sleeping and waking: subscribers that wait for a message, and a publisher that waits for space.
 
 use super::shipped::next::{NextCondition, View};
-use super::shipped::space::{SpaceCondition, Subscribers};
+use super::shipped::space::{Events, SpaceBell, SpaceCondition, Subscribers};
 use super::{FULL, Feed, Received, Receiver, Sender};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::channel::compiler_fence;
@@ -110,46 +110,22 @@ impl Subscribers for Awaited<'_> {
     }
 }
 
-/// The model of `SpaceBell`: a sleep leaves the wake-ups, which the next check consumes.
-struct SpaceBell<'a> {
-    bell: &'a ModelDoorbell,
-    check_again: &'a Cell<Option<Duration>>,
-}
-
-impl Doorbell for SpaceBell<'_> {
+/// The model of `FeedEvents`: a sleep leaves the wake-ups, which the next check consumes.
+impl Events for &ModelDoorbell {
     type Deadline = Limit;
 
-    fn epoch(&self) -> u32 {
-        0
-    }
-
-    fn sleep(&self, _: Role, _: &mut Limit, _: u32, woken_by_peer: bool) -> Result<()> {
-        assert!(woken_by_peer);
-        if self.check_again.get().is_none() {
-            self.bell.count_sleep();
-            self.bell.wait_for_wake_up();
+    fn sleep(&self, _: &mut Limit, most: Option<Duration>) -> Result<()> {
+        // The announcement reaches the subscribers, so no sleep is short.
+        assert!(matches!(most, None | Some(Duration::ZERO)));
+        if most.is_none() {
+            self.count_sleep();
+            self.wait_for_wake_up();
         }
         Ok(())
     }
 
-    fn is_peer_gone(&self) -> bool {
-        false
-    }
-
-    fn check_peer(&self) -> bool {
-        false
-    }
-
-    fn is_polled(&self) -> bool {
-        false
-    }
-
-    fn set_readable(&self) {}
-
-    fn drain(&self) {}
-
     fn barrier(&self) -> bool {
-        self.bell.barrier()
+        Doorbell::barrier(*self)
     }
 }
 
@@ -204,8 +180,12 @@ impl WakingSender {
             need,
             check_again,
         };
-        let (bell, limit) = (&SpaceBell { bell, check_again }, &mut Limit::Forever);
-        wait(bell, Role::Sender, words, &mut condition, limit).unwrap();
+        let bell = SpaceBell {
+            events: bell,
+            check_again,
+        };
+        let limit = &mut Limit::Forever;
+        wait(&bell, Role::Sender, words, &mut condition, limit).unwrap();
     }
 
     /// The model of `Feed::publish_reserved`.
