@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use unixipc::errno::Errno;
 
-const IMPORT: [&str; 5] = [
+pub const IMPORT: [&str; 5] = [
     "-o",
     "durable=here",
     "-o",
@@ -16,7 +16,7 @@ const IMPORT: [&str; 5] = [
 /// Publishes and receives with two bridges between, and calls `disturb` with a number after each
 /// eighth of the messages. Everything must arrive once and in order. If the importing bridge is
 /// restarted, its feed ends, and the reader connects to the next one.
-fn carry(count: u64, mut disturb: impl FnMut(u64)) {
+pub fn carry(count: u64, mut disturb: impl FnMut(u64)) {
     let mut publisher = Publisher::with("md", |options| options.size = 1 << 20);
     publisher.wait_subscribers(2);
     let mut reader = Reader::new("local");
@@ -258,7 +258,7 @@ fn ip(words: &str) {
 }
 
 /// NATS, root, and network namespaces.
-fn machines() -> Option<&'static str> {
+pub fn machines() -> Option<&'static str> {
     let may_create = || {
         let unshare = Command::new("unshare").args(["--net", "true"]).output();
         unshare.is_ok_and(|output| output.status.success()) && common::find_tool("ip").is_some()

@@ -1,5 +1,6 @@
 //! The bridge, with a real NATS server on the loopback interface.
 
+mod cluster;
 mod command;
 mod export;
 mod faults;

@@ -1,11 +1,12 @@
 //! The streams of a server, as an independent client sees them.
 
 use super::Server;
+use async_nats::jetstream::stream::ConsumerErrorKind;
 use async_nats::jetstream::{self, consumer, stream};
 use async_nats::{Client, HeaderMap};
-use common::clock::wait_until;
+use common::clock::{LIMIT, wait_until};
 use futures_util::StreamExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
 /// A message in a stream.
@@ -184,11 +185,18 @@ impl Streams {
     /// All messages of a stream.
     #[track_caller]
     pub fn read(&self, name: &str) -> Vec<Entry> {
-        let count = self.count(name).expect("a stream");
+        let (start, count) = (Instant::now(), self.count(name).expect("a stream"));
         self.runtime.block_on(async {
             let stream = self.jetstream().get_stream(name).await.unwrap();
-            let config = consumer::pull::OrderedConfig::default();
-            let consumer = stream.create_consumer(config).await.unwrap();
+            let consumer = loop {
+                let config = consumer::pull::OrderedConfig::default();
+                match stream.create_consumer(config).await {
+                    // A cluster elects a leader.
+                    Err(error) if error.kind() == ConsumerErrorKind::TimedOut => {}
+                    other => break other.unwrap(),
+                }
+                assert!(start.elapsed() < LIMIT, "no consumer");
+            };
             let mut messages = consumer.messages().await.unwrap();
             let mut entries = Vec::new();
             while (entries.len() as u64) < count {
