@@ -64,6 +64,8 @@ enter() {
         root=$1 out=$2 source=$3 vendor=$4
         shift 4
         mkdir -p "$root/out" "$root/src" "$root/vendor" "$root"/{proc,sys,dev,tmp}
+        # Tests change the propagation of mounts, which is possible only if / is a mount point.
+        mount --bind "$root" "$root"
         mount --bind "$out" "$root/out"
         mount --bind "$source" "$root/src"
         mount --bind -o ro "$vendor" "$root/vendor"
