@@ -560,7 +560,8 @@ int ipc_peer_pidfd(int fd);
  *   EMSGSIZE         the message is too long for the socket, or exceeds IPC_MSG_MAX
  *   ENOBUFS, ENOMEM  no memory is left
  *   ENOTCONN         the socket is not connected and is not a TCP socket; for SOCK_DGRAM also: the
- *                    receiver has closed, from the second send on
+ *                    receiver has closed, from the second send on; before Linux 6.2, this is
+ *                    possible for SOCK_SEQPACKET too, if the receiver closed during the first one
  *   ENOTSOCK         fd is not a socket
  *   EOPNOTSUPP       fd is a socket of another type; or it is not local, and nfds is not 0
  *   EPERM            the receiver of a SOCK_DGRAM socket is connected to another socket

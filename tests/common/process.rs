@@ -1,7 +1,7 @@
 //! Attributes of the calling process: limits, processors, umask.
 
 use libc::pid_t;
-use std::mem;
+use std::{fs, mem};
 
 /// Changes a limit of this process. Returns whether that is permitted.
 pub fn change_limit(
@@ -61,6 +61,16 @@ pub fn processors() -> Vec<usize> {
 /// Whether an object's pid field names this process.
 pub fn is_me(pid: pid_t) -> bool {
     pid == std::process::id() as pid_t
+}
+
+/// The first two numbers of the kernel's version.
+pub fn kernel_version() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse().ok());
+    let mut next = || numbers.next().expect("a version");
+    (next(), next())
 }
 
 /// Sets the file mode creation mask. Returns the old mask.
