@@ -56,6 +56,15 @@ pub fn root_and_peer_pidfd() -> Option<&'static str> {
     root().or_else(peer_pidfd)
 }
 
+/// Root, and madvise(2) with MADV_POPULATE_READ and MADV_POPULATE_WRITE.
+pub fn root_and_populate() -> Option<&'static str> {
+    let is_known = || {
+        // SAFETY: changes no memory; an invalid advice has precedence over an empty range.
+        unsafe { libc::madvise(std::ptr::null_mut(), 0, libc::MADV_POPULATE_READ) == 0 }
+    };
+    root().or_else(|| (!is_known()).then_some("needs MADV_POPULATE_READ (Linux 5.14)"))
+}
+
 /// AddressSanitizer for C programs, and for the library built for it.
 pub fn address_sanitizer() -> Option<&'static str> {
     Sanitizer::Address.why_not()

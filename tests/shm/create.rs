@@ -663,7 +663,7 @@ fn other_file_systems() {
 
 /// On a tmpfs with huge pages on request.
 #[apply(isolated)]
-#[needs(needs::root)]
+#[needs(needs::root_and_populate)]
 fn huge() {
     let _directory = NameDirectory::new();
     let settings = "/sys/kernel/mm/transparent_hugepage";

@@ -49,7 +49,7 @@ fn open_sparse_ones() {
 }
 
 #[apply(isolated)]
-#[needs(needs::root)]
+#[needs(needs::root_and_populate)]
 fn prefault_sparse() {
     let _directory = NameDirectory::new();
     mount_tmpfs(c"/dev/shm", 0, c"size=1m,mode=1777");
