@@ -1,8 +1,10 @@
 //! Child processes made by fork.
 
 use crate::clock::{LIMIT, wait_until};
+use crate::descriptors::pipe;
 use libc::{c_int, pid_t};
 use std::fmt::Debug;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -227,6 +229,30 @@ impl<T> Deref for Reporter<T> {
 
     fn deref(&self) -> &Child {
         &self.child
+    }
+}
+
+/// Lets many children begin at the same moment. None of them needs the processor before that.
+pub struct StartSignal {
+    reader: File,
+    writer: File,
+}
+
+impl StartSignal {
+    #[allow(clippy::new_without_default, reason = "it makes a pipe")]
+    pub fn new() -> Self {
+        let (reader, writer) = pipe();
+        Self { reader, writer }
+    }
+
+    /// Waits in a child.
+    pub fn wait(&self) {
+        (&self.reader).read_exact(&mut [0]).unwrap();
+    }
+
+    /// Starts this number of children.
+    pub fn give(&self, count: usize) {
+        (&self.writer).write_all(&vec![0; count]).unwrap();
     }
 }
 

@@ -237,17 +237,15 @@ fn child_of_the_maker() {
 fn hundred_at_once() {
     let directory = NameDirectory::new();
     let shared = create(page_size(), 0, 0).unwrap();
-    let (runs, ready, start) = (shared.u32(0), shared.u32(1), shared.u32(2));
+    let runs = shared.u32(0);
+    let start = StartSignal::new();
     for round in 0..scaled(5) {
         let name = name(&format!("h{round}"));
         runs.store(0, Ordering::Relaxed);
-        ready.store(0, Ordering::Relaxed);
-        start.store(0, Ordering::Relaxed);
         let children: Vec<Child> = (0..100)
             .map(|_| {
                 fork(|| {
-                    ready.fetch_add(1, Ordering::Relaxed);
-                    wait_until("the start", || start.load(Ordering::Acquire) == 1);
+                    start.wait();
                     let region = open_or_create(&name, SIZE, (0, 0), |addr, size| {
                         runs.fetch_add(1, Ordering::Relaxed);
                         for at in 0..size {
@@ -267,8 +265,7 @@ fn hundred_at_once() {
                 })
             })
             .collect();
-        wait_until("all of them", || ready.load(Ordering::Relaxed) == 100);
-        start.store(1, Ordering::Release);
+        start.give(children.len());
         children.into_iter().for_each(Child::join);
         assert_eq!(runs.load(Ordering::Relaxed), 1);
         assert_eq!(directory.names().len(), 1);
@@ -314,7 +311,10 @@ fn killed_at_random() {
     };
     let mut random = Random(u64::from(std::process::id()));
     let mut children: Vec<Child> = (0..4).map(|_| fork(work)).collect();
-    for _ in 0..scaled(400) {
+    let (began, mut kills) = (Instant::now(), 0);
+    let has_enough = || inits.load(Ordering::Relaxed) > 10 && opens.load(Ordering::Relaxed) > 10;
+    while kills < scaled(400) || goes_on(began, Duration::ZERO, has_enough) {
+        kills += 1;
         let until = Instant::now() + Duration::from_micros(random.below(4000));
         while Instant::now() < until {
             std::hint::spin_loop();
@@ -328,8 +328,7 @@ fn killed_at_random() {
         child.signal(SIGKILL);
         assert_eq!(child.reap(), SIGKILL);
     }
-    let (inits, opens) = (inits.load(Ordering::Relaxed), opens.load(Ordering::Relaxed));
-    assert!(inits > 10 && opens > 10, "{inits} inits, {opens} opened");
+    assert!(has_enough(), "{inits:?} inits, {opens:?} opened");
     make_and_remove(&name);
     assert!(directory.files().is_empty());
 }

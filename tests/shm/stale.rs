@@ -158,19 +158,19 @@ fn replaced() {
 fn replaced_by_one() {
     let directory = NameDirectory::new();
     let shared = create(page_size(), 0, 0).unwrap();
-    let (runs, ready, start, sum) = (shared.u32(0), shared.u32(1), shared.u32(2), shared.u32(3));
+    let (runs, sum) = (shared.u32(0), shared.u32(1));
+    let start = StartSignal::new();
     let name = name("one");
     for round in 0..5 {
         let _case = Case(format!("round {round}"));
         drop(open_or_create_with(&name, 100, &tagged(0, 1), |_, _| true).unwrap());
-        for word in [runs, ready, start, sum] {
+        for word in [runs, sum] {
             word.store(0, Ordering::Relaxed);
         }
         let children: Vec<Child> = (0..20)
             .map(|_| {
                 fork(|| {
-                    ready.fetch_add(1, Ordering::Relaxed);
-                    wait_until("the start", || start.load(Ordering::Acquire) == 1);
+                    start.wait();
                     let opts = tagged(REPLACE_STALE, 2);
                     let region = open_or_create_with(&name, 3 * page_size(), &opts, |_, _| {
                         runs.fetch_add(1, Ordering::Relaxed);
@@ -185,8 +185,7 @@ fn replaced_by_one() {
                 })
             })
             .collect();
-        wait_until("all of them", || ready.load(Ordering::Relaxed) == 20);
-        start.store(1, Ordering::Release);
+        start.give(children.len());
         children.into_iter().for_each(Child::join);
         assert_eq!(runs.load(Ordering::Relaxed), 1);
         assert_eq!(directory.files().len(), 1);

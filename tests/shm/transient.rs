@@ -322,9 +322,12 @@ fn killed_at_random() {
         }
     };
     let mut random = Random(u64::from(std::process::id()));
-    for round in 0..scaled(100) {
+    let (began, mut round) = (Instant::now(), 0);
+    let has_enough = || opened.load(Ordering::Relaxed) > 10 && made.load(Ordering::Relaxed) > 10;
+    while round < scaled(100) || goes_on(began, Duration::ZERO, has_enough) {
+        round += 1;
         let _case = Case(format!("round {round}"));
-        generation.store(round + 1, Ordering::Release);
+        generation.store(round, Ordering::Release);
         let children: Vec<Child> = (0..4).map(|_| fork(|| work(random.next_u64()))).collect();
         let until = Instant::now() + Duration::from_micros(2000 + random.below(4000));
         while Instant::now() < until {
@@ -338,8 +341,7 @@ fn killed_at_random() {
         }
         assert_eq!(open(&name, 0).err(), Some(ENOENT));
     }
-    let (opened, made) = (opened.load(Ordering::Relaxed), made.load(Ordering::Relaxed));
-    assert!(opened > 10 && made > 10, "{opened} opened, {made} made");
+    assert!(has_enough(), "{opened:?} opened, {made:?} made");
     drop(make(&name, 0)); // removes the lock file and the name
     assert!(directory.files().is_empty());
     assert_eq!(directory.used(), 0);
