@@ -58,8 +58,7 @@ fn after_a_signal() {
             assert_eq!(from_fd(&one, INTR).unwrap_err(), libc::EINTR);
             assert_shut_down(&one, &two);
         });
-        child.wait_asleep();
-        child.signal(libc::SIGUSR1);
+        child.interrupt(libc::SIGUSR1);
         child.join();
     }
 }

@@ -212,8 +212,7 @@ fn interrupted() {
                     recv(&reader, INTR).map(|_| 0)
                 }
             });
-            wait_asleep(child.0);
-            child.signal(SIGUSR1);
+            child.interrupt(SIGUSR1);
             assert_eq!(child.outcome(), Err(EINTR));
         }
         while recv(&reader, 0).is_ok() {}

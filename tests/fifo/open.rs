@@ -506,8 +506,7 @@ fn interrupted() {
                 open("f", flags, INTR).map(|_| 0)
             });
             // The handler is installed before the wait; an earlier signal would kill the child.
-            wait_asleep(intr.0);
-            intr.signal(SIGUSR1);
+            intr.interrupt(SIGUSR1);
             assert_eq!(intr.outcome(), Err(EINTR), "flags {flags}");
             for timeout in [-1, LONG] {
                 let goes_on = fork_reporter::<usize>(|| {

@@ -220,8 +220,7 @@ fn interrupted() {
             count_signal(SIGUSR1, restart);
             send(&writer, b"more", INTR)
         });
-        wait_asleep(sender.0);
-        sender.signal(SIGUSR1);
+        sender.interrupt(SIGUSR1);
         assert_eq!(sender.outcome(), Err(EINTR));
     }
     for number in 0..sent {
@@ -232,8 +231,7 @@ fn interrupted() {
             count_signal(SIGUSR1, restart);
             recv(&reader, INTR).map(|_| 0)
         });
-        wait_asleep(receiver.0);
-        receiver.signal(SIGUSR1);
+        receiver.interrupt(SIGUSR1);
         assert_eq!(receiver.outcome(), Err(EINTR));
         for timeout in [-1, LONG] {
             let goes_on = fork_reporter::<usize>(|| {

@@ -201,8 +201,7 @@ fn waiting() {
             count_signal(SIGUSR1, restart);
             recv_any(&reader, INTR).map(|_| 0)
         });
-        wait_asleep(receiver.0);
-        receiver.signal(SIGUSR1);
+        receiver.interrupt(SIGUSR1);
         assert_eq!(receiver.outcome(), Err(EINTR));
     }
     let receiver = fork_reporter::<usize>(|| {

@@ -9,17 +9,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// An open returns soon after the peer has opened the FIFO with open(2), even if the peer does
-/// nothing else. The best of several rounds counts, since the machine may be busy.
+/// nothing else. One of many rounds is enough, since the machine may be busy.
 #[apply(isolated)]
 fn peer_is_found_soon() {
     let _folder = WorkingDirectory::new();
     make();
     for (flags, access) in [(READ, O_WRONLY), (WRITE, O_RDONLY)] {
+        let soon = Duration::from_millis(1) + 4 * cost_of_open(flags);
         for timeout in [-1, LONG, INTR] {
             let _case = Case(format!("flags {flags}, time-out {timeout}"));
             let times = &shared::<AtomicU64>(1)[0];
-            let mut best = Duration::MAX;
-            for _ in 0..20 {
+            let round = || {
                 let other = fork_reporter::<usize>(|| {
                     thread::sleep(Duration::from_millis(20));
                     times.store(now(), SeqCst);
@@ -28,13 +28,25 @@ fn peer_is_found_soon() {
                     Ok(0)
                 });
                 let fd = open("f", flags, timeout).unwrap();
-                best = best.min(Duration::from_nanos(now() - times.load(SeqCst)));
+                let took = Duration::from_nanos(now() - times.load(SeqCst));
                 assert_eq!(other.outcome(), Ok(0));
                 drop(fd);
-            }
-            assert!(best < Duration::from_millis(1), "{best:?}");
+                took
+            };
+            let mut found = Vec::new();
+            let is_soon = (0..100).any(|_| {
+                found.push(round());
+                found.last() < Some(&soon)
+            });
+            assert!(is_soon, "not before {soon:?}: {found:?}");
         }
     }
+}
+
+/// The cost of a call on this machine.
+fn cost_of_open(flags: c_uint) -> Duration {
+    let costs = (0..30).map(|_| timed(|| open("f", flags, 0).err()).1);
+    costs.min().unwrap()
 }
 
 #[apply(isolated)]
@@ -42,8 +54,7 @@ fn short_time_outs_are_short() {
     let _folder = WorkingDirectory::new();
     make();
     for flags in [READ, WRITE] {
-        // The cost of a call on this machine.
-        let cost = (0..30).map(|_| timed(|| open("f", flags, 0).err()).1).min();
+        let cost = cost_of_open(flags);
         for timeout in [1, 5, 20] {
             let wanted = Duration::from_millis(timeout as u64);
             let best = (0..30)
@@ -56,7 +67,7 @@ fn short_time_outs_are_short() {
                 .min()
                 .unwrap();
             assert!(
-                best < wanted + Duration::from_millis(1) + 4 * cost.unwrap(),
+                best < wanted + Duration::from_millis(1) + 4 * cost,
                 "{best:?} of {wanted:?}, {cost:?}"
             );
         }

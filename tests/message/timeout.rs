@@ -125,8 +125,7 @@ fn interrupted() {
         count_signal(libc::SIGUSR1, flags);
         each(|waiting, a, b| {
             let child = fork(|| assert_eq!(waiting(a, IPC_WAIT_INTR), Err(libc::EINTR)));
-            child.wait_asleep();
-            child.signal(libc::SIGUSR1);
+            child.interrupt(libc::SIGUSR1);
             child.join();
             for timeout_ms in [-1, 60_000] {
                 let child = fork(|| assert!(waiting(a, timeout_ms).is_ok()));

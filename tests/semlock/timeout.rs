@@ -123,7 +123,7 @@ fn interrupted() {
             let waits = lock.waiters();
             let child = fork(|| assert_eq!(lock.lock(side, INTR), Err(EINTR)));
             lock.wait_for_waiters(waits + 1);
-            child.signal(SIGUSR1);
+            child.interrupt(SIGUSR1);
             child.join();
             lock.wait_for_waiters(waits);
             for timeout in [-1, LONG] {
