@@ -55,7 +55,8 @@ include() {
 }
 
 # enter ROOT SECONDS COMMAND...: runs a command in a root with a time limit. It has an own network,
-# IPC and PID namespace, the directory $out as /out, $source as /src and $vendor as /vendor.
+# IPC and PID namespace, the directory $out as /out, $source as /src and $vendor as /vendor, and the
+# root of this system as /mnt.
 enter() {
     local root=$1 limit=$2
     shift 2
@@ -63,8 +64,7 @@ enter() {
     run_bounded "$limit" unshare --net --ipc bash -euc '
         root=$1 out=$2 source=$3 vendor=$4
         shift 4
-        mkdir -p "$root/out" "$root/src" "$root/vendor" "$root"/{proc,sys,dev,tmp}
-        # Tests change the propagation of mounts, which is possible only if / is a mount point.
+        mkdir -p "$root/out" "$root/src" "$root/vendor" "$root"/{proc,sys,dev,tmp,mnt}
         mount --bind "$root" "$root"
         mount --bind "$out" "$root/out"
         mount --bind "$source" "$root/src"
@@ -74,7 +74,12 @@ enter() {
         mount --rbind /dev "$root/dev"
         mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
         mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-        exec env -i HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-            chroot "$root" "$@"
+        # Not chroot: / would be no mount point, and in a mount namespace of a test the paths of
+        # open files would change.
+        cd "$root"
+        pivot_root . mnt
+        PATH=/usr/sbin:/usr/bin:/sbin:/bin
+        hash -r
+        exec env -i HOME=/root LC_ALL=C.UTF-8 "PATH=$PATH" "$@"
     ' enter "$root" "$out" "$source" "$vendor" "$@"
 }
