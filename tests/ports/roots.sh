@@ -61,7 +61,9 @@ enter() {
     local root=$1 limit=$2
     shift 2
     # shellcheck disable=SC2016 # the inner shell replaces these
-    run_bounded "$limit" unshare --net --ipc bash -euc '
+    # The root may have neither env nor a shell.
+    run_bounded "$limit" unshare --net --ipc \
+        env -i HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin bash -euc '
         root=$1 out=$2 source=$3 vendor=$4
         shift 4
         mkdir -p "$root/out" "$root/src" "$root/vendor" "$root"/{proc,sys,dev,tmp,mnt}
@@ -78,8 +80,7 @@ enter() {
         # open files would change.
         cd "$root"
         pivot_root . mnt
-        PATH=/usr/sbin:/usr/bin:/sbin:/bin
         hash -r
-        exec env -i HOME=/root LC_ALL=C.UTF-8 "PATH=$PATH" "$@"
+        exec "$@"
     ' enter "$root" "$out" "$source" "$vendor" "$@"
 }
