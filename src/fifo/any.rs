@@ -10,7 +10,9 @@ use super::state::State;
 use crate::bytes;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, errno};
-use crate::sys::packet::{peek, read_without_waiting};
+use crate::sys::memory::Scratch;
+use crate::sys::packet::{peek, read_peeked};
+use crate::sys::{CancelGuard, page_size};
 use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
@@ -24,9 +26,6 @@ pub struct Received {
     pub is_text: bool,
 }
 
-/// The size of two buffers of a pipe.
-type Peeked = [MaybeUninit<u8>; 2 * PACKET];
-
 /// Receives a record, or a line of text with its newline. Text that exceeds `buffer`, or has no
 /// newline yet, is received in pieces.
 pub fn recv(
@@ -37,22 +36,15 @@ pub fn recv(
     if buffer.is_empty() {
         return Err(errno!(EINVAL));
     }
-    let mut buffers: Peeked = [MaybeUninit::uninit(); 2 * PACKET];
     let mut empty = 0;
     loop {
-        let len = match peek(fd, &mut buffers) {
-            Err(error) if error == Errno::EINTR => {
-                wait.interrupted()?;
-                continue;
-            }
-            Err(error) if error == Errno::EAGAIN => {
-                wait.ready(fd, PollFlags::POLLIN)?;
-                continue;
-            }
-            peeked => peeked?,
-        };
-        if len == 0 {
-            match State::of(fd)? {
+        match attempt(fd, buffer) {
+            Err(error) if error == Errno::EINTR => wait.interrupted()?,
+            Err(error) if error == Errno::EAGAIN => wait.ready(fd, PollFlags::POLLIN)?,
+            Err(error) => return Err(error),
+            Ok(Attempt::Received(received)) => return Ok(received),
+            Ok(Attempt::TakenByAnother) => {}
+            Ok(Attempt::Nothing) => match State::of(fd)? {
                 State::Filled if empty == EMPTY_MAX => return Err(errno!(EPROTO)),
                 State::Filled => empty += 1,
                 State::Empty | State::Ended => {
@@ -61,16 +53,49 @@ pub fn recv(
                         is_text: false,
                     });
                 }
-            }
-            continue;
-        }
-        // SAFETY: the peek has written these bytes.
-        let peeked = unsafe { bytes::written(buffers.get_mut(..len).unwrap_or_default()) };
-        let item = first_item(peeked);
-        if let Some(received) = take(fd, peeked, item, buffer)? {
-            return Ok(received);
+            },
         }
     }
+}
+
+/// The result of an attempt to receive, which does not wait.
+enum Attempt {
+    Received(Received),
+    /// Another reader has read the item.
+    TakenByAnother,
+    /// There are no bytes.
+    Nothing,
+}
+
+/// Receives without waiting.
+fn attempt(fd: BorrowedFd, buffer: &mut [MaybeUninit<u8>]) -> Result<Attempt> {
+    /// Space for two buffers of a pipe, once for the peek and once for the read.
+    const BUFFERS: usize = 4;
+    let page = page_size();
+    if page <= PACKET {
+        let mut memory = [MaybeUninit::uninit(); BUFFERS * PACKET];
+        return attempt_in(&mut memory, fd, buffer);
+    }
+    let _uncancelled = CancelGuard::new();
+    let mut memory = Scratch::new(BUFFERS * page)?;
+    attempt_in(memory.bytes(), fd, buffer)
+}
+
+#[inline(never)]
+fn attempt_in(
+    memory: &mut [MaybeUninit<u8>],
+    fd: BorrowedFd,
+    buffer: &mut [MaybeUninit<u8>],
+) -> Result<Attempt> {
+    let (peeked, taken) = memory.split_at_mut(memory.len() / 2);
+    let len = peek(fd, peeked)?;
+    if len == 0 {
+        return Ok(Attempt::Nothing);
+    }
+    // SAFETY: the peek has written these bytes.
+    let peeked = unsafe { bytes::written(peeked.get_mut(..len).unwrap_or_default()) };
+    let received = take(fd, peeked, first_item(peeked), taken, buffer)?;
+    Ok(received.map_or(Attempt::TakenByAnother, Attempt::Received))
 }
 
 /// The first item in a FIFO.
@@ -103,11 +128,13 @@ fn first_item(bytes: &[u8]) -> Item {
     Item::Text(text)
 }
 
-/// Reads an item from the FIFO. None if another reader has read it.
+/// Reads an item from the FIFO into `taken`, and copies its content to `buffer`. None if another
+/// reader has read it.
 fn take(
     fd: BorrowedFd,
     peeked: &[u8],
     item: Item,
+    taken: &mut [MaybeUninit<u8>],
     buffer: &mut [MaybeUninit<u8>],
 ) -> Result<Option<Received>> {
     let (len, is_text) = match item {
@@ -118,9 +145,8 @@ fn take(
             (len.min(buffer.len()), true)
         }
     };
-    let mut taken: Peeked = [MaybeUninit::uninit(); 2 * PACKET];
     let taken = taken.get_mut(..len).unwrap_or_default();
-    let got = match read_without_waiting(fd, taken) {
+    let got = match read_peeked(fd, taken) {
         Ok(0) => return Ok(None),
         Err(error) if error.is_one_of(&[Errno::EAGAIN, Errno::EINTR]) => return Ok(None),
         got => got?,

@@ -87,6 +87,36 @@ pub fn total() -> Result<u64> {
     Ok(units.saturating_mul(info.mem_unit.into()))
 }
 
+/// Private memory for one call, of any size. Unlike malloc(3), a signal handler may use it.
+pub struct Scratch {
+    at: NonNull<MaybeUninit<u8>>,
+    len: usize,
+}
+
+impl Scratch {
+    /// Maps `len` bytes.
+    pub fn new(len: usize) -> Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: new memory, at an address that the kernel chooses.
+        let at = mapped(unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) })?;
+        Ok(Self { at: at.cast(), len })
+    }
+
+    /// The memory.
+    pub fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
+        // SAFETY: mapped until the drop, and borrowed like self.
+        unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // SAFETY: this mapping, which no reference uses after the drop.
+        unsafe { libc::munmap(self.at.as_ptr().cast(), self.len) };
+    }
+}
+
 /// A shared mapping of the beginning of a file. Drop unmaps it.
 #[derive(Debug)]
 pub struct Mapping {

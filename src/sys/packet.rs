@@ -7,6 +7,7 @@
 //!
 //! tee(2) copies whole buffers of a pipe without removing them; [`peek`] uses it.
 
+use super::memory::page_size;
 use super::pipe::{self, is_nonblocking, with_signals_blocked};
 use super::{CancelGuard, checked_len};
 use crate::errno::{Errno, Result, errno};
@@ -20,11 +21,25 @@ use std::ptr;
 
 /// Reads a packet, up to the length of `bytes`; 0 if it is empty, or at the end of the file.
 pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    read_by(Slot::new, fd, bytes)
+}
+
+/// Reads bytes that [`peek`] has shown, in one buffer of the pipe or in two.
+pub fn read_peeked(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    read_by(Slot::of_two_buffers, fd, bytes)
+}
+
+/// Reads without waiting: on a blocking descriptor, through a slot.
+fn read_by(
+    new_slot: fn() -> Result<Slot>,
+    fd: BorrowedFd,
+    bytes: &mut [MaybeUninit<u8>],
+) -> Result<usize> {
     if is_nonblocking(fd)? {
         return pipe::read(fd, bytes);
     }
     let _uncancelled = CancelGuard::new();
-    let slot = Slot::new()?;
+    let slot = new_slot()?;
     match splice(&fd, &slot.write, bytes.len()) {
         // The call may block.
         Err(error) if cannot_splice(error) => pipe::read(fd, bytes),
@@ -53,11 +68,12 @@ pub fn write_without_waiting(fd: BorrowedFd, packet: &[u8]) -> Result<usize> {
 }
 
 /// Copies the first buffer of a pipe, and the second one if neither is a packet, and removes
-/// nothing. Returns the number of bytes, 0 if there are none. Never waits.
+/// nothing. A buffer is a page; `bytes` is as large as two. Returns the number of bytes, 0 if there
+/// are none. Never waits.
 #[inline(never)]
 pub fn peek(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let _uncancelled = CancelGuard::new();
-    let slot = Slot::of(bytes.len(), OFlag::empty())?;
+    let slot = Slot::of_two_buffers()?;
     let (from, to) = (fd.as_raw_fd(), slot.write.as_raw_fd());
     // SAFETY: no pointers.
     match checked_len(unsafe { libc::tee(from, to, bytes.len(), libc::SPLICE_F_NONBLOCK) }) {
@@ -94,6 +110,11 @@ impl Slot {
     fn new() -> Result<Self> {
         // The kernel rounds the size up to one page, which is one packet.
         Self::of(1, OFlag::O_DIRECT)
+    }
+
+    /// A pipe that can contain what [`peek`] copies.
+    fn of_two_buffers() -> Result<Self> {
+        Self::of(2 * page_size(), OFlag::empty())
     }
 
     fn of(size: usize, mode: OFlag) -> Result<Self> {

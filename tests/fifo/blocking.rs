@@ -11,19 +11,6 @@ use unixipc::ffi::fifo::IPC_FIFO_RECORD_MAX as MAX;
 /// The seconds after which SIGALRM ends a child that hangs.
 const HANGING: c_uint = 10;
 
-/// Sets the blocking mode of an open file description, and keeps its packet mode.
-fn set_nonblocking(fd: &OwnedFd, nonblocking: bool) {
-    // SAFETY: no pointers.
-    let flags = unsafe { fcntl(fd.as_raw_fd(), F_GETFL) };
-    let set = if nonblocking {
-        flags | O_NONBLOCK
-    } else {
-        flags & !O_NONBLOCK
-    };
-    // SAFETY: no pointers.
-    assert_eq!(unsafe { fcntl(fd.as_raw_fd(), F_SETFL, set) }, 0);
-}
-
 /// Both ends in blocking mode: reader and writer.
 fn blocking_ends() -> (OwnedFd, OwnedFd) {
     let (reader, writer) = ends();

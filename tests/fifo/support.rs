@@ -134,3 +134,19 @@ pub fn check_record(bytes: &[u8]) -> (usize, usize) {
     );
     (writer, number)
 }
+
+/// Sets the blocking mode of an open file description, and keeps its packet mode.
+pub fn set_nonblocking(fd: &OwnedFd, nonblocking: bool) {
+    // SAFETY: no pointers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    let set = if nonblocking {
+        flags | libc::O_NONBLOCK
+    } else {
+        flags & !libc::O_NONBLOCK
+    };
+    // SAFETY: no pointers.
+    assert_eq!(
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, set) },
+        0
+    );
+}

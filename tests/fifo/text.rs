@@ -130,32 +130,61 @@ fn mixed() {
 fn long_text() {
     let _folder = WorkingDirectory::new();
     let (reader, writer, plain) = three_ends();
-    let mut lines: Vec<Vec<u8>> = (0..400)
+    let lines: Vec<Vec<u8>> = (0..400)
         .map(|number| format!("{number}: {}\n", "y".repeat(number % 150)).into_bytes())
         .collect();
     let all = lines.concat();
     assert!(all.len() > 20_000 && all.len() < 60_000);
-    for part in all.chunks(20_000) {
-        assert_eq!(plain_write(&plain, part), Ok(part.len()));
+    for blocking in [false, true] {
+        let _case = Case(format!("blocking: {blocking}"));
+        set_nonblocking(&reader, !blocking);
+        for part in all.chunks(20_000) {
+            assert_eq!(plain_write(&plain, part), Ok(part.len()));
+        }
+        assert_eq!(send(&writer, b"behind", 0), Ok(0));
+        for line in &lines {
+            assert_eq!(recv_any(&reader, 0), text(line));
+        }
+        assert_eq!(recv_any(&reader, 0), item(b"behind"));
+        // A line longer than all buffers arrives in pieces, and nothing is lost.
+        let mut long = vec![b'z'; 40_000];
+        long.push(b'\n');
+        for cap in [1, 4096, 10_000, 50_000] {
+            assert_eq!(plain_write(&plain, &long), Ok(long.len()));
+            assert_eq!(send(&writer, b"behind", 0), Ok(0));
+            let mut got = Vec::new();
+            while !got.ends_with(b"\n") {
+                let (piece, is_text) = recv_any_cap(&reader, cap, 0).unwrap();
+                assert!(is_text);
+                got.extend(piece);
+            }
+            assert_eq!(got, long);
+            assert_eq!(recv_any(&reader, 0), item(b"behind"));
+        }
     }
-    assert_eq!(send(&writer, b"behind", 0), Ok(0));
-    for line in lines.drain(..) {
-        assert_eq!(recv_any(&reader, 0), text(&line));
+}
+
+/// Text without a line end, before a record that crosses the end of a small buffer.
+#[apply(isolated)]
+fn record_behind_text() {
+    let _folder = WorkingDirectory::new();
+    let (reader, writer, plain) = three_ends();
+    for len in [4000, 4096, 8000, 8191, 8192, 16_000, 16_384, 20_000] {
+        let _case = Case(len);
+        let unfinished = vec![b'u'; len];
+        assert_eq!(plain_write(&plain, &unfinished), Ok(len));
+        let record = vec![b'r'; 1000];
+        assert_eq!(send(&writer, &record, 0), Ok(0));
+        let mut got = Vec::new();
+        let last = loop {
+            match recv_any_cap(&reader, 50_000, 0).unwrap() {
+                (piece, true) => got.extend(piece),
+                (record, false) => break record,
+            }
+        };
+        assert_eq!(got, unfinished);
+        assert_eq!(last, record);
     }
-    assert_eq!(recv_any(&reader, 0), item(b"behind"));
-    // A line longer than all buffers arrives in pieces, and nothing is lost.
-    let mut long = vec![b'z'; 20_000];
-    long.push(b'\n');
-    assert_eq!(plain_write(&plain, &long), Ok(long.len()));
-    assert_eq!(send(&writer, b"behind", 0), Ok(0));
-    let mut got = Vec::new();
-    while !got.ends_with(b"\n") {
-        let (piece, is_text) = recv_any(&reader, 0).unwrap();
-        assert!(is_text);
-        got.extend(piece);
-    }
-    assert_eq!(got, long);
-    assert_eq!(recv_any(&reader, 0), item(b"behind"));
 }
 
 #[apply(isolated)]
@@ -225,15 +254,7 @@ fn descriptors_and_modes() {
     let before = descriptors();
     for blocking in [false, true] {
         let needed = 2;
-        // SAFETY: no pointers.
-        let set = unsafe {
-            fcntl(
-                reader.as_raw_fd(),
-                F_SETFL,
-                if blocking { 0 } else { O_NONBLOCK },
-            )
-        };
-        assert_eq!(set, 0);
+        set_nonblocking(&reader, !blocking);
         assert_eq!(recv_any(&reader, 0), Err(EAGAIN));
         assert_eq!(recv_any(&reader, 10), Err(ETIMEDOUT));
         assert_eq!(plain_write(&plain, b"text\n"), Ok(5));
