@@ -40,20 +40,20 @@ void messages()
     // A longer message stays, and a shorter one is no Quote.
     one.send(std::vector<std::byte>(20));
     CHECK(fails(two.try_recv_value<Quote>(), std::errc::message_size));
-    expect_error(std::errc::message_size, [&two = two] { two.recv_value<Quote>().reset(); });
+    expect_error(std::errc::message_size, [&second = two] { second.recv_value<Quote>().reset(); });
     std::byte buffer[64];
     CHECK(two.recv(buffer) == 20);
     for (int i = 0; i < 2; i++)
         one.send_value(1);
     CHECK(fails(two.try_recv_value<Quote>(), std::errc::bad_message));
-    expect_error(std::errc::bad_message, [&two = two] { two.recv_value<Quote>().reset(); });
+    expect_error(std::errc::bad_message, [&second = two] { second.recv_value<Quote>().reset(); });
     // The end of the session.
     CHECK(fails(one.try_send(unixipc::const_bytes()), std::errc::invalid_argument));
     one.close();
     CHECK(!one && two.recv(buffer) == 0 && *two.try_recv(buffer) == 0);
     CHECK(!two.recv_value<Quote>() && !*two.try_recv_value<Quote>() && two.peek().empty());
     CHECK(fails(two.try_send(bytes_of("x")), std::errc::broken_pipe));
-    expect_error(std::errc::broken_pipe, [&two = two] { two.send(bytes_of("x")); });
+    expect_error(std::errc::broken_pipe, [&second = two] { second.send(bytes_of("x")); });
 }
 
 void parts_and_batches()
@@ -87,7 +87,7 @@ void in_place()
     CHECK(one.try_reserve(10) && one.try_commit(4) && two.try_peek()->size() == 4);
     CHECK(two.try_release_message());
     CHECK(fails(one.try_commit(1), std::errc::invalid_argument));
-    expect_error(std::errc::invalid_argument, [&one = one] { one.cancel(); });
+    expect_error(std::errc::invalid_argument, [&first = one] { first.cancel(); });
 
     const auto fill = [](unixipc::mutable_bytes bytes) {
         memcpy(bytes.data(), "in place", 8);
@@ -98,19 +98,19 @@ void in_place()
     CHECK(two.recv_in_place([&](unixipc::const_bytes bytes) { got = text_of(bytes); }));
     CHECK(got == "in place");
     // A function that throws, gives up or makes a mistake leaves no reservation behind.
-    expect_error(std::errc::io_error, [&one = one] {
-        one.send_in_place(20, [](unixipc::mutable_bytes) -> std::size_t {
+    expect_error(std::errc::io_error, [&first = one] {
+        first.send_in_place(20, [](unixipc::mutable_bytes) -> std::size_t {
             throw std::system_error(std::make_error_code(std::errc::io_error));
         });
     });
     one.send_in_place(20, [](unixipc::mutable_bytes) { return std::size_t(0); });
-    expect_error(std::errc::invalid_argument, [&one = one] {
-        one.send_in_place(20, [](unixipc::mutable_bytes) { return std::size_t(21); });
+    expect_error(std::errc::invalid_argument, [&first = one] {
+        first.send_in_place(20, [](unixipc::mutable_bytes) { return std::size_t(21); });
     });
     one.send_in_place(20, fill);
     // A message stays if its reader throws.
-    expect_error(std::errc::io_error, [&two = two] {
-        static_cast<void>(two.recv_in_place([](unixipc::const_bytes) {
+    expect_error(std::errc::io_error, [&second = two] {
+        static_cast<void>(second.recv_in_place([](unixipc::const_bytes) {
             throw std::system_error(std::make_error_code(std::errc::io_error));
         }));
     });
@@ -147,17 +147,17 @@ void descriptors()
 void calls()
 {
     auto [client, server] = unixipc::channel::open_pair();
-    std::thread serving([&server = server] {
+    std::thread serving([&callee = server] {
         std::byte buffer[64];
         for (;;) {
-            const unixipc::received_call call = server.next_call(buffer, soon);
+            const unixipc::received_call call = callee.next_call(buffer, soon);
             if (call.size == 0)
                 break;
             std::string reply(text_of({buffer, call.size}));
             reply += reply;
-            server.reply(call.id, bytes_of(reply), soon);
+            callee.reply(call.id, bytes_of(reply), soon);
         }
-        CHECK(server.try_next_call(buffer)->size == 0);
+        CHECK(callee.try_next_call(buffer)->size == 0);
     });
     std::byte buffer[64];
     CHECK(text_of({buffer, client.call(bytes_of("ab"), buffer, soon)}) == "abab");

@@ -113,7 +113,7 @@ void calls()
     CHECK(std::chrono::steady_clock::now() - begin >= 40ms);
     CHECK(end.try_recv(buffer, begin).error() == std::errc::resource_unavailable_try_again);
     expect_error(std::errc::timed_out,
-                 [&end = end, &buffer] { static_cast<void>(end.recv(buffer, 1ms)); });
+                 [&own = end, &buffer] { static_cast<void>(own.recv(buffer, 1ms)); });
     peer.send_value(1);
     CHECK(end.recv_value<int>(std::chrono::nanoseconds::max()) == 1);
 }
@@ -130,8 +130,8 @@ void signals()
     auto [end, peer] = unixipc::channel::open_pair();
     std::byte buffer[8];
     CHECK(fails(end.try_recv(buffer, unixipc::until_signal), std::errc::interrupted));
-    expect_error(std::errc::interrupted, [&end = end, &buffer] {
-        static_cast<void>(end.recv(buffer, unixipc::until_signal));
+    expect_error(std::errc::interrupted, [&own = end, &buffer] {
+        static_cast<void>(own.recv(buffer, unixipc::until_signal));
     });
     CHECK(fails(end.try_recv(buffer, 30ms), std::errc::timed_out));
     timer = {};
