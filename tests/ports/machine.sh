@@ -39,7 +39,7 @@ choose_emulator() {
 }
 
 # pack_machine ROOT BUNDLE: makes the file system of a machine, $out/machine.cpio, from a root with
-# busybox and the C library, the bundle of the build, and the installed library.
+# busybox, a shell and the C library, the bundle of the build, and the installed library.
 pack_machine() {
     local tree=$out/machine
     rm -rf "$tree"
@@ -58,6 +58,8 @@ pack_machine() {
         >"$tree/etc/passwd"
     printf 'root:x:0:\nnogroup:x:65534:\n' >"$tree/etc/group"
     printf '127.0.0.1 localhost\n' >"$tree/etc/hosts"
+    # The sh of busybox prefers its own commands.
+    ln -sfn dash "$tree/usr/bin/sh"
     install -m 0755 "$inside/init" "$tree/init"
     install -m 0755 "$inside/run" "$tree/run-port"
     (cd "$tree" && find . -mindepth 1) >"$out/machine.list"

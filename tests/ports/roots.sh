@@ -81,6 +81,11 @@ enter() {
         cd "$root"
         pivot_root . mnt
         hash -r
+        # valgrind counts descriptors that a program inherits as its leaks.
+        for file in /proc/self/fd/*; do
+            fd=${file##*/}
+            [ "$fd" -le 2 ] || eval "exec $fd>&-"
+        done
         exec "$@"
     ' enter "$root" "$out" "$source" "$vendor" "$@"
 }
