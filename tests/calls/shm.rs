@@ -547,10 +547,11 @@ fn limits() {
         call!(calls.shmget(IPC_PRIVATE, size, 0o600)).map(|id| remove(id as c_int))
     };
     let page = page_size();
-    set_kernel_setting("shmmax", "8192");
-    assert_eq!(both("SHMMAX", |calls| get_errno(calls, 8192)), Ok(()));
+    let max = 2 * page;
+    set_kernel_setting("shmmax", &max.to_string());
+    assert_eq!(both("SHMMAX", |calls| get_errno(calls, max)), Ok(()));
     assert_eq!(
-        both("SHMMAX + 1", |calls| get_errno(calls, 8193)),
+        both("SHMMAX + 1", |calls| get_errno(calls, max + 1)),
         Err(EINVAL)
     );
     set_kernel_setting("shmall", "2");

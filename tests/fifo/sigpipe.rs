@@ -241,7 +241,9 @@ fn in_a_handler() {
         let writer = writer_without_reader();
         WRITER.store(writer.as_raw_fd(), Ordering::SeqCst);
         count_signal(libc::SIGALRM, 0);
-        storm(20);
+        // Longer than the handler runs, so that the loop continues on a slow machine too.
+        let costs = (0..30).map(|_| timed(|| send(&writer, b"no reader", -1)).1);
+        storm(20.max(5 * costs.min().unwrap().as_micros() as libc::c_long));
         set_action(SIGALRM, send_too as extern "C" fn(c_int) as usize, 0);
         for _ in 0..scaled(75_000) {
             assert_eq!(send(&writer, b"no reader", -1), Err(EPIPE));

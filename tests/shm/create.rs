@@ -661,18 +661,29 @@ fn other_file_systems() {
     assert_eq!(unsafe { umount(c"/dev".as_ptr()) }, 0);
 }
 
+const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage";
+
+/// Root, and a kernel that can use huge pages for a tmpfs.
+fn huge_pages() -> Option<&'static str> {
+    let enabled = fs::read_to_string(format!("{HUGE_PAGES}/shmem_enabled"));
+    // A mount option does not help against "deny".
+    let is_possible = enabled.is_ok_and(|enabled| !enabled.contains("[deny]"));
+    let may = is_possible && huge_page_size().is_some_and(|size| size <= 4 << 20);
+    needs::root_and_populate().or_else(|| (!may).then_some("needs huge pages of at most 4 MiB"))
+}
+
+fn huge_page_size() -> Option<usize> {
+    let size = fs::read_to_string(format!("{HUGE_PAGES}/hpage_pmd_size"));
+    size.ok()?.trim_end().parse().ok()
+}
+
 /// On a tmpfs with huge pages on request.
 #[apply(isolated)]
-#[needs(needs::root_and_populate)]
+#[needs(huge_pages)]
 fn huge() {
     let _directory = NameDirectory::new();
-    let settings = "/sys/kernel/mm/transparent_hugepage";
-    let enabled = fs::read_to_string(format!("{settings}/shmem_enabled"));
-    if enabled.is_ok_and(|enabled| enabled.contains("[deny]")) {
-        return; // no mount option helps here
-    }
     shm_with(c"huge=advise,mode=1777");
-    let size = 8 << 20;
+    let size = 4 * huge_page_size().unwrap();
     let ordinary = create(size, PUBLISH | PREFAULT, 0).unwrap();
     assert_eq!(smaps(&ordinary, "ShmemPmdMapped"), 0);
     let huge = create(size, PUBLISH | HUGE, 0).unwrap();

@@ -28,11 +28,13 @@ fn one_name() {
     let directory = NameDirectory::new();
     let name = name("storm");
     let shared = create(page_size(), 0, 0).unwrap();
-    let until = Instant::now() + Duration::from_millis(scaled(1500));
+    let time = Duration::from_millis(scaled(1500));
     let counts = |what: usize| shared.u32(what).fetch_add(1, Ordering::Relaxed);
+    let has_enough = || (0..7).all(|what| shared.u32(what).load(Ordering::Relaxed) > 0);
     let work = |seed: u64| {
         let mut random = Random(seed);
-        while Instant::now() < until {
+        let began = Instant::now();
+        while goes_on(began, time, has_enough) {
             let size = SIZES[random.below(3) as usize];
             match random.below(4) {
                 0 => {
@@ -81,10 +83,7 @@ fn one_name() {
     };
     let children: Vec<Child> = (0..6).map(|seed| fork(|| work(seed))).collect();
     children.into_iter().for_each(Child::join);
-    for what in 0..7 {
-        let count = shared.u32(what).load(Ordering::Relaxed);
-        assert!(count > 0, "{what}");
-    }
+    assert!(has_enough());
     assert!(directory.names().len() <= 1);
     let _ = unlink(&name);
     assert_eq!(directory.used(), 0, "no memory is lost");
