@@ -102,6 +102,8 @@ pub struct Resume {
     pub acknowledged: u64,
     /// The number of the next delivery.
     pub next_delivery: u64,
+    /// The number of the last record that was delivered.
+    pub delivered: u64,
     /// The number of records that were delivered and are not acknowledged.
     pub unacknowledged: u64,
 }

@@ -3,6 +3,7 @@
 //! | module | responsibility |
 //! |---|---|
 //! | `pipeline` | receiving in order, acknowledging, continuing after a failure |
+//! | `repetition` | the deliveries that the engine repeats, in order |
 //! | `position` | the position, in a file that survives a crash |
 //! | `gaps` | messages that are missing in the stream, or there twice |
 //! | `sink` | the interface of a sink |
@@ -14,6 +15,7 @@ mod fifo;
 mod gaps;
 mod pipeline;
 mod position;
+mod repetition;
 mod sink;
 
 pub use channel::ChannelSink;

@@ -3,10 +3,11 @@
 //! A record is acknowledged after the sink has it. The engine delivers records in order, but after a
 //! failure it may deliver later ones before it repeats earlier ones. So the pipeline checks that no
 //! delivery is missing. If one is, it takes nothing until the engine must have given up all earlier
-//! deliveries: then it repeats them first.
+//! deliveries, and has repeated them.
 
 use super::gaps::{Finding, Gaps};
 use super::position::Position;
+use super::repetition::Repetition;
 use super::sink::{Put, Sink};
 use crate::context::Context;
 use crate::engine::{Body, Delivery, EngineError, Failure, FeedId, Inlet, Result, Resume};
@@ -20,6 +21,8 @@ const ACKNOWLEDGE_EVERY: u64 = 256;
 /// The time after which fewer records are acknowledged. Each acknowledgement costs the server more than
 /// a delivery.
 const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(5);
+/// How much later than it says an engine may repeat a delivery.
+const REPETITION_DELAY: Duration = Duration::from_secs(1);
 /// The longest pause after a failure.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The letters of a marker for local receivers.
@@ -114,7 +117,14 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
             }
         }
         self.begin(resume);
+        if !self.take_repeated(resume).await? {
+            return Ok(Stopped);
+        }
         loop {
+            // Here too: an engine that always has more never lets the wait below end.
+            if self.context.is_stopping() {
+                return Ok(Stopped);
+            }
             let delivery = select! {
                 biased;
                 delivery = self.inlet.next() => delivery?,
@@ -127,18 +137,45 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
             };
             let mut delivery = Some(delivery);
             while let Some(next) = delivery {
-                if !self.take(next).await? {
+                self.count(&next)?;
+                if !self.take(next).await {
                     return Ok(Stopped);
-                }
-                if self.unacknowledged >= ACKNOWLEDGE_EVERY {
-                    // Without a wait: the deliveries that have arrived come first.
-                    self.try_acknowledge().await;
                 }
                 delivery = self.inlet.try_next()?;
             }
             self.pauses.reset();
             self.context.metrics.set_error(None);
         }
+    }
+
+    /// Takes the deliveries that the engine repeats. Returns false if the bridge stops before the sink has
+    /// them.
+    async fn take_repeated(&mut self, resume: Resume) -> Result<bool> {
+        let mut repetition = Repetition::new(resume);
+        let end = Instant::now() + self.inlet.repeats_after() + REPETITION_DELAY;
+        while repetition.left() > 0 {
+            select! {
+                biased;
+                delivery = self.inlet.next() => {
+                    let delivery = delivery?;
+                    self.count(&delivery)?;
+                    repetition.add(delivery);
+                }
+                () = self.sink.event() => {}
+                () = sleep_until(end) => {
+                    let (route, left) = (&self.context.route, repetition.left());
+                    log::warn!("{route}: {left} messages are not repeated: the stream has lost them");
+                    break;
+                }
+                () = self.context.stopping() => return Ok(false),
+            }
+        }
+        for delivery in repetition.into_deliveries() {
+            if !self.take(delivery).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn restart(&mut self) -> Result<Option<Resume>> {
@@ -179,8 +216,8 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
         }
     }
 
-    /// Gives a delivery to the sink. Returns false if the bridge stops before the sink has it.
-    async fn take(&mut self, delivery: Delivery) -> Result<bool> {
+    /// Fails if a delivery is missing before this one.
+    fn count(&mut self, delivery: &Delivery) -> Result<()> {
         if delivery.delivery != self.expected {
             return Err(EngineError::new(
                 Failure::Disordered,
@@ -188,12 +225,17 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
             ));
         }
         self.expected += 1;
+        Ok(())
+    }
+
+    /// Gives a delivery to the sink. Returns false if the bridge stops before the sink has it.
+    async fn take(&mut self, delivery: Delivery) -> bool {
         let metrics = &self.context.metrics;
         if delivery.number <= self.last {
             metrics.duplicates.add(1);
         } else {
             if !self.put_body(&delivery).await {
-                return Ok(false);
+                return false;
             }
             self.position.end_record(delivery.number);
             self.last = delivery.number;
@@ -209,7 +251,11 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
             self.receipt = Some((delivery.number, delivery.receipt));
         }
         self.unacknowledged += 1;
-        Ok(true)
+        if self.unacknowledged >= ACKNOWLEDGE_EVERY {
+            // Without a wait: the deliveries that have arrived come first.
+            self.try_acknowledge().await;
+        }
+        !self.context.is_stopping()
     }
 
     /// Gives the content of a record to the sink. Returns false if the bridge stops before that.

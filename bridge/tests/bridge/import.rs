@@ -211,6 +211,34 @@ fn lost_deliveries() {
     bridge.stop();
 }
 
+/// Deliveries at different times are repeated at different times: not in the order of the messages.
+#[apply(isolated)]
+#[needs(nats)]
+fn repeated_deliveries() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    streams.create("md", |_| ());
+    let mut bridge = Bridge::start(&server, "a", &ROUTE);
+    let mut reader = Reader::new("local");
+    streams.send("md", messages(0..1));
+    reader.expect(0..1);
+    streams.wait_acknowledged("md", "here");
+    bridge.suspend();
+    for number in 1..11 {
+        streams.send("md", messages(number..number + 1));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    streams.wait_unacknowledged("md", "here", 10);
+    bridge.kill();
+    bridge.restart();
+    let mut reader = Reader::new("local");
+    streams.send("md", messages(11..20));
+    reader.expect(1..20);
+    reader.expect_nothing();
+    bridge.stop();
+}
+
 /// Without a directory for the state, the bridge continues after the last acknowledgement.
 #[apply(isolated)]
 #[needs(nats)]

@@ -183,6 +183,7 @@ impl Inlet for NatsInlet {
             last: stream.state.last_sequence,
             acknowledged: info.ack_floor.stream_sequence,
             next_delivery: info.delivered.consumer_sequence + 1,
+            delivered: info.delivered.stream_sequence,
             unacknowledged: info.num_ack_pending as u64,
         })
     }

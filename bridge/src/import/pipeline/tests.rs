@@ -13,13 +13,21 @@ use tokio::time::Instant;
 /// A round: where it continues, and the deliveries, as numbers of the delivery and of the record.
 type Round = (Resume, Vec<(u64, u64)>);
 
+/// How rounds are played.
+#[derive(Clone, Copy, Default)]
+struct Play {
+    /// Whether acknowledgements wait forever, as while the connection is blocked.
+    is_blocked: bool,
+    /// Whether a round ends with silence, and the stop of the bridge, instead of an error.
+    is_quiet: bool,
+}
+
 /// An engine that plays rounds, and then stops the bridge.
 struct Script {
     rounds: VecDeque<Round>,
     deliveries: VecDeque<(u64, u64)>,
     stop: watch::Sender<Option<Instant>>,
-    /// Whether acknowledgements wait forever, as while the connection is blocked.
-    is_blocked: bool,
+    play: Play,
     acknowledged: Rc<RefCell<Vec<u64>>>,
 }
 
@@ -29,6 +37,7 @@ fn resume(acknowledged: u64, next_delivery: u64, unacknowledged: u64) -> Resume 
         last: 100,
         acknowledged,
         next_delivery,
+        delivered: acknowledged + unacknowledged,
         unacknowledged,
     }
 }
@@ -54,6 +63,11 @@ impl Inlet for Script {
     async fn next(&mut self) -> Result<Delivery> {
         match self.try_next()? {
             Some(delivery) => Ok(delivery),
+            None if self.play.is_quiet => {
+                sleep(2 * REPETITION_DELAY).await;
+                let _ = self.stop.send(Some(Instant::now()));
+                std::future::pending().await
+            }
             None => Err(EngineError::new(Failure::Unreachable, "cut")),
         }
     }
@@ -75,7 +89,7 @@ impl Inlet for Script {
     }
 
     async fn acknowledge(&mut self, receipt: &str) -> Result<()> {
-        if self.is_blocked {
+        if self.play.is_blocked {
             std::future::pending::<()>().await;
         }
         self.acknowledged
@@ -145,33 +159,31 @@ fn play(rounds: &[Round], position: &Position) -> (Vec<u64>, Option<u64>) {
 
 /// Plays rounds into a sink. Returns the last acknowledgement.
 fn play_into(sink: &mut impl Sink, rounds: &[Round], position: &Position) -> Option<u64> {
-    play_with(sink, rounds, position, false)
+    Play::default().into(sink, rounds, position)
 }
 
-fn play_with(
-    sink: &mut impl Sink,
-    rounds: &[Round],
-    position: &Position,
-    is_blocked: bool,
-) -> Option<u64> {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let (mut context, stop) = Context::for_tests("feed:/a", "<-", "a");
-        context.timeout = Duration::from_millis(100);
-        let acknowledged = Rc::default();
-        let script = Script {
-            rounds: rounds.to_vec().into(),
-            deliveries: VecDeque::new(),
-            stop,
-            is_blocked,
-            acknowledged: Rc::clone(&acknowledged),
-        };
-        let mut pipeline = Pipeline::new(&context, script, sink, position);
-        let limit = Duration::from_secs(60);
-        let run = tokio::time::timeout(limit, pipeline.run()).await;
-        run.expect("a limit").unwrap();
-        acknowledged.borrow().last().copied()
-    })
+impl Play {
+    /// See [`play_into`].
+    fn into(self, sink: &mut impl Sink, rounds: &[Round], position: &Position) -> Option<u64> {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut context, stop) = Context::for_tests("feed:/a", "<-", "a");
+            context.timeout = Duration::from_millis(100);
+            let acknowledged = Rc::default();
+            let script = Script {
+                rounds: rounds.to_vec().into(),
+                deliveries: VecDeque::new(),
+                stop,
+                play: self,
+                acknowledged: Rc::clone(&acknowledged),
+            };
+            let mut pipeline = Pipeline::new(&context, script, sink, position);
+            let limit = Duration::from_secs(60);
+            let run = tokio::time::timeout(limit, pipeline.run()).await;
+            run.expect("a limit").unwrap();
+            acknowledged.borrow().last().copied()
+        })
+    }
 }
 
 /// A delivery that is missing, and later ones: nothing is taken until the missing one is repeated.
@@ -185,6 +197,37 @@ fn missing_delivery() {
     ];
     let published = play(&rounds, &Position::in_memory());
     assert_eq!(published, (vec![1, 2, 3, 4, 5, 6], Some(6)));
+}
+
+/// The engine repeats deliveries in the order of their times, which need not be that of the records, and
+/// perhaps later than new ones.
+#[test]
+fn repeated_in_any_order() {
+    for deliveries in [
+        vec![(6, 5), (7, 3), (8, 4), (9, 6)],
+        vec![(6, 4), (7, 6), (8, 5), (9, 5), (10, 3), (11, 7)],
+    ] {
+        let last = deliveries.last().unwrap().1;
+        let rounds = [(resume(2, 6, 3), vec![]), (resume(2, 6, 3), deliveries)];
+        let published = play(&rounds, &Position::in_memory());
+        assert_eq!(published, ((3..=last).collect(), Some(last)));
+    }
+}
+
+/// Records that were delivered, and that the stream no longer has, are not waited for without limit.
+#[test]
+fn not_repeated() {
+    let rounds = [
+        (resume(2, 6, 3), vec![]),
+        (resume(2, 6, 3), vec![(6, 5), (7, 6)]),
+    ];
+    let mut sink = Memory::default();
+    let how = Play {
+        is_quiet: true,
+        ..Play::default()
+    };
+    let last = how.into(&mut sink, &rounds, &Position::in_memory());
+    assert_eq!((sink.0, last), (vec![5, 6], Some(6)));
 }
 
 /// Records that were published, and whose acknowledgement was lost, are not published again.
@@ -235,7 +278,11 @@ fn blocked_acknowledgements() {
     let position = Position::in_memory();
     let mut sink = FullOnce::new(&position);
     let rounds = [(resume(0, 1, 0), vec![(1, 1), (2, 2), (3, 3)])];
-    assert_eq!(play_with(&mut sink, &rounds, &position, true), None);
+    let how = Play {
+        is_blocked: true,
+        ..Play::default()
+    };
+    assert_eq!(how.into(&mut sink, &rounds, &position), None);
     assert_eq!(sink.tries, 4);
     assert_eq!(position.begin(5).done, 3);
 }
