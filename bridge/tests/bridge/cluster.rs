@@ -3,6 +3,7 @@
 use super::faults::{IMPORT, carry, machines};
 use crate::support::*;
 use std::process::Command;
+use std::time::Duration;
 
 const SIZE: usize = 3;
 
@@ -61,7 +62,8 @@ impl Cluster {
 }
 
 /// Each server is killed in turn: the leader of the stream, which stays the same until it is killed,
-/// is one of them. The bridges begin before the cluster has a leader.
+/// is one of them. The bridges begin before the cluster has a leader. Local programs connect all the
+/// time: that must not hide that the server is silent.
 #[apply(isolated)]
 #[needs(machines)]
 fn killed_leaders() {
@@ -70,6 +72,12 @@ fn killed_leaders() {
     let words = ["-o", "replicas=3", "feed:md -> md"];
     let export = cluster.bridge("a", &words);
     let import = cluster.bridge("b", &IMPORT);
+    let _clients = fork(|| {
+        loop {
+            drop(Reader::new("local"));
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    });
     carry(4000, |step| {
         if step.is_multiple_of(2) {
             let index = step as usize / 2 % SIZE;

@@ -239,6 +239,31 @@ fn repeated_deliveries() {
     bridge.stop();
 }
 
+/// An administrator has limited the requests of the consumer.
+#[apply(isolated)]
+#[needs(nats)]
+fn limited_requests() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    let streams = Streams::of(&server);
+    streams.create("md", |_| ());
+    streams.create_consumer("md", "here", |config| {
+        config.max_batch = 10;
+        config.max_expires = Duration::from_secs(1);
+        config.max_bytes = 10_000;
+    });
+    let bridge = Bridge::start(&server, "a", &ROUTE);
+    let mut reader = Reader::new("local");
+    streams.send("md", messages(0..100));
+    reader.expect(0..100);
+    streams.wait_acknowledged("md", "here");
+    // A message that no request may ask for.
+    streams.send("md", [vec![0; 20_000]].into_iter());
+    bridge.wait_log("the server refuses requests for messages");
+    assert!(bridge.number("failures") > Some(0));
+    bridge.stop();
+}
+
 /// Without a directory for the state, the bridge continues after the last acknowledgement.
 #[apply(isolated)]
 #[needs(nats)]

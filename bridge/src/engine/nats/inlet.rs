@@ -15,12 +15,16 @@ use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use std::time::Duration;
 use tokio::select;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
-/// How long the server keeps a request.
+/// How long the server keeps a request, unless its limit is shorter.
 const REQUEST_EXPIRES: Duration = Duration::from_secs(60);
 /// How often the server shows that it still has a request.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long the server may be silent.
+const SILENCE_MAX: Duration = HEARTBEAT.saturating_mul(3);
+/// The number of refused requests, without a delivery between them, that ends a round.
+const REFUSALS_MAX: u32 = 4;
 /// The largest size of the subjects of a message.
 const OVERHEAD_MAX: usize = 4096;
 /// The header of a status that says how many messages of the request will not come.
@@ -35,10 +39,16 @@ pub struct NatsInlet {
     window: usize,
     /// The number of bytes that one request asks for. Up to three requests are open.
     request_bytes: usize,
+    /// How long the server keeps a request.
+    expires: Duration,
     /// Where the messages arrive, and the subject of that.
     deliveries: Option<(Subscriber, String)>,
     /// The number of messages that were requested and have not arrived.
     requested: usize,
+    /// When the server was heard last, or something was requested of it.
+    heard: Instant,
+    /// How many requests the server has refused since the last delivery.
+    refusals: u32,
 }
 
 impl NatsInlet {
@@ -70,15 +80,27 @@ impl NatsInlet {
         // The server sends no message that exceeds the request, with its subjects and headers.
         let largest = max_payload(connection.client()) + OVERHEAD_MAX;
         let request_bytes = largest.max(route.options.window_bytes / 3);
+        // An administrator can limit the requests.
+        let limited = |value: usize, max: i64| match usize::try_from(max) {
+            Ok(max) if max > 0 => value.min(max),
+            _ => value,
+        };
+        let expires = match found.max_expires {
+            Duration::ZERO => REQUEST_EXPIRES,
+            max => REQUEST_EXPIRES.min(max),
+        };
         Ok(Self {
             connection: connection.clone(),
             ack_wait: found.ack_wait,
+            window: limited(window, found.max_batch),
+            request_bytes: limited(request_bytes, found.max_bytes),
+            expires,
             stream,
             consumer,
-            window,
-            request_bytes,
             deliveries: None,
             requested: 0,
+            heard: Instant::now(),
+            refusals: 0,
         })
     }
 
@@ -96,25 +118,29 @@ impl NatsInlet {
         let request = serde_json::json!({
             "batch": batch,
             "max_bytes": self.request_bytes,
-            "expires": REQUEST_EXPIRES.as_nanos() as u64,
-            "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
+            "expires": self.expires.as_nanos() as u64,
+            // The server accepts at most half of the time.
+            "idle_heartbeat": HEARTBEAT.min(self.expires / 2).as_nanos() as u64,
         });
         let subject = format!("{prefix}.CONSUMER.MSG.NEXT.{stream}.{name}");
         let client = self.connection.client();
         let sent = client.publish_with_reply(subject, inbox.clone(), request.to_string().into());
         sent.await.map_err(unreachable)?;
         self.requested += batch;
+        self.heard = Instant::now();
         Ok(())
     }
 
     /// Reads an arrived message: a delivery, or a status, for which it returns none.
     fn read(&mut self, message: Message) -> Result<Option<Delivery>> {
+        self.heard = Instant::now();
         if let Some(status) = message.status
             && status != StatusCode::OK
         {
             return self.read_status(status, &message).map(|()| None);
         }
         self.requested = self.requested.saturating_sub(1);
+        self.refusals = 0;
         let reply = message.reply.as_deref().unwrap_or_default();
         let Some(numbers) = receipt::parse(reply) else {
             return Err(EngineError::new(
@@ -134,6 +160,11 @@ impl NatsInlet {
     fn read_status(&mut self, status: StatusCode, message: &Message) -> Result<()> {
         /// The status by which the server shows that it still has a request.
         const IDLE: u16 = 100;
+        /// The status of a request that the server does not accept.
+        const BAD_REQUEST: u16 = 400;
+        /// The status of a request that exceeds a limit. Also that of one which has ended, because the
+        /// next message exceeds the rest of its bytes, or the server stops.
+        const CONFLICT: u16 = 409;
         let text = message.description.as_deref().unwrap_or_default();
         if status.as_u16() == IDLE {
             return Ok(());
@@ -154,6 +185,16 @@ impl NatsInlet {
             .requested
             .saturating_sub(pending.unwrap_or(self.requested));
         log::debug!("consumer: {} {text}", status.as_u16());
+        if matches!(status.as_u16(), BAD_REQUEST | CONFLICT) {
+            self.refusals += 1;
+        }
+        if self.refusals == REFUSALS_MAX {
+            self.refusals = 0;
+            return Err(EngineError::new(
+                Failure::Disordered,
+                format!("the server refuses requests for messages: {text}"),
+            ));
+        }
         Ok(())
     }
 }
@@ -163,6 +204,7 @@ impl Inlet for NatsInlet {
         // Deliveries of earlier rounds no longer arrive.
         self.deliveries = None;
         self.requested = 0;
+        self.refusals = 0;
         self.connection.until_connected().await?;
         self.connection.watch();
         let inbox = self.connection.client().new_inbox();
@@ -202,7 +244,7 @@ impl Inlet for NatsInlet {
                 biased;
                 message = deliveries.next() => message,
                 error = self.connection.until_broken() => return Err(error),
-                () = sleep(HEARTBEAT * 3) => {
+                () = sleep_until(self.heard + SILENCE_MAX) => {
                     return Err(EngineError::new(Failure::Disordered, "the server is silent"));
                 }
             };

@@ -69,6 +69,27 @@ impl Streams {
             .unwrap();
     }
 
+    /// Creates a durable consumer of a stream, as the bridge does.
+    #[track_caller]
+    pub fn create_consumer(
+        &self,
+        name: &str,
+        durable: &str,
+        change: impl FnOnce(&mut consumer::pull::Config),
+    ) {
+        let mut config = consumer::pull::Config {
+            durable_name: Some(durable.into()),
+            ack_policy: consumer::AckPolicy::All,
+            filter_subject: name.into(),
+            ..Default::default()
+        };
+        change(&mut config);
+        self.runtime.block_on(async {
+            let stream = self.jetstream().get_stream(name).await.unwrap();
+            stream.create_consumer(config).await.unwrap();
+        });
+    }
+
     /// Deletes a stream.
     #[track_caller]
     pub fn delete(&self, name: &str) {
