@@ -3,9 +3,10 @@
 use super::worker::{Done, Job, Workers};
 use crate::context::Context;
 use crate::engine::{Engine, Responder, Result};
+use bytes::Bytes;
 use std::time::{Duration, Instant};
 use tokio::select;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 /// Serves the requests of a subject until the bridge stops, and completes those that the local server
 /// has then.
@@ -44,7 +45,9 @@ pub async fn serve_subject<E: Engine>(engine: &E, context: &Context) -> Result<(
         completed = complete(context, &mut responder, &mut workers, refused) => completed,
         () = context.drained() => {
             let (route, count) = (&context.route, workers.running());
-            log::error!("{route}: stops with {count} calls that get no reply");
+            if count > 0 {
+                log::error!("{route}: stops with {count} calls that get no reply");
+            }
             Ok(())
         }
     }
@@ -62,8 +65,11 @@ async fn complete(
         reply(context, responder, refused).await?;
     }
     let mut is_open = true;
+    // Without a connection, the subscription does not end.
+    let end = Instant::now() + context.timeout;
     while is_open || workers.running() > 0 {
         select! {
+            () = sleep_until(end.into()), if is_open => is_open = false,
             done = workers.next_done() => reply(context, responder, done).await?,
             request = responder.next(), if is_open => match request {
                 Ok(request) => reply(context, responder, (request.reply_to, None)).await?,
@@ -77,6 +83,12 @@ async fn complete(
 /// Sends the reply of a call that has ended. Drops it if the connection does not take it in time.
 async fn reply(context: &Context, responder: &impl Responder, done: Done) -> Result<()> {
     let (reply_to, reply) = done;
+    let max = responder.message_max();
+    let is_too_large = |reply: &Bytes| reply.len() > max;
+    if reply.as_ref().is_some_and(is_too_large) {
+        log::error!("{}: a reply is too large for the engine", context.route);
+    }
+    let reply = reply.filter(|reply| !is_too_large(reply));
     let succeeded = reply.is_some();
     let is_sent = select! {
         biased;

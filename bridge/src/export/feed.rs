@@ -100,6 +100,14 @@ impl FeedRoute {
         self.source.as_mut().map_or(0, FeedSource::unsaved)
     }
 
+    /// Whether the publisher has ended, and no other one is known.
+    pub fn has_ended(&self) -> bool {
+        match &self.source {
+            Some(source) => source.ends_with_bridge(),
+            None => self.ended.is_some(),
+        }
+    }
+
     /// Forgets a source that has ended. Returns whether a message of it was confirmed.
     pub fn end(&mut self) -> bool {
         let Some(source) = self.source.take() else {

@@ -62,7 +62,12 @@ pub async fn feed<E: Engine>(context: &Context) -> io::Result<()> {
         context.pause(&mut pauses).await;
     }
     let records = window.size().0 as u64;
-    match route.unsaved() {
+    // Without its publisher, a feed is not there for the next bridge.
+    let lost = match route.has_ended() {
+        true => route.unsaved() + records,
+        false => 0,
+    };
+    match lost {
         0 if records == 0 => Ok(()),
         0 => {
             log::error!(
@@ -71,7 +76,7 @@ pub async fn feed<E: Engine>(context: &Context) -> io::Result<()> {
             );
             Ok(())
         }
-        unread => Err(unconfirmed(records + unread)),
+        lost => Err(unconfirmed(lost)),
     }
 }
 

@@ -7,7 +7,7 @@
 use super::source::{Item, Source};
 use super::window::Window;
 use crate::context::Context;
-use crate::engine::{Body, EngineError, Failure, MessageId, Outlet, Record, Result};
+use crate::engine::{Body, EngineError, Failure, Loss, MessageId, Outlet, Record, Result};
 use crate::pause::Pauses;
 use std::time::Duration;
 use tokio::select;
@@ -99,10 +99,13 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
     }
 
     /// Confirms the records that the stream already has, as its last record shows. They are not sent
-    /// again, even if the engine no longer remembers their ids.
+    /// again, even if the engine no longer remembers their ids. Messages that have become too long for
+    /// the engine are lost.
     pub fn skip_stored(&mut self, source: &mut impl Source, last: Option<MessageId>) {
         let confirmed = last.and_then(|last| self.window.confirm_id(last));
         self.note_confirmed(source, confirmed);
+        let lost = self.window.drop_longer_than(self.message_max);
+        note_lost(self.context, lost, Loss::TooLarge);
     }
 
     /// Carries the records of a source. Returns an error only if the connection is not made again.
@@ -179,6 +182,9 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
         let is_idle = self.window.in_flight() == 0;
         let (mut count, mut bytes) = (0, 0);
         while let Some((record, tag)) = self.window.to_send() {
+            if self.context.has_drained() {
+                return Ok(());
+            }
             (count, bytes) = (count + 1, bytes + record.size());
             let is_last = self.window.is_last_to_send() || count >= GROUP || bytes >= GROUP_BYTES;
             // The first record of a round too: after a refusal, only its answer says why.
@@ -287,6 +293,7 @@ impl<'a, O: Outlet> Pipeline<'a, O> {
             };
             match position {
                 Ok(position) => {
+                    self.message_max = self.outlet.message_max();
                     self.skip_stored(source, position);
                     return Ok(());
                 }
@@ -332,8 +339,7 @@ pub fn record_of(context: &Context, item: Item) -> Option<Record> {
         Item::End => return None,
         Item::Message(id, message) => (id, Body::Message(message)),
         Item::Lost(id, count, loss) => {
-            metrics.lost.add(count);
-            log::error!("{route}: {count} messages lost: {}", loss.name());
+            note_lost(context, count, loss);
             (id, Body::Lost(count, loss))
         }
         Item::Replaced(id) => {
@@ -346,6 +352,14 @@ pub fn record_of(context: &Context, item: Item) -> Option<Record> {
         }
     };
     Some(Record { id, body })
+}
+
+/// Counts and logs lost messages.
+fn note_lost(context: &Context, count: u64, loss: Loss) {
+    if count > 0 {
+        context.metrics.lost.add(count);
+        log::error!("{}: {count} messages lost: {}", context.route, loss.name());
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The records that the engine has not confirmed.
 
 use crate::config::RouteOptions;
-use crate::engine::{MessageId, Record};
+use crate::engine::{Body, Loss, MessageId, Record};
 use std::collections::VecDeque;
 
 /// See the module. Records have consecutive tags.
@@ -109,6 +109,20 @@ impl Window {
         self.remove(index + 1)
     }
 
+    /// Replaces longer messages by markers. Returns their number.
+    pub fn drop_longer_than(&mut self, max: usize) -> u64 {
+        let mut dropped = 0;
+        for record in &mut self.records {
+            if matches!(&record.body, Body::Message(bytes) if bytes.len() > max) {
+                self.bytes -= record.size();
+                record.body = Body::Lost(1, Loss::TooLarge);
+                self.bytes += record.size();
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
     fn remove(&mut self, count: usize) -> Option<(u64, u64, MessageId)> {
         let mut bytes = 0;
         let mut last = None;
@@ -126,7 +140,6 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Body;
 
     fn record(sequence: u64) -> Record {
         let id = MessageId {
@@ -156,6 +169,17 @@ mod tests {
         assert!(window.has_space());
         window.push(record(2));
         assert!(!window.has_space());
+    }
+
+    #[test]
+    fn longer_messages() {
+        let mut window = window(2);
+        let (_, before) = window.size();
+        assert_eq!(window.drop_longer_than(100), 0);
+        assert_eq!(window.drop_longer_than(99), 2);
+        assert_eq!(window.size(), (2, before - 200));
+        assert_eq!(window.records[1].body, Body::Lost(1, Loss::TooLarge));
+        assert_eq!(window.drop_longer_than(0), 0, "markers");
     }
 
     #[test]

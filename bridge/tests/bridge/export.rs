@@ -1,7 +1,9 @@
 //! From a feed to a stream.
 
 use crate::support::*;
+use std::fs;
 use std::time::Duration;
+use unixipc::deadline::Deadline;
 use unixipc::errno::Errno;
 use unixipc::feed::Kind;
 
@@ -280,6 +282,65 @@ fn full_stream() {
     streams.wait_count("md", publisher.next);
     assert_eq!(streams.numbers("md"), all(publisher.next));
     bridge.wait_log("the stream accepts messages again");
+    bridge.stop();
+}
+
+/// The account of the bridge has a limit: that is a full stream too.
+#[apply(isolated)]
+#[needs(nats)]
+fn full_account() {
+    let _directory = WorkingDirectory::new();
+    let account = "jetstream { max_file: 100K, max_mem: 0 }, users: [ { user: a, password: a } ]";
+    let config = format!("accounts {{ A {{ {account} }} }}\nno_auth_user: a\n");
+    fs::write("server.conf", config).unwrap();
+    let server = Server::start_with("nats", "127.0.0.1", &[], &["-c", "server.conf"]);
+    let mut publisher = Publisher::new("md");
+    let bridge = Bridge::start(&server, "a", &["feed:md -> md"]);
+    publisher.wait_subscribers(2);
+    publisher.fill(1000);
+    bridge.wait_log("the stream is full: resource limits exceeded for account");
+    assert_eq!(bridge.number("refused"), Some(1));
+    bridge.stop();
+}
+
+/// The server, and then the stream, accept only shorter messages than before. A message that was taken
+/// from the feed is lost, and reported.
+#[apply(isolated)]
+#[needs(nats)]
+fn smaller_limits() {
+    let _directory = WorkingDirectory::new();
+    fs::write("server.conf", "max_payload: 1048576\n").unwrap();
+    let mut server = Server::start_with("nats", "127.0.0.1", &[], &["-c", "server.conf"]);
+    let mut publisher = Publisher::with("md", |options| options.size = 1 << 20);
+    let bridge = Bridge::start(&server, "a", &["feed:md -> md"]);
+    publisher.wait_subscribers(2);
+    publisher.publish(1);
+    bridge.wait_number("messages", 1);
+    server.kill();
+    let mut publish = |len| {
+        let message = vec![1; len];
+        publisher
+            .feed
+            .publish(&message, Deadline::forever())
+            .unwrap();
+    };
+    publish(100_000);
+    wait_until("a record", || bridge.number("pending") > Some(0));
+    publish(10);
+    fs::write("server.conf", "max_payload: 65536\n").unwrap();
+    server.restart();
+    publish(100_000);
+    publish(10);
+    // Markers count too.
+    bridge.wait_number("messages", 5);
+    assert_eq!(bridge.number("lost"), Some(2));
+    let streams = Streams::of(&server);
+    streams.update("md", |config| config.max_message_size = 2000);
+    publish(5000);
+    publish(10);
+    bridge.wait_number("messages", 7);
+    assert_eq!(bridge.number("lost"), Some(3));
+    assert_eq!(bridge.number("refused"), Some(0));
     bridge.stop();
 }
 

@@ -81,13 +81,18 @@ fn serve_clients(listener: BorrowedFd) {
 }
 
 fn serve_call(client: &Channel) -> Result<()> {
+    serve_call_with(client, |request| request.reverse())
+}
+
+/// Serves one call: `answer` turns the request into the reply.
+fn serve_call_with(client: &Channel, answer: impl Fn(&mut Vec<u8>)) -> Result<()> {
     let mut buffer = vec![0; 64 << 10];
     // SAFETY: this thread has the end for itself.
     let mut half = unsafe { client.recv_half() };
     let next = half.next_call(to_fill(&mut buffer), Deadline::forever())?;
     let (id, len) = next.ok_or(Errno::EPIPE)?;
     buffer.truncate(len);
-    buffer.reverse();
+    answer(&mut buffer);
     // SAFETY: this thread has the end for itself.
     let mut half = unsafe { client.send_half() };
     half.reply(id, &buffer, Deadline::forever())
@@ -262,6 +267,30 @@ fn drain_of_an_ended_feed_without_engine() {
     }
 }
 
+/// SIGTERM, the publisher of a feed has ended, and the stream is full: the bridge has all messages, and
+/// reports that they are lost.
+#[apply(isolated)]
+#[needs(nats)]
+fn drain_of_an_ended_feed_into_a_full_stream() {
+    let _directory = WorkingDirectory::new();
+    let server = Server::start("nats");
+    fs::write(
+        "config",
+        format!("engine = \"{}\"\ndrain_ms = 500\n", server.url()),
+    )
+    .unwrap();
+    let words = ["--config=config", "-o", "max_messages=5", "feed:md -> md"];
+    let mut bridge = Bridge::start_alone("a", &[], &words);
+    let mut publisher = Publisher::new("md");
+    publisher.wait_subscribers(2);
+    publisher.publish(10);
+    bridge.wait_log("the stream is full");
+    drop(publisher);
+    bridge.signal(libc::SIGTERM);
+    assert_eq!(bridge.end(), Some(1));
+    assert!(bridge.log().contains("at least 5 messages are lost"));
+}
+
 /// A bridge without a server that has taken messages from a client, see [`end_server`].
 fn drain_without_engine(server: &mut Server, drain_ms: u64) -> (Bridge, Channel) {
     end_server(server, drain_ms);
@@ -310,6 +339,7 @@ fn nothing_to_drain() {
         "channel:in -> in",
         "fifo:log -> log",
         "feed:md -> md",
+        "call:back <- svc",
     ];
     fs::write("config", "drain_ms = 90000\n").unwrap();
     let words = [&["--config=config"], &words[..]].concat();
@@ -532,6 +562,55 @@ fn calls_in_flight() {
     assert_eq!(callers.end(), Some(0));
     assert_eq!(serving.end(), Some(0));
     fs::remove_file("back").unwrap();
+}
+
+/// A call in progress when the server has gone, and an idle one: SIGTERM does not wait for the engine.
+#[apply(isolated)]
+#[needs(nats)]
+fn idle_calls_without_engine() {
+    let _directory = WorkingDirectory::new();
+    let mut server = Server::start("nats");
+    let url = server.url();
+    let config = format!("engine = \"{url}\"\ndrain_ms = 90000\ntimeout_ms = 500\n");
+    fs::write("config", config).unwrap();
+    let mut bridge = Bridge::start_alone("a", &[], &["--config=config", "call:back <- svc"]);
+    bridge.wait_log("connected to the server");
+    server.kill();
+    bridge.wait_log("disconnected from the server");
+    let start = Instant::now();
+    bridge.signal(libc::SIGTERM);
+    assert_eq!(bridge.end(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(80));
+    assert!(!bridge.log().contains("get no reply"));
+}
+
+/// A reply that exceeds the server's largest message fails this call alone.
+#[apply(isolated)]
+#[needs(nats)]
+fn large_reply() {
+    let _directory = WorkingDirectory::new();
+    fs::write("server.conf", "max_payload: 4096\n").unwrap();
+    let server = Server::start_with("nats", "127.0.0.1", &[], &["-c", "server.conf"]);
+    let _local = fork(|| {
+        let listener = listen(&c_path("back"), 0o600).unwrap();
+        loop {
+            channel::wait_for_client(listener.as_fd(), &mut Deadline::forever()).unwrap();
+            let accepted = channel::accept(listener.as_fd(), &options(), false, &mut deadline(0));
+            if let Ok(Some(client)) = accepted {
+                while serve_call_with(&client, |request| request.resize(10_000, 0)).is_ok() {}
+            }
+        }
+    });
+    let front = Bridge::start(&server, "a", &["call:front <-> svc"]);
+    let back = Bridge::start(&server, "b", &["call:back <- svc"]);
+    // The calls before the bridge serves the subject fail too, and end the session.
+    wait_until("a failed call", || {
+        assert_eq!(call(&connect("front"), b"request", LONG), Err(Errno::EPIPE));
+        back.number("failed_calls") > Some(0)
+    });
+    assert!(!back.log().contains("connecting again"));
+    front.stop();
+    back.stop();
 }
 
 /// A request that exceeds the engine's largest message fails at once.

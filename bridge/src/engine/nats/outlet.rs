@@ -95,6 +95,8 @@ impl Outlet for NatsOutlet {
         let prefix = client.new_inbox();
         let answers = client.subscribe(format!("{prefix}.*"));
         self.answers = Some((answers.await.map_err(unreachable)?, prefix));
+        // Its limits may have changed. The next request reports an error.
+        let _ = self.stream.info().await;
         self.last().await
     }
 

@@ -84,6 +84,8 @@ pub struct NatsResponder {
 impl NatsResponder {
     /// Receives requests from the subject of a route.
     pub async fn open(connection: &Connection, route: &Route) -> Result<Self> {
+        // Only the connection says how long a message may be.
+        connection.until_connected().await?;
         let client = connection.client().clone();
         let requests = client.queue_subscribe(route.subject.clone(), QUEUE.into());
         let requests = requests.await.map_err(unreachable)?;
