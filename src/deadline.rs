@@ -108,11 +108,14 @@ impl Deadline {
     }
 
     /// Waits until one of the descriptors is ready. Returns false if `pause` ended before that and
-    /// before the limit.
+    /// before the limit. Signals do not lengthen the pause.
     #[inline(never)]
     pub fn any(&mut self, fds: &mut [PollFd], pause: Option<Duration>) -> Result<bool> {
+        let end = pause.map(|pause| sys::monotonic_ns().saturating_add(nanoseconds(pause)));
         loop {
             let left = self.remaining()?;
+            let now_left = |end: u64| Duration::from_nanos(end.saturating_sub(sys::monotonic_ns()));
+            let pause = end.map(now_left);
             let time = [left, pause].into_iter().flatten().min();
             match nix::poll::ppoll(fds, time.map(TimeSpec::from), None) {
                 Ok(0) if pause.is_some() && time == pause => return Ok(false),

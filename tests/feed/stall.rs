@@ -192,6 +192,26 @@ fn far_behind() {
     );
 }
 
+/// Signal handlers of the publisher do not lengthen stall_ms, whatever its own time-out is.
+#[apply(isolated)]
+fn signals_during_a_stall() {
+    for timeout_ms in [-1, LONG] {
+        fork(|| {
+            let feed = stalling(200);
+            let _sub = feed.subscribe(&RELIABLE);
+            feed.fill(1000);
+            count_signal(libc::SIGALRM, libc::SA_RESTART);
+            storm(50_000);
+            let start = Instant::now();
+            assert_eq!(feed.publish(&[0; 1000], timeout_ms), DONE);
+            storm(0);
+            assert_waited(start, Duration::from_millis(150));
+            assert!(handled() > 0);
+        })
+        .join();
+    }
+}
+
 /// A time-out that is shorter than stall_ms. The time that the subscriber has stalled is counted
 /// over several calls.
 #[apply(isolated)]
