@@ -13,7 +13,7 @@
 //! probe finds out.
 
 use crate::errno::{Errno, Result, errno};
-use crate::sys;
+use crate::sys::{self, CancelGuard};
 use libc::c_int;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -73,6 +73,8 @@ fn local_streams_support_urgent_data() -> bool {
         UNKNOWN => {}
         cached => return cached == YES,
     }
+    // A cancelled thread would leave the pair open.
+    let _uncancelled = CancelGuard::new();
     let Ok(pair) = sys::local_pair(libc::SOCK_STREAM) else {
         return false; // not cached
     };

@@ -119,7 +119,8 @@ fn send_message(
         *first = part_of(&header);
     }
     let mut unsent = Unsent(parts);
-    unsent.send_once(fd, fds, &mut wait)?;
+    // A call that waits in the kernel with a part of the message sent could be cancelled there.
+    unsent.send_once(fd, fds, &mut wait, libc::MSG_DONTWAIT)?;
     if unsent.0.is_empty() {
         return Ok(());
     }
@@ -127,7 +128,7 @@ fn send_message(
     // A cancellation here would leave a part of a message, and descriptors, behind.
     let _uncancelled = CancelGuard::new();
     while !unsent.0.is_empty() {
-        unsent.send_once(fd, &[], &mut wait).map_err(|error| {
+        unsent.send_once(fd, &[], &mut wait, 0).map_err(|error| {
             // The receiver then gets the end of the stream in the middle of the message.
             let _ = socket::shutdown(fd.as_raw_fd(), Shutdown::Write);
             mid_message_error(error)
@@ -141,10 +142,16 @@ struct Unsent<'a>(&'a mut [iovec]);
 
 impl Unsent<'_> {
     /// Sends as much as the socket accepts at once, and at least one byte.
-    fn send_once(&mut self, fd: BorrowedFd, fds: &[c_int], wait: &mut Deadline) -> Result<()> {
+    fn send_once(
+        &mut self,
+        fd: BorrowedFd,
+        fds: &[c_int],
+        wait: &mut Deadline,
+        more_flags: c_int,
+    ) -> Result<()> {
         let parts = self.0.get(..PARTS_MAX).unwrap_or(self.0);
         let sent = when_ready(fd, PollFlags::POLLOUT, wait, |flags| {
-            send_parts(fd, parts, fds, flags, &[])
+            send_parts(fd, parts, fds, flags | more_flags, &[])
         })
         .map_err(send_error)?;
         self.remove(sent);
