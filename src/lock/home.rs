@@ -6,7 +6,7 @@
 use super::process::{self, Process};
 use crate::deadline::Deadline;
 use crate::errno::{Result, errno};
-use crate::sys;
+use crate::sys::{self, CancelGuard};
 use libc::pid_t;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -77,6 +77,7 @@ impl Home<'_> {
         deadline: &mut Deadline,
         declare_owners_dead: impl Fn(),
     ) -> Result<Process> {
+        let _no_cancel = CancelGuard::new();
         let unknown = process.without_home();
         if process.home() == 0 || self.word.load(Ordering::Acquire) == 0 {
             return Ok(unknown);

@@ -74,7 +74,14 @@ impl Process {
     #[inline]
     #[must_use]
     pub fn thread(self) -> u64 {
-        self.0 << 32 | sys::thread_token() & 0xffff_fffe
+        self.0 << 32 | Self::number_of(sys::thread_token())
+    }
+
+    /// A number of 32 bits from the address of a thread's memory, whose lower half alone can be that of
+    /// two threads. The lowest bits of the upper half replace bits that are the same in all addresses.
+    #[inline]
+    fn number_of(token: u64) -> u64 {
+        (token ^ token >> 31) & 0xffff_fffe
     }
 
     #[cold]
@@ -116,6 +123,7 @@ pub fn namespace() -> u32 {
 
 /// Identifies the boot.
 pub fn boot() -> Result<u32> {
+    let _no_cancel = CancelGuard::new();
     preserve_errno(|| {
         let mut id = [0; 64];
         let len = proc_file::read(c"/proc/sys/kernel/random/boot_id", &mut id)?;

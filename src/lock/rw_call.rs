@@ -8,6 +8,7 @@ use super::rwlock::{Line, Rwlock};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, errno};
+use crate::sys;
 use libc::c_int;
 use std::cell::Cell;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct Call<'a> {
     lock: &'a Rwlock,
     process: Process,
     deadline: Cell<Deadline>,
+    /// When this call last checked whether the owners of all slots exist.
+    owners_checked: Cell<Option<Duration>>,
 }
 
 impl<'a> Call<'a> {
@@ -32,6 +35,7 @@ impl<'a> Call<'a> {
             lock,
             process,
             deadline: Cell::new(deadline),
+            owners_checked: Cell::new(None),
         }
     }
 
@@ -62,6 +66,32 @@ impl<'a> Call<'a> {
             return Ok(());
         }
         self.wait(|deadline| slot.sleep_until_unlocked(self.process, deadline, max_sleep))
+    }
+
+    /// Declares owners of slots dead whose threads no longer exist, every [`MAX_SLEEP`]. Perhaps no other
+    /// thread does it: a thread that waits for a slot has the gate, behind which writers wait. `first` is any
+    /// slot. Returns whether a slot is unlocked then.
+    fn recover_slots(&self, first: &RobustMutex) -> bool {
+        let is_due = if self.deadline.get().is_never() {
+            self.lock.gate().recover_if_owner_gone(first, self.process)
+        } else {
+            let now = sys::monotonic_time();
+            let began = self.owners_checked.get().unwrap_or(now);
+            let is_due = now.saturating_sub(began) >= MAX_SLEEP;
+            self.owners_checked
+                .set(Some(if is_due { now } else { began }));
+            is_due
+        };
+        if !is_due {
+            return false;
+        }
+        for Line(slot) in self.lock.slots() {
+            slot.recover_if_owner_gone(self.process);
+        }
+        self.lock
+            .slots()
+            .iter()
+            .any(|Line(slot)| slot.is_unlocked())
     }
 
     /// Takes a slot after the C library has returned the error `tried` for the slot of this
@@ -179,6 +209,9 @@ impl<'a> Parts for Call<'a> {
         let other = slots.find(|Line(slot)| !slot.held_by_current_thread(self.process));
         // EDEADLK: this thread has all slots.
         let Line(slot) = other.ok_or(errno!(EDEADLK))?;
+        if self.recover_slots(slot) {
+            return Ok(());
+        }
         let max_sleep = if self.deadline.get().ends_with_signal() {
             MAX_SLEEP
         } else {

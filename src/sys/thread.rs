@@ -68,6 +68,8 @@ pub fn is_thread_alive(id: pid_t) -> bool {
 fn has_exited(id: pid_t) -> bool {
     /// `PIDFD_THREAD` of linux/pidfd.h (Linux 6.9): `id` may be that of any thread.
     const PIDFD_THREAD: c_int = libc::O_EXCL;
+    // poll(2) and close(2) are cancellation points, and the locks are none.
+    let _uncancelled = CancelGuard::new();
     preserve_errno(|| {
         let opened = open_pidfd(id, PIDFD_THREAD).or_else(|_| open_pidfd(id, 0));
         match opened {

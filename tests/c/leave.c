@@ -62,9 +62,26 @@ static void start(pthread_t *thread, void *(*run)(void *))
         check_pause();
 }
 
+/* Nor is a call that initialises a lock. */
+static void *initialises(void *unused)
+{
+    struct ipc_mutex mutex;
+    struct ipc_rwlock rwlock;
+
+    (void)unused;
+    board->inside = 1;
+    CHECK(pthread_cancel(pthread_self()) == 0);
+    CHECK(ipc_mutex_init(&mutex, 0) == 0);
+    CHECK(ipc_rwlock_init(&rwlock, 0) == 0);
+    return NULL;
+}
+
 static void cancelled(void)
 {
     pthread_t thread;
+
+    start(&thread, initialises);
+    CHECK(result_of(thread) == NULL);
 
     /* A wait for a condition is a cancellation point, at which the thread holds the mutex. */
     start(&thread, waits_for_the_condition);
@@ -75,6 +92,8 @@ static void cancelled(void)
     /* Locking is not a cancellation point: the thread ends only after its last step. */
     start(&thread, locks_the_mutex);
     CHECK(pthread_cancel(thread) == 0);
+    /* After a while it checks that the owner lives. */
+    nanosleep(&(struct timespec){0, 300000000}, NULL);
     CHECK(ipc_mutex_unlock(&board->mutex) == 0);
     CHECK(result_of(thread) == NULL);
     CHECK(ipc_mutex_lock(&board->mutex, 0) == 0);

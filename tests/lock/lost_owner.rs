@@ -81,6 +81,36 @@ fn unmapped_at_exit() {
     }
 }
 
+/// The owners of all slots of a reader-writer lock have ended like that: no slot is free for a reader.
+#[apply(isolated)]
+fn all_readers() {
+    for (timeout, readers) in [(LONG, 1), (-1, 3), (INTR, 3), (0, 1), (0, 128)] {
+        let _case = Case(format!("time-out {timeout}, {readers} readers"));
+        let space = space();
+        // The last one lives.
+        let living = PausedChild::start(|| space.rdlock(0).map(drop).unwrap(), || ());
+        let lost = 127;
+        for reader in 0..readers {
+            fork(|| {
+                for _ in (reader..lost).step_by(readers) {
+                    space.rdlock(0).unwrap();
+                }
+                space.unmap();
+            })
+            .join();
+        }
+        fork(|| {
+            if timeout == 0 {
+                wait_until("a free slot", || space.rdlock(0) == CLEAN);
+            } else {
+                assert_eq!(space.rdlock(timeout), CLEAN);
+            }
+        })
+        .join();
+        living.finish();
+    }
+}
+
 /// The kernel walks at most 2,048 mutexes of a dead owner's list.
 #[apply(isolated)]
 fn more_than_the_kernel_finds() {
