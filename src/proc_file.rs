@@ -16,16 +16,17 @@ pub struct ProcPath {
 const DIGITS: usize = 10;
 
 impl ProcPath {
-    /// The file to which a descriptor of this process refers.
+    /// The file to which a descriptor of this process refers. Not by /proc/self, which shows no
+    /// descriptors if the main thread has ended.
     #[must_use]
     pub fn of_fd(fd: BorrowedFd) -> Self {
-        Self::new(b"/proc/self/fd/", fd.as_raw_fd(), b"")
+        Self::new(b"/proc/thread-self/fd/", fd.as_raw_fd(), b"")
     }
 
     /// Information about a descriptor of this process.
     #[must_use]
     pub fn of_fd_info(fd: BorrowedFd) -> Self {
-        Self::new(b"/proc/self/fdinfo/", fd.as_raw_fd(), b"")
+        Self::new(b"/proc/thread-self/fdinfo/", fd.as_raw_fd(), b"")
     }
 
     /// The status of a process.

@@ -11,7 +11,7 @@ use crate::bytes;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, errno};
 use crate::sys::memory::Scratch;
-use crate::sys::packet::{peek, read_peeked};
+use crate::sys::packet::{discard_empty, peek, read_peeked, read_without_waiting};
 use crate::sys::{CancelGuard, page_size};
 use nix::poll::PollFlags;
 use std::mem::MaybeUninit;
@@ -46,7 +46,14 @@ pub fn recv(
             Ok(Attempt::TakenByAnother) => {}
             Ok(Attempt::Nothing) => match State::of(fd)? {
                 State::Filled if empty == EMPTY_MAX => return Err(errno!(EPROTO)),
-                State::Filled => empty += 1,
+                State::Filled => {
+                    // Something may have been written after the attempt. But if the FIFO was filled
+                    // before it, the first buffer is empty.
+                    if empty > 0 {
+                        discard_empty(fd)?;
+                    }
+                    empty += 1;
+                }
                 State::Empty | State::Ended => {
                     return Ok(Received {
                         len: 0,
@@ -146,7 +153,12 @@ fn take(
         }
     };
     let taken = taken.get_mut(..len).unwrap_or_default();
-    let got = match read_peeked(fd, taken) {
+    let read = if is_text {
+        read_peeked
+    } else {
+        read_without_waiting
+    };
+    let got = match read(fd, taken) {
         Ok(0) => return Ok(None),
         Err(error) if error.is_one_of(&[Errno::EAGAIN, Errno::EINTR]) => return Ok(None),
         got => got?,

@@ -21,23 +21,36 @@ use std::ptr;
 
 /// Reads a packet, up to the length of `bytes`; 0 if it is empty, or at the end of the file.
 pub fn read_without_waiting(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    if is_nonblocking(fd)? {
+        return pipe::read(fd, bytes);
+    }
     read_by(Slot::new, fd, bytes)
 }
 
-/// Reads bytes that [`peek`] has shown, in one buffer of the pipe or in two.
+/// Reads bytes that [`peek`] has shown, in one buffer of the pipe or in two. If they are not all of a
+/// packet, its rest stays in the pipe.
 pub fn read_peeked(fd: BorrowedFd, bytes: &mut [MaybeUninit<u8>]) -> Result<usize> {
     read_by(Slot::of_two_buffers, fd, bytes)
 }
 
-/// Reads without waiting: on a blocking descriptor, through a slot.
+/// Removes the first buffer of a pipe if it is empty: before Linux 6.15, a write whose memory cannot be
+/// read leaves such a buffer.
+pub fn discard_empty(fd: BorrowedFd) -> Result<()> {
+    let _uncancelled = CancelGuard::new();
+    let slot = Slot::new()?;
+    // The empty buffer occupies the slot, so no byte follows it.
+    match splice(&fd, &slot.write, 1) {
+        Err(error) if error != Errno::EAGAIN => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads without waiting, through a slot.
 fn read_by(
     new_slot: fn() -> Result<Slot>,
     fd: BorrowedFd,
     bytes: &mut [MaybeUninit<u8>],
 ) -> Result<usize> {
-    if is_nonblocking(fd)? {
-        return pipe::read(fd, bytes);
-    }
     let _uncancelled = CancelGuard::new();
     let slot = new_slot()?;
     match splice(&fd, &slot.write, bytes.len()) {
@@ -119,7 +132,11 @@ impl Slot {
 
     fn of(size: usize, mode: OFlag) -> Result<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | mode)?;
-        fcntl(&write, FcntlArg::F_SETPIPE_SZ(size as c_int))?;
+        match fcntl(&write, FcntlArg::F_SETPIPE_SZ(size as c_int)) {
+            // The user has too many pages in pipes, so that the pipe has one buffer: it suffices.
+            Err(nix::errno::Errno::EPERM) => {}
+            set => drop(set?),
+        }
         Ok(Self { read, write })
     }
 }

@@ -164,6 +164,40 @@ fn long_text() {
     }
 }
 
+/// Text that was written in packet mode: the rest of a packet stays.
+#[apply(isolated)]
+fn lines_in_a_packet() {
+    let _folder = WorkingDirectory::new();
+    // The writer's descriptor is in packet mode.
+    let (reader, writer) = ends();
+    for blocking in [false, true] {
+        set_nonblocking(&reader, !blocking);
+        assert_eq!(plain_write(&writer, b"one\ntwo\n"), Ok(8));
+        assert_eq!(send(&writer, b"record", 0), Ok(0));
+        assert_eq!(recv_any(&reader, 0), text(b"one\n"));
+        assert_eq!(recv_any_cap(&reader, 3, 0), text(b"two"));
+        assert_eq!(recv_any(&reader, 0), text(b"\n"));
+        assert_eq!(recv_any(&reader, 0), item(b"record"));
+    }
+}
+
+/// Before Linux 6.15, a write whose memory cannot be read leaves an empty buffer in a pipe.
+#[apply(isolated)]
+fn behind_an_empty_buffer() {
+    let _folder = WorkingDirectory::new();
+    let (reader, writer) = ends();
+    for count in 0..3 {
+        for _ in 0..count {
+            // SAFETY: the kernel fails to read from the address.
+            let done = unsafe { write(writer.as_raw_fd(), ptr::without_provenance(1), 10) };
+            assert_eq!(done, -1);
+        }
+        assert_eq!(send(&writer, b"record", 0), Ok(0));
+        assert_eq!(recv_any(&reader, 0), item(b"record"));
+        assert_eq!(recv_any(&reader, 0), Err(EAGAIN));
+    }
+}
+
 /// Text without a line end, before a record that crosses the end of a small buffer.
 #[apply(isolated)]
 fn record_behind_text() {

@@ -1,0 +1,30 @@
+/* The main thread has ended; another one continues. */
+#include "check.h"
+
+#include <pthread.h>
+#include <sys/stat.h>
+
+static void *runs(void *argument)
+{
+    struct stat status;
+
+    CHECK(pthread_join(*(pthread_t *)argument, NULL) == 0);
+    /* The mode is set by the descriptor's path in /proc. */
+    umask(077);
+    CHECK(ipc_fifo_create("fifo", 0666, 0) == 0);
+    CHECK(stat("fifo", &status) == 0 && (status.st_mode & 0777) == 0666);
+    CHECK(ipc_fifo_open("fifo", IPC_FIFO_F_READ, 0) == -1 && errno == EAGAIN);
+    CHECK(ipc_fifo_unlink("fifo") == 0);
+    puts("ok");
+    exit(0);
+}
+
+int main(void)
+{
+    static pthread_t self;
+    pthread_t thread;
+
+    self = pthread_self();
+    CHECK(pthread_create(&thread, NULL, runs, &self) == 0);
+    pthread_exit(NULL);
+}
