@@ -303,13 +303,16 @@ fn copy_payload(message: &Message, buffer: &mut [MaybeUninit<u8>]) -> Result<usi
 /// Limits how long a call discards messages, so that a peer that floods it cannot hold it.
 #[derive(Default)]
 struct DiscardLimit {
-    /// The number of bytes of the peer's ring that a call without waiting has discarded.
+    /// The number of bytes of the peer's ring that were discarded since the last check.
     discarded: u64,
+    /// Whether the peer was dead at the last check.
+    is_peer_gone: bool,
 }
 
 impl DiscardLimit {
     /// Discards a message. Fails if the time-out has expired; or, if the call must not wait, after
-    /// as many bytes as the ring can hold.
+    /// as many bytes as the ring can hold. After so many, a call that waits lets a signal handler end it,
+    /// and checks the peer: one that is dead can have left one ring of messages only.
     fn discard(
         &mut self,
         recv: &mut RecvHalf,
@@ -319,15 +322,29 @@ impl DiscardLimit {
     ) -> Result<()> {
         let head = recv.state.ring.head();
         recv.take(link, message.len);
-        if !deadline.is_never() {
-            return deadline.remaining().map(drop);
-        }
         let size = recv.state.ring.head().wrapping_sub(head);
         self.discarded = self.discarded.saturating_add(size);
-        if self.discarded > link.peer.ring_size() {
-            // More messages may be left, for which an edge-triggered event loop gets no new event.
-            recv.channel.bell.set_readable();
-            return Err(errno!(EAGAIN));
+        let is_checked = self.discarded > link.peer.ring_size();
+        if deadline.is_never() {
+            if is_checked {
+                // More messages may be left, for which an edge-triggered event loop gets no new event.
+                recv.channel.bell.set_readable();
+                return Err(errno!(EAGAIN));
+            }
+            return Ok(());
+        }
+        deadline.remaining()?;
+        if is_checked {
+            /// Long enough for a handler to run during the pause.
+            const PAUSE: Duration = Duration::from_millis(1);
+            self.discarded = 0;
+            if self.is_peer_gone {
+                return Err(recv.channel.poison(errno!(EPROTO)));
+            }
+            self.is_peer_gone = recv.channel.bell.check_peer();
+            if deadline.ends_with_signal() {
+                deadline.pause(None, PAUSE, None)?;
+            }
         }
         Ok(())
     }

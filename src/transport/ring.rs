@@ -237,14 +237,15 @@ impl Producer {
         Ok(self.has_space(need))
     }
 
-    /// Loads the consumer's cursor. `EPROTO`, without a change, if the ring could not hold the
-    /// records up to `end`, a cursor up to which the producer writes.
+    /// Loads the consumer's cursor. `EPROTO`, without a change, if it is not aligned, or if the ring
+    /// could not hold the records up to `end`, a cursor up to which the producer writes.
     fn load_limit(&mut self, end: u64, head: &AtomicU64) -> Result<()> {
         // Pairs with the release in `Consumer::release_skipped`: the consumer has finished reading.
         let head = head.load(Ordering::Acquire);
         let capacity = self.geometry.capacity();
         // The consumer has read what was published, and its cursor never moves back.
-        if self.tail.wrapping_sub(head) > capacity || end.wrapping_sub(head) > capacity {
+        let is_behind = |cursor: u64| cursor.wrapping_sub(head) > capacity;
+        if !self.geometry.is_aligned(head) || is_behind(self.tail) || is_behind(end) {
             return Err(errno!(EPROTO));
         }
         self.limit = head.wrapping_add(capacity);

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use unixipc::ffi::channel::*;
+use unixipc::ffi::pair::IPC_WAIT_INTR;
 
 const HEAD: usize = 128;
 const RECEIVER: usize = 256;
@@ -102,20 +103,11 @@ fn violation_during_a_call() {
 /// call that did not wait leaves the descriptor readable.
 #[apply(isolated)]
 fn endless_messages_to_discard() {
-    const RECORD: usize = 32;
-    const HEADER: u32 = 24;
-    const PAST: u64 = 1;
     for (letters, serves_only) in [(b"uicr\0\0\0\0", false), (b"uicq\0\0\0\0", true)] {
         let (channel, peer) = channel();
         assert!(!channel.is_readable());
         assert_eq!(channel.next_call(&mut [0; 8], 0), Err(EAGAIN));
-        for at in (CONTROL as usize..(CONTROL + RING) as usize).step_by(RECORD) {
-            let len = HEADER + 4;
-            peer.memory.set32(at + 4, len);
-            peer.memory.set64(at + 8, u64::from_le_bytes(*letters));
-            peer.memory.set64(at + 16, 7);
-            peer.memory.set64(at + 24, PAST);
-        }
+        fill_with_discarded(&peer, letters);
         for timeout_ms in [0, 20] {
             let expected = Err(if timeout_ms == 0 { EAGAIN } else { ETIMEDOUT });
             let _case = Case(format!("{timeout_ms} ms"));
@@ -126,6 +118,52 @@ fn endless_messages_to_discard() {
                 assert_eq!(channel.call(b"x", &mut [0; 8], timeout_ms), expected);
                 assert!(timeout_ms != 0 || channel.is_readable());
             }
+        }
+    }
+}
+
+/// Fills the ring with late replies or expired requests.
+fn fill_with_discarded(peer: &Peer, letters: &[u8; 8]) {
+    const RECORD: usize = 32;
+    const HEADER: u32 = 24;
+    const PAST: u64 = 1;
+    for at in (CONTROL as usize..(CONTROL + RING) as usize).step_by(RECORD) {
+        let len = HEADER + 4;
+        peer.memory.set32(at + 4, len);
+        peer.memory.set64(at + 8, u64::from_le_bytes(*letters));
+        peer.memory.set64(at + 16, 7);
+        peer.memory.set64(at + 24, PAST);
+    }
+}
+
+/// The same with a call that has no time limit: a signal handler ends it, and it notices that the peer
+/// has died.
+#[apply(isolated)]
+fn endless_messages_without_a_time_limit() {
+    for (letters, serves_only) in [(b"uicr\0\0\0\0", false), (b"uicq\0\0\0\0", true)] {
+        for (timeout_ms, error) in [
+            (IPC_WAIT_INTR, EINTR),
+            (IPC_WAIT_INTR, EPROTO),
+            (-1, EPROTO),
+        ] {
+            let _case = Case(format!("{timeout_ms} ms, errno {error}"));
+            fork(|| {
+                let (channel, peer) = channel();
+                fill_with_discarded(&peer, letters);
+                if error == EINTR {
+                    count_signal(libc::SIGALRM, libc::SA_RESTART);
+                    storm(20_000);
+                } else {
+                    drop(peer);
+                }
+                let called = match serves_only {
+                    true => channel.next_call(&mut [0; 8], timeout_ms),
+                    false => channel.call(b"x", &mut [0; 8], timeout_ms),
+                };
+                storm(0);
+                assert_eq!(called.err(), Some(error));
+            })
+            .join();
         }
     }
 }
@@ -142,6 +180,24 @@ fn head_beyond_tail() {
         let sent = (0..10_000).find_map(|_| channel.send(b"x", 0).err());
         assert_eq!(sent, Some(EPROTO));
         check_poisoned(&channel);
+    }
+}
+
+/// The peer writes a head between two records: it could be one of the values that mark a state.
+#[apply(isolated)]
+fn head_inside_a_record() {
+    for head in [1, 2, 3, 4, 7] {
+        for len in [1, 20, 300, 1000, 5000] {
+            let _case = Case(format!("head {head}, messages of {len} bytes"));
+            let (channel, peer) = channel();
+            assert!(!channel.is_readable());
+            let message = vec![0; len];
+            assert_eq!(channel.send(&message, 0), Ok(0));
+            peer.memory.set64(HEAD, head);
+            let sent = (0..10_000).find_map(|_| channel.send(&message, 0).err());
+            assert_eq!(sent, Some(EPROTO));
+            check_poisoned(&channel);
+        }
     }
 }
 
