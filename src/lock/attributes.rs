@@ -12,7 +12,9 @@ pub fn done(error: c_int) -> Result<()> {
     }
 }
 
-/// Attributes of a mutex that is shared between processes, robust, and checked for errors.
+/// Attributes of a mutex that is shared between processes, robust, and checked for errors, except with
+/// priority inheritance: if threads wait for each other, the kernel reports that to a waiter (`EDEADLK`),
+/// and then glibc would end the process of a mutex that is checked for errors.
 pub struct Attributes(pthread_mutexattr_t);
 
 impl Attributes {
@@ -31,10 +33,13 @@ impl Attributes {
         done(unsafe {
             libc::pthread_mutexattr_setrobust(&mut this.0, libc::PTHREAD_MUTEX_ROBUST)
         })?;
+        let kind = if inherits {
+            libc::PTHREAD_MUTEX_NORMAL
+        } else {
+            libc::PTHREAD_MUTEX_ERRORCHECK
+        };
         // SAFETY: initialised attributes.
-        done(unsafe {
-            libc::pthread_mutexattr_settype(&mut this.0, libc::PTHREAD_MUTEX_ERRORCHECK)
-        })?;
+        done(unsafe { libc::pthread_mutexattr_settype(&mut this.0, kind) })?;
         if inherits {
             // SAFETY: initialised attributes.
             done(unsafe {

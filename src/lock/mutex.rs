@@ -105,6 +105,13 @@ impl Mutex {
             0 => self.fair().try_lock(process, &mut deadline),
             tried => self.fair().finish_lock(process, tried),
         };
+        // The C library does not check whether this thread holds a mutex with priority inheritance.
+        let locked = match locked {
+            Err(error) if error == Errno::EBUSY && self.inherits() => {
+                self.robust.lock_own_id(process)
+            }
+            locked => locked,
+        };
         match locked {
             Err(error) if error == Errno::EBUSY && self.inherits() && !deadline.is_never() => {
                 self.fair().record_wait();

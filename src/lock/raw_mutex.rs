@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The offset of the futex word in the C library's mutex.
 const FUTEX_OFFSET: usize = if cfg!(target_env = "musl") { 4 } else { 0 };
 
-/// A mutex of the C library: robust, shared between processes, and checked for errors.
+/// A mutex of the C library with [`Attributes`].
 ///
 /// Its functions return the error numbers of the C library.
 #[repr(transparent)]

@@ -90,7 +90,7 @@ impl RobustMutex {
             libc::EBUSY if IS_GLIBC || self.owner_id() != sys::thread_id() => {
                 return Err(errno!(EBUSY));
             }
-            libc::EBUSY | libc::EDEADLK => return self.lock_reused_id(process),
+            libc::EBUSY | libc::EDEADLK => return self.lock_own_id(process),
             _ => return Err(errno!(EPROTO)),
         }
         self.record_owner(process);
@@ -111,9 +111,13 @@ impl RobustMutex {
         self.owner.load(Ordering::Relaxed) & !DIED == process.thread()
     }
 
-    /// Locks a mutex whose futex word has this thread's id. `EDEADLK` if this thread holds it.
-    /// Otherwise an earlier thread with the same id held it and has ended.
-    fn lock_reused_id(&self, process: Process) -> Result<()> {
+    /// Locks a mutex that the C library has found locked, if its futex word has this thread's id; `EBUSY`
+    /// if it has not. `EDEADLK` if this thread holds the mutex. Otherwise an earlier thread with the
+    /// same id held it and has ended.
+    pub fn lock_own_id(&self, process: Process) -> Result<()> {
+        if self.owner_id() != sys::thread_id() {
+            return Err(errno!(EBUSY));
+        }
         if self.is_recorded_owner(process) || !process.can_check_threads() {
             return Err(errno!(EDEADLK));
         }

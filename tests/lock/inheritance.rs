@@ -59,6 +59,31 @@ fn time_outs_and_deaths() {
     assert_eq!(space.unlock(), CLEAN);
 }
 
+/// Two threads wait for each other, which the kernel notices: the wait ends by its time-out.
+#[apply(isolated)]
+fn opposite_order() {
+    let [a, b] = [space(), space()];
+    for space in [a, b] {
+        assert_eq!(space.mutex_init(IPC_MUTEX_F_PRIO_INHERIT), CLEAN);
+    }
+    assert_eq!(a.lock(-1), CLEAN);
+    let other = fork(|| {
+        assert_eq!(b.lock(-1), CLEAN);
+        a.arrive(0);
+        check_timeout(500, |timeout| a.lock(timeout));
+        assert_eq!(b.lock(0), Err(EDEADLK));
+        assert_eq!(b.unlock(), CLEAN);
+    });
+    a.wait_for(0, 1);
+    assert_eq!(b.lock(LONG), CLEAN);
+    other.join();
+    for space in [a, b] {
+        assert_eq!(space.unlock(), CLEAN);
+        assert_eq!(space.lock(0), CLEAN);
+        assert_eq!(space.unlock(), CLEAN);
+    }
+}
+
 /// A condition wakes waiters that lock such a mutex.
 #[apply(isolated)]
 fn condition() {
