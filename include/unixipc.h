@@ -1024,9 +1024,9 @@ ssize_t ipc_fifo_recv(int fd, void *rec, size_t cap, int timeout_ms);
  * For example, a shell script can use echo to send lines to a FIFO on which other programs send
  * records. *ret_text becomes 1 for text, and 0 for a record or the end of the session; ret_text
  * may be NULL. A line of text includes its newline. Text that is longer than cap is received in
- * pieces, and so is a line that has not been written completely yet. Everything is received in the
- * order in which it was written, and text damages no record. Text must not contain a zero byte:
- * other bytes that contain one can look like a record.
+ * pieces, and so is a line that has not been written completely yet, or that is longer than a page
+ * of memory. Everything is received in the order in which it was written, and text damages no
+ * record. Text must not contain a zero byte: other bytes that contain one can look like a record.
  *
  * fd is from ipc_fifo_open. If a record is longer than cap, the call fails with EMSGSIZE and
  * discards the record; the next receive continues after it. timeout_ms is as for ipc_fifo_open.
@@ -2487,7 +2487,8 @@ struct ipc_channel_opts {
  * If two processes have the same end after fork, the first one to send on it owns the sending
  * direction, and the first one to receive on it owns the receiving direction. The calls of the
  * other process then fail with EBUSY, and no message is lost. If the direction was used before the
- * fork and both processes use it at the same moment, this is not detected reliably.
+ * fork and both processes use it at the same moment, this is not detected reliably. Two processes
+ * that own one direction each must not wait in calls at the same time: the peer wakes only one.
  *
  * Returns 0, or -1 with errno and ret_ch unchanged:
  *   E2BIG   opts sets a member that this version does not know

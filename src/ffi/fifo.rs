@@ -226,9 +226,9 @@ pub unsafe extern "C" fn ipc_fifo_recv(
 /// For example, a shell script can use echo to send lines to a FIFO on which other programs send
 /// records. *ret_text becomes 1 for text, and 0 for a record or the end of the session; ret_text
 /// may be NULL. A line of text includes its newline. Text that is longer than cap is received in
-/// pieces, and so is a line that has not been written completely yet. Everything is received in the
-/// order in which it was written, and text damages no record. Text must not contain a zero byte:
-/// other bytes that contain one can look like a record.
+/// pieces, and so is a line that has not been written completely yet, or that is longer than a page
+/// of memory. Everything is received in the order in which it was written, and text damages no
+/// record. Text must not contain a zero byte: other bytes that contain one can look like a record.
 ///
 /// fd is from ipc_fifo_open. If a record is longer than cap, the call fails with EMSGSIZE and
 /// discards the record; the next receive continues after it. timeout_ms is as for ipc_fifo_open.

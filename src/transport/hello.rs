@@ -11,8 +11,9 @@ use crate::errno::{Errno, Result, errno};
 use crate::fd::own;
 use crate::message::{RecvControl, SendControl, empty_header, retry_at_eof};
 use crate::pair::send_error;
-use crate::sys;
+use crate::sys::{self, CancelGuard};
 use libc::{c_int, iovec};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -61,8 +62,8 @@ pub fn send(socket: BorrowedFd, mut bytes: [u8; HELLO_LEN], fds: [BorrowedFd; 2]
 }
 
 /// Returns a copy of the queued hello. `EAGAIN` if the queue is empty, `EPIPE` if the peer has
-/// closed the socket, `EPROTO` if the queued message is not a hello, `EMFILE` if this process may
-/// not have two more descriptors.
+/// closed the socket, `EPROTO` if the queued message is not a hello or is urgent, `EMFILE` if this
+/// process may not have two more descriptors.
 pub fn peek(socket: BorrowedFd) -> Result<Hello> {
     let mut bytes = [0; HELLO_LEN];
     let mut control = RecvControl::new();
@@ -80,7 +81,13 @@ pub fn peek(socket: BorrowedFd) -> Result<Hello> {
         control.received(&header);
         msg_flags = header.msg_flags;
         Ok(len)
-    })?;
+    });
+    let len = match len {
+        Err(error) if error == Errno::EAGAIN && has_urgent_data(socket) => {
+            return Err(errno!(EPROTO));
+        }
+        len => len?,
+    };
     if control.count() > 2 {
         return Err(errno!(EPROTO));
     }
@@ -93,6 +100,15 @@ pub fn peek(socket: BorrowedFd) -> Result<Hello> {
         }
         _ => Err(errno!(EPROTO)),
     }
+}
+
+/// Whether the peer has sent urgent data, which a peek does not show, although the socket is readable.
+fn has_urgent_data(socket: BorrowedFd) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::POLLPRI)];
+    let _uncancelled = CancelGuard::new();
+    let polled = nix::poll::poll(&mut fds, PollTimeout::ZERO);
+    let seen = fds[0].revents().unwrap_or(PollFlags::empty());
+    polled.is_ok() && seen.contains(PollFlags::POLLPRI)
 }
 
 /// Removes the hello that [`peek`] has returned. `EBUSY` if another process has removed it.

@@ -152,6 +152,19 @@ fn pieces() {
     check_hello("two hellos", again, false, Ok(()));
 }
 
+/// An urgent byte in place of a hello keeps the socket readable.
+#[apply(isolated)]
+fn urgent_byte() {
+    let (peer_socket, socket) = sockets(Transport::Stream);
+    let byte = [7_u8];
+    // SAFETY: one byte.
+    let sent = unsafe { send(peer_socket.as_raw_fd(), byte.as_ptr().cast(), 1, MSG_OOB) };
+    if sent == -1 {
+        return; // before Linux 5.15
+    }
+    assert_eq!(from_fd(&socket, 20_000).err(), Some(EPROTO));
+}
+
 /// An empty message counts as the end of the connection. Its descriptors are closed.
 #[apply(isolated)]
 fn empty_message() {

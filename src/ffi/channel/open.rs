@@ -113,7 +113,8 @@ unsafe fn return_end(
 /// If two processes have the same end after fork, the first one to send on it owns the sending
 /// direction, and the first one to receive on it owns the receiving direction. The calls of the
 /// other process then fail with EBUSY, and no message is lost. If the direction was used before the
-/// fork and both processes use it at the same moment, this is not detected reliably.
+/// fork and both processes use it at the same moment, this is not detected reliably. Two processes
+/// that own one direction each must not wait in calls at the same time: the peer wakes only one.
 ///
 /// Returns 0, or -1 with errno and ret_ch unchanged:
 ///   E2BIG   opts sets a member that this version does not know
