@@ -254,8 +254,9 @@ impl<'a, I: Inlet, S: Sink> Pipeline<'a, I, S> {
         if self.unacknowledged >= ACKNOWLEDGE_EVERY {
             // Without a wait: the deliveries that have arrived come first.
             self.try_acknowledge().await;
+            return !self.context.is_stopping();
         }
-        !self.context.is_stopping()
+        true
     }
 
     /// Gives the content of a record to the sink. Returns false if the bridge stops before that.

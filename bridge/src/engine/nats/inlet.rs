@@ -47,6 +47,8 @@ pub struct NatsInlet {
     requested: usize,
     /// When the server was heard last, or something was requested of it.
     heard: Instant,
+    /// Whether a message has arrived since then. The clock is not read for each one.
+    has_read: bool,
     /// How many requests the server has refused since the last delivery.
     refusals: u32,
 }
@@ -100,6 +102,7 @@ impl NatsInlet {
             deliveries: None,
             requested: 0,
             heard: Instant::now(),
+            has_read: false,
             refusals: 0,
         })
     }
@@ -133,7 +136,7 @@ impl NatsInlet {
 
     /// Reads an arrived message: a delivery, or a status, for which it returns none.
     fn read(&mut self, message: Message) -> Result<Option<Delivery>> {
-        self.heard = Instant::now();
+        self.has_read = true;
         if let Some(status) = message.status
             && status != StatusCode::OK
         {
@@ -236,6 +239,9 @@ impl Inlet for NatsInlet {
 
     async fn next(&mut self) -> Result<Delivery> {
         loop {
+            if std::mem::take(&mut self.has_read) {
+                self.heard = Instant::now();
+            }
             self.request().await?;
             let Some((deliveries, _)) = &mut self.deliveries else {
                 return Err(unreachable("not connected"));
