@@ -1,8 +1,7 @@
 //! A cluster of three servers, in a network namespace of its own, where its ports are free.
 
-use super::faults::{IMPORT, carry, machines};
+use super::faults::{IMPORT, carry, ip, machines};
 use crate::support::*;
-use std::process::Command;
 use std::time::Duration;
 
 const SIZE: usize = 3;
@@ -20,10 +19,7 @@ impl Cluster {
         // SAFETY: no pointers.
         let moved = unsafe { libc::unshare(libc::CLONE_NEWNET) };
         assert_eq!(moved, 0, "{}", std::io::Error::last_os_error());
-        let up = Command::new("ip")
-            .args(["link", "set", "lo", "up"])
-            .status();
-        assert!(up.unwrap().success());
+        ip("link set lo up");
         let address = |index: usize| format!("nats://127.0.0.1:{}", 6221 + index);
         let routes = (0..SIZE).map(address).collect::<Vec<_>>().join(",");
         let start = |index| {
@@ -45,18 +41,11 @@ impl Cluster {
         }
     }
 
-    /// The options and the words of a bridge that knows all servers.
-    fn words(&self, words: &[&str]) -> Vec<String> {
-        let urls = self.servers.iter().map(Server::url);
-        let engines = urls.flat_map(|url| ["--engine".into(), url]);
-        engines
-            .chain(words.iter().map(|&word| word.into()))
-            .collect()
-    }
-
+    /// Starts a bridge that knows all servers.
     fn bridge(&self, name: &str, words: &[&str]) -> Bridge {
-        let words = self.words(words);
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let urls: Vec<_> = self.servers.iter().map(Server::url).collect();
+        let engines = urls.iter().flat_map(|url| ["--engine", url]);
+        let words: Vec<_> = engines.chain(words.iter().copied()).collect();
         Bridge::start_alone(name, &[], &words)
     }
 }

@@ -247,8 +247,9 @@ impl Drop for Machines {
     }
 }
 
+/// Runs ip(8).
 #[track_caller]
-fn ip(words: &str) {
+pub fn ip(words: &str) {
     let output = Command::new("ip").args(words.split(' ')).output().unwrap();
     assert!(
         output.status.success(),

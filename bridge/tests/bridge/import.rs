@@ -154,6 +154,18 @@ fn crash_of_the_bridge() {
     bridge.stop();
 }
 
+/// A bridge that has published and acknowledged the first message, and its reader.
+#[track_caller]
+fn start_with_a_message(server: &Server, streams: &Streams) -> (Bridge, Reader) {
+    streams.create("md", |_| ());
+    let bridge = Bridge::start(server, "a", &ROUTE);
+    let mut reader = Reader::new("local");
+    streams.send("md", messages(0..1));
+    reader.expect(0..1);
+    streams.wait_acknowledged("md", "here");
+    (bridge, reader)
+}
+
 /// Messages that were published, and whose acknowledgements the server has not received, are not
 /// published again by a bridge that was killed.
 #[apply(isolated)]
@@ -162,12 +174,7 @@ fn lost_acknowledgements() {
     let _directory = WorkingDirectory::new();
     let mut server = Server::start("nats");
     let streams = Streams::of(&server);
-    streams.create("md", |_| ());
-    let mut bridge = Bridge::start(&server, "a", &ROUTE);
-    let mut reader = Reader::new("local");
-    streams.send("md", messages(0..1));
-    reader.expect(0..1);
-    streams.wait_acknowledged("md", "here");
+    let (mut bridge, mut reader) = start_with_a_message(&server, &streams);
     // The server delivers to a bridge that is stopped, and is stopped when the bridge acknowledges.
     bridge.suspend();
     streams.send("md", messages(1..50));
@@ -193,12 +200,7 @@ fn lost_deliveries() {
     let _directory = WorkingDirectory::new();
     let server = Server::start("nats");
     let streams = Streams::of(&server);
-    streams.create("md", |_| ());
-    let mut bridge = Bridge::start(&server, "a", &ROUTE);
-    let mut reader = Reader::new("local");
-    streams.send("md", messages(0..1));
-    reader.expect(0..1);
-    streams.wait_acknowledged("md", "here");
+    let (mut bridge, _reader) = start_with_a_message(&server, &streams);
     bridge.suspend();
     streams.send("md", messages(1..50));
     streams.wait_unacknowledged("md", "here", 49);
@@ -218,12 +220,7 @@ fn repeated_deliveries() {
     let _directory = WorkingDirectory::new();
     let server = Server::start("nats");
     let streams = Streams::of(&server);
-    streams.create("md", |_| ());
-    let mut bridge = Bridge::start(&server, "a", &ROUTE);
-    let mut reader = Reader::new("local");
-    streams.send("md", messages(0..1));
-    reader.expect(0..1);
-    streams.wait_acknowledged("md", "here");
+    let (mut bridge, _reader) = start_with_a_message(&server, &streams);
     bridge.suspend();
     for number in 1..11 {
         streams.send("md", messages(number..number + 1));
