@@ -1,6 +1,6 @@
 //! Child processes made by fork.
 
-use crate::clock::{LIMIT, wait_until};
+use crate::clock::{child_limit, wait_until};
 use crate::descriptors::pipe;
 use libc::{c_int, pid_t};
 use std::fmt::Debug;
@@ -31,7 +31,7 @@ pub fn fork(run: impl FnOnce()) -> Child {
     if pid != 0 {
         return Child(pid);
     }
-    set_alarm(LIMIT.as_secs() as u32);
+    set_alarm(child_limit().as_secs() as u32);
     let done = catch_unwind(AssertUnwindSafe(run));
     // SAFETY: the child must not run the parent's destructors.
     unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) }

@@ -16,6 +16,7 @@
 //! a C program has; and a time limit. A test that leaves a descriptor, a child, a segment, a
 //! semaphore set or a file behind fails.
 
+use crate::clock::test_limit;
 use crate::descriptors::{own, poll};
 use crate::{namespace, tools};
 pub use inventory;
@@ -27,7 +28,6 @@ use std::io::{self, Read, Seek};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
 
 /// A test function.
 pub struct Test {
@@ -85,13 +85,6 @@ impl Test {
 
 /// The argument by which the runner calls itself to run one test.
 const RUN_ONE: &str = "--isolated";
-/// The time limit of a test, in seconds. UNIXIPC_TEST_LIMIT sets another one, for long runs by hand.
-const LIMIT: u64 = 300;
-
-fn limit() -> Duration {
-    let limit = std::env::var("UNIXIPC_TEST_LIMIT");
-    Duration::from_secs(limit.map_or(LIMIT, |limit| limit.parse().expect("UNIXIPC_TEST_LIMIT")))
-}
 
 /// The `main` of a suite: runs the tests of all its files.
 pub fn main() -> ExitCode {
@@ -204,14 +197,14 @@ fn spawn(name: &str) -> Result<(), Failed> {
     let mut child = command.spawn()?;
     // SAFETY: no pointers.
     let pidfd = own(unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) } as i32);
-    let ended = poll(pidfd.as_raw_fd(), limit().as_millis() as i32) != 0;
+    let ended = poll(pidfd.as_raw_fd(), test_limit().as_millis() as i32) != 0;
     // Ends all processes of the test's group, even if the test has hung.
     // SAFETY: kill takes no pointers; the group is the child's, which is not reaped yet.
     unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
     let status = child.wait()?;
     let printed = read_all(output)?;
     if !ended {
-        return Err(format!("timed out after {:?}\n{printed}", limit()).into());
+        return Err(format!("timed out after {:?}\n{printed}", test_limit()).into());
     }
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),

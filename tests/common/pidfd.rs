@@ -1,7 +1,7 @@
 //! Descriptors of processes, and process IDs that are used again.
 
 use crate::child::{Child, set_alarm};
-use crate::clock::LIMIT;
+use crate::clock::child_limit;
 use crate::descriptors::{own, poll};
 use libc::{c_int, pid_t};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -51,7 +51,7 @@ pub fn fork_with_pid(pid: pid_t, run: impl FnOnce()) -> Child {
         assert_eq!(child, pid);
         return Child(child);
     }
-    set_alarm(LIMIT.as_secs() as u32);
+    set_alarm(child_limit().as_secs() as u32);
     let done = catch_unwind(AssertUnwindSafe(run));
     // SAFETY: the child must not run the parent's destructors.
     unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) }

@@ -139,7 +139,7 @@ fn by_publications_at_full_speed() {
         assert_ne!(sub.recv(LONG).unwrap(), Received::End);
         shared.set(0, 1);
     });
-    let end = Instant::now() + LIMIT / 4;
+    let end = Instant::now() + child_limit() / 4;
     while shared.get(0) == 0 {
         feed.publish_up_to(feed.info().published + 100, 8, 0);
         assert!(Instant::now() < end, "not admitted");

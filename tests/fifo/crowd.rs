@@ -1,26 +1,25 @@
 //! Many processes use one FIFO, and some of them are killed.
 
 use crate::support::*;
-use crate::support::{open, recv, send}; // libc has these names too
+use crate::support::{open, pipe, recv, send}; // libc has these names too
 use libc::*;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Extends the time limit of a child: these tests take longer.
 fn extend_time_limit() {
-    // SAFETY: no pointers.
-    unsafe { alarm(280) };
+    set_alarm((test_limit() - Duration::from_secs(20)).as_secs() as u32);
 }
 
 /// Waits until a shared counter has reached a value.
 fn wait_for(counter: &AtomicU32, number: u32) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(250);
+    let deadline = Instant::now() + test_limit() - Duration::from_secs(50);
     while counter.load(SeqCst) < number {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{counter:?} of {number}"
-        );
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert!(Instant::now() < deadline, "{counter:?} of {number}");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -56,6 +55,8 @@ fn crowd(readers: usize) {
     let seen = shared::<AtomicU32>(writers * records);
     let ready = &shared::<AtomicU32>(1)[0];
     let keeper = open("f", PERSIST, 0).unwrap();
+    // Each writer begins when it has received a byte.
+    let (gate, mut start) = pipe();
     let writers: Vec<_> = (0..writers)
         .map(|writer| {
             fork_reporter::<usize>(|| {
@@ -63,7 +64,7 @@ fn crowd(readers: usize) {
                 let fd = open("f", WRITE, LONG)?;
                 ready.fetch_add(1, SeqCst);
                 // All writers have opened the FIFO before the first one closes it: one session.
-                wait_for(ready, 200 + 2);
+                (&gate).read_exact(&mut [0]).unwrap();
                 for number in 0..records {
                     send(&fd, &record(writer, number), -1)?;
                 }
@@ -88,7 +89,7 @@ fn crowd(readers: usize) {
         .collect();
     let reader = open("f", READ, LONG).unwrap();
     drop(keeper);
-    ready.fetch_add(2, SeqCst);
+    start.write_all(&[0; 200]).unwrap();
     let mut all = collect(&reader, records, seen);
     for other in others {
         let part = other.outcome().unwrap();

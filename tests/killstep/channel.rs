@@ -5,7 +5,7 @@ use crate::child;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::support::{Outcome, content, outcome, sends_until_epipe};
-use common::clock::{LIMIT, wait_until};
+use common::clock::{child_limit, wait_until};
 use common::isolated::apply;
 use libc::{SHUT_RD, SHUT_RDWR, SHUT_WR, c_int};
 use std::cell::RefCell;
@@ -331,7 +331,7 @@ impl Page {
         if fd >= 0 {
             // SAFETY: a new descriptor, which has no other owner.
             let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-            assert!(child::poll_readable(&fd, Instant::now() + LIMIT));
+            assert!(child::poll_readable(&fd, Instant::now() + child_limit()));
         } // otherwise it was reaped
     }
 

@@ -528,16 +528,14 @@ fn resident() -> usize {
         * 1024
 }
 
-/// A peer that sends arbitrary bytes causes only errors, in bounded memory and time.
+/// A peer that sends arbitrary bytes causes only errors, in bounded memory.
 #[apply(isolated)]
 fn random_bytes() {
-    let start = Instant::now();
-    let count = scaled(100_000);
     let mut random = Random(42);
     let mut buf = vec![0xaa; 256];
     let before = resident();
     let mut seen = [0u64; 4]; // messages, too long, EPROTO, time-outs
-    for round in 0..count {
+    for round in 0..scaled(100_000) {
         let (a, b) = pair(STREAM);
         let mut bytes = pattern(random.below(200) as usize + 1, round);
         // Some inputs begin with a valid header or with several messages.
@@ -580,6 +578,4 @@ fn random_bytes() {
     }
     assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
     assert!(resident() < before + (8 << 20), "{} {}", before, resident());
-    let limit = Duration::from_secs(30).mul_f64((count as f64 / 1e5).max(1.0));
-    assert!(start.elapsed() < limit, "{:?}", start.elapsed());
 }

@@ -175,7 +175,7 @@ fn service_manager() {
     let socket = format!("NOTIFY_SOCKET={}/notify", here.display());
     let prefix = ["env", &socket, "WATCHDOG_USEC=200000", "JOURNAL_STREAM=1:2"];
     let bridge = Bridge::start_with(&server, "a", &prefix, &["feed:md -> md"]);
-    manager.set_read_timeout(Some(LIMIT)).unwrap();
+    manager.set_read_timeout(Some(child_limit())).unwrap();
     let hear = || {
         let mut buffer = [0; 256];
         let len = manager.recv(&mut buffer).unwrap();

@@ -2,7 +2,7 @@
 
 use super::server::{Server, content, die_with_parent};
 use common::child::wait_stopped;
-use common::clock::{LIMIT, wait_until};
+use common::clock::{child_limit, wait_until};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -122,7 +122,7 @@ impl Bridge {
             if let Some(status) = child.try_wait().unwrap() {
                 return status.code();
             }
-            if start.elapsed() > LIMIT {
+            if start.elapsed() > child_limit() {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 panic!("the bridge does not end");

@@ -1,6 +1,6 @@
 //! Local publishers and subscribers.
 
-use common::clock::{LIMIT, wait_until};
+use common::clock::{child_limit, wait_until};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use unixipc::bytes::to_fill;
@@ -108,7 +108,7 @@ impl Reader {
             ..SubscriberOptions::default()
         };
         change(&mut options);
-        let mut deadline = Deadline::new(LIMIT.as_millis() as i32).unwrap();
+        let mut deadline = Deadline::new(child_limit().as_millis() as i32).unwrap();
         let path = common::prelude::c_path(Path::new(path));
         Self {
             subscriber: feed::connect(&path, &options, &mut deadline).unwrap(),
@@ -129,7 +129,7 @@ impl Reader {
     pub fn expect(&mut self, numbers: std::ops::Range<u64>) {
         for number in numbers {
             let found = self
-                .recv(LIMIT.as_millis() as i32)
+                .recv(child_limit().as_millis() as i32)
                 .unwrap()
                 .expect("a message");
             assert_eq!(number_of(&found), number);

@@ -4,7 +4,7 @@ use super::Server;
 use async_nats::jetstream::stream::ConsumerErrorKind;
 use async_nats::jetstream::{self, consumer, stream};
 use async_nats::{Client, HeaderMap};
-use common::clock::{LIMIT, wait_until};
+use common::clock::{child_limit, wait_until};
 use futures_util::StreamExt;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -216,7 +216,7 @@ impl Streams {
                     Err(error) if error.kind() == ConsumerErrorKind::TimedOut => {}
                     other => break other.unwrap(),
                 }
-                assert!(start.elapsed() < LIMIT, "no consumer");
+                assert!(start.elapsed() < child_limit(), "no consumer");
             };
             let mut messages = consumer.messages().await.unwrap();
             let mut entries = Vec::new();
