@@ -15,7 +15,7 @@ fn peer_is_found_soon() {
     let _folder = WorkingDirectory::new();
     make();
     for (flags, access) in [(READ, O_WRONLY), (WRITE, O_RDONLY)] {
-        let soon = Duration::from_millis(1) + 4 * cost_of_open(flags);
+        let soon = Duration::from_millis(2) + 4 * cost_of_open(flags);
         for timeout in [-1, LONG, INTR] {
             let _case = Case(format!("flags {flags}, time-out {timeout}"));
             let times = &shared::<AtomicU64>(1)[0];

@@ -251,6 +251,7 @@ fn over_udp() {
         // After the first datagram, the host reports that the port is closed.
         drop(b);
         assert_eq!(send(&a, b"x", 0), Ok(0));
+        wait_until("the report", || poll(a.as_raw_fd(), 0) & libc::POLLERR != 0);
         assert_eq!(send(&a, b"x", 0), Err(libc::EPIPE));
         assert_eq!(send(&a, b"x", 0), Ok(0));
         assert_eq!(recv(&a, &mut buf, 5000), Err(libc::ECONNREFUSED));

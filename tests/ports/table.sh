@@ -35,6 +35,7 @@ record() {
         echo "passed=$passed"
         echo "failed=$failed"
         echo "ignored=$(count "$log" 6)"
+        echo "repeated=$(grep -c '^port: repeated ' "$log" || :)"
         echo "seconds=$3"
     } >"$ports/results/$port"
     # The second line has the user and the system time of all processes, as 1m2.003s.
@@ -55,13 +56,13 @@ table() {
     done
     echo "unixipc $(value "$first" version), commit $(value "$first" commit)."
     echo
-    echo '| port | system | kernel, pages | C library | Rust | processor | date | passed | failed | left out |'
-    echo '|---|---|---|---|---|---|---|---|---|---|'
+    echo '| port | system | kernel, pages | C library | Rust | processor | date | passed | repeated | failed | left out |'
+    echo '|---|---|---|---|---|---|---|---|---|---|---|'
     for port in "$@"; do
-        printf '| %s | %s | %s, %s | %s | %s | %s | %s | %s | %s | %s |\n' "$port" \
+        printf '| %s | %s | %s, %s | %s | %s | %s | %s | %s | %s | %s | %s |\n' "$port" \
             "$(value "$port" summary)" "$(value "$port" kernel)" "$(value "$port" page)" \
             "$(value "$port" libc)" "$(value "$port" rustc)" "$(value "$port" processor)" \
-            "$(value "$port" date)" "$(value "$port" passed)" "$(value "$port" failed)" \
+            "$(value "$port" date)" "$(value "$port" passed)" "$(value "$port" repeated)" "$(value "$port" failed)" \
             "$(value "$port" ignored)"
     done
     return $status
