@@ -40,7 +40,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Whether a test of random events goes on: until `time` has passed and enough has happened. A slow
-/// machine takes longer; after [`EVENTS_MAX`] the test ends with what has happened.
+/// machine takes longer; after [`EVENTS_MAX`] the test ends with fewer events.
 pub fn goes_on(began: Instant, time: Duration, has_enough: impl FnOnce() -> bool) -> bool {
     let elapsed = began.elapsed();
     elapsed < time || (elapsed < EVENTS_MAX && !has_enough())
