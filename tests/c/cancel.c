@@ -54,21 +54,6 @@ static void *waits(void *arg)
     return waiter;
 }
 
-/* The state of a thread of this process, as a letter of /proc. */
-static char state_of(int thread_id)
-{
-    char path[64], line[512], *end;
-    FILE *file;
-
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread_id);
-    file = fopen(path, "r");
-    CHECK(file != NULL && fgets(line, sizeof line, file) != NULL);
-    fclose(file);
-    end = strrchr(line, ')');
-    CHECK(end != NULL);
-    return end[2];
-}
-
 static pthread_t start(struct waiter *waiter)
 {
     pthread_t thread;
@@ -82,8 +67,9 @@ static pthread_t start_asleep(struct waiter *waiter)
 {
     pthread_t thread = start(waiter);
 
-    while (waiter->thread_id == 0 || state_of(waiter->thread_id) != 'S')
+    while (waiter->thread_id == 0)
         check_pause();
+    check_wait_state(waiter->thread_id, 'S');
     return thread;
 }
 

@@ -72,12 +72,41 @@ __attribute__((unused)) static void check_kill(pid_t child)
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+/* Closes a descriptor of ipc_peer_pidfd or ipc_channel_peer_pidfd. valgrind 3.24 does not know that
+ * getsockopt(2) opens it, and would report that it is closed twice; it knows dup2(2). */
+__attribute__((unused)) static void check_close_pidfd(int pidfd)
+{
+    CHECK(dup2(STDERR_FILENO, pidfd) == pidfd && close(pidfd) == 0);
+}
+
 /* A pause between two checks of a condition that must soon hold. */
 __attribute__((unused)) static void check_pause(void)
 {
     struct timespec millisecond = {0, 1000000};
 
     nanosleep(&millisecond, NULL);
+}
+
+/* The state of a thread of this process, as a letter of proc(5). */
+__attribute__((unused)) static char check_thread_state(int thread_id)
+{
+    char path[64], line[512], *end;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)getpid(), thread_id);
+    file = fopen(path, "r");
+    CHECK(file != NULL && fgets(line, sizeof line, file) != NULL);
+    fclose(file);
+    end = strrchr(line, ')');
+    CHECK(end != NULL);
+    return end[2];
+}
+
+/* Waits until a thread of this process sleeps in the kernel ('S') or has ended ('Z'). */
+__attribute__((unused)) static void check_wait_state(int thread_id, char state)
+{
+    while (check_thread_state(thread_id) != state)
+        check_pause();
 }
 
 /* The path of a file in the runner's directory for temporary files. */

@@ -97,7 +97,7 @@ static void messages(int type)
     CHECK_QUIET(ipc_pair_open(type, sv) == 0);
     CHECK_QUIET(ipc_peer_cred(sv[0], &cred, sizeof cred) == 0);
     CHECK_QUIET((pidfd = ipc_peer_pidfd(sv[0])) >= 0);
-    CHECK_QUIET(close(pidfd) == 0);
+    check_close_pidfd(pidfd);
     for (int timeout_ms = -1; timeout_ms < 1001; timeout_ms += 1001) {
         CHECK_QUIET(ipc_msg_send(sv[0], "a", 1, NULL, 0, timeout_ms) == 0);
         CHECK_QUIET(ipc_msg_recv(sv[1], &byte, 1, NULL, NULL, timeout_ms) == 1);

@@ -56,25 +56,6 @@ static void *run(void *call)
     return NULL;
 }
 
-/* Waits until the thread sleeps in the kernel. */
-static void wait_asleep(void)
-{
-    char name[64], stat[512];
-
-    snprintf(name, sizeof name, "/proc/self/task/%d/stat", thread_number);
-    for (int i = 0; i < 10000; i++) {
-        int fd = open(name, O_RDONLY);
-        CHECK(fd >= 0);
-        ssize_t len = read(fd, stat, sizeof stat - 1);
-        CHECK(len > 0 && close(fd) == 0);
-        stat[len] = 0;
-        if (strstr(stat, ") S ") != NULL)
-            return;
-        CHECK(usleep(1000) == 0);
-    }
-    CHECK(!"it does not sleep");
-}
-
 /* Cancels a thread in the call. */
 static void cancel_in(int (*call)(void), useconds_t later)
 {
@@ -87,7 +68,7 @@ static void cancel_in(int (*call)(void), useconds_t later)
     CHECK(pthread_create(&thread, NULL, run, &call) == 0);
     while (thread_number == 0)
         CHECK(usleep(100) == 0);
-    wait_asleep();
+    check_wait_state(thread_number, 'S');
     CHECK(usleep(later) == 0);
     CHECK(pthread_cancel(thread) == 0);
     CHECK(pthread_join(thread, &got) == 0);

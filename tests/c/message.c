@@ -3,11 +3,6 @@
 
 #include <fcntl.h>
 
-static int is_open(int fd)
-{
-    return fcntl(fd, F_GETFD) >= 0;
-}
-
 static void messages(int type)
 {
     struct ipc_cred cred;
@@ -55,7 +50,8 @@ static void messages(int type)
     CHECK(ipc_peer_cred(pair[0], &cred, sizeof &cred) == -1 && errno == EINVAL);
     CHECK(cred.pid == getpid() && cred.uid == geteuid() && cred.gid == getegid());
     int pidfd = ipc_peer_pidfd(pair[0]);
-    CHECK(pidfd >= 0 && close(pidfd) == 0);
+    CHECK(pidfd >= 0);
+    check_close_pidfd(pidfd);
     errno = 0;
     CHECK(ipc_peer_pidfd(-1) == -1 && errno == EBADF);
     errno = 0;
@@ -66,7 +62,7 @@ static void messages(int type)
         CHECK(ipc_msg_recv(pair[1], buffer, 7, NULL, NULL, -1) == 0);
     errno = 0;
     CHECK(ipc_msg_send(pair[1], "x", 1, NULL, 0, -1) == -1 && errno == EPIPE);
-    CHECK(close(pair[1]) == 0 && !is_open(pair[1]));
+    CHECK(close(pair[1]) == 0);
 }
 
 /* One message from several buffers. */
