@@ -83,7 +83,16 @@ fn meson(project: &Path, args: &[&str]) -> Result<()> {
 
 fn meson_source(directory: &Path) -> Result<()> {
     let project = meson_project(directory)?;
-    meson(&project, &["setup", "build", "--wrap-mode=forcefallback"])?;
+    // The default of libdir differs between distributions.
+    meson(
+        &project,
+        &[
+            "setup",
+            "build",
+            "--libdir=lib",
+            "--wrap-mode=forcefallback",
+        ],
+    )?;
     meson(&project, &["compile", "-C", "build"])?;
     run_programs(&project.join("build"), "")?;
     let destdir = directory.join("a dest");
