@@ -25,6 +25,7 @@ pub use macro_rules_attribute::apply;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Seek};
+use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, Stdio};
@@ -83,6 +84,9 @@ impl Test {
     }
 }
 
+/// On a machine with few processors, this number of tests run at once.
+const MIN_TESTS_AT_ONCE: usize = 6;
+
 /// The argument by which the runner calls itself to run one test.
 const RUN_ONE: &str = "--isolated";
 
@@ -97,7 +101,8 @@ pub fn main_after(prepare: impl FnOnce()) -> ExitCode {
         run_one();
         return ExitCode::SUCCESS;
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert_with(tests_at_once);
     if !arguments.list {
         prepare();
     }
@@ -113,6 +118,13 @@ pub fn main_after(prepare: impl FnOnce()) -> ExitCode {
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The number of tests that run at once: more than there are processors, because most tests wait more
+/// than they compute.
+fn tests_at_once() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    processors.max(MIN_TESTS_AT_ONCE)
 }
 
 /// Whether this process runs one test; the runner runs them all.
