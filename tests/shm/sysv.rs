@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use common::child::fork;
+use common::clock::goes_on;
 use libc::*;
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -150,14 +151,17 @@ fn removed_at_full_speed() {
             Err(error) => assert_eq!(error, ENOENT),
         });
     });
-    let until = Instant::now() + Duration::from_millis(scaled(700));
-    while Instant::now() < until {
+    let has_both = || {
+        [1, 2]
+            .iter()
+            .all(|at| stop.u32(*at).load(Ordering::Relaxed) > 0)
+    };
+    let (began, time) = (Instant::now(), Duration::from_millis(scaled(700)));
+    while goes_on(began, time, has_both) {
         segment.remove();
     }
     stop.u32(0).store(1, Ordering::Relaxed);
     makers.into_iter().for_each(Child::join);
     opener.join();
-    for at in [1, 2] {
-        assert!(stop.u32(at).load(Ordering::Relaxed) > 0);
-    }
+    assert!(has_both());
 }
