@@ -267,7 +267,7 @@ fn room_when_the_time_out_expires() {
         }
         a.fill(8000);
         let sent = thread::scope(|scope| {
-            let sender = scope.spawn(|| a.send(&[0; 8000], 300));
+            let sender = scope.spawn(|| a.send(&[0; 8000], 1500));
             wait_until("a sender that sleeps", || a.stats().sleeps > 0);
             b.recv_cap(8000, 0).unwrap();
             sender.join().unwrap()

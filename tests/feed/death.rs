@@ -267,7 +267,7 @@ fn subscriber_in_two_waiting_processes() {
         flags: IPC_SUB_F_NO_SPIN,
         ..RELIABLE
     });
-    let children = [0; 2].map(|_| fork_reporter(|| sub.recv(500).map(|_| 1u8)));
+    let children = [0; 2].map(|_| fork_reporter(|| sub.recv(1500).map(|_| 1u8)));
     children.iter().for_each(|child| child.wait_asleep());
     // Both may receive the first message at the same time, but not the second one.
     for _ in 0..2 {

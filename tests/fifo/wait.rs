@@ -57,18 +57,18 @@ fn short_time_outs_are_short() {
         let cost = cost_of_open(flags);
         for timeout in [1, 5, 20] {
             let wanted = Duration::from_millis(timeout as u64);
-            let best = (0..30)
-                .map(|_| {
-                    let (got, took) = timed(|| open("f", flags, timeout).err());
-                    assert_eq!(got, Some(ETIMEDOUT));
-                    assert!(took >= wanted, "{took:?} of {wanted:?}");
-                    took
-                })
-                .min()
-                .unwrap();
+            let (mut best, mut best_sleep) = (Duration::MAX, Duration::MAX);
+            for _ in 0..30 {
+                let (got, took) = timed(|| open("f", flags, timeout).err());
+                assert_eq!(got, Some(ETIMEDOUT));
+                assert!(took >= wanted, "{took:?} of {wanted:?}");
+                best = best.min(took);
+                // The sleep of a busy machine is late too.
+                best_sleep = best_sleep.min(timed(|| thread::sleep(wanted)).1);
+            }
             assert!(
-                best < wanted + Duration::from_millis(1) + 4 * cost,
-                "{best:?} of {wanted:?}, {cost:?}"
+                best < best_sleep + Duration::from_millis(1) + 4 * cost,
+                "{best:?} of {wanted:?}, a sleep takes {best_sleep:?}, {cost:?}"
             );
         }
     }

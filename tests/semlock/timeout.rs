@@ -79,7 +79,7 @@ fn values() {
 fn writer_time_out() {
     let lock = Lock::new();
     let first = hold(&lock, Side::Read);
-    let writer = fork(|| assert_eq!(lock.wr(300), Err(ETIMEDOUT)));
+    let writer = fork(|| assert_eq!(lock.wr(1500), Err(ETIMEDOUT)));
     wait_until("the writer waits", || lock.values()[NEXT] == 1);
     let start = Instant::now();
     assert_eq!(lock.rd(LONG), CLEAN, "while the first still reads");
