@@ -150,7 +150,8 @@ fn with_options(opts: *const ipc_channel_opts, size: usize) -> [Result<(), c_int
     let _client = silent_client(&name);
     let name = std::ffi::CString::new(name).unwrap();
     let (one, two) = sockets(libc::SOCK_SEQPACKET);
-    let peer = std::thread::spawn(move || from_fd(&two, 200).map(drop));
+    // It ends when `one` is closed.
+    let peer = std::thread::spawn(move || from_fd(&two, LONG).map(drop));
     // SAFETY: options of this size, out pointers and strings.
     let results = unsafe {
         [

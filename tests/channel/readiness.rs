@@ -83,7 +83,9 @@ fn second_send(
                 return;
             }
             tid.wait_for(0, 1);
-            wait_thread_asleep(tid.get(0));
+            wait_until("the sleep or end of the sender", || {
+                is_asleep_or_ended(tid.get(0) as libc::pid_t)
+            });
             match peer_reads {
                 PeerReads::Nothing => {}
                 PeerReads::Little => {

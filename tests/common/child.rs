@@ -155,9 +155,19 @@ fn wait_for(pid: pid_t, options: c_int) -> c_int {
 
 /// Whether a process, or a thread of this process, is in interruptible sleep.
 pub fn is_asleep(pid: pid_t) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The state follows the name, which is in parentheses.
-    stat.rsplit_once(") ").unwrap().1.starts_with('S')
+    state(pid).expect("a process") == 'S'
+}
+
+/// Whether a process, or a thread of this process, is in interruptible sleep or has ended.
+pub fn is_asleep_or_ended(pid: pid_t) -> bool {
+    state(pid).is_none_or(|state| ['S', 'Z', 'X'].contains(&state))
+}
+
+/// The state of a process, or of a thread of this process, in /proc/pid/stat. None if there is none.
+pub fn state(pid: pid_t) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // It follows the name, which is in parentheses.
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Waits until a process, or a thread of this process, sleeps in the kernel.

@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "aarch64")]
 use crate::exclusive::traced::{self, Breakpoints};
+pub use common::child::state;
 use libc::{c_int, c_long, c_void, pid_t};
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -237,12 +238,6 @@ pub fn pid() -> pid_t {
 pub fn signal(pid: pid_t, signal: c_int) {
     // SAFETY: no pointers.
     unsafe { libc::kill(pid, signal) };
-}
-
-/// The state letter of a process in /proc/pid/stat. None if there is no such process.
-pub fn state(pid: pid_t) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Ends this process without exit handlers and destructors.
