@@ -350,7 +350,7 @@ fn woken_too_early() {
         });
         for _ in 1..filled / 2 {
             assert!(b.recv(0).is_ok());
-            // The sender sleeps again meanwhile, also on a slow machine.
+            // Time for the sender to sleep again, also on a slow machine.
             thread::sleep(Duration::from_millis(20));
             if waiter.is_finished() {
                 break;
