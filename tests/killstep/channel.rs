@@ -5,6 +5,7 @@ use crate::child;
 use crate::harness::{End, Finished, Scenario, Verdict};
 use crate::library::{self, Library};
 use crate::support::{Outcome, content, outcome, sends_until_epipe};
+use common::child::is_asleep_or_ended;
 use common::clock::{child_limit, wait_until};
 use common::isolated::apply;
 use libc::{SHUT_RD, SHUT_RDWR, SHUT_WR, c_int};
@@ -308,10 +309,7 @@ impl Page {
     pub fn wait_for_victim(&self) {
         self.wait_for_start();
         wait_until("the victim to sleep or end", || {
-            matches!(
-                child::state(self.victim.load(SeqCst)),
-                None | Some('S' | 'Z')
-            )
+            is_asleep_or_ended(self.victim.load(SeqCst))
         });
     }
 
